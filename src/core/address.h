@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses: environment / namespace / key as one canonical run of bytes.
+ *
+ * The canonical form is "environment/namespace/key", for example "production/default/db.host" or
+ * "staging/billing/tls/cert". It is what the cache hashes, L3 stores and messages show. The first
+ * slash ends the environment, the second the namespace; the key may hold further slashes. */
+#ifndef MP_CORE_ADDRESS_H
+#define MP_CORE_ADDRESS_H
+
+#include "core/error.h"
+
+#define MP__ENVIRONMENT_MAX 64u /* bytes: a-z A-Z 0-9 . _ -, not beginning with . or - */
+#define MP__NAMESPACE_MAX   128u /* bytes: printable, no slash */
+#define MP__KEY_MAX         1024u /* bytes: no control characters (below 0x20, 0x7f) */
+#define MP__ADDRESS_MAX     (MP__ENVIRONMENT_MAX + MP__NAMESPACE_MAX + MP__KEY_MAX + 2)
+
+/* Write the canonical address of what a RESP or CLI client calls @name ("namespace/key", or "key"
+ * of the namespace "default") in @environment into @out. Returns its size, or MP_EINVAL/MP_ELIMIT
+ * with a text in @diag (may be NULL). Does not check @environment. Pure, no allocation. */
+int mp__address_from_name(mp_str environment, mp_str name, char out[MP__ADDRESS_MAX],
+                          mp__diag *diag);
+
+/* The same from the three parts. */
+int mp__address_join(mp_str environment, mp_str namespace_, mp_str key, char out[MP__ADDRESS_MAX],
+                     mp__diag *diag);
+
+/* Split a canonical address. MP_EINVAL when it is none. */
+int mp__address_split(mp_str address, mp_str *ret_environment, mp_str *ret_namespace,
+                      mp_str *ret_key);
+
+/* What a RESP client calls it: "key" for the namespace default when the key has no slash, else
+ * "namespace/key". A slice of @address. */
+mp_str mp__address_name(mp_str address);
+
+/* 0, MP_EINVAL or MP_ELIMIT with a text in @diag. */
+int mp__environment_check(mp_str environment, mp__diag *diag);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static void diag_write(mp__diag *diag, int line, int column, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+
+static void diag_write(mp__diag *diag, int line, int column, const char *format, va_list args)
+{
+    if (!diag)
+        return;
+    diag->line = line;
+    diag->column = column;
+    (void)vsnprintf(diag->text, sizeof(diag->text), format, args);
+}
+
+int mp__diag_set(mp__diag *diag, int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    diag_write(diag, 0, 0, format, args);
+    va_end(args);
+    return error;
+}
+
+int mp__diag_at(mp__diag *diag, int error, int line, int column, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    diag_write(diag, line, column, format, args);
+    va_end(args);
+    return error;
+}
+
+const char *mp__diag_format(const mp__diag *diag, char *buffer, size_t capacity)
+{
+    if (diag->file[0] && diag->line > 0)
+        (void)snprintf(buffer, capacity, "%s:%d:%d: %s", diag->file, diag->line, diag->column,
+                       diag->text);
+    else if (diag->file[0])
+        (void)snprintf(buffer, capacity, "%s: %s", diag->file, diag->text);
+    else if (diag->line > 0)
+        (void)snprintf(buffer, capacity, "%d:%d: %s", diag->line, diag->column, diag->text);
+    else
+        (void)snprintf(buffer, capacity, "%s", diag->text);
+    return buffer;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hashes: SipHash-1-3 with a secret key for every table whose keys come from outside (Aumasson and
+ * Bernstein, "SipHash: a fast short-input PRF", 2012; the 1-3 variant as in Rust's and Python's
+ * tables), XXH3-64 for checksums. */
+#ifndef MP_CORE_HASH_H
+#define MP_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <marketprism/str.h>
+
+typedef struct mp__hash_key {
+    uint64_t k0, k1;
+} mp__hash_key;
+
+#define MP__SIP_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+#define MP__SIP_ROUND(v0, v1, v2, v3)                                                              \
+    do {                                                                                           \
+        v0 += v1;                                                                                  \
+        v1 = MP__SIP_ROTL(v1, 13) ^ v0;                                                            \
+        v0 = MP__SIP_ROTL(v0, 32);                                                                 \
+        v2 += v3;                                                                                  \
+        v3 = MP__SIP_ROTL(v3, 16) ^ v2;                                                            \
+        v0 += v3;                                                                                  \
+        v3 = MP__SIP_ROTL(v3, 21) ^ v0;                                                            \
+        v2 += v1;                                                                                  \
+        v1 = MP__SIP_ROTL(v1, 17) ^ v2;                                                            \
+        v2 = MP__SIP_ROTL(v2, 32);                                                                 \
+    } while (0)
+
+static inline uint64_t mp__load_le64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+/* The last 0 to 7 bytes, little endian, the rest zero. Never reads outside the input. */
+static inline uint64_t mp__load_tail(const unsigned char *p, size_t n)
+{
+    uint64_t v = 0;
+    uint32_t a, b;
+
+    if (n >= 4) {
+        memcpy(&a, p, 4);
+        memcpy(&b, p + n - 4, 4);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        a = __builtin_bswap32(a);
+        b = __builtin_bswap32(b);
+#endif
+        return (uint64_t)a | (uint64_t)b << (8 * (n - 4));
+    }
+    if (n) {
+        v = p[0];
+        v |= (uint64_t)p[n / 2] << (8 * (n / 2));
+        v |= (uint64_t)p[n - 1] << (8 * (n - 1));
+    }
+    return v;
+}
+
+/* SipHash-1-3 of @size bytes. Inline, since it is a third of a cached read. Pure. */
+static inline uint64_t mp__siphash13(mp__hash_key key, const void *data, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    uint64_t v0 = key.k0 ^ 0x736f6d6570736575ULL, v1 = key.k1 ^ 0x646f72616e646f6dULL;
+    uint64_t v2 = key.k0 ^ 0x6c7967656e657261ULL, v3 = key.k1 ^ 0x7465646279746573ULL;
+    uint64_t m;
+    size_t left = size;
+
+    for (; left >= 8; left -= 8, p += 8) {
+        m = mp__load_le64(p);
+        v3 ^= m;
+        MP__SIP_ROUND(v0, v1, v2, v3);
+        v0 ^= m;
+    }
+    m = mp__load_tail(p, left) | (uint64_t)size << 56;
+    v3 ^= m;
+    MP__SIP_ROUND(v0, v1, v2, v3);
+    v0 ^= m;
+    v2 ^= 0xff;
+    MP__SIP_ROUND(v0, v1, v2, v3);
+    MP__SIP_ROUND(v0, v1, v2, v3);
+    MP__SIP_ROUND(v0, v1, v2, v3);
+    return v0 ^ v1 ^ v2 ^ v3;
+}
+
+static inline uint64_t mp__hash_str(mp__hash_key key, mp_str s)
+{
+    return mp__siphash13(key, s.data, s.size);
+}
+
+/* XXH3-64 of one run, or chained over several by passing the last result as @seed. Pure. */
+uint64_t mp__checksum(uint64_t seed, const void *data, size_t size);
+
+#endif

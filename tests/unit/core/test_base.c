@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include <marketprism/blob.h>
+
+#include "core/core.h"
+
+static void siphash13_matches_the_reference_vectors(void **state)
+{
+    /* Vectors of SipHash-1-3 for key 00..0f and input 00..(n-1), as in the Rust core library. */
+    static const struct {
+        size_t size;
+        uint64_t want;
+    } vectors[] = {{0, 0xabac0158050fc4dcULL}, {1, 0xc9f49bf37d57ca93ULL}};
+    unsigned char input[64];
+    mp__hash_key key;
+
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        input[i] = (unsigned char)i;
+    key = (mp__hash_key){mp__load_le64(input), mp__load_le64(input + 8)};
+    for (size_t i = 0; i < 2; i++)
+        assert_true(mp__siphash13(key, input, vectors[i].size) == vectors[i].want);
+}
+
+static void address_of_a_name_without_slash_is_in_the_default_namespace(void **state)
+{
+    char out[MP__ADDRESS_MAX];
+    int size = mp__address_from_name(MP_STR("production"), MP_STR("db:host"), out, NULL);
+
+    (void)state;
+    assert_true(size > 0);
+    mp_assert_str(mp_str_new(out, (size_t)size), "production/default/db:host");
+    mp_assert_str(mp__address_name(mp_str_new(out, (size_t)size)), "db:host");
+}
+
+static void address_round_trips_through_its_name(void **state)
+{
+    static const char *const names[] = {"a", "ns/a", "ns/a/b/c", "default/x/y"};
+    char out[MP__ADDRESS_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        int size = mp__address_from_name(MP_STR("e"), mp_str_of(names[i]), out, NULL);
+
+        assert_true(size > 0);
+        mp_assert_str(mp__address_name(mp_str_new(out, (size_t)size)), names[i]);
+    }
+}
+
+static void address_refuses_empty_parts_and_control_characters(void **state)
+{
+    static const char *const names[] = {"", "/x", "x/", "a\nb", "a\x7f"};
+    char out[MP__ADDRESS_MAX];
+    mp__diag diag;
+
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        diag.text[0] = '\0';
+        assert_int_equal(mp__address_from_name(MP_STR("e"), mp_str_of(names[i]), out, &diag),
+                         MP_EINVAL);
+        assert_true(diag.text[0] != '\0');
+    }
+}
+
+static void every_error_has_a_name_and_a_text(void **state)
+{
+    (void)state;
+#define X(name, number, text, remedy)                                                              \
+    assert_string_equal(mp_error_name(name), #name);                                               \
+    assert_string_equal(mp_strerror(name), text);
+    MP_ERROR_TABLE(X)
+#undef X
+    assert_string_equal(mp_error_name(-2), "ENOENT");
+    assert_string_equal(mp_strerror(0), "success");
+}
+
+static void buffer_stops_at_its_limit_and_keeps_the_error(void **state)
+{
+    mp__buf buf = {.size_max = 8};
+
+    (void)state;
+    assert_int_equal(mp__buf_add(&buf, "12345678", 8), 0);
+    assert_int_equal(mp__buf_add_char(&buf, '9'), MP_ELIMIT);
+    assert_int_equal(mp__buf_add(&buf, "", 0), MP_ELIMIT);
+    assert_int_equal(buf.size, 8);
+    mp__buf_done(&buf);
+}
+
+static void blob_is_freed_with_its_last_reference(void **state)
+{
+    mp_blob *blob = NULL;
+
+    (void)state;
+    assert_int_equal(mp_blob_new("abc", 3, &blob), 0);
+    assert_ptr_equal(mp_blob_ref(blob), blob);
+    assert_null(mp_blob_unref(blob));
+    mp_assert_str(mp_blob_str(blob), "abc");
+    assert_null(mp_blob_unref(blob)); /* the leak sanitizer sees it if this does not free */
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(siphash13_matches_the_reference_vectors),
+    MP_TEST(address_of_a_name_without_slash_is_in_the_default_namespace),
+    MP_TEST(address_round_trips_through_its_name),
+    MP_TEST(address_refuses_empty_parts_and_control_characters),
+    MP_TEST(every_error_has_a_name_and_a_text),
+    MP_TEST(buffer_stops_at_its_limit_and_keeps_the_error),
+    MP_TEST(blob_is_freed_with_its_last_reference),
+};
+
+MP_TEST_MAIN(tests)
