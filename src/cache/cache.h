@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The config cache behind its public face: what the manager and the server use.
+ *
+ * Tiers: L1 (memory, lock-free reads, cache/l1.h) and L3 (disk, cache/l3.h); L2 and L4 will slip in
+ * between behind the same calls. An entry is one revision of one address, or the knowledge that
+ * there is none. Freshness (when it must be verified again) and retention (when it is thrown away)
+ * are two things: the cache never throws away for age, only for want of space, and for an expiry
+ * that is part of the value. */
+#ifndef MP_CACHE_CACHE_H
+#define MP_CACHE_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <marketprism/cache.h>
+
+#include "core/blob.h"
+#include "core/env.h"
+#include "core/hash.h"
+#include "core/knob.h"
+#include "core/record.h"
+
+/* What a read found, or what a put made: immutable but for the atomics. One slab object; address,
+ * media type and value follow the struct. Borrowed within a read section, or held by a reference
+ * (mp__entry_ref). The layout keeps what a hit touches in the first 64 bytes. */
+typedef struct mp__entry {
+    mp__blob blob; /* the value; blob.pub.size 0 for ABSENT */
+    uint64_t hash;
+    int64_t expires_ms;            /* Unix ms; 0: never */
+    _Atomic uint32_t generation;   /* of freshness: equal to the manager's while a watch holds it */
+    _Atomic uint32_t verify_by_s;  /* coarse monotonic seconds when it must be verified again */
+    uint16_t address_size;
+    uint8_t kind;                  /* enum mp__record_kind */
+    uint8_t media_type_size;
+    _Atomic uint8_t frequency;     /* 2 bits, saturating */
+    uint64_t revision, created_revision, version;
+    int64_t created_ms, modified_ms, fetched_ms;
+    _Atomic int64_t verified_ms;
+} mp__entry;
+/* The owner of cache/l1 may reorder and add members; readers use these names. */
+
+mp_str mp__entry_address(const mp__entry *entry);
+mp_str mp__entry_media_type(const mp__entry *entry);
+/* All of it as a record whose slices live as long as the entry. */
+void mp__entry_record(const mp__entry *entry, mp__record *ret_record);
+
+static inline const mp__entry *mp__entry_ref(const mp__entry *entry)
+{
+    (void)mp_blob_ref(&entry->blob.pub);
+    return entry;
+}
+/* Accepts NULL, returns NULL. */
+const mp__entry *mp__entry_unref(const mp__entry *entry);
+
+enum mp__tier { MP__TIER_NONE, MP__TIER_L1, MP__TIER_L2, MP__TIER_L3, MP__TIER_ORIGIN };
+const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "origin" */
+
+typedef struct mp__cache_options {
+    mp_env *env;
+    size_t l1_entries, l1_bytes;  /* 0: default */
+    const char *policy;           /* NULL: default */
+    unsigned negative_percent;    /* most bytes of L1 for ABSENT entries; 0: 10 */
+    const char *l3_dir;           /* NULL: no L3 */
+    uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
+    uint64_t l3_sync_ms;          /* 0: default 1000 */
+    uint64_t l3_pending_bytes;    /* most bytes queued for the disk; 0: default 64 MiB */
+} mp__cache_options;
+
+/* As mp_cache_new(), in an env. An unusable L3 folder (EIO, read-only, ENOSPC) is no error: the
+ * cache works without L3, says why in @diag and tries again by itself; MP_ELOCKED and MP_EVERSION
+ * are errors. */
+MP_MUST_USE int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache,
+                               mp__diag *diag);
+
+/* The secret of this cache's table: hash an address once, pass the hash along. */
+mp__hash_key mp__cache_hash_key(const mp_cache *cache);
+static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
+{
+    return mp__hash_str(key, address);
+}
+
+/* Bring the bucket of @hash near; call for all keys of a batch before the first find. */
+void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
+
+/* L1 only. The entry (VALUE or ABSENT, perhaps no longer fresh, never past its expires_ms), borrowed
+ * until mp_read_end(), or NULL. Inside mp_read_begin(). Never blocks. */
+const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash);
+
+/* The same, without counting a use or a hit (EXPLAIN, EXISTS by an operator). */
+const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash);
+
+/* L3 without touching the disk (pages that the system holds in memory). 0: *ret_entry is a
+ * reference, also brought into L1. MP_EUNKNOWN: not there. MP_EAGAIN: it needs the disk; use
+ * mp__cache_load_start(). MP_ECORRUPT: it was there and failed its checksum (now left out,
+ * counted). Any thread. */
+MP_MUST_USE int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t hash,
+                                      const mp__entry **ret_entry);
+
+/* L3 on its reader thread; @done there, with a reference that @done takes over, or an error. */
+typedef struct mp__cache_load {
+    mp__task task;  /* the cache's */
+    mp_cache *cache;
+    mp_str address; /* the caller's, valid until done */
+    uint64_t hash;
+    void (*done)(struct mp__cache_load *load, int status, const mp__entry *entry);
+} mp__cache_load;
+void mp__cache_load_start(mp_cache *cache, mp__cache_load *load);
+
+enum mp__put_flags {
+    MP__PUT_L1_ONLY = 1,  /* do not append to L3 (it came from there, or it is a negative fill) */
+    MP__PUT_FORCE = 2,    /* replace a newer revision too (the origin began a new epoch) */
+};
+/* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
+ * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
+ * the same revision is there, 0 with that newer entry and its verified time moved on. ABSENT goes
+ * to L3 as a tombstone when L3 holds the address. @generation and @verify_by_s as in mp__entry.
+ * *ret_entry (may be NULL) is a reference. MP_ENOMEM: nothing is kept, and an older entry of the
+ * address is removed rather than left to lie. Any thread. */
+MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
+                                     uint32_t generation, uint32_t verify_by_s,
+                                     const mp__entry **ret_entry);
+
+/* The origin said that @entry is still so: note the time. Any thread, entry held or borrowed. */
+void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
+                        uint32_t generation, uint32_t verify_by_s);
+
+/* Remove from L1 (L3 keeps its last known good). Any thread. */
+void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash);
+
+/* Coarse time for expiry on hits; each loop calls it once a turn. */
+void mp__cache_tick(mp_cache *cache, int64_t wall_ms);
+
+/* Where the address is now, for EXPLAIN: bit set of 1 << enum mp__tier. Any thread, no disk. */
+unsigned mp__cache_where(mp_cache *cache, mp_str address, uint64_t hash);
+
+/* Every record that L3 keeps (newest of each address; VALUE only), in no order; a nonzero return
+ * ends it and is returned. Blocks on the disk: from a worker or at start. @prefix "" for all. */
+MP_MUST_USE int mp__cache_each_kept(mp_cache *cache, mp_str prefix,
+                                    int (*each)(void *context, const mp__record *record),
+                                    void *context);
+/* Highest revision that L3 holds, 0 when none; tombstones count. */
+uint64_t mp__cache_kept_revision(mp_cache *cache);
+
+/* Write what L3 has queued and sync it. Blocks. 0 or the disk's error. */
+MP_MUST_USE int mp__cache_flush(mp_cache *cache);
+
+/* 0, or why L3 does not take writes just now (-ENOSPC, -EIO, ...), with a text. Any thread. */
+int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
+
+/* Turn at run time: knobs and a reload use these. */
+MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
+MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
+MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
+extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The performance manager: puts cache and origin together. Four flows, each in one file:
+ * read_path.c, write_path.c, change_path.c and, once there is an optimizer, tune_loop.c.
+ *
+ * Requests belong to the caller, live until their done(), which comes on the loop named in them. */
+#ifndef MP_MANAGER_MANAGER_H
+#define MP_MANAGER_MANAGER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "access/access.h"
+#include "cache/cache.h"
+#include "core/env.h"
+#include "core/log.h"
+#include "core/option.h"
+#include "monitor/monitor.h"
+#include "origin/origin.h"
+
+typedef struct mp__manager mp__manager;
+
+/* ---- lifecycle ---- */
+
+typedef struct mp__manager_config {
+    mp_env *env;
+    mp__log_sink *log;            /* may be NULL */
+    const mp__options *options;   /* read during the call, and again by mp__manager_reload */
+    mp__monitor *monitor;         /* may be NULL in tests */
+    const char *data_dir;         /* made if missing (0700); locked */
+    bool new_origin;
+} mp__manager_config;
+
+/* Lock the data directory (MP_ELOCKED names the other process), open cache and origin, repair what
+ * a crash left. 0 also when the origin is lost or down: then it serves what it kept and
+ * mp__manager_summary() says how to restore. Blocks; at start only. */
+MP_MUST_USE int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager,
+                                 mp__diag *diag);
+/* Finish writes, flush L3, close. No request may be under way. Accepts NULL, returns NULL. */
+mp__manager *mp__manager_close(mp__manager *manager);
+/* Apply what of @options is live; others are reported in @diag and left. */
+int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag);
+
+mp_cache *mp__manager_cache(mp__manager *manager);
+mp__access *mp__manager_access(mp__manager *manager);
+mp__hash_key mp__manager_hash_key(const mp__manager *manager);
+
+/* The name of the n-th environment of `resp.databases`, "" when there is none. */
+mp_str mp__manager_environment(const mp__manager *manager, unsigned database);
+
+/* ---- read ---- */
+
+enum mp__level { MP__LEVEL_EVENTUAL, MP__LEVEL_STRONG, MP__LEVEL_WEAK };
+const char *mp__level_name(enum mp__level level);
+int mp__level_parse(mp_str text, enum mp__level *ret_level); /* any case; MP_EINVAL */
+
+/* Why an answer is as it is; names through mp__reason_name(). */
+enum mp__reason {
+    MP__REASON_FRESH,         /* held by the watch of a live origin */
+    MP__REASON_WITHIN_BOUND,  /* verified less than the bound ago */
+    MP__REASON_VERIFIED,      /* the origin was asked for this read */
+    MP__REASON_REFRESHING,    /* past its bound: served, and being verified behind */
+    MP__REASON_WEAK,          /* the reader asked for anything cached */
+    MP__REASON_ORIGIN_DOWN,
+    MP__REASON_ORIGIN_LOST,
+    MP__REASON_ORIGIN_DAMAGED, /* the origin's own copy failed its checksum; this one did not */
+    MP__REASON_ORIGIN_SLOW,   /* it did not answer within origin.timeout */
+};
+const char *mp__reason_name(enum mp__reason reason); /* "fresh" "within-bound" "verified" ... */
+
+typedef struct mp__read {
+    /* in */
+    mp__loop *loop;
+    mp_str address;              /* canonical; the caller's until done */
+    uint64_t hash;               /* mp__cache_hash of it */
+    const mp__identity *identity;
+    enum mp__level level;
+    bool strict;                 /* MP_ESTALE rather than a value that is past its bound */
+    bool stale_if_error;         /* a strong read may answer stale when the origin is gone */
+    int64_t age_max_ms;          /* verify when older; -1: as the level says */
+    uint64_t revision_min;       /* read-your-writes and monotonic reads: not older than this */
+    void (*done)(struct mp__read *read);
+    void *context;
+    /* out */
+    int status;                  /* 0; MP_EABSENT; MP_EUNKNOWN; MP_ESTALE; MP_EDENIED; ... */
+    const mp__entry *entry;      /* a reference for 0 and, where known, MP_EABSENT; the caller's to
+                                  * give back with mp__entry_unref() */
+    enum mp__tier tier;          /* where it came from */
+    bool stale;
+    int64_t age_ms;              /* since the origin last said so */
+    enum mp__reason reason;
+    /* the manager's */
+    mp__task task;
+    struct mp__read *next;
+    uint64_t started_ns;
+} mp__read;
+
+/* The hot path: the entry if it is in L1 and may be answered at level eventual or weak without a
+ * further look, else NULL (then mp__read_start). Inside mp_read_begin(); borrowed; VALUE or ABSENT.
+ * Access is checked: with anything but allow-all it answers NULL. */
+const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
+                              enum mp__level level, uint64_t revision_min);
+
+/* True: answered at once, done() is not called. False: done() will be called on read->loop. */
+MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
+
+/* ---- write ---- */
+
+typedef struct mp__write_request {
+    /* in */
+    mp__loop *loop;
+    const mp__identity *identity;
+    mp__change *changes;     /* as in origin.h; the caller's until done */
+    size_t count;
+    void (*done)(struct mp__write_request *request);
+    void *context;
+    /* out; the `after` and `old` slices in changes are not valid any more, but: */
+    int status;              /* as mp__write */
+    uint64_t revision;       /* newest revision made, for read-your-writes */
+    mp_blob *old_value;      /* of the first change with MP__WANT_OLD, a reference, or NULL */
+    char text[160];          /* why not, for the client */
+    /* the manager's */
+    mp__write write;
+    mp__task task;
+    mp__manager *manager;
+    uint64_t started_ns;
+} mp__write_request;
+
+/* Always answered through done(), in the order of the starts from one loop. */
+void mp__write_start(mp__manager *manager, mp__write_request *request);
+
+/* ---- list, history, count: on the origin, or from what L3 kept when it is gone ---- */
+
+typedef struct mp__list_item {
+    mp_str address, value, media_type;
+    uint64_t revision;
+    int64_t modified_ms, expires_ms;
+    mp_str actor;
+    bool deleted; /* history */
+    uint64_t version;
+} mp__list_item;
+
+typedef struct mp__query {
+    /* in */
+    enum { MP__QUERY_LIST, MP__QUERY_HISTORY, MP__QUERY_COUNT, MP__QUERY_ENVIRONMENTS } kind;
+    mp__loop *loop;
+    const mp__identity *identity;
+    mp_str environment, prefix;  /* LIST */
+    mp_str address;              /* HISTORY */
+    uint64_t after;              /* LIST: cursor; HISTORY: before this revision, 0 newest */
+    mp_str after_address;        /* LIST with by_key */
+    bool by_key, with_values;
+    uint32_t limit;
+    void (*done)(struct mp__query *query);
+    void *context;
+    /* out: items and their bytes belong to the query until mp__query_done() */
+    int status;
+    mp__list_item *items;
+    size_t count;                /* items; or the number of keys */
+    uint64_t next;               /* cursor to go on, 0: the end */
+    bool stale;                  /* from L3, the origin being gone */
+    /* the manager's */
+    void *memory;
+    union {
+        mp__list list;
+        mp__history history;
+        mp__count count_;
+        mp__task task;
+    } u;
+    mp__task reply_task;
+    mp__manager *manager;
+} mp__query;
+
+void mp__query_start(mp__manager *manager, mp__query *query);
+void mp__query_done(mp__query *query); /* frees the results */
+
+/* ---- change: watchers ---- */
+
+typedef struct mp__event {
+    enum { MP__EVENT_PUT, MP__EVENT_DELETE, MP__EVENT_EXPIRED, MP__EVENT_RESET } kind;
+    mp_str address; /* "" with RESET: anything may have changed */
+    uint64_t revision;
+    const mp__entry *entry; /* of PUT, may be NULL */
+} mp__event;
+
+typedef struct mp__watcher mp__watcher;
+/* Call @fn on @loop for every change from now on, in commit order, each after the reply to its
+ * writer was posted. The event is borrowed for the call. One a loop is the idea: the loop finds its
+ * own subscribers. */
+MP_MUST_USE int mp__watch_add(mp__manager *manager, mp__loop *loop,
+                              void (*fn)(void *context, const mp__event *event), void *context,
+                              mp__watcher **ret_watcher);
+/* On the watcher's loop; no call comes after it returned. */
+mp__watcher *mp__watch_remove(mp__watcher *watcher);
+
+/* ---- explain and status ---- */
+
+/* What is known of @address and why a read would be answered as it would, as JSON: tiers, revision,
+ * age, level, origin's state, what happened to it lately (state moves with times). Any thread. */
+int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out);
+
+/* The manager's status as JSON: version, uptime, origin, cache, revision, disk, limits, trouble
+ * with remedies. Any thread. */
+int mp__manager_status(mp__manager *manager, mp__buf *out);
+
+typedef struct mp__summary {
+    enum mp__origin_state origin;
+    bool writable, ready;
+    char text[256]; /* one line: what is wrong and the remedy; "" when all is well */
+    uint64_t revision, keys;
+    char epoch[33];
+} mp__summary;
+void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Origins: where configuration comes from and is committed to, behind one interface.
+ *
+ * Requests are queued to the origin's own threads and end in a callback there; the callback gets
+ * records whose slices are valid only while it runs. Requests belong to the caller and must live
+ * until their callback. An origin orders its writes: every change has a revision of its own, greater
+ * than all before it. */
+#ifndef MP_ORIGIN_ORIGIN_H
+#define MP_ORIGIN_ORIGIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/env.h"
+#include "core/log.h"
+#include "core/record.h"
+#include "core/state.h"
+
+typedef struct mp__origin mp__origin;
+
+/*                 +-----------------------------+
+ *   opening -> live -> degraded (reads, no writes) -> live
+ *      |        |          |
+ *      +------> down <-----+    down -> live when it is back; lost: its data are gone
+ *      +------> lost -> live    when it was put back
+ */
+enum mp__origin_state {
+    MP__ORIGIN_OPENING,
+    MP__ORIGIN_LIVE,     /* reads, writes, and every change is seen as it happens */
+    MP__ORIGIN_DEGRADED, /* reads work; writes are refused (disk full, failed fsync, read-only) */
+    MP__ORIGIN_DOWN,     /* cannot be asked */
+    MP__ORIGIN_LOST,     /* had data once and has them no longer (moved away, damaged, deleted) */
+};
+extern const mp__state_table mp__origin_states;
+
+/* ---- reads ---- */
+
+typedef struct mp__fetch {
+    mp__task task;        /* the origin's */
+    mp_str address;       /* the caller's until done */
+    uint64_t if_revision; /* nonzero: `unchanged` instead of the value when it is still this one */
+    bool unchanged;       /* result */
+    uint64_t as_of;       /* result: the origin's revision when it answered */
+    /* status 0: @record is VALUE or ABSENT (never past its expiry). MP_ECORRUPT: it is there and
+     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known. On the origin's thread. */
+    void (*done)(struct mp__fetch *fetch, int status, const mp__record *record);
+} mp__fetch;
+
+/* ---- writes ---- */
+
+enum mp__change_op {
+    MP__CHANGE_PUT,
+    MP__CHANGE_DELETE,
+    MP__CHANGE_EXPIRE,   /* set or clear expires_ms of what is there */
+    MP__CHANGE_ROLLBACK, /* make the value of revision `to_revision` the newest again */
+};
+
+enum mp__change_flags {
+    MP__IF_ABSENT = 1,    /* NX, If-None-Match: * */
+    MP__IF_PRESENT = 2,   /* XX */
+    MP__IF_REVISION = 4,  /* compare-and-set with `if_revision` */
+    MP__KEEP_EXPIRY = 8,  /* KEEPTTL */
+    MP__WANT_OLD = 16,    /* SET … GET */
+    MP__IF_CHANGED = 32,  /* a PUT of the same value and media type makes no revision */
+};
+
+/* One change, and what became of it. */
+typedef struct mp__change {
+    enum mp__change_op op;
+    unsigned flags;
+    mp_str address, value, media_type; /* the caller's until done */
+    int64_t expires_ms;                /* PUT, EXPIRE: Unix ms, 0: never */
+    uint64_t if_revision, to_revision;
+    /* results, valid while done() runs */
+    int status;       /* 0 done; MP_EABSENT nothing there (DELETE, EXPIRE, ROLLBACK, IF_PRESENT);
+                       * MP_ECONFLICT the condition does not hold; MP_EEXISTS with IF_ABSENT */
+    bool changed;     /* a new revision was made */
+    mp__record after; /* what holds now, ABSENT after a DELETE; revision 0 when not known */
+    bool had_old;
+    mp__record old;   /* with MP__WANT_OLD and had_old */
+} mp__change;
+
+/* One or more changes, all or nothing: if one's status is an error none of them happens (a DELETE,
+ * EXPIRE of what is not there is no error of the whole), and `status` is the first such error. */
+typedef struct mp__write {
+    mp__task task;       /* the origin's */
+    mp__change *changes; /* the caller's until done */
+    size_t count;
+    mp_str actor;        /* who, for the history; "" unknown */
+    /* status 0: durable (synced). Errors: a change's status; MP_EDEGRADED, MP_EORIGIN,
+     * MP_EORIGINLOST, -ENOSPC, -EIO: nothing happened. On the writer's thread, in commit order,
+     * after the commit and before any later write is answered. */
+    void (*done)(struct mp__write *write, int status);
+} mp__write;
+
+/* ---- lists and history ---- */
+
+typedef struct mp__list {
+    mp__task task;
+    mp_str environment; /* "" : the list of environments (records with only an address) */
+    mp_str prefix;      /* of the address after "environment/", as "namespace/ke"; "" all */
+    uint64_t after;     /* cursor: 0 begins; goes on after this one */
+    uint32_t limit;     /* most records in one answer, 1 to 10,000 */
+    bool with_values;
+    bool by_key;        /* ordered by address (cursor then is `after_address`), else by cursor */
+    mp_str after_address;
+    /* @records in the order of the cursor; @next is 0 when it ends. Every key that is there all the
+     * time is given exactly once. */
+    void (*done)(struct mp__list *list, int status, const mp__record *records, size_t count,
+                 uint64_t next);
+} mp__list;
+
+typedef struct mp__history {
+    mp__task task;
+    mp_str address;
+    uint64_t before;      /* only revisions below it; 0: from the newest */
+    uint32_t limit;
+    bool with_values;
+    /* Newest first; a deletion is an ABSENT record. actors[i] belongs to records[i]. */
+    void (*done)(struct mp__history *history, int status, const mp__record *records,
+                 const mp_str *actors, size_t count);
+} mp__history;
+
+typedef struct mp__count {
+    mp__task task;
+    mp_str environment;
+    void (*done)(struct mp__count *count, int status, uint64_t keys);
+} mp__count;
+
+/* ---- the origin ---- */
+
+typedef struct mp__origin_stats {
+    uint64_t revision; /* newest committed */
+    uint64_t keys;
+    uint64_t fetches, writes, commits, errors, corrupt_rows, salvaged;
+    uint64_t size_bytes;
+    uint64_t commit_ns_last, batch_last;
+} mp__origin_stats;
+
+typedef struct mp__origin_options {
+    mp_env *env;
+    mp__log_sink *log;   /* may be NULL */
+    const char *path;    /* sqlite: the database file */
+    bool new_origin;     /* begin anew although there was one once (it is moved aside) */
+    uint64_t probe_ms;   /* how often health is looked at; 0: 1000 */
+    uint64_t sweep_ms;   /* how often expired values are deleted; 0: 1000 */
+    void *context;
+    /* The state moved; on one of the origin's threads, never two at once. */
+    void (*on_state)(void *context, enum mp__origin_state from, enum mp__origin_state to,
+                     const char *cause);
+    /* Somebody else than us changed the origin, or it may have missed something: whatever was kept
+     * must be verified again before it counts as fresh. */
+    void (*on_unseen_change)(void *context, const char *cause);
+    /* A change that no mp__write of ours asked for (expiry sweep, salvage); as in mp__write, in the
+     * same order. */
+    void (*on_change)(void *context, const mp__record *after);
+} mp__origin_options;
+
+/* A kind of origin: a struct of functions in its own file, listed in origin.c. */
+typedef struct mp__origin_ops {
+    const char *name; /* "sqlite" */
+    int (*open)(const mp__origin_options *options, mp__origin **ret_origin, mp__diag *diag);
+    mp__origin *(*close)(mp__origin *origin);
+    void (*fetch)(mp__origin *origin, mp__fetch *fetch);
+    void (*write)(mp__origin *origin, mp__write *write);
+    void (*list)(mp__origin *origin, mp__list *list);
+    void (*history)(mp__origin *origin, mp__history *history);
+    void (*count)(mp__origin *origin, mp__count *count);
+    void (*stats)(mp__origin *origin, mp__origin_stats *ret_stats);
+    /* Give records back to an origin that lost its newest commits: each is committed with its own
+     * revision if the origin has nothing as new. May be NULL. Blocks; at start only. */
+    int (*salvage)(mp__origin *origin, const mp__record *records, size_t count);
+} mp__origin_ops;
+
+struct mp__origin { /* first member of each kind's own struct */
+    const mp__origin_ops *ops;
+    mp__state state; /* readable from any thread */
+    char epoch[33];  /* names this life of the data; a restore begins a new one. Fixed once open */
+};
+
+/* Open an origin of kind @kind. 0 also when its data are lost or it is down: then the state says so
+ * and it recovers by itself. MP_EINVAL unknown kind (with did-you-mean); MP_EVERSION. */
+MP_MUST_USE int mp__origin_open(const char *kind, const mp__origin_options *options,
+                                mp__origin **ret_origin, mp__diag *diag);
+/* Finish what is queued, close, free. Accepts NULL, returns NULL. */
+mp__origin *mp__origin_close(mp__origin *origin);
+
+/* All five may be called from any thread; the callbacks come on the origin's threads, always. */
+void mp__origin_fetch(mp__origin *origin, mp__fetch *fetch);
+void mp__origin_write(mp__origin *origin, mp__write *write);
+void mp__origin_list(mp__origin *origin, mp__list *list);
+void mp__origin_history(mp__origin *origin, mp__history *history);
+void mp__origin_count(mp__origin *origin, mp__count *count);
+void mp__origin_stats_read(mp__origin *origin, mp__origin_stats *ret_stats);
+int mp__origin_salvage(mp__origin *origin, const mp__record *records, size_t count);
+
+#endif

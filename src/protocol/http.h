@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 requests, pure: bytes in, a request out; heads of replies out.
+ *
+ * llhttp (strict) reads the grammar; this layer adds what smuggling needs: exactly one Host, no
+ * folding, no doubt about the length, limits on line, headers, body and time. Any doubt: 400 and
+ * close (RFC 9112 section 6.3). */
+#ifndef MP_PROTOCOL_HTTP_H
+#define MP_PROTOCOL_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/buf.h"
+
+typedef struct mp__http_limits {
+    uint32_t line_max, headers_max, body_max; /* bytes: 8 KiB, 32 KiB, 4 MiB */
+    uint16_t header_count_max;                /* 100 */
+} mp__http_limits;
+
+typedef struct mp__http_header {
+    mp_str name, value;
+} mp__http_header;
+
+typedef struct mp__http_request {
+    mp_str method;             /* "GET" */
+    mp_str target;             /* as sent */
+    mp_str path, query;        /* decoded path without query; query as sent, without ? */
+    const mp__http_header *headers;
+    size_t header_count;
+    mp_str body;
+    bool keep_alive, expect_continue, head; /* head: answer without a body */
+} mp__http_request;
+
+typedef struct mp__http_parser mp__http_parser;
+
+MP_MUST_USE int mp__http_parser_new(const mp__http_limits *limits, mp__http_parser **ret_parser);
+mp__http_parser *mp__http_parser_free(mp__http_parser *parser);
+
+/* Feed bytes. 0: one request is whole; *ret_request is valid until the next call; *ret_used bytes
+ * were taken (call again with the rest: pipelining). MP_EAGAIN: all taken, more are needed.
+ * MP_EPROTO: answer *ret_status (400, 405, 413, 414, 417, 431, 501, 505) and close. */
+MP_MUST_USE int mp__http_parse(mp__http_parser *parser, const char *data, size_t size,
+                               mp__http_request *ret_request, size_t *ret_used, int *ret_status);
+/* Inside a request (for time limits): 0 idle, 1 in the head, 2 in the body. */
+int mp__http_parser_stage(const mp__http_parser *parser);
+/* Why the last MP_EPROTO, one line. */
+const char *mp__http_parser_error(const mp__http_parser *parser);
+
+/* The value of header @name (any case), or an empty str with data NULL. */
+mp_str mp__http_header_find(const mp__http_request *request, const char *name);
+/* Decoded value of @name in the query into @out; false when it is not there or malformed. */
+bool mp__http_query_find(mp_str query, const char *name, mp__buf *out);
+
+/* Status line and common headers (Date is the caller's), then the caller's own with
+ * mp__http_reply_header, then the end with the body. */
+void mp__http_reply_begin(mp__buf *out, int status, bool keep_alive);
+void mp__http_reply_header(mp__buf *out, const char *name, mp_str value);
+void mp__http_reply_end(mp__buf *out, mp_str content_type, mp_str body, bool head);
+const char *mp__http_status_text(int status);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's face: N worker loops that speak RESP and HTTP over one manager. */
+#ifndef MP_SERVER_SERVER_H
+#define MP_SERVER_SERVER_H
+
+#include "core/log.h"
+#include "core/option.h"
+#include "manager/manager.h"
+#include "monitor/monitor.h"
+
+typedef struct mp__server mp__server;
+
+typedef struct mp__server_config {
+    mp_env *env;
+    mp__log_sink *log;
+    const mp__options *options;
+    mp__manager *manager;
+    mp__monitor *monitor;
+} mp__server_config;
+
+/* Listen on resp.listen and http.listen and start the workers. MP_EDENIED: a non-loopback address
+ * without authentication; -EADDRINUSE with the port in @diag. */
+MP_MUST_USE int mp__server_start(const mp__server_config *config, mp__server **ret_server,
+                                 mp__diag *diag);
+/* "127.0.0.1:7480" as really bound; valid as long as the server. */
+const char *mp__server_resp_address(const mp__server *server);
+const char *mp__server_http_address(const mp__server *server);
+/* Stop accepting, let commands under way be answered (at most @grace_ms), close, join, free. */
+mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms);
+int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *diag);
+
+#endif
