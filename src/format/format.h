@@ -25,9 +25,9 @@ typedef struct mp__leaves {
 void mp__leaves_done(mp__leaves *leaves);
 
 typedef struct mp__format {
-    const char *name;               /* "json" */
-    const char *const *extensions;  /* ".json"; NULL-ended */
-    const char *media_type;         /* "application/json" */
+    const char *name;              /* "json" */
+    const char *const *extensions; /* ".json"; NULL-ended */
+    const char *media_type;        /* "application/json" */
     /* Leaves of the bytes. MP_ESYNTAX with file:line:column and what was expected; MP_ELIMIT
      * (depth 64, 1,000,000 leaves, key or value too long); MP_ENOMEM; on an error *ret_leaves is
      * untouched. A duplicate key is an error. */
@@ -39,8 +39,8 @@ typedef struct mp__format {
 
 extern const mp__format *const mp__formats[]; /* NULL-ended: json, yaml, env */
 
-const mp__format *mp__format_find(const char *name);         /* or NULL */
-const mp__format *mp__format_of_path(const char *path);      /* by its ending, or NULL */
+const mp__format *mp__format_find(const char *name);    /* or NULL */
+const mp__format *mp__format_of_path(const char *path); /* by its ending, or NULL */
 
 /* For parsers: add a copy of one leaf. MP_ENOMEM, MP_ELIMIT. */
 MP_MUST_USE int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value,

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "format/format.h"
+
+#include <strings.h>
+
+#include "format/kinds.h"
+
+const mp__format *const mp__formats[] = {&mp__format_json, &mp__format_yaml, &mp__format_env, NULL};
+
+const mp__format *mp__format_find(const char *name)
+{
+    for (const mp__format *const *f = mp__formats; *f; f++)
+        if (strcasecmp((*f)->name, name) == 0)
+            return *f;
+    return NULL;
+}
+
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t size = strlen(path), tail = strlen(ending);
+
+    return size >= tail && strcasecmp(path + size - tail, ending) == 0;
+}
+
+const mp__format *mp__format_of_path(const char *path)
+{
+    for (const mp__format *const *f = mp__formats; *f; f++)
+        for (const char *const *e = (*f)->extensions; *e; e++)
+            if (ends_with(path, *e))
+                return *f;
+    return NULL;
+}

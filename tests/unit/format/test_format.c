@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include "core/core.h"
+#include "format/format.h"
+
+/* "key=value:j" with j for JSON and t for text, one a line, sorted by key. */
+static void leaves_say(const mp__leaves *leaves, mp__buf *out)
+{
+    for (size_t i = 0; i < leaves->count; i++) {
+        const mp__leaf *leaf = &leaves->items[i];
+
+        (void)mp__buf_add_str(out, leaf->key);
+        (void)mp__buf_add_char(out, '=');
+        (void)mp__buf_add_str(out, leaf->value);
+        (void)mp__buf_add(out, leaf->media_type.data[0] == 'a' ? ":j\n" : ":t\n", 3);
+    }
+}
+
+static void parses_to(const char *format, const char *text, const char *want)
+{
+    mp__leaves leaves = {0};
+    mp__buf said = MP__BUF_INIT;
+    mp__diag diag = {0};
+    int rc = mp__format_find(format)->parse(mp_str_of(text), &leaves, &diag);
+
+    if (rc)
+        fail_msg("%d:%d %s", diag.line, diag.column, diag.text);
+    leaves_say(&leaves, &said);
+    (void)mp__buf_add_char(&said, '\0');
+    assert_string_equal(said.data, want);
+    mp__buf_done(&said);
+    mp__leaves_done(&leaves);
+}
+
+static void refused_at(const char *format, const char *text, int line, int column)
+{
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+
+    assert_int_equal(mp__format_find(format)->parse(mp_str_of(text), &leaves, &diag), MP_ESYNTAX);
+    assert_int_equal(leaves.count, 0);
+    assert_true(diag.text[0] != '\0');
+    if (diag.line != line || diag.column != column)
+        fail_msg("%s: said %d:%d, want %d:%d (%s)", text, diag.line, diag.column, line, column,
+                 diag.text);
+}
+
+static void json_becomes_leaves_with_their_types(void **state)
+{
+    (void)state;
+    parses_to(
+        "json",
+        "{\"db\": {\"host\": \"a b\", \"port\": 5432, \"tls\": true, \"x\": null, \"r\": 0.1},"
+        " \"l\": [1, \"two\", {\"k\": []}], \"e\": {}}",
+        "db.host=a b:t\ndb.port=5432:j\ndb.r=0.1:j\ndb.tls=true:j\ndb.x=null:j\ne={}:j\n"
+        "l[0]=1:j\nl[1]=two:t\nl[2].k=[]:j\n");
+}
+
+static void names_with_dots_and_brackets_are_escaped(void **state)
+{
+    (void)state;
+    parses_to("json", "{\"a.b\": {\"c[0]\": 1}, \"d\\\\\": 2}", "a\\.b.c\\[0\\]=1:j\nd\\\\=2:j\n");
+}
+
+static void json_errors_name_their_place(void **state)
+{
+    (void)state;
+    refused_at("json", "{\"a\": 1,\n \"b\": }", 2, 7);
+    refused_at("json", "{\"a\": 1, \"a\": 2}", 1, 12);
+    refused_at("json", "", 1, 0);
+    refused_at("json", "7", 0, 0);
+}
+
+static void yaml_follows_the_core_schema(void **state)
+{
+    (void)state;
+    parses_to("yaml",
+              "a: yes\nb: true\nc: 0x1F\nd: 0o17\ne: 1.50\nf: ~\ng: '5'\nh: 12:30\ni: -7\n"
+              "j: !!str 5\nk: 1e3\nl: .5\nm: \"\u00e4\"\nn: {\"\u00e4\": &q !!str 7}\n",
+              "a=yes:t\nb=true:j\nc=31:j\nd=15:j\ne=1.5:j\nf=null:j\ng=5:t\nh=12:30:t\ni=-7:j\n"
+              "j=5:t\nk=1000.0:j\nl=0.5:j\nm=\u00e4:t\nn.\u00e4=7:t\n");
+}
+
+static void yaml_aliases_and_merge_keys_are_resolved(void **state)
+{
+    (void)state;
+    parses_to("yaml",
+              "base: &b {x: 1, y: 2}\nother: &o {z: 3, x: 9}\n"
+              "one:\n  <<: *b\n  y: 5\ntwo:\n  <<: [*b, *o]\nthree: *b\n",
+              "base.x=1:j\nbase.y=2:j\none.x=1:j\none.y=5:j\nother.x=9:j\nother.z=3:j\n"
+              "three.x=1:j\nthree.y=2:j\ntwo.x=1:j\ntwo.y=2:j\ntwo.z=3:j\n");
+}
+
+static void yaml_errors_name_their_place(void **state)
+{
+    (void)state;
+    refused_at("yaml", "a: 1\nb: [1,\n", 3, 1);
+    refused_at("yaml", "a: 1\na: 2\n", 2, 1);
+    refused_at("yaml", "a: .inf\n", 1, 4);
+    refused_at("yaml", "a: 99999999999999999999\n", 1, 4);
+    refused_at("yaml", "a: !!binary aGk=\n", 1, 4);
+    refused_at("yaml", "a: 1\n---\nb: 2\n", 3, 1);
+    refused_at("yaml", "? [1]\n: 2\n", 1, 3);
+    refused_at("yaml", "a: &x [*x]\n", 1, 4);
+}
+
+static void yaml_alias_bombs_are_refused(void **state)
+{
+    mp__buf text = MP__BUF_INIT;
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+
+    (void)state;
+    (void)mp__buf_printf(&text, "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for (int i = 1; i < 9; i++)
+        (void)mp__buf_printf(&text, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i,
+                             i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+    assert_int_equal(mp__format_find("yaml")->parse(mp__buf_str(&text), &leaves, &diag),
+                     MP_ESYNTAX);
+    mp__buf_done(&text);
+}
+
+static void env_files_read_quotes_comments_and_export(void **state)
+{
+    (void)state;
+    parses_to("env",
+              "# comment\n\nexport A=1\nB = two words  # said\r\nC='a#b $X'\n"
+              "D=\"line\\nnext \\\"q\\\"\"\nE=\nF=\"two\nlines\"\nG=a#b\n",
+              "A=1:t\nB=two words:t\nC=a#b $X:t\nD=line\nnext \"q\":t\nE=:t\nF=two\nlines:t\n"
+              "G=a#b:t\n");
+}
+
+static void env_errors_name_their_place(void **state)
+{
+    (void)state;
+    refused_at("env", "A=1\n2B=3\n", 2, 1);
+    refused_at("env", "A=1\nB 3\n", 2, 3);
+    refused_at("env", "A='x\n\n", 1, 3);
+    refused_at("env", "A=\"x\"y\n", 1, 6);
+}
+
+static void every_format_gives_back_what_it_read(void **state)
+{
+    static const struct {
+        const char *format, *text;
+    } cases[] = {
+        {"json", "{\"a\": {\"b\": [1, [2.5, \"x\"], {\"c\": null}], \"d.e\": \"\", \"f\": {}},"
+                 " \"g\": \"1\", \"h\": false, \"i\": \"\\u00e4\\n\"}"},
+        {"yaml",
+         "a: {b: [1, [2.5, x], {c: ~}], d.e: '', f: {}}\ng: '1'\nh: false\ni: \"\\u00e4\\n\"\n"
+         "k: 'true'\nl: '- x'\nm: '# no'\nn: ' pad '\no: '~'\np: '0x10'\n'q: r': 's: t'\n"},
+        {"env", "A=1\nB='x \"y\" $z\\\\'\nC=\"l\\nm\\tt\"\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const mp__format *format = mp__format_find(cases[i].format);
+        mp__leaves first = {0}, second = {0};
+        mp__buf text = MP__BUF_INIT, a = MP__BUF_INIT, b = MP__BUF_INIT;
+        mp__diag diag = {0};
+
+        assert_int_equal(format->parse(mp_str_of(cases[i].text), &first, &diag), 0);
+        assert_int_equal(format->print(&first, &text, &diag), 0);
+        if (format->parse(mp__buf_str(&text), &second, &diag) != 0)
+            fail_msg("%s cannot read its own: %s\n%.*s", format->name, diag.text, (int)text.size,
+                     text.data);
+        leaves_say(&first, &a);
+        leaves_say(&second, &b);
+        assert_int_equal(a.size, b.size);
+        assert_memory_equal(a.data, b.data, a.size);
+        mp__buf_done(&a);
+        mp__buf_done(&b);
+        mp__buf_done(&text);
+        mp__leaves_done(&first);
+        mp__leaves_done(&second);
+    }
+}
+
+static void contradicting_keys_are_refused_by_name(void **state)
+{
+    mp__leaves leaves = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a"), MP_STR("1"), "text/plain"), 0);
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a.b"), MP_STR("2"), "text/plain"), 0);
+    assert_int_equal(mp__format_find("json")->print(&leaves, &out, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "a.b"));
+    assert_int_equal(mp__format_find("env")->print(&leaves, &out, &diag), 0);
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+    char text[2 * 100 + 16];
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+    size_t n = 0;
+
+    (void)state;
+    n += (size_t)snprintf(text, sizeof(text), "{\"a\":");
+    memset(text + n, '[', 100);
+    text[n + 100] = '1';
+    memset(text + n + 101, ']', 100);
+    text[n + 201] = '}';
+    assert_int_equal(mp__format_find("json")->parse(mp_str_new(text, n + 202), &leaves, &diag),
+                     MP_ELIMIT);
+}
+
+static void a_path_chooses_its_format_by_its_ending(void **state)
+{
+    (void)state;
+    assert_string_equal(mp__format_of_path("x/y.YML")->name, "yaml");
+    assert_string_equal(mp__format_of_path(".env")->name, "env");
+    assert_string_equal(mp__format_of_path("a.json")->name, "json");
+    assert_null(mp__format_of_path("a.txt"));
+    assert_null(mp__format_find("toml5"));
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(json_becomes_leaves_with_their_types),
+    MP_TEST(names_with_dots_and_brackets_are_escaped),
+    MP_TEST(json_errors_name_their_place),
+    MP_TEST(yaml_follows_the_core_schema),
+    MP_TEST(yaml_aliases_and_merge_keys_are_resolved),
+    MP_TEST(yaml_errors_name_their_place),
+    MP_TEST(yaml_alias_bombs_are_refused),
+    MP_TEST(env_files_read_quotes_comments_and_export),
+    MP_TEST(env_errors_name_their_place),
+    MP_TEST(every_format_gives_back_what_it_read),
+    MP_TEST(contradicting_keys_are_refused_by_name),
+    MP_TEST(deep_nesting_is_refused),
+    MP_TEST(a_path_chooses_its_format_by_its_ending),
+};
+
+MP_TEST_MAIN(tests)
