@@ -22,9 +22,9 @@ typedef struct mp__http_header {
 } mp__http_header;
 
 typedef struct mp__http_request {
-    mp_str method;             /* "GET" */
-    mp_str target;             /* as sent */
-    mp_str path, query;        /* decoded path without query; query as sent, without ? */
+    mp_str method;      /* "GET" */
+    mp_str target;      /* as sent */
+    mp_str path, query; /* decoded path without query; query as sent, without ? */
     const mp__http_header *headers;
     size_t header_count;
     mp_str body;

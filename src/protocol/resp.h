@@ -30,10 +30,10 @@ typedef struct mp__resp_parser {
     mp__resp_limits limits;
     mp_str *arguments; /* grows with what arrived, to limits.arguments_max */
     uint32_t capacity, count;
-    int64_t expected;  /* arguments of the array begun, -1: none */
-    int64_t bulk;      /* bytes of the bulk begun, -1: none */
-    size_t position;   /* bytes of the buffer understood so far */
-    const char *base;  /* of the buffer when the slices were made; slices are rebased if it moved */
+    int64_t expected; /* arguments of the array begun, -1: none */
+    int64_t bulk;     /* bytes of the bulk begun, -1: none */
+    size_t position;  /* bytes of the buffer understood so far */
+    const char *base; /* of the buffer when the slices were made; slices are rebased if it moved */
     const char *error; /* text of the last MP_EPROTO, as a client expects it: "Protocol error: …" */
 } mp__resp_parser;
 
@@ -51,13 +51,13 @@ size_t mp__resp_wants(const mp__resp_parser *parser, size_t size);
 
 /* ---- replies out; @version 2 or 3. They return nothing: look at buf->error once. ---- */
 
-void mp__resp_simple(mp__buf *out, const char *text);              /* +OK */
+void mp__resp_simple(mp__buf *out, const char *text); /* +OK */
 /* -CODE text; line breaks in it become blanks. */
 void mp__resp_error(mp__buf *out, const char *code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void mp__resp_integer(mp__buf *out, int64_t value);
 void mp__resp_bulk(mp__buf *out, mp_str value);
-void mp__resp_bulk_head(mp__buf *out, size_t size); /* "$12\r\n"; the bytes and "\r\n" follow */
+void mp__resp_bulk_head(mp__buf *out, size_t size);  /* "$12\r\n"; the bytes and "\r\n" follow */
 void mp__resp_null(mp__buf *out, int version);       /* $-1 or _ */
 void mp__resp_null_array(mp__buf *out, int version); /* *-1 or _ */
 void mp__resp_array(mp__buf *out, size_t count);
@@ -74,14 +74,24 @@ void mp__resp_request(mp__buf *out, const mp_str *arguments, size_t count);
 /* ---- replies in (clients, origins, front) ---- */
 
 enum mp__reply_type {
-    MP__REPLY_SIMPLE, MP__REPLY_ERROR, MP__REPLY_INTEGER, MP__REPLY_BULK, MP__REPLY_NULL,
-    MP__REPLY_ARRAY, MP__REPLY_MAP, MP__REPLY_SET, MP__REPLY_PUSH, MP__REPLY_BOOL,
-    MP__REPLY_DOUBLE, MP__REPLY_VERBATIM, MP__REPLY_BIG_NUMBER,
+    MP__REPLY_SIMPLE,
+    MP__REPLY_ERROR,
+    MP__REPLY_INTEGER,
+    MP__REPLY_BULK,
+    MP__REPLY_NULL,
+    MP__REPLY_ARRAY,
+    MP__REPLY_MAP,
+    MP__REPLY_SET,
+    MP__REPLY_PUSH,
+    MP__REPLY_BOOL,
+    MP__REPLY_DOUBLE,
+    MP__REPLY_VERBATIM,
+    MP__REPLY_BIG_NUMBER,
 };
 typedef struct mp__reply {
     enum mp__reply_type type;
-    mp_str text;      /* SIMPLE ERROR BULK VERBATIM BIG_NUMBER: slice of the input */
-    int64_t integer;  /* INTEGER, BOOL */
+    mp_str text;     /* SIMPLE ERROR BULK VERBATIM BIG_NUMBER: slice of the input */
+    int64_t integer; /* INTEGER, BOOL */
     double real;
     struct mp__reply *items; /* ARRAY SET PUSH: count; MAP: 2 x count */
     size_t count;
