@@ -9,8 +9,8 @@
 
 #include "core/error.h"
 
-#define MP__ENVIRONMENT_MAX 64u /* bytes: a-z A-Z 0-9 . _ -, not beginning with . or - */
-#define MP__NAMESPACE_MAX   128u /* bytes: printable, no slash */
+#define MP__ENVIRONMENT_MAX 64u   /* bytes: a-z A-Z 0-9 . _ -, not beginning with . or - */
+#define MP__NAMESPACE_MAX   128u  /* bytes: printable, no slash */
 #define MP__KEY_MAX         1024u /* bytes: no control characters (below 0x20, 0x7f) */
 #define MP__ADDRESS_MAX     (MP__ENVIRONMENT_MAX + MP__NAMESPACE_MAX + MP__KEY_MAX + 2)
 

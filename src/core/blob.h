@@ -12,7 +12,7 @@
 typedef struct mp__blob {
     mp_blob pub;
     _Atomic uint32_t refs;
-    uint32_t spare;                      /* for the holder */
+    uint32_t spare;                         /* for the holder */
     void (*free_fn)(struct mp__blob *blob); /* called when refs falls to 0, on that thread */
 } mp__blob;
 

@@ -39,17 +39,17 @@ mp_env *mp__env_real(void);
 
 /* ---- clock and random ---- */
 
-uint64_t mp__env_now_ns(mp_env *env);  /* monotonic; for every wait and age within a process */
-int64_t mp__env_wall_ms(mp_env *env);  /* Unix time in ms; may jump; for records and display */
+uint64_t mp__env_now_ns(mp_env *env); /* monotonic; for every wait and age within a process */
+int64_t mp__env_wall_ms(mp_env *env); /* Unix time in ms; may jump; for records and display */
 void mp__env_random(mp_env *env, void *data, size_t size); /* secret; never fails */
 
 /* ---- files; may block: from worker threads, or at start and end ---- */
 
 enum mp__open_flags {
     MP__OPEN_READ = 0,
-    MP__OPEN_WRITE = 1,      /* read and write */
-    MP__OPEN_CREATE = 2,     /* make it if missing, mode 0600 */
-    MP__OPEN_EXCLUSIVE = 4,  /* with CREATE: -EEXIST when it is there */
+    MP__OPEN_WRITE = 1,     /* read and write */
+    MP__OPEN_CREATE = 2,    /* make it if missing, mode 0600 */
+    MP__OPEN_EXCLUSIVE = 4, /* with CREATE: -EEXIST when it is there */
     MP__OPEN_TRUNCATE = 8,
 };
 
@@ -79,7 +79,8 @@ MP_MUST_USE int mp__env_mkdir(mp_env *env, const char *path); /* parents too; 0 
 MP_MUST_USE int mp__env_rename(mp_env *env, const char *from, const char *to);
 MP_MUST_USE int mp__env_unlink(mp_env *env, const char *path);
 MP_MUST_USE int mp__env_sync_dir(mp_env *env, const char *path);
-/* Call @each for every entry but . and .., in no order; a nonzero return ends it and is returned. */
+/* Call @each for every entry but . and .., in no order; a nonzero return ends it and is returned.
+ */
 MP_MUST_USE int mp__env_list(mp_env *env, const char *path,
                              int (*each)(void *context, const char *name), void *context);
 MP_MUST_USE int mp__env_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes);
@@ -115,8 +116,8 @@ void mp__timer_stop(mp__timer *timer);
 mp__timer *mp__timer_free(mp__timer *timer); /* stops it; may be called from its own callback */
 
 /* Signals (real env: libuv; simulated: never). Loop thread. @fn gets the number. */
-MP_MUST_USE int mp__loop_on_signal(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
-                                   void *context);
+MP_MUST_USE int mp__loop_on_signal(mp__loop *loop, int signal,
+                                   void (*fn)(void *context, int signal), void *context);
 
 /* ---- streams: connected bytes; TLS will slip in behind this interface ---- */
 

@@ -10,9 +10,9 @@
 
 /* What was wrong and where; filled by whoever finds it, shown by the CLI, RESP and HTTP. */
 typedef struct mp__diag {
-    char file[256];  /* "" when it has none */
+    char file[256];   /* "" when it has none */
     int line, column; /* from 1; 0: no place */
-    char text[512];  /* what is wrong and what to do, one line, no full stop */
+    char text[512];   /* what is wrong and what to do, one line, no full stop */
 } mp__diag;
 
 /* Write the text of @diag as printf would; @diag may be NULL. Returns @error, so that a function

@@ -16,7 +16,8 @@
 
 #include <marketprism/error.h>
 
-#define MP__HAZARD_SLOTS 72u /* a thread: MP_READ_HELD_MAX values and some for the tables themselves */
+#define MP__HAZARD_SLOTS                                                                           \
+    72u /* a thread: MP_READ_HELD_MAX values and some for the tables themselves */
 
 typedef struct mp__hazard_record {
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
@@ -42,7 +43,7 @@ static inline void mp__hazard_barrier(void)
 
 typedef struct mp__retired {
     struct mp__retired *next;
-    void *pointer;                              /* what readers would have announced */
+    void *pointer;                                /* what readers would have announced */
     void (*free_fn)(struct mp__retired *retired); /* on whichever thread scans */
 } mp__retired;
 

@@ -22,11 +22,11 @@ typedef struct mp__metric {
 } mp__metric;
 
 typedef struct mp__knob {
-    const char *name;    /* the option's path: "cache.l1_size" */
+    const char *name; /* the option's path: "cache.l1_size" */
     const char *unit;
-    const char *help;    /* what a change does and costs */
+    const char *help; /* what a change does and costs */
     double low, high, standard;
-    bool safe;           /* may be turned without a person */
+    bool safe;                  /* may be turned without a person */
     const char *const *choices; /* NULL: a number; else NULL-ended names, value = index */
     double (*get)(void *module);
     int (*set)(void *module, double value, mp__diag *diag); /* 0, MP_EINVAL, MP_ENOMEM */

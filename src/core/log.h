@@ -19,7 +19,8 @@ enum mp__log_format { MP__LOG_PEOPLE, MP__LOG_JSON };
 /* A sink that writes to descriptor @fd (not closed by it), whole lines with one write each.
  * At most @burst lines a second from one component and event go through; what was held back is
  * counted and said. MP_ENOMEM. */
-MP_MUST_USE int mp__log_new(mp_env *env, int fd, enum mp__log_format format, mp__log_sink **ret_log);
+MP_MUST_USE int mp__log_new(mp_env *env, int fd, enum mp__log_format format,
+                            mp__log_sink **ret_log);
 mp__log_sink *mp__log_free(mp__log_sink *log);
 
 /* Least level that is written: for everything ("" or "*"), or for one component. MP_EINVAL when
@@ -29,7 +30,8 @@ bool mp__log_enabled(const mp__log_sink *log, const char *component, enum mp__lo
 
 /* Write one line. @log may be NULL (nothing happens). Any thread; never fails visibly. */
 void mp__log_write(mp__log_sink *log, enum mp__log_level level, const char *component,
-                   const char *event, const char *format, ...) __attribute__((format(printf, 5, 6)));
+                   const char *event, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 #define mp__log(log, level, component, event, ...)                                                 \
     do {                                                                                           \

@@ -16,7 +16,8 @@ enum mp__option_type {
     MP__OPTION_INT,      /* int64_t, with low and high */
     MP__OPTION_REAL,     /* double */
     MP__OPTION_BYTES,    /* int64_t; "64MiB", "1GB", plain number */
-    MP__OPTION_DURATION, /* int64_t ms; "250ms", "5s", "2m", "1h", "7d"; a plain number is seconds */
+    MP__OPTION_DURATION, /* int64_t ms; "250ms", "5s", "2m", "1h", "7d"; a plain number is seconds
+                          */
     MP__OPTION_STRING,   /* char * */
     MP__OPTION_CHOICE,   /* int64_t index into choices */
     MP__OPTION_LIST,     /* list of strings */
@@ -30,7 +31,7 @@ typedef struct mp__option {
     double low, high;     /* of numbers, in the stored unit; both 0: no bounds */
     const char *choices;  /* "people|json" */
     const char *unit;
-    bool live; /* a reload (SIGHUP) applies it */
+    bool live;        /* a reload (SIGHUP) applies it */
     const char *help; /* one or two sentences */
 } mp__option;
 
@@ -54,9 +55,11 @@ int mp__options_set(mp__options *options, const char *path, const char *value, m
 
 /* Values; asking for a path or type that the table does not have is a bug (asserted). */
 bool mp__options_bool(const mp__options *options, const char *path);
-int64_t mp__options_int(const mp__options *options, const char *path); /* INT BYTES DURATION CHOICE */
+int64_t mp__options_int(const mp__options *options,
+                        const char *path); /* INT BYTES DURATION CHOICE */
 double mp__options_real(const mp__options *options, const char *path);
-const char *mp__options_text(const mp__options *options, const char *path); /* STRING ADDRESS CHOICE */
+const char *mp__options_text(const mp__options *options,
+                             const char *path); /* STRING ADDRESS CHOICE */
 size_t mp__options_list_count(const mp__options *options, const char *path);
 const char *mp__options_list_at(const mp__options *options, const char *path, size_t i);
 bool mp__options_is_set(const mp__options *options, const char *path); /* not the default */
@@ -74,7 +77,8 @@ int mp__options_man(mp__buf *out);
 /* A commented file with every key at its default. */
 int mp__options_example(mp__buf *out);
 
-/* The best of @names for a mistyped @word by edit distance (at most 2 or a third of it), or NULL. */
+/* The best of @names for a mistyped @word by edit distance (at most 2 or a third of it), or NULL.
+ */
 const char *mp__did_you_mean(const char *word, const char *const *names, size_t count);
 
 #endif

@@ -16,16 +16,16 @@ enum mp__record_kind {
 typedef struct mp__record {
     mp_str address; /* canonical, core/address.h */
     mp_str value;
-    mp_str media_type;         /* "" when nobody said; at most MP__MEDIA_TYPE_MAX bytes */
+    mp_str media_type; /* "" when nobody said; at most MP__MEDIA_TYPE_MAX bytes */
     enum mp__record_kind kind;
     uint64_t revision;         /* of the origin (or the daemon's count): when this value was made;
                                 * for ABSENT the revision as of which it is absent */
     uint64_t created_revision; /* when the key last came into being */
     uint64_t version;          /* 1 for the first value since then */
     int64_t created_ms, modified_ms; /* Unix ms */
-    int64_t expires_ms;        /* Unix ms when it deletes itself; 0: never. Part of the value */
-    int64_t fetched_ms;        /* Unix ms when this daemon got it */
-    int64_t verified_ms;       /* Unix ms when the origin last said that it is still so */
+    int64_t expires_ms;  /* Unix ms when it deletes itself; 0: never. Part of the value */
+    int64_t fetched_ms;  /* Unix ms when this daemon got it */
+    int64_t verified_ms; /* Unix ms when the origin last said that it is still so */
 } mp__record;
 
 #define MP__MEDIA_TYPE_MAX 127u /* bytes */

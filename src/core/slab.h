@@ -24,7 +24,7 @@ void *mp__slab_alloc(mp__slab *slab, size_t size) __attribute__((warn_unused_res
 /* Any thread. @size as asked for. */
 void mp__slab_free(mp__slab *slab, void *object, size_t size);
 
-size_t mp__slab_round(size_t size);            /* what an object of @size really takes */
+size_t mp__slab_round(size_t size);                /* what an object of @size really takes */
 size_t mp__slab_pages_bytes(const mp__slab *slab); /* pages held now, bytes; any thread */
 size_t mp__slab_used_bytes(const mp__slab *slab);  /* in live objects, rounded; any thread */
 void mp__slab_limit_set(mp__slab *slab, size_t bytes_max);

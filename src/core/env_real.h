@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the real env, for the table in env_real.c; the contracts are those of env.h. */
+#ifndef MP_CORE_ENV_REAL_H
+#define MP_CORE_ENV_REAL_H
+
+#include <uv.h>
+
+#include "core/env_ops.h"
+
+uint64_t mp__real_now_ns(mp_env *env);
+int64_t mp__real_wall_ms(mp_env *env);
+void mp__real_random(mp_env *env, void *data, size_t size);
+
+int mp__real_file_open(mp_env *env, const char *path, int flags, mp__file **ret_file);
+void mp__real_file_close(mp__file *file);
+int64_t mp__real_file_pread(mp__file *file, void *data, size_t size, uint64_t offset);
+int64_t mp__real_file_pread_nowait(mp__file *file, void *data, size_t size, uint64_t offset);
+int mp__real_file_pwrite(mp__file *file, const void *data, size_t size, uint64_t offset);
+int mp__real_file_sync(mp__file *file);
+int mp__real_file_truncate(mp__file *file, uint64_t size);
+int mp__real_file_stat(mp__file *file, mp__stat *ret_stat);
+int mp__real_file_lock(mp__file *file);
+int mp__real_stat(mp_env *env, const char *path, mp__stat *ret_stat);
+int mp__real_mkdir_one(mp_env *env, const char *path);
+int mp__real_rename(mp_env *env, const char *from, const char *to);
+int mp__real_unlink(mp_env *env, const char *path);
+int mp__real_sync_dir(mp_env *env, const char *path);
+int mp__real_list(mp_env *env, const char *path, int (*each)(void *context, const char *name),
+                  void *context);
+int mp__real_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes);
+
+enum { MP__READ_BUFFER = 64 * 1024 };
+
+typedef struct mp__real_loop {
+    mp__loop base;
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_prepare_t before_sleep;
+    uv_mutex_t lock; /* over posted and stopping */
+    mp__task_queue posted;
+    bool wake_sent, stopping;
+    void (*on_turn)(void *context);
+    void *on_turn_context;
+    uv_thread_t thread;
+    bool threaded;
+    void (*at_start)(void *context);
+    void *at_start_context;
+    char name[16];
+    char read_buffer[MP__READ_BUFFER]; /* one for all streams: used only within a read */
+} mp__real_loop;
+
+int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop);
+mp__loop *mp__real_loop_free(mp__loop *loop);
+int mp__real_loop_run(mp__loop *loop);
+void mp__real_loop_stop(mp__loop *loop);
+void mp__real_loop_post(mp__loop *loop, mp__task *task);
+uint64_t mp__real_loop_now_ns(mp__loop *loop);
+void mp__real_loop_on_turn(mp__loop *loop, void (*fn)(void *context), void *context);
+int mp__real_loop_on_signal(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
+                            void *context);
+int mp__real_loop_run_on_thread(mp__loop *loop, void (*at_start)(void *context), void *context);
+void mp__real_loop_join(mp__loop *loop);
+int mp__real_timer_new(mp__loop *loop, void (*fn)(void *context), void *context,
+                       mp__timer **ret_timer);
+void mp__real_timer_start(mp__timer *timer, uint64_t delay_ms, uint64_t repeat_ms);
+void mp__real_timer_stop(mp__timer *timer);
+mp__timer *mp__real_timer_free(mp__timer *timer);
+
+int mp__real_listen(mp__loop *loop, const char *host, uint16_t *port, bool shared,
+                    void (*on_accept)(void *context, mp__stream *stream), void *context,
+                    mp__listener **ret_listener);
+int mp__real_listen_probe(mp_env *env, const char *host, uint16_t port);
+void mp__real_listener_pause(mp__listener *listener, bool pause);
+mp__listener *mp__real_listener_free(mp__listener *listener);
+int mp__real_connect(mp__loop *loop, const char *host, uint16_t port, uint64_t timeout_ms,
+                     void (*on_connect)(void *context, int error, mp__stream *stream),
+                     void *context);
+void mp__real_stream_start(mp__stream *stream, const mp__stream_events *events, void *context);
+void mp__real_stream_pause(mp__stream *stream, bool pause);
+int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int count);
+size_t mp__real_stream_queued(const mp__stream *stream);
+void mp__real_stream_close(mp__stream *stream);
+void mp__real_stream_shutdown(mp__stream *stream);
+const char *mp__real_stream_peer(mp__stream *stream, char *text, size_t capacity);
+
+int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
+                        void (*run_batch)(void *context, mp__task *first), void *context,
+                        mp__worker **ret_worker);
+void mp__real_worker_post(mp__worker *worker, mp__task *task);
+size_t mp__real_worker_queued(const mp__worker *worker);
+mp__worker *mp__real_worker_free(mp__worker *worker);
+
+#endif

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real env's streams: TCP on libuv. Accepting when descriptors have run out is libuv's own
+ * business: it keeps one in reserve, accepts with it and closes, so that nothing spins. */
+#include "core/env_real.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+
+enum { BACKLOG = 1024, KEEPALIVE_S = 60, PARTS_MAX = 64 };
+
+typedef struct real_stream {
+    mp__stream base;
+    uv_tcp_t uv;
+    const mp__stream_events *events;
+    void *context;
+    size_t queued;
+    bool closing, shutting;
+} real_stream;
+
+typedef struct real_listener {
+    mp__listener base;
+    uv_tcp_t uv;
+    void (*on_accept)(void *context, mp__stream *stream);
+    void *context;
+    bool paused, waiting; /* a connection waits that was announced while paused */
+} real_listener;
+
+static real_stream *stream_new(mp__real_loop *loop)
+{
+    real_stream *stream = mp__calloc(1, sizeof(*stream));
+
+    if (!stream)
+        return NULL;
+    stream->base.ops = loop->base.ops;
+    if (uv_tcp_init(&loop->uv, &stream->uv) != 0)
+        return mp__free(stream);
+    stream->uv.data = stream;
+    return stream;
+}
+
+static void stream_closed(uv_handle_t *handle)
+{
+    real_stream *stream = handle->data;
+
+    if (stream->events && stream->events->on_closed)
+        stream->events->on_closed(stream->context);
+    (void)mp__free(stream);
+}
+
+void mp__real_stream_close(mp__stream *base)
+{
+    real_stream *stream = (real_stream *)base;
+
+    if (stream->closing)
+        return;
+    stream->closing = true;
+    uv_close((uv_handle_t *)&stream->uv, stream_closed);
+}
+
+static void shut_down(uv_shutdown_t *request, int status)
+{
+    real_stream *stream = request->data;
+
+    (void)status;
+    (void)mp__free(request);
+    mp__real_stream_close(&stream->base);
+}
+
+void mp__real_stream_shutdown(mp__stream *base)
+{
+    real_stream *stream = (real_stream *)base;
+    uv_shutdown_t *request;
+
+    if (stream->closing || stream->shutting)
+        return;
+    stream->shutting = true;
+    request = mp__malloc(sizeof(*request));
+    if (request)
+        request->data = stream;
+    if (!request || uv_shutdown(request, (uv_stream_t *)&stream->uv, shut_down) != 0) {
+        (void)mp__free(request);
+        mp__real_stream_close(base);
+    }
+}
+
+/* ---- reading ---- */
+
+static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    mp__real_loop *loop = handle->loop->data;
+
+    (void)suggested;
+    *buf = uv_buf_init(loop->read_buffer, MP__READ_BUFFER);
+}
+
+static void bytes_came(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
+{
+    real_stream *stream = uv->data;
+
+    if (n == 0)
+        return; /* EAGAIN */
+    if (n < 0)
+        (void)uv_read_stop(uv);
+    if (!stream->closing)
+        stream->events->on_read(stream->context, buf->base, n == UV_EOF ? 0 : n);
+}
+
+void mp__real_stream_start(mp__stream *base, const mp__stream_events *events, void *context)
+{
+    real_stream *stream = (real_stream *)base;
+
+    stream->events = events;
+    stream->context = context;
+    (void)uv_read_start((uv_stream_t *)&stream->uv, give_buffer, bytes_came);
+}
+
+void mp__real_stream_pause(mp__stream *base, bool pause)
+{
+    real_stream *stream = (real_stream *)base;
+
+    if (stream->closing)
+        return;
+    if (pause)
+        (void)uv_read_stop((uv_stream_t *)&stream->uv);
+    else
+        (void)uv_read_start((uv_stream_t *)&stream->uv, give_buffer, bytes_came);
+}
+
+/* ---- writing ---- */
+
+typedef struct queued_write {
+    uv_write_t uv;
+    size_t size;
+    char bytes[];
+} queued_write;
+
+static void written(uv_write_t *uv, int status)
+{
+    queued_write *request = (queued_write *)uv;
+    real_stream *stream = uv->handle->data;
+
+    stream->queued -= request->size;
+    (void)mp__free(request);
+    if (stream->closing)
+        return;
+    if (status < 0) {
+        (void)uv_read_stop((uv_stream_t *)&stream->uv);
+        stream->events->on_read(stream->context, NULL, status);
+    } else if (stream->queued == 0 && stream->events->on_drained) {
+        stream->events->on_drained(stream->context);
+    }
+}
+
+/* Copy what is left of @parts behind the first @skip bytes and let libuv send it in turn. */
+static int queue_rest(real_stream *stream, const struct iovec *parts, int count, size_t skip,
+                      size_t total)
+{
+    queued_write *request = mp__malloc(sizeof(*request) + total - skip);
+    uv_buf_t buf;
+    char *p;
+    int rc;
+
+    if (!request)
+        return MP_ENOMEM;
+    request->size = total - skip;
+    p = request->bytes;
+    for (int i = 0; i < count; i++) {
+        size_t size = parts[i].iov_len, cut = skip < size ? skip : size;
+
+        memcpy(p, (const char *)parts[i].iov_base + cut, size - cut);
+        p += size - cut;
+        skip -= cut;
+    }
+    buf = uv_buf_init(request->bytes, (unsigned)request->size);
+    rc = uv_write(&request->uv, (uv_stream_t *)&stream->uv, &buf, 1, written);
+    if (rc) {
+        (void)mp__free(request);
+        return rc;
+    }
+    stream->queued += request->size;
+    return 0;
+}
+
+int mp__real_stream_write(mp__stream *base, const struct iovec *parts, int count)
+{
+    real_stream *stream = (real_stream *)base;
+    uv_buf_t bufs[PARTS_MAX];
+    size_t total = 0;
+    int n = UV_EAGAIN;
+
+    if (stream->closing || stream->shutting)
+        return MP_ECLOSED;
+    if (count > PARTS_MAX)
+        return MP_EINVAL;
+    for (int i = 0; i < count; i++) {
+        bufs[i] = uv_buf_init(parts[i].iov_base, (unsigned)parts[i].iov_len);
+        total += parts[i].iov_len;
+    }
+    if (total == 0)
+        return 0;
+    if (stream->queued == 0)
+        n = uv_try_write((uv_stream_t *)&stream->uv, bufs, (unsigned)count);
+    if (n == UV_EAGAIN)
+        n = 0;
+    if (n < 0)
+        return n;
+    return (size_t)n == total ? 0 : queue_rest(stream, parts, count, (size_t)n, total);
+}
+
+size_t mp__real_stream_queued(const mp__stream *stream)
+{
+    return ((const real_stream *)stream)->queued;
+}
+
+const char *mp__real_stream_peer(mp__stream *base, char *text, size_t capacity)
+{
+    real_stream *stream = (real_stream *)base;
+    struct sockaddr_storage address;
+    int size = sizeof(address);
+    char host[48] = "?";
+    int port = 0;
+
+    if (uv_tcp_getpeername(&stream->uv, (struct sockaddr *)&address, &size) == 0) {
+        (void)uv_ip_name((const struct sockaddr *)&address, host, sizeof(host));
+        port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                   : ((struct sockaddr_in *)&address)->sin_port);
+    }
+    (void)snprintf(text, capacity, address.ss_family == AF_INET6 ? "[%s]:%d" : "%s:%d", host, port);
+    return text;
+}
+
+/* ---- listening ---- */
+
+static int resolve(const char *host, uint16_t port, struct sockaddr_storage *ret_address)
+{
+    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+
+    if (uv_ip4_addr(name, port, (struct sockaddr_in *)ret_address) == 0 ||
+        uv_ip6_addr(name, port, (struct sockaddr_in6 *)ret_address) == 0)
+        return 0;
+    return MP_EINVAL;
+}
+
+static socklen_t address_size(const struct sockaddr_storage *address)
+{
+    return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                          : sizeof(struct sockaddr_in);
+}
+
+static void accept_one(real_listener *listener)
+{
+    mp__real_loop *loop = listener->uv.loop->data;
+    real_stream *stream = stream_new(loop);
+
+    if (!stream)
+        return; /* libuv stops listening for the moment and tries again with the next one */
+    if (uv_accept((uv_stream_t *)&listener->uv, (uv_stream_t *)&stream->uv) != 0) {
+        mp__real_stream_close(&stream->base);
+        return;
+    }
+    (void)uv_tcp_nodelay(&stream->uv, 1);
+    (void)uv_tcp_keepalive(&stream->uv, 1, KEEPALIVE_S);
+    listener->on_accept(listener->context, &stream->base);
+}
+
+static void connection_came(uv_stream_t *uv, int status)
+{
+    real_listener *listener = uv->data;
+
+    if (status < 0)
+        return;
+    if (listener->paused)
+        listener->waiting = true;
+    else
+        accept_one(listener);
+}
+
+static void listener_closed(uv_handle_t *handle)
+{
+    (void)mp__free(handle->data);
+}
+
+static int bound_socket(const struct sockaddr_storage *address, bool shared, int *ret_fd)
+{
+    int one = 1, fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0)
+        goto fail;
+    if (bind(fd, (const struct sockaddr *)address, address_size(address)) != 0)
+        goto fail;
+    *ret_fd = fd;
+    return 0;
+fail : {
+    int rc = -errno;
+
+    (void)close(fd);
+    return rc;
+}
+}
+
+static uint16_t port_of(int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool shared,
+                    void (*on_accept)(void *context, mp__stream *stream), void *context,
+                    mp__listener **ret_listener)
+{
+    mp__real_loop *loop = (mp__real_loop *)base;
+    struct sockaddr_storage address = {0};
+    real_listener *listener;
+    int fd, rc = resolve(host, *port, &address);
+
+    if (rc)
+        return rc;
+    rc = bound_socket(&address, shared, &fd);
+    if (rc)
+        return rc;
+    listener = mp__calloc(1, sizeof(*listener));
+    if (!listener || uv_tcp_init(&loop->uv, &listener->uv) != 0) {
+        (void)close(fd);
+        (void)mp__free(listener);
+        return MP_ENOMEM;
+    }
+    listener->base.ops = base->ops;
+    listener->uv.data = listener;
+    listener->on_accept = on_accept;
+    listener->context = context;
+    rc = uv_tcp_open(&listener->uv, fd);
+    if (rc)
+        (void)close(fd);
+    else
+        rc = uv_listen((uv_stream_t *)&listener->uv, BACKLOG, connection_came);
+    if (rc) {
+        uv_close((uv_handle_t *)&listener->uv, listener_closed);
+        return rc;
+    }
+    *port = port_of(fd);
+    *ret_listener = &listener->base;
+    return 0;
+}
+
+int mp__real_listen_probe(mp_env *env, const char *host, uint16_t port)
+{
+    struct sockaddr_storage address = {0};
+    int fd, rc = resolve(host, port, &address);
+
+    (void)env;
+    if (rc || port == 0)
+        return rc;
+    rc = bound_socket(&address, false, &fd);
+    if (rc)
+        return rc;
+    if (listen(fd, 1) != 0) /* with SO_REUSEADDR the bind alone does not meet another listener */
+        rc = -errno;
+    (void)close(fd);
+    return rc;
+}
+
+void mp__real_listener_pause(mp__listener *base, bool pause)
+{
+    real_listener *listener = (real_listener *)base;
+
+    listener->paused = pause;
+    if (!pause && listener->waiting) {
+        listener->waiting = false;
+        accept_one(listener);
+    }
+}
+
+mp__listener *mp__real_listener_free(mp__listener *base)
+{
+    uv_close((uv_handle_t *)&((real_listener *)base)->uv, listener_closed);
+    return NULL;
+}
+
+/* ---- connecting ---- */
+
+typedef struct real_connect {
+    uv_connect_t uv;
+    uv_timer_t timer;
+    real_stream *stream;
+    bool done; /* on_connect was called */
+    void (*on_connect)(void *context, int error, mp__stream *stream);
+    void *context;
+} real_connect;
+
+static void connect_timer_closed(uv_handle_t *handle)
+{
+    (void)mp__free(handle->data);
+}
+
+static void connect_ends(real_connect *connect, int status)
+{
+    if (connect->done)
+        return;
+    connect->done = true;
+    if (status == 0) {
+        (void)uv_tcp_nodelay(&connect->stream->uv, 1);
+        connect->on_connect(connect->context, 0, &connect->stream->base);
+    } else {
+        mp__real_stream_close(&connect->stream->base);
+        connect->on_connect(connect->context, status, NULL);
+    }
+}
+
+static void connected(uv_connect_t *uv, int status)
+{
+    real_connect *connect = uv->data;
+
+    connect_ends(connect, status);
+    uv_close((uv_handle_t *)&connect->timer, connect_timer_closed);
+}
+
+static void connect_late(uv_timer_t *timer)
+{
+    /* closing the stream lets connected() come with UV_ECANCELED, which frees */
+    connect_ends(timer->data, MP_ETIMEOUT);
+}
+
+int mp__real_connect(mp__loop *base, const char *host, uint16_t port, uint64_t timeout_ms,
+                     void (*on_connect)(void *context, int error, mp__stream *stream),
+                     void *context)
+{
+    mp__real_loop *loop = (mp__real_loop *)base;
+    struct sockaddr_storage address = {0};
+    real_connect *connect;
+    int rc = resolve(host, port, &address);
+
+    if (rc)
+        return rc;
+    connect = mp__calloc(1, sizeof(*connect));
+    if (!connect)
+        return MP_ENOMEM;
+    connect->stream = stream_new(loop);
+    if (!connect->stream) {
+        (void)mp__free(connect);
+        return MP_ENOMEM;
+    }
+    connect->on_connect = on_connect;
+    connect->context = context;
+    connect->uv.data = connect;
+    (void)uv_timer_init(&loop->uv, &connect->timer);
+    connect->timer.data = connect;
+    rc = uv_tcp_connect(&connect->uv, &connect->stream->uv, (const struct sockaddr *)&address,
+                        connected);
+    if (rc) {
+        mp__real_stream_close(&connect->stream->base);
+        uv_close((uv_handle_t *)&connect->timer, connect_timer_closed);
+        return rc;
+    }
+    (void)uv_timer_start(&connect->timer, connect_late, timeout_ms, 0);
+    return 0;
+}
