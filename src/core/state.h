@@ -3,6 +3,7 @@
 #ifndef MP_CORE_STATE_H
 #define MP_CORE_STATE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -39,7 +40,7 @@ int mp__state_move_to(mp__state *state, uint8_t to, const char *cause);
 
 static inline uint8_t mp__state_now(const mp__state *state)
 {
-    return __atomic_load_n((const uint8_t *)&state->now, __ATOMIC_ACQUIRE);
+    return atomic_load_explicit(&state->now, memory_order_acquire);
 }
 
 const char *mp__state_name(const mp__state *state);
