@@ -20,24 +20,21 @@
 #include "core/knob.h"
 #include "core/record.h"
 
-/* What a read found, or what a put made: immutable but for the atomics. One slab object; address,
- * media type and value follow the struct. Borrowed within a read section, or held by a reference
- * (mp__entry_ref). The layout keeps what a hit touches in the first 64 bytes. */
+/* What a read found, or what a put made: immutable but for the atomics. Borrowed within a read
+ * section, or held by a reference (mp__entry_ref). These 64 bytes are what a hit touches; times and
+ * versions are behind mp__entry_record(). */
 typedef struct mp__entry {
-    mp__blob blob; /* the value; blob.pub.size 0 for ABSENT */
-    uint64_t hash;
-    int64_t expires_ms;            /* Unix ms; 0: never */
-    _Atomic uint32_t generation;   /* of freshness: equal to the manager's while a watch holds it */
-    _Atomic uint32_t verify_by_s;  /* coarse monotonic seconds when it must be verified again */
+    mp__blob blob;      /* the value; size 0 for ABSENT */
+    int64_t expires_ms; /* Unix ms; 0: never */
+    uint64_t revision;
+    _Atomic uint32_t generation;  /* of freshness: equal to the manager's while a watch holds it */
+    _Atomic uint32_t verify_by_s; /* coarse monotonic seconds when it must be verified again */
     uint16_t address_size;
-    uint8_t kind;                  /* enum mp__record_kind */
+    uint8_t kind; /* enum mp__record_kind */
     uint8_t media_type_size;
-    _Atomic uint8_t frequency;     /* 2 bits, saturating */
-    uint64_t revision, created_revision, version;
-    int64_t created_ms, modified_ms, fetched_ms;
-    _Atomic int64_t verified_ms;
-} mp__entry;
-/* The owner of cache/l1 may reorder and add members; readers use these names. */
+    _Atomic uint8_t frequency; /* of use, 2 bits, saturating */
+    char address[];            /* then media type, then value */
+} __attribute__((aligned(64))) mp__entry;
 
 mp_str mp__entry_address(const mp__entry *entry);
 mp_str mp__entry_media_type(const mp__entry *entry);
@@ -57,13 +54,13 @@ const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "origin"
 
 typedef struct mp__cache_options {
     mp_env *env;
-    size_t l1_entries, l1_bytes;  /* 0: default */
-    const char *policy;           /* NULL: default */
-    unsigned negative_percent;    /* most bytes of L1 for ABSENT entries; 0: 10 */
-    const char *l3_dir;           /* NULL: no L3 */
+    size_t l1_entries, l1_bytes;         /* 0: default */
+    const char *policy;                  /* NULL: default */
+    unsigned negative_percent;           /* most bytes of L1 for ABSENT entries; 0: 10 */
+    const char *l3_dir;                  /* NULL: no L3 */
     uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
-    uint64_t l3_sync_ms;          /* 0: default 1000 */
-    uint64_t l3_pending_bytes;    /* most bytes queued for the disk; 0: default 64 MiB */
+    uint64_t l3_sync_ms;                 /* 0: default 1000 */
+    uint64_t l3_pending_bytes;           /* most bytes queued for the disk; 0: default 64 MiB */
 } mp__cache_options;
 
 /* As mp_cache_new(), in an env. An unusable L3 folder (EIO, read-only, ENOSPC) is no error: the
@@ -82,8 +79,8 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
 /* Bring the bucket of @hash near; call for all keys of a batch before the first find. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
 
-/* L1 only. The entry (VALUE or ABSENT, perhaps no longer fresh, never past its expires_ms), borrowed
- * until mp_read_end(), or NULL. Inside mp_read_begin(). Never blocks. */
+/* L1 only. The entry (VALUE or ABSENT, perhaps no longer fresh, never past its expires_ms),
+ * borrowed until mp_read_end(), or NULL. Inside mp_read_begin(). Never blocks. */
 const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash);
 
 /* The same, without counting a use or a hit (EXPLAIN, EXISTS by an operator). */
@@ -98,7 +95,7 @@ MP_MUST_USE int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t 
 
 /* L3 on its reader thread; @done there, with a reference that @done takes over, or an error. */
 typedef struct mp__cache_load {
-    mp__task task;  /* the cache's */
+    mp__task task; /* the cache's */
     mp_cache *cache;
     mp_str address; /* the caller's, valid until done */
     uint64_t hash;
@@ -107,8 +104,8 @@ typedef struct mp__cache_load {
 void mp__cache_load_start(mp_cache *cache, mp__cache_load *load);
 
 enum mp__put_flags {
-    MP__PUT_L1_ONLY = 1,  /* do not append to L3 (it came from there, or it is a negative fill) */
-    MP__PUT_FORCE = 2,    /* replace a newer revision too (the origin began a new epoch) */
+    MP__PUT_L1_ONLY = 1, /* do not append to L3 (it came from there, or it is a negative fill) */
+    MP__PUT_FORCE = 2,   /* replace a newer revision too (the origin began a new epoch) */
 };
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
  * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
@@ -151,6 +148,6 @@ int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
 MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
-extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
+extern const mp__knob_table mp__cache_knobs;                               /* module = mp_cache */
 
 #endif

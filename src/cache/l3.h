@@ -16,7 +16,6 @@ typedef struct mp__l3_options {
     mp_env *env;
     const char *dir;
     uint64_t bytes_max, segment_bytes, sync_ms, pending_bytes_max;
-    mp__hash_key hash_key; /* of the cache: hashes passed in are made with it */
 } mp__l3_options;
 
 typedef struct mp__l3_stats {
@@ -26,14 +25,19 @@ typedef struct mp__l3_stats {
 } mp__l3_stats;
 
 /* Open or make the folder, recover the index, start the writer "mp-l3" and the reader "mp-l3-read".
- * MP_ELOCKED, MP_EVERSION; any trouble of the disk is kept as state (mp__l3_trouble) and retried. */
+ * MP_ELOCKED, MP_EVERSION; any trouble of the disk is kept as state (mp__l3_trouble) and retried.
+ */
 MP_MUST_USE int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag);
-mp__l3 *mp__l3_free(mp__l3 *l3); /* writes what is queued, seals nothing, syncs */
+mp__l3 *mp__l3_free(mp__l3 *l3); /* writes what is queued, syncs; accepts NULL, returns NULL */
+
+/* The secret that hashes passed in are made with: kept in the folder, so that footers stay true. */
+mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
 
 /* Queue @record (copied); seen by every later read at once. Returns 0, or MP_ELIMIT when the queue
  * is full (then an older record of the address is not served either), MP_ENOMEM likewise. A record
- * older than what is kept is left out (0). ABSENT: a tombstone if the address is kept, else 0. */
-MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record);
+ * older than what is kept is left out (0) unless @force. ABSENT: a tombstone if the address is
+ * kept, else 0. */
+MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force);
 
 /* Read the record of @address; on 0 *ret_record's slices live in *ret_memory, the caller's to
  * mp__free(). MP_EUNKNOWN, MP_ECORRUPT, and with @nowait MP_EAGAIN. A tombstone is given as ABSENT.
@@ -41,19 +45,12 @@ MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record);
 MP_MUST_USE int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait,
                            mp__record *ret_record, void **ret_memory);
 bool mp__l3_has(mp__l3 *l3, mp_str address, uint64_t hash); /* by hash; no disk */
-void mp__l3_load_start(mp__l3 *l3, mp__task *task); /* runs @task on the reader thread */
+void mp__l3_load_start(mp__l3 *l3, mp__task *task);         /* runs @task on the reader thread */
 MP_MUST_USE int mp__l3_each(mp__l3 *l3, mp_str prefix,
                             int (*each)(void *context, const mp__record *record), void *context);
 uint64_t mp__l3_revision_max(mp__l3 *l3);
 MP_MUST_USE int mp__l3_flush(mp__l3 *l3);
 int mp__l3_trouble(mp__l3 *l3, mp__diag *diag);
 void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats);
-
-/* The parser that recovery uses, for tests and the fuzzer: walks the bytes of a segment and calls
- * @each for each record whose checksum holds. Pure; any bytes. Returns the bytes understood. */
-size_t mp__l3_segment_parse(const void *data, size_t size,
-                            void (*each)(void *context, const mp__record *record, size_t offset,
-                                         size_t record_size),
-                            void *context);
 
 #endif

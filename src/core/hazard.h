@@ -16,15 +16,19 @@
 
 #include <marketprism/error.h>
 
-#define MP__HAZARD_SLOTS                                                                           \
-    72u /* a thread: MP_READ_HELD_MAX values and some for the tables themselves */
+#define MP__HAZARD_SLOTS 64u /* values a thread can hold at once */
 
 typedef struct mp__hazard_record {
-    _Atomic(void *) slots[MP__HAZARD_SLOTS];
     uint32_t used;  /* slots taken by the open section; the owner's */
     uint32_t depth; /* nesting of sections; the owner's */
+    uint32_t index; /* of the record, dense from 0: picks counters' shards */
     _Atomic int active;
     struct mp__hazard_record *next; /* list of all records; never unlinked */
+    /* What this section saw of one cache, added to its counters when the section ends. */
+    uint32_t hits, misses;
+    _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
+    _Atomic(void *) table;      /* announces the table looked into */
+    _Atomic(void *) slots[MP__HAZARD_SLOTS];
 } __attribute__((aligned(128))) mp__hazard_record;
 
 extern _Thread_local mp__hazard_record *mp__hazard_mine; /* NULL until the first section */
@@ -33,6 +37,10 @@ extern bool mp__hazard_fence_in_reader;                  /* no membarrier(2) her
 /* Make or adopt this thread's record. 0 or MP_ENOMEM. */
 MP_MUST_USE int mp__hazard_thread_begin(void);
 
+/* Add what the section counted to record->counters and forget them; the owner's thread. */
+void mp__hazard_counts_flush(mp__hazard_record *record);
+
+/* Between the announcement and the second look. */
 static inline void mp__hazard_barrier(void)
 {
     if (__builtin_expect(mp__hazard_fence_in_reader, 0))
@@ -48,8 +56,8 @@ typedef struct mp__retired {
 } mp__retired;
 
 /* Free @retired when no thread announces retired->pointer any more. It must be unreachable for new
- * readers. Embedded in the object, so it never allocates. Any thread. Scans when enough has
- * gathered (amortised); never waits for readers. */
+ * readers. Embedded in the object, so it never allocates. Any thread, no lock held that free_fn
+ * takes. Scans when enough has gathered (amortised); never waits for readers. */
 void mp__hazard_retire(mp__retired *retired);
 
 /* Try to free everything retired now. Any thread. Returns how many are still held. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Size-class slabs over pages of our own, so that limits count what the system really gave.
  *
- * Spans of 64 KiB are cut into objects of one of about 4 classes a power of two; larger objects get
- * spans of their own. Empty spans go back to the system (munmap), so that resident memory follows
- * the limit down too. */
+ * Spans of 64 KiB are cut into objects of one size class (steps of 64 bytes up to 1 KiB, then four
+ * a power of two); larger objects get spans of their own. Empty spans go back to the system, so
+ * that resident memory follows a limit down, too. */
 #ifndef MP_CORE_SLAB_H
 #define MP_CORE_SLAB_H
 
@@ -16,13 +16,15 @@ typedef struct mp__slab mp__slab;
 
 /* A slab that never holds more than @bytes_max of pages (0: no limit). MP_ENOMEM. */
 MP_MUST_USE int mp__slab_new(size_t bytes_max, mp__slab **ret_slab);
-mp__slab *mp__slab_free_all(mp__slab *slab); /* and every object in it; accepts NULL */
+/* The owner is done with it: it goes with its last object (those whose values others still hold).
+ * Accepts NULL, returns NULL. */
+mp__slab *mp__slab_close(mp__slab *slab);
 
-/* An object of at least @size bytes aligned to 16; NULL when the limit or memory does not allow a
+/* An object of at least @size bytes aligned to 64; NULL when the limit or memory does not allow a
  * further page (the caller evicts and tries again). Any thread. */
 void *mp__slab_alloc(mp__slab *slab, size_t size) __attribute__((warn_unused_result));
-/* Any thread. @size as asked for. */
-void mp__slab_free(mp__slab *slab, void *object, size_t size);
+/* Any thread; finds the slab by itself. */
+void mp__slab_free(void *object);
 
 size_t mp__slab_round(size_t size);                /* what an object of @size really takes */
 size_t mp__slab_pages_bytes(const mp__slab *slab); /* pages held now, bytes; any thread */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/entry.h"
+
+#include <stddef.h>
+
+_Static_assert(sizeof(mp__entry) == 64, "what a hit touches is one line");
+_Static_assert(sizeof(mp__entry_cold) % 64 == 0, "the entry behind it begins a line");
+
+mp_str mp__entry_address(const mp__entry *entry)
+{
+    return mp_str_new(entry->address, entry->address_size);
+}
+
+mp_str mp__entry_media_type(const mp__entry *entry)
+{
+    return mp_str_new(entry->address + entry->address_size, entry->media_type_size);
+}
+
+void mp__entry_record(const mp__entry *entry, mp__record *ret_record)
+{
+    const mp__entry_cold *cold = mp__entry_cold_of(entry);
+
+    *ret_record = (mp__record){
+        .address = mp__entry_address(entry),
+        .value = mp_blob_str(&entry->blob.pub),
+        .media_type = mp__entry_media_type(entry),
+        .kind = entry->kind,
+        .revision = entry->revision,
+        .created_revision = cold->created_revision,
+        .version = cold->version,
+        .created_ms = cold->created_ms,
+        .modified_ms = cold->modified_ms,
+        .expires_ms = entry->expires_ms,
+        .fetched_ms = cold->fetched_ms,
+        .verified_ms = atomic_load_explicit(&cold->verified_ms, memory_order_relaxed),
+    };
+}
+
+const mp__entry *mp__entry_unref(const mp__entry *entry)
+{
+    mp_blob *blob;
+
+    if (!entry)
+        return NULL;
+    memcpy(&blob, &(const mp_blob *){&entry->blob.pub}, sizeof(mp_blob *));
+    (void)mp_blob_unref(blob);
+    return NULL;
+}
+
+static void entry_free(mp__blob *blob)
+{
+    mp__slab_free(mp__entry_cold_of((mp__entry *)blob));
+}
+
+size_t mp__entry_bytes(const mp__record *record)
+{
+    return sizeof(mp__entry_cold) + sizeof(mp__entry) + record->address.size +
+           record->media_type.size + record->value.size;
+}
+
+mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *record,
+                          uint32_t generation, uint32_t verify_by_s)
+{
+    size_t bytes = mp__entry_bytes(record);
+    mp__entry_cold *cold = mp__slab_alloc(slab, bytes);
+    mp__entry *entry;
+    char *p;
+
+    if (!cold)
+        return NULL;
+    entry = (mp__entry *)(cold + 1);
+    *cold = (mp__entry_cold){
+        .node = {.hash = hash, .frequency = &entry->frequency},
+        .retired = {.pointer = entry},
+        .created_revision = record->created_revision,
+        .version = record->version,
+        .created_ms = record->created_ms,
+        .modified_ms = record->modified_ms,
+        .fetched_ms = record->fetched_ms,
+        .object_bytes = mp__slab_round(bytes),
+    };
+    atomic_init(&cold->verified_ms, record->verified_ms);
+    p = entry->address;
+    mp__blob_init(&entry->blob, p + record->address.size + record->media_type.size,
+                  record->value.size, entry_free);
+    entry->expires_ms = record->expires_ms;
+    entry->revision = record->revision;
+    atomic_init(&entry->generation, generation);
+    atomic_init(&entry->verify_by_s, verify_by_s);
+    atomic_init(&entry->frequency, 0);
+    entry->address_size = (uint16_t)record->address.size;
+    entry->media_type_size = (uint8_t)record->media_type.size;
+    entry->kind = (uint8_t)record->kind;
+    memcpy(p, record->address.data, record->address.size);
+    p += record->address.size;
+    if (record->media_type.size)
+        memcpy(p, record->media_type.data, record->media_type.size);
+    p += record->media_type.size;
+    if (record->value.size)
+        memcpy(p, record->value.data, record->value.size);
+    return entry;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making entries. One slab object: what only writers look at, then the entry as readers see it,
+ * then address, media type and value, so that a hit reads forward from the entry's line. */
+#ifndef MP_CACHE_ENTRY_H
+#define MP_CACHE_ENTRY_H
+
+#include "cache/cache.h"
+#include "cache/policy/policy.h"
+#include "core/hazard.h"
+#include "core/slab.h"
+
+typedef struct mp__entry_cold {
+    mp__policy_node node;
+    mp__retired retired;
+    uint64_t created_revision, version;
+    int64_t created_ms, modified_ms, fetched_ms;
+    _Atomic int64_t verified_ms;
+    size_t object_bytes; /* what the slab gave */
+} __attribute__((aligned(64))) mp__entry_cold;
+
+static inline mp__entry_cold *mp__entry_cold_of(const mp__entry *entry)
+{
+    mp__entry *e;
+
+    memcpy(&e, &entry, sizeof(e)); /* entries are never const objects; readers only see them so */
+    return (mp__entry_cold *)e - 1;
+}
+
+size_t mp__entry_bytes(const mp__record *record);
+
+/* A copy of @record in @slab with one reference; NULL when the slab has no room. */
+mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *record,
+                          uint32_t generation, uint32_t verify_by_s);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L1: the memory tier. Lock-free reads, one lock for whoever changes it.
+ *
+ * A table of 64-byte buckets: one word of seven 7-bit tags and an overflow count, and seven entry
+ * pointers, so that a hit touches one line of the table and the entry. Entries never move;
+ * replacing one is a single store. Readers announce the entry in a hazard slot (core/hazard.h). */
+#ifndef MP_CACHE_L1_H
+#define MP_CACHE_L1_H
+
+#include "cache/cache.h"
+#include "cache/policy/policy.h"
+#include "core/hazard.h"
+
+typedef struct mp__l1 mp__l1;
+
+typedef struct mp__l1_stats {
+    uint64_t hits, misses, inserts, evictions, expired;
+    uint64_t entries, entries_max, bytes, bytes_max, negative_bytes;
+} mp__l1_stats;
+
+/* MP_EINVAL: no entries, too few bytes for the table and one span; MP_ENOMEM. */
+MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
+                           unsigned negative_percent, const mp__policy_ops *policy,
+                           mp__l1 **ret_l1);
+mp__l1 *mp__l1_free(mp__l1 *l1);
+
+void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
+void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count);
+/* Inside a read section; NULL or a borrowed entry. @count: note the use and count hit or miss.
+ * *ret_full (may be NULL) is set when the section holds its maximum. */
+const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash, bool count, bool *ret_full);
+
+/* Keep a copy of @record unless a newer revision is there; see mp__cache_put_record(). */
+MP_MUST_USE int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
+                           uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry);
+void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
+void mp__l1_tick(mp__l1 *l1, int64_t wall_ms);
+
+MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
+MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);
+MP_MUST_USE int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *policy);
+const char *mp__l1_policy_name(const mp__l1 *l1);
+void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats);
+
+#endif

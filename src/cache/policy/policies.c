@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/policy/policies.h"
+
+#include <string.h>
+
+const mp__policy_ops *const mp__policies[] = {&mp__policy_s3fifo, &mp__policy_lru, NULL};
+
+const mp__policy_ops *mp__policy_find(const char *name)
+{
+    for (const mp__policy_ops *const *p = mp__policies; *p; p++)
+        if (strcmp((*p)->name, name) == 0)
+            return *p;
+    return NULL;
+}
