@@ -62,6 +62,11 @@ class Examples(unittest.TestCase):
         self.assertGreaterEqual(total, 400)
         self.assertGreaterEqual(len(self.all["production"]), 300)
 
+    def test_the_readme_says_how_many(self):
+        text = (CONFIG.parent / "README.md").read_text(encoding="utf-8")
+        for environment in ENVIRONMENTS:
+            self.assertIn(f"| `{environment}` | {len(self.all[environment])} |", text)
+
     def test_there_is_nothing_but_the_environments(self):
         self.assertEqual({path.name for path in CONFIG.iterdir()}, set(ENVIRONMENTS))
 

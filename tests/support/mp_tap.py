@@ -25,7 +25,8 @@ class TapResult(unittest.TestResult):
 
     def _line(self, good, test, comment="", detail=""):
         self.number += 1
-        name = test if isinstance(test, str) else test.id().split(".", 1)[-1]
+        name = test if isinstance(test, str) else test.id()
+        name = name.removeprefix("__main__.")
         text = f"{'ok' if good else 'not ok'} {self.number} - {name.replace('#', '')}"
         self.out.write(text + (f" # {comment}" if comment else "") + "\n")
         for line in detail.splitlines():
