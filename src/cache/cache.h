@@ -78,6 +78,8 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
 
 /* Bring the bucket of @hash near; call for all keys of a batch before the first find. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
+/* The same for all at once, entries included: worth it from about eight on. */
+void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size_t count);
 
 /* L1 only. The entry (VALUE or ABSENT, perhaps no longer fresh, never past its expires_ms),
  * borrowed until mp_read_end(), or NULL. Inside mp_read_begin(). Never blocks. */

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The joint of the tiers, and the public face of the cache. */
+#include "cache/cache.h"
+
+#include <stdio.h>
+
+#include "cache/entry.h"
+#include "cache/l1.h"
+#include "cache/l3.h"
+#include "core/alloc.h"
+
+enum { L1_ENTRIES = 1000, NEGATIVE_PERCENT = 10, L3_SYNC_MS = 1000 };
+#define L1_BYTES         ((size_t)64 << 20)
+#define L3_BYTES         ((uint64_t)1000 << 20)
+#define L3_SEGMENT_BYTES ((uint64_t)16 << 20)
+#define L3_PENDING_BYTES ((uint64_t)64 << 20)
+
+struct mp_cache {
+    mp_env *env;
+    mp__l1 *l1;
+    mp__l3 *l3; /* or NULL */
+    mp__hash_key hash_key;
+    mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
+    _Atomic uint64_t counted; /* revisions that this cache counts itself: mp_cache_put() */
+};
+
+const char *mp__tier_name(enum mp__tier tier)
+{
+    static const char *const names[] = {"none", "L1", "L2", "L3", "origin"};
+
+    return names[tier];
+}
+
+/* ---- opening ---- */
+
+static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *diag)
+{
+    mp__l3_options l3 = {
+        .env = options->env,
+        .dir = options->l3_dir,
+        .bytes_max = options->l3_bytes ? options->l3_bytes : L3_BYTES,
+        .segment_bytes = options->l3_segment_bytes ? options->l3_segment_bytes : L3_SEGMENT_BYTES,
+        .sync_ms = options->l3_sync_ms ? options->l3_sync_ms : L3_SYNC_MS,
+        .pending_bytes_max =
+            options->l3_pending_bytes ? options->l3_pending_bytes : L3_PENDING_BYTES,
+    };
+    int rc;
+
+    if (l3.segment_bytes > l3.bytes_max / 4) /* a small bound still gets four segments */
+        l3.segment_bytes = l3.bytes_max / 4;
+    rc = mp__l3_open(&l3, &cache->l3, diag);
+    if (rc == 0) {
+        cache->hash_key = mp__l3_hash_key(cache->l3);
+        atomic_store(&cache->counted, mp__l3_revision_max(cache->l3));
+    }
+    return rc;
+}
+
+int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__diag *diag)
+{
+    const mp__policy_ops *policy = mp__policy_find(options->policy ? options->policy : "s3-fifo");
+    mp_cache *cache;
+    int rc;
+
+    if (!policy)
+        return mp__diag_set(diag, MP_EINVAL, "there is no policy '%s'", options->policy);
+    cache = mp__calloc(1, sizeof(*cache));
+    if (!cache)
+        return MP_ENOMEM;
+    cache->env = options->env;
+    mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
+    rc = mp__slab_new(0, &cache->heap);
+    if (rc == 0 && options->l3_dir)
+        rc = open_l3(cache, options, diag);
+    if (rc == 0) {
+        rc = mp__l1_new(options->env, options->l1_entries ? options->l1_entries : L1_ENTRIES,
+                        options->l1_bytes ? options->l1_bytes : L1_BYTES,
+                        options->negative_percent ? options->negative_percent : NEGATIVE_PERCENT,
+                        policy, &cache->l1);
+        if (rc == MP_EINVAL)
+            (void)mp__diag_set(diag, rc,
+                               "L1 needs at least one entry, and bytes for its index of "
+                               "%zu bytes and 512 KiB of values",
+                               (options->l1_entries ? options->l1_entries : L1_ENTRIES) * 20);
+    }
+    if (rc) {
+        (void)mp_cache_free(cache);
+        return rc;
+    }
+    *ret_cache = cache;
+    return 0;
+}
+
+MP_API mp_cache *mp_cache_free(mp_cache *cache)
+{
+    if (!cache)
+        return NULL;
+    cache->l3 = mp__l3_free(cache->l3);
+    cache->l1 = mp__l1_free(cache->l1);
+    cache->heap = mp__slab_close(cache->heap);
+    return mp__free(cache);
+}
+
+mp__hash_key mp__cache_hash_key(const mp_cache *cache)
+{
+    return cache->hash_key;
+}
+
+/* ---- L1 ---- */
+
+void mp__cache_prefetch(const mp_cache *cache, uint64_t hash)
+{
+    mp__l1_prefetch(cache->l1, hash);
+}
+
+void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size_t count)
+{
+    mp__l1_prefetch_many(cache->l1, hashes, count);
+}
+
+const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    return mp__l1_find(cache->l1, address, hash, true, NULL);
+}
+
+const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    return mp__l1_find(cache->l1, address, hash, false, NULL);
+}
+
+void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
+{
+    mp__l1_tick(cache->l1, wall_ms);
+}
+
+void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    mp__l1_remove(cache->l1, address, hash);
+}
+
+/* ---- L3 ---- */
+
+/* Bring a record of L3 into L1; where L1 has no room it becomes an entry of its own. */
+static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record,
+                         const mp__entry **ret_entry)
+{
+    if (mp__l1_put(cache->l1, hash, record, false, 0, 0, ret_entry) == 0)
+        return 0;
+    *ret_entry = mp__entry_make(cache->heap, hash, record, 0, 0);
+    return *ret_entry ? 0 : MP_ENOMEM;
+}
+
+static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait,
+                const mp__entry **ret_entry)
+{
+    mp__record record;
+    void *memory;
+    int rc;
+
+    if (!cache->l3)
+        return MP_EUNKNOWN;
+    rc = mp__l3_get(cache->l3, address, hash, nowait, &record, &memory);
+    if (rc)
+        return rc;
+    if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(cache->env))
+        rc = MP_EUNKNOWN; /* its expiry was part of it */
+    else
+        rc = entry_from_l3(cache, hash, &record, ret_entry);
+    (void)mp__free(memory);
+    return rc;
+}
+
+int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t hash,
+                          const mp__entry **ret_entry)
+{
+    return load(cache, address, hash, true, ret_entry);
+}
+
+static void load_runs(mp__task *task)
+{
+    mp__cache_load *request = (mp__cache_load *)task;
+    const mp__entry *entry = NULL;
+    int rc = load(request->cache, request->address, request->hash, false, &entry);
+
+    request->done(request, rc, entry);
+}
+
+void mp__cache_load_start(mp_cache *cache, mp__cache_load *request)
+{
+    request->task.run = load_runs;
+    request->cache = cache;
+    mp__l3_load_start(cache->l3, &request->task);
+}
+
+int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
+                         uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+{
+    uint64_t hash = mp__hash_str(cache->hash_key, record->address);
+    bool force = (flags & MP__PUT_FORCE) != 0;
+    int rc;
+
+    if (record->address.size == 0 || record->address.size > MP_CACHE_KEY_MAX ||
+        record->value.size > MP_CACHE_VALUE_MAX || record->media_type.size > MP__MEDIA_TYPE_MAX)
+        return MP_EINVAL;
+    if (cache->l3 && !(flags & MP__PUT_L1_ONLY))
+        (void)mp__l3_put(cache->l3, hash, record, force); /* it counts what it could not take */
+    rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+    if (rc && ret_entry) {
+        /* L1 has no room for it; the caller still gets what was asked for */
+        *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
+        rc = *ret_entry ? 0 : MP_ENOMEM;
+    }
+    return rc;
+}
+
+unsigned mp__cache_where(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    unsigned where = 0;
+
+    if (mp_read_begin() == 0) {
+        if (mp__cache_peek(cache, address, hash))
+            where |= 1u << MP__TIER_L1;
+        mp_read_end();
+    }
+    if (cache->l3 && mp__l3_has(cache->l3, address, hash))
+        where |= 1u << MP__TIER_L3;
+    return where;
+}
+
+int mp__cache_each_kept(mp_cache *cache, mp_str prefix,
+                        int (*each)(void *context, const mp__record *record), void *context)
+{
+    return cache->l3 ? mp__l3_each(cache->l3, prefix, each, context) : 0;
+}
+
+uint64_t mp__cache_kept_revision(mp_cache *cache)
+{
+    return cache->l3 ? mp__l3_revision_max(cache->l3) : 0;
+}
+
+int mp__cache_flush(mp_cache *cache)
+{
+    return cache->l3 ? mp__l3_flush(cache->l3) : 0;
+}
+
+int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag)
+{
+    return cache->l3 ? mp__l3_trouble(cache->l3, diag) : 0;
+}
+
+/* ---- turning ---- */
+
+int mp__cache_set_l1_entries(mp_cache *cache, size_t entries)
+{
+    return mp__l1_set_entries(cache->l1, entries);
+}
+
+int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes)
+{
+    return mp__l1_set_bytes(cache->l1, bytes);
+}
+
+int mp__cache_set_policy(mp_cache *cache, const char *policy)
+{
+    const mp__policy_ops *ops = mp__policy_find(policy);
+
+    return ops ? mp__l1_set_policy(cache->l1, ops) : MP_EINVAL;
+}
+
+static double knob_entries_get(void *module)
+{
+    mp_cache_stats stats;
+
+    mp_cache_stats_read(module, &stats);
+    return (double)stats.l1_entries_max;
+}
+
+static int knob_set_result(int rc, mp__diag *diag)
+{
+    return rc == MP_EINVAL
+               ? mp__diag_set(diag, rc, "cache.l1_bytes is too small for that many entries")
+               : rc;
+}
+
+static int knob_entries_set(void *module, double value, mp__diag *diag)
+{
+    return knob_set_result(mp__cache_set_l1_entries(module, (size_t)value), diag);
+}
+
+static double knob_bytes_get(void *module)
+{
+    mp_cache_stats stats;
+
+    mp_cache_stats_read(module, &stats);
+    return (double)stats.l1_bytes_max;
+}
+
+static int knob_bytes_set(void *module, double value, mp__diag *diag)
+{
+    return knob_set_result(mp__cache_set_l1_bytes(module, (size_t)value), diag);
+}
+
+static const char *const policy_names[] = {"s3-fifo", "lru", NULL}; /* as mp__policies */
+
+static double knob_policy_get(void *module)
+{
+    const mp_cache *cache = module;
+    double i = 0;
+
+    for (const char *const *name = policy_names; *name; name++, i++)
+        if (strcmp(*name, mp__l1_policy_name(cache->l1)) == 0)
+            break;
+    return i;
+}
+
+static int knob_policy_set(void *module, double value, mp__diag *diag)
+{
+    (void)diag;
+    return mp__cache_set_policy(module, policy_names[(size_t)value]);
+}
+
+static const mp__knob knobs[] = {
+    {.name = "cache.l1_size",
+     .unit = "entries",
+     .help = "Most entries in memory. A change builds a new index; fewer evict at once.",
+     .low = 1,
+     .high = 1e9,
+     .standard = L1_ENTRIES,
+     .safe = true,
+     .get = knob_entries_get,
+     .set = knob_entries_set},
+    {.name = "cache.l1_bytes",
+     .unit = "bytes",
+     .help = "Most bytes of memory, index included. Fewer evict at once.",
+     .low = 1 << 20,
+     .high = 1e15,
+     .standard = (double)L1_BYTES,
+     .safe = true,
+     .get = knob_bytes_get,
+     .set = knob_bytes_set},
+    {.name = "cache.policy",
+     .unit = "",
+     .help = "Which entry leaves when room is needed. A change keeps the contents.",
+     .low = 0,
+     .high = 1,
+     .standard = 0,
+     .safe = true,
+     .choices = policy_names,
+     .get = knob_policy_get,
+     .set = knob_policy_set},
+};
+
+const mp__knob_table mp__cache_knobs = {"cache", knobs, sizeof(knobs) / sizeof(knobs[0])};
+
+/* ---- the public face ---- */
+
+MP_API int mp_cache_new(const mp_cache_config *config, mp_cache **ret_cache)
+{
+    static const mp_cache_config standard;
+    mp__cache_options options;
+
+    if (!ret_cache)
+        return MP_EINVAL;
+    config = config ? config : &standard;
+    options = (mp__cache_options){
+        .env = mp__env_real(),
+        .l1_entries = config->l1_entries,
+        .l1_bytes = config->l1_bytes,
+        .policy = config->policy,
+        .l3_dir = config->data_dir,
+        .l3_bytes = config->l3_bytes,
+    };
+    return mp__cache_open(&options, ret_cache, NULL);
+}
+
+static bool key_is_bad(mp_str key)
+{
+    return key.size == 0 || key.size > MP_CACHE_KEY_MAX || !key.data;
+}
+
+MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+{
+    const mp__entry *entry;
+    bool full = false;
+
+    if (__builtin_expect(key_is_bad(key), 0))
+        return MP_EINVAL;
+    entry = mp__l1_find(cache->l1, key, mp__hash_str(cache->hash_key, key), true, &full);
+    if (__builtin_expect(!entry, 0))
+        return full ? MP_ELIMIT : MP_EUNKNOWN;
+    if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0))
+        return MP_EABSENT;
+    *ret_value = &entry->blob.pub;
+    return 0;
+}
+
+MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
+                             const mp_blob **ret_values, int *ret_errors)
+{
+    uint64_t hashes[MP_READ_HELD_MAX] = {0};
+    int found = 0;
+
+    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX)
+        return MP_EINVAL;
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str(cache->hash_key, keys[i]);
+    mp__l1_prefetch_many(cache->l1, hashes, count);
+    for (size_t i = 0; i < count; i++) {
+        bool full = false;
+        const mp__entry *entry =
+            key_is_bad(keys[i]) ? NULL : mp__l1_find(cache->l1, keys[i], hashes[i], true, &full);
+        int rc = key_is_bad(keys[i])                ? MP_EINVAL
+                 : full                             ? MP_ELIMIT
+                 : !entry                           ? MP_EUNKNOWN
+                 : entry->kind == MP__RECORD_ABSENT ? MP_EABSENT
+                                                    : 0;
+
+        ret_values[i] = rc ? NULL : &entry->blob.pub;
+        found += rc == 0;
+        if (ret_errors)
+            ret_errors[i] = rc;
+    }
+    return found;
+}
+
+MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capacity,
+                         size_t *ret_size)
+{
+    const mp_blob *value;
+    int rc;
+
+    if (!cache || !ret_size || (!buffer && capacity))
+        return MP_EINVAL;
+    rc = mp_read_begin();
+    if (rc)
+        return rc;
+    rc = mp_cache_get(cache, key, &value);
+    if (rc == 0) {
+        *ret_size = value->size;
+        if (value->size > capacity)
+            rc = MP_ELIMIT;
+        else if (value->size)
+            memcpy(buffer, value->data, value->size);
+    }
+    mp_read_end();
+    return rc;
+}
+
+static int value_of(const mp__entry *entry, mp_blob **ret_value)
+{
+    if (entry->kind == MP__RECORD_ABSENT)
+        return MP_EABSENT;
+    *ret_value = mp_blob_ref(&entry->blob.pub);
+    return 0;
+}
+
+MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
+{
+    const mp__entry *entry;
+    uint64_t hash;
+    int rc;
+
+    if (!cache || !ret_value || key_is_bad(key))
+        return MP_EINVAL;
+    hash = mp__hash_str(cache->hash_key, key);
+    rc = mp_read_begin();
+    if (rc)
+        return rc;
+    entry = mp__l1_find(cache->l1, key, hash, true, NULL);
+    rc = entry ? value_of(entry, ret_value) : MP_EUNKNOWN;
+    mp_read_end();
+    if (entry)
+        return rc;
+    rc = load(cache, key, hash, false, &entry);
+    if (rc)
+        return rc == MP_ECORRUPT ? MP_EUNKNOWN : rc;
+    rc = value_of(entry, ret_value);
+    (void)mp__entry_unref(entry);
+    return rc;
+}
+
+MP_API int mp_cache_put(mp_cache *cache, mp_str key, mp_str value, uint64_t ttl_ms)
+{
+    mp__record record = {.address = key, .value = value, .kind = MP__RECORD_VALUE};
+
+    if (!cache || key_is_bad(key) || (!value.data && value.size))
+        return MP_EINVAL;
+    if (value.size > MP_CACHE_VALUE_MAX)
+        return MP_ELIMIT;
+    record.modified_ms = record.fetched_ms = record.verified_ms = mp__env_wall_ms(cache->env);
+    record.created_ms = record.modified_ms;
+    if (ttl_ms && __builtin_add_overflow(record.modified_ms, ttl_ms, &record.expires_ms))
+        return MP_EINVAL;
+    record.revision = atomic_fetch_add(&cache->counted, 1) + 1;
+    return mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
+}
+
+MP_API int mp_cache_delete(mp_cache *cache, mp_str key)
+{
+    mp__record record = {.address = key, .kind = MP__RECORD_ABSENT};
+
+    if (!cache || key_is_bad(key))
+        return MP_EINVAL;
+    record.revision = atomic_fetch_add(&cache->counted, 1) + 1;
+    record.verified_ms = mp__env_wall_ms(cache->env);
+    return mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
+}
+
+MP_API void mp_cache_stats_read(mp_cache *cache, mp_cache_stats *ret_stats)
+{
+    mp__l1_stats l1;
+    mp__l3_stats l3 = {0};
+
+    mp__l1_stats_read(cache->l1, &l1);
+    if (cache->l3)
+        mp__l3_stats_read(cache->l3, &l3);
+    *ret_stats = (mp_cache_stats){
+        .l1_hits = l1.hits,
+        .l1_misses = l1.misses,
+        .l1_inserts = l1.inserts,
+        .l1_evictions = l1.evictions,
+        .l1_expired = l1.expired,
+        .l1_entries = l1.entries,
+        .l1_entries_max = l1.entries_max,
+        .l1_bytes = l1.bytes,
+        .l1_bytes_max = l1.bytes_max,
+        .l3_hits = l3.hits,
+        .l3_misses = l3.misses,
+        .l3_appends = l3.appends,
+        .l3_forgotten = l3.forgotten,
+        .l3_corrupt = l3.corrupt,
+        .l3_errors = l3.errors,
+        .l3_dropped = l3.dropped,
+        .l3_entries = l3.entries,
+        .l3_bytes = l3.bytes,
+        .l3_bytes_max = l3.bytes_max,
+        .l3_segments = l3.segments,
+        .l3_pending_bytes = l3.pending_bytes,
+    };
+}
