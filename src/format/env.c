@@ -90,7 +90,7 @@ static int read_quoted(env_reader *r, char quote, mp__buf *value)
         if (c == quote)
             return value->error;
         if (c == '\\' && quote == '"' && peek(r) != -1 && strchr("nrt\"\\$", peek(r))) {
-            c = unescape(r->text.data[r->at]);
+            c = (unsigned char)unescape(r->text.data[r->at]);
             r->at++;
         } else if (c == '\n') {
             newline_passed(r);
@@ -133,7 +133,7 @@ static int read_value(env_reader *r, mp__buf *value)
 static int read_assignment(env_reader *r, mp__buf *value, mp__leaves *leaves)
 {
     size_t name_at = r->at;
-    mp_str name;
+    mp_str name = {0};
     int rc = read_name(r, &name);
 
     if (rc == 0 && mp_str_equal(name, MP_STR("export")) && (peek(r) == ' ' || peek(r) == '\t')) {

@@ -212,7 +212,7 @@ static int sequence_value(yaml_reader *r, const yaml_node_t *node, int depth, js
 {
     for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
          i++) {
-        json_t *item;
+        json_t *item = NULL;
         int rc = node_value(r, node_at(r, *i), depth + 1, &item);
 
         if (rc == 0 && json_array_append_new(list, item) != 0)
