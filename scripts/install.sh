@@ -2,16 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install under PREFIX (default /usr/local), below DESTDIR where it is set, and keep a list of what
 # was installed for scripts/uninstall.sh.
+#
+#   --built  install the folder BUILD (default build) as it is; its prefix must be PREFIX
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 prefix=${PREFIX:-/usr/local}
 list=${DESTDIR:-}$prefix/share/marketprism/installed-files
-scripts/install-deps.sh build
-configure build -Dbuildtype=release "$(tests_option)" "-Dprefix=$prefix"
-step "Building" build/build.log ninja -C build -j "$jobs"
-step "Installing under ${DESTDIR:-}$prefix" build/install.log meson install -C build --no-rebuild
+build=${BUILD:-build}
+if [ "${1:-}" != --built ]; then
+    scripts/install-deps.sh build
+    configure "$build" -Dbuildtype=release "$(tests_option)" "-Dprefix=$prefix"
+    step "Building" "$build/build.log" ninja -C "$build" -j "$jobs"
+fi
+step "Installing under ${DESTDIR:-}$prefix" "$build/install.log" \
+    meson install -C "$build" --no-rebuild
 mkdir -p "$(dirname "$list")"
-grep -v '^#' build/meson-logs/install-log.txt >"$list"
-printf '%s\n' "$list" >>"$list"
-echo "Installed $(wc -l <"$list") files; make uninstall removes them."
+
+# meson lists the files, then the folders that it had to make. What an older version had installed and
+# this one has not goes; the folders that it made are still ours.
+old=$(cat "$list" 2>/dev/null || true)
+new=$(grep -v '^#' "$build/meson-logs/install-log.txt" && printf '%s\n' "$list")
+while IFS= read -r path; do
+    if [ -d "$path" ] && [ ! -L "$path" ]; then
+        new+=$'\n'$path
+    elif [ -n "$path" ] && ! grep -qxF -- "$path" <<<"$new"; then
+        rm -f -- "$path"
+    fi
+done <<<"$old"
+sort -u <<<"$new" >"$list"
+echo "Installed; make uninstall removes it. The list: $list"
