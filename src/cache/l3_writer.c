@@ -412,18 +412,25 @@ static int write_backlog(mp__l3 *l3)
     return rc;
 }
 
-int mp__l3_write_all(mp__l3 *l3, bool sync)
+static int write_all(mp__l3 *l3, bool sync)
 {
-    int rc;
+    int rc = write_backlog(l3);
 
-    (void)pthread_mutex_lock(&l3->writing);
-    rc = write_backlog(l3);
     if (rc == 0 && sync && (rc = sync_active(l3)) != 0)
         failed(l3, rc, "cannot sync a segment");
     if (rc == 0 && l3->retry_ns) {
         l3->retry_ns = 0;
         mp__l3_trouble_set(l3, 0, "");
     }
+    return rc;
+}
+
+int mp__l3_write_all(mp__l3 *l3, bool sync)
+{
+    int rc;
+
+    (void)pthread_mutex_lock(&l3->writing);
+    rc = write_all(l3, sync);
     (void)pthread_mutex_unlock(&l3->writing);
     return rc;
 }
@@ -431,10 +438,12 @@ int mp__l3_write_all(mp__l3 *l3, bool sync)
 void mp__l3_write_batch(void *context, mp__task *first)
 {
     mp__l3 *l3 = context;
-    uint64_t now = mp__env_now_ns(l3->env);
+    uint64_t now;
 
     (void)first;
-    if (l3->retry_ns && now < l3->retry_at_ns)
-        return; /* the idle call comes back */
-    (void)mp__l3_write_all(l3, now - l3->last_sync_ns >= l3->sync_ns);
+    (void)pthread_mutex_lock(&l3->writing); /* a flush may be at it, and moves the times */
+    now = mp__env_now_ns(l3->env);
+    if (!l3->retry_ns || now >= l3->retry_at_ns) /* else the idle call comes back */
+        (void)write_all(l3, now - l3->last_sync_ns >= l3->sync_ns);
+    (void)pthread_mutex_unlock(&l3->writing);
 }
