@@ -19,19 +19,19 @@
 
 MP_BEGIN_DECLS
 
-#define MP_CACHE_KEY_MAX   4096u             /* bytes */
+#define MP_CACHE_KEY_MAX   4096u              /* bytes */
 #define MP_CACHE_VALUE_MAX (4u * 1024 * 1024) /* bytes */
-#define MP_READ_HELD_MAX   64u               /* values borrowed at once in one read section */
+#define MP_READ_HELD_MAX   64u                /* values borrowed at once in one read section */
 
 typedef struct mp_cache mp_cache;
 
 /* Zero means the default. */
 typedef struct mp_cache_config {
-    size_t l1_entries;     /* most entries in L1; default 1,000 */
-    size_t l1_bytes;       /* most bytes of pages, index included; default 64 MiB */
-    const char *policy;    /* "s3-fifo" (default) or "lru"; borrowed for the call */
-    const char *data_dir;  /* folder for L3, made if missing; NULL: memory only. Borrowed */
-    uint64_t l3_bytes;     /* most bytes on disk; default 1000 MiB */
+    size_t l1_entries;    /* most entries in L1; default 1,000 */
+    size_t l1_bytes;      /* most bytes of pages, index included; default 64 MiB */
+    const char *policy;   /* "s3-fifo" (default) or "lru"; borrowed for the call */
+    const char *data_dir; /* folder for L3, made if missing; NULL: memory only. Borrowed */
+    uint64_t l3_bytes;    /* most bytes on disk; default 1000 MiB */
 } mp_cache_config;
 
 /* Counters since the cache was made; a snapshot, not one instant. */

@@ -24,7 +24,8 @@ MP_BEGIN_DECLS
     X(MP_EVERSION, -5008, "written by a newer version", "use the version that wrote it, or newer") \
     X(MP_ELOCKED, -5009, "in use by another process", "stop the other one or use another path")    \
     X(MP_EORIGIN, -5010, "the origin cannot be reached", "see marketprism status")                 \
-    X(MP_ESTALE, -5011, "only a stale value is kept", "read with level weak, or repair the origin")\
+    X(MP_ESTALE, -5011, "only a stale value is kept",                                              \
+      "read with level weak, or repair the origin")                                                \
     X(MP_EDEGRADED, -5012, "writes are refused while degraded", "see marketprism status")          \
     X(MP_EPROTO, -5013, "protocol violated", "check what the client sends")                        \
     X(MP_EAGAIN, -5014, "not now", "more input, or an answer that is still on its way, is needed") \
