@@ -53,6 +53,12 @@ int mp__options_parse(mp__options *options, const char *file, mp_str yaml, mp__d
 /* Set one by its path, as the command line does. */
 int mp__options_set(mp__options *options, const char *path, const char *value, mp__diag *diag);
 
+/* One item of a list; @first empties it before. @text NULL: only that. */
+int mp__options_set_item(mp__options *options, const char *path, const char *text, bool first,
+                         mp__diag *diag);
+MP_MUST_USE int mp__options_copy(const mp__options *from, mp__options **ret_copy);
+void mp__options_swap(mp__options *a, mp__options *b);
+
 /* Values; asking for a path or type that the table does not have is a bug (asserted). */
 bool mp__options_bool(const mp__options *options, const char *path);
 int64_t mp__options_int(const mp__options *options,

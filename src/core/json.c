@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/json.h"
+
+/* Bytes of the UTF-8 sequence at @p, 0 when it is none (RFC 3629). */
+static size_t utf8_size(const unsigned char *p, size_t left)
+{
+    size_t n = p[0] < 0x80   ? 1
+               : p[0] < 0xc2 ? 0
+               : p[0] < 0xe0 ? 2
+               : p[0] < 0xf0 ? 3
+               : p[0] < 0xf5 ? 4
+                             : 0;
+
+    if (n == 0 || n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+void mp__json_string(mp__buf *out, mp_str text)
+{
+    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
+
+    (void)mp__buf_add_char(out, '"');
+    while (p < end) {
+        size_t n = utf8_size(p, (size_t)(end - p));
+
+        if (n == 0) {
+            (void)mp__buf_add(out, "\xef\xbf\xbd", 3);
+            p++;
+        } else if (*p == '"' || *p == '\\') {
+            (void)mp__buf_add_char(out, '\\');
+            (void)mp__buf_add_char(out, (char)*p++);
+        } else if (*p < 0x20 || *p == 0x7f) {
+            (void)mp__buf_printf(out, "\\u%04x", *p++);
+        } else {
+            (void)mp__buf_add(out, p, n);
+            p += n;
+        }
+    }
+    (void)mp__buf_add_char(out, '"');
+}
+
+static void comma(mp__buf *out)
+{
+    char last = out->size ? out->data[out->size - 1] : '\0';
+
+    if (last && !strchr("{[:,", last))
+        (void)mp__buf_add_char(out, ',');
+}
+
+void mp__json_begin(mp__buf *out, char bracket)
+{
+    comma(out);
+    (void)mp__buf_add_char(out, bracket);
+}
+
+void mp__json_end(mp__buf *out, char bracket)
+{
+    (void)mp__buf_add_char(out, bracket);
+}
+
+void mp__json_key(mp__buf *out, const char *name)
+{
+    comma(out);
+    mp__json_string(out, mp_str_of(name));
+    (void)mp__buf_add_char(out, ':');
+}
+
+void mp__json_add_string(mp__buf *out, const char *name, mp_str value)
+{
+    mp__json_key(out, name);
+    mp__json_string(out, value);
+}
+
+void mp__json_add_text(mp__buf *out, const char *name, const char *value)
+{
+    mp__json_add_string(out, name, mp_str_of(value));
+}
+
+void mp__json_add_u64(mp__buf *out, const char *name, uint64_t value)
+{
+    mp__json_key(out, name);
+    (void)mp__buf_add_u64(out, value);
+}
+
+void mp__json_add_i64(mp__buf *out, const char *name, int64_t value)
+{
+    mp__json_key(out, name);
+    (void)mp__buf_add_i64(out, value);
+}
+
+void mp__json_add_bool(mp__buf *out, const char *name, bool value)
+{
+    mp__json_key(out, name);
+    (void)mp__buf_add_str(out, value ? MP_STR("true") : MP_STR("false"));
+}
+
+void mp__json_add_real(mp__buf *out, const char *name, double value)
+{
+    mp__json_key(out, name);
+    (void)mp__buf_printf(out, "%.6g", value);
+}

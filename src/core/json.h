@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing JSON into a buffer, for status, logs and explanations; commas are the writer's business.
+ *
+ *     mp__json_begin(&out, '{');
+ *     mp__json_key(&out, "name"); mp__json_string(&out, name);
+ *     mp__json_end(&out, '}');
+ */
+#ifndef MP_CORE_JSON_H
+#define MP_CORE_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/buf.h"
+
+/* A quoted string; bytes that are not UTF-8 become U+FFFD. No comma is written before it. */
+void mp__json_string(mp__buf *out, mp_str text);
+
+/* '{' or '['; a comma first where one is due. */
+void mp__json_begin(mp__buf *out, char bracket);
+void mp__json_end(mp__buf *out, char bracket);
+/* "name": with a comma first where one is due. */
+void mp__json_key(mp__buf *out, const char *name);
+
+/* Members of an object in one call. */
+void mp__json_add_string(mp__buf *out, const char *name, mp_str value);
+void mp__json_add_text(mp__buf *out, const char *name, const char *value);
+void mp__json_add_u64(mp__buf *out, const char *name, uint64_t value);
+void mp__json_add_i64(mp__buf *out, const char *name, int64_t value);
+void mp__json_add_bool(mp__buf *out, const char *name, bool value);
+void mp__json_add_real(mp__buf *out, const char *name, double value); /* 6 digits */
+
+#endif

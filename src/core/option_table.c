@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every option there is. docs/configuration.md, marketprism.conf(5), check-config and the example
+ * file are made from this table. */
+#include "core/option.h"
+
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define S   1000.0
+#define DAY (86400 * S)
+
+const mp__option mp__option_table[] = {
+    {"data_dir", MP__OPTION_STRING, "./marketprism-data", 0, 0, NULL, "", false,
+     "Folder of the database, the cache on disk and the event log. Made if missing, locked while "
+     "the "
+     "daemon runs."},
+    {"server.workers", MP__OPTION_INT, "0", 0, 256, NULL, "threads", false,
+     "Worker loops, each on its own thread with its own listening sockets. 0: as many as cores."},
+    {"server.drain", MP__OPTION_DURATION, "5s", 0, 600 * S, NULL, "ms", true,
+     "How long SIGTERM lets commands under way be answered before connections are closed."},
+
+    {"resp.listen", MP__OPTION_ADDRESS, "127.0.0.1:7480", 0, 0, NULL, "", false,
+     "Address of the RESP port. An address that others can reach is refused while there is no "
+     "authentication."},
+    {"resp.databases", MP__OPTION_LIST, "production, staging, development", 0, 0, NULL, "", false,
+     "Environments by their SELECT number, beginning with 0, which is the default environment."},
+    {"resp.version_reported", MP__OPTION_STRING, "7.4.0", 0, 0, NULL, "", true,
+     "The redis_version that HELLO and INFO say, since clients choose features by it."},
+    {"resp.max_clients", MP__OPTION_INT, "10000", 1, 1e6, NULL, "connections", true,
+     "Connections at once; the next one is refused with an error. The descriptor limit may lower "
+     "it."},
+    {"resp.value_max", MP__OPTION_BYTES, "2MiB", 1 * KIB, 4 * MIB, NULL, "bytes", true,
+     "Largest argument of a command, so also the largest value."},
+    {"resp.arguments_max", MP__OPTION_INT, "1024", 16, 65536, NULL, "arguments", true,
+     "Most arguments of one command."},
+    {"resp.inline_max", MP__OPTION_BYTES, "64KiB", 1 * KIB, 1 * MIB, NULL, "bytes", true,
+     "Longest inline command."},
+    {"resp.output_hard", MP__OPTION_BYTES, "8MiB", 64 * KIB, 1 * GIB, NULL, "bytes", true,
+     "A client with more unread replies than this is disconnected at once."},
+    {"resp.output_soft", MP__OPTION_BYTES, "2MiB", 64 * KIB, 1 * GIB, NULL, "bytes", true,
+     "From here on no further command of the client is read until it takes its replies."},
+    {"resp.stalled_write_timeout", MP__OPTION_DURATION, "10s", 1 * S, 3600 * S, NULL, "ms", true,
+     "A client that takes nothing of its waiting replies for this long is disconnected."},
+    {"resp.partial_timeout", MP__OPTION_DURATION, "10s", 1 * S, 3600 * S, NULL, "ms", true,
+     "A command must have arrived whole within this time of its first byte, unless it comes faster "
+     "than resp.floor_bytes_per_second."},
+    {"resp.floor_bytes_per_second", MP__OPTION_INT, "100", 0, 1e9, NULL, "bytes/s", true,
+     "A sender slower than this from the fifth second of a command on is disconnected."},
+    {"resp.idle_timeout", MP__OPTION_DURATION, "0", 0, 30 * DAY, NULL, "ms", true,
+     "A connection without commands for this long is closed; 0: never. Pools and subscribers are "
+     "idle "
+     "by nature, and TCP keepalive finds dead peers."},
+
+    {"http.listen", MP__OPTION_ADDRESS, "127.0.0.1:7481", 0, 0, NULL, "", false,
+     "Address of the HTTP port; see resp.listen."},
+    {"http.max_clients", MP__OPTION_INT, "10000", 1, 1e6, NULL, "connections", true,
+     "Connections at once; the next one is answered 503."},
+    {"http.line_max", MP__OPTION_BYTES, "8KiB", 256, 64 * KIB, NULL, "bytes", true,
+     "Longest request line; beyond it 414."},
+    {"http.headers_max", MP__OPTION_BYTES, "32KiB", 1 * KIB, 1 * MIB, NULL, "bytes", true,
+     "Most bytes of header lines; beyond it 431."},
+    {"http.header_count_max", MP__OPTION_INT, "100", 8, 1000, NULL, "headers", true,
+     "Most header lines; beyond it 431."},
+    {"http.body_max", MP__OPTION_BYTES, "4MiB", 1 * KIB, 64 * MIB, NULL, "bytes", true,
+     "Largest body; beyond it 413."},
+    {"http.header_timeout", MP__OPTION_DURATION, "10s", 1 * S, 600 * S, NULL, "ms", true,
+     "A request's head must have arrived within this time of its first byte."},
+    {"http.body_timeout", MP__OPTION_DURATION, "30s", 1 * S, 3600 * S, NULL, "ms", true,
+     "A request's body must have arrived within this time of its head."},
+    {"http.keepalive_timeout", MP__OPTION_DURATION, "60s", 1 * S, 3600 * S, NULL, "ms", true,
+     "An idle connection is closed after this time."},
+
+    {"origin.type", MP__OPTION_CHOICE, "sqlite", 0, 0, "sqlite", "", false,
+     "Where configuration comes from and is committed to."},
+    {"origin.path", MP__OPTION_STRING, "", 0, 0, NULL, "", false,
+     "The database of the sqlite origin; empty: origin.db in data_dir."},
+    {"origin.timeout", MP__OPTION_DURATION, "2s", 10, 300 * S, NULL, "ms", true,
+     "How long a read waits for the origin before it answers from what is kept."},
+    {"origin.probe_interval", MP__OPTION_DURATION, "1s", 50, 600 * S, NULL, "ms", false,
+     "How often the origin's health and changes by others are looked at."},
+    {"origin.sweep_interval", MP__OPTION_DURATION, "1s", 50, 3600 * S, NULL, "ms", false,
+     "How often values past their expiry are deleted. They are never served, swept or not."},
+
+    {"cache.l1_size", MP__OPTION_INT, "1000", 1, 1e9, NULL, "entries", true,
+     "Most entries in memory (L1)."},
+    {"cache.l1_bytes", MP__OPTION_BYTES, "64MiB", 1 * MIB, 1024 * GIB, NULL, "bytes", true,
+     "Most bytes of memory that L1 takes, pages and index counted."},
+    {"cache.l2_size", MP__OPTION_INT, "5000", 0, 1e9, NULL, "entries", false,
+     "Most entries in compressed memory (L2). Read and checked today; the tier itself is not in "
+     "this "
+     "version."},
+    {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", false,
+     "Most space on disk (L3). When it is full the oldest entries that nobody reads are "
+     "forgotten."},
+    {"cache.l3_segment_bytes", MP__OPTION_BYTES, "16MiB", 64 * KIB, 1 * GIB, NULL, "bytes", false,
+     "Size of one file of L3."},
+    {"cache.l3_sync_interval", MP__OPTION_DURATION, "1s", 10, 600 * S, NULL, "ms", false,
+     "How often L3 is synced. Written at once, so only a power loss can cost this much of it."},
+    {"cache.policy", MP__OPTION_CHOICE, "s3-fifo", 0, 0, "s3-fifo|lru", "", true,
+     "Which entry leaves L1 when room is needed."},
+    {"cache.default_ttl", MP__OPTION_DURATION, "3600s", 1 * S, 365 * DAY, NULL, "ms", true,
+     "When a value must be verified at the origin again, also while its watch is live. Never "
+     "throws "
+     "anything away."},
+    {"cache.negative_ttl", MP__OPTION_DURATION, "60s", 0, 365 * DAY, NULL, "ms", true,
+     "The same for the knowledge that there is no value."},
+    {"cache.eventual_bound", MP__OPTION_DURATION, "5s", 0, 365 * DAY, NULL, "ms", true,
+     "Without a live watch an eventual read answers a value verified at most this long ago without "
+     "asking; an older one is answered and verified behind."},
+    {"cache.hard_bound", MP__OPTION_DURATION, "1h", 0, 365 * DAY, NULL, "ms", true,
+     "A value verified longer ago than this is verified before it is answered, if the origin can "
+     "be "
+     "asked."},
+
+    {"monitoring.interval", MP__OPTION_DURATION, "60s", 1 * S, 3600 * S, NULL, "ms", false,
+     "Roll-up interval of the metric store. Read and checked today; the store is not in this "
+     "version."},
+    {"monitoring.retention", MP__OPTION_DURATION, "7d", 3600 * S, 3650 * DAY, NULL, "ms", false,
+     "How long rolled-up metrics are kept. Read and checked today; the store is not in this "
+     "version."},
+    {"monitoring.alert_thresholds.latency", MP__OPTION_DURATION, "100ms", 1, 3600 * S, NULL, "ms",
+     true,
+     "Latency that is worth an alert. Read and checked today; alerts are not in this version."},
+    {"monitoring.alert_thresholds.memory", MP__OPTION_REAL, "80", 1, 100, NULL, "%", true,
+     "Memory use that is worth an alert. Read and checked today; alerts are not in this version."},
+    {"monitoring.alert_thresholds.error_rate", MP__OPTION_REAL, "0.01", 0, 1, NULL, "", true,
+     "Share of failed requests that is worth an alert. Read and checked today; alerts are not in "
+     "this "
+     "version."},
+
+    {"optimization.interval", MP__OPTION_DURATION, "300s", 1 * S, DAY, NULL, "ms", false,
+     "How often the optimizer looks. Read and checked today; the optimizer is not in this "
+     "version."},
+    {"optimization.auto_apply", MP__OPTION_BOOL, "true", 0, 0, NULL, "", true,
+     "Whether safe recommendations are applied by themselves. Read and checked today; the "
+     "optimizer is "
+     "not in this version."},
+    {"optimization.max_recommendations", MP__OPTION_INT, "100", 1, 10000, NULL, "", true,
+     "Most recommendations kept. Read and checked today; the optimizer is not in this version."},
+
+    {"log.level", MP__OPTION_CHOICE, "info", 0, 0, "debug|info|warn|error|off", "", true,
+     "Least level that is logged."},
+    {"log.levels", MP__OPTION_LIST, "", 0, 0, NULL, "", true,
+     "Levels of single components, as origin=debug."},
+    {"log.format", MP__OPTION_CHOICE, "auto", 0, 0, "auto|people|json", "", false,
+     "Log lines for people or as JSON; auto: for people on a terminal."},
+};
+
+const size_t mp__option_count = sizeof(mp__option_table) / sizeof(mp__option_table[0]);

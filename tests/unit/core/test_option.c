@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include "core/option.h"
+
+static mp__options *options;
+
+static int options_make(void **state)
+{
+    (void)state;
+    return mp__options_new(&options);
+}
+
+static int options_drop(void **state)
+{
+    (void)state;
+    options = mp__options_free(options);
+    return 0;
+}
+
+static void the_stable_names_have_the_stable_defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(mp__options_int(options, "monitoring.interval"), 60000);
+    assert_int_equal(mp__options_int(options, "monitoring.retention"), 7 * 86400000LL);
+    assert_int_equal(mp__options_int(options, "monitoring.alert_thresholds.latency"), 100);
+    assert_true(mp__options_real(options, "monitoring.alert_thresholds.memory") == 80);
+    assert_true(mp__options_real(options, "monitoring.alert_thresholds.error_rate") == 0.01);
+    assert_int_equal(mp__options_int(options, "cache.l1_size"), 1000);
+    assert_int_equal(mp__options_int(options, "cache.l2_size"), 5000);
+    assert_int_equal(mp__options_int(options, "cache.l3_size_mb"), 1000);
+    assert_int_equal(mp__options_int(options, "cache.default_ttl"), 3600000);
+    assert_int_equal(mp__options_int(options, "optimization.interval"), 300000);
+    assert_true(mp__options_bool(options, "optimization.auto_apply"));
+    assert_int_equal(mp__options_int(options, "optimization.max_recommendations"), 100);
+    assert_string_equal(mp__options_text(options, "resp.listen"), "127.0.0.1:7480");
+    assert_string_equal(mp__options_text(options, "http.listen"), "127.0.0.1:7481");
+    assert_string_equal(mp__options_list_at(options, "resp.databases", 0), "production");
+    assert_int_equal(mp__options_list_count(options, "resp.databases"), 3);
+}
+
+static void a_file_sets_what_it_names(void **state)
+{
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__options_parse(options, "f",
+                                       MP_STR("cache:\n  l1_size: 5\n  l1_bytes: 1.5MiB\n"
+                                              "  default_ttl: 2m\n  policy: lru\n"
+                                              "resp:\n  databases: [a, b]\n"
+                                              "monitoring: {alert_thresholds: {latency: 1s}}\n"),
+                                       &diag),
+                     0);
+    assert_int_equal(mp__options_int(options, "cache.l1_size"), 5);
+    assert_int_equal(mp__options_int(options, "cache.l1_bytes"), 1572864);
+    assert_int_equal(mp__options_int(options, "cache.default_ttl"), 120000);
+    assert_string_equal(mp__options_text(options, "cache.policy"), "lru");
+    assert_string_equal(mp__options_list_at(options, "resp.databases", 1), "b");
+    assert_int_equal(mp__options_list_count(options, "resp.databases"), 2);
+    assert_int_equal(mp__options_int(options, "monitoring.alert_thresholds.latency"), 1000);
+    assert_true(mp__options_is_set(options, "cache.policy"));
+    assert_false(mp__options_is_set(options, "data_dir"));
+}
+
+static void errors_name_place_and_remedy_and_change_nothing(void **state)
+{
+    static const struct {
+        const char *yaml;
+        int line, column;
+        const char *says;
+    } cases[] = {
+        {"cache:\n  l1_size: 5\n  l1_sise: 7\n", 3, 3, "did you mean 'cache.l1_size'"},
+        {"cache:\n  l1_size: many\n", 2, 12, "not a number"},
+        {"cache:\n  l1_size: 0\n", 2, 12, "out of range"},
+        {"cache:\n  l1_size: 1.5\n", 2, 12, "whole"},
+        {"cache:\n  policy: fifo\n", 2, 11, "s3-fifo|lru"},
+        {"cache:\n  default_ttl: 5 parsecs\n", 2, 16, "duration"},
+        {"cache:\n  l1_size: 5\n  l1_size: 6\n", 3, 3, "already"},
+        {"cache: [1]\n", 1, 8, "no option 'cache'"},
+        {"cache:\n  l1_size: {a: 1}\n", 2, 12, "not a map"},
+        {"cache:\n  l1_size: [1]\n", 2, 12, "not a list"},
+        {"- a\n", 1, 1, "map"},
+        {"cache: {\n", 2, 1, ""},
+        {"resp:\n  listen: nowhere\n", 2, 11, "address"},
+        {"optimization: {auto_apply: yes}\n", 1, 28, "true or false"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__diag diag = {0};
+        int rc = mp__options_parse(options, "conf.yaml", mp_str_of(cases[i].yaml), &diag);
+
+        if (rc == 0 || diag.line != cases[i].line || diag.column != cases[i].column ||
+            !strstr(diag.text, cases[i].says))
+            fail_msg("%s gave %d at %d:%d: %s", cases[i].yaml, rc, diag.line, diag.column,
+                     diag.text);
+        assert_string_equal(diag.file, "conf.yaml");
+        assert_int_equal(mp__options_int(options, "cache.l1_size"), 1000);
+    }
+}
+
+static void the_example_file_is_valid_once_uncommented(void **state)
+{
+    mp__buf text = MP__BUF_INIT, plain = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__options_example(&text), 0);
+    for (size_t i = 0; i < text.size; i++)
+        if (!(text.data[i] == '#' && (i == 0 || text.data[i - 1] == '\n') && i > 0))
+            (void)mp__buf_add_char(&plain, text.data[i]);
+    /* dotted names below a group are read as they are written */
+    if (mp__options_parse(options, "example", mp__buf_str(&plain), &diag) != 0)
+        fail_msg("%d:%d %s", diag.line, diag.column, diag.text);
+    mp__buf_done(&text);
+    mp__buf_done(&plain);
+}
+
+static void note_change(void *context, const mp__option *option)
+{
+    assert_string_equal(option->path, "cache.l1_size");
+    ++*(int *)context;
+}
+
+static void a_diff_names_what_changed(void **state)
+{
+    mp__options *other = NULL;
+    int changes = 0;
+
+    (void)state;
+    assert_int_equal(mp__options_copy(options, &other), 0);
+    assert_int_equal(mp__options_set(other, "cache.l1_size", "7", NULL), 0);
+    mp__options_diff(options, other, note_change, &changes);
+    assert_int_equal(changes, 1);
+    other = mp__options_free(other);
+}
+
+static void the_generated_documentation_is_what_stands_in_docs(void **state)
+{
+    const char *path = getenv("MP_CONFIGURATION_MD");
+    mp__buf want = MP__BUF_INIT;
+    char *text;
+    FILE *file;
+    size_t size;
+
+    (void)state;
+    if (!path)
+        skip();
+    assert_int_equal(mp__options_markdown(&want), 0);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    text = calloc(1, want.size + 2);
+    size = fread(text, 1, want.size + 1, file);
+    fclose(file);
+    if (size != want.size || memcmp(text, want.data, size) != 0)
+        fail_msg("%s is not what the option table says; run make docs", path);
+    free(text);
+    mp__buf_done(&want);
+}
+
+#define WITH_OPTIONS(f) cmocka_unit_test_setup_teardown(f, options_make, options_drop)
+static const struct CMUnitTest tests[] = {
+    WITH_OPTIONS(the_stable_names_have_the_stable_defaults),
+    WITH_OPTIONS(a_file_sets_what_it_names),
+    WITH_OPTIONS(errors_name_place_and_remedy_and_change_nothing),
+    WITH_OPTIONS(the_example_file_is_valid_once_uncommented),
+    WITH_OPTIONS(a_diff_names_what_changed),
+    MP_TEST(the_generated_documentation_is_what_stands_in_docs),
+};
+
+MP_TEST_MAIN(tests)
