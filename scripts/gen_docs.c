@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes what is made from tables: `gen-docs configuration` docs/configuration.md, `man` the page
+ * marketprism.conf(5), `example` a configuration file. `make docs` puts them in their places. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/option.h"
+
+int main(int argc, char **argv)
+{
+    mp__buf out = MP__BUF_INIT;
+    int rc = MP_EINVAL;
+
+    if (argc == 2 && strcmp(argv[1], "configuration") == 0)
+        rc = mp__options_markdown(&out);
+    else if (argc == 2 && strcmp(argv[1], "man") == 0)
+        rc = mp__options_man(&out);
+    else if (argc == 2 && strcmp(argv[1], "example") == 0)
+        rc = mp__options_example(&out);
+    if (rc) {
+        (void)fprintf(stderr, "usage: gen-docs configuration|man|example\n");
+        return 2;
+    }
+    rc = fwrite(out.data, 1, out.size, stdout) == out.size && fflush(stdout) == 0 ? 0 : 1;
+    mp__buf_done(&out);
+    return rc;
+}
