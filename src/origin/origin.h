@@ -36,7 +36,8 @@ extern const mp__state_table mp__origin_states;
 /* ---- reads ---- */
 
 typedef struct mp__fetch {
-    mp__task task;        /* the origin's */
+    mp__origin *origin; /* the origin's, as is task */
+    mp__task task;
     mp_str address;       /* the caller's until done */
     uint64_t if_revision; /* nonzero: `unchanged` instead of the value when it is still this one */
     bool unchanged;       /* result */
@@ -83,7 +84,8 @@ typedef struct mp__change {
 /* One or more changes, all or nothing: if one's status is an error none of them happens (a DELETE,
  * EXPIRE of what is not there is no error of the whole), and `status` is the first such error. */
 typedef struct mp__write {
-    mp__task task;       /* the origin's */
+    mp__origin *origin; /* the origin's, as is task */
+    mp__task task;
     mp__change *changes; /* the caller's until done */
     size_t count;
     mp_str actor;        /* who, for the history; "" unknown */
@@ -96,6 +98,7 @@ typedef struct mp__write {
 /* ---- lists and history ---- */
 
 typedef struct mp__list {
+    mp__origin *origin; /* the origin's, as is task */
     mp__task task;
     mp_str environment; /* "" : the list of environments (records with only an address) */
     mp_str prefix;      /* of the address after "environment/", as "namespace/ke"; "" all */
@@ -111,6 +114,7 @@ typedef struct mp__list {
 } mp__list;
 
 typedef struct mp__history {
+    mp__origin *origin; /* the origin's, as is task */
     mp__task task;
     mp_str address;
     uint64_t before;      /* only revisions below it; 0: from the newest */
@@ -122,6 +126,7 @@ typedef struct mp__history {
 } mp__history;
 
 typedef struct mp__count {
+    mp__origin *origin; /* the origin's, as is task */
     mp__task task;
     mp_str environment;
     void (*done)(struct mp__count *count, int status, uint64_t keys);
@@ -144,8 +149,10 @@ typedef struct mp__origin_options {
     bool new_origin;     /* begin anew although there was one once (it is moved aside) */
     uint64_t probe_ms;   /* how often health is looked at; 0: 1000 */
     uint64_t sweep_ms;   /* how often expired values are deleted; 0: 1000 */
+    uint64_t timeout_ms; /* how long a lock of another program is waited for; 0: 2000 */
     void *context;
-    /* The state moved; on one of the origin's threads, never two at once. */
+    /* The state moved; on one of the origin's threads, never two at once. Not called for the state
+     * that mp__origin_open() ends in: look at it. */
     void (*on_state)(void *context, enum mp__origin_state from, enum mp__origin_state to,
                      const char *cause);
     /* Somebody else than us changed the origin, or it may have missed something: whatever was kept
@@ -168,7 +175,9 @@ typedef struct mp__origin_ops {
     void (*count)(mp__origin *origin, mp__count *count);
     void (*stats)(mp__origin *origin, mp__origin_stats *ret_stats);
     /* Give records back to an origin that lost its newest commits: each is committed with its own
-     * revision if the origin has nothing as new. May be NULL. Blocks; at start only. */
+     * revision if the origin has nothing as new. An origin that is LOST only because its newest
+     * commits are missing goes LIVE by it, even with @count 0: call it after each open that ends in
+     * LOST. May be NULL. Blocks; at start only. */
     int (*salvage)(mp__origin *origin, const mp__record *records, size_t count);
 } mp__origin_ops;
 

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The origin `sqlite`: lifecycle, and the way of requests into the two workers' queues. */
+#include "origin/sqlite.h"
+
+#include <stdio.h>
+
+static mp__sqlite *of(mp__origin *origin)
+{
+    return (mp__sqlite *)origin;
+}
+
+static void trace(void *context, const mp__state_table *table, uint8_t from, uint8_t to,
+                  const char *cause)
+{
+    mp__sqlite *s = context;
+
+    (void)table;
+    if (s->threads_run && s->options.on_state)
+        s->options.on_state(s->options.context, (enum mp__origin_state)from,
+                            (enum mp__origin_state)to, cause);
+}
+
+static void reader_woken(mp__task *task)
+{
+    mp__sqlite *s = (mp__sqlite *)(void *)((char *)task - offsetof(mp__sqlite, reader_wake));
+
+    atomic_store(&s->reader_waking, false); /* the batch around it did what was to do */
+}
+
+static char *beside(const char *folder, const char *name)
+{
+    size_t capacity = strlen(folder) + strlen(name) + 2;
+    char *path = mp__malloc(capacity);
+
+    if (path)
+        (void)snprintf(path, capacity, "%s/%s", folder, name);
+    return path;
+}
+
+static int set_paths(mp__sqlite *s, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (slash) {
+        s->path = mp__strdup(path);
+        s->folder = mp__str_dup(mp_str_new(path, slash == path ? 1 : (size_t)(slash - path)));
+    } else {
+        s->path = beside(".", path); /* with a slash no name can look like a URI */
+        s->folder = mp__strdup(".");
+    }
+    if (!s->path || !s->folder)
+        return MP_ENOMEM;
+    s->id_path = beside(s->folder, "origin.id");
+    s->mark_path = beside(s->folder, "origin.mark");
+    return s->id_path && s->mark_path ? 0 : MP_ENOMEM;
+}
+
+static void set_options(mp__sqlite *s, const mp__origin_options *options)
+{
+    s->options = *options;
+    s->options.path = s->path;
+    if (!s->options.probe_ms)
+        s->options.probe_ms = 1000;
+    if (!s->options.sweep_ms)
+        s->options.sweep_ms = 1000;
+    if (!s->options.timeout_ms)
+        s->options.timeout_ms = 2000;
+    s->probe_ns = s->options.probe_ms * 1000000u;
+    s->sweep_ns = s->options.sweep_ms * 1000000u;
+}
+
+int mp__sqlite_start_workers(mp__sqlite *s)
+{
+    uint64_t idle_ms =
+        s->options.probe_ms < s->options.sweep_ms ? s->options.probe_ms : s->options.sweep_ms;
+    int rc = mp__worker_new(s->env, "mp-origin-r", mp__sqlite_read_batch, s, &s->reader);
+
+    if (rc)
+        return rc;
+    s->threads_run = true;
+    rc = mp__worker_new_idle(s->env, "mp-origin-w", idle_ms, mp__sqlite_write_batch, s, &s->writer);
+    if (rc)
+        s->threads_run = false;
+    return rc;
+}
+
+void mp__sqlite_stop_workers(mp__sqlite *s)
+{
+    /* the writer first: it may still wake the reader */
+    s->writer = mp__worker_free(s->writer);
+    s->threads_run = false;
+    s->reader = mp__worker_free(s->reader);
+}
+
+static mp__origin *sqlite_close(mp__origin *origin)
+{
+    mp__sqlite *s = of(origin);
+
+    mp__sqlite_stop_workers(s);
+    mp__sqlite_db_close(&s->read_db);
+    mp__sqlite_detach(s); /* the last one copies the WAL into the database */
+    mp__file_close(s->mark);
+    (void)mp__free(s->path);
+    (void)mp__free(s->folder);
+    (void)mp__free(s->id_path);
+    (void)mp__free(s->mark_path);
+    return mp__free(s);
+}
+
+static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origin, mp__diag *diag)
+{
+    mp__sqlite *s;
+    int rc;
+
+    if (!options->path || !options->path[0])
+        return mp__diag_set(diag, MP_EINVAL, "the origin sqlite needs a path");
+    s = mp__calloc(1, sizeof(*s));
+    if (!s)
+        return MP_ENOMEM;
+    s->base.ops = &mp__sqlite_ops;
+    s->env = options->env;
+    s->reader_wake.run = reader_woken;
+    mp__state_init(&s->base.state, &mp__origin_states, MP__ORIGIN_OPENING, trace, s);
+    rc = set_paths(s, options->path);
+    if (rc == 0)
+        set_options(s, options);
+    if (rc == 0 && options->new_origin) {
+        rc = mp__sqlite_move_aside(s);
+        if (rc)
+            (void)mp__diag_set(diag, rc, "the remains of '%s' cannot be moved aside: %s", s->path,
+                               mp_strerror(rc));
+    }
+    if (rc == 0)
+        rc = mp__sqlite_attach(s, diag);
+    if (rc == 0)
+        rc = mp__sqlite_start_workers(s);
+    if (rc) {
+        (void)sqlite_close(&s->base);
+        return rc;
+    }
+    *ret_origin = &s->base;
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static void sqlite_fetch(mp__origin *origin, mp__fetch *fetch)
+{
+    fetch->task.run = mp__sqlite_run_fetch;
+    mp__worker_post(of(origin)->reader, &fetch->task);
+}
+
+static void sqlite_write(mp__origin *origin, mp__write *write)
+{
+    mp__worker_post(of(origin)->writer, &write->task);
+}
+
+static void sqlite_list(mp__origin *origin, mp__list *list)
+{
+    list->task.run = mp__sqlite_run_list;
+    mp__worker_post(of(origin)->reader, &list->task);
+}
+
+static void sqlite_history(mp__origin *origin, mp__history *history)
+{
+    history->task.run = mp__sqlite_run_history;
+    mp__worker_post(of(origin)->reader, &history->task);
+}
+
+static void sqlite_count(mp__origin *origin, mp__count *count)
+{
+    count->task.run = mp__sqlite_run_count;
+    mp__worker_post(of(origin)->reader, &count->task);
+}
+
+static void sqlite_stats(mp__origin *origin, mp__origin_stats *ret_stats)
+{
+    const mp__sqlite *s = of(origin);
+
+    *ret_stats = (mp__origin_stats){
+        .revision = mp__sqlite_get(&s->revision),
+        .keys = mp__sqlite_get(&s->keys),
+        .fetches = mp__sqlite_get(&s->fetches),
+        .writes = mp__sqlite_get(&s->writes),
+        .commits = mp__sqlite_get(&s->commits),
+        .errors = mp__sqlite_get(&s->errors),
+        .corrupt_rows = mp__sqlite_get(&s->corrupt_rows),
+        .salvaged = mp__sqlite_get(&s->salvaged),
+        .size_bytes = mp__sqlite_get(&s->size_bytes),
+        .commit_ns_last = mp__sqlite_get(&s->commit_ns),
+        .batch_last = mp__sqlite_get(&s->batch),
+    };
+}
+
+const mp__origin_ops mp__sqlite_ops = {
+    .name = "sqlite",
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .fetch = sqlite_fetch,
+    .write = sqlite_write,
+    .list = sqlite_list,
+    .history = sqlite_history,
+    .count = sqlite_count,
+    .stats = sqlite_stats,
+    .salvage = mp__sqlite_salvage,
+};

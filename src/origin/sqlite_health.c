@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Health: finding the database, noticing that it was moved, damaged or changed by others, and
+ * coming back by itself. All of it on the writer's thread. */
+#include "origin/sqlite.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static void move(mp__sqlite *s, enum mp__origin_state to, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void move(mp__sqlite *s, enum mp__origin_state to, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(s->cause, sizeof(s->cause), format, args);
+    va_end(args);
+    (void)mp__state_move_to(&s->base.state, (uint8_t)to, s->cause);
+}
+
+static void unseen(mp__sqlite *s, const char *cause)
+{
+    if (s->threads_run && s->options.on_unseen_change)
+        s->options.on_unseen_change(s->options.context, cause);
+}
+
+static void wake_reader(mp__sqlite *s)
+{
+    atomic_fetch_add_explicit(&s->generation, 1, memory_order_release);
+    if (s->threads_run && !atomic_exchange(&s->reader_waking, true))
+        mp__worker_post(s->reader, &s->reader_wake);
+}
+
+void mp__sqlite_detach(mp__sqlite *s)
+{
+    mp__sqlite_db_close(&s->write_db);
+}
+
+/* ---- finding it ---- */
+
+static bool same_file(const mp__stat *a, const mp__stat *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+static bool untouched(const mp__stat *a, const mp__stat *b)
+{
+    return same_file(a, b) && a->size == b->size && a->modified_ms == b->modified_ms;
+}
+
+/* Count again what is kept beside the rows. */
+static int take_stock(mp__sqlite *s)
+{
+    int64_t revision = 0, keys = 0, version = 0;
+    int rc = mp__sqlite_number(&s->write_db, MP__SQL_REVISION, &revision);
+
+    if (rc == 0)
+        rc = mp__sqlite_number(&s->write_db, MP__SQL_COUNT_ALL, &keys);
+    if (rc == 0)
+        rc = mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version);
+    if (rc)
+        return rc == MP_EABSENT ? MP_ECORRUPT : rc;
+    mp__sqlite_set(&s->revision, (uint64_t)revision);
+    mp__sqlite_set(&s->keys, (uint64_t)keys);
+    s->data_version = version;
+    return 0;
+}
+
+/* An open database becomes ours: its epoch, its revision, and whether it is all there. */
+static int adopt(mp__sqlite *s, const mp__sqlite_id *id)
+{
+    char epoch[33] = "";
+    uint64_t mark;
+    int rc = mp__sqlite_meta_text(&s->write_db, "epoch", epoch, sizeof(epoch));
+
+    if (rc == 0 && strlen(epoch) != 32)
+        rc = MP_ECORRUPT;
+    if (rc == 0)
+        rc = take_stock(s);
+    if (rc == 0)
+        rc = mp__env_stat(s->env, s->path, &s->file);
+    if (rc)
+        return rc == MP_EABSENT ? MP_ECORRUPT : rc;
+    if (!s->base.epoch[0])
+        memcpy(s->base.epoch, epoch, sizeof(epoch));
+    if (!id || strcmp(id->epoch, epoch) != 0)
+        (void)mp__sqlite_id_write(s, epoch); /* without it the next start writes it */
+    mark = mp__sqlite_mark_read(s, epoch);
+    if (s->acknowledged < mark)
+        s->acknowledged = mark;
+    return 0;
+}
+
+/* What a failure to open means for the state; an error of open() itself is returned. */
+static int judge_failure(mp__sqlite *s, int error, mp__diag *diag)
+{
+    switch (error) {
+    case MP_EVERSION:
+    case MP_EINVAL:
+    case MP_ENOMEM:
+        if (!s->threads_run)
+            return error;
+        move(s, MP__ORIGIN_DOWN, "%s", diag->text);
+        return 0;
+    case MP_EABSENT:
+        move(s, MP__ORIGIN_LOST, "the database '%s' is empty, and it was not", s->path);
+        return 0;
+    case MP_ECORRUPT:
+        move(s, MP__ORIGIN_LOST, "the database is damaged: %s", diag->text);
+        return 0;
+    default:
+        move(s, MP__ORIGIN_DOWN, "%s (%s)", diag->text, mp_strerror(error));
+        return 0;
+    }
+}
+
+static void go_live(mp__sqlite *s)
+{
+    uint64_t revision = mp__sqlite_get(&s->revision);
+
+    if (revision < s->acknowledged && !s->threads_run) {
+        s->behind = true;
+        move(s, MP__ORIGIN_LOST,
+             "its newest commits are missing: it is at revision %llu, %llu was acknowledged",
+             (unsigned long long)revision, (unsigned long long)s->acknowledged);
+        return;
+    }
+    wake_reader(s);
+    move(s, MP__ORIGIN_LIVE, "open at revision %llu", (unsigned long long)revision);
+    unseen(s, "the database was opened again");
+}
+
+int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
+{
+    mp__sqlite_id id;
+    mp__diag why = {0};
+    int known = mp__sqlite_id_read(s, &id);
+    int rc;
+
+    if (known == MP_ENOMEM || known == MP_EVERSION)
+        return mp__diag_set(diag, known, "'%s' cannot be used: %s", s->id_path, mp_strerror(known));
+    s->file = (mp__stat){0};
+    rc = mp__env_stat(s->env, s->path, &s->file);
+    if (known != MP_EABSENT && (rc == -ENOENT || (rc == 0 && s->file.size == 0))) {
+        move(s, MP__ORIGIN_LOST, "the database '%s' is gone", s->path);
+        return 0;
+    }
+    rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs[0] ? s->vfs : NULL, s->path,
+                            s->options.timeout_ms, known == MP_EABSENT, &why);
+    if (rc == 0) {
+        rc = adopt(s, known == 0 ? &id : NULL);
+        if (rc) {
+            (void)mp__diag_set(&why, rc, "'%s' cannot be read: %s", s->path, mp_strerror(rc));
+            mp__sqlite_detach(s);
+        }
+    }
+    if (rc) {
+        if (diag)
+            *diag = why;
+        return judge_failure(s, rc, &why);
+    }
+    go_live(s);
+    return 0;
+}
+
+void mp__sqlite_salvage_ended(mp__sqlite *s)
+{
+    if (s->behind) {
+        s->behind = false;
+        move(s, MP__ORIGIN_LIVE, "what was lost was given back as far as it was kept");
+    }
+}
+
+/* ---- losing it ---- */
+
+static void lose(mp__sqlite *s, bool moved, const char *cause)
+{
+    /* What is still in the WAL belongs to the file that was moved; left under the old name it would
+     * be taken for that of whatever is put there. */
+    if (moved && s->write_db.db)
+        (void)sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                        NULL);
+    mp__sqlite_detach(s);
+    s->behind = false;
+    move(s, MP__ORIGIN_LOST, "%s", cause);
+    wake_reader(s);
+}
+
+void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing)
+{
+    switch (error) {
+    case MP_ETIMEOUT:
+    case MP_ENOMEM:
+    case MP_ELIMIT:
+    case MP_ECANCELED:
+        return; /* not the disk */
+    case MP_ECORRUPT:
+        atomic_store_explicit(&s->damage_seen, true, memory_order_relaxed);
+        return;
+    default:
+        break;
+    }
+    /* Nothing that this connection believes about the disk is certain any more: a sync that failed
+     * once says nothing when it is asked again. The probe opens it anew, copies what was committed
+     * out of the WAL into the database and syncs that, before anything is acknowledged. */
+    mp__sqlite_detach(s);
+    s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
+    move(s, MP__ORIGIN_DEGRADED, "%s: %s", doing, mp_strerror(error));
+}
+
+/* ---- looking ---- */
+
+static int write_probe(mp__sqlite *s)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(&s->write_db, MP__SQL_PROBE_WRITE);
+
+    if (sqlite3_bind_int64(statement, 1, mp__env_wall_ms(s->env)) != SQLITE_OK)
+        return MP_ENOMEM;
+    return mp__sqlite_run(&s->write_db, MP__SQL_PROBE_WRITE);
+}
+
+/* Out of DEGRADED: only by a commit that was synced, on a WAL begun anew. */
+static void recover(mp__sqlite *s)
+{
+    int code, rc = 0;
+
+    if (!s->write_db.db)
+        rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs[0] ? s->vfs : NULL, s->path,
+                                s->options.timeout_ms, false, NULL);
+    if (rc == 0) {
+        code =
+            sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+        rc = code == SQLITE_OK ? 0 : mp__sqlite_error(s->write_db.db, code);
+    }
+    if (rc == 0)
+        rc = write_probe(s);
+    if (rc == 0)
+        rc = take_stock(s);
+    if (rc == 0) {
+        move(s, MP__ORIGIN_LIVE, "the disk takes writes again");
+        return;
+    }
+    mp__sqlite_detach(s);
+    if (rc == MP_ECORRUPT)
+        lose(s, false, "the database is damaged");
+}
+
+static void look_for_changes(mp__sqlite *s)
+{
+    int64_t version = s->data_version;
+
+    if (!s->write_db.db || mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version) != 0 ||
+        version == s->data_version)
+        return;
+    (void)take_stock(s);
+    unseen(s, "another program wrote to the database");
+}
+
+/* The reader met damage: is it a row, or all of it? */
+static void look_for_damage(mp__sqlite *s)
+{
+    if (!atomic_exchange(&s->damage_seen, false) || !s->write_db.db)
+        return;
+    if (take_stock(s) == MP_ECORRUPT)
+        lose(s, false, "the database is damaged");
+}
+
+static void probe_open(mp__sqlite *s)
+{
+    mp__stat now;
+    int rc = mp__env_stat(s->env, s->path, &now);
+
+    if (rc == -ENOENT || (rc == 0 && !same_file(&now, &s->file))) {
+        lose(s, true,
+             rc ? "the database was moved away or deleted"
+                : "another file was put in the database's place");
+        return;
+    }
+    if (rc == 0)
+        mp__sqlite_set(&s->size_bytes, now.size);
+    if (mp__state_now(&s->base.state) == MP__ORIGIN_DEGRADED)
+        recover(s);
+    look_for_changes(s);
+    look_for_damage(s);
+}
+
+/* Is there something to open that was not there before? */
+static void probe_closed(mp__sqlite *s)
+{
+    mp__stat now;
+    mp__diag diag = {0};
+
+    if (s->behind || mp__env_stat(s->env, s->path, &now) != 0 || now.size == 0)
+        return;
+    if (mp__state_now(&s->base.state) == MP__ORIGIN_LOST && untouched(&now, &s->file))
+        return;
+    (void)mp__sqlite_attach(s, &diag);
+}
+
+void mp__sqlite_probe(mp__sqlite *s)
+{
+    switch ((enum mp__origin_state)mp__state_now(&s->base.state)) {
+    case MP__ORIGIN_LIVE:
+    case MP__ORIGIN_DEGRADED:
+        probe_open(s);
+        return;
+    case MP__ORIGIN_OPENING:
+    case MP__ORIGIN_DOWN:
+    case MP__ORIGIN_LOST:
+        probe_closed(s);
+        return;
+    }
+}

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_origin.h"
+
+#include "core/core.h"
+
+static char folder[32], path[64];
+static mp__origin *origin;
+
+static void open_with(mp__origin_options options)
+{
+    mp__diag diag = {0};
+    int rc;
+
+    options.env = mp__env_real();
+    options.path = path;
+    rc = mp__origin_open("sqlite", &options, &origin, &diag);
+    if (rc)
+        print_error("%s\n", diag.text);
+    assert_int_equal(rc, 0);
+}
+
+static void reopen(void)
+{
+    origin = mp__origin_close(origin);
+    open_with((mp__origin_options){0});
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    mp_folder_new(folder);
+    snprintf(path, sizeof(path), "%s/origin.db", folder);
+    open_with((mp__origin_options){0});
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    origin = mp__origin_close(origin);
+    mp_folder_remove(folder);
+    return 0;
+}
+
+static void an_unknown_kind_is_refused_with_the_known_ones(void **state)
+{
+    mp__origin *other = NULL;
+    mp__diag diag = {0};
+    mp__origin_options options = {.env = mp__env_real(), .path = path};
+
+    (void)state;
+    assert_int_equal(mp__origin_open("sqlit", &options, &other, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "sqlite"));
+    assert_null(other);
+}
+
+static void what_was_written_is_fetched_also_after_a_restart(void **state)
+{
+    mp_got got;
+    mp_put put;
+    mp__change *change;
+
+    (void)state;
+    mp_put_begin(&put);
+    change = mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "one", 0);
+    change->media_type = MP_STR("text/plain");
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_true(change->changed);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+        assert_string_equal(got.value, "one");
+        assert_string_equal(got.media_type, "text/plain");
+        assert_int_equal(got.record.kind, MP__RECORD_VALUE);
+        assert_int_equal(got.record.revision, 1);
+        assert_int_equal(got.record.created_revision, 1);
+        assert_int_equal(got.record.version, 1);
+        assert_int_equal(got.fetch.as_of, 1);
+        reopen();
+    }
+}
+
+static void what_nobody_wrote_is_absent_as_of_the_newest_revision(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(got.record.revision, 2);
+}
+
+static void every_change_has_the_next_revision(void **state)
+{
+    mp_put put;
+
+    (void)state;
+    mp_put_begin(&put);
+    for (int i = 0; i < 3; i++)
+        mp_put_add(&put, MP__CHANGE_PUT, i == 1 ? "dev/default/b" : "dev/default/a", "x", 0);
+    mp_put_add(&put, MP__CHANGE_DELETE, "dev/default/b", NULL, 0);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(put.changes[i].after.revision, i + 1);
+    assert_int_equal(put.changes[2].after.version, 2);
+    assert_int_equal(put.changes[3].after.kind, MP__RECORD_ABSENT);
+}
+
+static void an_empty_value_and_bytes_that_are_no_text_are_kept(void **state)
+{
+    mp_got got;
+    mp_put put;
+
+    (void)state;
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/empty", "", 0);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/k\xff\xfe", "", 0)->value =
+        mp_str_new("\0\xff\0z", 4);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_int_equal(mp_get(origin, "dev/default/empty", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_VALUE);
+    assert_int_equal(got.record.value.size, 0);
+    assert_int_equal(mp_get(origin, "dev/default/k\xff\xfe", &got), 0);
+    assert_int_equal(got.record.value.size, 4);
+    assert_memory_equal(got.record.value.data, "\0\xff\0z", 4);
+}
+
+static void an_unchanged_value_is_not_sent_again(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "one"), 0);
+    assert_int_equal(mp_get_since(origin, "dev/default/a", 1, &got), 0);
+    assert_true(got.fetch.unchanged);
+    assert_int_equal(got.record.value.size, 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "two"), 0);
+    assert_int_equal(mp_get_since(origin, "dev/default/a", 1, &got), 0);
+    assert_false(got.fetch.unchanged);
+    assert_string_equal(got.value, "two");
+}
+
+/* ---- conditions ---- */
+
+static int put_if(unsigned flags, uint64_t if_revision, const char *value)
+{
+    mp_put put;
+
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", value, flags)->if_revision = if_revision;
+    return mp_put_run(origin, &put);
+}
+
+static void conditions_are_judged_against_what_is_there(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(put_if(MP__IF_PRESENT, 0, "x"), MP_EABSENT);
+    assert_int_equal(put_if(MP__IF_REVISION, 7, "x"), MP_ECONFLICT);
+    assert_int_equal(put_if(MP__IF_ABSENT, 0, "1"), 0);
+    assert_int_equal(put_if(MP__IF_ABSENT, 0, "x"), MP_EEXISTS);
+    assert_int_equal(put_if(MP__IF_PRESENT, 0, "2"), 0);
+    assert_int_equal(put_if(MP__IF_REVISION, 1, "x"), MP_ECONFLICT);
+    assert_int_equal(put_if(MP__IF_REVISION, 2, "3"), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "3");
+    assert_int_equal(got.record.revision, 3);
+    assert_int_equal(got.record.version, 3);
+}
+
+static void a_conditional_write_sees_those_queued_before_it(void **state)
+{
+    mp_put puts[8];
+    int done = 0, conflicts = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        mp_put_begin(&puts[i]);
+        mp_put_add(&puts[i], MP__CHANGE_PUT, "dev/default/a", "x", MP__IF_ABSENT);
+    }
+    for (size_t i = 0; i < 8; i++)
+        mp__origin_write(origin, &puts[i].write);
+    for (size_t i = 0; i < 8; i++) {
+        mp_wait_for(&puts[i].wait, 1);
+        done += puts[i].status == 0;
+        conflicts += puts[i].status == MP_EEXISTS;
+    }
+    assert_int_equal(done, 1);
+    assert_int_equal(conflicts, 7);
+    assert_int_equal(puts[0].status, 0);
+}
+
+static void a_write_of_several_changes_is_all_or_nothing(void **state)
+{
+    mp_got got;
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "old"), 0);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "new", 0);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/b", "new", 0);
+    mp_put_add(&put, MP__CHANGE_DELETE, "dev/default/none", NULL, 0);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "no", MP__IF_ABSENT);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/c", "new", 0);
+    assert_int_equal(mp_put_run(origin, &put), MP_EEXISTS);
+    for (size_t i = 0; i < 5; i++)
+        assert_false(put.changes[i].changed);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "old");
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(got.fetch.as_of, 1);
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    /* and the next one is not disturbed */
+    assert_int_equal(mp_set(origin, "dev/default/b", "2"), 0);
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.revision, 2);
+}
+
+static void deleting_what_is_not_there_is_said_and_changes_nothing(void **state)
+{
+    mp_put put;
+    mp_got got;
+
+    (void)state;
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_DELETE, "dev/default/a", NULL, 0);
+    mp_put_add(&put, MP__CHANGE_EXPIRE, "dev/default/a", NULL, 0)->expires_ms = 5;
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/b", "x", 0);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_int_equal(put.changes[0].status, MP_EABSENT);
+    assert_int_equal(put.changes[1].status, MP_EABSENT);
+    assert_int_equal(put.changes[2].status, 0);
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.revision, 1);
+}
+
+static void the_old_value_is_given_back_when_wanted(void **state)
+{
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "old"), 0);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "new", MP__WANT_OLD);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_string_equal(put.old, "old");
+    assert_string_equal(put.after, "new");
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/b", "new", MP__WANT_OLD);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_false(put.changes[0].had_old);
+    /* also when the condition fails, as SET NX GET wants it */
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "x", MP__WANT_OLD | MP__IF_ABSENT);
+    assert_int_equal(mp_put_run(origin, &put), MP_EEXISTS);
+    assert_string_equal(put.old, "new");
+}
+
+static void the_same_value_makes_no_revision_if_asked(void **state)
+{
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "1", MP__IF_CHANGED);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_false(put.changes[0].changed);
+    assert_int_equal(put.changes[0].after.revision, 1);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "2", MP__IF_CHANGED);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_int_equal(put.changes[0].after.revision, 2);
+}
+
+static void a_bad_address_is_refused_and_harms_no_other_write(void **state)
+{
+    char environment[80];
+    mp_put put;
+
+    (void)state;
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "no-slashes", "x", 0);
+    assert_int_equal(mp_put_run(origin, &put), MP_EINVAL);
+    memset(environment, 'e', sizeof(environment));
+    snprintf(environment + 70, 10, "/n/k");
+    assert_int_equal(mp_set(origin, environment, "x"), MP_EINVAL);
+    assert_int_equal(mp_set(origin, "dev/default/a", "x"), 0);
+}
+
+/* ---- history, rollback ---- */
+
+static void history_is_kept_newest_first_with_who_did_it(void **state)
+{
+    mp_listed *l = malloc(sizeof(*l));
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "other"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
+    assert_int_equal(mp_del(origin, "dev/default/a"), 0);
+    assert_int_equal(mp_hist(origin, "dev/default/a", 0, 10, l), 0);
+    assert_int_equal(l->count, 3);
+    assert_int_equal(l->records[0].kind, MP__RECORD_ABSENT);
+    assert_int_equal(l->records[0].revision, 4);
+    assert_string_equal(l->values[1], "2");
+    assert_string_equal(l->values[2], "1");
+    assert_string_equal(l->actors[0], "tester");
+    assert_int_equal(mp_hist(origin, "dev/default/a", 4, 1, l), 0);
+    assert_int_equal(l->count, 1);
+    assert_int_equal(l->records[0].revision, 3);
+    assert_int_equal(mp_hist(origin, "dev/default/never", 0, 10, l), 0);
+    assert_int_equal(l->count, 0);
+    free(l);
+}
+
+static int roll_back(const char *address, uint64_t revision, mp_put *put)
+{
+    mp_put_begin(put);
+    mp_put_add(put, MP__CHANGE_ROLLBACK, address, NULL, 0)->to_revision = revision;
+    return mp_put_run(origin, put);
+}
+
+static void a_rollback_makes_an_old_value_the_newest(void **state)
+{
+    mp_got got;
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "2"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
+    assert_int_equal(mp_del(origin, "dev/default/a"), 0);
+    assert_int_equal(roll_back("dev/default/a", 2, &put), MP_EABSENT); /* of another key */
+    assert_int_equal(roll_back("dev/default/a", 4, &put), MP_EABSENT); /* a deletion */
+    assert_int_equal(roll_back("dev/default/a", 99, &put), MP_EABSENT);
+    assert_int_equal(roll_back("dev/default/a", 1, &put), 0);
+    assert_string_equal(put.after, "1");
+    assert_int_equal(put.changes[0].after.revision, 5);
+    assert_int_equal(put.changes[0].after.version, 1); /* it came into being again */
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "1");
+    assert_int_equal(got.record.created_revision, 5);
+}
+
+/* ---- lists and counts ---- */
+
+static void lists_give_every_key_once_in_both_orders(void **state)
+{
+    static mp_listed l;
+    bool seen[100] = {false};
+    char address[64];
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        snprintf(address, sizeof(address), "dev/n%d/key%02d", i % 3, i);
+        assert_int_equal(mp_set(origin, address, "v"), 0);
+    }
+    assert_int_equal(mp_set(origin, "production/n0/other", "v"), 0);
+    for (int by_key = 0; by_key < 2; by_key++) {
+        memset(seen, 0, sizeof(seen));
+        assert_int_equal(mp_ls(origin, "dev", "", 7, by_key, &l), 0);
+        assert_int_equal(l.count, 100);
+        for (size_t i = 0; i < l.count; i++) {
+            int number = (int)strtol(l.addresses[i] + 10, NULL, 10);
+
+            assert_false(seen[number]);
+            seen[number] = true;
+            if (by_key && i)
+                assert_true(strcmp(l.addresses[i - 1], l.addresses[i]) < 0);
+        }
+        assert_int_equal(mp_ls(origin, "dev", "n1/", 1000, by_key, &l), 0);
+        assert_int_equal(l.count, 33);
+        assert_int_equal(mp_ls(origin, "dev", "n1/key01", 1000, by_key, &l), 0);
+        assert_int_equal(l.count, 1);
+        assert_int_equal(mp_ls(origin, "dev", "zz", 1000, by_key, &l), 0);
+        assert_int_equal(l.count, 0);
+    }
+    assert_int_equal(mp_ls(origin, "", "", 1, false, &l), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.addresses[0], "dev");
+    assert_string_equal(l.addresses[1], "production");
+}
+
+static void keys_are_counted_as_they_come_and_go(void **state)
+{
+    mp__origin_stats stats;
+
+    (void)state;
+    assert_int_equal(mp_keys(origin, "dev"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "1"), 0);
+    assert_int_equal(mp_set(origin, "staging/default/b", "1"), 0);
+    assert_int_equal(mp_keys(origin, "dev"), 2);
+    assert_int_equal(mp_del(origin, "dev/default/a"), 0);
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    reopen();
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    mp__origin_stats_read(origin, &stats);
+    assert_int_equal(stats.keys, 2);
+    assert_int_equal(stats.revision, 5);
+}
+
+/* ---- damage to what is beside it ---- */
+
+static void a_missing_database_is_lost_and_never_begun_anew_by_itself(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    origin = mp__origin_close(origin);
+    assert_int_equal(unlink(path), 0);
+    open_with((mp__origin_options){0});
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LOST);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), MP_EORIGINLOST);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_EORIGINLOST);
+    assert_int_not_equal(access(path, F_OK), 0);
+    origin = mp__origin_close(origin);
+    open_with((mp__origin_options){.new_origin = true});
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(an_unknown_kind_is_refused_with_the_known_ones),
+    FRESH(what_was_written_is_fetched_also_after_a_restart),
+    FRESH(what_nobody_wrote_is_absent_as_of_the_newest_revision),
+    FRESH(every_change_has_the_next_revision),
+    FRESH(an_empty_value_and_bytes_that_are_no_text_are_kept),
+    FRESH(an_unchanged_value_is_not_sent_again),
+    FRESH(conditions_are_judged_against_what_is_there),
+    FRESH(a_conditional_write_sees_those_queued_before_it),
+    FRESH(a_write_of_several_changes_is_all_or_nothing),
+    FRESH(deleting_what_is_not_there_is_said_and_changes_nothing),
+    FRESH(the_old_value_is_given_back_when_wanted),
+    FRESH(the_same_value_makes_no_revision_if_asked),
+    FRESH(a_bad_address_is_refused_and_harms_no_other_write),
+    FRESH(history_is_kept_newest_first_with_who_did_it),
+    FRESH(a_rollback_makes_an_old_value_the_newest),
+    FRESH(lists_give_every_key_once_in_both_orders),
+    FRESH(keys_are_counted_as_they_come_and_go),
+    FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
+};
+MP_TEST_MAIN(tests)
