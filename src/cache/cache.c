@@ -133,6 +133,15 @@ void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
     mp__l1_tick(cache->l1, wall_ms);
 }
 
+void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
+                        uint32_t generation, uint32_t verify_by_s)
+{
+    mp__entry_verified(entry, verified_ms, generation, verify_by_s);
+    if (cache->l3)
+        mp__l3_verified(cache->l3, mp__entry_cold_of(entry)->node.hash, entry->revision, generation,
+                        verify_by_s);
+}
+
 void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash)
 {
     mp__l1_remove(cache->l1, address, hash);
@@ -142,30 +151,31 @@ void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash)
 
 /* Bring a record of L3 into L1; where L1 has no room it becomes an entry of its own. */
 static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record,
-                         const mp__entry **ret_entry)
+                         uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    if (mp__l1_put(cache->l1, hash, record, false, 0, 0, ret_entry) == 0)
+    if (mp__l1_put(cache->l1, hash, record, false, generation, verify_by_s, ret_entry) == 0)
         return 0;
-    *ret_entry = mp__entry_make(cache->heap, hash, record, 0, 0);
+    *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
     return *ret_entry ? 0 : MP_ENOMEM;
 }
 
 static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait,
                 const mp__entry **ret_entry)
 {
+    uint32_t generation, verify_by_s;
     mp__record record;
     void *memory;
     int rc;
 
     if (!cache->l3)
         return MP_EUNKNOWN;
-    rc = mp__l3_get(cache->l3, address, hash, nowait, &record, &memory);
+    rc = mp__l3_get(cache->l3, address, hash, nowait, &record, &memory, &generation, &verify_by_s);
     if (rc)
         return rc;
     if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(cache->env))
         rc = MP_EUNKNOWN; /* its expiry was part of it */
     else
-        rc = entry_from_l3(cache, hash, &record, ret_entry);
+        rc = entry_from_l3(cache, hash, &record, generation, verify_by_s, ret_entry);
     (void)mp__free(memory);
     return rc;
 }
@@ -203,7 +213,8 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
         record->value.size > MP_CACHE_VALUE_MAX || record->media_type.size > MP__MEDIA_TYPE_MAX)
         return MP_EINVAL;
     if (cache->l3 && !(flags & MP__PUT_L1_ONLY))
-        (void)mp__l3_put(cache->l3, hash, record, force); /* it counts what it could not take */
+        (void)mp__l3_put(cache->l3, hash, record, force, generation,
+                         verify_by_s); /* it counts what it could not take */
     rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
     if (rc && ret_entry) {
         /* L1 has no room for it; the caller still gets what was asked for */

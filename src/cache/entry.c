@@ -52,6 +52,17 @@ static void entry_free(mp__blob *blob)
     mp__slab_free(mp__entry_cold_of((mp__entry *)blob));
 }
 
+void mp__entry_verified(const mp__entry *entry, int64_t verified_ms, uint32_t generation,
+                        uint32_t verify_by_s)
+{
+    mp__entry_cold *cold = mp__entry_cold_of(entry);
+    mp__entry *e = (mp__entry *)(cold + 1);
+
+    atomic_store_explicit(&cold->verified_ms, verified_ms, memory_order_relaxed);
+    atomic_store_explicit(&e->verify_by_s, verify_by_s, memory_order_relaxed);
+    atomic_store_explicit(&e->generation, generation, memory_order_relaxed);
+}
+
 size_t mp__entry_bytes(const mp__record *record)
 {
     return sizeof(mp__entry_cold) + sizeof(mp__entry) + record->address.size +

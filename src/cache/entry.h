@@ -32,4 +32,8 @@ size_t mp__entry_bytes(const mp__record *record);
 mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *record,
                           uint32_t generation, uint32_t verify_by_s);
 
+/* Note when the origin last said that @entry is so, and how fresh that makes it. */
+void mp__entry_verified(const mp__entry *entry, int64_t verified_ms, uint32_t generation,
+                        uint32_t verify_by_s);
+
 #endif

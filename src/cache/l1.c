@@ -362,24 +362,6 @@ static void order(mp__l1 *l1, mp__entry *entry)
     }
 }
 
-static void verified(const mp__entry *entry, int64_t verified_ms, uint32_t generation,
-                     uint32_t verify_by_s)
-{
-    mp__entry *e = (mp__entry *)(mp__entry_cold_of(entry) + 1);
-
-    atomic_store_explicit(&mp__entry_cold_of(entry)->verified_ms, verified_ms,
-                          memory_order_relaxed);
-    atomic_store_explicit(&e->verify_by_s, verify_by_s, memory_order_relaxed);
-    atomic_store_explicit(&e->generation, generation, memory_order_relaxed);
-}
-
-void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
-                        uint32_t generation, uint32_t verify_by_s)
-{
-    (void)cache;
-    verified(entry, verified_ms, generation, verify_by_s);
-}
-
 /* What is there already stays when it is newer, or the same. */
 static bool keep_present(const mp__entry *present, const mp__record *record, bool force)
 {
@@ -426,7 +408,7 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool 
     if (is_there)
         entry = atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
     if (entry && keep_present(entry, record, force)) {
-        verified(entry, record->verified_ms, generation, verify_by_s);
+        mp__entry_verified(entry, record->verified_ms, generation, verify_by_s);
         if (ret_entry)
             *ret_entry = mp__entry_ref(entry);
         return 0;

@@ -166,7 +166,23 @@ static void revision_note(mp__l3 *l3, uint64_t revision)
         ;
 }
 
-int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force)
+void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t generation,
+                     uint32_t verify_by_s)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
+    mp__l3_slot *slot;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, hash);
+    if (slot && slot->revision == revision) {
+        slot->generation = generation;
+        slot->verify_by_s = verify_by_s;
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
+               uint32_t verify_by_s)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_pending *pending;
@@ -174,8 +190,10 @@ int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force)
     size_t size = mp__l3_record_size(record);
     int rc;
 
-    if (superfluous(l3, hash, record, force))
+    if (superfluous(l3, hash, record, force)) {
+        mp__l3_verified(l3, hash, record->revision, generation, verify_by_s);
         return 0;
+    }
     if (size == 0 || size > l3->segment_bytes / 2 ||
         atomic_load_explicit(&l3->pending_bytes, memory_order_relaxed) + size >
             l3->pending_bytes_max)
@@ -188,6 +206,8 @@ int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force)
     if (rc == 0 && (force || slot->kind == 0 || slot->revision <= record->revision)) {
         mp__l3_slot_set_pending(slot, pending);
         slot->used = 0;
+        slot->generation = generation;
+        slot->verify_by_s = verify_by_s;
     } else if (rc == 0) {
         rc = MP_EEXISTS; /* somebody put a newer one in between */
     }
@@ -208,6 +228,7 @@ typedef struct found {
     mp__l3_segment *segment; /* referenced; NULL: the bytes are copied already */
     unsigned char *bytes;
     uint32_t offset, size;
+    uint32_t generation, verify_by_s;
 } found;
 
 static int look_up(mp__l3 *l3, uint64_t hash, found *ret_found)
@@ -222,7 +243,8 @@ static int look_up(mp__l3 *l3, uint64_t hash, found *ret_found)
         rc = MP_EUNKNOWN;
     } else {
         slot->used = 1;
-        *ret_found = (found){slot->segment, mp__malloc(slot->size), slot->offset, slot->size};
+        *ret_found = (found){slot->segment, mp__malloc(slot->size), slot->offset,
+                             slot->size,    slot->generation,       slot->verify_by_s};
         if (!ret_found->bytes)
             rc = MP_ENOMEM;
         else if (slot->segment)
@@ -262,7 +284,7 @@ static int read_bytes(const found *f, bool nowait)
 }
 
 int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait, mp__record *ret_record,
-               void **ret_memory)
+               void **ret_memory, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     found f;
     size_t size;
@@ -292,6 +314,8 @@ int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait, mp__recor
     }
     mp__l3_count(&l3->hits, 1);
     *ret_memory = f.bytes;
+    *ret_generation = f.generation;
+    *ret_verify_by_s = f.verify_by_s;
     return 0;
 }
 

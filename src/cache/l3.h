@@ -37,13 +37,18 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
  * is full (then an older record of the address is not served either), MP_ENOMEM likewise. A record
  * older than what is kept is left out (0) unless @force. ABSENT: a tombstone if the address is
  * kept, else 0. */
-MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force);
+MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
+                           uint32_t generation, uint32_t verify_by_s);
+/* Note the freshness of what is kept, if it still is @revision. Any thread. */
+void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t generation,
+                     uint32_t verify_by_s);
 
 /* Read the record of @address; on 0 *ret_record's slices live in *ret_memory, the caller's to
  * mp__free(). MP_EUNKNOWN, MP_ECORRUPT, and with @nowait MP_EAGAIN. A tombstone is given as ABSENT.
  * Any thread. */
 MP_MUST_USE int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait,
-                           mp__record *ret_record, void **ret_memory);
+                           mp__record *ret_record, void **ret_memory, uint32_t *ret_generation,
+                           uint32_t *ret_verify_by_s);
 bool mp__l3_has(mp__l3 *l3, mp_str address, uint64_t hash); /* by hash; no disk */
 void mp__l3_load_start(mp__l3 *l3, mp__task *task);         /* runs @task on the reader thread */
 MP_MUST_USE int mp__l3_each(mp__l3 *l3, mp_str prefix,

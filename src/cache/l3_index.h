@@ -42,8 +42,9 @@ typedef struct mp__l3_slot {
     mp__l3_segment *segment; /* NULL: pending */
     mp__l3_pending *pending;
     uint32_t offset, size;
-    uint8_t kind; /* 0: the slot is empty */
-    uint8_t used; /* read since the writer last looked */
+    uint8_t kind;                     /* 0: the slot is empty */
+    uint8_t used;                     /* read since the writer last looked */
+    uint32_t generation, verify_by_s; /* freshness, as of an entry; not on disk */
 } mp__l3_slot;
 
 enum { MP__L3_SHARDS = 16 };

@@ -46,7 +46,7 @@ static int put(mp__l3 *l3, const char *address, const char *value, uint64_t revi
                          .created_ms = 5,
                          .verified_ms = 7};
 
-    return mp__l3_put(l3, mp__hash_str(mp__l3_hash_key(l3), record.address), &record, false);
+    return mp__l3_put(l3, mp__hash_str(mp__l3_hash_key(l3), record.address), &record, false, 0, 0);
 }
 
 /* The value; "-" for a tombstone; the error's name otherwise. */
@@ -55,9 +55,10 @@ static const char *get(mp__l3 *l3, const char *address)
     static char text[512];
     mp__record record;
     void *memory = NULL;
+    uint32_t generation, verify_by_s;
     int rc =
         mp__l3_get(l3, mp_str_of(address), mp__hash_str(mp__l3_hash_key(l3), mp_str_of(address)),
-                   false, &record, &memory);
+                   false, &record, &memory, &generation, &verify_by_s);
 
     if (rc)
         return mp_error_name(rc);
