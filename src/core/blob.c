@@ -8,10 +8,7 @@
 /* The public struct is the first member of ours, and no blob is ever really const. */
 static mp__blob *blob_of(const mp_blob *blob)
 {
-    mp__blob *full;
-
-    memcpy(&full, &blob, sizeof(full));
-    return full;
+    return (mp__blob *)(uintptr_t)blob;
 }
 
 static void blob_free(mp__blob *blob)

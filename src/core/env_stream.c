@@ -309,13 +309,16 @@ fail : {
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage address = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.v6 = {0}};
     socklen_t size = sizeof(address);
 
-    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+    if (getsockname(fd, &address.any, &size) != 0)
         return 0;
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool shared,
@@ -325,7 +328,7 @@ int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool share
     mp__real_loop *loop = (mp__real_loop *)base;
     struct sockaddr_storage address = {0};
     real_listener *listener;
-    int fd, rc = resolve(host, *port, &address);
+    int fd = -1, rc = resolve(host, *port, &address);
 
     if (rc)
         return rc;
@@ -359,7 +362,7 @@ int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool share
 int mp__real_listen_probe(mp_env *env, const char *host, uint16_t port)
 {
     struct sockaddr_storage address = {0};
-    int fd, rc = resolve(host, port, &address);
+    int fd = -1, rc = resolve(host, port, &address);
 
     (void)env;
     if (rc || port == 0)

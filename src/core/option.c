@@ -236,7 +236,7 @@ int mp__options_new(mp__options **ret_options)
         rc = value_parse(&mp__option_table[i], mp__option_table[i].standard, &options->values[i],
                          NULL);
     if (rc) {
-        options = mp__options_free(options);
+        (void)mp__options_free(options);
         return rc;
     }
     *ret_options = options;
@@ -309,7 +309,7 @@ void mp__options_swap(mp__options *a, mp__options *b)
 
 int mp__options_copy(const mp__options *from, mp__options **ret_copy)
 {
-    mp__options *copy;
+    mp__options *copy = NULL; /* stays so when there is no memory: new() leaves it untouched */
     int rc = mp__options_new(&copy);
 
     for (size_t i = 0; i < mp__option_count && rc == 0; i++) {
@@ -326,7 +326,7 @@ int mp__options_copy(const mp__options *from, mp__options **ret_copy)
             rc = list_add(to, mp_str_of(v->list[k]));
     }
     if (rc) {
-        copy = mp__options_free(copy);
+        (void)mp__options_free(copy);
         return rc;
     }
     *ret_copy = copy;

@@ -3,6 +3,8 @@
 
 #include "core/option.h"
 
+#include "mp_fail.h"
+
 static mp__options *options;
 
 static int options_make(void **state)
@@ -135,6 +137,26 @@ static void a_diff_names_what_changed(void **state)
     other = mp__options_free(other);
 }
 
+static void a_copy_without_memory_fails_cleanly_at_every_step(void **state)
+{
+    mp__options *copy = NULL;
+    int rc;
+
+    (void)state;
+    assert_int_equal(mp__options_set(options, "resp.databases", "a,b,c", NULL), 0);
+    for (size_t n = 1;; n++) {
+        mp_fail_begin(n);
+        rc = mp__options_copy(options, &copy);
+        if (!mp_fail_end())
+            break;
+        assert_int_equal(rc, MP_ENOMEM);
+        assert_null(copy);
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(mp__options_list_count(copy, "resp.databases"), 3);
+    copy = mp__options_free(copy);
+}
+
 static void the_generated_documentation_is_what_stands_in_docs(void **state)
 {
     const char *path = getenv("MP_CONFIGURATION_MD");
@@ -165,6 +187,7 @@ static const struct CMUnitTest tests[] = {
     WITH_OPTIONS(errors_name_place_and_remedy_and_change_nothing),
     WITH_OPTIONS(the_example_file_is_valid_once_uncommented),
     WITH_OPTIONS(a_diff_names_what_changed),
+    WITH_OPTIONS(a_copy_without_memory_fails_cleanly_at_every_step),
     MP_TEST(the_generated_documentation_is_what_stands_in_docs),
 };
 
