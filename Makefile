@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build test lint sanitize fuzz coverage install uninstall clean
+.PHONY: help build test lint sanitize fuzz coverage docs install uninstall clean
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ fuzz: ## every fuzz target, FUZZ_RUNS executions each (default 1000000)
 
 coverage: ## line coverage of the suites; fails under 80 %
 	@scripts/coverage.sh
+
+docs: ## make the generated pages anew, from the tables in the code
+	@scripts/docs.sh
 
 install: ## install under PREFIX (default /usr/local)
 	@scripts/install.sh

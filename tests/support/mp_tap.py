@@ -29,6 +29,9 @@ class TapResult(unittest.TestResult):
         name = name.removeprefix("__main__.")
         text = f"{'ok' if good else 'not ok'} {self.number} - {name.replace('#', '')}"
         self.out.write(text + (f" # {comment}" if comment else "") + "\n")
+        if detail:
+            # Also to stderr: that is what `meson test --print-errorlogs` shows.
+            sys.stderr.write(f"{name}\n{detail}\n")
         for line in detail.splitlines():
             self.out.write(f"#   {line}\n")
         self.out.flush()
