@@ -3,8 +3,8 @@
  *
  * Requests are queued to the origin's own threads and end in a callback there; the callback gets
  * records whose slices are valid only while it runs. Requests belong to the caller and must live
- * until their callback. An origin orders its writes: every change has a revision of its own, greater
- * than all before it. */
+ * until their callback. An origin orders its writes: every change has a revision of its own,
+ * greater than all before it. */
 #ifndef MP_ORIGIN_ORIGIN_H
 #define MP_ORIGIN_ORIGIN_H
 
@@ -43,7 +43,8 @@ typedef struct mp__fetch {
     bool unchanged;       /* result */
     uint64_t as_of;       /* result: the origin's revision when it answered */
     /* status 0: @record is VALUE or ABSENT (never past its expiry). MP_ECORRUPT: it is there and
-     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known. On the origin's thread. */
+     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known. On the origin's thread.
+     */
     void (*done)(struct mp__fetch *fetch, int status, const mp__record *record);
 } mp__fetch;
 
@@ -57,12 +58,12 @@ enum mp__change_op {
 };
 
 enum mp__change_flags {
-    MP__IF_ABSENT = 1,    /* NX, If-None-Match: * */
-    MP__IF_PRESENT = 2,   /* XX */
-    MP__IF_REVISION = 4,  /* compare-and-set with `if_revision` */
-    MP__KEEP_EXPIRY = 8,  /* KEEPTTL */
-    MP__WANT_OLD = 16,    /* SET … GET */
-    MP__IF_CHANGED = 32,  /* a PUT of the same value and media type makes no revision */
+    MP__IF_ABSENT = 1,   /* NX, If-None-Match: * */
+    MP__IF_PRESENT = 2,  /* XX */
+    MP__IF_REVISION = 4, /* compare-and-set with `if_revision` */
+    MP__KEEP_EXPIRY = 8, /* KEEPTTL */
+    MP__WANT_OLD = 16,   /* SET … GET */
+    MP__IF_CHANGED = 32, /* a PUT of the same value and media type makes no revision */
 };
 
 /* One change, and what became of it. */
@@ -78,7 +79,7 @@ typedef struct mp__change {
     bool changed;     /* a new revision was made */
     mp__record after; /* what holds now, ABSENT after a DELETE; revision 0 when not known */
     bool had_old;
-    mp__record old;   /* with MP__WANT_OLD and had_old */
+    mp__record old; /* with MP__WANT_OLD and had_old */
 } mp__change;
 
 /* One or more changes, all or nothing: if one's status is an error none of them happens (a DELETE,
@@ -88,7 +89,7 @@ typedef struct mp__write {
     mp__task task;
     mp__change *changes; /* the caller's until done */
     size_t count;
-    mp_str actor;        /* who, for the history; "" unknown */
+    mp_str actor; /* who, for the history; "" unknown */
     /* status 0: durable (synced). Errors: a change's status; MP_EDEGRADED, MP_EORIGIN,
      * MP_EORIGINLOST, -ENOSPC, -EIO: nothing happened. On the writer's thread, in commit order,
      * after the commit and before any later write is answered. */
@@ -105,7 +106,7 @@ typedef struct mp__list {
     uint64_t after;     /* cursor: 0 begins; goes on after this one */
     uint32_t limit;     /* most records in one answer, 1 to 10,000 */
     bool with_values;
-    bool by_key;        /* ordered by address (cursor then is `after_address`), else by cursor */
+    bool by_key; /* ordered by address (cursor then is `after_address`), else by cursor */
     mp_str after_address;
     /* @records in the order of the cursor; @next is 0 when it ends. Every key that is there all the
      * time is given exactly once. */
@@ -117,7 +118,7 @@ typedef struct mp__history {
     mp__origin *origin; /* the origin's, as is task */
     mp__task task;
     mp_str address;
-    uint64_t before;      /* only revisions below it; 0: from the newest */
+    uint64_t before; /* only revisions below it; 0: from the newest */
     uint32_t limit;
     bool with_values;
     /* Newest first; a deletion is an ABSENT record. actors[i] belongs to records[i]. */
