@@ -6,6 +6,7 @@
 
 #include "cache/entry.h"
 #include "cache/l1.h"
+#include "cache/l1_read.h"
 #include "cache/l3.h"
 #include "core/alloc.h"
 
@@ -120,12 +121,12 @@ void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size
 
 const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash)
 {
-    return mp__l1_find(cache->l1, address, hash, true, NULL);
+    return mp__l1_find(cache->l1, address, hash);
 }
 
 const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash)
 {
-    return mp__l1_find(cache->l1, address, hash, false, NULL);
+    return mp__l1_peek(cache->l1, address, hash);
 }
 
 void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
@@ -389,44 +390,63 @@ static bool key_is_bad(mp_str key)
     return key.size == 0 || key.size > MP_CACHE_KEY_MAX || !key.data;
 }
 
-MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+/* This thread's record when it is inside a read section. */
+static inline mp__hazard_record *section(void)
 {
-    const mp__entry *entry;
-    bool full = false;
+    mp__hazard_record *record = mp__hazard_mine;
 
-    if (__builtin_expect(key_is_bad(key), 0))
-        return MP_EINVAL;
-    entry = mp__l1_find(cache->l1, key, mp__hash_str(cache->hash_key, key), true, &full);
+    return record && record->depth ? record : NULL;
+}
+
+static inline int result_of(mp__entry *entry, const mp_blob **ret_value)
+{
     if (__builtin_expect(!entry, 0))
-        return full ? MP_ELIMIT : MP_EUNKNOWN;
+        return MP_EUNKNOWN;
+    mp__l1_note_use(entry);
     if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0))
         return MP_EABSENT;
     *ret_value = &entry->blob.pub;
     return 0;
 }
 
+MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+{
+    mp__hazard_record *record = section();
+
+    if (__builtin_expect(key_is_bad(key) || !record, 0))
+        return MP_EINVAL;
+    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
+        return MP_ELIMIT;
+    return result_of(
+        mp__l1_read((mp__l1_front *)cache->l1, record, key, mp__hash_str(cache->hash_key, key)),
+        ret_value);
+}
+
 MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
                              const mp_blob **ret_values, int *ret_errors)
 {
-    uint64_t hashes[MP_READ_HELD_MAX] = {0};
+    __attribute__((uninitialized)) uint64_t hashes[MP_READ_HELD_MAX];
     int found = 0;
 
-    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX)
+    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX || !section())
         return MP_EINVAL;
+    if (count == 0)
+        return 0;
     for (size_t i = 0; i < count; i++)
         hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str(cache->hash_key, keys[i]);
     mp__l1_prefetch_many(cache->l1, hashes, count);
     for (size_t i = 0; i < count; i++) {
-        bool full = false;
-        const mp__entry *entry =
-            key_is_bad(keys[i]) ? NULL : mp__l1_find(cache->l1, keys[i], hashes[i], true, &full);
-        int rc = key_is_bad(keys[i])                ? MP_EINVAL
-                 : full                             ? MP_ELIMIT
-                 : !entry                           ? MP_EUNKNOWN
-                 : entry->kind == MP__RECORD_ABSENT ? MP_EABSENT
-                                                    : 0;
+        mp__hazard_record *record = mp__hazard_mine;
+        int rc;
 
-        ret_values[i] = rc ? NULL : &entry->blob.pub;
+        ret_values[i] = NULL;
+        if (key_is_bad(keys[i]))
+            rc = MP_EINVAL;
+        else if (record->used >= MP__HAZARD_HELD)
+            rc = MP_ELIMIT;
+        else
+            rc = result_of(mp__l1_read((mp__l1_front *)cache->l1, record, keys[i], hashes[i]),
+                           &ret_values[i]);
         found += rc == 0;
         if (ret_errors)
             ret_errors[i] = rc;
@@ -438,14 +458,17 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
                          size_t *ret_size)
 {
     const mp_blob *value;
+    mp__entry *entry;
     int rc;
 
-    if (!cache || !ret_size || (!buffer && capacity))
+    if (!cache || key_is_bad(key) || !ret_size || (!buffer && capacity))
         return MP_EINVAL;
     rc = mp_read_begin();
     if (rc)
         return rc;
-    rc = mp_cache_get(cache, key, &value);
+    entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key,
+                        mp__hash_str(cache->hash_key, key));
+    rc = result_of(entry, &value);
     if (rc == 0) {
         *ret_size = value->size;
         if (value->size > capacity)
@@ -453,6 +476,8 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
         else if (value->size)
             memcpy(buffer, value->data, value->size);
     }
+    if (entry) /* so that it also works in a section that holds its maximum */
+        mp__hazard_release_last(mp__hazard_mine);
     mp_read_end();
     return rc;
 }
@@ -477,7 +502,7 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
     rc = mp_read_begin();
     if (rc)
         return rc;
-    entry = mp__l1_find(cache->l1, key, hash, true, NULL);
+    entry = mp__l1_find(cache->l1, key, hash);
     rc = entry ? value_of(entry, ret_value) : MP_EUNKNOWN;
     mp_read_end();
     if (entry)

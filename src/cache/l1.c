@@ -3,21 +3,17 @@
 
 #include <pthread.h>
 
-#include "cache/l1_table.h"
+#include "cache/l1_read.h"
 #include "core/alloc.h"
 
 enum {
-    SHARDS = 64, /* of the counters; threads beyond share one and may lose a count */
     BYTES_LEAST = 512 * 1024,
     NEGATIVE_LEAST = 16, /* entries */
     EVICT_BATCH = 16,    /* victims between two tries to get memory */
 };
 
 struct mp__l1 {
-    /* read by readers, changed rarely */
-    _Atomic(mp__l1_table *) table;
-    _Atomic int64_t wall_ms; /* coarse; 0: nobody ticks, so the clock is asked */
-    mp_env *env;
+    mp__l1_front front; /* what readers look at */
 
     pthread_mutex_t lock __attribute__((aligned(128))); /* over everything below */
     mp__slab *slab;
@@ -25,12 +21,9 @@ struct mp__l1 {
     mp__policy_queue negatives; /* ABSENT entries, oldest first out */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
-    uint64_t inserts, evictions;
-    _Atomic uint64_t expired;
+    uint64_t inserts, evictions, expired;
 
-    struct {
-        _Atomic uint64_t counts[2];
-    } __attribute__((aligned(128))) shards[SHARDS];
+    _Atomic uint64_t counters[MP__L1_SHARDS * MP__L1_SHARD_STRIDE] __attribute__((aligned(128)));
 };
 
 /* ---- making ---- */
@@ -55,7 +48,8 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     if (!l1)
         return MP_ENOMEM;
     memset(l1, 0, sizeof(*l1));
-    l1->env = env;
+    l1->front.env = env;
+    l1->front.counters = l1->counters;
     l1->entries_max = entries_max;
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
@@ -74,7 +68,7 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
         (void)mp__free(l1);
         return rc;
     }
-    atomic_store(&l1->table, table);
+    atomic_store(&l1->front.table, table);
     *ret_l1 = l1;
     return 0;
 }
@@ -86,7 +80,7 @@ static void entry_drop(mp__retired *retired)
 
 static mp__l1_table *table_of(const mp__l1 *l1)
 {
-    return atomic_load_explicit(&l1->table, memory_order_relaxed);
+    return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
 }
 
 mp__l1 *mp__l1_free(mp__l1 *l1)
@@ -110,124 +104,6 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
     l1->slab = mp__slab_close(l1->slab);
     (void)pthread_mutex_destroy(&l1->lock);
     return mp__free(l1);
-}
-
-/* ---- reading ---- */
-
-static int64_t now_ms(const mp__l1 *l1)
-{
-    int64_t now = atomic_load_explicit(&l1->wall_ms, memory_order_relaxed);
-
-    return now ? now : mp__env_wall_ms(l1->env);
-}
-
-void mp__l1_tick(mp__l1 *l1, int64_t wall_ms)
-{
-    if (atomic_load_explicit(&l1->wall_ms, memory_order_relaxed) != wall_ms)
-        atomic_store_explicit(&l1->wall_ms, wall_ms, memory_order_relaxed);
-}
-
-void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
-{
-    const mp__l1_table *table = atomic_load_explicit(&l1->table, memory_order_acquire);
-
-    __builtin_prefetch(&table->buckets[hash & table->mask]);
-}
-
-/* Announce the table once a section; a resize in between is noticed by the comparison. */
-static inline mp__l1_table *table_announce(mp__l1 *l1, mp__hazard_record *record)
-{
-    mp__l1_table *table = atomic_load_explicit(&l1->table, memory_order_acquire);
-
-    while (__builtin_expect(
-        atomic_load_explicit(&record->table, memory_order_relaxed) != (void *)table, 0)) {
-        atomic_store_explicit(&record->table, table, memory_order_release);
-        mp__hazard_barrier();
-        table = atomic_load_explicit(&l1->table, memory_order_acquire);
-    }
-    return table;
-}
-
-static inline void note_use(mp__entry *entry)
-{
-    uint8_t f = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
-
-    if (f < 3)
-        atomic_store_explicit(&entry->frequency, (uint8_t)(f + 1), memory_order_relaxed);
-}
-
-static inline void note_result(mp__l1 *l1, mp__hazard_record *record, bool hit)
-{
-    _Atomic uint64_t *mine = l1->shards[record->index % SHARDS].counts;
-
-    if (__builtin_expect(record->counters != mine, 0)) {
-        if (record->counters) /* the section looks into two caches */
-            mp__hazard_counts_flush(record);
-        record->counters = mine;
-    }
-    if (hit)
-        record->hits++;
-    else
-        record->misses++;
-}
-
-static bool is_expired(mp__l1 *l1, const mp__entry *entry)
-{
-    if (entry->expires_ms > now_ms(l1))
-        return false;
-    (void)atomic_fetch_add_explicit(&l1->expired, 1, memory_order_relaxed);
-    return true;
-}
-
-const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash, bool count, bool *ret_full)
-{
-    mp__hazard_record *record = mp__hazard_mine;
-    _Atomic(void *) *slot = &record->slots[record->used];
-    mp__l1_table *table = table_announce(l1, record);
-    mp__entry *entry;
-
-    if (__builtin_expect(record->used >= MP__HAZARD_SLOTS, 0)) {
-        if (ret_full)
-            *ret_full = true;
-        return NULL;
-    }
-    entry = mp__l1_table_read(table, address, hash, slot);
-    if (entry && __builtin_expect(entry->expires_ms != 0, 0) && is_expired(l1, entry))
-        entry = NULL;
-    if (count)
-        note_result(l1, record, entry != NULL);
-    if (!entry) {
-        if (atomic_load_explicit(slot, memory_order_relaxed))
-            atomic_store_explicit(slot, NULL, memory_order_release);
-        return NULL;
-    }
-    record->used++;
-    if (count)
-        note_use(entry);
-    return entry;
-}
-
-/* Bring near what finds will touch: all buckets, then all entries that a tag points to. Nothing is
- * announced, since a prefetch of freed memory does no harm. */
-void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count)
-{
-    const mp__l1_table *table = atomic_load_explicit(&l1->table, memory_order_acquire);
-
-    for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(&table->buckets[hashes[i] & table->mask]);
-    for (size_t i = 0; i < count; i++) {
-        mp__l1_bucket *bucket = &table->buckets[hashes[i] & table->mask];
-        uint64_t match = mp__l1_match(atomic_load_explicit(&bucket->tags, memory_order_relaxed),
-                                      mp__l1_tag(hashes[i]));
-
-        if (match) {
-            const char *entry = (const char *)atomic_load_explicit(
-                &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
-
-            __builtin_prefetch(entry);
-            __builtin_prefetch(entry + 64);
-        }
-    }
 }
 
 /* ---- removing ---- */
@@ -306,6 +182,7 @@ void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash)
         unlink_entry(l1, place, entry);
     }
     (void)pthread_mutex_unlock(&l1->lock);
+    mp__hazard_tidy();
 }
 
 /* ---- putting ---- */
@@ -434,6 +311,7 @@ int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, 
     (void)pthread_mutex_lock(&l1->lock);
     rc = put_locked(l1, hash, record, force, generation, verify_by_s, ret_entry);
     (void)pthread_mutex_unlock(&l1->lock);
+    mp__hazard_tidy();
     if (rc)
         mp__l1_remove(l1, record->address, hash); /* rather nothing than something older */
     return rc;
@@ -460,7 +338,7 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
             if (entry)
                 (void)mp__l1_table_insert(next, entry, mp__entry_cold_of(entry)->node.hash);
         }
-    atomic_store_explicit(&l1->table, next, memory_order_release);
+    atomic_store_explicit(&l1->front.table, next, memory_order_release);
     /* A reader still on the old table must not announce from it what is retired from now on. */
     for (size_t b = 0; b <= old->mask; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++)
@@ -549,9 +427,11 @@ void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
 {
     mp__l1_stats s = {0};
 
-    for (size_t i = 0; i < SHARDS; i++) {
-        s.hits += atomic_load_explicit(&l1->shards[i].counts[0], memory_order_relaxed);
-        s.misses += atomic_load_explicit(&l1->shards[i].counts[1], memory_order_relaxed);
+    for (size_t i = 0; i < MP__L1_SHARDS; i++) {
+        const _Atomic uint64_t *shard = &l1->counters[i * MP__L1_SHARD_STRIDE];
+
+        s.hits += atomic_load_explicit(&shard[0], memory_order_relaxed);
+        s.misses += atomic_load_explicit(&shard[1], memory_order_relaxed);
     }
     (void)pthread_mutex_lock(&l1->lock);
     s.inserts = l1->inserts;
@@ -561,7 +441,7 @@ void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
     s.bytes = mp__slab_pages_bytes(l1->slab) + table_of(l1)->bytes;
     s.bytes_max = l1->bytes_max;
     s.negative_bytes = l1->negative_bytes;
+    s.expired = l1->expired;
     (void)pthread_mutex_unlock(&l1->lock);
-    s.expired = atomic_load_explicit(&l1->expired, memory_order_relaxed);
     *ret_stats = s;
 }

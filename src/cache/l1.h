@@ -24,11 +24,15 @@ MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
                            mp__l1 **ret_l1);
 mp__l1 *mp__l1_free(mp__l1 *l1);
 
+/* Bring near what finds of these hashes will touch. Inside a read section. */
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
 void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count);
-/* Inside a read section; NULL or a borrowed entry. @count: note the use and count hit or miss.
- * *ret_full (may be NULL) is set when the section holds its maximum. */
-const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash, bool count, bool *ret_full);
+/* Inside a read section: NULL or a borrowed entry; notes the use and counts hit or miss. NULL
+ * without a look when the section holds its maximum (mp__hazard_mine->used). cache/l1_read.h has
+ * the same inline. */
+const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash);
+/* The same, noting and counting nothing. */
+const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash);
 
 /* Keep a copy of @record unless a newer revision is there; see mp__cache_put_record(). */
 MP_MUST_USE int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* L1's table, read side inline. Writers hold L1's lock. */
+/* L1's table: its form, and how those who hold L1's lock change it. Readers: cache/l1_read.h. */
 #ifndef MP_CACHE_L1_TABLE_H
 #define MP_CACHE_L1_TABLE_H
 
 #include "cache/entry.h"
+#include "core/bytes.h"
 
 enum { MP__L1_WAYS = 7 };
 
@@ -62,49 +63,7 @@ static inline bool mp__l1_passed_over(uint64_t tags)
 static inline bool mp__entry_is(const mp__entry *entry, mp_str address)
 {
     return entry->address_size == address.size &&
-           memcmp(entry->address, address.data, address.size) == 0;
-}
-
-/* Announce the entry that stands at @way and make sure that it still stood there afterwards. NULL:
- * it has gone. */
-static inline mp__entry *mp__l1_announce(mp__l1_bucket *bucket, unsigned way, _Atomic(void *) *slot)
-{
-    mp__entry *entry = atomic_load_explicit(&bucket->entries[way], memory_order_acquire);
-
-    while (entry) {
-        mp__entry *again;
-
-        __builtin_prefetch((const char *)entry + 64);
-        atomic_store_explicit(slot, entry, memory_order_release);
-        mp__hazard_barrier();
-        again = atomic_load_explicit(&bucket->entries[way], memory_order_acquire);
-        if (again == entry)
-            break;
-        entry = again;
-    }
-    return entry;
-}
-
-/* Readers: the entry of @address, announced in @slot, or NULL (the slot may then announce
- * anything). */
-static inline mp__entry *mp__l1_table_read(const mp__l1_table *table, mp_str address, uint64_t hash,
-                                           _Atomic(void *) *slot)
-{
-    uint64_t tag = mp__l1_tag(hash);
-
-    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
-        mp__l1_bucket *bucket = &table->buckets[b];
-        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
-
-        for (uint64_t match = mp__l1_match(tags, tag); match; match &= match - 1) {
-            mp__entry *entry = mp__l1_announce(bucket, (unsigned)__builtin_ctzl(match) >> 3, slot);
-
-            if (entry && mp__entry_is(entry, address))
-                return entry;
-        }
-        if (__builtin_expect(!mp__l1_passed_over(tags), 1))
-            return NULL;
-    }
+           mp__bytes_equal(entry->address, address.data, address.size);
 }
 
 #endif

@@ -23,17 +23,22 @@
 #define WITH_MEMBARRIER true
 #endif
 
-_Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec")));
-bool mp__hazard_fence_in_reader = true; /* until membarrier is known to work */
+_Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header promises");
+
+enum { SCAN_LEAST = 64 }; /* retired objects that are worth a scan */
+
+_Thread_local mp__hazard_record *mp__hazard_mine;
 
 static pthread_once_t domain_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
+static int thread_end_error; /* of making that key */
+static bool fence_in_reader; /* set once, before the first record */
 static _Atomic(mp__hazard_record *) records;
-static _Atomic uint32_t record_count;
+static _Atomic uint32_t record_count; /* counted before the record is in the list */
 
 static pthread_mutex_t retired_lock = PTHREAD_MUTEX_INITIALIZER;
 static mp__retired *retired_first;
-static size_t retired_count;
+static size_t retired_count, retired_enough = SCAN_LEAST;
 
 /* ---- records ---- */
 
@@ -43,6 +48,9 @@ static void record_release(mp__hazard_record *record)
         atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
     atomic_store_explicit(&record->table, NULL, memory_order_release);
     record->used = record->depth = 0;
+    record->counters = NULL;
+    record->counted_from = record->misses = 0;
+    record->uncounted = 0;
     atomic_store_explicit(&record->active, 0, memory_order_release);
 }
 
@@ -52,13 +60,11 @@ static void thread_ends(void *record)
     record_release(record);
 }
 
-/* In the child only the forking thread lives on; what the others announced holds nothing. */
-static void after_fork_in_child(void)
+/* Whether the kernel makes all our threads pass a barrier when we ask. */
+static bool membarrier_register(void)
 {
-    for (mp__hazard_record *r = atomic_load(&records); r; r = r->next)
-        if (r != mp__hazard_mine)
-            record_release(r);
-    (void)pthread_mutex_unlock(&retired_lock);
+    return WITH_MEMBARRIER &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
 static void before_fork(void)
@@ -71,13 +77,29 @@ static void after_fork_in_parent(void)
     (void)pthread_mutex_unlock(&retired_lock);
 }
 
+/* In the child only the forking thread lives on; what the others announced holds nothing. The child
+ * registers anew, since the kernel does not promise that a registration is inherited. */
+static void after_fork_in_child(void)
+{
+    fence_in_reader = !membarrier_register();
+    for (mp__hazard_record *r = atomic_load(&records); r; r = r->next) {
+        r->fence = fence_in_reader;
+        if (r != mp__hazard_mine)
+            record_release(r);
+    }
+    (void)pthread_mutex_unlock(&retired_lock);
+}
+
 static void domain_begin(void)
 {
-    (void)pthread_key_create(&thread_end, thread_ends);
+    thread_end_error = pthread_key_create(&thread_end, thread_ends);
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    if (WITH_MEMBARRIER &&
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
-        mp__hazard_fence_in_reader = false;
+    fence_in_reader = !membarrier_register();
+}
+
+void mp__hazard_init(void)
+{
+    (void)pthread_once(&domain_once, domain_begin);
 }
 
 static mp__hazard_record *record_adopt(void)
@@ -100,6 +122,7 @@ static mp__hazard_record *record_make(void)
         return NULL;
     memset(record, 0, sizeof(*record));
     atomic_store(&record->active, 1);
+    record->fence = fence_in_reader;
     record->index = atomic_fetch_add(&record_count, 1);
     record->next = atomic_load(&records);
     while (!atomic_compare_exchange_weak(&records, &record->next, record))
@@ -111,7 +134,9 @@ int mp__hazard_thread_begin(void)
 {
     mp__hazard_record *record;
 
-    (void)pthread_once(&domain_once, domain_begin);
+    mp__hazard_init();
+    if (thread_end_error) /* without it the record would be lost with its thread */
+        return MP_ENOMEM;
     record = record_adopt();
     if (!record)
         record = record_make();
@@ -125,6 +150,8 @@ int mp__hazard_thread_begin(void)
     return 0;
 }
 
+/* ---- sections ---- */
+
 MP_API int mp_read_begin(void)
 {
     if (__builtin_expect(!mp__hazard_mine, 0)) {
@@ -137,19 +164,24 @@ MP_API int mp_read_begin(void)
     return 0;
 }
 
+/* The shard is this thread's, so that no other adds to it: two plain stores, no locked add. */
+static void count(_Atomic uint64_t *counter, uint64_t more)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
+
 void mp__hazard_counts_flush(mp__hazard_record *record)
 {
-    _Atomic uint64_t *c = record->counters;
-
-    if (c) {
-        atomic_store_explicit(&c[0],
-                              atomic_load_explicit(&c[0], memory_order_relaxed) + record->hits,
-                              memory_order_relaxed);
-        atomic_store_explicit(&c[1],
-                              atomic_load_explicit(&c[1], memory_order_relaxed) + record->misses,
-                              memory_order_relaxed);
+    if (record->counters) {
+        count(&record->counters[0],
+              (uint64_t)((int64_t)record->used - record->counted_from - record->uncounted));
+        if (record->misses)
+            count(&record->counters[1], record->misses);
     }
-    record->hits = record->misses = 0;
+    record->counted_from = record->used;
+    record->misses = 0;
+    record->uncounted = 0;
     record->counters = NULL;
 }
 
@@ -157,15 +189,14 @@ MP_API void mp_read_end(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    if (--record->depth)
+    if (!record || !record->depth || --record->depth)
         return;
-    for (uint32_t i = 0; i < record->used; i++)
-        atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
-    record->used = 0;
     if (record->counters)
         mp__hazard_counts_flush(record);
-    if (atomic_load_explicit(&record->table, memory_order_relaxed))
-        atomic_store_explicit(&record->table, NULL, memory_order_release);
+    for (uint32_t i = 0; i < record->used; i++)
+        atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
+    record->used = record->counted_from = 0;
+    atomic_store_explicit(&record->table, NULL, memory_order_release);
 }
 
 /* ---- retiring ---- */
@@ -179,121 +210,145 @@ static int compare_pointers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Every announced pointer, sorted, in *ret_list (to be freed); NULL without memory. */
+/* Every announced pointer, sorted, in *ret_list (to be freed); NULL without memory. The records are
+ * loaded before their count, which is raised first, so that each of them has its place. A record
+ * that is newer than that cannot announce what was unreachable before it was made. */
 static size_t announced(void ***ret_list)
 {
-    size_t count = 0, capacity = (MP__HAZARD_SLOTS + 1) * (size_t)atomic_load(&record_count) + 1;
+    mp__hazard_record *first = atomic_load(&records);
+    size_t n = 0, capacity = (MP__HAZARD_SLOTS + 1) * (size_t)atomic_load(&record_count) + 1;
     void **list = mp__realloc_array(NULL, capacity, sizeof(*list));
 
     *ret_list = list;
     if (!list)
         return 0;
-    for (mp__hazard_record *r = atomic_load(&records); r; r = r->next) {
-        for (uint32_t i = 0; i <= MP__HAZARD_SLOTS; i++) {
-            void *p = atomic_load_explicit(i < MP__HAZARD_SLOTS ? &r->slots[i] : &r->table,
-                                           memory_order_acquire);
+    for (mp__hazard_record *r = first; r; r = r->next) {
+        void *table = atomic_load_explicit(&r->table, memory_order_acquire);
 
-            if (p && count < capacity)
-                list[count++] = p;
+        if (table)
+            list[n++] = table;
+        for (uint32_t i = 0; i < MP__HAZARD_SLOTS; i++) {
+            void *p = atomic_load_explicit(&r->slots[i], memory_order_acquire);
+
+            if (p)
+                list[n++] = p;
         }
     }
-    if (count)
-        qsort(list, count, sizeof(*list), compare_pointers);
-    return count;
+    if (n)
+        qsort(list, n, sizeof(*list), compare_pointers);
+    return n;
 }
 
 /* Take from @list what nobody announces; the rest is given back in *ret_held. */
 static mp__retired *split(mp__retired *list, void *const *hazards, size_t count,
-                          mp__retired **ret_held, size_t *ret_held_count)
+                          mp__retired **ret_held)
 {
     mp__retired *free_list = NULL, *held = NULL, *next;
-    size_t held_count = 0;
 
     for (; list; list = next) {
-        mp__retired **to;
+        bool is_held =
+            count && bsearch(&list->pointer, hazards, count, sizeof(*hazards), compare_pointers);
+        mp__retired **to = is_held ? &held : &free_list;
 
         next = list->next;
-        to = count && bsearch(&list->pointer, hazards, count, sizeof(*hazards), compare_pointers)
-                 ? &held
-                 : &free_list;
-        held_count += to == &held;
         list->next = *to;
         *to = list;
     }
     *ret_held = held;
-    *ret_held_count = held_count;
     return free_list;
+}
+
+static void free_all(mp__retired *list)
+{
+    while (list) {
+        mp__retired *next = list->next;
+
+        list->free_fn(list);
+        list = next;
+    }
+}
+
+/* What is held waits for the next scan, which begins when as much again has gathered: so the work
+ * of a scan is paid for by what it frees, however much readers hold. */
+static size_t put_back(mp__retired *held)
+{
+    mp__retired *last = held;
+    size_t n = 1;
+
+    if (!held)
+        return 0;
+    for (; last->next; last = last->next)
+        n++;
+    (void)pthread_mutex_lock(&retired_lock);
+    last->next = retired_first;
+    retired_first = held;
+    retired_count += n;
+    retired_enough = 2 * n + SCAN_LEAST;
+    (void)pthread_mutex_unlock(&retired_lock);
+    return n;
+}
+
+/* Every announcement made before what is retired became unreachable is visible afterwards. False:
+ * the kernel refused (a sandbox that came later), so that nothing may be freed. */
+static bool barrier_for_all(void)
+{
+    if (!fence_in_reader)
+        return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    atomic_thread_fence(memory_order_seq_cst);
+    return true;
 }
 
 /* Free what of @list nobody announces, put the rest back. Returns how many were put back. */
 static size_t scan(mp__retired *list)
 {
-    mp__retired *free_list = NULL, *held = list, *last;
-    size_t held_count = 0, count;
+    mp__retired *held = list;
     void **hazards;
+    size_t count;
 
-    if (mp__hazard_fence_in_reader)
-        atomic_thread_fence(memory_order_seq_cst);
-    else
-        (void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    if (!barrier_for_all())
+        return put_back(list);
     count = announced(&hazards);
     if (hazards)
-        free_list = split(list, hazards, count, &held, &held_count);
-    else
-        for (last = list; last; last = last->next)
-            held_count++;
+        free_all(split(list, hazards, count, &held));
     (void)mp__free(hazards);
-    while (free_list) {
-        mp__retired *next = free_list->next;
-
-        free_list->free_fn(free_list);
-        free_list = next;
-    }
-    if (held) {
-        for (last = held; last->next; last = last->next)
-            ;
-        (void)pthread_mutex_lock(&retired_lock);
-        last->next = retired_first;
-        retired_first = held;
-        retired_count += held_count;
-        (void)pthread_mutex_unlock(&retired_lock);
-    }
-    return held_count;
+    return put_back(held);
 }
 
-static mp__retired *take_retired(size_t at_least)
+static mp__retired *take_retired(bool if_enough)
 {
     mp__retired *list = NULL;
 
-    if (retired_count >= at_least) {
+    (void)pthread_mutex_lock(&retired_lock);
+    if (!if_enough || retired_count >= retired_enough) {
         list = retired_first;
         retired_first = NULL;
         retired_count = 0;
+        retired_enough = SCAN_LEAST;
     }
+    (void)pthread_mutex_unlock(&retired_lock);
     return list;
 }
 
 void mp__hazard_retire(mp__retired *retired)
 {
-    mp__retired *list;
-    size_t enough = 64 + 2 * (size_t)atomic_load_explicit(&record_count, memory_order_relaxed) * 8;
-
     (void)pthread_mutex_lock(&retired_lock);
     retired->next = retired_first;
     retired_first = retired;
     retired_count++;
-    list = take_retired(enough);
     (void)pthread_mutex_unlock(&retired_lock);
+}
+
+void mp__hazard_tidy(void)
+{
+    mp__retired *list = take_retired(true);
+
     if (list)
         (void)scan(list);
 }
 
 size_t mp__hazard_flush(void)
 {
-    mp__retired *list;
+    mp__retired *list = take_retired(false);
 
-    (void)pthread_mutex_lock(&retired_lock);
-    list = take_retired(0);
-    (void)pthread_mutex_unlock(&retired_lock);
     return list ? scan(list) : 0;
 }

@@ -16,23 +16,30 @@
 
 #include <marketprism/error.h>
 
-#define MP__HAZARD_SLOTS 64u /* values a thread can hold at once */
+#define MP__HAZARD_HELD  64u                   /* values a thread can hold at once */
+#define MP__HAZARD_SLOTS (MP__HAZARD_HELD + 1) /* and one for a look that ends within a call */
 
 typedef struct mp__hazard_record {
     uint32_t used;  /* slots taken by the open section; the owner's */
     uint32_t depth; /* nesting of sections; the owner's */
-    uint32_t index; /* of the record, dense from 0: picks counters' shards */
+    bool fence;     /* no membarrier(2) here: the owner pays for the barrier itself */
     _Atomic int active;
     struct mp__hazard_record *next; /* list of all records; never unlinked */
-    /* What this section saw of one cache, added to its counters when the section ends. */
-    uint32_t hits, misses;
+    uint32_t index;                 /* of the record, dense from 0: picks counters' shards */
+    /* What the section saw of the structure that it announces in @table, added to that one's
+     * counters when the section ends or looks into another: hits are the slots taken since
+     * @counted_from, less @uncounted, so that a hit itself counts nothing. */
+    uint32_t counted_from;
+    int32_t uncounted;
+    uint32_t misses;
     _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
     _Atomic(void *) table;      /* announces the table looked into */
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
 } __attribute__((aligned(128))) mp__hazard_record;
 
-extern _Thread_local mp__hazard_record *mp__hazard_mine; /* NULL until the first section */
-extern bool mp__hazard_fence_in_reader;                  /* no membarrier(2) here */
+/* NULL until the thread's first section. */
+extern _Thread_local mp__hazard_record *mp__hazard_mine
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* Make or adopt this thread's record. 0 or MP_ENOMEM. */
 MP_MUST_USE int mp__hazard_thread_begin(void);
@@ -41,12 +48,20 @@ MP_MUST_USE int mp__hazard_thread_begin(void);
 void mp__hazard_counts_flush(mp__hazard_record *record);
 
 /* Between the announcement and the second look. */
-static inline void mp__hazard_barrier(void)
+static inline void mp__hazard_barrier(const mp__hazard_record *record)
 {
-    if (__builtin_expect(mp__hazard_fence_in_reader, 0))
+    if (__builtin_expect(record->fence, 0))
         atomic_thread_fence(memory_order_seq_cst);
     else
         atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Give back the slot taken last, for a look that ends within a call. The owner's thread. */
+static inline void mp__hazard_release_last(mp__hazard_record *record)
+{
+    record->used--;
+    record->uncounted--; /* a hit all the same */
+    atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
 }
 
 typedef struct mp__retired {
@@ -55,12 +70,20 @@ typedef struct mp__retired {
     void (*free_fn)(struct mp__retired *retired); /* on whichever thread scans */
 } mp__retired;
 
-/* Free @retired when no thread announces retired->pointer any more. It must be unreachable for new
- * readers. Embedded in the object, so it never allocates. Any thread, no lock held that free_fn
- * takes. Scans when enough has gathered (amortised); never waits for readers. */
+/* Let @retired be freed when no thread announces retired->pointer any more. It must be unreachable
+ * for new readers. Embedded in the object, so it never allocates. Any thread, also under a lock:
+ * it frees nothing itself. */
 void mp__hazard_retire(mp__retired *retired);
 
-/* Try to free everything retired now. Any thread. Returns how many are still held. */
+/* Scan if enough has gathered, so that what is retired stays bounded at a cost that is amortised;
+ * call it after mp__hazard_retire(), with no lock held that a free_fn takes. Never waits for
+ * readers. Any thread. */
+void mp__hazard_tidy(void);
+
+/* Try to free everything retired now, like mp__hazard_tidy(). Returns how many are still held. */
 size_t mp__hazard_flush(void);
+
+/* Be ready for fork() before anything that takes a lock above ours registers for it. */
+void mp__hazard_init(void);
 
 #endif

@@ -3,38 +3,26 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "core/alloc.h"
+#include "core/poison.h"
+#include "core/span.h"
 
 enum {
-    SPAN_BYTES = 64 * 1024,
-    SPAN_HEAD = 64,
     LINE = 64,
     SMALL_MAX = 1024, /* steps of a line up to here */
     CLASS_MAX = 40,
 };
-#define OBJECT_MAX ((SPAN_BYTES - SPAN_HEAD) / 4) /* larger ones get spans of their own */
-
-typedef struct span {
-    mp__slab *slab;
-    struct span *next, *previous;   /* in the class's list while it has room */
-    void *free_first;               /* objects given back, linked through their first bytes */
-    size_t bytes;                   /* mapped */
-    uint16_t used, capacity, fresh; /* fresh: objects never given out begin here */
-    uint8_t class;
-    bool listed;
-} span;
-_Static_assert(sizeof(span) <= SPAN_HEAD, "the head of a span is one line");
+#define OBJECT_MAX ((MP__SPAN_BYTES - MP__SPAN_HEAD) / 4) /* larger ones get spans of their own */
 
 struct mp__slab {
     pthread_mutex_t lock;
-    _Atomic size_t pages, used, limit;
+    mp__span_store spans;
+    _Atomic size_t used;
     size_t objects;
     bool closed;
-    span *room[CLASS_MAX]; /* spans with a free object */
+    mp__span *room[CLASS_MAX]; /* spans with a free object */
 };
 
 /* ---- size classes ---- */
@@ -60,66 +48,18 @@ static size_t class_bytes(unsigned class)
     return ((size_t)1 << shift) + ((size_t)(quarter + 1) << (shift - 2));
 }
 
-/* Spans are 64 KiB, the largest page of the systems we know; others round up to theirs. */
-static size_t page_round(size_t bytes)
-{
-    static _Atomic size_t page;
-    size_t size = atomic_load_explicit(&page, memory_order_relaxed);
-
-    if (!size) {
-        size = (size_t)sysconf(_SC_PAGESIZE);
-        atomic_store_explicit(&page, size, memory_order_relaxed);
-    }
-    return (bytes + size - 1) & ~(size - 1);
-}
-
-static size_t own_span_bytes(size_t size)
-{
-    return page_round(size + SPAN_HEAD);
-}
-
 size_t mp__slab_round(size_t size)
 {
-    return size > OBJECT_MAX ? own_span_bytes(size) : class_bytes(class_of(size));
+    if (size <= OBJECT_MAX)
+        return class_bytes(class_of(size));
+    return size > SIZE_MAX / 2 ? SIZE_MAX : mp__page_round(size + MP__SPAN_HEAD);
 }
 
-/* ---- spans ---- */
+/* ---- spans of a class ---- */
 
-/* Map @bytes so that the span begins at a multiple of its size: an object finds it by masking. */
-static span *span_map(mp__slab *slab, size_t bytes)
+static void list_add(mp__span *s)
 {
-    size_t pages = page_round(bytes), mapped = pages + SPAN_BYTES;
-    size_t limit = atomic_load_explicit(&slab->limit, memory_order_relaxed);
-    size_t held = atomic_load_explicit(&slab->pages, memory_order_relaxed);
-    char *raw, *base;
-    size_t before;
-
-    if (limit && (pages > limit || held > limit - pages))
-        return NULL;
-    if (mp__alloc_fail_hook && mp__alloc_fail_hook(pages))
-        return NULL;
-    raw = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (raw == MAP_FAILED)
-        return NULL;
-    before = (SPAN_BYTES - ((uintptr_t)raw & (SPAN_BYTES - 1))) & (SPAN_BYTES - 1);
-    base = raw + before;
-    if (before)
-        (void)munmap(raw, before);
-    (void)munmap(base + pages, mapped - before - pages);
-    atomic_fetch_add_explicit(&slab->pages, pages, memory_order_relaxed);
-    *(span *)base = (span){.slab = slab, .bytes = pages};
-    return (span *)base;
-}
-
-static void span_unmap(span *s)
-{
-    atomic_fetch_sub_explicit(&s->slab->pages, s->bytes, memory_order_relaxed);
-    (void)munmap(s, s->bytes);
-}
-
-static void list_add(span *s)
-{
-    span **head = &s->slab->room[s->class];
+    mp__span **head = &s->slab->room[s->class];
 
     s->listed = true;
     s->previous = NULL;
@@ -129,7 +69,7 @@ static void list_add(span *s)
     *head = s;
 }
 
-static void list_remove(span *s)
+static void list_remove(mp__span *s)
 {
     if (s->previous)
         s->previous->next = s->next;
@@ -140,50 +80,65 @@ static void list_remove(span *s)
     s->listed = false;
 }
 
-static span *span_of_class(mp__slab *slab, unsigned class)
+static mp__span *span_with_room(mp__slab *slab, unsigned class)
 {
-    span *s = slab->room[class];
+    mp__span *s = slab->room[class];
 
     if (s)
         return s;
-    s = span_map(slab, SPAN_BYTES);
+    s = mp__span_take(&slab->spans);
     if (!s)
         return NULL;
+    s->slab = slab;
+    s->free_first = NULL;
+    s->used = s->fresh = 0;
     s->class = (uint8_t) class;
-    s->capacity = (uint16_t)((SPAN_BYTES - SPAN_HEAD) / class_bytes(class));
+    s->capacity = (uint16_t)((MP__SPAN_BYTES - MP__SPAN_HEAD) / class_bytes(class));
+    mp__poison((char *)s + MP__SPAN_HEAD, MP__SPAN_BYTES - MP__SPAN_HEAD);
     list_add(s);
     return s;
 }
 
 /* ---- objects ---- */
 
-static void *take_object(span *s)
+static void *take_object(mp__span *s)
 {
     void *object = s->free_first;
 
-    if (object)
+    if (object) {
+        mp__unpoison(object, class_bytes(s->class));
         memcpy(&s->free_first, object, sizeof(void *));
-    else
-        object = (char *)s + SPAN_HEAD + s->fresh++ * class_bytes(s->class);
+    } else {
+        object = (char *)s + MP__SPAN_HEAD + s->fresh++ * class_bytes(s->class);
+        mp__unpoison(object, class_bytes(s->class));
+    }
     if (++s->used == s->capacity)
         list_remove(s);
     return object;
 }
 
+static void *take_large(mp__slab *slab, size_t size)
+{
+    mp__span *s = mp__span_take_large(&slab->spans, size + MP__SPAN_HEAD);
+
+    if (!s)
+        return NULL;
+    s->slab = slab;
+    return (char *)s + MP__SPAN_HEAD;
+}
+
 void *mp__slab_alloc(mp__slab *slab, size_t size)
 {
     void *object = NULL;
-    span *s;
+    mp__span *s;
 
     if (size > SIZE_MAX / 2)
         return NULL;
     (void)pthread_mutex_lock(&slab->lock);
     if (size > OBJECT_MAX) {
-        s = span_map(slab, size + SPAN_HEAD);
-        if (s)
-            object = (char *)s + SPAN_HEAD;
+        object = take_large(slab, size);
     } else {
-        s = span_of_class(slab, class_of(size));
+        s = span_with_room(slab, class_of(size));
         if (s)
             object = take_object(s);
     }
@@ -197,30 +152,37 @@ void *mp__slab_alloc(mp__slab *slab, size_t size)
 
 static void slab_destroy(mp__slab *slab)
 {
+    mp__span_store_done(&slab->spans);
     (void)pthread_mutex_destroy(&slab->lock);
     (void)mp__free(slab);
 }
 
+static void give_object(mp__slab *slab, mp__span *s, void *object)
+{
+    memcpy(object, &s->free_first, sizeof(void *));
+    s->free_first = object;
+    mp__poison(object, class_bytes(s->class));
+    if (!s->listed)
+        list_add(s);
+    if (--s->used == 0) {
+        list_remove(s);
+        mp__span_give(&slab->spans, s);
+    }
+}
+
 void mp__slab_free(void *object)
 {
-    span *s = (span *)((uintptr_t)object & ~(uintptr_t)(SPAN_BYTES - 1));
+    mp__span *s = (mp__span *)((uintptr_t)object & ~(uintptr_t)(MP__SPAN_BYTES - 1));
     mp__slab *slab = s->slab;
     bool last;
 
     (void)pthread_mutex_lock(&slab->lock);
     if (s->capacity == 0) {
         atomic_fetch_sub_explicit(&slab->used, s->bytes, memory_order_relaxed);
-        span_unmap(s);
+        mp__span_give_large(&slab->spans, s);
     } else {
         atomic_fetch_sub_explicit(&slab->used, class_bytes(s->class), memory_order_relaxed);
-        memcpy(object, &s->free_first, sizeof(void *));
-        s->free_first = object;
-        if (!s->listed)
-            list_add(s);
-        if (--s->used == 0) {
-            list_remove(s);
-            span_unmap(s);
-        }
+        give_object(slab, s, object);
     }
     last = --slab->objects == 0 && slab->closed;
     (void)pthread_mutex_unlock(&slab->lock);
@@ -240,7 +202,7 @@ int mp__slab_new(size_t bytes_max, mp__slab **ret_slab)
         (void)mp__free(slab);
         return MP_ENOMEM;
     }
-    atomic_init(&slab->limit, bytes_max);
+    slab->spans.limit = bytes_max;
     *ret_slab = slab;
     return 0;
 }
@@ -262,7 +224,7 @@ mp__slab *mp__slab_close(mp__slab *slab)
 
 size_t mp__slab_pages_bytes(const mp__slab *slab)
 {
-    return atomic_load_explicit(&slab->pages, memory_order_relaxed);
+    return atomic_load_explicit(&slab->spans.pages, memory_order_relaxed);
 }
 
 size_t mp__slab_used_bytes(const mp__slab *slab)
@@ -272,5 +234,17 @@ size_t mp__slab_used_bytes(const mp__slab *slab)
 
 void mp__slab_limit_set(mp__slab *slab, size_t bytes_max)
 {
-    atomic_store_explicit(&slab->limit, bytes_max, memory_order_relaxed);
+    (void)pthread_mutex_lock(&slab->lock);
+    mp__span_limit_set(&slab->spans, bytes_max);
+    (void)pthread_mutex_unlock(&slab->lock);
+}
+
+void mp__slab_fork_lock(mp__slab *slab)
+{
+    (void)pthread_mutex_lock(&slab->lock);
+}
+
+void mp__slab_fork_unlock(mp__slab *slab)
+{
+    (void)pthread_mutex_unlock(&slab->lock);
 }

@@ -41,7 +41,7 @@ static const char *get(mp__l1 *l1, const char *address)
     const mp__entry *entry;
 
     assert_int_equal(mp_read_begin(), 0);
-    entry = mp__l1_find(l1, mp_str_of(address), hash_of(address), true, NULL);
+    entry = mp__l1_find(l1, mp_str_of(address), hash_of(address));
     if (entry && entry->kind == MP__RECORD_ABSENT)
         snprintf(text, sizeof(text), "-");
     else if (entry)
@@ -155,7 +155,7 @@ static void a_held_value_outlives_its_cache(void **state)
     assert_int_equal(put(l1, "e/n/a", "kept", 1), 0);
     assert_int_equal(mp_read_begin(), 0);
     blob =
-        mp_blob_ref(&mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"), true, NULL)->blob.pub);
+        mp_blob_ref(&mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"))->blob.pub);
     mp_read_end();
     assert_int_equal(put(l1, "e/n/a", "other", 2), 0);
     l1 = mp__l1_free(l1);
@@ -166,16 +166,13 @@ static void a_held_value_outlives_its_cache(void **state)
 static void a_section_lends_at_most_its_maximum(void **state)
 {
     mp__l1 *l1 = l1_new(100, "s3-fifo");
-    bool full = false;
 
     (void)state;
     assert_int_equal(put(l1, "e/n/a", "1", 1), 0);
     assert_int_equal(mp_read_begin(), 0);
     for (unsigned i = 0; i < MP_READ_HELD_MAX; i++)
-        assert_non_null(mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"), true, &full));
-    assert_false(full);
-    assert_null(mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"), true, &full));
-    assert_true(full);
+        assert_non_null(mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a")));
+    assert_null(mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a")));
     mp_read_end();
     l1 = mp__l1_free(l1);
 }
@@ -221,7 +218,7 @@ static void *reader_main(void *context)
         snprintf(address, sizeof(address), "e/n/%d", i % KEYS);
         snprintf(want, sizeof(want), "e/n/%d:", i % KEYS);
         wrong += mp_read_begin() != 0;
-        entry = mp__l1_find(shared, mp_str_of(address), hash_of(address), true, NULL);
+        entry = mp__l1_find(shared, mp_str_of(address), hash_of(address));
         if (entry)
             wrong += memcmp(entry->blob.pub.data, want, strlen(want)) != 0;
         mp_read_end();

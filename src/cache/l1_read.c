@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a read of L1 needs rarely, and reads of many keys at once. */
+#include "cache/l1_read.h"
+
+#include "cache/l1.h"
+
+/* An L1 begins with its front. */
+static mp__l1_front *front_of(const mp__l1 *l1)
+{
+    mp__l1_front *front;
+
+    memcpy(&front, &l1, sizeof(front));
+    return front;
+}
+
+mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
+{
+    mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire), *again;
+    _Atomic uint64_t *mine =
+        front->counters + (size_t)(record->index % MP__L1_SHARDS) * MP__L1_SHARD_STRIDE;
+
+    if (record->counters != mine) { /* the section's first look, or it goes on in another cache */
+        mp__hazard_counts_flush(record);
+        record->counters = mine;
+    }
+    for (;; table = again) {
+        atomic_store_explicit(&record->table, table, memory_order_release);
+        mp__hazard_barrier(record);
+        again = atomic_load_explicit(&front->table, memory_order_acquire);
+        if (again == table)
+            return table;
+    }
+}
+
+mp__l1_table *mp__l1_missed(mp__l1_front *front, mp__hazard_record *record, mp__l1_table *table)
+{
+    mp__l1_table *now = atomic_load_explicit(&front->table, memory_order_acquire);
+
+    if (now != table) /* what was not found there may have moved before we looked */
+        return mp__l1_table_enter(front, record);
+    atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
+    record->misses++;
+    return NULL;
+}
+
+bool mp__l1_is_expired(mp__l1_front *front, const mp__entry *entry)
+{
+    int64_t now = atomic_load_explicit(&front->wall_ms, memory_order_relaxed);
+
+    return entry->expires_ms <= (now ? now : mp__env_wall_ms(front->env));
+}
+
+void mp__l1_tick(mp__l1 *l1, int64_t wall_ms)
+{
+    mp__l1_front *front = front_of(l1);
+
+    if (atomic_load_explicit(&front->wall_ms, memory_order_relaxed) != wall_ms)
+        atomic_store_explicit(&front->wall_ms, wall_ms, memory_order_relaxed);
+}
+
+const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+    mp__entry *entry;
+
+    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
+        return NULL;
+    entry = mp__l1_read(front_of(l1), record, address, hash);
+    if (__builtin_expect(entry != NULL, 1))
+        mp__l1_note_use(entry);
+    return entry;
+}
+
+const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+    const mp__entry *entry;
+
+    if (record->used >= MP__HAZARD_HELD)
+        return NULL;
+    entry = mp__l1_read(front_of(l1), record, address, hash);
+    if (entry)
+        record->uncounted++;
+    else
+        record->misses--;
+    return entry;
+}
+
+void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
+{
+    mp__l1_prefetch_many(l1, &hash, 1);
+}
+
+/* First all buckets, then all entries that a tag points to: the memory answers while we go on. No
+ * entry is announced, since a prefetch of freed memory does no harm. */
+void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+    const mp__l1_table *table;
+
+    if (!record || !record->depth) /* nothing would keep the table */
+        return;
+    table = mp__l1_table_announced(front_of(l1), record);
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&table->buckets[hashes[i] & table->mask]);
+    for (size_t i = 0; i < count; i++) {
+        mp__l1_bucket *bucket = &table->buckets[hashes[i] & table->mask];
+        uint64_t match = mp__l1_match(atomic_load_explicit(&bucket->tags, memory_order_relaxed),
+                                      mp__l1_tag(hashes[i]));
+
+        if (match) {
+            const char *entry = (const char *)atomic_load_explicit(
+                &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
+
+            __builtin_prefetch(entry);
+            __builtin_prefetch(entry + 64);
+        }
+    }
+}

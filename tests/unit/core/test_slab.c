@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include "core/alloc.h"
+#include "core/slab.h"
+
+enum { SPAN = 64 * 1024, REGION = 2 * 1024 * 1024 };
+
+static mp__slab *slab_new(size_t limit)
+{
+    mp__slab *slab = NULL;
+
+    assert_int_equal(mp__slab_new(limit, &slab), 0);
+    return slab;
+}
+
+static void an_object_is_as_large_as_asked_for_and_aligned(void **state)
+{
+    static const size_t sizes[] = {0,    1,    63,   64,    65,    1024,  1025,  1280,   1281,
+                                   2048, 2049, 8191, 16000, 16368, 16369, 65536, 100000, 1 << 20};
+    mp__slab *slab = slab_new(0);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        unsigned char *object = mp__slab_alloc(slab, sizes[i]);
+
+        assert_non_null(object);
+        assert_int_equal((uintptr_t)object % 64, 0);
+        memset(object, 0xa5, sizes[i]); /* the address sanitizer watches the bounds */
+        assert_true(mp__slab_round(sizes[i]) >= sizes[i]);
+        assert_true(mp__slab_used_bytes(slab) == mp__slab_round(sizes[i]));
+        mp__slab_free(object);
+        assert_int_equal(mp__slab_used_bytes(slab), 0);
+    }
+    slab = mp__slab_close(slab);
+}
+
+static void rounding_never_wastes_more_than_a_quarter_above_a_line(void **state)
+{
+    (void)state;
+    for (size_t size = 65; size < 16000; size++) {
+        assert_true(mp__slab_round(size) >= size);
+        assert_true(mp__slab_round(size) <= size + (size / 4 > 64 ? size / 4 : 64));
+        assert_true(mp__slab_round(size) <= mp__slab_round(size + 1));
+    }
+}
+
+static void objects_do_not_overlap(void **state)
+{
+    enum { COUNT = 3000 };
+    static unsigned char *objects[COUNT];
+    mp__slab *slab = slab_new(0);
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        objects[i] = mp__slab_alloc(slab, (size_t)(i % 700) + 1);
+        memset(objects[i], i & 0xff, (size_t)(i % 700) + 1);
+    }
+    for (int i = 0; i < COUNT; i += 2) {
+        mp__slab_free(objects[i]);
+        objects[i] = mp__slab_alloc(slab, (size_t)(i % 700) + 1);
+        memset(objects[i], i & 0xff, (size_t)(i % 700) + 1);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        for (int j = 0; j <= i % 700; j++)
+            assert_int_equal(objects[i][j], i & 0xff);
+        mp__slab_free(objects[i]);
+    }
+    slab = mp__slab_close(slab);
+}
+
+/* Fill @slab with objects of @size until it refuses; they are linked through their first bytes. */
+static size_t fill(mp__slab *slab, size_t size, void **ret_first)
+{
+    size_t count = 0;
+    void *object;
+
+    *ret_first = NULL;
+    while ((object = mp__slab_alloc(slab, size))) {
+        memcpy(object, ret_first, sizeof(void *));
+        *ret_first = object;
+        count++;
+    }
+    return count;
+}
+
+static void free_list(void *first)
+{
+    while (first) {
+        void *next;
+
+        memcpy(&next, first, sizeof(next));
+        mp__slab_free(first);
+        first = next;
+    }
+}
+
+static void the_limit_holds_to_the_page(void **state)
+{
+    static const size_t limits[] = {0x10000, 0x2ffff, 0x100000, 0x980000, 0x1010000};
+    static const size_t sizes[] = {64, 200, 1000, 5000, 16000, 40000, 300000};
+    void *first;
+
+    (void)state;
+    for (size_t l = 0; l < 5; l++)
+        for (size_t s = 0; s < 7; s++) {
+            mp__slab *slab = slab_new(limits[l]);
+            size_t count = fill(slab, sizes[s], &first);
+
+            assert_true(mp__slab_pages_bytes(slab) <= limits[l]);
+            /* and it is used: what is missing is less than a span and an object's rounding */
+            if (sizes[s] < 16000)
+                assert_true(count * mp__slab_round(sizes[s]) + SPAN +
+                                SPAN / 8 * (limits[l] / SPAN) >
+                            limits[l] / SPAN * SPAN);
+            free_list(first);
+            slab = mp__slab_close(slab);
+        }
+}
+
+static void what_is_freed_serves_every_size_again(void **state)
+{
+    mp__slab *slab = slab_new(8 * REGION);
+    void *first;
+    size_t small, large;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        small = fill(slab, 300, &first);
+        assert_true(small > 40000);
+        free_list(first);
+        large = fill(slab, 300000, &first);
+        assert_true(large >= 8 * REGION / 320000 - 8);
+        assert_true(mp__slab_pages_bytes(slab) <= 8 * REGION);
+        free_list(first);
+        assert_int_equal(mp__slab_used_bytes(slab), 0);
+    }
+    slab = mp__slab_close(slab);
+}
+
+static void a_lower_limit_gives_idle_pages_back(void **state)
+{
+    mp__slab *slab = slab_new(16 * REGION);
+    void *first, *kept = mp__slab_alloc(slab, 100);
+
+    (void)state;
+    assert_true(fill(slab, 1000, &first) > 20000);
+    mp__slab_limit_set(slab, 4 * SPAN);
+    assert_null(mp__slab_alloc(slab, 2000)); /* everything is in use and far over the limit */
+    free_list(first);
+    assert_true(mp__slab_pages_bytes(slab) <= 4 * SPAN);
+    assert_non_null(kept);
+    mp__slab_free(kept);
+    mp__slab_limit_set(slab, 0);
+    assert_non_null(kept = mp__slab_alloc(slab, 1 << 20)); /* no limit again */
+    mp__slab_free(kept);
+    slab = mp__slab_close(slab);
+}
+
+static void a_closed_slab_lives_until_its_last_object_is_freed(void **state)
+{
+    mp__slab *slab = slab_new(0);
+    char *a = mp__slab_alloc(slab, 10), *b = mp__slab_alloc(slab, 100000);
+
+    (void)state;
+    slab = mp__slab_close(slab);
+    memset(b, 1, 100000);
+    mp__slab_free(b);
+    memset(a, 1, 10);
+    mp__slab_free(a); /* the leak sanitizer sees it if the slab stays */
+    assert_null(slab);
+    assert_null(mp__slab_close(NULL));
+}
+
+static int fail_at;
+
+static bool fail_nth(size_t size)
+{
+    (void)size;
+    return fail_at && --fail_at == 0;
+}
+
+static void every_failing_allocation_leaves_the_slab_whole(void **state)
+{
+    int n, refused = 0;
+
+    (void)state;
+    for (n = 1; n < 200; n++) {
+        mp__slab *slab = NULL;
+        void *first = NULL;
+
+        fail_at = n;
+        mp__alloc_fail_hook = fail_nth;
+        if (mp__slab_new(0, &slab) != 0) {
+            mp__alloc_fail_hook = NULL;
+            assert_null(slab);
+            refused++;
+            continue;
+        }
+        for (int i = 0; i < 800; i++) { /* more than 6 MiB, so that regions come too */
+            void *object = mp__slab_alloc(slab, i % 100 ? 8000 : 70000);
+
+            if (!object) {
+                refused++;
+                continue;
+            }
+            memcpy(object, &first, sizeof(first));
+            first = object;
+        }
+        mp__alloc_fail_hook = NULL;
+        free_list(first);
+        assert_int_equal(mp__slab_used_bytes(slab), 0);
+        slab = mp__slab_close(slab);
+        if (fail_at > 0) /* it never came to that many */
+            break;
+    }
+    assert_true(n > 10 && n < 200);
+    assert_true(refused > 10);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(an_object_is_as_large_as_asked_for_and_aligned),
+    MP_TEST(rounding_never_wastes_more_than_a_quarter_above_a_line),
+    MP_TEST(objects_do_not_overlap),
+    MP_TEST(the_limit_holds_to_the_page),
+    MP_TEST(what_is_freed_serves_every_size_again),
+    MP_TEST(a_lower_limit_gives_idle_pages_back),
+    MP_TEST(a_closed_slab_lives_until_its_last_object_is_freed),
+    MP_TEST(every_failing_allocation_leaves_the_slab_whole),
+};
+
+MP_TEST_MAIN(tests)
