@@ -24,10 +24,10 @@ typedef struct mp__manager mp__manager;
 
 typedef struct mp__manager_config {
     mp_env *env;
-    mp__log_sink *log;            /* may be NULL */
-    const mp__options *options;   /* read during the call, and again by mp__manager_reload */
-    mp__monitor *monitor;         /* may be NULL in tests */
-    const char *data_dir;         /* made if missing (0700); locked */
+    mp__log_sink *log;          /* may be NULL */
+    const mp__options *options; /* read during the call, and again by mp__manager_reload */
+    mp__monitor *monitor;       /* may be NULL in tests */
+    const char *data_dir;       /* made if missing (0700); locked */
     bool new_origin;
 } mp__manager_config;
 
@@ -40,6 +40,12 @@ MP_MUST_USE int mp__manager_open(const mp__manager_config *config, mp__manager *
 mp__manager *mp__manager_close(mp__manager *manager);
 /* Apply what of @options is live; others are reported in @diag and left. */
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag);
+
+/* Coarse time, for what a hit looks at: each loop calls it at the beginning of a turn, when the
+ * time of its turn changed. Any thread. */
+void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns);
+/* Answer what waits on @loop longer than origin.timeout; each loop calls it some times a second. */
+void mp__manager_deadlines(mp__manager *manager, mp__loop *loop);
 
 mp_cache *mp__manager_cache(mp__manager *manager);
 mp__access *mp__manager_access(mp__manager *manager);
@@ -56,38 +62,38 @@ int mp__level_parse(mp_str text, enum mp__level *ret_level); /* any case; MP_EIN
 
 /* Why an answer is as it is; names through mp__reason_name(). */
 enum mp__reason {
-    MP__REASON_FRESH,         /* held by the watch of a live origin */
-    MP__REASON_WITHIN_BOUND,  /* verified less than the bound ago */
-    MP__REASON_VERIFIED,      /* the origin was asked for this read */
-    MP__REASON_REFRESHING,    /* past its bound: served, and being verified behind */
-    MP__REASON_WEAK,          /* the reader asked for anything cached */
+    MP__REASON_FRESH,        /* held by the watch of a live origin */
+    MP__REASON_WITHIN_BOUND, /* verified less than the bound ago */
+    MP__REASON_VERIFIED,     /* the origin was asked for this read */
+    MP__REASON_REFRESHING,   /* past its bound: served, and being verified behind */
+    MP__REASON_WEAK,         /* the reader asked for anything cached */
     MP__REASON_ORIGIN_DOWN,
     MP__REASON_ORIGIN_LOST,
     MP__REASON_ORIGIN_DAMAGED, /* the origin's own copy failed its checksum; this one did not */
-    MP__REASON_ORIGIN_SLOW,   /* it did not answer within origin.timeout */
+    MP__REASON_ORIGIN_SLOW,    /* it did not answer within origin.timeout */
 };
 const char *mp__reason_name(enum mp__reason reason); /* "fresh" "within-bound" "verified" ... */
 
 typedef struct mp__read {
     /* in */
     mp__loop *loop;
-    mp_str address;              /* canonical; the caller's until done */
-    uint64_t hash;               /* mp__cache_hash of it */
+    mp_str address; /* canonical; the caller's until done */
+    uint64_t hash;  /* mp__cache_hash of it */
     const mp__identity *identity;
     enum mp__level level;
-    bool strict;                 /* MP_ESTALE rather than a value that is past its bound */
-    bool stale_if_error;         /* a strong read may answer stale when the origin is gone */
-    int64_t age_max_ms;          /* verify when older; -1: as the level says */
-    uint64_t revision_min;       /* read-your-writes and monotonic reads: not older than this */
+    bool strict;           /* MP_ESTALE rather than a value that is past its bound */
+    bool stale_if_error;   /* a strong read may answer stale when the origin is gone */
+    int64_t age_max_ms;    /* verify when older; -1: as the level says */
+    uint64_t revision_min; /* read-your-writes and monotonic reads: not older than this */
     void (*done)(struct mp__read *read);
     void *context;
     /* out */
-    int status;                  /* 0; MP_EABSENT; MP_EUNKNOWN; MP_ESTALE; MP_EDENIED; ... */
-    const mp__entry *entry;      /* a reference for 0 and, where known, MP_EABSENT; the caller's to
-                                  * give back with mp__entry_unref() */
-    enum mp__tier tier;          /* where it came from */
+    int status;             /* 0; MP_EABSENT; MP_EUNKNOWN; MP_ESTALE; MP_EDENIED; ... */
+    const mp__entry *entry; /* a reference for 0 and, where known, MP_EABSENT; the caller's to
+                             * give back with mp__entry_unref() */
+    enum mp__tier tier;     /* where it came from */
     bool stale;
-    int64_t age_ms;              /* since the origin last said so */
+    int64_t age_ms; /* since the origin last said so */
     enum mp__reason reason;
     /* the manager's */
     mp__task task;
@@ -110,15 +116,15 @@ typedef struct mp__write_request {
     /* in */
     mp__loop *loop;
     const mp__identity *identity;
-    mp__change *changes;     /* as in origin.h; the caller's until done */
+    mp__change *changes; /* as in origin.h; the caller's until done */
     size_t count;
     void (*done)(struct mp__write_request *request);
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */
-    int status;              /* as mp__write */
-    uint64_t revision;       /* newest revision made, for read-your-writes */
-    mp_blob *old_value;      /* of the first change with MP__WANT_OLD, a reference, or NULL */
-    char text[160];          /* why not, for the client */
+    int status;         /* as mp__write */
+    uint64_t revision;  /* newest revision made, for read-your-writes */
+    mp_blob *old_value; /* of the first change with MP__WANT_OLD, a reference, or NULL */
+    char text[160];     /* why not, for the client */
     /* the manager's */
     mp__write write;
     mp__task task;
@@ -145,10 +151,10 @@ typedef struct mp__query {
     enum { MP__QUERY_LIST, MP__QUERY_HISTORY, MP__QUERY_COUNT, MP__QUERY_ENVIRONMENTS } kind;
     mp__loop *loop;
     const mp__identity *identity;
-    mp_str environment, prefix;  /* LIST */
-    mp_str address;              /* HISTORY */
-    uint64_t after;              /* LIST: cursor; HISTORY: before this revision, 0 newest */
-    mp_str after_address;        /* LIST with by_key */
+    mp_str environment, prefix; /* LIST */
+    mp_str address;             /* HISTORY */
+    uint64_t after;             /* LIST: cursor; HISTORY: before this revision, 0 newest */
+    mp_str after_address;       /* LIST with by_key */
     bool by_key, with_values;
     uint32_t limit;
     void (*done)(struct mp__query *query);
@@ -156,9 +162,9 @@ typedef struct mp__query {
     /* out: items and their bytes belong to the query until mp__query_done() */
     int status;
     mp__list_item *items;
-    size_t count;                /* items; or the number of keys */
-    uint64_t next;               /* cursor to go on, 0: the end */
-    bool stale;                  /* from L3, the origin being gone */
+    size_t count;  /* items; or the number of keys */
+    uint64_t next; /* cursor to go on, 0: the end */
+    bool stale;    /* from L3, the origin being gone */
     /* the manager's */
     void *memory;
     union {

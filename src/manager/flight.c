@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Single flight: however many wait for an address, the origin is asked once at a time.
+ *
+ * Who may do with what is already on its way joins the flight; a strong read, or one that must see
+ * a write, waits for the next one, which begins when this one ends. Each waiter has its own
+ * deadline (origin.timeout), looked at by its own loop; the flight itself goes on. */
+#include <errno.h>
+
+#include "manager/internal.h"
+
+static mp__flight_shard *shard_of(mp__manager *manager, uint64_t hash)
+{
+    return &manager->flights[hash >> 58];
+}
+
+static mp_str address_of(const mp__flight *flight)
+{
+    return mp_str_new(flight->address, flight->address_size);
+}
+
+static mp__flight *find(const mp__flight_shard *shard, mp_str address, uint64_t hash)
+{
+    for (mp__flight *f = shard->first; f; f = f->next)
+        if (f->hash == hash && mp_str_equal(address_of(f), address))
+            return f;
+    return NULL;
+}
+
+static void add_waiter(mp__flight *flight, mp__read *read)
+{
+    read->next = NULL;
+    *flight->last_waiter = read;
+    flight->last_waiter = &read->next;
+}
+
+static void fetch_done(mp__fetch *fetch, int status, const mp__record *record);
+
+/* Under the shard's lock: a flight in the table, not yet sent. NULL: no memory. */
+static mp__flight *flight_new(mp__manager *manager, mp__flight_shard *shard, mp_str address,
+                              uint64_t hash, const mp__entry *known)
+{
+    mp__flight *flight = mp__calloc(1, sizeof(*flight) + address.size);
+
+    if (!flight)
+        return NULL;
+    flight->manager = manager;
+    flight->hash = hash;
+    flight->last_waiter = &flight->waiters;
+    flight->known = known ? mp__entry_ref(known) : NULL;
+    flight->address_size = (uint16_t)address.size;
+    memcpy(flight->address, address.data, address.size);
+    flight->fetch = (mp__fetch){
+        .address = address_of(flight),
+        .if_revision = known && known->kind == MP__RECORD_VALUE ? known->revision : 0,
+        .done = fetch_done,
+    };
+    flight->started_ns = mp__env_now_ns(manager->env);
+    flight->generation = atomic_load(&manager->generation);
+    flight->next = shard->first;
+    shard->first = flight;
+    (void)atomic_fetch_add_explicit(&manager->flights_under_way, 1, memory_order_relaxed);
+    return flight;
+}
+
+static void send_off(mp__flight *flight)
+{
+    mp__monitor_count(flight->manager->monitor, MP__EVENT_FLIGHTS, 1);
+    mp__origin_fetch(flight->manager->origin, &flight->fetch);
+}
+
+void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join)
+{
+    mp__flight_shard *shard = shard_of(manager, read->hash);
+    mp__flight *flight, *fresh = NULL;
+
+    mp__monitor_count(manager->monitor, MP__EVENT_FLIGHT_WAITERS, 1);
+    (void)pthread_mutex_lock(&shard->lock);
+    flight = find(shard, read->address, read->hash);
+    if (flight && join && !flight->dirty) {
+        add_waiter(flight, read);
+    } else if (flight) {
+        read->next = flight->later;
+        flight->later = read;
+    } else {
+        fresh = flight_new(manager, shard, read->address, read->hash, known);
+        if (fresh)
+            add_waiter(fresh, read);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    if (fresh) {
+        send_off(fresh);
+    } else if (!flight) {
+        mp__read_answer(manager, read, MP_ENOMEM, NULL);
+        mp__read_post(read);
+    }
+}
+
+void mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash)
+{
+    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight *flight = NULL;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    if (!find(shard, mp__entry_address(entry), hash))
+        flight = flight_new(manager, shard, mp__entry_address(entry), hash, entry);
+    (void)pthread_mutex_unlock(&shard->lock);
+    if (flight)
+        send_off(flight);
+}
+
+void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
+{
+    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight *flight;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    flight = find(shard, address, hash);
+    if (flight)
+        flight->dirty = true;
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+/* ---- landing ---- */
+
+static uint32_t verify_by(const mp__manager *manager, const mp__record *record)
+{
+    uint32_t ttl = atomic_load_explicit(record->kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s
+                                                                          : &manager->ttl_s,
+                                        memory_order_relaxed);
+
+    return mp__manager_now_s(manager) + ttl;
+}
+
+/* Keep what the origin said. A reference to the entry that answers, or NULL without memory. */
+static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool dirty)
+{
+    mp__manager *manager = flight->manager;
+    uint32_t generation = flight->generation; /* a watch that began later did not see this */
+    int64_t now = mp__env_wall_ms(manager->env);
+    const mp__entry *entry = NULL;
+    mp__record kept;
+    unsigned flags = 0;
+
+    if (flight->fetch.unchanged) {
+        if (!dirty)
+            mp__cache_verified(manager->cache, flight->known, now, generation,
+                               mp__manager_now_s(manager) +
+                                   atomic_load_explicit(&manager->ttl_s, memory_order_relaxed));
+        return mp__entry_ref(flight->known);
+    }
+    kept = *record;
+    kept.address = address_of(flight);
+    kept.fetched_ms = kept.verified_ms = now;
+    /* An origin that stands before what is kept was set back; it is the truth all the same. */
+    if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
+        flags |= MP__PUT_FORCE;
+    if (mp__cache_put_record(manager->cache, &kept, flags, dirty ? 0 : generation,
+                             verify_by(manager, &kept), &entry) != 0)
+        return NULL;
+    return entry;
+}
+
+/* Take @flight out of the table; what waited for a later look begins the next one. */
+static mp__flight *take_off_table(mp__flight *flight, bool *ret_dirty)
+{
+    mp__manager *manager = flight->manager;
+    mp__flight_shard *shard = shard_of(manager, flight->hash);
+    mp__flight **link, *next = NULL;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    for (link = &shard->first; *link != flight; link = &(*link)->next)
+        ;
+    *link = flight->next;
+    *ret_dirty = flight->dirty;
+    if (flight->later) {
+        next = flight_new(manager, shard, address_of(flight), flight->hash, NULL);
+        if (next) {
+            while (flight->later) {
+                mp__read *read = flight->later;
+
+                flight->later = read->next;
+                add_waiter(next, read);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    return next;
+}
+
+static void answer_all(mp__manager *manager, mp__read *reads, int status, const mp__entry *entry)
+{
+    while (reads) {
+        mp__read *next = reads->next;
+
+        mp__read_answer(manager, reads, status, entry);
+        mp__read_post(reads);
+        reads = next;
+    }
+}
+
+static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
+{
+    mp__flight *flight = (mp__flight *)((char *)fetch - offsetof(mp__flight, fetch)), *next;
+    mp__manager *manager = flight->manager;
+    const mp__entry *entry = NULL;
+    bool dirty;
+
+    next = take_off_table(flight, &dirty);
+    mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN,
+                       mp__env_now_ns(manager->env) - flight->started_ns, 1);
+    if (status == 0) {
+        entry = fill(flight, record, dirty);
+        if (!entry)
+            status = MP_ENOMEM;
+    }
+    answer_all(manager, flight->waiters, status, entry);
+    answer_all(manager, flight->later, MP_ENOMEM, NULL); /* only where the next one had no memory */
+    (void)mp__entry_unref(entry);
+    (void)mp__entry_unref(flight->known);
+    (void)mp__free(flight);
+    (void)atomic_fetch_sub_explicit(&manager->flights_under_way, 1, memory_order_relaxed);
+    if (next)
+        send_off(next);
+}
+
+/* ---- deadlines ---- */
+
+/* Take from a list what waits on @loop since before @before_ns. */
+static mp__read *take_late(mp__read **list, const mp__loop *loop, uint64_t before_ns)
+{
+    mp__read *late = NULL;
+
+    while (*list) {
+        mp__read *read = *list;
+
+        if (read->loop != loop || read->started_ns > before_ns) {
+            list = &read->next;
+            continue;
+        }
+        *list = read->next;
+        read->next = late;
+        late = read;
+    }
+    return late;
+}
+
+void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
+{
+    int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
+    uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
+
+    if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0 ||
+        now < timeout_ns)
+        return;
+    for (int i = 0; i < MP__FLIGHT_SHARDS; i++) {
+        mp__flight_shard *shard = &manager->flights[i];
+        mp__read *late = NULL, *later = NULL;
+
+        (void)pthread_mutex_lock(&shard->lock);
+        for (mp__flight *f = shard->first; f && !late && !later; f = f->next) {
+            late = take_late(&f->waiters, loop, now - timeout_ns);
+            later = take_late(&f->later, loop, now - timeout_ns);
+            f->last_waiter = &f->waiters;
+            while (*f->last_waiter)
+                f->last_waiter = &(*f->last_waiter)->next;
+        }
+        (void)pthread_mutex_unlock(&shard->lock);
+        answer_all(manager, late, MP_ETIMEOUT, NULL);
+        answer_all(manager, later, MP_ETIMEOUT, NULL);
+    }
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the manager's files share. Lock order: a flight shard, then nothing of the manager's. */
+#ifndef MP_MANAGER_INTERNAL_H
+#define MP_MANAGER_INTERNAL_H
+
+#include <pthread.h>
+
+#include "core/address.h"
+#include "core/alloc.h"
+#include "core/json.h"
+#include "manager/manager.h"
+
+enum { MP__FLIGHT_SHARDS = 64, MP__EVENTS_KEPT = 128, MP__FLIGHT_WAITERS_MAX = 100000 };
+
+/* One request under way at the origin for all that wait for its address. */
+typedef struct mp__flight {
+    struct mp__flight *next;
+    mp__manager *manager;
+    mp__fetch fetch;
+    uint64_t hash;
+    mp__read *waiters, **last_waiter; /* answered by this flight */
+    mp__read *later;        /* came after it began and want a newer look: the next flight's */
+    const mp__entry *known; /* what was kept when it began: a reference, or NULL */
+    bool dirty;             /* a write was committed meanwhile: the result is not kept */
+    uint64_t started_ns;
+    uint32_t generation; /* of the watch that was live when it began */
+    uint16_t address_size;
+    char address[];
+} mp__flight;
+
+typedef struct mp__flight_shard {
+    pthread_mutex_t lock;
+    mp__flight *first;
+} mp__flight_shard;
+
+/* One line of the event log. */
+typedef struct mp__notable {
+    int64_t wall_ms;
+    char what[24], text[160]; /* "origin-lost", "moved away: ..." */
+} mp__notable;
+
+struct mp__manager {
+    mp_env *env;
+    mp__log_sink *log;
+    mp__monitor *monitor;
+    mp__access *access;
+    mp_cache *cache;
+    mp__origin *origin;
+    mp__hash_key hash_key;
+    char *data_dir;
+    mp__file *lock_file;
+    mp__worker *slow; /* lists of what L3 kept */
+    _Atomic bool open; /* the cache is there: the origin's callbacks may use it */
+    uint64_t started_ns;
+    int64_t started_ms;
+    char **databases;
+    size_t database_count;
+
+    /* freshness: see change_path.c */
+    _Atomic uint32_t generation;      /* of the live watch; 0 while there is none */
+    _Atomic uint32_t generation_last; /* the last one given out */
+    _Atomic int64_t vouched_until_ms; /* wall time until which generation_last held */
+    _Atomic uint32_t now_s;           /* coarse monotonic seconds */
+    _Atomic int64_t wall_ms;          /* coarse */
+
+    /* settings that a reload may change */
+    _Atomic uint32_t ttl_s, negative_ttl_s;
+    _Atomic int64_t eventual_bound_ms, hard_bound_ms, timeout_ms;
+
+    mp__flight_shard flights[MP__FLIGHT_SHARDS];
+    _Atomic uint32_t flights_under_way;
+
+    pthread_mutex_t watch_lock;
+    struct mp__watcher *watchers;
+    _Atomic uint32_t watcher_count;
+
+    pthread_mutex_t notable_lock;
+    mp__notable notables[MP__EVENTS_KEPT];
+    size_t notable_count; /* ever; the ring holds the last MP__EVENTS_KEPT */
+    mp__file *event_file;
+    uint64_t event_bytes;
+    char trouble[256]; /* of the origin, for people; "" when live */
+    bool l3_was_in_trouble;
+};
+
+/* ---- time ---- */
+
+static inline uint32_t mp__manager_now_s(const mp__manager *manager)
+{
+    return atomic_load_explicit(&manager->now_s, memory_order_relaxed);
+}
+
+/* ---- flight.c ---- */
+
+/* Let @read wait for the origin: for the flight under way if @join, else for one that begins after
+ * now. @known (may be NULL) is what is kept. Answers through read->done. */
+void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join);
+/* Verify @entry behind the answer, unless a flight for it is under way. */
+void mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash);
+/* A write of @address was committed: what is under way must not be kept. Any thread. */
+void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
+
+/* ---- read_path.c ---- */
+
+/* The origin has answered (or has not, status): finish @read. @entry is borrowed. */
+void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry);
+/* Call done on the read's loop. */
+void mp__read_post(mp__read *read);
+
+/* ---- change_path.c: callbacks of the origin, and publishing ---- */
+
+void mp__change_state(void *manager, enum mp__origin_state from, enum mp__origin_state to,
+                      const char *cause);
+void mp__change_unseen(void *manager, const char *cause);
+void mp__change_own(void *manager, const mp__record *after);
+/* Keep what now holds in all tiers; flights of it are dirty. Returns a reference or NULL. */
+const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after);
+void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry);
+bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */
+
+/* ---- events.c ---- */
+
+MP_MUST_USE int mp__events_open(mp__manager *manager);
+void mp__events_close(mp__manager *manager);
+void mp__event_note(mp__manager *manager, const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Those of the last @age_ms as a JSON array, oldest first. */
+void mp__events_json(mp__manager *manager, int64_t age_ms, mp__buf *out);
+
+#endif

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a data directory to a running manager and back. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <marketprism/version.h>
+
+#include "manager/internal.h"
+
+enum { FORMAT = 1 };
+
+/* ---- settings ---- */
+
+static void settings_take(mp__manager *manager, const mp__options *options)
+{
+    atomic_store(&manager->ttl_s, (uint32_t)(mp__options_int(options, "cache.default_ttl") / 1000));
+    atomic_store(&manager->negative_ttl_s,
+                 (uint32_t)(mp__options_int(options, "cache.negative_ttl") / 1000));
+    atomic_store(&manager->eventual_bound_ms, mp__options_int(options, "cache.eventual_bound"));
+    atomic_store(&manager->hard_bound_ms, mp__options_int(options, "cache.hard_bound"));
+    atomic_store(&manager->timeout_ms, mp__options_int(options, "origin.timeout"));
+}
+
+int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
+{
+    mp_cache_stats stats;
+    size_t entries = (size_t)mp__options_int(options, "cache.l1_size");
+    size_t bytes = (size_t)mp__options_int(options, "cache.l1_bytes");
+    int rc = 0;
+
+    mp_cache_stats_read(manager->cache, &stats);
+    if (bytes > stats.l1_bytes_max) /* room first, then what needs it */
+        rc = mp__cache_set_l1_bytes(manager->cache, bytes);
+    if (rc == 0 && entries != stats.l1_entries_max)
+        rc = mp__cache_set_l1_entries(manager->cache, entries);
+    if (rc == 0 && bytes < stats.l1_bytes_max)
+        rc = mp__cache_set_l1_bytes(manager->cache, bytes);
+    if (rc == 0)
+        rc = mp__cache_set_policy(manager->cache, mp__options_text(options, "cache.policy"));
+    if (rc)
+        return mp__diag_set(diag, rc, "cache.l1_bytes is too small for cache.l1_size");
+    settings_take(manager, options);
+    return 0;
+}
+
+static int databases_take(mp__manager *manager, const mp__options *options, mp__diag *diag)
+{
+    size_t count = mp__options_list_count(options, "resp.databases");
+
+    manager->databases = mp__calloc(count ? count : 1, sizeof(*manager->databases));
+    if (!manager->databases)
+        return MP_ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = mp__options_list_at(options, "resp.databases", i);
+        int rc = mp__environment_check(mp_str_of(name), diag);
+
+        if (rc)
+            return mp__diag_set(diag, rc, "resp.databases: '%s' is no name for an environment",
+                                name);
+        manager->databases[i] = mp__strdup(name);
+        if (!manager->databases[i])
+            return MP_ENOMEM;
+        manager->database_count++;
+    }
+    return count ? 0
+                 : mp__diag_set(diag, MP_EINVAL, "resp.databases: name at least one environment");
+}
+
+mp_str mp__manager_environment(const mp__manager *manager, unsigned database)
+{
+    return database < manager->database_count ? mp_str_of(manager->databases[database])
+                                              : mp_str_new("", 0);
+}
+
+/* ---- the data directory ---- */
+
+static int in_dir(const mp__manager *manager, const char *name, char *path, size_t capacity)
+{
+    int n = snprintf(path, capacity, "%s/%s", manager->data_dir, name);
+
+    return n > 0 && (size_t)n < capacity ? 0 : -ENAMETOOLONG;
+}
+
+static int lock_dir(mp__manager *manager, mp__diag *diag)
+{
+    char path[4200], text[64] = "";
+    int rc = in_dir(manager, "lock", path, sizeof(path));
+
+    if (rc == 0)
+        rc = mp__env_mkdir(manager->env, manager->data_dir);
+    if (rc == 0)
+        rc = mp__file_open(manager->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE,
+                           &manager->lock_file);
+    if (rc)
+        return mp__diag_set(diag, rc,
+                            "cannot use the data directory %s: %s; choose another with "
+                            "--data-dir",
+                            manager->data_dir, mp_strerror(rc));
+    rc = mp__file_lock(manager->lock_file);
+    if (rc == MP_ELOCKED) {
+        int64_t n = mp__file_pread(manager->lock_file, text, sizeof(text) - 1, 0);
+
+        text[n > 0 ? n : 0] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        return mp__diag_set(diag, rc,
+                            "%s is in use by process %s; stop it or choose another with "
+                            "--data-dir",
+                            manager->data_dir, text[0] ? text : "?");
+    }
+    if (rc == 0) {
+        int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+
+        (void)mp__file_truncate(manager->lock_file, 0);
+        (void)mp__file_pwrite(manager->lock_file, text, (size_t)n,
+                              0); /* only for the message above */
+    }
+    return rc;
+}
+
+/* The format of the directory as a whole; each file has its own version besides. */
+static int check_format(mp__manager *manager, mp__diag *diag)
+{
+    char path[4200], *text = NULL;
+    size_t size;
+    long format;
+    int rc = in_dir(manager, "format", path, sizeof(path));
+
+    if (rc)
+        return rc;
+    rc = mp__env_read_file(manager->env, path, 64, &text, &size);
+    if (rc == -ENOENT) {
+        rc = mp__env_write_file_atomic(manager->env, path, "1\n", 2);
+        return rc == -ENOSPC || rc == -EROFS ? 0 : rc; /* serving what is kept needs no new file */
+    }
+    if (rc)
+        return mp__diag_set(diag, rc, "cannot read %s: %s", path, mp_strerror(rc));
+    format = strtol(text, NULL, 10);
+    (void)mp__free(text);
+    if (format > FORMAT)
+        return mp__diag_set(
+            diag, MP_EVERSION,
+            "%s was written by a newer version of marketprism (format %ld, this one "
+            "knows %d)",
+            manager->data_dir, format, FORMAT);
+    return 0;
+}
+
+/* ---- cache and origin ---- */
+
+static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
+{
+    char path[4200];
+    mp__cache_options cache = {
+        .env = manager->env,
+        .l1_entries = (size_t)mp__options_int(options, "cache.l1_size"),
+        .l1_bytes = (size_t)mp__options_int(options, "cache.l1_bytes"),
+        .policy = mp__options_text(options, "cache.policy"),
+        .l3_dir = path,
+        .l3_bytes = (uint64_t)mp__options_int(options, "cache.l3_size_mb") << 20,
+        .l3_segment_bytes = (uint64_t)mp__options_int(options, "cache.l3_segment_bytes"),
+        .l3_sync_ms = (uint64_t)mp__options_int(options, "cache.l3_sync_interval"),
+    };
+    int rc = in_dir(manager, "l3", path, sizeof(path));
+
+    if (rc == 0)
+        rc = mp__cache_open(&cache, &manager->cache, diag);
+    if (rc == 0)
+        manager->hash_key = mp__cache_hash_key(manager->cache);
+    return rc;
+}
+
+static int open_origin(mp__manager *manager, const mp__manager_config *config, mp__diag *diag)
+{
+    char path[4200];
+    const char *given = mp__options_text(config->options, "origin.path");
+    mp__origin_options origin = {
+        .env = manager->env,
+        .log = manager->log,
+        .path = given[0] ? given : path,
+        .new_origin = config->new_origin,
+        .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),
+        .sweep_ms = (uint64_t)mp__options_int(config->options, "origin.sweep_interval"),
+        .context = manager,
+        .on_state = mp__change_state,
+        .on_unseen_change = mp__change_unseen,
+        .on_change = mp__change_own,
+    };
+    int rc = in_dir(manager, "origin.db", path, sizeof(path));
+
+    return rc ? rc
+              : mp__origin_open(mp__options_text(config->options, "origin.type"), &origin,
+                                &manager->origin, diag);
+}
+
+/* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so
+ * its L3 is set aside before it is opened. */
+static int match_epoch(mp__manager *manager)
+{
+    char path[4200], l3[4200], aside[4300], *epoch = NULL;
+    size_t size = 0;
+    int rc = in_dir(manager, "l3.epoch", path, sizeof(path));
+
+    if (rc == 0)
+        rc = in_dir(manager, "l3", l3, sizeof(l3));
+    if (rc || !manager->origin->epoch[0])
+        return rc;
+    rc = mp__env_read_file(manager->env, path, 64, &epoch, &size);
+    if (rc == 0 && strcmp(epoch, manager->origin->epoch) != 0) {
+        (void)snprintf(aside, sizeof(aside), "%s.of-%.32s", l3, epoch);
+        (void)mp__env_rename(manager->env, l3, aside);
+        mp__event_note(manager, "l3-set-aside", "it belongs to another life of the origin: %s",
+                       aside);
+        mp__log(manager->log, MP__LOG_WARN, "cache", "l3-set-aside",
+                "the origin began a new life; what L3 kept of the old one is in %s", aside);
+        rc = -ENOENT;
+    }
+    (void)mp__free(epoch);
+    if (rc == -ENOENT)
+        rc = mp__env_write_file_atomic(manager->env, path, manager->origin->epoch,
+                                       strlen(manager->origin->epoch));
+    return rc == MP_ENOMEM ? rc : 0;
+}
+
+/* ---- salvage ---- */
+
+typedef struct salvage {
+    uint64_t above;
+    mp__record *records;
+    size_t count, capacity;
+} salvage;
+
+/* Copy a record with its bytes behind it, all in one block that its address slice begins. */
+static int salvage_take(void *context, const mp__record *record)
+{
+    salvage *s = context;
+    char *bytes;
+
+    if (record->revision <= s->above)
+        return 0;
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity ? s->capacity * 2 : 64;
+        mp__record *records = mp__realloc_array(s->records, capacity, sizeof(*records));
+
+        if (!records)
+            return MP_ENOMEM;
+        s->records = records;
+        s->capacity = capacity;
+    }
+    bytes = mp__malloc(record->address.size + record->value.size + record->media_type.size);
+    if (!bytes)
+        return MP_ENOMEM;
+    s->records[s->count] = *record;
+    memcpy(bytes, record->address.data, record->address.size);
+    if (record->value.size)
+        memcpy(bytes + record->address.size, record->value.data, record->value.size);
+    if (record->media_type.size)
+        memcpy(bytes + record->address.size + record->value.size, record->media_type.data,
+               record->media_type.size);
+    s->records[s->count].address.data = bytes;
+    s->records[s->count].value.data = bytes + record->address.size;
+    s->records[s->count].media_type.data = bytes + record->address.size + record->value.size;
+    s->count++;
+    return 0;
+}
+
+static int compare_revisions(const void *a, const void *b)
+{
+    const mp__record *x = a, *y = b;
+
+    return (x->revision > y->revision) - (x->revision < y->revision);
+}
+
+/* An origin that stands behind what L3 kept of the same life has lost its newest commits: give them
+ * back, oldest first. */
+static void repair(mp__manager *manager)
+{
+    mp__origin_stats stats;
+    salvage s = {0};
+    int rc;
+
+    mp__origin_stats_read(manager->origin, &stats);
+    if (!mp__origin_vouches(manager) || mp__cache_kept_revision(manager->cache) <= stats.revision)
+        return;
+    s.above = stats.revision;
+    rc = mp__cache_each_kept(manager->cache, mp_str_new("", 0), salvage_take, &s);
+    if (rc == 0 && s.count) {
+        qsort(s.records, s.count, sizeof(*s.records), compare_revisions);
+        rc = mp__origin_salvage(manager->origin, s.records, s.count);
+        mp__event_note(manager, "salvage",
+                       "the origin stood at revision %" PRIu64
+                       "; %zu newer values came back from L3%s",
+                       stats.revision, s.count, rc ? ", not all of them" : "");
+        mp__log(manager->log, MP__LOG_WARN, "manager", "salvage",
+                "the origin had lost its newest commits (revision %" PRIu64
+                "); gave back %zu values: %s",
+                stats.revision, s.count, mp_strerror(rc));
+    }
+    for (size_t i = 0; i < s.count; i++) {
+        char *bytes;
+
+        memcpy(&bytes, &s.records[i].address.data, sizeof(bytes));
+        (void)mp__free(bytes);
+    }
+    (void)mp__free(s.records);
+}
+
+/* ---- opening and closing ---- */
+
+static mp__manager *manager_new(const mp__manager_config *config)
+{
+    mp__manager *manager = mp__calloc(1, sizeof(*manager));
+
+    if (!manager)
+        return NULL;
+    manager->env = config->env;
+    manager->log = config->log;
+    manager->monitor = config->monitor;
+    manager->started_ns = mp__env_now_ns(config->env);
+    manager->started_ms = mp__env_wall_ms(config->env);
+    (void)pthread_mutex_init(&manager->watch_lock, NULL);
+    (void)pthread_mutex_init(&manager->notable_lock, NULL);
+    for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
+        (void)pthread_mutex_init(&manager->flights[i].lock, NULL);
+    mp__manager_tick(manager, manager->started_ms, manager->started_ns);
+    manager->data_dir = mp__strdup(config->data_dir);
+    return manager->data_dir ? manager : mp__manager_close(manager);
+}
+
+mp__manager *mp__manager_close(mp__manager *manager)
+{
+    if (!manager)
+        return NULL;
+    manager->slow = mp__worker_free(manager->slow);
+    manager->origin = mp__origin_close(manager->origin);
+    manager->cache = mp_cache_free(manager->cache);
+    if (manager->event_file)
+        mp__event_note(manager, "stop", "version %s", MP_VERSION);
+    mp__events_close(manager);
+    manager->access = mp__access_free(manager->access);
+    for (size_t i = 0; i < manager->database_count; i++)
+        (void)mp__free(manager->databases[i]);
+    (void)mp__free(manager->databases);
+    for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
+        (void)pthread_mutex_destroy(&manager->flights[i].lock);
+    (void)pthread_mutex_destroy(&manager->watch_lock);
+    (void)pthread_mutex_destroy(&manager->notable_lock);
+    mp__file_close(manager->lock_file);
+    (void)mp__free(manager->data_dir);
+    return mp__free(manager);
+}
+
+int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager, mp__diag *diag)
+{
+    mp__manager *manager = manager_new(config);
+    int rc;
+
+    if (!manager)
+        return MP_ENOMEM;
+    settings_take(manager, config->options);
+    rc = databases_take(manager, config->options, diag);
+    if (rc == 0)
+        rc = mp__access_new(&manager->access);
+    if (rc == 0)
+        rc = lock_dir(manager, diag);
+    if (rc == 0)
+        rc = check_format(manager, diag);
+    if (rc == 0)
+        rc = mp__events_open(manager);
+    if (rc == 0)
+        rc = open_origin(manager, config, diag);
+    if (rc == 0)
+        rc = match_epoch(manager);
+    if (rc == 0)
+        rc = open_cache(manager, config->options, diag);
+    if (rc == 0)
+        rc = mp__worker_new(manager->env, "mp-slow", mp__worker_run_each, NULL, &manager->slow);
+    if (rc) {
+        if (diag && !diag->text[0])
+            (void)mp__diag_set(diag, rc, "cannot start on %s: %s", config->data_dir,
+                               mp_strerror(rc));
+        (void)mp__manager_close(manager);
+        return rc;
+    }
+    atomic_store(&manager->open, true);
+    repair(manager);
+    mp__event_note(manager, "start", "version %s", MP_VERSION);
+    *ret_manager = manager;
+    return 0;
+}
+
+/* ---- small questions ---- */
+
+void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns)
+{
+    uint32_t now_s = (uint32_t)(mono_ns / 1000000000u) + 1;
+
+    if (atomic_load_explicit(&manager->now_s, memory_order_relaxed) != now_s)
+        atomic_store_explicit(&manager->now_s, now_s, memory_order_relaxed);
+    if (manager->cache)
+        mp__cache_tick(manager->cache, wall_ms);
+}
+
+mp_cache *mp__manager_cache(mp__manager *manager)
+{
+    return manager->cache;
+}
+
+mp__access *mp__manager_access(mp__manager *manager)
+{
+    return manager->access;
+}
+
+mp__hash_key mp__manager_hash_key(const mp__manager *manager)
+{
+    return manager->hash_key;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists, history and counts: asked of the origin; lists and counts, when it is gone, of what L3
+ * kept, marked stale. History lives in the origin only. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "manager/internal.h"
+
+typedef struct answer { /* query->memory: the items' bytes, in chunks */
+    struct answer *next;
+    char bytes[];
+} answer;
+
+void mp__query_done(mp__query *query)
+{
+    answer *a = query->memory;
+
+    while (a) {
+        answer *next = a->next;
+
+        (void)mp__free(a);
+        a = next;
+    }
+    (void)mp__free(query->items);
+    query->items = NULL;
+    query->memory = NULL;
+    query->count = 0;
+}
+
+static void run_done(mp__task *task)
+{
+    mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, reply_task));
+
+    query->done(query);
+}
+
+static void reply(mp__query *query, int status)
+{
+    if (status)
+        mp__query_done(query);
+    query->status = status;
+    query->reply_task.run = run_done;
+    mp__loop_post(query->loop, &query->reply_task);
+}
+
+static char *put_bytes(char *to, mp_str from, mp_str *ret_at)
+{
+    if (from.size)
+        memcpy(to, from.data, from.size);
+    *ret_at = mp_str_new(to, from.size);
+    return to + from.size;
+}
+
+/* Add a copy of @record to the items. */
+static int add_item(mp__query *query, size_t *capacity, const mp__record *record, mp_str actor)
+{
+    mp_str value = query->with_values ? record->value : mp_str_new("", 0);
+    answer *a = mp__malloc(sizeof(*a) + record->address.size + value.size +
+                           record->media_type.size + actor.size);
+    mp__list_item item = {.revision = record->revision,
+                          .modified_ms = record->modified_ms,
+                          .expires_ms = record->expires_ms,
+                          .version = record->version,
+                          .deleted = record->kind == MP__RECORD_ABSENT};
+    char *p;
+
+    if (!a)
+        return MP_ENOMEM;
+    a->next = query->memory;
+    query->memory = a;
+    if (query->count == *capacity) {
+        mp__list_item *items;
+
+        *capacity = *capacity ? *capacity * 2 : 64;
+        items = mp__realloc_array(query->items, *capacity, sizeof(*items));
+        if (!items)
+            return MP_ENOMEM;
+        query->items = items;
+    }
+    p = put_bytes(a->bytes, record->address, &item.address);
+    p = put_bytes(p, value, &item.value);
+    p = put_bytes(p, record->media_type, &item.media_type);
+    (void)put_bytes(p, actor, &item.actor);
+    query->items[query->count++] = item;
+    return 0;
+}
+
+/* ---- of what L3 kept ---- */
+
+/* The place of an address in the order of hashes: a cursor that needs no memory between two calls.
+ */
+static uint64_t cursor_of(mp_str address)
+{
+    return mp__checksum(0, address.data, address.size) >> 1 | 1;
+}
+
+typedef struct gathering {
+    mp__query *query;
+    size_t capacity;
+    int64_t now_ms;
+} gathering;
+
+static int gather(void *context, const mp__record *record)
+{
+    gathering *g = context;
+    mp__query *query = g->query;
+
+    if (record->expires_ms && record->expires_ms <= g->now_ms)
+        return 0;
+    if (query->kind == MP__QUERY_COUNT) {
+        query->count++;
+        return 0;
+    }
+    if (!query->by_key && cursor_of(record->address) <= query->after)
+        return 0;
+    return add_item(query, &g->capacity, record, mp_str_new("", 0));
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    mp_str x = ((const mp__list_item *)a)->address, y = ((const mp__list_item *)b)->address;
+    int order = memcmp(x.data, y.data, x.size < y.size ? x.size : y.size);
+
+    return order ? order : (x.size > y.size) - (x.size < y.size);
+}
+
+static int compare_cursors(const void *a, const void *b)
+{
+    uint64_t x = cursor_of(((const mp__list_item *)a)->address);
+    uint64_t y = cursor_of(((const mp__list_item *)b)->address);
+
+    return (x > y) - (x < y);
+}
+
+/* Sort what was gathered and cut it to the page that was asked for. */
+static void cut_page(mp__query *query)
+{
+    size_t first = 0, n;
+
+    if (query->count)
+        qsort(query->items, query->count, sizeof(*query->items),
+              query->by_key ? compare_addresses : compare_cursors);
+    if (query->by_key && query->after_address.size) {
+        mp__list_item after = {.address = query->after_address};
+
+        while (first < query->count && compare_addresses(&query->items[first], &after) <= 0)
+            first++;
+    }
+    n = query->count - first;
+    query->next = 0;
+    if (n > query->limit) {
+        n = query->limit;
+        query->next = query->by_key ? 1 : cursor_of(query->items[first + n - 1].address);
+    }
+    if (first)
+        memmove(query->items, query->items + first, n * sizeof(*query->items));
+    query->count = n;
+}
+
+static void list_kept(mp__task *task)
+{
+    mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, u.task));
+    mp__manager *manager = query->manager;
+    gathering g = {query, 0, mp__env_wall_ms(manager->env)};
+    char prefix[MP__ADDRESS_MAX + 2];
+    size_t size = query->environment.size + 1 + query->prefix.size;
+    int rc = size <= sizeof(prefix) ? 0 : MP_ELIMIT;
+
+    if (rc == 0) {
+        memcpy(prefix, query->environment.data, query->environment.size);
+        prefix[query->environment.size] = '/';
+        if (query->prefix.size)
+            memcpy(prefix + query->environment.size + 1, query->prefix.data, query->prefix.size);
+        rc = mp__cache_each_kept(manager->cache, mp_str_new(prefix, size), gather, &g);
+    }
+    if (rc == 0 && query->kind == MP__QUERY_LIST)
+        cut_page(query);
+    query->stale = true;
+    reply(query, rc);
+}
+
+/* The origin could not say. */
+static void fall_back(mp__query *query, int status)
+{
+    bool gone = status == MP_EORIGIN || status == MP_EORIGINLOST || status == MP_ECORRUPT ||
+                status == MP_ETIMEOUT || status == -EIO;
+
+    mp__query_done(query);
+    if (!gone || (query->kind != MP__QUERY_LIST && query->kind != MP__QUERY_COUNT)) {
+        reply(query, status);
+        return;
+    }
+    query->u.task.run = list_kept;
+    mp__worker_post(query->manager->slow, &query->u.task);
+}
+
+/* ---- of the origin ---- */
+
+static void listed(mp__list *list, int status, const mp__record *records, size_t count,
+                   uint64_t next)
+{
+    mp__query *query = (mp__query *)((char *)list - offsetof(mp__query, u.list));
+    size_t capacity = 0;
+
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = add_item(query, &capacity, &records[i], mp_str_new("", 0));
+    query->next = next;
+    if (status)
+        fall_back(query, status);
+    else
+        reply(query, 0);
+}
+
+static void history_came(mp__history *history, int status, const mp__record *records,
+                         const mp_str *actors, size_t count)
+{
+    mp__query *query = (mp__query *)((char *)history - offsetof(mp__query, u.history));
+    size_t capacity = 0;
+
+    for (size_t i = 0; i < count && status == 0; i++)
+        status = add_item(query, &capacity, &records[i], actors[i]);
+    query->next = status == 0 && count == query->limit ? records[count - 1].revision : 0;
+    reply(query, status);
+}
+
+static void counted(mp__count *count, int status, uint64_t keys)
+{
+    mp__query *query = (mp__query *)((char *)count - offsetof(mp__query, u.count_));
+
+    if (status) {
+        fall_back(query, status);
+        return;
+    }
+    query->count = keys;
+    reply(query, 0);
+}
+
+static void start_list(mp__manager *manager, mp__query *query)
+{
+    query->u.list = (mp__list){
+        .environment =
+            query->kind == MP__QUERY_ENVIRONMENTS ? mp_str_new("", 0) : query->environment,
+        .prefix = query->prefix,
+        .after = query->after,
+        .limit = query->limit,
+        .with_values = query->with_values,
+        .by_key = query->by_key,
+        .after_address = query->after_address,
+        .done = listed,
+    };
+    mp__origin_list(manager->origin, &query->u.list);
+}
+
+void mp__query_start(mp__manager *manager, mp__query *query)
+{
+    mp_str about = query->kind == MP__QUERY_HISTORY ? query->address : query->prefix;
+    int rc = mp__access_check(manager->access, query->identity, MP__RIGHT_LIST, about, NULL);
+
+    query->manager = manager;
+    query->items = NULL;
+    query->memory = NULL;
+    query->count = 0;
+    query->next = 0;
+    query->stale = false;
+    if (rc) {
+        reply(query, rc);
+        return;
+    }
+    query->limit = query->limit < 1 ? 1 : query->limit > 10000 ? 10000 : query->limit;
+    if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
+        start_list(manager, query);
+    } else if (query->kind == MP__QUERY_HISTORY) {
+        query->u.history = (mp__history){
+            .address = query->address,
+            .before = query->after,
+            .limit = query->limit,
+            .with_values = query->with_values,
+            .done = history_came,
+        };
+        mp__origin_history(manager->origin, &query->u.history);
+    } else {
+        query->u.count_ = (mp__count){.environment = query->environment, .done = counted};
+        mp__origin_count(manager->origin, &query->u.count_);
+    }
+}

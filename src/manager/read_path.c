@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The read path, from top to bottom:
+ *
+ *   access        may this identity read this address?
+ *     |
+ *   L1            memory; a fresh entry is the answer, and mp__read_now() gives it without leaving
+ *     |           the caller's loop
+ *   L3            disk: pages the system holds are read here and now, others on L3's reader thread
+ *     |
+ *   judge         is what is kept good enough for the level that was asked for?
+ *     |             fresh, within its bound, or weak  -> answer
+ *     |             past its bound                    -> answer, and verify behind
+ *     |             unverified, too old, or strong    -> ask first
+ *   single flight one request to the origin for all who wait for the address
+ *     |
+ *   origin        value, absent, or cannot say
+ *     |
+ *   fill          into L1 and L3, unless a write was committed meanwhile
+ *     |
+ *   reply         with age, tier and reason; without an origin the last known good, marked stale
+ *
+ * Absent is what the origin said. Unknown is that nobody could be asked and nothing is kept. */
+#include <errno.h>
+
+#include "manager/internal.h"
+
+const char *mp__level_name(enum mp__level level)
+{
+    static const char *const names[] = {"eventual", "strong", "weak"};
+
+    return names[level];
+}
+
+int mp__level_parse(mp_str text, enum mp__level *ret_level)
+{
+    for (int i = 0; i < 3; i++) {
+        const char *name = mp__level_name((enum mp__level)i);
+
+        if (text.size == strlen(name) && strncasecmp(text.data, name, text.size) == 0) {
+            *ret_level = (enum mp__level)i;
+            return 0;
+        }
+    }
+    return MP_EINVAL;
+}
+
+const char *mp__reason_name(enum mp__reason reason)
+{
+    static const char *const names[] = {
+        "fresh",       "within-bound", "verified",       "refreshing",  "weak",
+        "origin-down", "origin-lost",  "origin-damaged", "origin-slow",
+    };
+
+    return names[reason];
+}
+
+/* ---- how fresh is it ---- */
+
+static bool is_held_fresh(const mp__manager *manager, const mp__entry *entry)
+{
+    uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
+
+    return live != 0 && atomic_load_explicit(&entry->generation, memory_order_relaxed) == live &&
+           atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed) >
+               mp__manager_now_s(manager);
+}
+
+/* When the origin last vouched for @entry: now while its watch is live; until the watch broke for
+ * those it held; else when it was last fetched or verified. */
+static int64_t vouched_ms(const mp__manager *manager, const mp__entry *entry, int64_t now_ms)
+{
+    uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_relaxed);
+    int64_t until = atomic_load_explicit(&manager->vouched_until_ms, memory_order_relaxed);
+    mp__record record;
+
+    if (is_held_fresh(manager, entry))
+        return now_ms;
+    mp__entry_record(entry, &record);
+    if (generation && generation == atomic_load(&manager->generation_last) &&
+        atomic_load(&manager->generation) == 0 && until > record.verified_ms)
+        return until;
+    return record.verified_ms;
+}
+
+static enum mp__reason trouble_reason(const mp__manager *manager, int status)
+{
+    uint8_t state = mp__state_now(&manager->origin->state);
+
+    if (status == MP_ETIMEOUT)
+        return MP__REASON_ORIGIN_SLOW;
+    if (status == MP_ECORRUPT)
+        return MP__REASON_ORIGIN_DAMAGED;
+    return state == MP__ORIGIN_LOST || status == MP_EORIGINLOST ? MP__REASON_ORIGIN_LOST
+                                                                : MP__REASON_ORIGIN_DOWN;
+}
+
+/* ---- replies ---- */
+
+/* Give @entry as the answer; takes over a reference. */
+static void give(mp__manager *manager, mp__read *read, const mp__entry *entry, bool stale,
+                 enum mp__reason reason)
+{
+    int64_t now = mp__env_wall_ms(manager->env), age = now - vouched_ms(manager, entry, now);
+
+    read->entry = entry;
+    read->stale = stale;
+    read->reason = reason;
+    read->age_ms = reason == MP__REASON_VERIFIED || age < 0 ? 0 : age;
+    read->status = entry->kind == MP__RECORD_ABSENT ? MP_EABSENT : 0;
+    if (stale && read->strict) {
+        read->entry = mp__entry_unref(entry);
+        read->status = MP_ESTALE;
+    } else if (stale) {
+        mp__monitor_count(manager->monitor, MP__EVENT_STALE_SERVED, 1);
+    }
+    if (read->status == MP_EABSENT)
+        mp__monitor_count(manager->monitor, MP__EVENT_ABSENT, 1);
+}
+
+static void give_nothing(mp__manager *manager, mp__read *read, int status, enum mp__reason reason)
+{
+    read->entry = NULL;
+    read->stale = false;
+    read->age_ms = 0;
+    read->tier = MP__TIER_NONE;
+    read->reason = reason;
+    read->status = status;
+    if (status == MP_EUNKNOWN)
+        mp__monitor_count(manager->monitor, MP__EVENT_UNKNOWN, 1);
+}
+
+static void record_latency(mp__manager *manager, const mp__read *read)
+{
+    uint64_t now = mp__env_now_ns(manager->env);
+
+    mp__monitor_record(manager->monitor, MP__OP_GET, read->tier, now - read->started_ns, 1);
+}
+
+static void run_done(mp__task *task)
+{
+    mp__read *read = (mp__read *)((char *)task - offsetof(mp__read, task));
+
+    read->done(read);
+}
+
+void mp__read_post(mp__read *read)
+{
+    read->task.run = run_done;
+    mp__loop_post(read->loop, &read->task);
+}
+
+/* Past its expiry it is not there any more, whatever the level: the expiry is part of the value. */
+static bool is_expired(const mp__manager *manager, const mp__entry *entry)
+{
+    return entry->expires_ms && entry->expires_ms <= mp__env_wall_ms(manager->env);
+}
+
+void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry)
+{
+    const mp__entry *kept = read->entry; /* what judge() put by for this case: a reference */
+    bool may_be_stale = read->level != MP__LEVEL_STRONG || read->stale_if_error;
+
+    read->entry = NULL;
+    if (kept && is_expired(manager, kept))
+        kept = mp__entry_unref(kept);
+    if (status == 0) {
+        read->tier = MP__TIER_ORIGIN;
+        give(manager, read, mp__entry_ref(entry), false, MP__REASON_VERIFIED);
+        (void)mp__entry_unref(kept);
+    } else if (kept && may_be_stale) {
+        give(manager, read, kept, true, trouble_reason(manager, status));
+    } else {
+        bool cannot_verify = kept != NULL;
+
+        (void)mp__entry_unref(kept);
+        give_nothing(manager, read,
+                     status == MP_ENOMEM || status == MP_ELIMIT || status == MP_ECANCELED ? status
+                     : cannot_verify ? (status == MP_EORIGINLOST ? status : MP_EORIGIN)
+                                     : MP_EUNKNOWN,
+                     trouble_reason(manager, status));
+    }
+    record_latency(manager, read);
+}
+
+/* ---- judging what is kept ---- */
+
+enum verdict { SERVE, SERVE_STALE, SERVE_AND_REFRESH, ASK_FIRST };
+
+static enum verdict judge_age(const mp__manager *manager, const mp__read *read,
+                              const mp__entry *entry, enum mp__reason *ret_reason)
+{
+    int64_t now = mp__env_wall_ms(manager->env), age = now - vouched_ms(manager, entry, now);
+
+    if (atomic_load_explicit(&entry->generation, memory_order_relaxed) == 0)
+        return ASK_FIRST; /* of an earlier life: a crash may have cost its successor */
+    if (read->age_max_ms >= 0 && age > read->age_max_ms)
+        return ASK_FIRST;
+    *ret_reason = MP__REASON_WITHIN_BOUND;
+    if (age >= 0 && age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed))
+        return SERVE;
+    *ret_reason = MP__REASON_REFRESHING;
+    if (age >= 0 && age <= atomic_load_explicit(&manager->hard_bound_ms, memory_order_relaxed))
+        return SERVE_AND_REFRESH;
+    return ASK_FIRST;
+}
+
+static enum verdict judge(const mp__manager *manager, const mp__read *read, const mp__entry *entry,
+                          enum mp__reason *ret_reason)
+{
+    *ret_reason = MP__REASON_WEAK;
+    if (read->level == MP__LEVEL_WEAK)
+        return mp__origin_vouches(manager) || is_held_fresh(manager, entry) ? SERVE : SERVE_STALE;
+    if (read->level == MP__LEVEL_STRONG || entry->revision < read->revision_min)
+        return ASK_FIRST;
+    *ret_reason = MP__REASON_FRESH;
+    if (is_held_fresh(manager, entry))
+        return SERVE;
+    if (!mp__origin_vouches(manager)) {
+        *ret_reason = trouble_reason(manager, MP_EORIGIN);
+        return SERVE_STALE;
+    }
+    return judge_age(manager, read, entry, ret_reason);
+}
+
+/* Answer from @entry (a reference, taken over; NULL: nothing is kept) or let the read wait for the
+ * origin. True: answered. */
+static bool answer_or_ask(mp__manager *manager, mp__read *read, const mp__entry *entry)
+{
+    enum mp__reason reason = MP__REASON_VERIFIED;
+    enum verdict verdict = ASK_FIRST;
+
+    if (entry && is_expired(manager, entry))
+        entry = mp__entry_unref(entry);
+    if (entry)
+        verdict = judge(manager, read, entry, &reason);
+    if (verdict == SERVE_AND_REFRESH)
+        mp__flight_refresh(manager, entry, read->hash);
+    if (verdict != ASK_FIRST) {
+        give(manager, read, entry, verdict == SERVE_STALE, reason);
+        record_latency(manager, read);
+        return true;
+    }
+    read->entry = entry; /* put by, in case the origin cannot say */
+    mp__flight_wait(manager, read, entry, read->level != MP__LEVEL_STRONG && !read->revision_min);
+    return false;
+}
+
+/* ---- the path ---- */
+
+const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
+                              enum mp__level level, uint64_t revision_min)
+{
+    const mp__entry *entry;
+
+    if (level == MP__LEVEL_STRONG)
+        return NULL;
+    entry = mp__cache_find(manager->cache, address, hash);
+    if (!entry || !is_held_fresh(manager, entry) || entry->revision < revision_min)
+        return NULL;
+    return entry;
+}
+
+static const mp__entry *from_l1(mp__manager *manager, const mp__read *read)
+{
+    const mp__entry *entry = NULL;
+
+    if (mp_read_begin() != 0)
+        return NULL;
+    entry = mp__cache_peek(manager->cache, read->address, read->hash);
+    if (entry)
+        (void)mp__entry_ref(entry);
+    mp_read_end();
+    return entry;
+}
+
+/* A read that waits for L3's reader thread. */
+typedef struct disk_read {
+    mp__cache_load load;
+    mp__task task;
+    mp__manager *manager;
+    mp__read *read;
+    int status;
+    const mp__entry *entry;
+} disk_read;
+
+static void disk_read_continues(mp__task *task)
+{
+    disk_read *d = (disk_read *)((char *)task - offsetof(disk_read, task));
+    mp__manager *manager = d->manager;
+    mp__read *read = d->read;
+    const mp__entry *entry = d->status == 0 ? d->entry : NULL;
+
+    (void)mp__free(d);
+    read->tier = MP__TIER_L3;
+    if (answer_or_ask(manager, read, entry))
+        read->done(read);
+}
+
+static void disk_read_done(mp__cache_load *load, int status, const mp__entry *entry)
+{
+    disk_read *d = (disk_read *)load;
+
+    d->status = status;
+    d->entry = entry;
+    d->task.run = disk_read_continues;
+    mp__loop_post(d->read->loop, &d->task);
+}
+
+static bool read_disk(mp__manager *manager, mp__read *read)
+{
+    disk_read *d = mp__calloc(1, sizeof(*d));
+
+    if (!d)
+        return answer_or_ask(manager, read, NULL); /* the origin may still know */
+    d->manager = manager;
+    d->read = read;
+    d->load.address = read->address;
+    d->load.hash = read->hash;
+    d->load.done = disk_read_done;
+    mp__cache_load_start(manager->cache, &d->load);
+    return false;
+}
+
+bool mp__read_start(mp__manager *manager, mp__read *read)
+{
+    const mp__entry *entry = NULL;
+    int rc = mp__access_check(manager->access, read->identity, MP__RIGHT_READ, read->address, NULL);
+
+    read->started_ns = mp__env_now_ns(manager->env);
+    read->entry = NULL;
+    if (rc) {
+        give_nothing(manager, read, rc, MP__REASON_FRESH);
+        return true;
+    }
+    read->tier = MP__TIER_L1;
+    entry = from_l1(manager, read);
+    if (entry)
+        return answer_or_ask(manager, read, entry);
+    read->tier = MP__TIER_L3;
+    rc = mp__cache_load_nowait(manager->cache, read->address, read->hash, &entry);
+    if (rc == MP_EAGAIN)
+        return read_disk(manager, read);
+    return answer_or_ask(manager, read, rc == 0 ? entry : NULL);
+}

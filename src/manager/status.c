@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the manager says of itself and of an address. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <marketprism/version.h>
+
+#include "manager/internal.h"
+
+enum { DAY_MS = 86400000 };
+
+/* What to do about an origin that is not live; "" when there is nothing to do. */
+static const char *remedy(enum mp__origin_state state)
+{
+    switch (state) {
+    case MP__ORIGIN_LOST:
+        return "put the database back (it is noticed within a second), or `marketprism restore`, "
+               "or begin "
+               "anew with `serve --new-origin`";
+    case MP__ORIGIN_DEGRADED:
+        return "make room on the disk or mend it; writes go on by themselves";
+    case MP__ORIGIN_DOWN:
+        return "see the cause; it is tried again each second";
+    case MP__ORIGIN_OPENING:
+    case MP__ORIGIN_LIVE:
+        break;
+    }
+    return "";
+}
+
+void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
+{
+    mp__origin_stats stats;
+    enum mp__origin_state state = (enum mp__origin_state)mp__state_now(&manager->origin->state);
+    mp__summary s = {.origin = state, .writable = state == MP__ORIGIN_LIVE};
+    mp_cache_stats cache;
+
+    mp__origin_stats_read(manager->origin, &stats);
+    mp_cache_stats_read(manager->cache, &cache);
+    s.revision = stats.revision;
+    s.keys = stats.keys;
+    s.ready = mp__origin_vouches(manager) || cache.l3_entries > 0 || cache.l1_entries > 0;
+    (void)snprintf(s.epoch, sizeof(s.epoch), "%s", manager->origin->epoch);
+    (void)pthread_mutex_lock(&manager->notable_lock);
+    if (state != MP__ORIGIN_LIVE)
+        (void)snprintf(s.text, sizeof(s.text), "origin %s: %.100s; %s",
+                       mp__origin_states.states[state], manager->trouble, remedy(state));
+    (void)pthread_mutex_unlock(&manager->notable_lock);
+    *ret_summary = s;
+}
+
+static void cache_json(mp__manager *manager, mp__buf *out)
+{
+    mp_cache_stats s;
+    mp__diag trouble = {0};
+
+    mp_cache_stats_read(manager->cache, &s);
+    mp__json_key(out, "l1");
+    mp__json_begin(out, '{');
+    mp__json_add_u64(out, "entries", s.l1_entries);
+    mp__json_add_u64(out, "entries_max", s.l1_entries_max);
+    mp__json_add_u64(out, "bytes", s.l1_bytes);
+    mp__json_add_u64(out, "bytes_max", s.l1_bytes_max);
+    mp__json_add_u64(out, "hits", s.l1_hits);
+    mp__json_add_u64(out, "misses", s.l1_misses);
+    mp__json_add_real(
+        out, "hit_ratio",
+        s.l1_hits + s.l1_misses ? (double)s.l1_hits / (double)(s.l1_hits + s.l1_misses) : 0);
+    mp__json_add_u64(out, "evictions", s.l1_evictions);
+    mp__json_end(out, '}');
+    mp__json_key(out, "l3");
+    mp__json_begin(out, '{');
+    mp__json_add_u64(out, "entries", s.l3_entries);
+    mp__json_add_u64(out, "bytes", s.l3_bytes);
+    mp__json_add_u64(out, "bytes_max", s.l3_bytes_max);
+    mp__json_add_u64(out, "segments", s.l3_segments);
+    mp__json_add_u64(out, "hits", s.l3_hits);
+    mp__json_add_u64(out, "misses", s.l3_misses);
+    mp__json_add_u64(out, "forgotten", s.l3_forgotten);
+    mp__json_add_u64(out, "corrupt", s.l3_corrupt);
+    mp__json_add_u64(out, "dropped", s.l3_dropped);
+    mp__json_add_u64(out, "pending_bytes", s.l3_pending_bytes);
+    (void)mp__cache_l3_trouble(manager->cache, &trouble);
+    mp__json_add_text(out, "trouble", trouble.text);
+    mp__json_end(out, '}');
+}
+
+static void origin_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)
+{
+    mp__origin_stats s;
+
+    mp__origin_stats_read(manager->origin, &s);
+    mp__json_key(out, "origin");
+    mp__json_begin(out, '{');
+    mp__json_add_text(out, "kind", manager->origin->ops->name);
+    mp__json_add_text(out, "state", mp__origin_states.states[summary->origin]);
+    mp__json_add_bool(out, "writable", summary->writable);
+    mp__json_add_text(out, "epoch", summary->epoch);
+    mp__json_add_u64(out, "revision", s.revision);
+    mp__json_add_u64(out, "keys", s.keys);
+    mp__json_add_u64(out, "fetches", s.fetches);
+    mp__json_add_u64(out, "writes", s.writes);
+    mp__json_add_u64(out, "commits", s.commits);
+    mp__json_add_u64(out, "errors", s.errors);
+    mp__json_add_u64(out, "corrupt_rows", s.corrupt_rows);
+    mp__json_add_u64(out, "salvaged", s.salvaged);
+    mp__json_add_u64(out, "size_bytes", s.size_bytes);
+    mp__json_end(out, '}');
+}
+
+int mp__manager_status(mp__manager *manager, mp__buf *out)
+{
+    mp__summary summary;
+    uint64_t disk_free = 0;
+
+    mp__manager_summary(manager, &summary);
+    (void)mp__env_disk_free(manager->env, manager->data_dir, &disk_free);
+    mp__json_begin(out, '{');
+    mp__json_add_text(out, "version", MP_VERSION);
+    mp__json_add_i64(out, "started_ms", manager->started_ms);
+    mp__json_add_u64(out, "uptime_s",
+                     (mp__env_now_ns(manager->env) - manager->started_ns) / 1000000000u);
+    mp__json_add_bool(out, "ready", summary.ready);
+    mp__json_add_text(out, "trouble", summary.text);
+    mp__json_add_text(out, "data_dir", manager->data_dir);
+    mp__json_add_u64(out, "disk_free_bytes", disk_free);
+    origin_json(manager, &summary, out);
+    mp__json_key(out, "cache");
+    mp__json_begin(out, '{');
+    cache_json(manager, out);
+    mp__json_end(out, '}');
+    if (manager->monitor) {
+        mp__json_key(out, "reads");
+        mp__json_begin(out, '{');
+        mp__json_add_u64(out, "total", mp__monitor_operations(manager->monitor, MP__OP_GET, -1));
+        mp__json_add_u64(out, "stale",
+                         mp__monitor_events(manager->monitor, MP__EVENT_STALE_SERVED));
+        mp__json_add_u64(out, "unknown", mp__monitor_events(manager->monitor, MP__EVENT_UNKNOWN));
+        mp__json_end(out, '}');
+    }
+    mp__json_key(out, "events");
+    mp__events_json(manager, DAY_MS, out);
+    mp__json_end(out, '}');
+    return out->error;
+}
+
+/* ---- explain ---- */
+
+static void tiers_json(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out)
+{
+    unsigned where = mp__cache_where(manager->cache, address, hash);
+
+    mp__json_key(out, "kept_in");
+    mp__json_begin(out, '[');
+    for (int t = MP__TIER_L1; t <= MP__TIER_L3; t++)
+        if (where & 1u << t) {
+            if (out->data[out->size - 1] != '[')
+                (void)mp__buf_add_char(out, ',');
+            mp__json_string(out, mp_str_of(mp__tier_name((enum mp__tier)t)));
+        }
+    mp__json_end(out, ']');
+}
+
+static const mp__entry *kept_entry(mp__manager *manager, mp_str address, uint64_t hash)
+{
+    const mp__entry *entry = NULL;
+
+    if (mp_read_begin() == 0) {
+        entry = mp__cache_peek(manager->cache, address, hash);
+        if (entry)
+            (void)mp__entry_ref(entry);
+        mp_read_end();
+    }
+    if (!entry && mp__cache_load_nowait(manager->cache, address, hash, &entry) != 0)
+        entry = NULL;
+    return entry;
+}
+
+static void entry_json(const mp__entry *entry, mp__buf *out)
+{
+    mp__record r;
+
+    mp__entry_record(entry, &r);
+    mp__json_add_text(out, "kind", r.kind == MP__RECORD_VALUE ? "value" : "absent");
+    mp__json_add_u64(out, "revision", r.revision);
+    mp__json_add_u64(out, "created_revision", r.created_revision);
+    mp__json_add_u64(out, "version", r.version);
+    mp__json_add_u64(out, "size", r.value.size);
+    mp__json_add_string(out, "media_type", r.media_type);
+    mp__json_add_i64(out, "modified_ms", r.modified_ms);
+    mp__json_add_i64(out, "fetched_ms", r.fetched_ms);
+    mp__json_add_i64(out, "verified_ms", r.verified_ms);
+    if (r.expires_ms)
+        mp__json_add_i64(out, "expires_ms", r.expires_ms);
+}
+
+/* One sentence: what an eventual read would get now, and why. */
+static const char *sentence(const mp__manager *manager, const mp__entry *entry)
+{
+    uint32_t live = atomic_load(&manager->generation);
+
+    if (!entry && mp__origin_vouches(manager))
+        return "Nothing is kept; a read asks the origin.";
+    if (!entry)
+        return "Nothing is kept and the origin cannot be asked: a read is answered with unknown, "
+               "not "
+               "with absent.";
+    if (!mp__origin_vouches(manager))
+        return "The origin cannot be asked; a read is answered with the last known good value, "
+               "marked "
+               "stale with its age.";
+    if (live && atomic_load(&entry->generation) == live &&
+        atomic_load(&entry->verify_by_s) > mp__manager_now_s(manager))
+        return "Held fresh by the live watch of the origin; a read is answered from memory or "
+               "disk.";
+    if (atomic_load(&entry->generation) == 0)
+        return "Kept from an earlier run and not verified since; the first read asks the origin.";
+    return "Its watch was interrupted or its time to verify has come; a read within the bound is "
+           "answered "
+           "and verified behind, an older one asks first.";
+}
+
+int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out)
+{
+    const mp__entry *entry = kept_entry(manager, address, hash);
+    mp__summary summary;
+
+    mp__manager_summary(manager, &summary);
+    mp__json_begin(out, '{');
+    mp__json_add_string(out, "address", address);
+    mp__json_add_text(out, "summary", sentence(manager, entry));
+    tiers_json(manager, address, hash, out);
+    if (entry)
+        entry_json(entry, out);
+    mp__json_key(out, "origin");
+    mp__json_begin(out, '{');
+    mp__json_add_text(out, "kind", manager->origin->ops->name);
+    mp__json_add_text(out, "state", mp__origin_states.states[summary.origin]);
+    mp__json_add_u64(out, "revision", summary.revision);
+    mp__json_add_text(out, "trouble", summary.text);
+    mp__json_end(out, '}');
+    mp__json_key(out, "bounds");
+    mp__json_begin(out, '{');
+    mp__json_add_i64(out, "eventual_ms", atomic_load(&manager->eventual_bound_ms));
+    mp__json_add_i64(out, "hard_ms", atomic_load(&manager->hard_bound_ms));
+    mp__json_add_u64(out, "verify_after_s", atomic_load(&manager->ttl_s));
+    mp__json_end(out, '}');
+    mp__json_key(out, "events");
+    mp__events_json(manager, DAY_MS, out);
+    mp__json_end(out, '}');
+    (void)mp__entry_unref(entry);
+    return out->error;
+}

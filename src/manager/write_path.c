@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write path, from top to bottom:
+ *
+ *   access        may this identity write these addresses?
+ *     |
+ *   origin        commits all changes of the request or none, durable before it answers; what is
+ *     |           not committed nobody sees
+ *   keep          still on the origin's writer, so in commit order: what now holds goes into L1 and
+ *     |           L3, and reads of it under way are marked, so that they cannot bring the past back
+ *   reply         posted to the writer's loop
+ *     |
+ *   watchers      told in commit order, after the reply was posted
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "manager/internal.h"
+
+static void run_done(mp__task *task)
+{
+    mp__write_request *request =
+        (mp__write_request *)((char *)task - offsetof(mp__write_request, task));
+
+    request->done(request);
+}
+
+static void reply(mp__write_request *request)
+{
+    request->task.run = run_done;
+    mp__loop_post(request->loop, &request->task);
+}
+
+/* ---- why not, for people ---- */
+
+static const char *refusal(int status)
+{
+    switch (status) {
+    case -ENOSPC:
+        return "the disk of the origin is full; nothing was changed. Make room: writes go on by "
+               "themselves";
+    case MP_EDEGRADED:
+        return "writes are refused while the origin is degraded; see `marketprism status`";
+    case MP_EORIGINLOST:
+        return "the origin's data is gone; put it back (`marketprism restore`) or begin anew "
+               "(`serve "
+               "--new-origin`)";
+    case MP_EORIGIN:
+        return "the origin cannot be reached; nothing was changed. See `marketprism status`";
+    case MP_ETIMEOUT:
+        return "the origin is locked by another process; nothing was changed, try again";
+    default:
+        return NULL;
+    }
+}
+
+static bool is_the_origins_fault(int status)
+{
+    return refusal(status) != NULL || status == -EIO || status == MP_ECORRUPT;
+}
+
+static void set_text(mp__write_request *request, int status)
+{
+    const char *text = refusal(status);
+
+    if (status)
+        (void)snprintf(request->text, sizeof(request->text), "%s",
+                       text ? text : mp_strerror(status));
+}
+
+/* ---- after the commit ---- */
+
+/* What the reply needs of a change beyond this call. */
+static void take_results(mp__write_request *request, const mp__change *change)
+{
+    if (change->changed && change->after.revision > request->revision)
+        request->revision = change->after.revision;
+    if ((change->flags & MP__WANT_OLD) && change->had_old && !request->old_value &&
+        mp_blob_new(change->old.value.data, change->old.value.size, &request->old_value) != 0)
+        request->old_value = NULL; /* without memory the old value is not told; the write stands */
+}
+
+static void committed(mp__write *write, int status)
+{
+    mp__write_request *request =
+        (mp__write_request *)((char *)write - offsetof(mp__write_request, write));
+    mp__manager *manager = request->manager;
+    size_t count = request->count;
+    const mp__entry **kept = NULL;
+    mp__record *after = NULL;
+
+    request->status = status;
+    set_text(request, status);
+    if (status == 0) {
+        kept = mp__calloc(count, sizeof(*kept));
+        after = mp__calloc(count, sizeof(*after));
+        for (size_t i = 0; i < count; i++) {
+            const mp__change *change = &request->changes[i];
+
+            take_results(request, change);
+            if (!change->changed)
+                continue;
+            if (kept && after) {
+                kept[i] = mp__change_keep(manager, &change->after);
+                after[i] = change->after;
+                /* the request's own bytes may go with the reply; the entry's stay */
+                after[i].address = kept[i] ? mp__entry_address(kept[i]) : mp_str_new("?", 1);
+            } else {
+                (void)mp__entry_unref(mp__change_keep(manager, &change->after));
+            }
+        }
+    } else if (is_the_origins_fault(status)) {
+        mp__monitor_count(manager->monitor, MP__EVENT_WRITES_REFUSED, 1);
+    }
+    mp__monitor_record(manager->monitor, MP__OP_COMMIT, MP__TIER_ORIGIN,
+                       mp__env_now_ns(manager->env) - request->started_ns, 1);
+    reply(request); /* the request may be gone from here on */
+    for (size_t i = 0; kept && after && i < count; i++) {
+        if (after[i].address.size)
+            mp__change_publish(manager, &after[i], kept[i]);
+        (void)mp__entry_unref(kept[i]);
+    }
+    (void)mp__free(kept);
+    (void)mp__free(after);
+}
+
+/* ---- the path ---- */
+
+void mp__write_start(mp__manager *manager, mp__write_request *request)
+{
+    mp__diag diag = {0};
+    int rc = request->count ? 0 : MP_EINVAL;
+
+    request->manager = manager;
+    request->revision = 0;
+    request->old_value = NULL;
+    request->text[0] = '\0';
+    request->started_ns = mp__env_now_ns(manager->env);
+    for (size_t i = 0; i < request->count && rc == 0; i++)
+        rc = mp__access_check(manager->access, request->identity, MP__RIGHT_WRITE,
+                              request->changes[i].address, &diag);
+    if (rc) {
+        request->status = rc;
+        (void)snprintf(request->text, sizeof(request->text), "%.150s",
+                       diag.text[0] ? diag.text : mp_strerror(rc));
+        reply(request);
+        return;
+    }
+    request->write = (mp__write){
+        .changes = request->changes,
+        .count = request->count,
+        .actor = mp_str_of(request->identity ? request->identity->name : ""),
+        .done = committed,
+    };
+    mp__origin_write(manager->origin, &request->write);
+}
