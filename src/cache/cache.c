@@ -317,12 +317,11 @@ static const char *const policy_names[] = {"s3-fifo", "lru", NULL}; /* as mp__po
 static double knob_policy_get(void *module)
 {
     const mp_cache *cache = module;
-    double i = 0;
+    size_t i = 0;
 
-    for (const char *const *name = policy_names; *name; name++, i++)
-        if (strcmp(*name, mp__l1_policy_name(cache->l1)) == 0)
-            break;
-    return i;
+    while (policy_names[i] && strcmp(policy_names[i], mp__l1_policy_name(cache->l1)) != 0)
+        i++;
+    return (double)i;
 }
 
 static int knob_policy_set(void *module, double value, mp__diag *diag)

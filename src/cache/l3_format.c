@@ -193,7 +193,7 @@ int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t fi
         get64(trailer + 56) != mp__checksum(0, trailer, 56))
         return MP_ECORRUPT;
     if (__builtin_mul_overflow(count, (uint64_t)MP__L3_ROW, &bytes) ||
-        __builtin_add_overflow(bytes, (uint64_t)(MP__L3_TRAILER + MP__L3_SEGMENT_HEAD), &bytes) ||
+        __builtin_add_overflow(bytes, (uint64_t)MP__L3_TRAILER + MP__L3_SEGMENT_HEAD, &bytes) ||
         bytes > file_size)
         return MP_ECORRUPT;
     *ret_count = (size_t)count;

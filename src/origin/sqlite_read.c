@@ -3,6 +3,8 @@
  */
 #include "origin/sqlite.h"
 
+#include <assert.h>
+
 #include <errno.h>
 
 #include "core/address.h"
@@ -203,8 +205,10 @@ static void put(gathering *g, mp_str *text)
 {
     size_t offset = g->used;
 
-    if (text->size)
+    if (text->size) {
+        assert(g->memory); /* make_room() came first */
         memcpy(g->memory + offset, text->data, text->size);
+    }
     g->used += text->size;
     text->data = (const char *)(uintptr_t)offset;
 }

@@ -154,8 +154,7 @@ static void a_held_value_outlives_its_cache(void **state)
     (void)state;
     assert_int_equal(put(l1, "e/n/a", "kept", 1), 0);
     assert_int_equal(mp_read_begin(), 0);
-    blob =
-        mp_blob_ref(&mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"))->blob.pub);
+    blob = mp_blob_ref(&mp__l1_find(l1, mp_str_of("e/n/a"), hash_of("e/n/a"))->blob.pub);
     mp_read_end();
     assert_int_equal(put(l1, "e/n/a", "other", 2), 0);
     l1 = mp__l1_free(l1);
