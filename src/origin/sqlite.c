@@ -99,6 +99,7 @@ static mp__origin *sqlite_close(mp__origin *origin)
     mp__sqlite_stop_workers(s);
     mp__sqlite_db_close(&s->read_db);
     mp__sqlite_detach(s); /* the last one copies the WAL into the database */
+    s->vfs = mp__vfs_free(s->vfs);
     mp__file_close(s->mark);
     (void)mp__free(s->path);
     (void)mp__free(s->folder);
@@ -122,6 +123,8 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
     s->reader_wake.run = reader_woken;
     mp__state_init(&s->base.state, &mp__origin_states, MP__ORIGIN_OPENING, trace, s);
     rc = set_paths(s, options->path);
+    if (rc == 0)
+        rc = mp__vfs_new(s->env, &s->vfs);
     if (rc == 0)
         set_options(s, options);
     if (rc == 0 && options->new_origin) {

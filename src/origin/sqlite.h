@@ -10,6 +10,7 @@
  *   sqlite_health.c   attach, probe, degrade, lose and find again    (writer's thread)
  *   sqlite_files.c    origin.id, origin.mark, moving remains aside
  *   sqlite_salvage.c  giving records back
+ *   sqlite_vfs.c      page checksums, over sqlite_vfs_env.c where the disk is a test's
  *
  * Threads: the writer "mp-origin-w" owns write_db, the state and everything marked so; the reader
  * "mp-origin-r" owns read_db. Until the workers run and after they ended, the caller of open,
@@ -22,11 +23,11 @@
 
 #include "core/alloc.h"
 #include "origin/origin.h"
+#include "origin/sqlite_vfs.h"
 
 enum {
     MP__SQLITE_FORMAT = 1,               /* user_version */
     MP__SQLITE_APPLICATION = 0x4d505253, /* "MPRS" */
-    MP__SQLITE_PAGE_SIZE = 4096,
 };
 
 /* ---- connection (sqlite_db.c) ---- */
@@ -72,7 +73,7 @@ typedef struct mp__sqlite_db {
 /* Open the file at @path and prepare all statements. With @create an empty file gets the schema.
  * Errors: MP_EVERSION with a text; MP_ECORRUPT; MP_EABSENT when it has no schema and @create is
  * false; those of mp__sqlite_error(). On an error @db is closed. */
-MP_MUST_USE int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const char *vfs,
+MP_MUST_USE int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs,
                                    const char *path, uint64_t timeout_ms, bool create,
                                    mp__diag *diag);
 void mp__sqlite_db_close(mp__sqlite_db *db);
@@ -156,7 +157,7 @@ typedef struct mp__sqlite {
     mp__origin_options options; /* its strings are ours */
     mp_env *env;
     char *path, *folder, *id_path, *mark_path;
-    char vfs[32];
+    mp__vfs *vfs;
     uint64_t probe_ns, sweep_ns;
     mp__worker *writer, *reader;
     /* the writer's */

@@ -224,7 +224,6 @@ static int when_committed(void *context, sqlite3 *handle, const char *name, int 
 
 static int configure(mp__sqlite_db *db)
 {
-    (void)sqlite3_extended_result_codes(db->db, 1);
     (void)sqlite3_busy_handler(db->db, when_busy, db);
     (void)sqlite3_wal_hook(db->db, when_committed, db); /* ends automatic checkpoints, too */
     (void)sqlite3_db_config(db->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -239,12 +238,13 @@ static int configure(mp__sqlite_db *db)
 static int create(mp__sqlite_db *db)
 {
     char text[160];
-    int reserve = 8; /* at the end of each page, for its checksum (sqlite_vfs.c) */
+    int reserve = MP__VFS_RESERVED;
     int rc;
 
     (void)sqlite3_file_control(db->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
-    (void)snprintf(text, sizeof(text), "PRAGMA page_size = %d; PRAGMA journal_mode = WAL",
-                   MP__SQLITE_PAGE_SIZE);
+    (void)snprintf(text, sizeof(text),
+                   "PRAGMA page_size = %d; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL",
+                   MP__VFS_PAGE);
     rc = mp__sqlite_exec(db, text);
     if (rc)
         return rc;
@@ -353,14 +353,16 @@ static int ensure_wal(mp__sqlite_db *db)
     return rc;
 }
 
-int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const char *vfs, const char *path,
+int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs, const char *path,
                        uint64_t timeout_ms, bool may_create, mp__diag *diag)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                SQLITE_OPEN_EXRESCODE;
     int code, rc;
 
     *db = (mp__sqlite_db){.env = env, .timeout_ms = timeout_ms};
-    code = sqlite3_open_v2(path, &db->db, flags | (may_create ? SQLITE_OPEN_CREATE : 0), vfs);
+    code = sqlite3_open_v2(path, &db->db, flags | (may_create ? SQLITE_OPEN_CREATE : 0),
+                           mp__vfs_name(vfs));
     if (!db->db)
         return MP_ENOMEM;
     rc = code == SQLITE_OK ? configure(db) : mp__sqlite_error(db->db, code);

@@ -147,8 +147,8 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
         move(s, MP__ORIGIN_LOST, "the database '%s' is gone", s->path);
         return 0;
     }
-    rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs[0] ? s->vfs : NULL, s->path,
-                            s->options.timeout_ms, known == MP_EABSENT, &why);
+    rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs, s->path, s->options.timeout_ms,
+                            known == MP_EABSENT, &why);
     if (rc == 0) {
         rc = adopt(s, known == 0 ? &id : NULL);
         if (rc) {
@@ -227,8 +227,8 @@ static void recover(mp__sqlite *s)
     int code, rc = 0;
 
     if (!s->write_db.db)
-        rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs[0] ? s->vfs : NULL, s->path,
-                                s->options.timeout_ms, false, NULL);
+        rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs, s->path, s->options.timeout_ms, false,
+                                NULL);
     if (rc == 0) {
         code =
             sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

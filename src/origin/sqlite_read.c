@@ -54,8 +54,8 @@ static int read_begin(mp__sqlite *s)
     if (rc)
         return rc;
     if (!s->read_db.db) {
-        rc = mp__sqlite_db_open(&s->read_db, s->env, s->vfs[0] ? s->vfs : NULL, s->path,
-                                s->options.timeout_ms, false, NULL);
+        rc = mp__sqlite_db_open(&s->read_db, s->env, s->vfs, s->path, s->options.timeout_ms, false,
+                                NULL);
         if (rc == 0)
             rc = mp__sqlite_exec(&s->read_db, "PRAGMA query_only = ON");
         if (rc)
