@@ -116,7 +116,7 @@ void mp__cache_prefetch(const mp_cache *cache, uint64_t hash)
 
 void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size_t count)
 {
-    mp__l1_prefetch_many(cache->l1, hashes, count);
+    mp__l1_prefetch_many(cache->l1, hashes, count, true);
 }
 
 const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash)
@@ -433,7 +433,7 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
         return 0;
     for (size_t i = 0; i < count; i++)
         hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str(cache->hash_key, keys[i]);
-    mp__l1_prefetch_many(cache->l1, hashes, count);
+    mp__l1_prefetch_many(cache->l1, hashes, count, false);
     for (size_t i = 0; i < count; i++) {
         mp__hazard_record *record = mp__hazard_mine;
         int rc;

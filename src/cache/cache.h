@@ -21,18 +21,21 @@
 #include "core/record.h"
 
 /* What a read found, or what a put made: immutable but for the atomics. Borrowed within a read
- * section, or held by a reference (mp__entry_ref). These 64 bytes are what a hit touches; times and
- * versions are behind mp__entry_record(). */
+ * section, or held by a reference (mp__entry_ref). The value and all that a look-up compares begin
+ * a cache line, so that a hit on a short address touches that one alone; what a server asks of a
+ * hit is in the line before. */
 typedef struct mp__entry {
-    mp__blob blob;      /* the value; size 0 for ABSENT */
+    int64_t created_ms, modified_ms, fetched_ms;
     int64_t expires_ms; /* Unix ms; 0: never */
     uint64_t revision;
     _Atomic uint32_t generation;  /* of freshness: equal to the manager's while a watch holds it */
     _Atomic uint32_t verify_by_s; /* coarse monotonic seconds when it must be verified again */
+    mp__blob blob; /* its public part, the value, begins the line; size 0 for ABSENT */
     uint16_t address_size;
     uint8_t kind; /* enum mp__record_kind */
     uint8_t media_type_size;
     _Atomic uint8_t frequency; /* of use, 2 bits, saturating */
+    bool expires;              /* expires_ms is not 0 */
     char address[];            /* then media type, then value */
 } __attribute__((aligned(64))) mp__entry;
 

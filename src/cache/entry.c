@@ -3,8 +3,9 @@
 
 #include <stddef.h>
 
-_Static_assert(sizeof(mp__entry) == 64, "what a hit touches is one line");
-_Static_assert(sizeof(mp__entry_cold) % 64 == 0, "the entry behind it begins a line");
+_Static_assert(offsetof(mp__entry, blob.pub) == 64, "what a hit touches begins a line");
+_Static_assert(sizeof(mp__entry_cold) == 64, "the entry behind it begins a line");
+_Static_assert(offsetof(mp__policy_node, hash) >= sizeof(mp__retired), "hash outlives the node");
 
 mp_str mp__entry_address(const mp__entry *entry)
 {
@@ -28,10 +29,10 @@ void mp__entry_record(const mp__entry *entry, mp__record *ret_record)
         .revision = entry->revision,
         .created_revision = cold->created_revision,
         .version = cold->version,
-        .created_ms = cold->created_ms,
-        .modified_ms = cold->modified_ms,
+        .created_ms = entry->created_ms,
+        .modified_ms = entry->modified_ms,
         .expires_ms = entry->expires_ms,
-        .fetched_ms = cold->fetched_ms,
+        .fetched_ms = entry->fetched_ms,
         .verified_ms = atomic_load_explicit(&cold->verified_ms, memory_order_relaxed),
     };
 }
@@ -49,7 +50,7 @@ const mp__entry *mp__entry_unref(const mp__entry *entry)
 
 static void entry_free(mp__blob *blob)
 {
-    mp__slab_free(mp__entry_cold_of((mp__entry *)blob));
+    mp__slab_free((char *)blob - offsetof(mp__entry, blob) - sizeof(mp__entry_cold));
 }
 
 void mp__entry_verified(const mp__entry *entry, int64_t verified_ms, uint32_t generation,
@@ -65,7 +66,7 @@ void mp__entry_verified(const mp__entry *entry, int64_t verified_ms, uint32_t ge
 
 size_t mp__entry_bytes(const mp__record *record)
 {
-    return sizeof(mp__entry_cold) + sizeof(mp__entry) + record->address.size +
+    return sizeof(mp__entry_cold) + offsetof(mp__entry, address) + record->address.size +
            record->media_type.size + record->value.size;
 }
 
@@ -81,20 +82,21 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
         return NULL;
     entry = (mp__entry *)(cold + 1);
     *cold = (mp__entry_cold){
-        .node = {.hash = hash, .frequency = &entry->frequency},
-        .retired = {.pointer = entry},
+        .node = {.frequency = &entry->frequency,
+                 .hash = hash,
+                 .size = (uint32_t)mp__slab_round(bytes)},
         .created_revision = record->created_revision,
         .version = record->version,
-        .created_ms = record->created_ms,
-        .modified_ms = record->modified_ms,
-        .fetched_ms = record->fetched_ms,
-        .object_bytes = mp__slab_round(bytes),
     };
     atomic_init(&cold->verified_ms, record->verified_ms);
+    entry->created_ms = record->created_ms;
+    entry->modified_ms = record->modified_ms;
+    entry->fetched_ms = record->fetched_ms;
+    entry->expires_ms = record->expires_ms;
+    entry->expires = record->expires_ms != 0;
     p = entry->address;
     mp__blob_init(&entry->blob, p + record->address.size + record->media_type.size,
                   record->value.size, entry_free);
-    entry->expires_ms = record->expires_ms;
     entry->revision = record->revision;
     atomic_init(&entry->generation, generation);
     atomic_init(&entry->verify_by_s, verify_by_s);

@@ -10,12 +10,12 @@
 #include "core/slab.h"
 
 typedef struct mp__entry_cold {
-    mp__policy_node node;
-    mp__retired retired;
+    union {
+        mp__policy_node node; /* while L1 holds it */
+        mp__retired retired;  /* from then on; the node's hash and size stay readable */
+    };
     uint64_t created_revision, version;
-    int64_t created_ms, modified_ms, fetched_ms;
     _Atomic int64_t verified_ms;
-    size_t object_bytes; /* what the slab gave */
 } __attribute__((aligned(64))) mp__entry_cold;
 
 static inline mp__entry_cold *mp__entry_cold_of(const mp__entry *entry)

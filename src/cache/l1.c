@@ -78,6 +78,16 @@ static void entry_drop(mp__retired *retired)
     (void)mp_blob_unref(&((mp__entry *)retired->pointer)->blob.pub);
 }
 
+/* Unlinked and out of every queue: let the table's reference go when no reader announces it. */
+static void retire_entry(mp__entry *entry)
+{
+    mp__retired *retired = &mp__entry_cold_of(entry)->retired;
+
+    retired->pointer = entry;
+    retired->free_fn = entry_drop;
+    mp__hazard_retire(retired);
+}
+
 static mp__l1_table *table_of(const mp__l1 *l1)
 {
     return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
@@ -117,9 +127,8 @@ static void unlink_entry(mp__l1 *l1, mp__l1_place place, mp__entry *entry)
     mp__l1_table_remove(table_of(l1), place, cold->node.hash);
     l1->entries--;
     if (entry->kind == MP__RECORD_ABSENT)
-        l1->negative_bytes -= cold->object_bytes;
-    cold->retired.free_fn = entry_drop;
-    mp__hazard_retire(&cold->retired);
+        l1->negative_bytes -= cold->node.size;
+    retire_entry(entry);
 }
 
 static void forget_order(mp__l1 *l1, mp__entry *entry)
@@ -233,7 +242,7 @@ static void order(mp__l1 *l1, mp__entry *entry)
 
     if (entry->kind == MP__RECORD_ABSENT) {
         mp__policy_queue_add(&l1->negatives, &cold->node);
-        l1->negative_bytes += cold->object_bytes;
+        l1->negative_bytes += cold->node.size;
     } else {
         l1->policy->ops->insert(l1->policy, &cold->node);
     }
@@ -267,11 +276,10 @@ static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str addres
     present = atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
     forget_order(l1, present);
     if (present->kind == MP__RECORD_ABSENT)
-        l1->negative_bytes -= mp__entry_cold_of(present)->object_bytes;
+        l1->negative_bytes -= mp__entry_cold_of(present)->node.size;
     order(l1, entry);
     mp__l1_table_replace(place, entry);
-    mp__entry_cold_of(present)->retired.free_fn = entry_drop;
-    mp__hazard_retire(&mp__entry_cold_of(present)->retired);
+    retire_entry(present);
     return 0;
 }
 

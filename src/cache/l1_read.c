@@ -2,6 +2,8 @@
 /* What a read of L1 needs rarely, and reads of many keys at once. */
 #include "cache/l1_read.h"
 
+#include <stddef.h>
+
 #include "cache/l1.h"
 
 /* An L1 begins with its front. */
@@ -32,22 +34,69 @@ mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
     }
 }
 
-mp__l1_table *mp__l1_missed(mp__l1_front *front, mp__hazard_record *record, mp__l1_table *table)
-{
-    mp__l1_table *now = atomic_load_explicit(&front->table, memory_order_acquire);
-
-    if (now != table) /* what was not found there may have moved before we looked */
-        return mp__l1_table_enter(front, record);
-    atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
-    record->misses++;
-    return NULL;
-}
-
-bool mp__l1_is_expired(mp__l1_front *front, const mp__entry *entry)
+static bool is_expired(mp__l1_front *front, const mp__entry *entry)
 {
     int64_t now = atomic_load_explicit(&front->wall_ms, memory_order_relaxed);
 
     return entry->expires_ms <= (now ? now : mp__env_wall_ms(front->env));
+}
+
+/* The entry of @address in @bucket, announced, or NULL. */
+static mp__entry *bucket_read(const mp__hazard_record *record, _Atomic(void *) *slot,
+                              mp__l1_bucket *bucket, uint64_t match, mp_str address)
+{
+    for (; match; match &= match - 1) {
+        unsigned way = (unsigned)__builtin_ctzl(match) >> 3;
+
+        while (atomic_load_explicit(&bucket->entries[way], memory_order_relaxed)) {
+            mp__entry *entry = mp__l1_announce(record, slot, bucket, way);
+
+            if (entry && mp__entry_is(entry, address))
+                return entry;
+            if (entry)
+                break; /* another address of the same tag; NULL: replaced meanwhile, look again */
+        }
+    }
+    return NULL;
+}
+
+static mp__entry *table_read(const mp__l1_table *table, mp__hazard_record *record, mp_str address,
+                             uint64_t hash)
+{
+    _Atomic(void *) *slot = &record->slots[record->used];
+
+    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
+        mp__l1_bucket *bucket = &table->buckets[b];
+        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
+        mp__entry *entry =
+            bucket_read(record, slot, bucket, mp__l1_match(tags, mp__l1_tag(hash)), address);
+
+        if (entry || !mp__l1_passed_over(tags))
+            return entry;
+    }
+}
+
+mp__entry *mp__l1_read_slowly(mp__l1_front *front, mp__hazard_record *record, mp_str address,
+                              uint64_t hash)
+{
+    mp__l1_table *table = mp__l1_table_announced(front, record);
+
+    for (;;) {
+        mp__entry *entry = table_read(table, record, address, hash);
+        mp__l1_table *now = atomic_load_explicit(&front->table, memory_order_acquire);
+
+        if (entry && (!entry->expires || !is_expired(front, entry))) {
+            record->used++;
+            return entry;
+        }
+        if (now == table)
+            break;
+        /* What was not found may have moved before we looked. */
+        table = mp__l1_table_enter(front, record);
+    }
+    atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
+    record->misses++;
+    return NULL;
 }
 
 void mp__l1_tick(mp__l1 *l1, int64_t wall_ms)
@@ -88,12 +137,12 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
 
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
 {
-    mp__l1_prefetch_many(l1, &hash, 1);
+    mp__l1_prefetch_many(l1, &hash, 1, true);
 }
 
 /* First all buckets, then all entries that a tag points to: the memory answers while we go on. No
  * entry is announced, since a prefetch of freed memory does no harm. */
-void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count)
+void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count, bool whole)
 {
     mp__hazard_record *record = mp__hazard_mine;
     const mp__l1_table *table;
@@ -107,13 +156,16 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
         mp__l1_bucket *bucket = &table->buckets[hashes[i] & table->mask];
         uint64_t match = mp__l1_match(atomic_load_explicit(&bucket->tags, memory_order_relaxed),
                                       mp__l1_tag(hashes[i]));
+        const char *entry;
 
-        if (match) {
-            const char *entry = (const char *)atomic_load_explicit(
-                &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
-
+        if (!match)
+            continue;
+        entry = (const char *)atomic_load_explicit(
+            &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
+        __builtin_prefetch(entry + offsetof(mp__entry, blob.pub));
+        if (whole) {
             __builtin_prefetch(entry);
-            __builtin_prefetch(entry + 64);
+            __builtin_prefetch(entry + sizeof(mp__entry));
         }
     }
 }

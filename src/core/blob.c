@@ -5,10 +5,10 @@
 
 #include "core/alloc.h"
 
-/* The public struct is the first member of ours, and no blob is ever really const. */
+/* The public struct is a member of ours, and no blob is ever really const. */
 static mp__blob *blob_of(const mp_blob *blob)
 {
-    return (mp__blob *)(uintptr_t)blob;
+    return (mp__blob *)((uintptr_t)blob - offsetof(mp__blob, pub));
 }
 
 static void blob_free(mp__blob *blob)

@@ -8,12 +8,13 @@
 
 #include <marketprism/blob.h>
 
-/* Embedded as the first member of whatever holds the bytes (a heap blob, a cache entry). */
+/* Embedded in whatever holds the bytes (a heap blob, a cache entry). The public part comes last, so
+ * that a holder can lay it on a cache line with its own hot members, away from the count. */
 typedef struct mp__blob {
-    mp_blob pub;
-    _Atomic uint32_t refs;
-    uint32_t spare;                         /* for the holder */
     void (*free_fn)(struct mp__blob *blob); /* called when refs falls to 0, on that thread */
+    _Atomic uint32_t refs;
+    uint32_t spare; /* for the holder */
+    mp_blob pub;
 } mp__blob;
 
 /* Start a blob embedded in something larger with one reference. */

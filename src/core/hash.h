@@ -81,7 +81,11 @@ static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key
         MP__SIP_ROUND(v0, v1, v2, v3);
         v0 ^= m;
     }
-    m = mp__load_tail(p, left) | (uint64_t)size << 56;
+    if (__builtin_expect(size >= 8, 1)) /* the last 8 bytes, without those that the loop had */
+        m = mp__load_le64(p + left - 8) >> 1 >> (63 - 8 * left);
+    else
+        m = mp__load_tail(p, left);
+    m |= (uint64_t)size << 56;
     v3 ^= m;
     MP__SIP_ROUND(v0, v1, v2, v3);
     v0 ^= m;
@@ -92,7 +96,7 @@ static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key
     return v0 ^ v1 ^ v2 ^ v3;
 }
 
-static inline uint64_t mp__hash_str(mp__hash_key key, mp_str s)
+static inline __attribute__((always_inline)) uint64_t mp__hash_str(mp__hash_key key, mp_str s)
 {
     return mp__siphash13(key, s.data, s.size);
 }

@@ -15,12 +15,13 @@
 
 #include <marketprism/error.h>
 
-/* Embedded in what is cached. hash and frequency are the owner's to set before insert(). */
+/* Embedded in what is cached. frequency, hash and size are the owner's to set before insert(). */
 typedef struct mp__policy_node {
     struct mp__policy_node *newer, *older;
-    uint64_t hash;
     _Atomic uint8_t *frequency; /* 0 to 3 */
-    uint8_t queue;              /* the policy's */
+    uint64_t hash;
+    uint32_t size; /* bytes */
+    uint8_t queue; /* the policy's */
 } mp__policy_node;
 
 typedef struct mp__policy mp__policy;
