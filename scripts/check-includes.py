@@ -59,7 +59,7 @@ OUTSIDE = {
     "sqlite3.h": ["origin", "monitor", "audit"],
     "zstd.h": ["cache", "cli"],
     "zdict.h": ["cache"],
-    "jansson.h": ["format", "protocol", "cli"],
+    "jansson.h": ["format", "manager", "protocol", "cli"],
     "llhttp.h": ["protocol"],
     "curl": ["origin"],
     "libpq-fe.h": ["origin"],

@@ -230,7 +230,8 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after)
     mp__record kept = *after;
 
     if (!atomic_load(&manager->open))
-        return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too */
+        return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too
+                      */
     mp__flight_dirty(manager, after->address, hash);
     kept.fetched_ms = kept.verified_ms = mp__env_wall_ms(manager->env);
     (void)mp__cache_put_record(manager->cache, &kept, 0, atomic_load(&manager->generation),
