@@ -3,17 +3,18 @@
 # Install what is missing, build, serve examples/config from ./marketprism-data until Ctrl-C.
 #
 #   DATA_DIR=…  RESP=host:port  HTTP=host:port   another folder, other addresses
+#   BINARY=…    this one, without building
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 data=${DATA_DIR:-marketprism-data}
-binary=build/marketprism
+binary=${BINARY:-build/marketprism}
 examples=examples/config
 imported=$data/.examples-imported
 began=$(date +%s%N)
 daemon=
 
-scripts/build.sh
+[ -n "${BINARY:-}" ] || scripts/build.sh
 
 # Ctrl-C reaches us and, in a terminal, the daemon too; it drains and ends, and we wait for that.
 # shellcheck disable=SC2317 # called by trap
@@ -63,7 +64,7 @@ http=$(field http)
 
 now=$(fingerprint)
 if [ "$(cat "$imported" 2>/dev/null)" != "$now" ]; then
-    if step "Importing $examples" build/import.log \
+    if step "Importing $examples" "$data/import.log" \
         env "MARKETPRISM_ADDR=$resp" "$binary" import "$examples"; then
         printf '%s\n' "$now" >"$imported"
     else
