@@ -183,6 +183,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .new_origin = config->new_origin,
         .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),
         .sweep_ms = (uint64_t)mp__options_int(config->options, "origin.sweep_interval"),
+        .timeout_ms = (uint64_t)mp__options_int(config->options, "origin.timeout"),
         .context = manager,
         .on_state = mp__change_state,
         .on_unseen_change = mp__change_unseen,
@@ -282,12 +283,14 @@ static void repair(mp__manager *manager)
     int rc;
 
     mp__origin_stats_read(manager->origin, &stats);
-    if (!mp__origin_vouches(manager) || mp__cache_kept_revision(manager->cache) <= stats.revision)
+    if (!stats.behind &&
+        (!mp__origin_vouches(manager) || mp__cache_kept_revision(manager->cache) <= stats.revision))
         return;
     s.above = stats.revision;
     rc = mp__cache_each_kept(manager->cache, mp_str_new("", 0), salvage_take, &s);
-    if (rc == 0 && s.count) {
-        qsort(s.records, s.count, sizeof(*s.records), compare_revisions);
+    if (rc == 0 && (s.count || stats.behind)) {
+        if (s.count)
+            qsort(s.records, s.count, sizeof(*s.records), compare_revisions);
         rc = mp__origin_salvage(manager->origin, s.records, s.count);
         mp__event_note(manager, "salvage",
                        "the origin stood at revision %" PRIu64

@@ -141,6 +141,7 @@ typedef struct mp__origin_stats {
     uint64_t fetches, writes, commits, errors, corrupt_rows, salvaged;
     uint64_t size_bytes;
     uint64_t commit_ns_last, batch_last;
+    bool behind; /* LOST because its newest commits are missing: mp__origin_salvage() */
 } mp__origin_stats;
 
 typedef struct mp__origin_options {
@@ -152,8 +153,8 @@ typedef struct mp__origin_options {
     uint64_t sweep_ms;   /* how often expired values are deleted; 0: 1000 */
     uint64_t timeout_ms; /* how long a lock of another program is waited for; 0: 2000 */
     void *context;
-    /* The state moved; on one of the origin's threads, never two at once. Not called for the state
-     * that mp__origin_open() ends in: look at it. */
+    /* The state moved; on one of the origin's threads, never two at once. Moves that
+     * mp__origin_open() and mp__origin_salvage() make are told on the caller's thread. */
     void (*on_state)(void *context, enum mp__origin_state from, enum mp__origin_state to,
                      const char *cause);
     /* Somebody else than us changed the origin, or it may have missed something: whatever was kept
@@ -176,9 +177,8 @@ typedef struct mp__origin_ops {
     void (*count)(mp__origin *origin, mp__count *count);
     void (*stats)(mp__origin *origin, mp__origin_stats *ret_stats);
     /* Give records back to an origin that lost its newest commits: each is committed with its own
-     * revision if the origin has nothing as new. An origin that is LOST only because its newest
-     * commits are missing goes LIVE by it, even with @count 0: call it after each open that ends in
-     * LOST. May be NULL. Blocks; at start only. */
+     * revision if the origin has nothing as new. One that is LOST only because of them (stats say
+     * `behind`) goes LIVE by it, even with @count 0. May be NULL. Blocks; at start only. */
     int (*salvage)(mp__origin *origin, const mp__record *records, size_t count);
 } mp__origin_ops;
 

@@ -15,7 +15,7 @@ static void trace(void *context, const mp__state_table *table, uint8_t from, uin
     mp__sqlite *s = context;
 
     (void)table;
-    if (s->threads_run && s->options.on_state)
+    if (s->options.on_state)
         s->options.on_state(s->options.context, (enum mp__origin_state)from,
                             (enum mp__origin_state)to, cause);
 }
@@ -77,18 +77,16 @@ int mp__sqlite_start_workers(mp__sqlite *s)
 
     if (rc)
         return rc;
-    s->threads_run = true;
-    rc = mp__worker_new_idle(s->env, "mp-origin-w", idle_ms, mp__sqlite_write_batch, s, &s->writer);
-    if (rc)
-        s->threads_run = false;
-    return rc;
+    s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
+    s->next_sweep_ns = mp__env_now_ns(s->env) + s->sweep_ns;
+    return mp__worker_new_idle(s->env, "mp-origin-w", idle_ms, mp__sqlite_write_batch, s,
+                               &s->writer);
 }
 
 void mp__sqlite_stop_workers(mp__sqlite *s)
 {
     /* the writer first: it may still wake the reader */
     s->writer = mp__worker_free(s->writer);
-    s->threads_run = false;
     s->reader = mp__worker_free(s->reader);
 }
 
@@ -141,6 +139,7 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
         (void)sqlite_close(&s->base);
         return rc;
     }
+    s->opened = true;
     *ret_origin = &s->base;
     return 0;
 }
@@ -188,10 +187,11 @@ static void sqlite_stats(mp__origin *origin, mp__origin_stats *ret_stats)
         .commits = mp__sqlite_get(&s->commits),
         .errors = mp__sqlite_get(&s->errors),
         .corrupt_rows = mp__sqlite_get(&s->corrupt_rows),
-        .salvaged = mp__sqlite_get(&s->salvaged),
+        .salvaged = mp__sqlite_get(&s->salvaged) + mp__vfs_stats_read(s->vfs).mended,
         .size_bytes = mp__sqlite_get(&s->size_bytes),
         .commit_ns_last = mp__sqlite_get(&s->commit_ns),
         .batch_last = mp__sqlite_get(&s->batch),
+        .behind = atomic_load_explicit(&s->behind, memory_order_relaxed),
     };
 }
 

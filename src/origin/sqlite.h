@@ -9,6 +9,7 @@
  *   sqlite_change.c   one change inside a commit                     (writer's thread)
  *   sqlite_health.c   attach, probe, degrade, lose and find again    (writer's thread)
  *   sqlite_files.c    origin.id, origin.mark, moving remains aside
+ *   sqlite_heal.c     setting right what is damaged           (writer's thread)
  *   sqlite_salvage.c  giving records back
  *   sqlite_vfs.c      page checksums, over sqlite_vfs_env.c where the disk is a test's
  *
@@ -58,6 +59,8 @@ enum mp__sqlite_sql {
     MP__SQL_EXPIRED,
     MP__SQL_DATA_VERSION,
     MP__SQL_PROBE_WRITE,
+    MP__SQL_RECOUNT,
+    MP__SQL_RECOUNT_NEW,
     MP__SQL_STATEMENTS,
 };
 
@@ -165,10 +168,11 @@ typedef struct mp__sqlite {
     mp__file *mark;
     mp__stat file; /* of the database that is open */
     int64_t data_version;
-    uint64_t next_probe_ns, next_sweep_ns;
+    uint64_t next_probe_ns, next_sweep_ns, next_heal_ns;
+    bool recount_due;      /* another program may have added or deleted rows */
+    mp__vfs_stats healed;  /* as of the last look */
     uint64_t acknowledged; /* newest revision that anybody was told of */
-    bool behind;           /* LOST because its newest commits are missing */
-    bool threads_run;      /* callbacks may be called */
+    bool opened;           /* mp__origin_open() is through */
     char cause[256];
     /* the reader's */
     mp__sqlite_db read_db;
@@ -181,6 +185,7 @@ typedef struct mp__sqlite {
     _Atomic bool reader_waking;
     _Atomic uint64_t generation; /* of the open file; the reader follows */
     _Atomic bool damage_seen;    /* by the reader */
+    _Atomic bool behind;         /* LOST because its newest commits are missing */
     _Atomic uint64_t revision, keys, fetches, writes, commits, errors, corrupt_rows, salvaged,
         size_bytes, commit_ns, batch;
 } mp__sqlite;
@@ -271,6 +276,17 @@ void mp__sqlite_detach(mp__sqlite *s);
 /* What could be given back was: live again, if only commits were missing. */
 void mp__sqlite_salvage_ended(mp__sqlite *s);
 
+/* ---- damage (sqlite_heal.c) ---- */
+
+/* Set right what was met damaged since the last call, as far as it is certain. */
+void mp__sqlite_heal(mp__sqlite *s);
+/* The same for a file that cannot be opened; true when it is worth another try. @epoch "": any. */
+bool mp__sqlite_heal_closed(mp__sqlite *s, const char *epoch);
+void mp__sqlite_heal_wal(mp__sqlite *s, const char *epoch);
+/* An older file was put back while others know newer revisions: say all of it again, as changes
+ * made now, so that no revision ever goes back. */
+int mp__sqlite_restate(mp__sqlite *s);
+
 /* ---- files beside the database (sqlite_files.c) ---- */
 
 /* MP_EABSENT: there was none; MP_ECORRUPT: there was one, unreadable; MP_EVERSION. */
@@ -280,6 +296,7 @@ int mp__sqlite_id_write(mp__sqlite *s, const char *epoch);
 uint64_t mp__sqlite_mark_read(mp__sqlite *s, const char *epoch);
 void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision);
 int mp__sqlite_move_aside(mp__sqlite *s);
+int mp__sqlite_wal_aside(mp__sqlite *s); /* and its index */
 
 /* ---- salvage (sqlite_salvage.c) ---- */
 int mp__sqlite_salvage(mp__origin *origin, const mp__record *records, size_t count);

@@ -108,6 +108,11 @@ static const char *const sql[MP__SQL_STATEMENTS] = {
                         " WHERE expires_ms > 0 AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2",
     [MP__SQL_DATA_VERSION] = "PRAGMA data_version",
     [MP__SQL_PROBE_WRITE] = "INSERT OR REPLACE INTO meta VALUES('probe', ?1)",
+    /* '0' is the byte after '/' */
+    [MP__SQL_RECOUNT] = "UPDATE environments SET keys = (SELECT count(*) FROM entries"
+                        " WHERE address >= name || '/' AND address < name || '0')",
+    [MP__SQL_RECOUNT_NEW] = "INSERT OR IGNORE INTO environments SELECT"
+                            " substr(address, 1, instr(address, '/') - 1), 0 FROM entries",
 };
 
 /* ---- statements ---- */

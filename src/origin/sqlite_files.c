@@ -138,6 +138,14 @@ static int aside(mp__sqlite *s, const char *path, const char *ending, int64_t no
     return rc == -ENOENT ? 0 : rc;
 }
 
+int mp__sqlite_wal_aside(mp__sqlite *s)
+{
+    int64_t now = mp__env_wall_ms(s->env);
+    int rc = aside(s, s->path, "-wal", now);
+
+    return rc ? rc : aside(s, s->path, "-shm", now);
+}
+
 int mp__sqlite_move_aside(mp__sqlite *s)
 {
     int64_t now = mp__env_wall_ms(s->env);

@@ -22,14 +22,14 @@ static void move(mp__sqlite *s, enum mp__origin_state to, const char *format, ..
 
 static void unseen(mp__sqlite *s, const char *cause)
 {
-    if (s->threads_run && s->options.on_unseen_change)
+    if (s->opened && s->options.on_unseen_change)
         s->options.on_unseen_change(s->options.context, cause);
 }
 
 static void wake_reader(mp__sqlite *s)
 {
     atomic_fetch_add_explicit(&s->generation, 1, memory_order_release);
-    if (s->threads_run && !atomic_exchange(&s->reader_waking, true))
+    if (s->reader && !atomic_exchange(&s->reader_waking, true))
         mp__worker_post(s->reader, &s->reader_wake);
 }
 
@@ -94,13 +94,18 @@ static int adopt(mp__sqlite *s, const mp__sqlite_id *id)
 }
 
 /* What a failure to open means for the state; an error of open() itself is returned. */
-static int judge_failure(mp__sqlite *s, int error, mp__diag *diag)
+static int judge_failure(mp__sqlite *s, int error, bool known, mp__diag *diag)
 {
     switch (error) {
-    case MP_EVERSION:
     case MP_EINVAL:
+        if (known || s->opened) { /* where ours was there is another program's */
+            move(s, MP__ORIGIN_LOST, "%s", diag->text);
+            return 0;
+        }
+        return error;
+    case MP_EVERSION:
     case MP_ENOMEM:
-        if (!s->threads_run)
+        if (!s->opened)
             return error;
         move(s, MP__ORIGIN_DOWN, "%s", diag->text);
         return 0;
@@ -119,22 +124,48 @@ static int judge_failure(mp__sqlite *s, int error, mp__diag *diag)
 static void go_live(mp__sqlite *s)
 {
     uint64_t revision = mp__sqlite_get(&s->revision);
+    int rc;
 
-    if (revision < s->acknowledged && !s->threads_run) {
+    if (revision < s->acknowledged && !s->opened) {
         s->behind = true;
         move(s, MP__ORIGIN_LOST,
              "its newest commits are missing: it is at revision %llu, %llu was acknowledged",
              (unsigned long long)revision, (unsigned long long)s->acknowledged);
         return;
     }
+    if (revision < s->acknowledged) {
+        rc = mp__sqlite_restate(s);
+        if (rc) {
+            mp__sqlite_detach(s);
+            move(s, MP__ORIGIN_DOWN, "an older database was put back and cannot be taken over: %s",
+                 mp_strerror(rc));
+            return;
+        }
+        revision = mp__sqlite_get(&s->revision);
+    }
     wake_reader(s);
     move(s, MP__ORIGIN_LIVE, "open at revision %llu", (unsigned long long)revision);
     unseen(s, "the database was opened again");
 }
 
+static int open_and_adopt(mp__sqlite *s, bool create, const mp__sqlite_id *id, mp__diag *why)
+{
+    int rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs, s->path, s->options.timeout_ms,
+                                create, why);
+
+    if (rc)
+        return rc;
+    rc = adopt(s, id);
+    if (rc) {
+        mp__sqlite_detach(s);
+        (void)mp__diag_set(why, rc, "'%s' cannot be read: %s", s->path, mp_strerror(rc));
+    }
+    return rc;
+}
+
 int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
 {
-    mp__sqlite_id id;
+    mp__sqlite_id id = {""};
     mp__diag why = {0};
     int known = mp__sqlite_id_read(s, &id);
     int rc;
@@ -147,19 +178,17 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
         move(s, MP__ORIGIN_LOST, "the database '%s' is gone", s->path);
         return 0;
     }
-    rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs, s->path, s->options.timeout_ms,
-                            known == MP_EABSENT, &why);
-    if (rc == 0) {
-        rc = adopt(s, known == 0 ? &id : NULL);
-        if (rc) {
-            (void)mp__diag_set(&why, rc, "'%s' cannot be read: %s", s->path, mp_strerror(rc));
-            mp__sqlite_detach(s);
-        }
+    if (s->opened)
+        mp__sqlite_heal_wal(s, id.epoch);
+    rc = open_and_adopt(s, known == MP_EABSENT, known ? NULL : &id, &why);
+    if (rc == MP_ECORRUPT && mp__sqlite_heal_closed(s, id.epoch)) {
+        why = (mp__diag){0};
+        rc = open_and_adopt(s, false, known ? NULL : &id, &why);
     }
     if (rc) {
         if (diag)
             *diag = why;
-        return judge_failure(s, rc, &why);
+        return judge_failure(s, rc, known != MP_EABSENT, &why);
     }
     go_live(s);
     return 0;
@@ -247,24 +276,51 @@ static void recover(mp__sqlite *s)
         lose(s, false, "the database is damaged");
 }
 
+/* Another program may have added or deleted rows: what is counted beside them is counted anew. */
+static int recount(mp__sqlite *s)
+{
+    int rc = mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE);
+
+    if (rc == 0)
+        rc = mp__sqlite_run(&s->write_db, MP__SQL_RECOUNT_NEW);
+    if (rc == 0)
+        rc = mp__sqlite_run(&s->write_db, MP__SQL_RECOUNT);
+    if (rc == 0)
+        rc = mp__sqlite_run(&s->write_db, MP__SQL_COMMIT);
+    if (rc && mp__sqlite_in_transaction(&s->write_db))
+        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    return rc;
+}
+
 static void look_for_changes(mp__sqlite *s)
 {
     int64_t version = s->data_version;
 
-    if (!s->write_db.db || mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version) != 0 ||
+    if (!s->write_db.db || mp__state_now(&s->base.state) != MP__ORIGIN_LIVE)
+        return;
+    if (s->recount_due && recount(s) == 0) {
+        s->recount_due = false;
+        (void)take_stock(s);
+    }
+    if (mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version) != 0 ||
         version == s->data_version)
         return;
+    s->recount_due = recount(s) != 0; /* a lock may prevent it: then at the next look */
     (void)take_stock(s);
     unseen(s, "another program wrote to the database");
 }
 
-/* The reader met damage: is it a row, or all of it? */
+/* Somebody met damage: is it a row, a page, or all of it? */
 static void look_for_damage(mp__sqlite *s)
 {
-    if (!atomic_exchange(&s->damage_seen, false) || !s->write_db.db)
+    bool seen = atomic_exchange(&s->damage_seen, false);
+
+    if (!s->write_db.db)
         return;
-    if (take_stock(s) == MP_ECORRUPT)
+    if (seen && take_stock(s) == MP_ECORRUPT)
         lose(s, false, "the database is damaged");
+    else
+        mp__sqlite_heal(s);
 }
 
 static void probe_open(mp__sqlite *s)

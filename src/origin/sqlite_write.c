@@ -135,8 +135,9 @@ int mp__sqlite_batch_commit(mp__sqlite_batch *batch)
         mp__sqlite_batch_rollback(batch);
         return rc;
     }
-    s->acknowledged = batch->revision;
-    mp__sqlite_mark_write(s, batch->revision);
+    if (s->acknowledged < batch->revision) /* else commits are being given back */
+        s->acknowledged = batch->revision;
+    mp__sqlite_mark_write(s, s->acknowledged);
     mp__sqlite_set(&s->revision, batch->revision);
     mp__sqlite_count(&s->keys, (uint64_t)batch->keys_delta);
     mp__sqlite_count(&s->commits, 1);
@@ -153,7 +154,7 @@ void mp__sqlite_batch_deliver(mp__sqlite_batch *batch)
 
         if (outcome->write)
             outcome->write->done(outcome->write, outcome->status);
-        else if (options->on_change && batch->s->threads_run)
+        else if (options->on_change)
             options->on_change(options->context, &outcome->record);
     }
 }

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happens to the origin from outside while it runs: moved, put back, changed by other
+ * programs, locked; and what comes back by itself. */
+#include "mp_origin.h"
+
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "core/core.h"
+#include "origin/sqlite.h"
+
+static char folder[32], path[64];
+static mp__origin *origin;
+
+/* What the origin told without being asked. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum mp__origin_state state;
+    int moves, unseen, changes;
+    char cause[256], changed_address[64];
+    mp__record change;
+} told = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void on_state(void *context, enum mp__origin_state from, enum mp__origin_state to,
+                     const char *cause)
+{
+    (void)context;
+    (void)from;
+    pthread_mutex_lock(&told.lock);
+    told.state = to;
+    told.moves++;
+    snprintf(told.cause, sizeof(told.cause), "%s", cause);
+    pthread_cond_broadcast(&told.changed);
+    pthread_mutex_unlock(&told.lock);
+}
+
+static void on_unseen(void *context, const char *cause)
+{
+    (void)context;
+    (void)cause;
+    pthread_mutex_lock(&told.lock);
+    told.unseen++;
+    pthread_cond_broadcast(&told.changed);
+    pthread_mutex_unlock(&told.lock);
+}
+
+static void on_change(void *context, const mp__record *after)
+{
+    (void)context;
+    pthread_mutex_lock(&told.lock);
+    told.changes++;
+    told.change = *after;
+    snprintf(told.changed_address, sizeof(told.changed_address), "%.*s", (int)after->address.size,
+             after->address.data);
+    pthread_cond_broadcast(&told.changed);
+    pthread_mutex_unlock(&told.lock);
+}
+
+#define WAIT_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        struct timespec end_;                                                                      \
+        int rc_ = 0;                                                                               \
+        clock_gettime(CLOCK_REALTIME, &end_);                                                      \
+        end_.tv_sec += 20;                                                                         \
+        pthread_mutex_lock(&told.lock);                                                            \
+        while (!(condition) && rc_ == 0)                                                           \
+            rc_ = pthread_cond_timedwait(&told.changed, &told.lock, &end_);                        \
+        pthread_mutex_unlock(&told.lock);                                                          \
+        assert_int_equal(rc_, 0);                                                                  \
+    } while (0)
+
+static void open_origin(void)
+{
+    mp__origin_options options = {.env = mp__env_real(),
+                                  .path = path,
+                                  .probe_ms = 5,
+                                  .sweep_ms = 5,
+                                  .timeout_ms = 50,
+                                  .on_state = on_state,
+                                  .on_unseen_change = on_unseen,
+                                  .on_change = on_change};
+    mp__diag diag = {0};
+    int rc;
+
+    told.moves = told.unseen = told.changes = 0;
+    rc = mp__origin_open("sqlite", &options, &origin, &diag);
+    if (rc)
+        print_error("%s\n", diag.text);
+    assert_int_equal(rc, 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    mp_folder_new(folder);
+    snprintf(path, sizeof(path), "%s/origin.db", folder);
+    open_origin();
+    assert_int_equal(told.state, MP__ORIGIN_LIVE); /* the state that open ends in is told, too */
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    origin = mp__origin_close(origin);
+    mp_folder_remove(folder);
+    return 0;
+}
+
+static const char *beside(const char *name)
+{
+    static char names[4][96];
+    static int next;
+    char *at = names[next++ % 4];
+
+    snprintf(at, 96, "%s/%s", folder, name);
+    return at;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    static char bytes[1 << 16];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    size_t n;
+
+    assert_non_null(in);
+    assert_non_null(out);
+    while ((n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+        assert_int_equal(fwrite(bytes, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* ---- moved, put back ---- */
+
+static void a_database_that_is_moved_away_is_lost_and_live_when_it_is_back(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), MP_EORIGINLOST);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_EORIGINLOST);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(rename(beside("elsewhere"), path), 0);
+    WAIT_UNTIL(told.unseen == 1);
+    assert_int_equal(told.state, MP__ORIGIN_LIVE);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "1");
+    assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.revision, 2);
+}
+
+static void an_older_copy_that_is_put_back_counts_as_a_new_change_of_everything(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "old"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "old"), 0);
+    origin = mp__origin_close(origin);
+    copy_file(path, beside("backup"));
+    open_origin();
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(mp_set(origin, "dev/default/a", "newer"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/c", "only here"), 0);
+    assert_int_equal(unlink(path), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
+    copy_file(beside("backup"), beside("whole"));
+    assert_int_equal(rename(beside("whole"), path), 0);
+    WAIT_UNTIL(told.unseen == 1);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "old");
+    assert_true(got.record.revision > 8); /* newer than all that anybody saw */
+    assert_int_equal(mp_get(origin, "dev/default/c", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(mp_keys(origin, "dev"), 2);
+}
+
+static void another_programs_database_in_its_place_is_not_touched(void **state)
+{
+    sqlite3 *other;
+    struct stat before, after;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(sqlite3_open(beside("theirs"), &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "CREATE TABLE t(x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    assert_int_equal(stat(beside("theirs"), &before), 0);
+    origin = mp__origin_close(origin);
+    assert_int_equal(rename(path, beside("ours")), 0);
+    assert_int_equal(rename(beside("theirs"), path), 0);
+    open_origin();
+    assert_int_equal(told.state, MP__ORIGIN_LOST);
+    assert_non_null(strstr(told.cause, "another program"));
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_EORIGINLOST);
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+    assert_int_equal(rename(beside("ours"), path), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
+}
+
+/* ---- other programs ---- */
+
+static void others_do(const char *sql)
+{
+    sqlite3 *other;
+    char *error = NULL;
+
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    sqlite3_busy_timeout(other, 5000);
+    if (sqlite3_exec(other, sql, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s", error);
+    sqlite3_close(other);
+}
+
+static void what_another_program_deleted_is_absent_and_the_change_is_told(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "1"), 0);
+    others_do("DELETE FROM entries WHERE address = 'dev/default/a'");
+    WAIT_UNTIL(told.unseen == 1);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    assert_int_equal(mp_set(origin, "dev/default/c", "1"), 0);
+    assert_int_equal(mp_keys(origin, "dev"), 2);
+}
+
+static void a_value_edited_behind_its_checksum_is_not_believed(void **state)
+{
+    mp__origin_stats stats;
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "right"), 0);
+    others_do("UPDATE entries SET value = 'edited'");
+    WAIT_UNTIL(told.unseen == 1);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "right"); /* from its history */
+    mp__origin_stats_read(origin, &stats);
+    assert_int_equal(stats.corrupt_rows, 1);
+    assert_int_equal(stats.salvaged, 1);
+    others_do("UPDATE history SET value = 'edited'");
+    WAIT_UNTIL(told.unseen == 2);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), MP_ECORRUPT);
+    assert_int_equal(mp_set(origin, "dev/default/a", "new"), 0); /* heals it */
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "new");
+}
+
+static void a_list_with_a_damaged_row_says_that_it_is_not_complete(void **state)
+{
+    static mp_listed l;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mp_set(origin,
+                                i == 0   ? "dev/d/a"
+                                : i == 1 ? "dev/d/b"
+                                         : "dev/d/c",
+                                "1"),
+                         0);
+    others_do("UPDATE entries SET value = 'edited' WHERE address = 'dev/d/b';"
+              "UPDATE history SET value = 'edited' WHERE address = 'dev/d/b'");
+    for (int by_key = 0; by_key < 2; by_key++) {
+        assert_int_equal(mp_ls(origin, "dev", "", 100, by_key, &l), MP_ECORRUPT);
+        assert_int_equal(l.count, 2);
+        assert_string_equal(l.addresses[1], "dev/d/c");
+    }
+    assert_int_equal(mp_hist(origin, "dev/d/b", 0, 10, &l), MP_ECORRUPT);
+    assert_int_equal(l.count, 0);
+}
+
+static void what_another_program_wrote_while_we_were_away_is_taken_over(void **state)
+{
+    mp_got got;
+    char address[64];
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        snprintf(address, sizeof(address), "dev/default/key%d", i);
+        assert_int_equal(mp_set(origin, address, "1"), 0);
+    }
+    origin = mp__origin_close(origin);
+    /* without our layer below it, so that no page it writes has a right checksum */
+    others_do("DELETE FROM entries WHERE address = 'dev/default/key7'; VACUUM");
+    open_origin();
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+    assert_int_equal(mp_get(origin, "dev/default/key7", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(mp_get(origin, "dev/default/key8", &got), 0);
+    assert_string_equal(got.value, "1");
+    assert_int_equal(mp_set(origin, "dev/default/key7", "2"), 0);
+}
+
+static void a_lock_of_another_program_is_waited_for_and_then_said(void **state)
+{
+    sqlite3 *other;
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_ETIMEOUT);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "1");
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+    sqlite3_close(other);
+    assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
+}
+
+/* ---- expiry ---- */
+
+static int put_expiring(const char *address, int64_t expires_ms, unsigned flags, mp_put *put)
+{
+    mp_put_begin(put);
+    mp_put_add(put, MP__CHANGE_PUT, address, "v", flags)->expires_ms = expires_ms;
+    return mp_put_run(origin, put);
+}
+
+static void an_expired_value_is_never_served_and_its_deletion_is_told(void **state)
+{
+    int64_t now = mp__env_wall_ms(mp__env_real());
+    static mp_listed l;
+    mp_got got;
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(put_expiring("dev/default/a", now + 3600000, 0, &put), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.expires_ms, now + 3600000);
+    assert_int_equal(put_expiring("dev/default/b", now - 1, 0, &put), 0);
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    WAIT_UNTIL(told.changes == 1);
+    assert_string_equal(told.changed_address, "dev/default/b");
+    assert_int_equal(told.change.kind, MP__RECORD_ABSENT);
+    assert_int_equal(told.change.revision, 3);
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    assert_int_equal(mp_hist(origin, "dev/default/b", 0, 10, &l), 0);
+    assert_int_equal(l.count, 2);
+    assert_int_equal(l.records[0].kind, MP__RECORD_ABSENT);
+}
+
+static void an_expiry_is_kept_set_and_cleared_as_asked(void **state)
+{
+    int64_t later = mp__env_wall_ms(mp__env_real()) + 3600000;
+    mp_got got;
+    mp_put put;
+
+    (void)state;
+    assert_int_equal(put_expiring("dev/default/a", later, 0, &put), 0);
+    assert_int_equal(put_expiring("dev/default/a", 0, MP__KEEP_EXPIRY, &put), 0);
+    assert_int_equal(put.changes[0].after.expires_ms, later);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_EXPIRE, "dev/default/a", NULL, 0)->expires_ms = later + 1;
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_true(put.changes[0].changed);
+    assert_string_equal(put.after, "v");
+    assert_int_equal(put.changes[0].after.version, 2); /* it is the same value */
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_EXPIRE, "dev/default/a", NULL, 0)->expires_ms = later + 1;
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_false(put.changes[0].changed);
+    assert_int_equal(put_expiring("dev/default/a", 0, 0, &put), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.expires_ms, 0);
+}
+
+static void an_expired_value_counts_as_absent_for_conditions(void **state)
+{
+    mp_put first, second;
+
+    (void)state;
+    mp_put_begin(&first);
+    mp_put_add(&first, MP__CHANGE_PUT, "dev/default/a", "old", 0)->expires_ms = 1;
+    mp_put_begin(&second);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/a", "new", MP__IF_ABSENT | MP__WANT_OLD);
+    mp__origin_write(origin, &first.write);
+    mp__origin_write(origin, &second.write);
+    mp_wait_for(&second.wait, 1);
+    assert_int_equal(second.status, 0);
+    assert_false(second.changes[0].had_old);
+    assert_int_equal(second.changes[0].after.version, 1);
+    WAIT_UNTIL(told.changes == 1); /* its end was told, too */
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+}
+
+/* ---- lost commits ---- */
+
+static void a_database_behind_what_was_acknowledged_is_lost_until_salvaged(void **state)
+{
+    mp__origin_stats stats;
+    mp_got got;
+    mp__record given[3] = {
+        {.address = MP_STR("dev/default/a"),
+         .value = MP_STR("kept"),
+         .kind = MP__RECORD_VALUE,
+         .revision = 5,
+         .created_revision = 1,
+         .version = 3,
+         .created_ms = 1,
+         .modified_ms = 2},
+        {.address = MP_STR("dev/default/b"), .kind = MP__RECORD_ABSENT, .revision = 4},
+        {.address = MP_STR("dev/default/c"),
+         .value = MP_STR("older"),
+         .kind = MP__RECORD_VALUE,
+         .revision = 1},
+    };
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/b", "1"), 0);
+    origin = mp__origin_close(origin);
+    copy_file(path, beside("backup"));
+    open_origin();
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
+    assert_int_equal(mp_del(origin, "dev/default/b"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
+    assert_int_equal(mp_set(origin, "dev/default/d", "nobody kept it"), 0);
+    origin = mp__origin_close(origin);
+    copy_file(beside("backup"), path);
+    open_origin();
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LOST);
+    mp__origin_stats_read(origin, &stats);
+    assert_true(stats.behind);
+    assert_int_equal(stats.revision, 2);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), MP_EORIGINLOST);
+
+    assert_int_equal(mp__origin_salvage(origin, given, 3), 0);
+    assert_int_equal(told.state, MP__ORIGIN_LIVE);
+    mp__origin_stats_read(origin, &stats);
+    assert_false(stats.behind);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "kept");
+    assert_int_equal(got.record.revision, 5);
+    assert_int_equal(got.record.version, 3);
+    assert_int_equal(mp_get(origin, "dev/default/b", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_int_equal(mp_get(origin, "dev/default/c", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT); /* it was not lost, but deleted before */
+    assert_int_equal(mp_set(origin, "dev/default/a", "4"), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.revision, 7);
+}
+
+static void beginning_anew_moves_the_remains_aside(void **state)
+{
+    mp__origin_options options = {.env = mp__env_real(), .path = path, .new_origin = true};
+    mp_got got;
+    char epoch[33];
+    int old = 0;
+    DIR *dir;
+    struct dirent *entry;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    memcpy(epoch, origin->epoch, sizeof(epoch));
+    assert_int_equal(strlen(epoch), 32);
+    origin = mp__origin_close(origin);
+    assert_int_equal(mp__origin_open("sqlite", &options, &origin, NULL), 0);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    assert_string_not_equal(origin->epoch, epoch);
+    dir = opendir(folder);
+    while ((entry = readdir(dir)) != NULL)
+        old += strncmp(entry->d_name, "origin.db.old-", 14) == 0;
+    closedir(dir);
+    assert_int_equal(old, 1);
+}
+
+/* ---- versions ---- */
+
+/* SQL through our own layer, as another version of ours would do it. */
+static void we_do(const char *sql)
+{
+    mp__vfs *vfs;
+    sqlite3 *db;
+
+    assert_int_equal(mp__vfs_new(mp__env_real(), &vfs), 0);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, mp__vfs_name(vfs)),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    mp__vfs_free(vfs);
+}
+
+static void a_newer_format_is_refused_with_a_text(void **state)
+{
+    mp__origin_options options = {.env = mp__env_real(), .path = path};
+    mp__diag diag = {0};
+
+    (void)state;
+    origin = mp__origin_close(origin);
+    we_do("PRAGMA user_version = 99");
+    assert_int_equal(mp__origin_open("sqlite", &options, &origin, &diag), MP_EVERSION);
+    assert_non_null(strstr(diag.text, "99"));
+    assert_null(origin);
+    we_do("PRAGMA user_version = 1");
+    open_origin();
+}
+
+static void an_older_format_is_migrated_after_a_copy(void **state)
+{
+    static const mp__sqlite_migration steps[] = {
+        {1, "CREATE TABLE added(x); INSERT INTO added VALUES(1)"},
+        {2, "INSERT INTO added VALUES(2)"},
+    };
+    static const mp__sqlite_migration broken[] = {{1, "INSERT INTO nothing VALUES(1)"}};
+    mp__vfs *vfs;
+    mp__sqlite_db db;
+    mp__diag diag = {0};
+    int64_t rows = 0;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    origin = mp__origin_close(origin);
+    assert_int_equal(mp__vfs_new(mp__env_real(), &vfs), 0);
+    assert_int_equal(mp__sqlite_db_open(&db, mp__env_real(), vfs, path, 100, false, NULL), 0);
+    assert_int_not_equal(mp__sqlite_migrate(&db, path, 1, 2, broken, 1, &diag), 0);
+    assert_true(diag.text[0]);
+    assert_int_equal(unlink(beside("origin.db.v1")), 0);
+    assert_int_equal(mp__sqlite_migrate(&db, path, 1, 3, steps, 2, &diag), 0);
+    assert_int_equal(access(beside("origin.db.v1"), F_OK), 0);
+    /* a copy that is there already is never written over */
+    assert_int_not_equal(mp__sqlite_migrate(&db, path, 1, 3, steps, 2, &diag), 0);
+    assert_non_null(strstr(diag.text, "origin.db.v1"));
+    assert_int_equal(mp__sqlite_number(&db, MP__SQL_COUNT_ALL, &rows), 0);
+    assert_int_equal(rows, 1);
+    mp__sqlite_db_close(&db);
+    mp__vfs_free(vfs);
+    we_do("PRAGMA user_version = 1");
+    open_origin();
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(a_database_that_is_moved_away_is_lost_and_live_when_it_is_back),
+    FRESH(an_older_copy_that_is_put_back_counts_as_a_new_change_of_everything),
+    FRESH(another_programs_database_in_its_place_is_not_touched),
+    FRESH(what_another_program_deleted_is_absent_and_the_change_is_told),
+    FRESH(a_value_edited_behind_its_checksum_is_not_believed),
+    FRESH(a_list_with_a_damaged_row_says_that_it_is_not_complete),
+    FRESH(what_another_program_wrote_while_we_were_away_is_taken_over),
+    FRESH(a_lock_of_another_program_is_waited_for_and_then_said),
+    FRESH(an_expired_value_is_never_served_and_its_deletion_is_told),
+    FRESH(an_expiry_is_kept_set_and_cleared_as_asked),
+    FRESH(an_expired_value_counts_as_absent_for_conditions),
+    FRESH(a_database_behind_what_was_acknowledged_is_lost_until_salvaged),
+    FRESH(beginning_anew_moves_the_remains_aside),
+    FRESH(a_newer_format_is_refused_with_a_text),
+    FRESH(an_older_format_is_migrated_after_a_copy),
+};
+MP_TEST_MAIN(tests)
