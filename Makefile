@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build test lint sanitize fuzz coverage docs install uninstall clean
+.PHONY: help build run test bench soak lint sanitize fuzz coverage docs install uninstall clean
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -16,8 +16,17 @@ help: ## list the doors
 build: ## install what is missing and build the release binary, build/marketprism
 	@scripts/build.sh
 
+run: ## build, import examples/config, serve; Ctrl-C ends it
+	@scripts/run.sh
+
 test: ## build and run every suite; PEERS=1 also installs the real peers
 	@scripts/test.sh
+
+bench: ## measure, with the references beside it; a few minutes
+	@scripts/bench.sh
+
+soak: ## the long runs: faults, kill -9, storms, simulated hours; SOAK times the rounds of test
+	@scripts/soak.sh
 
 lint: ## format, clang-tidy, cppcheck, includes, banned calls, both compilers
 	@scripts/lint.sh

@@ -21,7 +21,8 @@ run()
 
 python=/usr/bin/python3
 [ -x $python ] || python=python3
-mapfile -t names < <(build/marketprism bench --list)
+list=$(build/marketprism bench --list) || die "build/marketprism bench --list does not say what there is"
+mapfile -t names < <(cut -d' ' -f1 <<<"$list")
 for name in "${names[@]}"; do
     if [ -z "${BENCH:-}" ] || [[ " $BENCH " == *" $name "* ]]; then
         run "$name" build/marketprism bench "$name"
