@@ -22,11 +22,14 @@ static void check_limits(const mp__resp_limits *limits, const mp__resp_command *
             abort();
 }
 
-static void check_round_trip(const mp__resp_command *command, const char *taken, size_t used)
+/* @first: the command's first byte before it was parsed; quotes of inline commands are resolved in
+ * place, so that a quoted '*' may have moved there. */
+static void check_round_trip(const mp__resp_command *command, char first, const char *taken,
+                             size_t used)
 {
     mp__buf again = MP__BUF_INIT;
 
-    if (command->count && taken[0] == '*') {
+    if (command->count && first == '*') {
         mp__resp_request(&again, command->arguments, command->count);
         if (again.error || !mp_str_equal(mp__buf_str(&again), mp_str_new(taken, used)))
             abort();
@@ -54,14 +57,17 @@ static void feed(const mp__resp_limits *limits, const char *input, size_t size, 
     int rc;
 
     memcpy(buffer, input, have);
+    buffer[have] = 0;
     mp__resp_parser_init(&parser, limits);
     for (;;) {
+        char first = buffer[at];
+
         rc = mp__resp_parse(&parser, buffer + at, have - at, &command, &used);
         if (rc == 0) {
             if (used == 0 || used > have - at)
                 abort();
             check_limits(limits, &command);
-            check_round_trip(&command, buffer + at, used);
+            check_round_trip(&command, first, buffer + at, used);
             note(out, &command);
             at += used;
         } else if (rc == MP_EAGAIN && have < size) {
@@ -72,6 +78,7 @@ static void feed(const mp__resp_limits *limits, const char *input, size_t size, 
                 abort();
             memcpy(moved, buffer, have);
             memcpy(moved + have, input + have, more);
+            moved[have + more] = 0;
             free(buffer);
             buffer = moved;
             have += more;
