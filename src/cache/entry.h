@@ -26,6 +26,12 @@ static inline mp__entry_cold *mp__entry_cold_of(const mp__entry *entry)
     return (mp__entry_cold *)e - 1;
 }
 
+/* Before @entry is seen by anybody: it is used as often as @old, whose place it takes. */
+static inline void mp__entry_inherit_use(mp__entry *entry, const mp__entry *old)
+{
+    atomic_init(&entry->frequency, atomic_load_explicit(&old->frequency, memory_order_relaxed));
+}
+
 size_t mp__entry_bytes(const mp__record *record);
 
 /* A copy of @record in @slab with one reference; NULL when the slab has no room. */

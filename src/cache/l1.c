@@ -1,48 +1,107 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* L1: making, putting, removing, evicting. Reads: l1_read.h; limits and policy at run time:
+ * l1_turn.c. */
 #include "cache/l1.h"
 
-#include <pthread.h>
+#include <stddef.h>
 
-#include "cache/l1_read.h"
+#include "cache/l1_internal.h"
 #include "core/alloc.h"
 
 enum {
     BYTES_LEAST = 512 * 1024,
     NEGATIVE_LEAST = 16, /* entries */
-    EVICT_BATCH = 16,    /* victims between two tries to get memory */
+    EVICT_BATCH = 16,    /* victims, or */
+    EVICT_BYTES = 16384, /* bytes of them, between two tries to get memory */
 };
 
-struct mp__l1 {
-    mp__l1_front front; /* what readers look at */
+/* ---- fork ---- */
 
-    pthread_mutex_t lock __attribute__((aligned(128))); /* over everything below */
-    mp__slab *slab;
-    mp__policy *policy;
-    mp__policy_queue negatives; /* ABSENT entries, oldest first out */
-    size_t entries, entries_max, bytes_max, negative_bytes;
-    unsigned negative_percent;
-    uint64_t inserts, evictions, expired;
+/* A child must not inherit a lock whose holder does not exist in it. Slabs do the same for theirs;
+ * ours are taken first, as always, since we register after the first slab was made. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t all_once = PTHREAD_ONCE_INIT;
+static mp__l1 *all_first;
 
-    _Atomic uint64_t counters[MP__L1_SHARDS * MP__L1_SHARD_STRIDE] __attribute__((aligned(128)));
-};
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    for (mp__l1 *l1 = all_first; l1; l1 = l1->next)
+        (void)pthread_mutex_lock(&l1->lock);
+}
+
+static void after_fork(void)
+{
+    for (mp__l1 *l1 = all_first; l1; l1 = l1->next)
+        (void)pthread_mutex_unlock(&l1->lock);
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void register_for_fork(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void all_add(mp__l1 *l1)
+{
+    (void)pthread_once(&all_once, register_for_fork);
+    (void)pthread_mutex_lock(&all_lock);
+    l1->next = all_first;
+    l1->from_here = &all_first;
+    if (all_first)
+        all_first->from_here = &l1->next;
+    all_first = l1;
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(mp__l1 *l1)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    *l1->from_here = l1->next;
+    if (l1->next)
+        l1->next->from_here = l1->from_here;
+    (void)pthread_mutex_unlock(&all_lock);
+}
 
 /* ---- making ---- */
 
-static int bytes_check(size_t entries_max, size_t bytes_max)
+int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret_bytes)
 {
-    size_t table = mp__l1_table_bytes(entries_max);
+    size_t fixed;
 
-    return bytes_max < table || bytes_max - table < BYTES_LEAST ? MP_EINVAL : 0;
+    if (__builtin_add_overflow(table, policy, &fixed) ||
+        __builtin_add_overflow(fixed, sizeof(mp__l1), &fixed) || bytes_max < fixed ||
+        bytes_max - fixed < BYTES_LEAST)
+        return MP_EINVAL;
+    *ret_bytes = bytes_max - fixed;
+    return 0;
+}
+
+static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
+{
+    mp__l1_table *table = NULL;
+    size_t slab_bytes;
+    int rc;
+
+    rc = mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_bytes(l1->entries_max), 0, &slab_bytes);
+    if (rc == 0)
+        rc = mp__l1_table_new(l1->entries_max, &table);
+    if (rc)
+        return rc;
+    atomic_store(&l1->front.table, table);
+    rc = policy->make(l1->entries_max, &l1->policy);
+    if (rc == 0)
+        rc = mp__l1_slab_bytes(l1->bytes_max, table->bytes, policy->bytes(l1->policy), &slab_bytes);
+    return rc ? rc : mp__slab_new(slab_bytes, &l1->slab);
 }
 
 int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negative_percent,
                const mp__policy_ops *policy, mp__l1 **ret_l1)
 {
-    mp__l1_table *table = NULL;
     mp__l1 *l1;
     int rc;
 
-    if (entries_max == 0 || entries_max > SIZE_MAX / 1024 || bytes_check(entries_max, bytes_max))
+    if (entries_max == 0 || entries_max > MP__L1_ENTRIES_MAX)
         return MP_EINVAL;
     l1 = mp__aligned_alloc(128, sizeof(*l1));
     if (!l1)
@@ -53,22 +112,19 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     l1->entries_max = entries_max;
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
-    rc = mp__l1_table_new(entries_max, &table);
+    rc = l1_fill(l1, policy);
     if (rc == 0)
-        rc = mp__slab_new(bytes_max - table->bytes, &l1->slab);
-    if (rc == 0)
-        rc = policy->make(entries_max, &l1->policy);
-    if (rc == 0 && pthread_mutex_init(&l1->lock, NULL) != 0) {
-        l1->policy = policy->free(l1->policy);
-        rc = MP_ENOMEM;
-    }
+        rc = pthread_mutex_init(&l1->lock, NULL) ? MP_ENOMEM : 0;
     if (rc) {
         (void)mp__slab_close(l1->slab);
-        (void)mp__l1_table_free(table);
+        if (l1->policy)
+            (void)policy->free(l1->policy);
+        (void)mp__l1_table_free(mp__l1_table_of(l1));
         (void)mp__free(l1);
         return rc;
     }
-    atomic_store(&l1->front.table, table);
+    mp__hazard_init(); /* readers and writers agree on who pays for the barrier */
+    all_add(l1);
     *ret_l1 = l1;
     return 0;
 }
@@ -88,18 +144,14 @@ static void retire_entry(mp__entry *entry)
     mp__hazard_retire(retired);
 }
 
-static mp__l1_table *table_of(const mp__l1 *l1)
-{
-    return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
-}
-
 mp__l1 *mp__l1_free(mp__l1 *l1)
 {
     mp__l1_table *table;
 
     if (!l1)
         return NULL;
-    table = table_of(l1);
+    all_remove(l1);
+    table = mp__l1_table_of(l1);
     for (size_t b = 0; b <= table->mask; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++) {
             mp__entry *entry = atomic_load(&table->buckets[b].entries[way]);
@@ -107,8 +159,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
             if (entry)
                 (void)mp_blob_unref(&entry->blob.pub);
         }
-    (void)
-        mp__hazard_flush(); /* what was retired before; other caches' too, which is right as well */
+    (void)mp__hazard_flush(); /* what was retired before; other caches' too, which does no harm */
     (void)mp__l1_table_free(table);
     l1->policy = l1->policy->ops->free(l1->policy);
     l1->slab = mp__slab_close(l1->slab);
@@ -118,27 +169,36 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
 
 /* ---- removing ---- */
 
-/* Under the lock. The entry is out of the policy; take it out of the table and let it go when no
- * reader announces it. */
+/* Under the lock. The entry is in no queue any more; take it out of the table and let it go. */
 static void unlink_entry(mp__l1 *l1, mp__l1_place place, mp__entry *entry)
 {
-    mp__entry_cold *cold = mp__entry_cold_of(entry);
-
-    mp__l1_table_remove(table_of(l1), place, cold->node.hash);
+    mp__l1_table_remove(mp__l1_table_of(l1), place, mp__entry_cold_of(entry)->node.hash);
     l1->entries--;
-    if (entry->kind == MP__RECORD_ABSENT)
-        l1->negative_bytes -= cold->node.size;
     retire_entry(entry);
+}
+
+static void order(mp__l1 *l1, mp__entry *entry)
+{
+    mp__policy_node *node = &mp__entry_cold_of(entry)->node;
+
+    if (entry->kind == MP__RECORD_ABSENT) {
+        mp__policy_queue_add(&l1->negatives, node);
+        l1->negative_bytes += node->size;
+    } else {
+        l1->policy->ops->insert(l1->policy, node);
+    }
 }
 
 static void forget_order(mp__l1 *l1, mp__entry *entry)
 {
     mp__policy_node *node = &mp__entry_cold_of(entry)->node;
 
-    if (entry->kind == MP__RECORD_ABSENT)
+    if (entry->kind == MP__RECORD_ABSENT) {
         mp__policy_queue_remove(&l1->negatives, node);
-    else
+        l1->negative_bytes -= node->size;
+    } else {
         l1->policy->ops->remove(l1->policy, node);
+    }
 }
 
 static mp__entry *entry_of_node(mp__policy_node *node)
@@ -146,12 +206,17 @@ static mp__entry *entry_of_node(mp__policy_node *node)
     return (mp__entry *)((mp__entry_cold *)((char *)node - offsetof(mp__entry_cold, node)) + 1);
 }
 
-static void evict_node(mp__l1 *l1, mp__policy_node *node)
+static mp__entry *entry_at(mp__l1_place place)
 {
-    mp__entry *entry = entry_of_node(node);
+    return atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
+}
+
+static void evict_entry(mp__l1 *l1, mp__entry *entry)
+{
     mp__l1_place place;
 
-    if (mp__l1_table_find(table_of(l1), mp__entry_address(entry), node->hash, &place)) {
+    if (mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
+                          mp__entry_cold_of(entry)->node.hash, &place)) {
         unlink_entry(l1, place, entry);
         l1->evictions++;
     }
@@ -163,89 +228,163 @@ static bool evict_negative(mp__l1 *l1)
 
     if (!node)
         return false;
-    mp__policy_queue_remove(&l1->negatives, node);
-    evict_node(l1, node);
+    forget_order(l1, entry_of_node(node));
+    evict_entry(l1, entry_of_node(node));
     return true;
 }
 
-static bool evict_one(mp__l1 *l1)
+/* Take the policy's next victim out, or the oldest ABSENT. Returns its bytes, 0: there is none. */
+static size_t evict_next(mp__l1 *l1)
 {
     mp__policy_node *node = l1->policy->ops->evict(l1->policy);
+    size_t bytes;
 
-    if (!node)
-        return evict_negative(l1);
-    evict_node(l1, node);
-    return true;
+    if (!node) {
+        bytes = l1->negatives.oldest ? l1->negatives.oldest->size : 0;
+        (void)evict_negative(l1);
+        return bytes;
+    }
+    bytes = node->size;
+    evict_entry(l1, entry_of_node(node));
+    return bytes;
 }
 
-void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash)
+bool mp__l1_evict_one(mp__l1 *l1)
+{
+    return evict_next(l1) != 0;
+}
+
+/* What an eviction frees is there only when nobody looks at it, which costs a barrier of all
+ * threads: so evict some at once, but of large ones no more than @bytes asks for. False: nothing is
+ * left. */
+static bool evict_some(mp__l1 *l1, size_t bytes)
+{
+    size_t least = bytes > EVICT_BYTES ? bytes : EVICT_BYTES, freed = 0;
+    unsigned victims = 0;
+
+    for (; victims < EVICT_BATCH && freed < least; victims++) {
+        size_t of_one = evict_next(l1);
+
+        if (!of_one)
+            break;
+        freed += of_one;
+    }
+    if (victims)
+        (void)mp__hazard_flush();
+    return victims != 0;
+}
+
+void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes)
+{
+    mp__slab_limit_set(l1->slab, slab_bytes);
+    /* what is left when nothing can be evicted is held by readers and goes with them */
+    while (mp__slab_pages_bytes(l1->slab) > slab_bytes && evict_some(l1, 0))
+        ;
+}
+
+static void remove_locked(mp__l1 *l1, mp_str address, uint64_t hash)
 {
     mp__l1_place place;
 
-    (void)pthread_mutex_lock(&l1->lock);
-    if (mp__l1_table_find(table_of(l1), address, hash, &place)) {
-        mp__entry *entry =
-            atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
+    if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
+        mp__entry *entry = entry_at(place);
 
         forget_order(l1, entry);
         unlink_entry(l1, place, entry);
     }
-    (void)pthread_mutex_unlock(&l1->lock);
-    mp__hazard_tidy();
+}
+
+void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash)
+{
+    mp__l1_lock(l1);
+    remove_locked(l1, address, hash);
+    mp__l1_unlock(l1);
+}
+
+void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry)
+{
+    mp__l1_place place;
+
+    if (pthread_mutex_trylock(&l1->lock) != 0)
+        return;
+    if (mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
+                          mp__entry_cold_of(entry)->node.hash, &place) &&
+        entry_at(place) == entry) {
+        forget_order(l1, entry);
+        unlink_entry(l1, place, entry);
+        l1->expired++;
+    }
+    (void)pthread_mutex_unlock(&l1->lock); /* and no tidying: the reader does not wait for that */
 }
 
 /* ---- putting ---- */
 
-/* An object for @record, evicting until there is room. NULL when nothing is left to evict. */
+/* An object for @record, evicting until there is room. NULL: it is larger than the slab, or nothing
+ * is left to evict. */
 static mp__entry *make_with_room(mp__l1 *l1, uint64_t hash, const mp__record *record,
                                  uint32_t generation, uint32_t verify_by_s)
 {
+    size_t bytes = mp__slab_round(mp__entry_bytes(record));
+
+    if (bytes > mp__slab_limit(l1->slab))
+        return NULL;
     for (;;) {
         mp__entry *entry = mp__entry_make(l1->slab, hash, record, generation, verify_by_s);
-        unsigned evicted = 0;
 
-        if (entry)
+        if (entry || !evict_some(l1, bytes))
             return entry;
-        while (evicted < EVICT_BATCH && evict_one(l1))
-            evicted++;
-        if (evicted == 0)
-            return NULL;
-        (void)mp__hazard_flush(); /* evicted is not yet free */
     }
 }
 
-static size_t negative_entries_max(const mp__l1 *l1)
+/* ABSENT entries have a share of their own, so that a flood of random keys pushes out only its
+ * like. */
+static void make_place_for_absent(mp__l1 *l1, const mp__record *record)
 {
-    size_t share = l1->entries_max / 100 * l1->negative_percent;
+    size_t bytes_max = l1->bytes_max / 100 * l1->negative_percent;
+    size_t bytes = mp__slab_round(mp__entry_bytes(record));
+    size_t count_max = l1->entries_max / 100 * l1->negative_percent;
 
-    share = share > NEGATIVE_LEAST ? share : NEGATIVE_LEAST;
-    return share < l1->entries_max ? share : l1->entries_max;
-}
-
-/* Before one more entry goes in. */
-static void make_place(mp__l1 *l1, const mp__record *record)
-{
-    if (record->kind == MP__RECORD_ABSENT) {
-        size_t bytes_max = l1->bytes_max / 100 * l1->negative_percent;
-
-        while (l1->negatives.count >= negative_entries_max(l1) ||
-               (l1->negatives.count && l1->negative_bytes > bytes_max))
-            (void)evict_negative(l1);
-    }
-    while (l1->entries >= l1->entries_max && evict_one(l1))
+    count_max = count_max > NEGATIVE_LEAST ? count_max : NEGATIVE_LEAST;
+    if (count_max > l1->entries_max / 2) /* of a tiny cache the smaller half */
+        count_max = l1->entries_max / 2 ? l1->entries_max / 2 : 1;
+    while ((l1->negatives.count >= count_max || l1->negative_bytes + bytes > bytes_max) &&
+           evict_negative(l1))
         ;
 }
 
-static void order(mp__l1 *l1, mp__entry *entry)
+/* Put @entry where @present stands: it takes over its place in the order, too, since it is the same
+ * thing to those who ask for it. */
+static void replace_entry(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp__entry *entry)
 {
-    mp__entry_cold *cold = mp__entry_cold_of(entry);
-
-    if (entry->kind == MP__RECORD_ABSENT) {
-        mp__policy_queue_add(&l1->negatives, &cold->node);
-        l1->negative_bytes += cold->node.size;
+    if (present->kind == MP__RECORD_VALUE && entry->kind == MP__RECORD_VALUE) {
+        mp__entry_inherit_use(entry, present);
+        l1->policy->ops->replace(l1->policy, &mp__entry_cold_of(present)->node,
+                                 &mp__entry_cold_of(entry)->node);
     } else {
-        l1->policy->ops->insert(l1->policy, &cold->node);
+        forget_order(l1, present);
+        order(l1, entry);
     }
+    mp__l1_table_replace(place, entry);
+    retire_entry(present);
+}
+
+/* Put @entry in, replacing what is there. */
+static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str address)
+{
+    mp__l1_place place;
+
+    /* making room may have taken what was there: look again */
+    if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
+        replace_entry(l1, place, entry_at(place), entry);
+        return 0;
+    }
+    while (l1->entries >= l1->entries_max && mp__l1_evict_one(l1))
+        ;
+    if (!mp__l1_table_insert(mp__l1_table_of(l1), entry, hash))
+        return MP_ENOMEM;
+    l1->entries++;
+    order(l1, entry);
+    return 0;
 }
 
 /* What is there already stays when it is newer, or the same. */
@@ -259,53 +398,26 @@ static bool keep_present(const mp__entry *present, const mp__record *record, boo
            mp_str_equal(mp_blob_str(&present->blob.pub), record->value);
 }
 
-/* Put @entry where @present stands, or nowhere yet. */
-static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str address)
-{
-    mp__l1_place place;
-    mp__entry *present;
-
-    /* evictions may have moved or taken what was there: look again */
-    if (!mp__l1_table_find(table_of(l1), address, hash, &place)) {
-        if (!mp__l1_table_insert(table_of(l1), entry, hash))
-            return MP_ENOMEM;
-        l1->entries++;
-        order(l1, entry);
-        return 0;
-    }
-    present = atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
-    forget_order(l1, present);
-    if (present->kind == MP__RECORD_ABSENT)
-        l1->negative_bytes -= mp__entry_cold_of(present)->node.size;
-    order(l1, entry);
-    mp__l1_table_replace(place, entry);
-    retire_entry(present);
-    return 0;
-}
-
 static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
                       uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
     mp__l1_place place;
     mp__entry *entry = NULL;
-    bool is_there = mp__l1_table_find(table_of(l1), record->address, hash, &place);
 
-    if (is_there)
-        entry = atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
+    if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place))
+        entry = entry_at(place);
     if (entry && keep_present(entry, record, force)) {
         mp__entry_verified(entry, record->verified_ms, generation, verify_by_s);
-        if (ret_entry)
-            *ret_entry = mp__entry_ref(entry);
-        return 0;
+    } else {
+        if (record->kind == MP__RECORD_ABSENT && !(entry && entry->kind == MP__RECORD_ABSENT))
+            make_place_for_absent(l1, record);
+        entry = make_with_room(l1, hash, record, generation, verify_by_s);
+        if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
+            (void)mp__entry_unref(entry);
+            return MP_ENOMEM;
+        }
+        l1->inserts++;
     }
-    if (!is_there)
-        make_place(l1, record);
-    entry = make_with_room(l1, hash, record, generation, verify_by_s);
-    if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
-        (void)mp__entry_unref(entry);
-        return MP_ENOMEM;
-    }
-    l1->inserts++;
     if (ret_entry)
         *ret_entry = mp__entry_ref(entry);
     return 0;
@@ -316,140 +428,10 @@ int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, 
 {
     int rc;
 
-    (void)pthread_mutex_lock(&l1->lock);
+    mp__l1_lock(l1);
     rc = put_locked(l1, hash, record, force, generation, verify_by_s, ret_entry);
-    (void)pthread_mutex_unlock(&l1->lock);
-    mp__hazard_tidy();
-    if (rc)
-        mp__l1_remove(l1, record->address, hash); /* rather nothing than something older */
+    if (rc) /* rather nothing than something older */
+        remove_locked(l1, record->address, hash);
+    mp__l1_unlock(l1);
     return rc;
-}
-
-/* ---- turning ---- */
-
-static void table_drop(mp__retired *retired)
-{
-    (void)mp__l1_table_free(retired->pointer);
-}
-
-/* Under the lock: move every entry into @next and let readers go over to it. A reader on the old
- * table sees all that was there until now. */
-static void table_change(mp__l1 *l1, mp__l1_table *next)
-{
-    mp__l1_table *old = table_of(l1);
-
-    for (size_t b = 0; b <= old->mask; b++)
-        for (unsigned way = 0; way < MP__L1_WAYS; way++) {
-            mp__entry *entry =
-                atomic_load_explicit(&old->buckets[b].entries[way], memory_order_relaxed);
-
-            if (entry)
-                (void)mp__l1_table_insert(next, entry, mp__entry_cold_of(entry)->node.hash);
-        }
-    atomic_store_explicit(&l1->front.table, next, memory_order_release);
-    /* A reader still on the old table must not announce from it what is retired from now on. */
-    for (size_t b = 0; b <= old->mask; b++)
-        for (unsigned way = 0; way < MP__L1_WAYS; way++)
-            atomic_store_explicit(&old->buckets[b].entries[way], NULL, memory_order_release);
-    old->retired.free_fn = table_drop;
-    mp__hazard_retire(&old->retired);
-}
-
-int mp__l1_set_entries(mp__l1 *l1, size_t entries_max)
-{
-    mp__l1_table *next;
-    int rc;
-
-    if (entries_max == 0 || entries_max > SIZE_MAX / 1024 ||
-        bytes_check(entries_max, l1->bytes_max))
-        return MP_EINVAL;
-    rc = mp__l1_table_new(entries_max, &next);
-    if (rc)
-        return rc;
-    (void)pthread_mutex_lock(&l1->lock);
-    rc = l1->policy->ops->resize(l1->policy, entries_max);
-    if (rc == 0) {
-        l1->entries_max = entries_max;
-        while (l1->entries > entries_max && evict_one(l1))
-            ;
-        table_change(l1, next);
-        mp__slab_limit_set(l1->slab, l1->bytes_max - next->bytes);
-    }
-    (void)pthread_mutex_unlock(&l1->lock);
-    if (rc)
-        (void)mp__l1_table_free(next);
-    (void)mp__hazard_flush();
-    return rc;
-}
-
-int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
-{
-    size_t slab_max;
-
-    if (bytes_check(l1->entries_max, bytes_max))
-        return MP_EINVAL;
-    (void)pthread_mutex_lock(&l1->lock);
-    l1->bytes_max = bytes_max;
-    slab_max = bytes_max - table_of(l1)->bytes;
-    mp__slab_limit_set(l1->slab, slab_max);
-    while (mp__slab_pages_bytes(l1->slab) > slab_max) {
-        unsigned evicted = 0;
-
-        while (evicted < EVICT_BATCH && evict_one(l1))
-            evicted++;
-        (void)mp__hazard_flush();
-        if (evicted == 0)
-            break; /* what is left is held by readers and goes with them */
-    }
-    (void)pthread_mutex_unlock(&l1->lock);
-    return 0;
-}
-
-int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
-{
-    mp__policy *next, *old;
-    mp__policy_node *node;
-    int rc = 0;
-
-    (void)pthread_mutex_lock(&l1->lock);
-    old = l1->policy;
-    if (old->ops != ops)
-        rc = ops->make(l1->entries_max, &next);
-    if (rc == 0 && old->ops != ops) {
-        /* in the order in which the old one would have let them go */
-        while ((node = old->ops->evict(old)))
-            ops->insert(next, node);
-        l1->policy = next;
-        (void)old->ops->free(old);
-    }
-    (void)pthread_mutex_unlock(&l1->lock);
-    return rc;
-}
-
-const char *mp__l1_policy_name(const mp__l1 *l1)
-{
-    return l1->policy->ops->name;
-}
-
-void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
-{
-    mp__l1_stats s = {0};
-
-    for (size_t i = 0; i < MP__L1_SHARDS; i++) {
-        const _Atomic uint64_t *shard = &l1->counters[i * MP__L1_SHARD_STRIDE];
-
-        s.hits += atomic_load_explicit(&shard[0], memory_order_relaxed);
-        s.misses += atomic_load_explicit(&shard[1], memory_order_relaxed);
-    }
-    (void)pthread_mutex_lock(&l1->lock);
-    s.inserts = l1->inserts;
-    s.evictions = l1->evictions;
-    s.entries = l1->entries;
-    s.entries_max = l1->entries_max;
-    s.bytes = mp__slab_pages_bytes(l1->slab) + table_of(l1)->bytes;
-    s.bytes_max = l1->bytes_max;
-    s.negative_bytes = l1->negative_bytes;
-    s.expired = l1->expired;
-    (void)pthread_mutex_unlock(&l1->lock);
-    *ret_stats = s;
 }

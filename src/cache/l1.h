@@ -13,6 +13,8 @@
 
 typedef struct mp__l1 mp__l1;
 
+#define MP__L1_ENTRIES_MAX ((size_t)1 << 36)
+
 typedef struct mp__l1_stats {
     uint64_t hits, misses, inserts, evictions, expired;
     uint64_t entries, entries_max, bytes, bytes_max, negative_bytes;
@@ -39,12 +41,15 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash);
 MP_MUST_USE int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
                            uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry);
 void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
+/* For a reader that found @entry, which it announces, past its expiry: take it out if nobody is
+ * changing this L1 just now. Never waits. */
+void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry);
 void mp__l1_tick(mp__l1 *l1, int64_t wall_ms);
 
 MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
 MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);
 MP_MUST_USE int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *policy);
-const char *mp__l1_policy_name(const mp__l1 *l1);
+const char *mp__l1_policy_name(mp__l1 *l1);
 void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats);
 
 #endif

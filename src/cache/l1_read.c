@@ -89,6 +89,8 @@ mp__entry *mp__l1_read_slowly(mp__l1_front *front, mp__hazard_record *record, mp
             record->used++;
             return entry;
         }
+        if (entry)
+            mp__l1_drop_expired((mp__l1 *)front, entry);
         if (now == table)
             break;
         /* What was not found may have moved before we looked. */

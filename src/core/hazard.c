@@ -36,9 +36,10 @@ static bool fence_in_reader; /* set once, before the first record */
 static _Atomic(mp__hazard_record *) records;
 static _Atomic uint32_t record_count; /* counted before the record is in the list */
 
-static pthread_mutex_t retired_lock = PTHREAD_MUTEX_INITIALIZER;
-static mp__retired *retired_first;
-static size_t retired_count, retired_enough = SCAN_LEAST;
+/* A stack onto which anybody pushes and from which everything is taken at once: no lock, since
+ * readers retire what they find expired. */
+static _Atomic(mp__retired *) retired_first;
+static _Atomic size_t retired_count, retired_enough = SCAN_LEAST;
 
 /* ---- records ---- */
 
@@ -67,16 +68,6 @@ static bool membarrier_register(void)
            syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
-static void before_fork(void)
-{
-    (void)pthread_mutex_lock(&retired_lock);
-}
-
-static void after_fork_in_parent(void)
-{
-    (void)pthread_mutex_unlock(&retired_lock);
-}
-
 /* In the child only the forking thread lives on; what the others announced holds nothing. The child
  * registers anew, since the kernel does not promise that a registration is inherited. */
 static void after_fork_in_child(void)
@@ -87,13 +78,12 @@ static void after_fork_in_child(void)
         if (r != mp__hazard_mine)
             record_release(r);
     }
-    (void)pthread_mutex_unlock(&retired_lock);
 }
 
 static void domain_begin(void)
 {
     thread_end_error = pthread_key_create(&thread_end, thread_ends);
-    (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    (void)pthread_atfork(NULL, NULL, after_fork_in_child);
     fence_in_reader = !membarrier_register();
 }
 
@@ -268,6 +258,15 @@ static void free_all(mp__retired *list)
     }
 }
 
+/* The list from @first to @last, @n long. */
+static void retired_push(mp__retired *first, mp__retired *last, size_t n)
+{
+    last->next = atomic_load(&retired_first);
+    while (!atomic_compare_exchange_weak(&retired_first, &last->next, first))
+        ;
+    (void)atomic_fetch_add(&retired_count, n);
+}
+
 /* What is held waits for the next scan, which begins when as much again has gathered: so the work
  * of a scan is paid for by what it frees, however much readers hold. */
 static size_t put_back(mp__retired *held)
@@ -279,12 +278,8 @@ static size_t put_back(mp__retired *held)
         return 0;
     for (; last->next; last = last->next)
         n++;
-    (void)pthread_mutex_lock(&retired_lock);
-    last->next = retired_first;
-    retired_first = held;
-    retired_count += n;
-    retired_enough = 2 * n + SCAN_LEAST;
-    (void)pthread_mutex_unlock(&retired_lock);
+    atomic_store(&retired_enough, 2 * n + SCAN_LEAST);
+    retired_push(held, last, n);
     return n;
 }
 
@@ -314,41 +309,33 @@ static size_t scan(mp__retired *list)
     return put_back(held);
 }
 
-static mp__retired *take_retired(bool if_enough)
+static mp__retired *take_retired(void)
 {
-    mp__retired *list = NULL;
-
-    (void)pthread_mutex_lock(&retired_lock);
-    if (!if_enough || retired_count >= retired_enough) {
-        list = retired_first;
-        retired_first = NULL;
-        retired_count = 0;
-        retired_enough = SCAN_LEAST;
-    }
-    (void)pthread_mutex_unlock(&retired_lock);
-    return list;
+    atomic_store(&retired_count, 0);
+    atomic_store(&retired_enough, SCAN_LEAST);
+    return atomic_exchange(&retired_first, NULL);
 }
 
 void mp__hazard_retire(mp__retired *retired)
 {
-    (void)pthread_mutex_lock(&retired_lock);
-    retired->next = retired_first;
-    retired_first = retired;
-    retired_count++;
-    (void)pthread_mutex_unlock(&retired_lock);
+    retired_push(retired, retired, 1);
 }
 
 void mp__hazard_tidy(void)
 {
-    mp__retired *list = take_retired(true);
+    mp__retired *list;
 
+    if (atomic_load_explicit(&retired_count, memory_order_relaxed) <
+        atomic_load_explicit(&retired_enough, memory_order_relaxed))
+        return;
+    list = take_retired();
     if (list)
         (void)scan(list);
 }
 
 size_t mp__hazard_flush(void)
 {
-    mp__retired *list = take_retired(false);
+    mp__retired *list = take_retired();
 
     return list ? scan(list) : 0;
 }

@@ -22,8 +22,56 @@ struct mp__slab {
     _Atomic size_t used;
     size_t objects;
     bool closed;
-    mp__span *room[CLASS_MAX]; /* spans with a free object */
+    mp__span *room[CLASS_MAX];   /* spans with a free object */
+    mp__slab *next, **from_here; /* of all slabs of the process, for fork(); under all_lock */
 };
+
+/* ---- fork ---- */
+
+/* A child must not inherit a lock whose holder does not exist in it. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t all_once = PTHREAD_ONCE_INIT;
+static mp__slab *all_first;
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    for (mp__slab *slab = all_first; slab; slab = slab->next)
+        (void)pthread_mutex_lock(&slab->lock);
+}
+
+static void after_fork(void)
+{
+    for (mp__slab *slab = all_first; slab; slab = slab->next)
+        (void)pthread_mutex_unlock(&slab->lock);
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void register_for_fork(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void all_add(mp__slab *slab)
+{
+    (void)pthread_once(&all_once, register_for_fork);
+    (void)pthread_mutex_lock(&all_lock);
+    slab->next = all_first;
+    slab->from_here = &all_first;
+    if (all_first)
+        all_first->from_here = &slab->next;
+    all_first = slab;
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(mp__slab *slab)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    *slab->from_here = slab->next;
+    if (slab->next)
+        slab->next->from_here = slab->from_here;
+    (void)pthread_mutex_unlock(&all_lock);
+}
 
 /* ---- size classes ---- */
 
@@ -152,6 +200,7 @@ void *mp__slab_alloc(mp__slab *slab, size_t size)
 
 static void slab_destroy(mp__slab *slab)
 {
+    all_remove(slab);
     mp__span_store_done(&slab->spans);
     (void)pthread_mutex_destroy(&slab->lock);
     (void)mp__free(slab);
@@ -202,7 +251,8 @@ int mp__slab_new(size_t bytes_max, mp__slab **ret_slab)
         (void)mp__free(slab);
         return MP_ENOMEM;
     }
-    slab->spans.limit = bytes_max;
+    atomic_init(&slab->spans.limit, bytes_max);
+    all_add(slab);
     *ret_slab = slab;
     return 0;
 }
@@ -222,6 +272,13 @@ mp__slab *mp__slab_close(mp__slab *slab)
     return NULL;
 }
 
+size_t mp__slab_limit(const mp__slab *slab)
+{
+    size_t limit = atomic_load_explicit(&slab->spans.limit, memory_order_relaxed);
+
+    return limit ? limit : SIZE_MAX;
+}
+
 size_t mp__slab_pages_bytes(const mp__slab *slab)
 {
     return atomic_load_explicit(&slab->spans.pages, memory_order_relaxed);
@@ -236,15 +293,5 @@ void mp__slab_limit_set(mp__slab *slab, size_t bytes_max)
 {
     (void)pthread_mutex_lock(&slab->lock);
     mp__span_limit_set(&slab->spans, bytes_max);
-    (void)pthread_mutex_unlock(&slab->lock);
-}
-
-void mp__slab_fork_lock(mp__slab *slab)
-{
-    (void)pthread_mutex_lock(&slab->lock);
-}
-
-void mp__slab_fork_unlock(mp__slab *slab)
-{
     (void)pthread_mutex_unlock(&slab->lock);
 }

@@ -27,12 +27,9 @@ void *mp__slab_alloc(mp__slab *slab, size_t size) __attribute__((warn_unused_res
 void mp__slab_free(void *object);
 
 size_t mp__slab_round(size_t size);                /* what an object of @size really takes */
+size_t mp__slab_limit(const mp__slab *slab);       /* bytes; SIZE_MAX: none; any thread */
 size_t mp__slab_pages_bytes(const mp__slab *slab); /* pages held now, bytes; any thread */
 size_t mp__slab_used_bytes(const mp__slab *slab);  /* in live objects, rounded; any thread */
 void mp__slab_limit_set(mp__slab *slab, size_t bytes_max); /* any thread; what is over it stays */
-
-/* Around fork(), by the owner, so that the child does not inherit a lock that nobody holds. */
-void mp__slab_fork_lock(mp__slab *slab);
-void mp__slab_fork_unlock(mp__slab *slab);
 
 #endif

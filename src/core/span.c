@@ -48,8 +48,9 @@ static void pages_remove(mp__span_store *store, size_t bytes)
 static bool has_room(const mp__span_store *store, size_t bytes)
 {
     size_t held = atomic_load_explicit(&store->pages, memory_order_relaxed);
+    size_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);
 
-    return !store->limit || (bytes <= store->limit && held <= store->limit - bytes);
+    return !limit || (bytes <= limit && held <= limit - bytes);
 }
 
 /* @bytes of zeroed pages that begin at a multiple of @alignment. */
@@ -234,7 +235,7 @@ void mp__span_give_large(mp__span_store *store, mp__span *span)
 
 void mp__span_limit_set(mp__span_store *store, size_t limit)
 {
-    store->limit = limit;
+    atomic_store_explicit(&store->limit, limit, memory_order_relaxed);
     while (store->idle && !has_room(store, 0))
         give_back(store, idle_pop(store));
 }

@@ -35,7 +35,7 @@ _Static_assert(sizeof(mp__span) <= MP__SPAN_HEAD, "the head of a span is one lin
 
 typedef struct mp__span_store {
     _Atomic size_t pages; /* bytes held of the system; read by any thread */
-    size_t limit;         /* 0: none */
+    _Atomic size_t limit; /* 0: none; read by any thread */
     mp__span *idle;
     size_t idle_count;
     mp__span_region *holes; /* regions of which spans were given back */

@@ -46,8 +46,9 @@ static mp__policy_node *lru_evict(mp__policy *policy)
 {
     lru *p = (lru *)policy;
     mp__policy_node *node;
+    size_t chances = p->queue.count; /* readers may raise what is lowered here, without end */
 
-    while ((node = p->queue.oldest) &&
+    while ((node = p->queue.oldest) && chances-- > 0 &&
            atomic_load_explicit(node->frequency, memory_order_relaxed) > 0) {
         atomic_store_explicit(node->frequency, 0, memory_order_relaxed);
         lru_hit(policy, node);
@@ -64,6 +65,18 @@ static int lru_resize(mp__policy *policy, size_t capacity)
     return 0;
 }
 
+static void lru_replace(mp__policy *policy, mp__policy_node *node, mp__policy_node *next)
+{
+    mp__policy_queue_replace(&((lru *)policy)->queue, node, next);
+    lru_hit(policy, next);
+}
+
+static size_t lru_bytes(const mp__policy *policy)
+{
+    (void)policy;
+    return sizeof(lru);
+}
+
 const mp__policy_ops mp__policy_lru = {
     .name = "lru",
     .text = "Evicts what was not used for the longest time. The classic; a single scan flushes it.",
@@ -73,5 +86,7 @@ const mp__policy_ops mp__policy_lru = {
     .hit = lru_hit,
     .remove = lru_remove,
     .evict = lru_evict,
+    .replace = lru_replace,
     .resize = lru_resize,
+    .bytes = lru_bytes,
 };

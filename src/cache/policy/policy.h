@@ -36,7 +36,10 @@ typedef struct mp__policy_ops {
     void (*remove)(mp__policy *policy, mp__policy_node *node); /* deleted, not evicted */
     /* Take the next victim out; NULL when nothing is cached. */
     mp__policy_node *(*evict)(mp__policy *policy);
-    int (*resize)(mp__policy *policy, size_t capacity);
+    /* @next takes the place of @node, which leaves; its frequency is set already. */
+    void (*replace)(mp__policy *policy, mp__policy_node *node, mp__policy_node *next);
+    int (*resize)(mp__policy *policy, size_t capacity); /* 0, or MP_ENOMEM and as before */
+    size_t (*bytes)(const mp__policy *policy);          /* memory of its own */
 } mp__policy_ops;
 
 struct mp__policy { /* first member of each policy's own struct */
@@ -75,6 +78,16 @@ static inline void mp__policy_queue_remove(mp__policy_queue *queue, mp__policy_n
     else
         queue->oldest = node->newer;
     queue->count--;
+}
+
+static inline void mp__policy_queue_replace(mp__policy_queue *queue, mp__policy_node *node,
+                                            mp__policy_node *next)
+{
+    next->newer = node->newer;
+    next->older = node->older;
+    next->queue = node->queue;
+    *(node->newer ? &node->newer->older : &queue->newest) = next;
+    *(node->older ? &node->older->newer : &queue->oldest) = next;
 }
 
 #endif

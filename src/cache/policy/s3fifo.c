@@ -10,10 +10,11 @@
 enum { SMALL = 0, MAIN = 1, GHOST_WAYS = 4 };
 
 /* The ghost queue as a set-associative table of fingerprints with the time they entered, counted in
- * insertions: nothing is ever deleted, what is too old no longer counts. */
+ * insertions: nothing is ever deleted, what is too old no longer counts. A quarter more places than
+ * ghosts, since sets do not fill evenly. */
 typedef struct ghost {
     uint32_t *slots; /* pairs: fingerprint, time */
-    size_t mask;     /* of sets */
+    size_t sets;
     uint32_t now;
     size_t age_max;
 } ghost;
@@ -27,16 +28,14 @@ typedef struct s3fifo {
 
 static int ghost_make(ghost *g, size_t entries)
 {
-    size_t sets = 1;
+    size_t sets = (entries + entries / 4) / GHOST_WAYS + 1;
     uint32_t *slots;
 
-    while (sets * GHOST_WAYS < entries + entries / 2 + GHOST_WAYS)
-        sets *= 2;
     slots = mp__calloc(sets * GHOST_WAYS, 2 * sizeof(*slots));
     if (!slots)
         return MP_ENOMEM;
     (void)mp__free(g->slots);
-    *g = (ghost){slots, sets - 1, 1, entries};
+    *g = (ghost){slots, sets, 1, entries};
     return 0;
 }
 
@@ -47,9 +46,23 @@ static uint32_t fingerprint(uint64_t hash)
     return f ? f : 1;
 }
 
+static size_t ghost_bytes(const ghost *g)
+{
+    return g->sets * GHOST_WAYS * 2 * sizeof(*g->slots);
+}
+
+/* The low half of the hash spread over the sets (Lemire, "Fast random integer generation in an
+ * interval", 2019); the fingerprint is of the high half. */
+static uint32_t *ghost_set(const ghost *g, uint64_t hash)
+{
+    size_t set = (size_t)(((hash & UINT32_MAX) * (g->sets & UINT32_MAX)) >> 32);
+
+    return g->slots + set * GHOST_WAYS * 2;
+}
+
 static void ghost_add(ghost *g, uint64_t hash)
 {
-    uint32_t *set = g->slots + (hash & g->mask) * GHOST_WAYS * 2, *oldest = set;
+    uint32_t *set = ghost_set(g, hash), *oldest = set;
 
     for (size_t i = 0; i < GHOST_WAYS * 2; i += 2) {
         if (!set[i] || set[i] == fingerprint(hash)) {
@@ -66,7 +79,7 @@ static void ghost_add(ghost *g, uint64_t hash)
 /* Whether @hash is a ghost; it is none any more afterwards. */
 static bool ghost_take(ghost *g, uint64_t hash)
 {
-    uint32_t *set = g->slots + (hash & g->mask) * GHOST_WAYS * 2;
+    uint32_t *set = ghost_set(g, hash);
 
     for (size_t i = 0; i < GHOST_WAYS * 2; i += 2)
         if (set[i] == fingerprint(hash)) {
@@ -151,12 +164,14 @@ static mp__policy_node *evict_small(s3fifo *p)
 static mp__policy_node *evict_main(s3fifo *p)
 {
     mp__policy_node *node;
+    size_t rounds = 3 * p->queues[MAIN].count; /* readers may raise what is lowered here, without
+                                                * end; without them that is enough */
 
     while ((node = p->queues[MAIN].oldest)) {
         uint8_t f = atomic_load_explicit(node->frequency, memory_order_relaxed);
 
         mp__policy_queue_remove(&p->queues[MAIN], node);
-        if (f == 0)
+        if (f == 0 || rounds-- == 0)
             return node;
         atomic_store_explicit(node->frequency, (uint8_t)(f - 1), memory_order_relaxed);
         queue_add(p, MAIN, node);
@@ -172,6 +187,16 @@ static mp__policy_node *s3fifo_evict(mp__policy *policy)
     if (p->queues[SMALL].count >= small_target(p) || p->queues[MAIN].count == 0)
         node = evict_small(p);
     return node ? node : evict_main(p);
+}
+
+static void s3fifo_replace(mp__policy *policy, mp__policy_node *node, mp__policy_node *next)
+{
+    mp__policy_queue_replace(&((s3fifo *)policy)->queues[node->queue], node, next);
+}
+
+static size_t s3fifo_bytes(const mp__policy *policy)
+{
+    return sizeof(s3fifo) + ghost_bytes(&((const s3fifo *)policy)->ghost);
 }
 
 static int s3fifo_resize(mp__policy *policy, size_t capacity)
@@ -195,5 +220,7 @@ const mp__policy_ops mp__policy_s3fifo = {
     .hit = s3fifo_hit,
     .remove = s3fifo_remove,
     .evict = s3fifo_evict,
+    .replace = s3fifo_replace,
     .resize = s3fifo_resize,
+    .bytes = s3fifo_bytes,
 };

@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cache/l1.h"
 #include "core/core.h"
@@ -48,6 +50,18 @@ static const char *get(mp__l1 *l1, const char *address)
         snprintf(text, sizeof(text), "%.*s", (int)entry->blob.pub.size, entry->blob.pub.data);
     mp_read_end();
     return entry ? text : NULL;
+}
+
+/* 1: found, 0: not; for threads other than the test's own. */
+static int get_on_any_thread(mp__l1 *l1, const char *address)
+{
+    int found = 0;
+
+    if (mp_read_begin() != 0)
+        return -1;
+    found = mp__l1_find(l1, mp_str_of(address), hash_of(address)) != NULL;
+    mp_read_end();
+    return found;
 }
 
 static void what_was_put_is_found_and_what_was_removed_is_not(void **state)
@@ -199,6 +213,272 @@ static void size_and_policy_change_while_contents_stay(void **state)
     l1 = mp__l1_free(l1);
 }
 
+/* ---- what is kept, and where ---- */
+
+static void an_updated_entry_keeps_its_place_and_its_use(void **state)
+{
+    static const char *const policies[] = {"lru", "s3-fifo"};
+    char address[64];
+
+    (void)state;
+    for (int p = 0; p < 2; p++) {
+        mp__l1 *l1 = l1_new(100, policies[p]);
+
+        assert_int_equal(put(l1, "e/n/hot", "1", 1), 0);
+        for (int i = 0; i < 3; i++)
+            assert_string_equal(get(l1, "e/n/hot"), "1");
+        assert_int_equal(put(l1, "e/n/hot", "2", 2), 0);
+        for (int i = 0; i < 150; i++) { /* seen once each */
+            snprintf(address, sizeof(address), "e/n/%d", i);
+            assert_int_equal(put(l1, address, "v", 1), 0);
+        }
+        assert_string_equal(get(l1, "e/n/hot"), "2");
+        l1 = mp__l1_free(l1);
+    }
+}
+
+static void what_is_too_large_evicts_nothing_and_leaves_no_older_value(void **state)
+{
+    mp__l1 *l1 = l1_new(100, "s3-fifo");
+    char *large = mp__malloc(16u << 20), address[64];
+    mp__record record = {.address = mp_str_of("e/n/large"),
+                         .value = mp_str_new(large, 16u << 20),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 2};
+    const mp__entry *entry = NULL;
+
+    (void)state;
+    memset(large, 'x', 16u << 20);
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_int_equal(put(l1, address, "v", 1), 0);
+    }
+    assert_int_equal(put(l1, "e/n/large", "small", 1), 0);
+    assert_int_equal(mp__l1_put(l1, hash_of("e/n/large"), &record, false, 0, 0, &entry), MP_ENOMEM);
+    assert_null(entry);
+    assert_null(get(l1, "e/n/large"));
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_non_null(get(l1, address));
+    }
+    l1 = mp__l1_free(l1);
+    (void)mp__free(large);
+}
+
+static void a_large_value_makes_room_for_itself(void **state)
+{
+    mp__l1 *l1 = l1_new(10000, "s3-fifo");
+    char *large = mp__malloc(4u << 20), address[64];
+    mp__record record = {.address = mp_str_of("e/n/large"),
+                         .value = mp_str_new(large, 4u << 20),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 2};
+    mp__l1_stats stats;
+
+    (void)state;
+    memset(large, 'x', 4u << 20);
+    for (int i = 0; i < 10000; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_int_equal(put(l1, address, "small", 1), 0);
+    }
+    assert_int_equal(mp__l1_put(l1, hash_of("e/n/large"), &record, false, 0, 0, NULL), 0);
+    mp__l1_stats_read(l1, &stats);
+    assert_true(stats.bytes <= stats.bytes_max);
+    l1 = mp__l1_free(l1);
+    (void)mp__free(large);
+}
+
+static void absent_entries_stay_within_their_bytes(void **state)
+{
+    mp__l1 *l1 = l1_new(100000, "s3-fifo");
+    char address[MP_CACHE_KEY_MAX + 1];
+    mp__l1_stats stats;
+
+    (void)state;
+    memset(address, 'a', sizeof(address));
+    for (int i = 0; i < 3000; i++) {
+        snprintf(address, 12, "e/n/%07d", i);
+        address[11] = 'a';
+        address[2000] = '\0';
+        assert_int_equal(put(l1, address, NULL, 1), 0);
+        mp__l1_stats_read(l1, &stats);
+        assert_true(stats.negative_bytes <= stats.bytes_max / 10);
+    }
+    assert_true(stats.negative_bytes > stats.bytes_max / 20);
+    /* what was a value and is deleted counts there, too */
+    for (int i = 0; i < 3000; i++) {
+        snprintf(address, 12, "e/m/%07d", i);
+        address[11] = 'a';
+        assert_int_equal(put(l1, address, "v", 1), 0);
+        assert_int_equal(put(l1, address, NULL, 2), 0);
+        mp__l1_stats_read(l1, &stats);
+        assert_true(stats.negative_bytes <= stats.bytes_max / 10);
+    }
+    l1 = mp__l1_free(l1);
+}
+
+static void a_tiny_cache_keeps_values_through_a_flood_of_absent_keys(void **state)
+{
+    mp__l1 *l1 = l1_new(4, "s3-fifo");
+    char address[64];
+
+    (void)state;
+    assert_int_equal(put(l1, "e/n/a", "1", 1), 0);
+    assert_int_equal(put(l1, "e/n/b", "2", 1), 0);
+    for (int i = 0; i < 100; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_int_equal(put(l1, address, NULL, 1), 0);
+    }
+    assert_non_null(get(l1, "e/n/a"));
+    assert_non_null(get(l1, "e/n/b"));
+    l1 = mp__l1_free(l1);
+}
+
+static void an_expired_entry_is_taken_out_by_whoever_finds_it(void **state)
+{
+    mp__l1 *l1 = l1_new(100, "s3-fifo");
+    mp__record record = {.address = mp_str_of("e/n/a"),
+                         .value = mp_str_of("v"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 1,
+                         .expires_ms = 1000};
+    mp__l1_stats stats;
+
+    (void)state;
+    assert_int_equal(mp__l1_put(l1, hash_of("e/n/a"), &record, false, 1, 1, NULL), 0);
+    assert_null(get(l1, "e/n/a")); /* nobody ticks: the clock is asked, and it is past 1970 */
+    mp__l1_stats_read(l1, &stats);
+    assert_int_equal(stats.entries, 0);
+    assert_int_equal(stats.expired, 1);
+    assert_int_equal(stats.misses, 1);
+    l1 = mp__l1_free(l1);
+}
+
+static void hits_and_misses_are_counted_exactly(void **state)
+{
+    mp__l1 *a = l1_new(100, "s3-fifo"), *b = l1_new(100, "s3-fifo");
+    mp__l1_stats stats;
+
+    (void)state;
+    assert_int_equal(put(a, "e/n/k", "1", 1), 0);
+    assert_int_equal(put(b, "e/n/k", "1", 1), 0);
+    assert_int_equal(mp_read_begin(), 0);
+    for (int i = 0; i < 10; i++) {
+        (void)get(a, "e/n/k"); /* a section within */
+        (void)get(a, "e/n/none");
+        (void)get(b, "e/n/k"); /* another cache within the section */
+        (void)mp__l1_peek(a, mp_str_of("e/n/k"), hash_of("e/n/k"));
+        (void)mp__l1_peek(a, mp_str_of("e/n/none"), hash_of("e/n/none"));
+    }
+    mp_read_end();
+    mp__l1_stats_read(a, &stats);
+    assert_int_equal(stats.hits, 10);
+    assert_int_equal(stats.misses, 10);
+    mp__l1_stats_read(b, &stats);
+    assert_int_equal(stats.hits, 10);
+    assert_int_equal(stats.misses, 0);
+    a = mp__l1_free(a);
+    b = mp__l1_free(b);
+}
+
+static void limits_that_cannot_work_are_refused(void **state)
+{
+    mp__l1 *l1 = NULL;
+    const mp__policy_ops *lru = mp__policy_find("lru");
+
+    (void)state;
+    env = mp__env_real();
+    assert_int_equal(mp__l1_new(env, 0, 8u << 20, 10, lru, &l1), MP_EINVAL);
+    assert_int_equal(mp__l1_new(env, SIZE_MAX, 8u << 20, 10, lru, &l1), MP_EINVAL);
+    assert_int_equal(mp__l1_new(env, 1000000, 8u << 20, 10, lru, &l1), MP_EINVAL);
+    assert_int_equal(mp__l1_new(env, 10, 1000, 10, lru, &l1), MP_EINVAL);
+    assert_null(l1);
+    l1 = l1_new(100, "lru");
+    assert_int_equal(put(l1, "e/n/a", "1", 1), 0);
+    assert_int_equal(mp__l1_set_entries(l1, 0), MP_EINVAL);
+    assert_int_equal(mp__l1_set_entries(l1, 10000000), MP_EINVAL);
+    assert_int_equal(mp__l1_set_bytes(l1, 1000), MP_EINVAL);
+    assert_non_null(get(l1, "e/n/a"));
+    l1 = mp__l1_free(l1);
+}
+
+static void fewer_bytes_evict_at_once(void **state)
+{
+    mp__l1 *l1 = l1_new(20000, "s3-fifo");
+    char address[64];
+    mp__l1_stats stats;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_int_equal(put(l1, address, address, 1), 0);
+    }
+    assert_int_equal(mp__l1_set_bytes(l1, 2u << 20), 0);
+    mp__l1_stats_read(l1, &stats);
+    assert_true(stats.bytes <= 2u << 20);
+    assert_true(stats.entries > 1000);
+    assert_int_equal(mp__l1_set_bytes(l1, 16u << 20), 0);
+    assert_int_equal(put(l1, "e/n/more", "v", 1), 0);
+    l1 = mp__l1_free(l1);
+}
+
+/* ---- without memory ---- */
+
+static long fail_at;
+
+static bool fail_nth(size_t size)
+{
+    (void)size;
+    return --fail_at == 0;
+}
+
+/* Everything that allocates, once; returns the first error. */
+static int everything(mp__l1 **ret_l1)
+{
+    int rc = mp__l1_new(mp__env_real(), 100, 8u << 20, 10, mp__policy_find("s3-fifo"), ret_l1);
+    char address[32];
+
+    for (int i = 0; i < 150 && rc == 0; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        rc = put(*ret_l1, address, i % 3 ? address : NULL, 1);
+    }
+    if (rc == 0)
+        rc = mp__l1_set_entries(*ret_l1, 300);
+    if (rc == 0)
+        rc = mp__l1_set_policy(*ret_l1, mp__policy_find("lru"));
+    if (rc == 0)
+        rc = mp__l1_set_policy(*ret_l1, mp__policy_find("s3-fifo"));
+    return rc;
+}
+
+static void every_failing_allocation_is_reported_and_leaves_a_whole_cache(void **state)
+{
+    int rc = MP_ENOMEM, failures = 0;
+
+    (void)state;
+    assert_int_equal(mp_read_begin(), 0); /* the thread's record is there */
+    mp_read_end();
+    for (long n = 1; rc != 0; n++) {
+        mp__l1 *l1 = NULL;
+
+        fail_at = n;
+        mp__alloc_fail_hook = fail_nth;
+        rc = everything(&l1);
+        mp__alloc_fail_hook = NULL;
+        if (fail_at > 0)
+            break; /* it never came to that many */
+        failures += rc == MP_ENOMEM;
+        if (l1) {
+            assert_int_equal(put(l1, "e/n/after", "v", 9), 0);
+            assert_string_equal(get(l1, "e/n/after"), "v");
+        }
+        l1 = mp__l1_free(l1);
+        rc = MP_ENOMEM;
+        assert_true(n < 200);
+    }
+    assert_true(failures >= 8);
+}
+
 /* ---- many threads ---- */
 
 enum { KEYS = 200, READS = 100000 };
@@ -265,6 +545,130 @@ static void readers_never_see_another_keys_value(void **state)
     shared = mp__l1_free(shared);
 }
 
+/* ---- readers while things change ---- */
+
+static void *find_always(void *context)
+{
+    char address[32];
+    long lost = 0;
+
+    for (int i = 0; !atomic_load_explicit(&stop_writing, memory_order_relaxed); i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i % 100);
+        lost += get_on_any_thread(shared, address) == 0;
+    }
+    *(long *)context = lost;
+    return NULL;
+}
+
+static void a_reader_misses_nothing_while_the_index_and_the_values_change(void **state)
+{
+    pthread_t readers[2];
+    long lost[2];
+    char address[32];
+
+    (void)state;
+    atomic_store(&stop_writing, false);
+    shared = l1_new(300, "s3-fifo");
+    for (int i = 0; i < 100; i++) {
+        snprintf(address, sizeof(address), "e/n/%d", i);
+        assert_int_equal(put(shared, address, "v", 1), 0);
+    }
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&readers[i], NULL, find_always, &lost[i]), 0);
+    for (unsigned i = 0; i < 600; i++) {
+        snprintf(address, sizeof(address), "e/n/%u", i % 100);
+        assert_int_equal(put(shared, address, "w", i + 2), 0);
+        assert_int_equal(mp__l1_set_entries(shared, i % 2 ? 3000 : 200), 0);
+    }
+    atomic_store(&stop_writing, true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(readers[i], NULL), 0);
+        assert_int_equal(lost[i], 0);
+    }
+    shared = mp__l1_free(shared);
+}
+
+static void what_a_sleeping_reader_borrowed_costs_no_more_than_itself(void **state)
+{
+    mp__l1 *l1 = l1_new(1000, "s3-fifo");
+    const mp__entry *held[MP_READ_HELD_MAX];
+    char address[32], value[200];
+    mp__l1_stats stats;
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    value[sizeof(value) - 1] = '\0';
+    for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
+        snprintf(address, sizeof(address), "e/n/%zu", i);
+        assert_int_equal(put(l1, address, address, 1), 0);
+    }
+    assert_int_equal(mp_read_begin(), 0);
+    for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
+        snprintf(address, sizeof(address), "e/n/%zu", i);
+        held[i] = mp__l1_find(l1, mp_str_of(address), hash_of(address));
+        assert_non_null(held[i]);
+    }
+    for (size_t i = 0; i < 30000; i++) { /* far more than the limit if nothing were freed */
+        snprintf(address, sizeof(address), "e/n/%zu", i % 500);
+        assert_int_equal(put(l1, address, value, i + 2), 0);
+    }
+    mp__l1_stats_read(l1, &stats);
+    assert_true(stats.bytes < 2u << 20);
+    for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
+        snprintf(address, sizeof(address), "e/n/%zu", i);
+        mp_assert_str(mp_blob_str(&held[i]->blob.pub), address);
+    }
+    mp_read_end();
+    l1 = mp__l1_free(l1);
+}
+
+static void *put_without_end(void *context)
+{
+    char address[32];
+
+    (void)context;
+    for (uint64_t i = 0; !atomic_load_explicit(&stop_writing, memory_order_relaxed); i++) {
+        snprintf(address, sizeof(address), "e/n/%d", (int)(i % 500));
+        (void)put(shared, address, "v", i);
+    }
+    return NULL;
+}
+
+static int child_uses(mp__l1 *l1)
+{
+    int bad = put(l1, "e/n/child", "mine", 1) != 0;
+
+    return bad + (get_on_any_thread(l1, "e/n/child") != 1) +
+           (get_on_any_thread(l1, "e/n/kept") != 1);
+}
+
+static void a_child_can_use_its_copy_whatever_others_were_doing_at_the_fork(void **state)
+{
+    pthread_t writer;
+
+    (void)state;
+    atomic_store(&stop_writing, false);
+    shared = l1_new(1000, "lru"); /* so that nothing is evicted */
+    assert_int_equal(pthread_create(&writer, NULL, put_without_end, NULL), 0);
+    for (int i = 0; i < 30; i++) {
+        int status = -1;
+        pid_t pid;
+
+        assert_int_equal(put(shared, "e/n/kept", "v", (uint64_t)i + 1), 0);
+        pid = fork();
+        if (pid == 0) {
+            (void)alarm(20); /* a lock inherited for ever ends the child, not the test */
+            _exit(child_uses(shared));
+        }
+        assert_true(pid > 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+    atomic_store(&stop_writing, true);
+    assert_int_equal(pthread_join(writer, NULL), 0);
+    shared = mp__l1_free(shared);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_put_is_found_and_what_was_removed_is_not),
     MP_TEST(an_older_revision_never_replaces_a_newer_one),
@@ -274,7 +678,20 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_held_value_outlives_its_cache),
     MP_TEST(a_section_lends_at_most_its_maximum),
     MP_TEST(size_and_policy_change_while_contents_stay),
+    MP_TEST(an_updated_entry_keeps_its_place_and_its_use),
+    MP_TEST(what_is_too_large_evicts_nothing_and_leaves_no_older_value),
+    MP_TEST(a_large_value_makes_room_for_itself),
+    MP_TEST(absent_entries_stay_within_their_bytes),
+    MP_TEST(a_tiny_cache_keeps_values_through_a_flood_of_absent_keys),
+    MP_TEST(an_expired_entry_is_taken_out_by_whoever_finds_it),
+    MP_TEST(hits_and_misses_are_counted_exactly),
+    MP_TEST(limits_that_cannot_work_are_refused),
+    MP_TEST(fewer_bytes_evict_at_once),
+    MP_TEST(every_failing_allocation_is_reported_and_leaves_a_whole_cache),
     MP_TEST(readers_never_see_another_keys_value),
+    MP_TEST(a_reader_misses_nothing_while_the_index_and_the_values_change),
+    MP_TEST(what_a_sleeping_reader_borrowed_costs_no_more_than_itself),
+    MP_TEST(a_child_can_use_its_copy_whatever_others_were_doing_at_the_fork),
 };
 
 MP_TEST_MAIN(tests)

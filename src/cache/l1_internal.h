@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An L1 from the inside: what its files share. */
+#ifndef MP_CACHE_L1_INTERNAL_H
+#define MP_CACHE_L1_INTERNAL_H
+
+#include <pthread.h>
+
+#include "cache/l1.h"
+#include "cache/l1_read.h"
+
+struct mp__l1 {
+    mp__l1_front front; /* what readers look at */
+
+    pthread_mutex_t lock __attribute__((aligned(128))); /* over everything below */
+    mp__slab *slab;
+    mp__policy *policy;
+    mp__policy_queue negatives; /* ABSENT entries, oldest first out */
+    size_t entries, entries_max, bytes_max, negative_bytes;
+    unsigned negative_percent;
+    uint64_t inserts, evictions, expired;
+    mp__l1 *next, **from_here; /* of all L1 of the process, for fork(); under all_lock */
+
+    _Atomic uint64_t counters[MP__L1_SHARDS * MP__L1_SHARD_STRIDE] __attribute__((aligned(128)));
+};
+
+static inline mp__l1_table *mp__l1_table_of(const mp__l1 *l1)
+{
+    return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
+}
+
+static inline void mp__l1_lock(mp__l1 *l1)
+{
+    (void)pthread_mutex_lock(&l1->lock);
+}
+
+/* Also frees what was retired under the lock, as far as that is due. */
+static inline void mp__l1_unlock(mp__l1 *l1)
+{
+    (void)pthread_mutex_unlock(&l1->lock);
+    mp__hazard_tidy();
+}
+
+/* The bytes that @bytes_max leaves for entries beside an index of @table bytes and a policy of
+ * @policy bytes, in *ret_bytes. MP_EINVAL: fewer than a cache can work with. */
+MP_MUST_USE int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret_bytes);
+
+/* Under the lock. */
+bool mp__l1_evict_one(mp__l1 *l1); /* false: there is nothing */
+/* Evict, and free what nobody looks at, until the slab holds at most its limit. */
+void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes);
+
+#endif

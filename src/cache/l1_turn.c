@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L1: its limits and its policy, changed while it is used; its counters. */
+#include "cache/l1_internal.h"
+
+static void table_drop(mp__retired *retired)
+{
+    (void)mp__l1_table_free(retired->pointer);
+}
+
+/* Under the lock: move every entry into @next and let readers go over to it. A reader on the old
+ * table sees all that was there until now. */
+static void table_change(mp__l1 *l1, mp__l1_table *next)
+{
+    mp__l1_table *old = mp__l1_table_of(l1);
+
+    for (size_t b = 0; b <= old->mask; b++)
+        for (unsigned way = 0; way < MP__L1_WAYS; way++) {
+            mp__entry *entry =
+                atomic_load_explicit(&old->buckets[b].entries[way], memory_order_relaxed);
+
+            if (entry)
+                (void)mp__l1_table_insert(next, entry, mp__entry_cold_of(entry)->node.hash);
+        }
+    atomic_store_explicit(&l1->front.table, next, memory_order_release);
+    /* A reader still on the old table must not announce from it what is retired from now on. */
+    for (size_t b = 0; b <= old->mask; b++)
+        for (unsigned way = 0; way < MP__L1_WAYS; way++)
+            atomic_store_explicit(&old->buckets[b].entries[way], NULL, memory_order_release);
+    old->retired.pointer = old;
+    old->retired.free_fn = table_drop;
+    mp__hazard_retire(&old->retired);
+}
+
+static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next)
+{
+    const mp__policy_ops *ops = l1->policy->ops;
+    size_t slab_bytes;
+    int rc = ops->resize(l1->policy, entries_max);
+
+    if (rc)
+        return rc;
+    rc = mp__l1_slab_bytes(l1->bytes_max, next->bytes, ops->bytes(l1->policy), &slab_bytes);
+    if (rc) {
+        (void)ops->resize(l1->policy, l1->entries_max); /* best effort: its size is a hint */
+        return rc;
+    }
+    l1->entries_max = entries_max;
+    while (l1->entries > entries_max && mp__l1_evict_one(l1))
+        ;
+    table_change(l1, next);
+    mp__l1_shrink(l1, slab_bytes);
+    return 0;
+}
+
+int mp__l1_set_entries(mp__l1 *l1, size_t entries_max)
+{
+    mp__l1_table *next;
+    int rc;
+
+    if (entries_max == 0 || entries_max > MP__L1_ENTRIES_MAX)
+        return MP_EINVAL;
+    rc = mp__l1_table_new(entries_max, &next);
+    if (rc)
+        return rc;
+    mp__l1_lock(l1);
+    rc = set_entries_locked(l1, entries_max, next);
+    mp__l1_unlock(l1);
+    if (rc)
+        (void)mp__l1_table_free(next);
+    (void)mp__hazard_flush(); /* the old table is large */
+    return rc;
+}
+
+int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
+{
+    size_t slab_bytes;
+    int rc;
+
+    mp__l1_lock(l1);
+    rc = mp__l1_slab_bytes(bytes_max, mp__l1_table_of(l1)->bytes,
+                           l1->policy->ops->bytes(l1->policy), &slab_bytes);
+    if (rc == 0) {
+        l1->bytes_max = bytes_max;
+        mp__l1_shrink(l1, slab_bytes);
+    }
+    mp__l1_unlock(l1);
+    return rc;
+}
+
+/* In the order in which the old one would have let them go, so that the first to go stays the
+ * first. */
+static void policy_change(mp__l1 *l1, mp__policy *next)
+{
+    mp__policy *old = l1->policy;
+    mp__policy_node *node;
+
+    while ((node = old->ops->evict(old)))
+        next->ops->insert(next, node);
+    (void)old->ops->free(old);
+    l1->policy = next;
+}
+
+int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
+{
+    mp__policy *next;
+    size_t slab_bytes;
+    int rc = 0;
+
+    mp__l1_lock(l1);
+    if (l1->policy->ops != ops) {
+        rc = ops->make(l1->entries_max, &next);
+        if (rc == 0) {
+            rc = mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes, ops->bytes(next),
+                                   &slab_bytes);
+            if (rc)
+                (void)ops->free(next);
+        }
+        if (rc == 0) {
+            policy_change(l1, next);
+            mp__l1_shrink(l1, slab_bytes);
+        }
+    }
+    mp__l1_unlock(l1);
+    return rc;
+}
+
+const char *mp__l1_policy_name(mp__l1 *l1)
+{
+    const char *name;
+
+    mp__l1_lock(l1);
+    name = l1->policy->ops->name;
+    mp__l1_unlock(l1);
+    return name;
+}
+
+void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
+{
+    mp__l1_stats s = {0};
+
+    for (size_t i = 0; i < MP__L1_SHARDS; i++) {
+        const _Atomic uint64_t *shard = &l1->counters[i * MP__L1_SHARD_STRIDE];
+
+        s.hits += atomic_load_explicit(&shard[0], memory_order_relaxed);
+        s.misses += atomic_load_explicit(&shard[1], memory_order_relaxed);
+    }
+    mp__l1_lock(l1);
+    s.inserts = l1->inserts;
+    s.evictions = l1->evictions;
+    s.expired = l1->expired;
+    s.entries = l1->entries;
+    s.entries_max = l1->entries_max;
+    s.bytes = mp__slab_pages_bytes(l1->slab) + mp__l1_table_of(l1)->bytes +
+              l1->policy->ops->bytes(l1->policy) + sizeof(*l1);
+    s.bytes_max = l1->bytes_max;
+    s.negative_bytes = l1->negative_bytes;
+    mp__l1_unlock(l1);
+    *ret_stats = s;
+}
