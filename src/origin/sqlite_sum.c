@@ -49,7 +49,7 @@ bool mp__vfs_page_mend(unsigned char *page, uint64_t number)
     return false;
 }
 
-/* ---- WAL frames: SQLite's own checksum, of the frame before and this one ---- */
+/* ---- WAL frames: SQLite's own checksum, which goes on from the frame before ---- */
 
 static uint32_t word_at(const unsigned char *p, bool swapped)
 {
@@ -95,21 +95,6 @@ bool mp__vfs_frame_holds(const unsigned char header[24], const unsigned char *pa
            frame_holds(header, page, before, ret_sum, true);
 }
 
-/* Try each bit of @size bytes at @data, which are part of the frame. */
-static bool mend_bits(unsigned char *data, size_t size, unsigned char header[24],
-                      unsigned char *page, const uint32_t before[2])
-{
-    uint32_t sum[2];
-
-    for (size_t bit = 0; bit < size * 8; bit++) {
-        flip(data, bit);
-        if (frame_holds(header, page, before, sum, false))
-            return true;
-        flip(data, bit);
-    }
-    return false;
-}
-
 bool mp__vfs_wal_header_holds(const unsigned char header[32])
 {
     uint32_t sum[2] = {0, 0};
@@ -132,24 +117,45 @@ bool mp__vfs_wal_header_mend(unsigned char header[32])
     return false;
 }
 
-bool mp__vfs_frame_mend(unsigned char header[24], unsigned char *page, uint32_t before[2])
+/* Inverted bits of a frame that make it hold. */
+typedef struct finding {
+    unsigned char *at; /* the last one found that matters */
+    size_t bit;
+    int matter;   /* how many change what SQLite reads */
+    int harmless; /* in the checksum itself, or in the page's reserved bytes */
+} finding;
+
+static void try_bits(finding *f, unsigned char *data, size_t size, bool matters,
+                     unsigned char header[24], unsigned char *page, const uint32_t before[2])
 {
-    unsigned char words[8];
+    uint32_t sum[2];
 
-    if (mend_bits(header, 8, header, page, before) ||
-        mend_bits(header + 16, 8, header, page, before) ||
-        mend_bits(page, MP__VFS_PAGE, header, page, before))
-        return true;
-    for (size_t bit = 0; bit < 64; bit++) {
-        uint32_t sum[2];
-
-        memcpy(words, before, 8);
-        flip(words, bit);
-        memcpy(sum, words, 8);
-        if (frame_holds(header, page, sum, sum, false)) {
-            memcpy(before, words, 8);
-            return true;
+    for (size_t bit = 0; bit < size * 8; bit++) {
+        flip(data, bit);
+        if (frame_holds(header, page, before, sum, false)) {
+            f->matter += matters;
+            f->harmless += !matters;
+            if (matters || !f->at) {
+                f->at = data;
+                f->bit = bit;
+            }
         }
+        flip(data, bit);
     }
-    return false;
+}
+
+bool mp__vfs_frame_mend(unsigned char header[24], unsigned char *page, const uint32_t before[2])
+{
+    finding f = {0};
+
+    /* SQLite's checksum is a sum: inverting the highest bit of one word or of another can come to
+     * the same. So all bits are tried, and only a sole answer is one. */
+    try_bits(&f, header + 16, 8, false, header, page, before);
+    try_bits(&f, page + BODY, MP__VFS_RESERVED, false, header, page, before);
+    try_bits(&f, header, 8, true, header, page, before);
+    try_bits(&f, page, BODY, true, header, page, before);
+    if (f.matter + (f.harmless > 0) != 1)
+        return false;
+    flip(f.at, f.bit);
+    return true;
 }

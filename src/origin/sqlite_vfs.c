@@ -170,29 +170,54 @@ static int read_before(sum_file *f, int64_t frame, uint32_t sum[2])
     return rc;
 }
 
-/* A frame: SQLITE_OK if it holds or was mended; @header and @page are then right. */
+/* The same made from what that frame (or the header) holds, instead of what it says. */
+static int make_before(sum_file *f, int64_t frame, uint32_t sum[2])
+{
+    unsigned char header[WAL_HEADER];
+    uint32_t before[2];
+    int rc;
+
+    if (frame == 0) {
+        rc = read_below(f, header, WAL_HEADER, 0);
+        if (rc == SQLITE_OK && !mp__vfs_wal_header_holds(header) &&
+            !mp__vfs_wal_header_mend(header))
+            rc = SQLITE_IOERR_DATA;
+        sum[0] = big_endian_at(header + 24);
+        sum[1] = big_endian_at(header + 28);
+        return rc;
+    }
+    rc = read_before(f, frame - 1, before);
+    if (rc == SQLITE_OK)
+        rc = read_below(f, header, FRAME_HEADER, WAL_HEADER + (frame - 1) * FRAME);
+    if (rc == SQLITE_OK)
+        rc = read_below(f, f->page, MP__VFS_PAGE, WAL_HEADER + (frame - 1) * FRAME + FRAME_HEADER);
+    (void)mp__vfs_frame_holds(header, f->page, before, sum);
+    return rc;
+}
+
+/* A frame that does not hold after what stands before it. @before is what the frame before it comes
+ * to: if that is something else, the flipped bit was there; if not, it is in this frame. */
+static int mend_frame(sum_file *f, unsigned char header[FRAME_HEADER], unsigned char *page,
+                      const uint32_t before[2], uint32_t sum[2])
+{
+    if (!mp__vfs_frame_holds(header, page, before, sum) &&
+        (!mp__vfs_frame_mend(header, page, before) ||
+         !mp__vfs_frame_holds(header, page, before, sum)))
+        return SQLITE_IOERR_DATA;
+    count(&f->vfs->mended);
+    return SQLITE_OK;
+}
+
 static int check_frame(sum_file *f, unsigned char header[FRAME_HEADER], unsigned char *page,
                        int64_t frame)
 {
     uint32_t before[2], sum[2];
     int rc = read_before(f, frame, before);
 
-    if (rc != SQLITE_OK)
+    if (rc != SQLITE_OK || mp__vfs_frame_holds(header, page, before, sum))
         return rc;
-    if (!mp__vfs_frame_holds(header, page, before, sum)) {
-        /* Recovery comes frame by frame, and may have mended the one before. */
-        if (frame && f->chain_frame == frame - 1)
-            memcpy(before, f->chain, sizeof(before));
-        if (!mp__vfs_frame_holds(header, page, before, sum)) {
-            if (f->unverified || !mp__vfs_frame_mend(header, page, before) ||
-                !mp__vfs_frame_holds(header, page, before, sum))
-                return SQLITE_IOERR_DATA;
-        }
-        count(&f->vfs->mended);
-    }
-    f->chain_frame = frame;
-    memcpy(f->chain, sum, sizeof(sum));
-    return SQLITE_OK;
+    rc = make_before(f, frame, before);
+    return rc == SQLITE_OK ? mend_frame(f, header, page, before, sum) : rc;
 }
 
 /* The page of a frame, for a reader. */
@@ -201,6 +226,8 @@ static int read_wal_page(sum_file *f, void *data, sqlite3_int64 offset)
     unsigned char header[FRAME_HEADER];
     int rc = read_below(f, data, MP__VFS_PAGE, offset);
 
+    if (f->unverified)
+        return rc;
     if (rc == SQLITE_OK)
         rc = read_below(f, header, FRAME_HEADER, offset - FRAME_HEADER);
     if (rc == SQLITE_OK)
@@ -209,7 +236,7 @@ static int read_wal_page(sum_file *f, void *data, sqlite3_int64 offset)
         rc = SQLITE_IOERR_DATA; /* a frame that the index knows was cut off */
     if (rc == SQLITE_IOERR_DATA)
         count(&f->vfs->damaged);
-    return f->unverified && rc == SQLITE_IOERR_DATA ? SQLITE_OK : rc;
+    return rc;
 }
 
 static int bits_between(const unsigned char *a, const unsigned char *b, size_t size)
@@ -223,19 +250,33 @@ static int bits_between(const unsigned char *a, const unsigned char *b, size_t s
 
 /* A whole frame, for recovery, which ends the WAL at the first one that does not hold: so one
  * flipped bit would cost all that was committed after it. Frames that a WAL before this one left
- * there have other salts, and are none of its own. */
+ * there have other salts, and are none of its own. Recovery comes frame by frame from the first, so
+ * that the checksum to go on from is known for certain. */
 static void mend_for_recovery(sum_file *f, unsigned char *frame, sqlite3_int64 offset)
 {
+    int64_t number = (offset - WAL_HEADER) / FRAME;
     unsigned char header[WAL_HEADER], copy[FRAME_HEADER];
+    uint32_t before[2];
 
     if (read_below(f, header, WAL_HEADER, 0) != SQLITE_OK ||
         (!mp__vfs_wal_header_holds(header) && !mp__vfs_wal_header_mend(header)) ||
         bits_between(frame + 8, header + 16, 8) > 1)
         return;
+    if (number == 0) {
+        before[0] = big_endian_at(header + 24);
+        before[1] = big_endian_at(header + 28);
+    } else if (f->chain_frame == number - 1) {
+        memcpy(before, f->chain, sizeof(before));
+    } else {
+        return;
+    }
     memcpy(copy, frame, FRAME_HEADER);
     memcpy(copy + 8, header + 16, 8);
-    if (check_frame(f, copy, frame + FRAME_HEADER, (offset - WAL_HEADER) / FRAME) == SQLITE_OK)
-        memcpy(frame, copy, FRAME_HEADER);
+    if (!mp__vfs_frame_holds(copy, frame + FRAME_HEADER, before, f->chain) &&
+        mend_frame(f, copy, frame + FRAME_HEADER, before, f->chain) != SQLITE_OK)
+        return;
+    f->chain_frame = number;
+    memcpy(frame, copy, FRAME_HEADER);
 }
 
 static int read_wal(sum_file *f, void *data, int size, sqlite3_int64 offset)
@@ -409,7 +450,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
         f->kind = FILE_DATABASE;
     else if (flags & SQLITE_OPEN_WAL)
         f->kind = FILE_WAL;
-    if (f->kind == FILE_DATABASE && !(f->page = mp__malloc(MP__VFS_PAGE)))
+    if (f->kind != FILE_OTHER && !(f->page = mp__malloc(MP__VFS_PAGE)))
         return SQLITE_NOMEM;
     f->below->pMethods = NULL;
     rc = v->below->xOpen(v->below, name, f->below, flags, ret_flags);

@@ -50,10 +50,11 @@ bool mp__vfs_page_holds(const unsigned char *page, uint64_t number);
 bool mp__vfs_page_mend(unsigned char *page, uint64_t number);
 
 /* Pure: a frame of the WAL, its header of 24 bytes and its page, after a frame (or WAL header)
- * whose checksum was @before (two words). Whether it holds; mended as above, @before included. */
+ * whose checksum was @before. Whether it holds; whether one inverted bit, and no other, makes it
+ * so. */
 bool mp__vfs_frame_holds(const unsigned char header[24], const unsigned char *page,
                          const uint32_t before[2], uint32_t ret_sum[2]);
-bool mp__vfs_frame_mend(unsigned char header[24], unsigned char *page, uint32_t before[2]);
+bool mp__vfs_frame_mend(unsigned char header[24], unsigned char *page, const uint32_t before[2]);
 /* Pure: the header of a WAL. */
 bool mp__vfs_wal_header_holds(const unsigned char header[32]);
 bool mp__vfs_wal_header_mend(unsigned char header[32]);
