@@ -2,10 +2,11 @@
 #include "cache/l3.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "cache/l3_internal.h"
 
-enum { IDLE_MS_MAX = 1000 };
+enum { IDLE_MS_MAX = 1000, SEGMENTS_LEAST = 4, SEGMENT_LEAST = 64 * 1024 };
 
 /* ---- opening ---- */
 
@@ -15,9 +16,9 @@ static void l3_done(mp__l3 *l3)
         next = s->next;
         mp__l3_segment_unref(s);
     }
-    for (mp__l3_pending *next, *p = l3->backlog; p; p = next) {
+    for (mp__l3_pending *next, *p = l3->queue_first; p; p = next) {
         next = p->next;
-        (void)mp__free(p);
+        mp__l3_pending_free(l3, p);
     }
     mp__file_close(l3->lock_file);
     mp__l3_index_done(&l3->index);
@@ -34,14 +35,23 @@ static void nothing(mp__task *task)
     (void)task;
 }
 
+/* Numbers for many more segments than fit, since some are cut short, and some were smaller once. */
+static uint32_t ids_for(const mp__l3_options *options)
+{
+    uint64_t segments = options->bytes_max / options->segment_bytes;
+
+    return segments < MP__L3_IDS_MAX / 16 ? (uint32_t)segments * 8 + 1024 : MP__L3_IDS_MAX;
+}
+
 static mp__l3 *l3_make(const mp__l3_options *options)
 {
-    mp__l3 *l3 = mp__calloc(1, sizeof(*l3));
+    mp__l3 *l3 = mp__aligned_alloc(128, sizeof(*l3));
 
     if (!l3)
         return NULL;
+    memset(l3, 0, sizeof(*l3));
     l3->dir = mp__strdup(options->dir);
-    if (!l3->dir || mp__l3_index_init(&l3->index) != 0) {
+    if (!l3->dir || mp__l3_index_init(&l3->index, ids_for(options)) != 0) {
         (void)mp__free(l3->dir);
         return mp__free(l3);
     }
@@ -50,9 +60,7 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->segment_bytes = options->segment_bytes;
     l3->sync_ns = options->sync_ms * 1000000u;
     l3->pending_bytes_max = options->pending_bytes_max;
-    l3->queue_last = &l3->queue_first;
     l3->kick.run = nothing;
-    l3->next_number = 1;
     (void)pthread_mutex_init(&l3->queue_lock, NULL);
     (void)pthread_mutex_init(&l3->writing, NULL);
     (void)pthread_mutex_init(&l3->trouble_lock, NULL);
@@ -74,15 +82,33 @@ static int start_workers(mp__l3 *l3)
     return rc;
 }
 
+static int check_options(const mp__l3_options *options, mp__diag *diag)
+{
+    if (options->segment_bytes < SEGMENT_LEAST || options->segment_bytes > MP__L3_SEGMENT_MAX ||
+        options->bytes_max < SEGMENTS_LEAST * options->segment_bytes)
+        return mp__diag_set(diag, MP_EINVAL,
+                            "L3 needs segments of 64 KiB to 128 MiB and room for four of them; "
+                            "give cache.l3_size_mb more");
+    if (strlen(options->dir) > MP__L3_PATH_MAX - 64)
+        return mp__diag_set(diag, MP_EINVAL, "the path of the L3 folder is too long");
+    return 0;
+}
+
+/* The folder cannot be opened just now: the writer tries again. Its secret may never be known to
+ * this process; what it writes until then is kept under a secret of its own. */
+static void open_later(mp__l3 *l3, int error)
+{
+    mp__env_random(l3->env, &l3->hash_key, sizeof(l3->hash_key));
+    mp__l3_open_failed(l3, error);
+}
+
 int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag)
 {
     mp__l3 *l3;
-    int rc;
+    int rc = check_options(options, diag);
 
-    if (options->segment_bytes < 64 * 1024 || options->segment_bytes > UINT32_MAX / 2 ||
-        options->bytes_max < 2 * options->segment_bytes)
-        return mp__diag_set(diag, MP_EINVAL,
-                            "L3 needs segments of 64 KiB to 2 GiB and room for two of them");
+    if (rc)
+        return rc;
     l3 = l3_make(options);
     if (!l3)
         return MP_ENOMEM;
@@ -91,8 +117,8 @@ int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag)
         l3_done(l3);
         return rc;
     }
-    if (rc) /* the disk: go on without what cannot be read, and try to write all the same */
-        mp__l3_trouble_set(l3, rc, "cannot open the folder");
+    if (rc)
+        open_later(l3, rc);
     rc = start_workers(l3);
     if (rc) {
         l3_done(l3);
@@ -120,43 +146,50 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3)
 
 /* ---- putting ---- */
 
-/* The record cannot be kept: then nothing older may be found either. */
-static int give_up(mp__l3 *l3, uint64_t hash, int rc)
+/* Whether what is kept, @slot or nothing, makes @record superfluous. */
+static bool superfluous(const mp__l3_slot *slot, const mp__record *record, bool force)
 {
+    if (!slot)
+        return record->kind == MP__RECORD_ABSENT;
+    if (force)
+        return false;
+    return slot->revision > record->revision ||
+           (slot->revision == record->revision && mp__l3_slot_kind(slot) == record->kind) ||
+           (record->kind == MP__RECORD_ABSENT && mp__l3_slot_kind(slot) == MP__RECORD_ABSENT);
+}
+
+/* The same is kept, and was found to be so once more. A tombstone is as of a later revision then:
+ * in memory only, where late fills of older values come. */
+static void note_freshness(mp__l3_slot *slot, const mp__record *record, uint32_t generation,
+                           uint32_t verify_by_s)
+{
+    if (!slot || slot->revision > record->revision || mp__l3_slot_kind(slot) != record->kind)
+        return;
+    slot->revision = record->revision;
+    slot->generation = generation;
+    slot->verify_by_s = verify_by_s;
+}
+
+/* The record cannot be kept: then nothing older may be found either, not even after a restart. */
+static int give_up(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, int rc)
+{
+    mp__record gone = {.address = record->address, .revision = record->revision};
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_slot *slot;
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    if (slot)
-        mp__l3_shard_remove(shard, slot);
+    if (slot && !superfluous(slot, record, force))
+        mp__l3_slot_gone(
+            l3, shard, slot, record->revision,
+            mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, force ? MP__L3_FORCED : 0));
     (void)pthread_mutex_unlock(&shard->lock);
     mp__l3_count(&l3->dropped, 1);
+    mp__l3_queue_kick(l3);
     return rc;
 }
 
-/* Whether the address is kept, and whether what is kept makes @record superfluous. */
-static bool superfluous(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force)
-{
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
-    mp__l3_slot *slot;
-    bool answer;
-
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, hash);
-    if (!slot)
-        answer = record->kind == MP__RECORD_ABSENT;
-    else if (force)
-        answer = false;
-    else
-        answer = slot->revision > record->revision ||
-                 (slot->revision == record->revision && slot->kind == record->kind) ||
-                 (slot->kind == MP__RECORD_ABSENT && record->kind == MP__RECORD_ABSENT);
-    (void)pthread_mutex_unlock(&shard->lock);
-    return answer;
-}
-
-static void revision_note(mp__l3 *l3, uint64_t revision)
+void mp__l3_revision_note(mp__l3 *l3, uint64_t revision)
 {
     uint64_t known = atomic_load_explicit(&l3->revision_max, memory_order_relaxed);
 
@@ -181,43 +214,75 @@ void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t gene
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
+static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
+                               uint32_t generation, uint32_t verify_by_s)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
+    mp__l3_slot *slot;
+    bool answer;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, hash);
+    answer = superfluous(slot, record, force);
+    if (answer)
+        note_freshness(slot, record, generation, verify_by_s);
+    (void)pthread_mutex_unlock(&shard->lock);
+    return answer;
+}
+
+/* Bytes in the queue once @pending, which they count already, stands for @slot. */
+static uint64_t bytes_with(mp__l3 *l3, const mp__l3_slot *slot)
+{
+    const mp__l3_pending *replaced = mp__l3_slot_pending(slot);
+
+    return atomic_load_explicit(&l3->pending_bytes, memory_order_relaxed) -
+           (replaced ? replaced->size : 0);
+}
+
+/* MP_EEXISTS: somebody put a newer one in between. */
+static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record, bool force,
+                  uint32_t generation, uint32_t verify_by_s)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
+    mp__l3_slot *slot;
+    int rc;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    rc = mp__l3_shard_slot(shard, pending->hash, &slot);
+    if (rc == 0 && superfluous(mp__l3_slot_kind(slot) ? slot : NULL, record, force))
+        rc = MP_EEXISTS;
+    else if (rc == 0 && bytes_with(l3, slot) > l3->pending_bytes_max)
+        rc = MP_ELIMIT;
+    if (rc == 0) {
+        mp__l3_slot_take_pending(l3, shard, slot, pending);
+        slot->generation = generation;
+        slot->verify_by_s = verify_by_s;
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    return rc;
+}
+
 int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
                uint32_t verify_by_s)
 {
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_pending *pending;
-    mp__l3_slot *slot;
     size_t size = mp__l3_record_size(record);
     int rc;
 
-    if (superfluous(l3, hash, record, force)) {
-        mp__l3_verified(l3, hash, record->revision, generation, verify_by_s);
+    if (put_is_superfluous(l3, hash, record, force, generation, verify_by_s))
         return 0;
-    }
-    if (size == 0 || size > l3->segment_bytes / 2 ||
-        atomic_load_explicit(&l3->pending_bytes, memory_order_relaxed) + size >
-            l3->pending_bytes_max)
-        return give_up(l3, hash, MP_ELIMIT);
-    pending = mp__l3_pending_new(hash, record);
+    if (size == 0 || size > l3->segment_bytes / 2)
+        return give_up(l3, hash, record, force, MP_ELIMIT);
+    pending = mp__l3_pending_new(l3, hash, record, record->kind, force ? MP__L3_FORCED : 0);
     if (!pending)
-        return give_up(l3, hash, MP_ENOMEM);
-    (void)pthread_mutex_lock(&shard->lock);
-    rc = mp__l3_shard_slot(shard, hash, &slot);
-    if (rc == 0 && (force || slot->kind == 0 || slot->revision <= record->revision)) {
-        mp__l3_slot_set_pending(slot, pending);
-        slot->used = 0;
-        slot->generation = generation;
-        slot->verify_by_s = verify_by_s;
-    } else if (rc == 0) {
-        rc = MP_EEXISTS; /* somebody put a newer one in between */
-    }
-    (void)pthread_mutex_unlock(&shard->lock);
+        return give_up(l3, hash, record, force, MP_ENOMEM);
+    rc = insert(l3, pending, record, force, generation, verify_by_s);
     if (rc) {
-        (void)mp__free(pending);
-        return rc == MP_EEXISTS ? 0 : give_up(l3, hash, rc);
+        mp__l3_pending_free(l3, pending);
+        return rc == MP_EEXISTS ? 0 : give_up(l3, hash, record, force, rc);
     }
-    revision_note(l3, record->revision);
-    mp__l3_queue_add(l3, pending);
+    mp__l3_revision_note(l3, record->revision);
+    mp__l3_queue_kick(l3);
     return 0;
 }
 
@@ -227,106 +292,153 @@ int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, 
 typedef struct found {
     mp__l3_segment *segment; /* referenced; NULL: the bytes are copied already */
     unsigned char *bytes;
-    uint32_t offset, size;
+    mp__l3_place place;
+    uint64_t revision;
     uint32_t generation, verify_by_s;
 } found;
 
-static int look_up(mp__l3 *l3, uint64_t hash, found *ret_found)
+static int take(mp__l3 *l3, mp__l3_slot *slot, found *ret_found)
+{
+    const mp__l3_pending *pending = mp__l3_slot_pending(slot);
+    mp__l3_place place = mp__l3_slot_place(slot);
+    uint32_t size = pending ? pending->size : mp__l3_place_size(place);
+
+    *ret_found = (found){.bytes = mp__malloc(size),
+                         .place = place,
+                         .revision = slot->revision,
+                         .generation = slot->generation,
+                         .verify_by_s = slot->verify_by_s};
+    if (!ret_found->bytes)
+        return MP_ENOMEM;
+    if (pending) {
+        memcpy(ret_found->bytes, pending->bytes, size);
+        return 0;
+    }
+    ret_found->segment = l3->index.segments[mp__l3_place_id(place)];
+    mp__l3_segment_ref(ret_found->segment);
+    return 0;
+}
+
+static int look_up(mp__l3 *l3, uint64_t hash, bool is_use, found *ret_found)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_slot *slot;
-    int rc = 0;
+    int rc = MP_EUNKNOWN;
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    if (!slot) {
-        rc = MP_EUNKNOWN;
-    } else {
-        slot->used = 1;
-        *ret_found = (found){slot->segment, mp__malloc(slot->size), slot->offset,
-                             slot->size,    slot->generation,       slot->verify_by_s};
-        if (!ret_found->bytes)
-            rc = MP_ENOMEM;
-        else if (slot->segment)
-            mp__l3_segment_ref(slot->segment);
-        else
-            memcpy(ret_found->bytes, slot->pending->bytes, slot->size);
+    if (slot && mp__l3_slot_kind(slot) != MP__L3_GONE) {
+        if (is_use)
+            slot->tag |= MP__L3_SLOT_USED;
+        rc = take(l3, slot, ret_found);
     }
     (void)pthread_mutex_unlock(&shard->lock);
     return rc;
 }
 
-/* It was there and is damaged: leave it out from now on, if it is still what stands there. */
-static void leave_out(mp__l3 *l3, uint64_t hash, const found *f)
+static void found_done(found *f)
 {
+    if (f->segment)
+        mp__l3_segment_unref(f->segment);
+    (void)mp__free(f->bytes);
+}
+
+/* It was there and is damaged: it is gone from now on, if it is still what stands there. */
+static void leave_out(mp__l3 *l3, mp_str address, uint64_t hash, const found *f)
+{
+    mp__record gone = {.address = address, .revision = f->revision};
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_slot *slot;
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    if (slot && f->segment && slot->segment == f->segment && slot->offset == f->offset)
-        mp__l3_shard_remove(shard, slot);
+    if (slot && mp__l3_slot_place(slot) == f->place) {
+        mp__l3_slot_gone(l3, shard, slot, slot->revision,
+                         mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, 0));
+        mp__l3_count(&l3->corrupt, 1);
+    }
     (void)pthread_mutex_unlock(&shard->lock);
-    mp__l3_count(&l3->corrupt, 1);
+    mp__l3_queue_kick(l3);
 }
 
-static int read_bytes(const found *f, bool nowait)
+/* The record's bytes, checked. MP_ECORRUPT: no more than its address can be believed, if
+ * *ret_damaged. MP_EAGAIN: it needs the disk. -errno. */
+static int read_record(const found *f, bool nowait, mp__l3_found *ret_record)
 {
+    uint32_t size = mp__l3_place_size(f->place), offset = mp__l3_place_offset(f->place);
     int64_t n;
 
-    if (!f->segment)
+    if (!f->segment) {
+        mp__l3_record_open(f->bytes, ret_record);
         return 0;
-    n = nowait ? mp__file_pread_nowait(f->segment->file, f->bytes, f->size, f->offset)
-               : mp__file_pread(f->segment->file, f->bytes, f->size, f->offset);
+    }
+    n = nowait ? mp__file_pread_nowait(f->segment->file, f->bytes, size, offset)
+               : mp__file_pread(f->segment->file, f->bytes, size, offset);
     if (n < 0)
         return n == -EAGAIN ? MP_EAGAIN : (int)n;
-    return n == f->size ? 0 : MP_ECORRUPT;
+    if (n != size ||
+        mp__l3_record_read(f->bytes, size, &f->segment->seed, offset, ret_record) != 0 ||
+        ret_record->kind == MP__L3_GONE)
+        return MP_ECORRUPT;
+    if (ret_record->damaged || ret_record->size != size)
+        return MP_ECORRUPT;
+    /* of a tombstone the index may know that it held longer */
+    return ret_record->record.revision == f->revision || (ret_record->kind == MP__RECORD_ABSENT &&
+                                                          ret_record->record.revision < f->revision)
+               ? 0
+               : MP_ECORRUPT;
+}
+
+static int get_found(mp__l3 *l3, mp_str address, uint64_t hash, found *f, bool nowait,
+                     mp__record *ret_record)
+{
+    mp__l3_found read;
+    int rc = read_record(f, nowait, &read);
+
+    if (rc == MP_ECORRUPT)
+        leave_out(l3, address, hash, f);
+    else if (rc && rc != MP_EAGAIN)
+        mp__l3_count(&l3->errors, 1);
+    if (rc)
+        return rc == MP_EAGAIN ? rc : MP_ECORRUPT;
+    if (!mp_str_equal(read.record.address, address))
+        return MP_EUNKNOWN; /* two addresses with one hash */
+    read.record.revision = f->revision;
+    *ret_record = read.record;
+    return 0;
 }
 
 int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait, mp__record *ret_record,
                void **ret_memory, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     found f;
-    size_t size;
-    int rc = look_up(l3, hash, &f);
+    int rc = look_up(l3, hash, true, &f);
 
-    if (rc) {
-        if (rc == MP_EUNKNOWN)
-            mp__l3_count(&l3->misses, 1);
-        return rc;
+    if (rc == 0) {
+        rc = get_found(l3, address, hash, &f, nowait, ret_record);
+        if (rc == 0) {
+            *ret_memory = f.bytes;
+            *ret_generation = f.generation;
+            *ret_verify_by_s = f.verify_by_s;
+            f.bytes = NULL;
+        }
+        found_done(&f);
     }
-    rc = read_bytes(&f, nowait);
-    if (rc == 0)
-        rc = mp__l3_record_read(f.bytes, f.size, ret_record, &size);
-    if (rc == MP_EAGAIN && !nowait)
-        rc = MP_ECORRUPT; /* the record says it is longer than the index knows */
-    if (rc == 0 && !mp_str_equal(ret_record->address, address))
-        rc = MP_EUNKNOWN; /* two addresses with one hash */
-    if (rc == MP_ECORRUPT)
-        leave_out(l3, hash, &f);
-    if (f.segment)
-        mp__l3_segment_unref(f.segment);
-    if (rc) {
-        (void)mp__free(f.bytes);
-        if (rc != MP_EAGAIN)
-            mp__l3_count(&l3->misses, 1);
-        return rc == MP_EAGAIN || rc == MP_EUNKNOWN ? rc : MP_ECORRUPT;
-    }
-    mp__l3_count(&l3->hits, 1);
-    *ret_memory = f.bytes;
-    *ret_generation = f.generation;
-    *ret_verify_by_s = f.verify_by_s;
-    return 0;
+    if (rc != MP_EAGAIN)
+        mp__l3_count(rc ? &l3->misses : &l3->hits, 1);
+    return rc;
 }
 
 bool mp__l3_has(mp__l3 *l3, mp_str address, uint64_t hash)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
+    mp__l3_slot *slot;
     bool has;
 
     (void)address;
     (void)pthread_mutex_lock(&shard->lock);
-    has = mp__l3_shard_find(shard, hash) != NULL;
+    slot = mp__l3_shard_find(shard, hash);
+    has = slot && mp__l3_slot_kind(slot) != MP__L3_GONE;
     (void)pthread_mutex_unlock(&shard->lock);
     return has;
 }
@@ -338,49 +450,66 @@ void mp__l3_load_start(mp__l3 *l3, mp__task *task)
 
 /* ---- walking ---- */
 
-/* A copy of the @position-th taken slot's bytes of a shard; MP_EAGAIN at the end. The table may
- * change between two calls: then one may be seen twice or not, as with any walk of a living table.
- */
-static int shard_hashes(mp__l3_shard *shard, uint64_t **ret_hashes, size_t *ret_count)
+typedef struct visit {
+    mp__l3_place place;
+    uint64_t hash;
+} visit;
+
+static int compare_visits(const void *a, const void *b)
 {
-    uint64_t *hashes;
+    const visit *x = a, *y = b;
+
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* The values of a shard in the order in which they stand on disk. The table may change afterwards:
+ * then one may be seen twice or not, as with any walk through a living table. */
+static int shard_visits(mp__l3 *l3, unsigned number, visit **ret_visits, size_t *ret_count)
+{
+    mp__l3_shard *shard = &l3->index.shards[number];
+    visit *visits;
     size_t n = 0;
 
     (void)pthread_mutex_lock(&shard->lock);
-    hashes = mp__realloc_array(NULL, shard->count ? shard->count : 1, sizeof(*hashes));
-    if (hashes)
-        for (size_t i = 0; i <= shard->mask; i++)
-            if (shard->slots[i].kind == MP__RECORD_VALUE)
-                hashes[n++] = shard->slots[i].hash;
+    visits = mp__realloc_array(NULL, shard->count + 1, sizeof(*visits));
+    for (size_t i = 0; visits && i < shard->capacity; i++) {
+        const mp__l3_slot *slot = &shard->slots[i];
+
+        if (mp__l3_slot_kind(slot) == MP__RECORD_VALUE)
+            visits[n++] = (visit){mp__l3_slot_place(slot), mp__l3_slot_hash(number, slot)};
+    }
     (void)pthread_mutex_unlock(&shard->lock);
-    *ret_hashes = hashes;
+    if (!visits)
+        return MP_ENOMEM;
+    qsort(visits, n, sizeof(*visits), compare_visits);
+    *ret_visits = visits;
     *ret_count = n;
-    return hashes ? 0 : MP_ENOMEM;
+    return 0;
 }
 
-static int visit(mp__l3 *l3, uint64_t hash, mp_str prefix,
-                 int (*each)(void *context, const mp__record *record), void *context)
+static bool has_prefix(mp_str text, mp_str prefix)
+{
+    return prefix.size == 0 ||
+           (text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0);
+}
+
+/* What is damaged is passed over: a read of its address, which is not known here, will mark it. */
+static int visit_one(mp__l3 *l3, uint64_t hash, mp_str prefix,
+                     int (*each)(void *context, const mp__record *record), void *context)
 {
     found f;
-    mp__record record;
-    size_t size;
-    int rc = look_up(l3, hash, &f);
+    mp__l3_found read;
+    int rc = look_up(l3, hash, false, &f);
 
     if (rc)
         return rc == MP_EUNKNOWN ? 0 : rc;
-    rc = read_bytes(&f, false);
-    if (rc == 0)
-        rc = mp__l3_record_read(f.bytes, f.size, &record, &size);
-    if (rc == MP_ECORRUPT || rc == MP_EAGAIN) {
-        leave_out(l3, hash, &f);
+    if ((rc = read_record(&f, false, &read)) != 0) {
+        mp__l3_count(rc == MP_ECORRUPT ? &l3->corrupt : &l3->errors, 1);
         rc = 0;
-    } else if (rc == 0 && record.kind == MP__RECORD_VALUE && record.address.size >= prefix.size &&
-               memcmp(record.address.data, prefix.data, prefix.size) == 0) {
-        rc = each(context, &record);
+    } else if (read.kind == MP__RECORD_VALUE && has_prefix(read.record.address, prefix)) {
+        rc = each(context, &read.record);
     }
-    if (f.segment)
-        mp__l3_segment_unref(f.segment);
-    (void)mp__free(f.bytes);
+    found_done(&f);
     return rc;
 }
 
@@ -389,14 +518,14 @@ int mp__l3_each(mp__l3 *l3, mp_str prefix, int (*each)(void *context, const mp__
 {
     int rc = 0;
 
-    for (int s = 0; s < MP__L3_SHARDS && rc == 0; s++) {
-        uint64_t *hashes;
-        size_t count;
+    for (unsigned s = 0; s < MP__L3_SHARDS && rc == 0; s++) {
+        visit *visits = NULL;
+        size_t count = 0;
 
-        rc = shard_hashes(&l3->index.shards[s], &hashes, &count);
+        rc = shard_visits(l3, s, &visits, &count);
         for (size_t i = 0; i < count && rc == 0; i++)
-            rc = visit(l3, hashes[i], prefix, each, context);
-        (void)mp__free(hashes);
+            rc = visit_one(l3, visits[i].hash, prefix, each, context);
+        (void)mp__free(visits);
     }
     return rc;
 }

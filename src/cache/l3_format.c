@@ -1,11 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l3_format.h"
 
-#include "core/hash.h"
-
 static const char segment_magic[8] = "MPL3SEG";
 static const char trailer_magic[8] = "MPL3END";
-enum { RECORD_MAGIC = 0x5243504d }; /* "MPCR" */
+
+/* Where the fields of a record's head stand. What is left out is zero. */
+enum {
+    AT_MAGIC = 0,
+    AT_SIZE = 4,
+    AT_SUM = 8,
+    AT_HEAD_SUM = 16,
+    AT_KIND = 20,
+    AT_FLAGS = 21,
+    AT_MEDIA_SIZE = 22,
+    AT_ADDRESS_SIZE = 24,
+    AT_VALUE_SIZE = 28,
+    AT_REVISION = 32,
+    AT_CREATED_REVISION = 40,
+    AT_VERSION = 48,
+    AT_CREATED = 56,
+    AT_MODIFIED = 64,
+    AT_EXPIRES = 72,
+    AT_FETCHED = 80,
+    AT_VERIFIED = 88,
+    RECORD_MAGIC = 0x5243504d, /* "MPCR" */
+};
 
 /* ---- little endian ---- */
 
@@ -46,6 +65,32 @@ static unsigned get16(const unsigned char *p)
     return (unsigned)p[0] | (unsigned)p[1] << 8;
 }
 
+/* ---- sums ---- */
+
+/* A seed for one place: keyed, so that nobody who can only choose values can make a sum hold. */
+static uint64_t seed_at(const mp__l3_seed *seed, uint64_t offset, uint64_t size)
+{
+    unsigned char place[24];
+
+    put64(place, seed->number);
+    put64(place + 8, offset);
+    put64(place + 16, size);
+    return mp__siphash13(seed->secret, place, sizeof(place));
+}
+
+static uint64_t sum_of_all(uint64_t seed, const unsigned char *data, size_t size)
+{
+    return mp__checksum(seed, data + AT_HEAD_SUM, size - AT_HEAD_SUM);
+}
+
+static uint32_t sum_of_head(uint64_t seed, const unsigned char *data)
+{
+    size_t address_size = get16(data + AT_ADDRESS_SIZE);
+
+    return (uint32_t)mp__checksum(~seed, data + AT_KIND,
+                                  MP__L3_RECORD_HEAD - AT_KIND + address_size);
+}
+
 /* ---- records ---- */
 
 size_t mp__l3_record_size(const mp__record *record)
@@ -53,84 +98,122 @@ size_t mp__l3_record_size(const mp__record *record)
     size_t size =
         MP__L3_RECORD_HEAD + record->address.size + record->media_type.size + record->value.size;
 
-    if (record->address.size == 0 || record->address.size > UINT16_MAX ||
-        record->media_type.size > UINT8_MAX || record->value.size > MP__L3_VALUE_MAX)
+    if (record->address.size == 0 || record->address.size > MP__L3_ADDRESS_MAX ||
+        record->media_type.size > UINT8_MAX || record->value.size > MP__L3_RECORD_MAX ||
+        size > MP__L3_RECORD_MAX)
         return 0;
     return (size + 7) & ~(size_t)7;
 }
 
-static uint64_t record_sum(const unsigned char *data, size_t size)
+static unsigned char *put_str(unsigned char *p, mp_str s)
 {
-    return mp__checksum(size, data + 16, size - 16);
+    if (s.size)
+        memcpy(p, s.data, s.size);
+    return p + s.size;
 }
 
-void mp__l3_record_write(const mp__record *record, unsigned char *out)
+void mp__l3_record_write(const mp__record *record, unsigned kind, unsigned flags,
+                         unsigned char *out)
 {
     size_t size = mp__l3_record_size(record);
     unsigned char *p = out + MP__L3_RECORD_HEAD;
 
+    memset(out, 0, MP__L3_RECORD_HEAD);
     memset(out + size - 8, 0, 8); /* the padding, before what is not padding */
-    put32(out, RECORD_MAGIC);
-    put32(out + 4, (uint32_t)size);
-    put64(out + 16, record->revision);
-    put64(out + 24, record->created_revision);
-    put64(out + 32, record->version);
-    put64(out + 40, (uint64_t)record->created_ms);
-    put64(out + 48, (uint64_t)record->modified_ms);
-    put64(out + 56, (uint64_t)record->expires_ms);
-    put64(out + 64, (uint64_t)record->fetched_ms);
-    put64(out + 72, (uint64_t)record->verified_ms);
-    put16(out + 80, (unsigned)record->address.size);
-    out[82] = (unsigned char)record->media_type.size;
-    out[83] = (unsigned char)record->kind;
-    put32(out + 84, (uint32_t)record->value.size);
-    put64(out + 88, 0);
-    memcpy(p, record->address.data, record->address.size);
-    p += record->address.size;
-    if (record->media_type.size)
-        memcpy(p, record->media_type.data, record->media_type.size);
-    p += record->media_type.size;
-    if (record->value.size)
-        memcpy(p, record->value.data, record->value.size);
-    put64(out + 8, record_sum(out, size));
+    put32(out + AT_MAGIC, RECORD_MAGIC);
+    put32(out + AT_SIZE, (uint32_t)size);
+    out[AT_KIND] = (unsigned char)kind;
+    out[AT_FLAGS] = (unsigned char)flags;
+    out[AT_MEDIA_SIZE] = (unsigned char)record->media_type.size;
+    put16(out + AT_ADDRESS_SIZE, (unsigned)record->address.size);
+    put32(out + AT_VALUE_SIZE, (uint32_t)record->value.size);
+    put64(out + AT_REVISION, record->revision);
+    put64(out + AT_CREATED_REVISION, record->created_revision);
+    put64(out + AT_VERSION, record->version);
+    put64(out + AT_CREATED, (uint64_t)record->created_ms);
+    put64(out + AT_MODIFIED, (uint64_t)record->modified_ms);
+    put64(out + AT_EXPIRES, (uint64_t)record->expires_ms);
+    put64(out + AT_FETCHED, (uint64_t)record->fetched_ms);
+    put64(out + AT_VERIFIED, (uint64_t)record->verified_ms);
+    p = put_str(p, record->address);
+    p = put_str(p, record->media_type);
+    (void)put_str(p, record->value);
 }
 
-int mp__l3_record_read(const unsigned char *data, size_t size, mp__record *ret_record,
-                       size_t *ret_size)
+void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
+                        unsigned flags)
 {
-    const char *p = (const char *)data + MP__L3_RECORD_HEAD;
-    size_t stored, address_size, media_size, value_size;
+    uint32_t size = get32(bytes + AT_SIZE);
+    uint64_t place = seed_at(seed, offset, size);
 
-    if (size < MP__L3_RECORD_HEAD)
-        return MP_EAGAIN;
-    stored = get32(data + 4);
-    if (get32(data) != RECORD_MAGIC || stored < MP__L3_RECORD_HEAD || stored % 8)
+    bytes[AT_FLAGS] = (unsigned char)((bytes[AT_FLAGS] & ~MP__L3_SYNCED) | flags);
+    put32(bytes + AT_HEAD_SUM, sum_of_head(place, bytes));
+    put64(bytes + AT_SUM, sum_of_all(place, bytes, size));
+}
+
+void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found)
+{
+    const char *p = (const char *)bytes + MP__L3_RECORD_HEAD;
+    size_t address_size = get16(bytes + AT_ADDRESS_SIZE), media_size = bytes[AT_MEDIA_SIZE];
+
+    *ret_found = (mp__l3_found){
+        .record =
+            {
+                .address = mp_str_new(p, address_size),
+                .media_type = mp_str_new(p + address_size, media_size),
+                .value = mp_str_new(p + address_size + media_size, get32(bytes + AT_VALUE_SIZE)),
+                .revision = get64(bytes + AT_REVISION),
+                .created_revision = get64(bytes + AT_CREATED_REVISION),
+                .version = get64(bytes + AT_VERSION),
+                .created_ms = (int64_t)get64(bytes + AT_CREATED),
+                .modified_ms = (int64_t)get64(bytes + AT_MODIFIED),
+                .expires_ms = (int64_t)get64(bytes + AT_EXPIRES),
+                .fetched_ms = (int64_t)get64(bytes + AT_FETCHED),
+                .verified_ms = (int64_t)get64(bytes + AT_VERIFIED),
+            },
+        .size = get32(bytes + AT_SIZE),
+        .kind = bytes[AT_KIND],
+        .flags = bytes[AT_FLAGS],
+    };
+    if (ret_found->kind != MP__L3_GONE)
+        ret_found->record.kind = ret_found->kind;
+}
+
+/* Whether the head at @data says what a head can say, and its sum holds. */
+static bool head_holds(const unsigned char *data, size_t size, uint64_t place)
+{
+    size_t stored = get32(data + AT_SIZE), address_size = get16(data + AT_ADDRESS_SIZE);
+    size_t content = address_size + data[AT_MEDIA_SIZE] + (size_t)get32(data + AT_VALUE_SIZE);
+
+    return address_size != 0 && address_size <= MP__L3_ADDRESS_MAX &&
+           MP__L3_RECORD_HEAD + address_size <= size && data[AT_KIND] >= MP__RECORD_VALUE &&
+           data[AT_KIND] <= MP__L3_GONE &&
+           stored == ((MP__L3_RECORD_HEAD + content + 7) & ~(size_t)7) &&
+           get32(data + AT_HEAD_SUM) == sum_of_head(place, data);
+}
+
+int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                       uint32_t offset, mp__l3_found *ret_found)
+{
+    uint64_t place;
+    size_t stored;
+
+    if (size < MP__L3_RECORD_HEAD || get32(data + AT_MAGIC) != RECORD_MAGIC)
+        return MP_ECORRUPT;
+    stored = get32(data + AT_SIZE);
+    if (stored > MP__L3_RECORD_MAX || stored % 8)
+        return MP_ECORRUPT;
+    place = seed_at(seed, offset, stored);
+    if (!head_holds(data, size, place))
         return MP_ECORRUPT;
     if (stored > size)
         return MP_EAGAIN;
-    if (get64(data + 8) != record_sum(data, stored))
-        return MP_ECORRUPT;
-    address_size = get16(data + 80);
-    media_size = data[82];
-    value_size = get32(data + 84);
-    if (MP__L3_RECORD_HEAD + address_size + media_size + value_size > stored || address_size == 0 ||
-        (data[83] != MP__RECORD_VALUE && data[83] != MP__RECORD_ABSENT))
-        return MP_ECORRUPT;
-    *ret_record = (mp__record){
-        .address = mp_str_new(p, address_size),
-        .media_type = mp_str_new(p + address_size, media_size),
-        .value = mp_str_new(p + address_size + media_size, value_size),
-        .kind = data[83],
-        .revision = get64(data + 16),
-        .created_revision = get64(data + 24),
-        .version = get64(data + 32),
-        .created_ms = (int64_t)get64(data + 40),
-        .modified_ms = (int64_t)get64(data + 48),
-        .expires_ms = (int64_t)get64(data + 56),
-        .fetched_ms = (int64_t)get64(data + 64),
-        .verified_ms = (int64_t)get64(data + 72),
-    };
-    *ret_size = stored;
+    mp__l3_record_open(data, ret_found);
+    ret_found->offset = offset;
+    if (get64(data + AT_SUM) != sum_of_all(place, data, stored)) {
+        ret_found->damaged = true;
+        ret_found->record.media_type = ret_found->record.value = mp_str_new("", 0);
+    }
     return 0;
 }
 
@@ -143,30 +226,34 @@ void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3
     put32(out + 8, MP__L3_VERSION);
     put64(out + 16, head->number);
     memcpy(out + 24, head->folder, 16);
-    put64(out + 40, (uint64_t)head->created_ms);
-    put64(out + 56, mp__checksum(0, out, 56));
+    put64(out + 40, head->secret.k0);
+    put64(out + 48, head->secret.k1);
+    put64(out + 56, (uint64_t)head->created_ms);
+    put64(out + 120, mp__checksum(0, out, 120));
 }
 
 int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head *ret_head)
 {
     if (size < MP__L3_SEGMENT_HEAD || memcmp(data, segment_magic, 8) != 0 ||
-        get64(data + 56) != mp__checksum(0, data, 56))
+        get64(data + 120) != mp__checksum(0, data, 120))
         return MP_ECORRUPT;
     if (get32(data + 8) > MP__L3_VERSION)
         return MP_EVERSION;
     ret_head->number = get64(data + 16);
     memcpy(ret_head->folder, data + 24, 16);
-    ret_head->created_ms = (int64_t)get64(data + 40);
+    ret_head->secret = (mp__hash_key){get64(data + 40), get64(data + 48)};
+    ret_head->created_ms = (int64_t)get64(data + 56);
     return 0;
 }
 
 /* ---- footers ---- */
 
-void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const unsigned char folder[16],
+void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const mp__l3_seed *seed,
                          unsigned char *out)
 {
     unsigned char *trailer = out + count * MP__L3_ROW;
 
+    memset(out, 0, mp__l3_footer_size(count));
     for (size_t i = 0; i < count; i++) {
         unsigned char *p = out + i * MP__L3_ROW;
 
@@ -174,37 +261,48 @@ void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const unsigned ch
         put64(p + 8, rows[i].revision);
         put32(p + 16, rows[i].offset);
         put32(p + 20, rows[i].size);
-        put64(p + 24, rows[i].kind);
+        p[24] = rows[i].kind;
+        p[25] = rows[i].flags;
     }
-    memset(trailer, 0, MP__L3_TRAILER);
     memcpy(trailer, trailer_magic, 8);
     put64(trailer + 8, count);
-    memcpy(trailer + 16, folder, 16);
-    put64(trailer + 48, mp__checksum(count, out, count * MP__L3_ROW));
-    put64(trailer + 56, mp__checksum(0, trailer, 56));
+    put64(trailer + 16, mp__checksum(seed_at(seed, count, MP__L3_ROW), out, count * MP__L3_ROW));
+    put64(trailer + 56, mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56));
 }
 
 int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
-                        const unsigned char folder[16], size_t *ret_count, uint64_t *ret_offset)
+                        const mp__l3_seed *seed, size_t *ret_count, uint64_t *ret_offset)
 {
     uint64_t count = get64(trailer + 8), bytes;
 
-    if (memcmp(trailer, trailer_magic, 8) != 0 || memcmp(trailer + 16, folder, 16) != 0 ||
-        get64(trailer + 56) != mp__checksum(0, trailer, 56))
+    if (memcmp(trailer, trailer_magic, 8) != 0 ||
+        get64(trailer + 56) != mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56))
         return MP_ECORRUPT;
     if (__builtin_mul_overflow(count, (uint64_t)MP__L3_ROW, &bytes) ||
         __builtin_add_overflow(bytes, (uint64_t)MP__L3_TRAILER + MP__L3_SEGMENT_HEAD, &bytes) ||
         bytes > file_size)
         return MP_ECORRUPT;
     *ret_count = (size_t)count;
-    *ret_offset = file_size - MP__L3_TRAILER - count * MP__L3_ROW;
+    *ret_offset = file_size - mp__l3_footer_size((size_t)count);
     return 0;
 }
 
-int mp__l3_rows_read(const unsigned char *data, size_t count,
-                     const unsigned char trailer[MP__L3_TRAILER], mp__l3_row *ret_rows)
+/* A row of a footer whose sum holds is right, unless the one who wrote it was wrong: then it must
+ * not lead a reader outside of the segment. */
+static bool row_is_sound(const mp__l3_row *row, uint64_t end)
 {
-    if (get64(trailer + 48) != mp__checksum(count, data, count * MP__L3_ROW))
+    return row->offset >= MP__L3_SEGMENT_HEAD && row->offset % 8 == 0 && row->size % 8 == 0 &&
+           row->size >= MP__L3_RECORD_HEAD && row->size <= MP__L3_RECORD_MAX &&
+           (uint64_t)row->offset + row->size <= end && row->kind >= MP__RECORD_VALUE &&
+           row->kind <= MP__L3_GONE;
+}
+
+int mp__l3_rows_read(const unsigned char *data, size_t count, uint64_t offset,
+                     const unsigned char trailer[MP__L3_TRAILER], const mp__l3_seed *seed,
+                     mp__l3_row *ret_rows)
+{
+    if (get64(trailer + 16) !=
+        mp__checksum(seed_at(seed, count, MP__L3_ROW), data, count * MP__L3_ROW))
         return MP_ECORRUPT;
     for (size_t i = 0; i < count; i++) {
         const unsigned char *p = data + i * MP__L3_ROW;
@@ -215,31 +313,41 @@ int mp__l3_rows_read(const unsigned char *data, size_t count,
             .offset = get32(p + 16),
             .size = get32(p + 20),
             .kind = p[24],
+            .flags = p[25],
         };
+        if (!row_is_sound(&ret_rows[i], offset))
+            return MP_ECORRUPT;
     }
     return 0;
 }
 
-size_t mp__l3_segment_parse(const unsigned char *data, size_t size,
-                            void (*each)(void *context, const mp__record *record, size_t offset,
-                                         size_t record_size),
-                            void *context, size_t *ret_damaged)
+/* ---- walking a segment ---- */
+
+size_t mp__l3_segment_parse(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                            void (*each)(void *context, const mp__l3_found *found), void *context,
+                            size_t *ret_damaged)
 {
-    size_t at = MP__L3_SEGMENT_HEAD, good = MP__L3_SEGMENT_HEAD, record_size, damaged = 0;
-    mp__record record;
+    size_t at = MP__L3_SEGMENT_HEAD, good = MP__L3_SEGMENT_HEAD, damaged = 0, pending = 0;
+    mp__l3_found found;
     bool in_gap = false;
 
-    while (at < size && size - at >= MP__L3_RECORD_HEAD) {
-        if (mp__l3_record_read(data + at, size - at, &record, &record_size) == 0) {
-            each(context, &record, at, record_size);
-            at += record_size;
-            good = at;
-            in_gap = false;
+    while (at < size && size - at >= MP__L3_RECORD_HEAD && at < MP__L3_SEGMENT_MAX) {
+        if (mp__l3_record_read(data + at, size - at, seed, (uint32_t)at, &found) != 0) {
+            pending += !in_gap;
+            in_gap = true;
+            at += 8;
             continue;
         }
-        damaged += !in_gap;
-        in_gap = true;
-        at += 8;
+        each(context, &found);
+        at += found.size;
+        in_gap = false;
+        if (found.damaged) {
+            pending++;
+            continue;
+        }
+        good = at;
+        damaged += pending; /* what nothing good follows is a torn tail, no damage */
+        pending = 0;
     }
     *ret_damaged = damaged;
     return good;

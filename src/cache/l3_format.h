@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What L3 writes, pure: records, segment headers and footers as bytes and back.
+/* What L3 writes, pure: records, segment heads and footers as bytes and back.
  *
- *   segment  = header(64) record* [footer]         little endian, everything at multiples of 8
+ *   segment  = head(128) record* [footer]          little endian, everything at multiples of 8
  *   record   = head(96) address media-type value padding
  *   footer   = row(32)* trailer(64)                only when the segment was sealed
  *
- * A record's XXH3-64 covers all of it but magic, size and the sum itself, seeded with the size. A
- * reader that meets damage goes on at the next multiple of 8 whose sum holds, so that a flipped bit
- * costs one record. */
+ * All sums within a segment are XXH3-64 begun with a seed that only the folder's secret, the
+ * segment's number and the place in it give. So a record that the disk brings from another place is
+ * refused, and so is one that a client wrote into a value of its own, to be found there by the
+ * search behind a damaged record.
+ *
+ * A record has two sums: one over all of it, and one over head and address alone. Where only the
+ * first fails, it is known which address and revision was lost, and an older record of the address
+ * need not be taken for the newest. Where the second fails too, the search goes on at the next
+ * multiple of 8, so that a flipped bit costs one record.
+ *
+ * The first 12 bytes of a segment head and the sum at its end keep their places in every version,
+ * so that a newer file is told from a damaged one. */
 #ifndef MP_CACHE_L3_FORMAT_H
 #define MP_CACHE_L3_FORMAT_H
 
@@ -16,20 +25,39 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/record.h"
 
 enum {
     MP__L3_VERSION = 1,
-    MP__L3_SEGMENT_HEAD = 64,
+    MP__L3_SEGMENT_HEAD = 128,
     MP__L3_RECORD_HEAD = 96,
     MP__L3_ROW = 32,
     MP__L3_TRAILER = 64,
-    MP__L3_VALUE_MAX = 64 * 1024 * 1024,
+    MP__L3_RECORD_MAX = 32 * 1024 * 1024 - 8, /* bytes, head and padding included */
+    MP__L3_SEGMENT_MAX = 128 * 1024 * 1024,
+    MP__L3_ADDRESS_MAX = 4096, /* bounds what the search behind damage costs */
 };
+
+/* A third kind beside MP__RECORD_VALUE and _ABSENT: something of this revision was here and is
+ * lost, so that anything older is out of date. */
+enum { MP__L3_GONE = 3 };
+
+enum mp__l3_flags {
+    MP__L3_FORCED = 1, /* replaces what stands before it in the log, whatever its revision */
+    MP__L3_SYNCED = 2, /* all before it in its segment was synced when it was written */
+};
+
+/* What every sum in a segment depends on. */
+typedef struct mp__l3_seed {
+    mp__hash_key secret;
+    uint64_t number;
+} mp__l3_seed;
 
 typedef struct mp__l3_segment_head {
     uint64_t number;
     unsigned char folder[16]; /* of the folder it was written in */
+    mp__hash_key secret;      /* of the folder: sums, and the hashes in the footer */
     int64_t created_ms;
 } mp__l3_segment_head;
 
@@ -37,38 +65,57 @@ typedef struct mp__l3_segment_head {
 typedef struct mp__l3_row {
     uint64_t hash, revision;
     uint32_t offset, size; /* in the segment, bytes */
-    uint8_t kind;
+    uint8_t kind, flags;
 } mp__l3_row;
+
+/* A record as it was read. A damaged one has address, revision and size only. */
+typedef struct mp__l3_found {
+    mp__record record; /* record.kind is not set: see kind */
+    uint32_t offset, size;
+    uint8_t kind, flags;
+    bool damaged;
+} mp__l3_found;
 
 /* Bytes that @record takes, 0 when it cannot be stored. */
 size_t mp__l3_record_size(const mp__record *record);
-/* Write it to @out, which holds mp__l3_record_size() bytes. */
-void mp__l3_record_write(const mp__record *record, unsigned char *out);
-/* The record at @data with all it should hold: 0, MP_ECORRUPT, or MP_EAGAIN when it is longer than
- * @size. Slices point into @data. */
-int mp__l3_record_read(const unsigned char *data, size_t size, mp__record *ret_record,
-                       size_t *ret_size);
+/* Write it to @out, which holds mp__l3_record_size() bytes, all but its sums. @kind in place of
+ * record->kind. */
+void mp__l3_record_write(const mp__record *record, unsigned kind, unsigned flags,
+                         unsigned char *out);
+/* Add @flags and the sums, which depend on where it will stand. Again for another place. */
+void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
+                        unsigned flags);
+/* The fields of a record in memory that never left it: no sum is looked at. */
+void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found);
+/* The record at @data, which was read at @offset of the segment. 0, also when it is damaged behind
+ * its address; MP_ECORRUPT; MP_EAGAIN when it is longer than @size (its head holds). Any bytes. */
+int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                       uint32_t offset, mp__l3_found *ret_found);
 
 void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3_SEGMENT_HEAD]);
 /* 0, MP_ECORRUPT, or MP_EVERSION when a newer version wrote it. */
 int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head *ret_head);
 
-/* Rows and trailer into @out, which holds count * MP__L3_ROW + MP__L3_TRAILER bytes. @folder says
- * whose hashes they are. */
-void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const unsigned char folder[16],
+static inline size_t mp__l3_footer_size(size_t rows)
+{
+    return rows * MP__L3_ROW + MP__L3_TRAILER;
+}
+/* Rows and trailer into @out, which holds mp__l3_footer_size(count) bytes. */
+void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const mp__l3_seed *seed,
                          unsigned char *out);
 /* From the trailer at the end of a file of @file_size: how many rows, and where they begin. */
 int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
-                        const unsigned char folder[16], size_t *ret_count, uint64_t *ret_offset);
-/* Check the rows against the trailer and read them. MP_ECORRUPT. */
-int mp__l3_rows_read(const unsigned char *data, size_t count,
-                     const unsigned char trailer[MP__L3_TRAILER], mp__l3_row *ret_rows);
+                        const mp__l3_seed *seed, size_t *ret_count, uint64_t *ret_offset);
+/* Check the rows, which begin at @offset, against the trailer and read them. MP_ECORRUPT. */
+int mp__l3_rows_read(const unsigned char *data, size_t count, uint64_t offset,
+                     const unsigned char trailer[MP__L3_TRAILER], const mp__l3_seed *seed,
+                     mp__l3_row *ret_rows);
 
-/* Walk the bytes of a segment behind its header and call @each for each record whose sum holds.
- * Any bytes. Returns the offset behind the last good record; *ret_damaged counts the gaps. */
-size_t mp__l3_segment_parse(const unsigned char *data, size_t size,
-                            void (*each)(void *context, const mp__record *record, size_t offset,
-                                         size_t record_size),
-                            void *context, size_t *ret_damaged);
+/* Walk the bytes of a segment, head included, and call @each for each record whose sum, or at least
+ * whose head's sum holds. Any bytes. Returns the offset behind the last record of the first sort;
+ * *ret_damaged counts the gaps and the damaged records before it. */
+size_t mp__l3_segment_parse(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                            void (*each)(void *context, const mp__l3_found *found), void *context,
+                            size_t *ret_damaged);
 
 #endif

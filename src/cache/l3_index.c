@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l3_index.h"
 
+#include <assert.h>
+
 #include "core/alloc.h"
 
-enum { SLOTS_LEAST = 64 };
+enum { SLOTS_LEAST = 32 };
 
-int mp__l3_index_init(mp__l3_index *index)
+int mp__l3_index_init(mp__l3_index *index, uint32_t id_count)
 {
     memset(index, 0, sizeof(*index));
+    index->segments = mp__calloc(id_count, sizeof(mp__l3_segment *));
+    index->id_count = id_count;
+    if (!index->segments)
+        return MP_ENOMEM;
     for (int i = 0; i < MP__L3_SHARDS; i++) {
         mp__l3_shard *shard = &index->shards[i];
 
@@ -17,7 +23,7 @@ int mp__l3_index_init(mp__l3_index *index)
             mp__l3_index_done(index);
             return MP_ENOMEM;
         }
-        shard->mask = SLOTS_LEAST - 1;
+        shard->capacity = SLOTS_LEAST;
     }
     return 0;
 }
@@ -30,42 +36,65 @@ void mp__l3_index_done(mp__l3_index *index)
         (void)pthread_mutex_destroy(&index->shards[i].lock);
         index->shards[i].slots = mp__free(index->shards[i].slots);
     }
+    index->segments = mp__free(index->segments);
 }
 
-static size_t home(const mp__l3_shard *shard, uint64_t hash)
+/* ---- slots ---- */
+
+static uint64_t tag_of(uint64_t hash)
 {
-    return (size_t)hash & shard->mask;
+    return hash << MP__L3_SLOT_BITS;
+}
+
+/* Where the search for @tag begins: its high bits spread over any capacity (Lemire, "Fast random
+ * integer generation in an interval", 2019), so that tables can grow by less than twice. */
+static size_t home(const mp__l3_shard *shard, uint64_t tag)
+{
+    return (size_t)((unsigned __int128)tag * shard->capacity >> 64);
+}
+
+static size_t after(const mp__l3_shard *shard, size_t i)
+{
+    return i + 1 == shard->capacity ? 0 : i + 1;
+}
+
+void mp__l3_shard_prefetch(const mp__l3_shard *shard, uint64_t hash)
+{
+    __builtin_prefetch(&shard->slots[home(shard, tag_of(hash))], 1);
 }
 
 mp__l3_slot *mp__l3_shard_find(mp__l3_shard *shard, uint64_t hash)
 {
-    for (size_t i = home(shard, hash); shard->slots[i].kind; i = (i + 1) & shard->mask)
-        if (shard->slots[i].hash == hash)
+    uint64_t tag = tag_of(hash);
+
+    for (size_t i = home(shard, tag); mp__l3_slot_kind(&shard->slots[i]); i = after(shard, i))
+        if ((shard->slots[i].tag ^ tag) >> MP__L3_SLOT_BITS == 0)
             return &shard->slots[i];
     return NULL;
 }
 
-static mp__l3_slot *first_free(mp__l3_shard *shard, uint64_t hash)
+static mp__l3_slot *first_free(mp__l3_shard *shard, uint64_t tag)
 {
-    size_t i = home(shard, hash);
+    size_t i = home(shard, tag);
 
-    while (shard->slots[i].kind)
-        i = (i + 1) & shard->mask;
+    while (mp__l3_slot_kind(&shard->slots[i]))
+        i = after(shard, i);
     return &shard->slots[i];
 }
 
+/* By a third, since the table of a full L3 is large. */
 static int grow(mp__l3_shard *shard)
 {
-    size_t old_count = shard->mask + 1;
-    mp__l3_slot *old = shard->slots, *slots = mp__calloc(old_count * 2, sizeof(*slots));
+    size_t old_capacity = shard->capacity, capacity = old_capacity + old_capacity / 3;
+    mp__l3_slot *old = shard->slots, *slots = mp__calloc(capacity, sizeof(*slots));
 
     if (!slots)
         return MP_ENOMEM;
     shard->slots = slots;
-    shard->mask = old_count * 2 - 1;
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i].kind)
-            *first_free(shard, old[i].hash) = old[i];
+    shard->capacity = capacity;
+    for (size_t i = 0; i < old_capacity; i++)
+        if (mp__l3_slot_kind(&old[i]))
+            *first_free(shard, old[i].tag) = old[i];
     (void)mp__free(old);
     return 0;
 }
@@ -75,67 +104,69 @@ int mp__l3_shard_slot(mp__l3_shard *shard, uint64_t hash, mp__l3_slot **ret_slot
     mp__l3_slot *slot = mp__l3_shard_find(shard, hash);
 
     if (!slot) {
-        if (shard->count + 1 > (shard->mask + 1) / 4 * 3 && grow(shard) != 0)
+        if ((shard->count + 1) * 5 > shard->capacity * 4 && grow(shard) != 0)
             return MP_ENOMEM;
-        slot = first_free(shard, hash);
-        *slot = (mp__l3_slot){.hash = hash};
-        shard->count++;
+        slot = first_free(shard, tag_of(hash));
+        *slot = (mp__l3_slot){.tag = tag_of(hash)};
     }
     *ret_slot = slot;
     return 0;
 }
 
+void mp__l3_slot_set(mp__l3_shard *shard, mp__l3_slot *slot, unsigned kind, uint64_t revision,
+                     unsigned flags)
+{
+    unsigned old = mp__l3_slot_kind(slot);
+
+    shard->count += old == 0;
+    shard->gone += (size_t)(kind == MP__L3_GONE) - (old == MP__L3_GONE);
+    slot->revision = revision;
+    slot->tag &= ~(uint64_t)(MP__L3_SLOT_KIND | MP__L3_SLOT_FORCED | MP__L3_SLOT_USED);
+    slot->tag |= kind | (flags & MP__L3_FORCED ? MP__L3_SLOT_FORCED : 0);
+}
+
 void mp__l3_shard_remove(mp__l3_shard *shard, mp__l3_slot *slot)
 {
-    size_t hole = (size_t)(slot - shard->slots), i = hole;
+    size_t hole = (size_t)(slot - shard->slots), capacity = shard->capacity;
 
-    mp__l3_slot_clear(slot);
-    slot->kind = 0;
     shard->count--;
-    for (;;) {
-        size_t at;
+    shard->gone -= mp__l3_slot_kind(slot) == MP__L3_GONE;
+    slot->tag = 0;
+    for (size_t i = after(shard, hole); mp__l3_slot_kind(&shard->slots[i]); i = after(shard, i)) {
+        size_t from = home(shard, shard->slots[i].tag);
 
-        i = (i + 1) & shard->mask;
-        if (!shard->slots[i].kind)
-            return;
-        at = home(shard, shard->slots[i].hash);
-        /* it may fill the hole unless its home lies behind the hole on the way to it */
-        if (((i - at) & shard->mask) < ((i - hole) & shard->mask))
+        /* it moves back unless that would put it before its home */
+        if ((i + capacity - from) % capacity < (i + capacity - hole) % capacity)
             continue;
         shard->slots[hole] = shard->slots[i];
-        shard->slots[i].kind = 0;
+        shard->slots[i].tag = 0;
         hole = i;
     }
 }
 
-void mp__l3_slot_clear(mp__l3_slot *slot)
+/* ---- what is needed of segments ---- */
+
+void mp__l3_index_need(mp__l3_index *index, mp__l3_place place)
 {
-    if (slot->segment)
-        (void)atomic_fetch_sub_explicit(&slot->segment->live_bytes, slot->size,
-                                        memory_order_relaxed);
-    slot->segment = NULL;
-    slot->pending = NULL;
+    if (place)
+        (void)atomic_fetch_add_explicit(&index->segments[mp__l3_place_id(place)]->live_bytes,
+                                        mp__l3_place_size(place), memory_order_relaxed);
 }
 
-void mp__l3_slot_set_disk(mp__l3_slot *slot, mp__l3_segment *segment, const mp__l3_row *row)
+/* Release order: the writer may free the segment once it has seen zero. */
+void mp__l3_index_release(mp__l3_index *index, mp__l3_place place)
 {
-    mp__l3_slot_clear(slot);
-    slot->segment = segment;
-    slot->revision = row->revision;
-    slot->offset = row->offset;
-    slot->size = row->size;
-    slot->kind = row->kind;
-    (void)atomic_fetch_add_explicit(&segment->live_bytes, row->size, memory_order_relaxed);
+    if (place) {
+        uint32_t size = mp__l3_place_size(place);
+        uint64_t before = atomic_fetch_sub_explicit(
+            &index->segments[mp__l3_place_id(place)]->live_bytes, size, memory_order_acq_rel);
+
+        assert(before >= size);
+        (void)before;
+    }
 }
 
-void mp__l3_slot_set_pending(mp__l3_slot *slot, mp__l3_pending *pending)
-{
-    mp__l3_slot_clear(slot);
-    slot->pending = pending;
-    slot->revision = pending->revision;
-    slot->size = pending->size;
-    slot->kind = pending->kind;
-}
+/* ---- whole ---- */
 
 size_t mp__l3_index_count(mp__l3_index *index)
 {
@@ -143,8 +174,24 @@ size_t mp__l3_index_count(mp__l3_index *index)
 
     for (int i = 0; i < MP__L3_SHARDS; i++) {
         (void)pthread_mutex_lock(&index->shards[i].lock);
-        count += index->shards[i].count;
+        count += index->shards[i].count - index->shards[i].gone;
         (void)pthread_mutex_unlock(&index->shards[i].lock);
     }
     return count;
+}
+
+uint32_t mp__l3_index_enter(mp__l3_index *index, mp__l3_segment *segment)
+{
+    for (uint32_t id = 1; id < index->id_count; id++)
+        if (!index->segments[id]) {
+            index->segments[id] = segment;
+            segment->id = id;
+            return id;
+        }
+    return 0;
+}
+
+void mp__l3_index_leave(mp__l3_index *index, mp__l3_segment *segment)
+{
+    index->segments[segment->id] = NULL;
 }

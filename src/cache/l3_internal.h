@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What L3's files share. Lock order: writing, then a shard, then queue. */
+/* What L3's files share.
+ *
+ *   l3.c          the doors: open, put, get, each, flush
+ *   l3_queue.c    records on their way to disk
+ *   l3_writer.c   appends and syncs; what happens when the disk fails
+ *   l3_reclaim.c  makes room: moves what lives out of a segment and gives it up
+ *   l3_segment.c  segments as files
+ *   l3_recover.c  from a folder to an index
+ *   l3_folder.c   lock, id, list of files
+ *   l3_index.c    where the newest record of each address is
+ *   l3_format.c   bytes
+ *
+ * Threads: anybody puts and gets. All that writes, opens or deletes files does so under `writing`:
+ * the thread "mp-l3", or whoever calls mp__l3_flush(). Lock order: writing, then a shard, then
+ * queue_lock; no two shards at once. */
 #ifndef MP_CACHE_L3_INTERNAL_H
 #define MP_CACHE_L3_INTERNAL_H
 
@@ -8,35 +22,44 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 
+#define MP__L3_PATH_MAX 4352             /* the folder's path, and a name */
+enum { MP__L3_RUN_BYTES = 1024 * 1024 }; /* most bytes of one write, unless one record is larger */
+
 struct mp__l3 {
     mp_env *env;
     char *dir;
     uint64_t bytes_max, segment_bytes, sync_ns, pending_bytes_max;
-    unsigned char folder[16]; /* id of the folder */
-    mp__hash_key hash_key;
+    mp__hash_key
+        hash_key; /* of this process; the folder's, unless that could not be read in time */
     mp__l3_index index;
 
     pthread_mutex_t queue_lock; /* over the queue */
-    mp__l3_pending *queue_first, **queue_last;
-    bool kicked;
+    mp__l3_pending *queue_first, *queue_last;
+    bool kicked;          /* the kick is on its way to the writer */
+    _Atomic bool waiting; /* the writer tries again later, whatever comes */
     mp__task kick;
     _Atomic uint64_t pending_bytes;
 
-    pthread_mutex_t writing; /* one writes at a time: the writer thread, or a flush */
+    pthread_mutex_t writing; /* over all down to the empty line */
+    bool opened;             /* the folder is locked and was read */
+    bool tidied;             /* mp__l3_after_open() ran */
     mp__file *lock_file;
+    unsigned char folder[16];          /* id of the folder */
     mp__l3_segment *segments, *active; /* oldest first; active is the last of them or NULL */
-    mp__l3_pending *backlog;           /* could not be written yet, oldest first */
     uint64_t next_number;
     uint64_t last_sync_ns, retry_at_ns, retry_ns;
-    bool dirty;
-    unsigned char *run; /* records put together for one write */
+    bool dirty;           /* active has records that were not synced */
+    bool mark_synced;     /* the next record may say that all before it is */
+    bool unsafe;          /* what replaced older records may not be on disk: delete nothing */
+    bool dropped_in_vain; /* room was made on a full disk and somebody else took it */
+    unsigned char *run;   /* records put together for one write */
     size_t run_capacity;
 
     mp__worker *writer, *reader;
 
     pthread_mutex_t trouble_lock;
     int trouble;
-    char trouble_text[256];
+    char trouble_text[512];
 
     _Atomic uint64_t hits, misses, appends, forgotten, corrupt, errors, dropped;
     _Atomic uint64_t bytes, segment_count, revision_max, recovered, recovery_ns;
@@ -46,31 +69,117 @@ static inline void mp__l3_count(_Atomic uint64_t *counter, uint64_t n)
 {
     (void)atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
+static inline void mp__l3_uncount(_Atomic uint64_t *counter, uint64_t n)
+{
+    (void)atomic_fetch_sub_explicit(counter, n, memory_order_relaxed);
+}
 
-/* l3_segment.c; the writer's, but ref and unref */
+void mp__l3_trouble_set(mp__l3 *l3, int error, const char *what);
+void mp__l3_revision_note(mp__l3 *l3, uint64_t revision);
+
+/* ---- l3_queue.c ---- */
+
+/* A queue entry holding @record as @kind; its bytes count from now on. NULL: no memory. */
+mp__l3_pending *mp__l3_pending_new(mp__l3 *l3, uint64_t hash, const mp__record *record,
+                                   unsigned kind, unsigned flags);
+/* The same for @size bytes that the caller fills, and the revision. */
+mp__l3_pending *mp__l3_pending_alloc(mp__l3 *l3, uint64_t hash, unsigned kind, unsigned flags,
+                                     uint32_t size);
+void mp__l3_pending_free(mp__l3 *l3, mp__l3_pending *pending);
+/* Under the lock of @slot's shard: let @slot point to @pending, and queue that. What stood there is
+ * not needed any more once @pending is on disk. @flags of the slot are inherited. */
+void mp__l3_slot_take_pending(mp__l3 *l3, mp__l3_shard *shard, mp__l3_slot *slot,
+                              mp__l3_pending *pending);
+/* Under the lock of @slot's shard: it points to nothing any more; only its kind is left. */
+void mp__l3_slot_let_go(mp__l3 *l3, mp__l3_slot *slot);
+/* Wake the writer, once after any number of the above. */
+void mp__l3_queue_kick(mp__l3 *l3);
+/* What is known of the address is lost: GONE takes the place of @slot, in memory, and with
+ * @marker (may be NULL; taken) in the log. Under the shard's lock. */
+void mp__l3_slot_gone(mp__l3 *l3, mp__l3_shard *shard, mp__l3_slot *slot, uint64_t revision,
+                      mp__l3_pending *marker);
+void mp__l3_queue_kicked(mp__l3 *l3); /* the writer has the kick */
+/* The writer's. The size of the first in the queue, 0 when there is none. */
+uint32_t mp__l3_queue_next_size(mp__l3 *l3);
+/* Take a list from the head: not more than @bytes_most, unless the first alone is, and nothing that
+ * with its row in the footer does not fit into @room. NULL when nothing does. */
+mp__l3_pending *mp__l3_queue_take(mp__l3 *l3, uint64_t bytes_most, uint64_t room);
+/* What was taken could not be written: put it back before all others. */
+void mp__l3_queue_return(mp__l3 *l3, mp__l3_pending *first);
+
+/* ---- l3_segment.c: under `writing`, but ref and unref ---- */
+
 MP_MUST_USE int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment);
-mp__l3_segment *mp__l3_segment_new(uint64_t number, mp__file *file); /* NULL: no memory */
-MP_MUST_USE int mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row);
-MP_MUST_USE int mp__l3_segment_seal(mp__l3 *l3, mp__l3_segment *segment);
-void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char *path, size_t capacity);
+/* Owns @file from success on. */
+MP_MUST_USE int mp__l3_segment_new(mp__l3 *l3, const mp__l3_seed *seed, mp__file *file,
+                                   mp__l3_segment **ret_segment);
+MP_MUST_USE int mp__l3_segment_reserve(mp__l3_segment *segment, size_t more);
+void mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row); /* reserved before */
+/* Write the footer; where that fails nothing of it stays. Not synced. */
+MP_MUST_USE int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment);
+void mp__l3_segment_forget_rows(mp__l3_segment *segment); /* its footer has them */
+/* The rows of @segment: from memory, its footer, or by a scan. The caller's to mp__free(). */
+MP_MUST_USE int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
+                                    size_t *ret_count);
+/* The same for a file with a footer: MP_ECORRUPT when it has none that holds. */
+MP_MUST_USE int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows,
+                                        size_t *ret_count);
+/* Look at each record; *ret_end is where the last good one ends. */
+MP_MUST_USE int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
+                                      size_t *ret_count, uint64_t *ret_end, size_t *ret_damaged);
+void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PATH_MAX]);
 static inline void mp__l3_segment_ref(mp__l3_segment *segment)
 {
     (void)atomic_fetch_add_explicit(&segment->refs, 1, memory_order_relaxed);
 }
 void mp__l3_segment_unref(mp__l3_segment *segment);
-/* Add at the end of the list. */
-void mp__l3_segment_append(mp__l3 *l3, mp__l3_segment *segment);
+void mp__l3_segment_append(mp__l3 *l3, mp__l3_segment *segment); /* to the list */
+/* Take it from list and index, delete its file. Nothing in the index points to it. */
+void mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment);
 
-/* l3_recover.c: read the folder into index and list. */
+/* ---- l3_folder.c: under `writing` ---- */
+
+typedef struct mp__l3_numbers {
+    uint64_t *items;
+    size_t count, capacity;
+} mp__l3_numbers;
+
+/* Make and lock the folder. */
+MP_MUST_USE int mp__l3_folder_lock(mp__l3 *l3, mp__diag *diag);
+/* The numbers of the segments in it, ascending; those set aside are counted and noted. */
+MP_MUST_USE int mp__l3_folder_list(mp__l3 *l3, mp__l3_numbers *ret_numbers);
+/* Its id, and its secret unless @l3 has one already. */
+MP_MUST_USE int mp__l3_folder_id(mp__l3 *l3, const mp__l3_numbers *numbers, mp__diag *diag);
+/* Rename a file that is no segment of ours to *.bad. */
+void mp__l3_folder_set_aside(mp__l3 *l3, uint64_t number);
+
+/* ---- l3_recover.c: under `writing` ---- */
+
+/* Lock the folder, read it into index and list. On failure nothing of it is kept but the lock. */
 MP_MUST_USE int mp__l3_recover(mp__l3 *l3, mp__diag *diag);
+/* What need not be done before the first read: footers for the segments that a crash left without,
+ * and a bound that is lower than it was. */
+void mp__l3_after_open(mp__l3 *l3);
 
-/* l3_writer.c */
+/* ---- l3_writer.c ---- */
+
 void mp__l3_write_batch(void *l3, mp__task *first); /* the writer's run_batch */
 MP_MUST_USE int mp__l3_write_all(mp__l3 *l3, bool sync);
-void mp__l3_queue_add(mp__l3 *l3, mp__l3_pending *pending);
-/* A queue entry holding @record; NULL: no memory. */
-mp__l3_pending *mp__l3_pending_new(uint64_t hash, const mp__record *record);
+void mp__l3_open_failed(mp__l3 *l3, int error); /* the writer will try to */
+/* Under `writing`: bytes for the run buffer. */
+MP_MUST_USE int mp__l3_run_reserve(mp__l3 *l3, size_t size);
+/* Under `writing`: write the run at the end of the active segment; on failure that is given up. */
+MP_MUST_USE int mp__l3_run_write(mp__l3 *l3, size_t bytes);
+MP_MUST_USE int mp__l3_sync_active(mp__l3 *l3);
 
-void mp__l3_trouble_set(mp__l3 *l3, int error, const char *what);
+/* ---- l3_reclaim.c: under `writing` ---- */
+
+/* Before a segment is made: no more bytes than the bound, with it. */
+void mp__l3_room_before(mp__l3 *l3);
+/* After it was made: room for the one after it, by moving what lives out of old segments into the
+ * active one, of which @spare bytes stay free. */
+MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
+/* Forget the oldest segment with all in it. False when there is none but the active. */
+bool mp__l3_drop_oldest(mp__l3 *l3);
 
 #endif

@@ -1,231 +1,174 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a folder to an index: footers where segments were sealed, a scan where they were not. Damage
- * is never an error: what fails its sum is left out and counted. */
+/* From a folder to an index: footers where segments were sealed, a scan where they were not, in the
+ * order of the log. Damage is never an error: what fails its sum is left out and counted.
+ *
+ * What stands later in the log replaces what stands before it unless its revision is older. That
+ * alone would be right, since the log is in the order in which records were accepted; the revision
+ * is a second belt, for a log whose middle could not be read at one start and can be at the next.
+ */
 #include "cache/l3_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-enum { ID_BYTES = 64, NUMBERS_MAX = 1000000 };
-static const char id_magic[8] = "MPL3ID";
-
-/* ---- the folder's id and secret ---- */
-
-static int id_write(mp__l3 *l3, const char *path)
-{
-    unsigned char bytes[ID_BYTES] = {0};
-    uint64_t sum;
-
-    memcpy(bytes, id_magic, 8);
-    bytes[8] = MP__L3_VERSION;
-    memcpy(bytes + 16, l3->folder, 16);
-    memcpy(bytes + 32, &l3->hash_key, 16);
-    sum = mp__checksum(0, bytes, 56);
-    memcpy(bytes + 56, &sum, 8);
-    return mp__env_write_file_atomic(l3->env, path, bytes, sizeof(bytes));
-}
-
-/* Read l3.id; a missing or damaged one is made anew (then no footer is believed and all segments
- * are scanned). MP_EVERSION when a newer version wrote it. */
-static int id_load(mp__l3 *l3, mp__diag *diag)
-{
-    char path[4200], *data = NULL;
-    size_t size = 0;
-    uint64_t sum;
-    int rc;
-
-    (void)snprintf(path, sizeof(path), "%s/l3.id", l3->dir);
-    rc = mp__env_read_file(l3->env, path, 4096, &data, &size);
-    if (rc == 0 && size == ID_BYTES) {
-        memcpy(&sum, data + 56, 8);
-        if (memcmp(data, id_magic, 8) == 0 && sum == mp__checksum(0, data, 56)) {
-            bool newer = (unsigned char)data[8] > MP__L3_VERSION;
-
-            memcpy(l3->folder, data + 16, 16);
-            memcpy(&l3->hash_key, data + 32, 16);
-            (void)mp__free(data);
-            return newer ? mp__diag_set(diag, MP_EVERSION,
-                                        "%s was written by a newer version of marketprism", path)
-                         : 0;
-        }
-    }
-    if (rc == 0)
-        mp__l3_count(&l3->corrupt, 1);
-    (void)mp__free(data);
-    mp__env_random(l3->env, l3->folder, sizeof(l3->folder));
-    mp__env_random(l3->env, &l3->hash_key, sizeof(l3->hash_key));
-    return id_write(l3, path);
-}
 
 /* ---- the index from rows ---- */
 
-/* A row found in a segment: newer than what is known, or as new and later in the log. */
-static int take_row(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
+/* A place that a record in the queue will make superfluous: it came in while the folder could not
+ * be read yet. */
+static void take_instead(mp__l3 *l3, mp__l3_pending *pending, mp__l3_place place)
+{
+    mp__l3_index_need(&l3->index, place);
+    mp__l3_index_release(&l3->index, pending->instead_of);
+    pending->instead_of = place;
+}
+
+static int take_row(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *row)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
+    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
     mp__l3_slot *slot;
     int rc;
 
     (void)pthread_mutex_lock(&shard->lock);
     rc = mp__l3_shard_slot(shard, row->hash, &slot);
-    if (rc == 0 && (slot->kind == 0 || slot->revision <= row->revision))
-        mp__l3_slot_set_disk(slot, segment, row);
+    if (rc == 0 && mp__l3_slot_pending(slot) &&
+        (slot->revision >= row->revision || mp__l3_slot_is(slot, MP__L3_SLOT_FORCED))) {
+        take_instead(l3, mp__l3_slot_pending(slot), place);
+    } else if (rc == 0 && (mp__l3_slot_kind(slot) == 0 || (row->flags & MP__L3_FORCED) ||
+                           slot->revision <= row->revision)) {
+        mp__l3_index_need(&l3->index, place);
+        if (mp__l3_slot_kind(slot))
+            mp__l3_slot_let_go(l3, slot);
+        mp__l3_slot_set(shard, slot, row->kind, row->revision, row->flags);
+        slot->at = place;
+        slot->generation = slot->verify_by_s = 0;
+    }
     (void)pthread_mutex_unlock(&shard->lock);
-    if (row->revision > atomic_load(&l3->revision_max))
-        atomic_store(&l3->revision_max, row->revision);
     return rc;
 }
 
-static bool row_is_sound(const mp__l3_segment *segment, const mp__l3_row *row)
+/* Rows that come soon are brought near: the table of a full L3 is far larger than any cache. */
+static int take_rows(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *rows,
+                     size_t count)
 {
-    return row->offset >= MP__L3_SEGMENT_HEAD && row->size >= MP__L3_RECORD_HEAD &&
-           (uint64_t)row->offset + row->size <= segment->size &&
-           (row->kind == MP__RECORD_VALUE || row->kind == MP__RECORD_ABSENT);
-}
-
-static int take_rows(mp__l3 *l3, mp__l3_segment *segment)
-{
+    uint64_t revision = 0;
     int rc = 0;
 
-    for (size_t i = 0; i < segment->row_count && rc == 0; i++)
-        if (row_is_sound(segment, &segment->rows[i]))
-            rc = take_row(l3, segment, &segment->rows[i]);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (!l3->writer && i + 8 < count) /* later on others change the tables */
+            mp__l3_shard_prefetch(mp__l3_index_shard(&l3->index, rows[i + 8].hash),
+                                  rows[i + 8].hash);
+        rc = take_row(l3, segment, &rows[i]);
+        revision = rows[i].revision > revision ? rows[i].revision : revision;
+    }
+    mp__l3_revision_note(l3, revision);
+    mp__l3_count(&l3->recovered, count);
     return rc;
 }
 
 /* ---- one segment ---- */
 
-static int rows_from_footer(mp__l3 *l3, mp__l3_segment *segment)
+/* The rows of @segment, which are kept in it where it has no footer. */
+static int load_rows(mp__l3 *l3, mp__l3_segment *segment)
 {
-    unsigned char trailer[MP__L3_TRAILER], *data;
-    uint64_t offset;
-    size_t count, bytes;
-    int rc;
+    mp__l3_row *rows;
+    size_t count, damaged = 0;
+    int rc = mp__l3_rows_from_footer(segment, &rows, &count);
 
-    if (segment->size < MP__L3_SEGMENT_HEAD + MP__L3_TRAILER ||
-        mp__file_pread(segment->file, trailer, sizeof(trailer), segment->size - sizeof(trailer)) !=
-            sizeof(trailer))
-        return MP_ECORRUPT;
-    rc = mp__l3_trailer_read(trailer, segment->size, l3->folder, &count, &offset);
+    segment->has_footer = rc == 0;
+    if (rc == 0 && !segment->is_ours) {
+        (void)mp__free(rows); /* its hashes are made with another secret */
+        rc = MP_ECORRUPT;
+    }
+    if (rc == MP_ECORRUPT || rc == -EIO) {
+        uint64_t end;
+
+        rc = mp__l3_rows_from_scan(l3, segment, &rows, &count, &end, &damaged);
+        if (rc == 0 && !segment->has_footer) {
+            segment->rows = rows;
+            segment->row_count = segment->row_capacity = count;
+            segment->log_end = end;
+        }
+    }
     if (rc)
         return rc;
-    bytes = count * MP__L3_ROW;
-    data = mp__malloc(bytes);
-    segment->rows = mp__realloc_array(NULL, count ? count : 1, sizeof(*segment->rows));
-    rc = data && segment->rows ? 0 : MP_ENOMEM;
-    if (rc == 0 && mp__file_pread(segment->file, data, bytes, offset) != (int64_t)bytes)
-        rc = MP_ECORRUPT;
-    if (rc == 0)
-        rc = mp__l3_rows_read(data, count, trailer, segment->rows);
-    if (rc == 0) {
-        segment->row_count = segment->row_capacity = segment->synced_rows = count;
-        segment->sealed = true;
-    }
-    (void)mp__free(data);
+    mp__l3_count(&l3->corrupt, damaged);
+    rc = take_rows(l3, segment, rows, count);
+    if (segment->rows != rows)
+        (void)mp__free(rows);
     return rc;
 }
 
-typedef struct scan {
-    mp__l3 *l3;
-    mp__l3_segment *segment;
-    int rc;
-} scan;
-
-static void scan_record(void *context, const mp__record *record, size_t offset, size_t record_size)
-{
-    scan *s = context;
-    mp__l3_row row = {mp__hash_str(s->l3->hash_key, record->address), record->revision,
-                      (uint32_t)offset, (uint32_t)record_size, (uint8_t)record->kind};
-
-    if (s->rc == 0)
-        s->rc = mp__l3_segment_add_row(s->segment, &row);
-}
-
-static int rows_from_scan(mp__l3 *l3, mp__l3_segment *segment)
-{
-    scan s = {l3, segment, 0};
-    unsigned char *data = mp__malloc((size_t)segment->size + 1);
-    size_t damaged = 0;
-    int64_t n;
-
-    if (!data)
-        return MP_ENOMEM;
-    segment->row_count = 0;
-    n = mp__file_pread(segment->file, data, (size_t)segment->size, 0);
-    if (n > 0) {
-        segment->size = mp__l3_segment_parse(data, (size_t)n, scan_record, &s, &damaged);
-        mp__l3_count(&l3->corrupt, damaged);
-        segment->synced_rows = segment->row_count;
-    }
-    (void)mp__free(data);
-    return n < 0 ? (int)n : s.rc;
-}
-
-static void set_aside(mp__l3 *l3, const char *path)
-{
-    char aside[4300];
-
-    (void)snprintf(aside, sizeof(aside), "%s.bad", path);
-    (void)mp__env_rename(l3->env, path, aside);
-    mp__l3_count(&l3->corrupt, 1);
-}
-
-static int segment_head_check(mp__l3 *l3, mp__file *file, uint64_t number, const char *path,
-                              mp__diag *diag)
+static int head_check(mp__l3 *l3, mp__file *file, uint64_t number, mp__l3_seed *ret_seed,
+                      mp__diag *diag)
 {
     unsigned char bytes[MP__L3_SEGMENT_HEAD];
     mp__l3_segment_head head;
     int64_t n = mp__file_pread(file, bytes, sizeof(bytes), 0);
-    int rc;
+    int rc = n < 0 ? (int)n : mp__l3_head_read(bytes, (size_t)n, &head);
 
-    (void)l3;
-    if (n < 0)
-        return (int)n;
-    rc = mp__l3_head_read(bytes, (size_t)n, &head);
-    if (rc == MP_EVERSION)
-        return mp__diag_set(diag, rc, "%s was written by a newer version of marketprism", path);
-    return rc ? rc : head.number == number ? 0 : MP_ECORRUPT;
+    if (rc == MP_EVERSION) {
+        char path[MP__L3_PATH_MAX];
+
+        mp__l3_segment_path(l3, number, path);
+        return mp__diag_set(diag, rc,
+                            "%s was written by a newer version of marketprism; start that version, "
+                            "or move the folder away to begin with an empty cache",
+                            path);
+    }
+    if (rc == 0 && (head.number != number || memcmp(head.folder, l3->folder, 16) != 0))
+        rc = MP_ECORRUPT; /* of another folder, or another place in this one */
+    if (rc == 0)
+        *ret_seed = (mp__l3_seed){head.secret, number};
+    return rc;
 }
 
-static int segment_load(mp__l3 *l3, uint64_t number, mp__diag *diag)
+static int open_file(mp__l3 *l3, uint64_t number, mp__file **ret_file)
 {
-    char path[4200];
-    mp__l3_segment *segment;
-    mp__file *file;
-    mp__stat stat;
+    char path[MP__L3_PATH_MAX];
     int rc;
 
-    mp__l3_segment_path(l3, number, path, sizeof(path));
-    rc = mp__file_open(l3->env, path, MP__OPEN_WRITE, &file);
+    mp__l3_segment_path(l3, number, path);
+    rc = mp__file_open(l3->env, path, MP__OPEN_WRITE, ret_file);
+    if (rc == -EROFS || rc == -EACCES)
+        rc = mp__file_open(l3->env, path, MP__OPEN_READ, ret_file);
+    return rc;
+}
+
+/* 0, also when it was set aside. */
+static int load_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
+{
+    mp__l3_segment *segment;
+    mp__l3_seed seed;
+    mp__file *file;
+    mp__stat stat = {0};
+    int rc = open_file(l3, number, &file);
+
     if (rc)
-        return rc == MP_ENOMEM ? rc : 0; /* one that cannot be opened is one less */
-    rc = segment_head_check(l3, file, number, path, diag);
+        return rc == -ENOENT ? 0 : rc;
+    rc = mp__file_stat(file, &stat);
     if (rc == 0)
-        rc = mp__file_stat(file, &stat);
+        rc = stat.size > MP__L3_SEGMENT_MAX ? MP_ECORRUPT
+                                            : head_check(l3, file, number, &seed, diag);
+    if (rc == 0)
+        rc = mp__l3_segment_new(l3, &seed, file, &segment);
     if (rc) {
         mp__file_close(file);
-        if (rc == MP_EVERSION)
-            return rc;
-        set_aside(l3, path);
-        return 0;
-    }
-    segment = mp__l3_segment_new(number, file);
-    if (!segment) {
-        mp__file_close(file);
-        return MP_ENOMEM;
+        if (rc == MP_ECORRUPT)
+            mp__l3_folder_set_aside(l3, number);
+        if (rc == -EIO) { /* another time, perhaps: its bytes count until then */
+            mp__l3_count(&l3->errors, 1);
+            mp__l3_count(&l3->bytes, stat.size);
+        }
+        return rc == MP_ECORRUPT || rc == -EIO ? 0 : rc;
     }
     segment->size = stat.size;
-    rc = rows_from_footer(l3, segment);
-    if (rc == MP_ECORRUPT)
-        rc = rows_from_scan(l3, segment);
-    if (rc == 0)
-        rc = take_rows(l3, segment);
-    mp__l3_count(&l3->bytes, segment->size);
-    mp__l3_count(&l3->recovered, segment->row_count);
     mp__l3_segment_append(l3, segment);
-    return rc == MP_ENOMEM ? rc : 0;
+    return load_rows(l3, segment);
 }
+
+/* ---- the folder ---- */
 
 /* The last segment goes on where its last good record ends, if it was not sealed and has room. */
 static void continue_last(mp__l3 *l3)
@@ -234,88 +177,112 @@ static void continue_last(mp__l3 *l3)
 
     while (last && last->next)
         last = last->next;
-    if (!last || last->sealed || last->size > l3->segment_bytes / 4 * 3)
+    if (!last || last->has_footer || !last->is_ours ||
+        last->log_end + mp__l3_footer_size(last->row_count) > l3->segment_bytes / 4 * 3 ||
+        mp__file_truncate(last->file, last->log_end) != 0)
         return;
-    if (mp__file_truncate(last->file, last->size) == 0)
-        l3->active = last;
+    mp__l3_uncount(&l3->bytes, last->size - last->log_end);
+    last->size = last->log_end;
+    l3->active = last;
+    l3->dirty = last->row_count != 0; /* nobody knows what of it was synced */
 }
 
-/* ---- the folder ---- */
-
-typedef struct numbers {
-    uint64_t *items;
-    size_t count, capacity;
-} numbers;
-
-static int note_number(void *context, const char *name)
+/* More segments than the index has numbers for, since they were larger once: the oldest go. */
+static void drop_surplus(mp__l3 *l3, mp__l3_numbers *numbers)
 {
-    numbers *list = context;
-    uint64_t number = 0;
-    const char *p = name + 3;
+    size_t most = l3->index.id_count / 2, surplus;
 
-    if (strncmp(name, "l3-", 3) != 0)
-        return 0;
-    while (*p >= '0' && *p <= '9' && p - name < 18)
-        number = number * 10 + (uint64_t)(*p++ - '0');
-    if (strcmp(p, ".seg") != 0 || p == name + 3)
-        return 0;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        uint64_t *items = mp__realloc_array(list->items, capacity, sizeof(*items));
+    if (numbers->count <= most)
+        return;
+    surplus = numbers->count - most;
+    for (size_t i = 0; i < surplus; i++) {
+        char path[MP__L3_PATH_MAX];
 
-        if (!items)
-            return MP_ENOMEM;
-        list->items = items;
-        list->capacity = capacity;
+        mp__l3_segment_path(l3, numbers->items[i], path);
+        (void)mp__env_unlink(l3->env, path);
+        mp__l3_count(&l3->forgotten, 1);
     }
-    list->items[list->count++] = number;
-    return 0;
+    numbers->count -= surplus;
+    memmove(numbers->items, numbers->items + surplus, numbers->count * sizeof(*numbers->items));
 }
 
-static int compare_numbers(const void *a, const void *b)
+/* Nothing in the index points to disk any more, and no segment is left. */
+static void unload(mp__l3 *l3)
 {
-    uint64_t x, y;
+    for (int i = 0; i < MP__L3_SHARDS; i++) {
+        mp__l3_shard *shard = &l3->index.shards[i];
 
-    memcpy(&x, a, 8);
-    memcpy(&y, b, 8);
-    return (x > y) - (x < y);
-}
+        (void)pthread_mutex_lock(&shard->lock);
+        for (size_t j = 0; j < shard->capacity;) {
+            mp__l3_slot *slot = &shard->slots[j];
+            mp__l3_pending *pending = mp__l3_slot_pending(slot);
 
-static int load_all(mp__l3 *l3, mp__diag *diag)
-{
-    numbers list = {0};
-    int rc = mp__env_list(l3->env, l3->dir, note_number, &list);
-
-    if (list.count)
-        qsort(list.items, list.count, sizeof(*list.items), compare_numbers);
-    for (size_t i = 0; i < list.count && rc == 0; i++) {
-        rc = segment_load(l3, list.items[i], diag);
-        l3->next_number = list.items[i] + 1;
+            if (pending) {
+                mp__l3_index_release(&l3->index, pending->instead_of);
+                pending->instead_of = 0;
+            }
+            if (mp__l3_slot_kind(slot) && !pending) {
+                mp__l3_slot_let_go(l3, slot);
+                mp__l3_shard_remove(shard, slot); /* another may have moved here: look again */
+            } else {
+                j++;
+            }
+        }
+        (void)pthread_mutex_unlock(&shard->lock);
     }
-    (void)mp__free(list.items);
-    return rc;
+    for (mp__l3_segment *next, *s = l3->segments; s; s = next) {
+        next = s->next;
+        mp__l3_index_leave(&l3->index, s);
+        mp__l3_segment_unref(s);
+    }
+    l3->segments = NULL;
+    atomic_store(&l3->bytes, 0);
+    atomic_store(&l3->segment_count, 0);
+    atomic_store(&l3->recovered, 0);
 }
 
 int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
 {
     uint64_t started = mp__env_now_ns(l3->env);
-    char path[4200];
-    int rc = mp__env_mkdir(l3->env, l3->dir);
+    mp__l3_numbers numbers = {0};
+    int rc = mp__l3_folder_lock(l3, diag);
 
-    (void)snprintf(path, sizeof(path), "%s/l3.lock", l3->dir);
-    if (rc == 0 && !l3->lock_file)
-        rc = mp__file_open(l3->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE, &l3->lock_file);
     if (rc == 0)
-        rc = mp__file_lock(l3->lock_file);
-    if (rc == MP_ELOCKED)
-        return mp__diag_set(
-            diag, rc, "%s belongs to another process; stop it or use another folder", l3->dir);
+        rc = mp__l3_folder_list(l3, &numbers);
     if (rc == 0)
-        rc = id_load(l3, diag);
+        rc = mp__l3_folder_id(l3, &numbers, diag);
     if (rc == 0)
-        rc = load_all(l3, diag);
-    if (rc == 0)
-        continue_last(l3);
+        drop_surplus(l3, &numbers);
+    for (size_t i = 0; i < numbers.count && rc == 0; i++)
+        rc = load_segment(l3, numbers.items[i], diag);
+    (void)mp__free(numbers.items);
+    if (rc) {
+        unload(l3);
+        return rc;
+    }
+    continue_last(l3);
+    l3->opened = true;
     atomic_store(&l3->recovery_ns, mp__env_now_ns(l3->env) - started);
-    return rc;
+    return 0;
+}
+
+static void seal_leftover(mp__l3 *l3, mp__l3_segment *segment)
+{
+    if (mp__file_truncate(segment->file, segment->log_end) == 0) {
+        mp__l3_uncount(&l3->bytes, segment->size - segment->log_end);
+        segment->size = segment->log_end;
+        /* a footer that does not reach the disk costs a scan, no more */
+        if (mp__l3_segment_footer(l3, segment) == 0)
+            (void)mp__file_sync(segment->file);
+    }
+    mp__l3_segment_forget_rows(segment); /* a footer or a scan brings them back */
+}
+
+void mp__l3_after_open(mp__l3 *l3)
+{
+    for (mp__l3_segment *s = l3->segments; s; s = s->next)
+        if (s != l3->active && !s->has_footer && s->is_ours && s->rows)
+            seal_leftover(l3, s);
+    while (atomic_load(&l3->bytes) > l3->bytes_max && mp__l3_drop_oldest(l3)) /* it was more once */
+        ;
 }

@@ -2,24 +2,37 @@
 /* Segments as files. */
 #include "cache/l3_internal.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char *path, size_t capacity)
+void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PATH_MAX])
 {
-    (void)snprintf(path, capacity, "%s/l3-%010" PRIu64 ".seg", l3->dir, number);
+    (void)snprintf(path, MP__L3_PATH_MAX, "%s/l3-%010" PRIu64 ".seg", l3->dir, number);
 }
 
-mp__l3_segment *mp__l3_segment_new(uint64_t number, mp__file *file)
+enum { PIECE = 4096 }; /* what is read at once where the disk has errors */
+
+/* ---- in memory ---- */
+
+int mp__l3_segment_new(mp__l3 *l3, const mp__l3_seed *seed, mp__file *file,
+                       mp__l3_segment **ret_segment)
 {
     mp__l3_segment *segment = mp__calloc(1, sizeof(*segment));
 
     if (!segment)
-        return NULL;
-    segment->number = number;
+        return MP_ENOMEM;
+    segment->seed = *seed;
     segment->file = file;
+    segment->is_ours = memcmp(&seed->secret, &l3->hash_key, sizeof(l3->hash_key)) == 0;
     atomic_init(&segment->refs, 1);
-    return segment;
+    if (mp__l3_index_enter(&l3->index, segment) == 0) {
+        (void)mp__free(segment);
+        return MP_ELIMIT;
+    }
+    *ret_segment = segment;
+    return 0;
 }
 
 void mp__l3_segment_unref(mp__l3_segment *segment)
@@ -39,44 +52,32 @@ void mp__l3_segment_append(mp__l3 *l3, mp__l3_segment *segment)
         last = &(*last)->next;
     *last = segment;
     mp__l3_count(&l3->segment_count, 1);
+    mp__l3_count(&l3->bytes, segment->size);
 }
 
-int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
+void mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment)
 {
-    mp__l3_segment_head head = {.number = l3->next_number, .created_ms = mp__env_wall_ms(l3->env)};
-    unsigned char bytes[MP__L3_SEGMENT_HEAD];
-    char path[4200];
-    mp__l3_segment *segment;
-    mp__file *file;
-    int rc;
+    mp__l3_segment **link = &l3->segments;
+    char path[MP__L3_PATH_MAX];
 
-    mp__l3_segment_path(l3, head.number, path, sizeof(path));
-    rc = mp__file_open(l3->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE | MP__OPEN_EXCLUSIVE, &file);
-    if (rc)
-        return rc;
-    l3->next_number++; /* a number is never used twice, also when what follows fails */
-    memcpy(head.folder, l3->folder, sizeof(head.folder));
-    mp__l3_head_write(&head, bytes);
-    rc = mp__file_pwrite(file, bytes, sizeof(bytes), 0);
-    if (rc == 0)
-        rc = mp__env_sync_dir(l3->env, l3->dir);
-    segment = rc ? NULL : mp__l3_segment_new(head.number, file);
-    if (!segment) {
-        mp__file_close(file);
-        (void)mp__env_unlink(l3->env, path);
-        return rc ? rc : MP_ENOMEM;
-    }
-    segment->size = sizeof(bytes);
-    mp__l3_count(&l3->bytes, sizeof(bytes));
-    mp__l3_segment_append(l3, segment);
-    *ret_segment = segment;
-    return 0;
+    assert(atomic_load(&segment->live_bytes) == 0);
+    while (*link != segment)
+        link = &(*link)->next;
+    *link = segment->next;
+    mp__l3_segment_path(l3, segment->seed.number, path);
+    (void)mp__env_unlink(l3->env, path);
+    mp__l3_uncount(&l3->bytes, segment->size);
+    mp__l3_uncount(&l3->segment_count, 1);
+    mp__l3_index_leave(&l3->index, segment);
+    mp__l3_segment_unref(segment);
 }
 
-int mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row)
+int mp__l3_segment_reserve(mp__l3_segment *segment, size_t more)
 {
-    if (segment->row_count == segment->row_capacity) {
-        size_t capacity = segment->row_capacity ? segment->row_capacity * 2 : 256;
+    size_t need = segment->row_count + more;
+
+    if (need > segment->row_capacity) {
+        size_t capacity = segment->row_capacity * 2 > need ? segment->row_capacity * 2 : need;
         mp__l3_row *rows = mp__realloc_array(segment->rows, capacity, sizeof(*rows));
 
         if (!rows)
@@ -84,28 +85,248 @@ int mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row)
         segment->rows = rows;
         segment->row_capacity = capacity;
     }
-    segment->rows[segment->row_count++] = *row;
     return 0;
 }
 
-int mp__l3_segment_seal(mp__l3 *l3, mp__l3_segment *segment)
+void mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row)
 {
-    size_t size = segment->row_count * MP__L3_ROW + MP__L3_TRAILER;
+    assert(segment->row_count < segment->row_capacity);
+    segment->rows[segment->row_count++] = *row;
+}
+
+/* ---- making ---- */
+
+/* Head and name are on disk before the first record is, so that a crash leaves no nameless file and
+ * no file without a head. */
+static int write_head(mp__l3 *l3, mp__file *file, const mp__l3_segment_head *head)
+{
+    unsigned char bytes[MP__L3_SEGMENT_HEAD];
+    int rc;
+
+    mp__l3_head_write(head, bytes);
+    rc = mp__file_pwrite(file, bytes, sizeof(bytes), 0);
+    if (rc == 0)
+        rc = mp__file_sync(file);
+    if (rc == 0)
+        rc = mp__env_sync_dir(l3->env, l3->dir);
+    return rc;
+}
+
+int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
+{
+    mp__l3_seed seed = {l3->hash_key, l3->next_number};
+    mp__l3_segment_head head = {
+        .number = seed.number, .secret = seed.secret, .created_ms = mp__env_wall_ms(l3->env)};
+    char path[MP__L3_PATH_MAX];
+    mp__l3_segment *segment;
+    mp__file *file;
+    int rc;
+
+    mp__l3_segment_path(l3, seed.number, path);
+    rc = mp__file_open(l3->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE | MP__OPEN_EXCLUSIVE, &file);
+    if (rc && rc != -EEXIST)
+        return rc;
+    l3->next_number++; /* a number is never used twice, also when what follows fails */
+    if (rc)
+        return rc;
+    memcpy(head.folder, l3->folder, sizeof(head.folder));
+    rc = write_head(l3, file, &head);
+    if (rc == 0)
+        rc = mp__l3_segment_new(l3, &seed, file, &segment);
+    if (rc) {
+        mp__file_close(file);
+        (void)mp__env_unlink(l3->env, path);
+        return rc;
+    }
+    segment->size = MP__L3_SEGMENT_HEAD;
+    mp__l3_segment_append(l3, segment);
+    *ret_segment = segment;
+    return 0;
+}
+
+int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment)
+{
+    size_t size = mp__l3_footer_size(segment->row_count);
     unsigned char *footer = mp__malloc(size);
     int rc;
 
     if (!footer)
         return MP_ENOMEM;
-    mp__l3_footer_write(segment->rows, segment->row_count, l3->folder, footer);
+    mp__l3_footer_write(segment->rows, segment->row_count, &segment->seed, footer);
     rc = mp__file_pwrite(segment->file, footer, size, segment->size);
-    if (rc == 0)
-        rc = mp__file_sync(segment->file);
     (void)mp__free(footer);
-    if (rc)
+    if (rc) {
+        (void)mp__file_truncate(segment->file, segment->size);
         return rc;
+    }
     segment->size += size;
-    segment->synced_rows = segment->row_count;
-    segment->sealed = true;
+    segment->has_footer = true;
     mp__l3_count(&l3->bytes, size);
     return 0;
+}
+
+void mp__l3_segment_forget_rows(mp__l3_segment *segment)
+{
+    segment->rows = mp__free(segment->rows);
+    segment->row_count = segment->row_capacity = segment->synced_rows = 0;
+}
+
+/* ---- rows ---- */
+
+/* All of @size bytes at @offset. MP_ECORRUPT: the file is shorter than it was. */
+static int read_all(mp__file *file, void *data, size_t size, uint64_t offset)
+{
+    int64_t n = mp__file_pread(file, data, size, offset);
+
+    return n < 0 ? (int)n : (size_t)n == size ? 0 : MP_ECORRUPT;
+}
+
+int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size_t *ret_count)
+{
+    unsigned char trailer[MP__L3_TRAILER];
+    MP__CLEANUP_FREE unsigned char *data = NULL;
+    mp__l3_row *rows;
+    uint64_t offset;
+    size_t count;
+    int rc;
+
+    if (segment->size < MP__L3_SEGMENT_HEAD + MP__L3_TRAILER)
+        return MP_ECORRUPT;
+    rc = read_all(segment->file, trailer, sizeof(trailer), segment->size - sizeof(trailer));
+    if (rc == 0)
+        rc = mp__l3_trailer_read(trailer, segment->size, &segment->seed, &count, &offset);
+    if (rc)
+        return rc;
+    data = mp__malloc(count * MP__L3_ROW + 1);
+    rows = mp__realloc_array(NULL, count + 1, sizeof(*rows));
+    rc = data && rows ? read_all(segment->file, data, count * MP__L3_ROW, offset) : MP_ENOMEM;
+    if (rc == 0)
+        rc = mp__l3_rows_read(data, count, offset, trailer, &segment->seed, rows);
+    if (rc) {
+        (void)mp__free(rows);
+        return rc;
+    }
+    *ret_rows = rows;
+    *ret_count = count;
+    return 0;
+}
+
+typedef struct scan {
+    mp__hash_key key;
+    mp__l3_row *rows;
+    size_t count, capacity;
+    size_t certain; /* rows before this one stand */
+    int rc;
+} scan;
+
+/* A damaged record counts as GONE where it is certain that all of it had reached the disk: a record
+ * that the power failed on is not there yet, and what it should have replaced still is. */
+static void scan_record(void *context, const mp__l3_found *found)
+{
+    scan *s = context;
+
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity ? s->capacity * 2 : 256;
+        mp__l3_row *rows = mp__realloc_array(s->rows, capacity, sizeof(*rows));
+
+        if (!rows) {
+            s->rc = MP_ENOMEM;
+            return;
+        }
+        s->rows = rows;
+        s->capacity = capacity;
+    }
+    if (!found->damaged && (found->flags & MP__L3_SYNCED))
+        s->certain = s->count;
+    s->rows[s->count++] = (mp__l3_row){
+        .hash = mp__hash_str(s->key, found->record.address),
+        .revision = found->record.revision,
+        .offset = found->offset,
+        .size = found->size,
+        .kind = found->damaged ? 0 : found->kind,
+        .flags = found->flags,
+    };
+}
+
+static void settle_damaged(scan *s)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->rows[i].kind == 0 && i >= s->certain)
+            continue;
+        s->rows[kept] = s->rows[i];
+        if (s->rows[kept].kind == 0)
+            s->rows[kept].kind = MP__L3_GONE;
+        kept++;
+    }
+    s->count = kept;
+}
+
+/* What can be read of the file: where the disk has an error, zeros stand in its place, which the
+ * search takes for damage. */
+static int64_t read_what_can_be(mp__l3_segment *segment, unsigned char *data)
+{
+    int64_t n = mp__file_pread(segment->file, data, (size_t)segment->size, 0);
+    size_t step;
+
+    if (n != -EIO)
+        return n;
+    for (size_t at = 0; at < segment->size; at += step) {
+        step = segment->size - at < PIECE ? (size_t)segment->size - at : PIECE;
+        memset(data + at, 0, step);
+        n = mp__file_pread(segment->file, data + at, step, at);
+        if (n < 0 && n != -EIO)
+            return n;
+    }
+    return (int64_t)segment->size;
+}
+
+int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
+                          size_t *ret_count, uint64_t *ret_end, size_t *ret_damaged)
+{
+    scan s = {.key = l3->hash_key};
+    MP__CLEANUP_FREE unsigned char *data = mp__malloc((size_t)segment->size + 1);
+    int64_t n = data ? read_what_can_be(segment, data) : MP_ENOMEM;
+
+    if (n < 0)
+        return (int)n;
+    *ret_end = mp__l3_segment_parse(data, (size_t)n, &segment->seed, scan_record, &s, ret_damaged);
+    if (s.rc) {
+        (void)mp__free(s.rows);
+        return s.rc;
+    }
+    settle_damaged(&s);
+    *ret_rows = s.rows;
+    *ret_count = s.count;
+    return 0;
+}
+
+static int rows_from_memory(const mp__l3_segment *segment, mp__l3_row **ret_rows, size_t *ret_count)
+{
+    mp__l3_row *rows = mp__realloc_array(NULL, segment->row_count + 1, sizeof(*rows));
+
+    if (!rows)
+        return MP_ENOMEM;
+    if (segment->row_count)
+        memcpy(rows, segment->rows, segment->row_count * sizeof(*rows));
+    *ret_rows = rows;
+    *ret_count = segment->row_count;
+    return 0;
+}
+
+int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
+                        size_t *ret_count)
+{
+    uint64_t end;
+    size_t damaged;
+    int rc = MP_ECORRUPT;
+
+    if (segment->rows)
+        return rows_from_memory(segment, ret_rows, ret_count);
+    if (segment->has_footer && segment->is_ours)
+        rc = mp__l3_rows_from_footer(segment, ret_rows, ret_count);
+    if (rc == MP_ECORRUPT)
+        rc = mp__l3_rows_from_scan(l3, segment, ret_rows, ret_count, &end, &damaged);
+    return rc;
 }

@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one who writes: takes the queue, appends it at once, syncs each second, seals full segments
- * and makes room. What cannot be written stays readable in memory and is tried again.
- *
- * Room is made from the oldest segment only, whatever its share of dead records: a newer one may
- * hold the successor or the tombstone of what an older one still has, and a restart would bring the
- * old value back. */
+ * and lets room be made. What cannot be written stays readable in memory and is tried again, in
+ * another segment, 1 s to 30 s later. */
 #include "cache/l3_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-enum {
-    RUN_BYTES = 1024 * 1024, /* most bytes of one write, unless one record is larger */
-    RETRY_FIRST_S = 1,
-    RETRY_LAST_S = 30,
-};
+enum { RETRY_FIRST_S = 1, RETRY_LAST_S = 30 };
 #define SECOND_NS 1000000000u
 
 void mp__l3_trouble_set(mp__l3 *l3, int error, const char *what)
@@ -22,252 +15,88 @@ void mp__l3_trouble_set(mp__l3 *l3, int error, const char *what)
     (void)pthread_mutex_lock(&l3->trouble_lock);
     l3->trouble = error;
     if (error)
-        (void)snprintf(l3->trouble_text, sizeof(l3->trouble_text), "%s in %.150s: %s", what,
-                       l3->dir, mp_strerror(error));
+        (void)snprintf(l3->trouble_text, sizeof(l3->trouble_text), "%.300s", what);
     (void)pthread_mutex_unlock(&l3->trouble_lock);
     if (error)
         mp__l3_count(&l3->errors, 1);
 }
 
-/* ---- the queue ---- */
+/* ---- the active segment, given up ---- */
 
-mp__l3_pending *mp__l3_pending_new(uint64_t hash, const mp__record *record)
-{
-    size_t size = mp__l3_record_size(record);
-    mp__l3_pending *pending = size ? mp__malloc(sizeof(*pending) + size) : NULL;
-
-    if (!pending)
-        return NULL;
-    *pending = (mp__l3_pending){
-        .hash = hash,
-        .revision = record->revision,
-        .size = (uint32_t)size,
-        .kind = (uint8_t)record->kind,
-    };
-    mp__l3_record_write(record, pending->bytes);
-    return pending;
-}
-
-void mp__l3_queue_add(mp__l3 *l3, mp__l3_pending *pending)
-{
-    bool kick;
-
-    pending->next = NULL;
-    mp__l3_count(&l3->pending_bytes, pending->size);
-    (void)pthread_mutex_lock(&l3->queue_lock);
-    *l3->queue_last = pending;
-    l3->queue_last = &pending->next;
-    kick = !l3->kicked;
-    l3->kicked = true;
-    (void)pthread_mutex_unlock(&l3->queue_lock);
-    if (kick && l3->writer)
-        mp__worker_post(l3->writer, &l3->kick);
-}
-
-static void queue_take(mp__l3 *l3)
-{
-    mp__l3_pending **last = &l3->backlog;
-
-    while (*last)
-        last = &(*last)->next;
-    (void)pthread_mutex_lock(&l3->queue_lock);
-    *last = l3->queue_first;
-    l3->queue_first = NULL;
-    l3->queue_last = &l3->queue_first;
-    l3->kicked = false;
-    (void)pthread_mutex_unlock(&l3->queue_lock);
-}
-
-/* Whether the index still points to @pending; otherwise something newer took its place. */
-static bool is_wanted(mp__l3 *l3, const mp__l3_pending *pending)
-{
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
-    mp__l3_slot *slot;
-    bool wanted;
-
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, pending->hash);
-    wanted = slot && slot->pending == pending;
-    (void)pthread_mutex_unlock(&shard->lock);
-    return wanted;
-}
-
-static void pending_free(mp__l3 *l3, mp__l3_pending *pending)
-{
-    (void)atomic_fetch_sub_explicit(&l3->pending_bytes, pending->size, memory_order_relaxed);
-    (void)mp__free(pending);
-}
-
-/* It is on disk now: let the index point there, and give the memory back. */
-static void settle(mp__l3 *l3, mp__l3_pending *pending, mp__l3_segment *segment,
-                   const mp__l3_row *row)
-{
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
-    mp__l3_slot *slot;
-
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, pending->hash);
-    if (slot && slot->pending == pending)
-        mp__l3_slot_set_disk(slot, segment, row);
-    (void)pthread_mutex_unlock(&shard->lock);
-    if (!pending->readmitted)
-        mp__l3_count(&l3->appends, 1);
-    pending_free(l3, pending);
-}
-
-/* ---- making room ---- */
-
-/* Bring the record that @row names, if it is still the newest, back into the queue. */
-static bool readmit(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row, bool only_used)
+/* Its record in the queue again, if nothing newer took its place: read back, since the memory of it
+ * was freed when it was written. */
+static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
-    mp__l3_pending *pending = mp__malloc(sizeof(*pending) + row->size);
+    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
+    mp__l3_pending *pending =
+        mp__l3_pending_alloc(l3, row->hash, row->kind, row->flags & MP__L3_FORCED, row->size);
+    mp__l3_found found;
     mp__l3_slot *slot;
-    mp__record record;
-    size_t size;
-    bool taken = false;
+    bool is_taken = false;
 
     if (!pending)
-        return false;
-    *pending = (mp__l3_pending){.hash = row->hash,
-                                .revision = row->revision,
-                                .size = row->size,
-                                .kind = row->kind,
-                                .readmitted = true};
+        return; /* it stays where it is, and perhaps it is there after all */
+    pending->again = true;
     if (mp__file_pread(segment->file, pending->bytes, row->size, row->offset) == row->size &&
-        mp__l3_record_read(pending->bytes, row->size, &record, &size) == 0) {
+        mp__l3_record_read(pending->bytes, row->size, &segment->seed, row->offset, &found) == 0 &&
+        !found.damaged) {
         (void)pthread_mutex_lock(&shard->lock);
         slot = mp__l3_shard_find(shard, row->hash);
-        if (slot && slot->segment == segment && slot->offset == row->offset &&
-            (slot->used || !only_used)) {
-            mp__l3_slot_set_pending(slot, pending);
-            slot->used = 0;
-            taken = true;
+        if (slot && mp__l3_slot_place(slot) == place) {
+            pending->revision = slot->revision;
+            mp__l3_slot_take_pending(l3, shard, slot, pending);
+            is_taken = true;
         }
         (void)pthread_mutex_unlock(&shard->lock);
     }
-    if (taken)
-        mp__l3_queue_add(l3, pending);
-    else
-        (void)mp__free(pending);
-    return taken;
+    if (!is_taken)
+        mp__l3_pending_free(l3, pending);
 }
 
-static bool is_live(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *row)
+/* After a failed fsync nothing that was not synced before is certain, and a second fsync would say
+ * that it is (Rebello et al., "Can applications recover from fsync failures?", ATC 2020). So those
+ * records are written again, into another segment, and until then nothing that they replaced is
+ * deleted. The file stays without a footer: a restart looks at each of its records. */
+static void suspect(mp__l3 *l3)
 {
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
-    mp__l3_slot *slot;
-    bool live;
+    mp__l3_segment *segment = l3->active;
 
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, row->hash);
-    live = slot && slot->segment == segment && slot->offset == row->offset;
-    (void)pthread_mutex_unlock(&shard->lock);
-    return live;
+    l3->active = NULL;
+    l3->dirty = false;
+    l3->unsafe = true;
+    for (size_t i = segment->synced_rows; i < segment->row_count; i++)
+        write_again(l3, segment, &segment->rows[i]);
+    segment->synced_rows = segment->row_count;
 }
 
-static void forget(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *row)
+/* After a failed write nobody knows how much of it arrived. On a full disk the segment can go on
+ * once what arrived is cut off; else it is left as it is, its records synced as far as they go. */
+static void abandon(mp__l3 *l3, int error)
 {
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
-    mp__l3_slot *slot;
+    mp__l3_segment *segment = l3->active;
+    int rc = mp__file_truncate(segment->file, segment->size);
+    mp__stat stat;
 
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, row->hash);
-    if (slot && slot->segment == segment && slot->offset == row->offset) {
-        if (slot->kind == MP__RECORD_VALUE)
-            mp__l3_count(&l3->forgotten, 1);
-        mp__l3_shard_remove(shard, slot);
+    if (rc == 0 && (error == -ENOSPC || error == -EDQUOT))
+        return;
+    if (rc && mp__file_stat(segment->file, &stat) == 0 && stat.size > segment->size) {
+        mp__l3_count(&l3->bytes, stat.size - segment->size);
+        segment->size = stat.size;
     }
-    (void)pthread_mutex_unlock(&shard->lock);
+    if (l3->dirty && mp__file_sync(segment->file) != 0)
+        suspect(l3);
+    l3->active = NULL;
+    l3->dirty = false;
 }
 
-static void segment_delete(mp__l3 *l3, mp__l3_segment *segment)
-{
-    mp__l3_segment **link = &l3->segments;
-    char path[4200];
-
-    while (*link != segment)
-        link = &(*link)->next;
-    *link = segment->next;
-    mp__l3_segment_path(l3, segment->number, path, sizeof(path));
-    (void)mp__env_unlink(l3->env, path);
-    (void)atomic_fetch_sub_explicit(&l3->bytes, segment->size, memory_order_relaxed);
-    (void)atomic_fetch_sub_explicit(&l3->segment_count, 1, memory_order_relaxed);
-    mp__l3_segment_unref(segment);
-}
-
-/* Give up the oldest segment. What was used since the last look comes back at the head, up to half
- * a segment; where most of it is dead, all that lives comes back. */
-static void drop_oldest(mp__l3 *l3)
-{
-    mp__l3_segment *oldest = l3->segments;
-    uint64_t live = atomic_load_explicit(&oldest->live_bytes, memory_order_relaxed);
-    uint64_t budget = l3->segment_bytes / 2, back = 0;
-    bool only_used = live > budget;
-
-    for (size_t i = 0; i < oldest->row_count; i++) {
-        const mp__l3_row *row = &oldest->rows[i];
-
-        if (!is_live(l3, oldest, row))
-            continue;
-        if (back + row->size <= budget && readmit(l3, oldest, row, only_used))
-            back += row->size;
-        else
-            forget(l3, oldest, row);
-    }
-    segment_delete(l3, oldest);
-}
-
-/* Segments in which nothing lives are given back whatever their age: all they had was replaced by
- * what stands in younger ones. */
-static void delete_dead(mp__l3 *l3)
-{
-    mp__l3_segment *next;
-
-    for (mp__l3_segment *s = l3->segments; s; s = next) {
-        next = s->next;
-        if (s->sealed && s != l3->active &&
-            atomic_load_explicit(&s->live_bytes, memory_order_relaxed) == 0)
-            segment_delete(l3, s);
-    }
-}
-
-/* ---- appending ---- */
-
-static uint64_t footer_bytes(const mp__l3_segment *segment, size_t more)
-{
-    return (segment->row_count + more) * MP__L3_ROW + MP__L3_TRAILER;
-}
-
-/* An active segment with room for a record of @size, its footer included. */
-static int active_with_room(mp__l3 *l3, uint32_t size)
-{
-    int rc;
-
-    if (l3->active && (l3->active->size + size + footer_bytes(l3->active, 1) <= l3->segment_bytes ||
-                       l3->active->row_count == 0))
-        return 0;
-    if (l3->active) {
-        rc = mp__l3_segment_seal(l3, l3->active);
-        if (rc)
-            return rc;
-        l3->active = NULL;
-        l3->dirty = false;
-    }
-    delete_dead(l3);
-    while (l3->segments && l3->segments->next &&
-           atomic_load(&l3->bytes) + l3->segment_bytes > l3->bytes_max)
-        drop_oldest(l3);
-    rc = mp__l3_segment_create(l3, &l3->active);
-    return rc;
-}
-
-static int run_reserve(mp__l3 *l3, size_t size)
+int mp__l3_run_reserve(mp__l3 *l3, size_t size)
 {
     unsigned char *run;
 
     if (size <= l3->run_capacity)
         return 0;
+    size = size < MP__L3_RUN_BYTES ? MP__L3_RUN_BYTES : size;
     run = mp__realloc(l3->run, size);
     if (!run)
         return MP_ENOMEM;
@@ -276,92 +105,23 @@ static int run_reserve(mp__l3 *l3, size_t size)
     return 0;
 }
 
-/* Put records from the head of the backlog together as far as one write and the segment go. */
-static int gather_run(mp__l3 *l3, size_t *ret_bytes, size_t *ret_count)
+int mp__l3_run_write(mp__l3 *l3, size_t bytes)
 {
     mp__l3_segment *segment = l3->active;
-    size_t bytes = 0, count = 0;
+    int rc = mp__file_pwrite(segment->file, l3->run, bytes, segment->size);
 
-    for (mp__l3_pending *p = l3->backlog; p; p = p->next) {
-        if (count && (bytes + p->size > RUN_BYTES ||
-                      segment->size + bytes + p->size + footer_bytes(segment, count + 1) >
-                          l3->segment_bytes))
-            break;
-        if (run_reserve(l3, bytes + p->size > RUN_BYTES ? bytes + p->size : RUN_BYTES) != 0)
-            return MP_ENOMEM;
-        memcpy(l3->run + bytes, p->bytes, p->size);
-        bytes += p->size;
-        count++;
-    }
-    *ret_bytes = bytes;
-    *ret_count = count;
-    return 0;
-}
-
-static void drop_unwanted(mp__l3 *l3)
-{
-    mp__l3_pending **link = &l3->backlog;
-
-    while (*link) {
-        mp__l3_pending *pending = *link;
-
-        if (is_wanted(l3, pending)) {
-            link = &pending->next;
-            continue;
-        }
-        *link = pending->next;
-        pending_free(l3, pending);
-    }
-}
-
-/* One write of as many records as fit. */
-static int append_run(mp__l3 *l3)
-{
-    mp__l3_segment *segment;
-    size_t bytes, count;
-    int rc = active_with_room(l3, l3->backlog->size);
-
-    segment = l3->active;
-    if (rc == 0)
-        rc = gather_run(l3, &bytes, &count);
-    if (rc == 0)
-        rc = mp__file_pwrite(segment->file, l3->run, bytes, segment->size);
-    if (rc)
+    if (rc) {
+        abandon(l3, rc);
         return rc;
-    l3->dirty = true;
-    for (; count; count--) {
-        mp__l3_pending *pending = l3->backlog;
-        mp__l3_row row = {pending->hash, pending->revision, (uint32_t)segment->size, pending->size,
-                          pending->kind};
-
-        rc = mp__l3_segment_add_row(segment, &row);
-        if (rc)
-            return rc;
-        segment->size += pending->size;
-        mp__l3_count(&l3->bytes, pending->size);
-        l3->backlog = pending->next;
-        settle(l3, pending, segment, &row);
     }
+    segment->size += bytes;
+    mp__l3_count(&l3->bytes, bytes);
+    l3->dirty = true;
+    l3->dropped_in_vain = false;
     return 0;
 }
 
-/* ---- syncing ---- */
-
-/* After a failed fsync nothing that was not synced before is certain, and a second fsync would say
- * that it is (Rebello et al., "Can applications recover from fsync failures?", ATC 2020). So those
- * records are written again, into a new segment. */
-static void suspect(mp__l3 *l3)
-{
-    mp__l3_segment *segment = l3->active;
-
-    l3->active = NULL;
-    l3->dirty = false;
-    segment->sealed = true; /* without a footer: a restart will scan and check it */
-    for (size_t i = segment->synced_rows; i < segment->row_count; i++)
-        (void)readmit(l3, segment, &segment->rows[i], false);
-}
-
-static int sync_active(mp__l3 *l3)
+int mp__l3_sync_active(mp__l3 *l3)
 {
     int rc;
 
@@ -375,54 +135,207 @@ static int sync_active(mp__l3 *l3)
     }
     l3->active->synced_rows = l3->active->row_count;
     l3->dirty = false;
+    l3->mark_synced = true;
+    return 0;
+}
+
+/* ---- appending ---- */
+
+static uint64_t room_in(const mp__l3 *l3, const mp__l3_segment *segment)
+{
+    uint64_t used = segment->size + mp__l3_footer_size(segment->row_count);
+
+    return used < l3->segment_bytes ? l3->segment_bytes - used : 0;
+}
+
+/* The active segment is full: its footer, its last sync. Without the footer it is only slower to
+ * read at a restart. */
+static int seal_active(mp__l3 *l3)
+{
+    mp__l3_segment *segment = l3->active;
+    int rc = mp__l3_segment_footer(l3, segment);
+
+    if (rc == 0 || l3->dirty)
+        rc = mp__file_sync(segment->file);
+    else
+        rc = 0;
+    if (rc)
+        suspect(l3);
+    else if (segment->has_footer)
+        mp__l3_segment_forget_rows(segment);
+    l3->active = NULL;
+    l3->dirty = false;
+    return rc;
+}
+
+/* An active segment with room for a record of @size and its row in the footer. */
+static int active_with_room(mp__l3 *l3, uint32_t size)
+{
+    uint64_t need = (uint64_t)size + MP__L3_ROW;
+    int rc = 0;
+
+    while (rc == 0 && (!l3->active || room_in(l3, l3->active) < need)) {
+        if (l3->active && (rc = seal_active(l3)) != 0)
+            break;
+        mp__l3_room_before(l3);
+        rc = mp__l3_segment_create(l3, &l3->active);
+        l3->mark_synced = false;
+        if (rc == 0)
+            rc = mp__l3_room_after(l3, need);
+    }
+    return rc;
+}
+
+/* It is on disk now: let the index point there, and give the memory back. */
+static void settle(mp__l3 *l3, mp__l3_pending *pending, mp__l3_segment *segment, uint32_t offset)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
+    mp__l3_place place = mp__l3_place_make(segment->id, offset, pending->size);
+    mp__l3_slot *slot;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, pending->hash);
+    if (slot && mp__l3_slot_pending(slot) == pending) {
+        mp__l3_index_need(&l3->index, place);
+        mp__l3_index_release(&l3->index, pending->instead_of);
+        slot->tag &= ~(uint64_t)MP__L3_SLOT_PENDING;
+        slot->at = place;
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    if (!pending->again && pending->kind != MP__L3_GONE)
+        mp__l3_count(&l3->appends, 1);
+    mp__l3_pending_free(l3, pending);
+}
+
+/* Put the records of a list together as they will stand in the segment. */
+static int gather(mp__l3 *l3, mp__l3_pending *first, size_t *ret_bytes)
+{
+    mp__l3_segment *segment = l3->active;
+    unsigned flags = l3->mark_synced ? MP__L3_SYNCED : 0;
+    size_t bytes = 0, count = 0;
+
+    for (mp__l3_pending *p = first; p; p = p->next, count++)
+        bytes += p->size;
+    if (mp__l3_run_reserve(l3, bytes) != 0 || mp__l3_segment_reserve(segment, count) != 0)
+        return MP_ENOMEM;
+    bytes = 0;
+    for (mp__l3_pending *p = first; p; p = p->next) {
+        memcpy(l3->run + bytes, p->bytes, p->size);
+        mp__l3_record_seal(l3->run + bytes, &segment->seed, (uint32_t)(segment->size + bytes),
+                           p->flags | flags);
+        flags = 0;
+        bytes += p->size;
+    }
+    *ret_bytes = bytes;
+    return 0;
+}
+
+/* One write of as many records as fit. */
+static int append_run(mp__l3 *l3, uint32_t first_size)
+{
+    mp__l3_segment *segment;
+    mp__l3_pending *list;
+    size_t bytes;
+    uint64_t at;
+    int rc = active_with_room(l3, first_size);
+
+    if (rc)
+        return rc;
+    segment = l3->active;
+    list = mp__l3_queue_take(l3, MP__L3_RUN_BYTES, room_in(l3, segment));
+    if (!list)
+        return 0; /* the first was replaced by a larger one meanwhile */
+    at = segment->size;
+    rc = gather(l3, list, &bytes);
+    if (rc == 0)
+        rc = mp__l3_run_write(l3, bytes);
+    if (rc) {
+        mp__l3_queue_return(l3, list);
+        return rc;
+    }
+    l3->mark_synced = false;
+    for (mp__l3_pending *next, *p = list; p; p = next) {
+        mp__l3_row row = {p->hash, p->revision, (uint32_t)at, p->size, p->kind, p->flags};
+
+        next = p->next;
+        at += p->size;
+        mp__l3_segment_add_row(segment, &row);
+        settle(l3, p, segment, row.offset);
+    }
     return 0;
 }
 
 /* ---- the batch ---- */
 
-static void failed(mp__l3 *l3, int error, const char *what)
+static void failed(mp__l3 *l3, int error, const mp__diag *diag)
 {
     uint64_t longest = (uint64_t)RETRY_LAST_S * SECOND_NS;
+    char text[512];
 
-    mp__l3_trouble_set(l3, error, what);
+    (void)snprintf(text, sizeof(text), "L3 in %.150s takes no writes: %.300s", l3->dir,
+                   diag && diag->text[0] ? diag->text : mp_strerror(error));
+    mp__l3_trouble_set(l3, error, text);
     l3->retry_ns = l3->retry_ns ? l3->retry_ns * 2 : (uint64_t)RETRY_FIRST_S * SECOND_NS;
     l3->retry_ns = l3->retry_ns < longest ? l3->retry_ns : longest;
     l3->retry_at_ns = mp__env_now_ns(l3->env) + l3->retry_ns;
-    if (l3->active && l3->active->row_count) {
-        /* how much of the write arrived is not known: go on in another segment */
-        l3->active->sealed = true;
-        l3->active = NULL;
-        l3->dirty = false;
-    }
+    atomic_store(&l3->waiting, true);
 }
 
-/* Under `writing`. */
-static int write_backlog(mp__l3 *l3)
+void mp__l3_open_failed(mp__l3 *l3, int error)
 {
+    failed(l3, error, NULL);
+}
+
+/* The disk is full: what is oldest makes room for what is newest, once. If somebody else takes that
+ * room, nothing more is given up for it. */
+static bool made_room(mp__l3 *l3, int error)
+{
+    if ((error != -ENOSPC && error != -EDQUOT) || l3->dropped_in_vain || !l3->opened)
+        return false;
+    l3->dropped_in_vain = mp__l3_drop_oldest(l3);
+    return l3->dropped_in_vain;
+}
+
+static int write_queue(mp__l3 *l3)
+{
+    uint32_t size;
     int rc = 0;
 
-    queue_take(l3);
-    drop_unwanted(l3);
-    while (l3->backlog && rc == 0) {
-        rc = append_run(l3);
-        queue_take(l3); /* what making room brought back */
+    while (rc == 0 && (size = mp__l3_queue_next_size(l3)) != 0) {
+        rc = append_run(l3, size);
+        if (rc && made_room(l3, rc))
+            rc = append_run(l3, size);
     }
-    if (rc)
-        failed(l3, rc, "cannot append to a segment");
     return rc;
 }
 
 static int write_all(mp__l3 *l3, bool sync)
 {
-    int rc = write_backlog(l3);
+    mp__diag diag = {0};
+    int rc = 0;
 
-    if (rc == 0 && sync && (rc = sync_active(l3)) != 0)
-        failed(l3, rc, "cannot sync a segment");
-    if (rc == 0 && l3->retry_ns) {
+    if (!l3->opened)
+        rc = mp__l3_recover(l3, &diag);
+    if (rc == 0 && !l3->tidied) {
+        mp__l3_after_open(l3);
+        l3->tidied = true;
+    }
+    if (rc == 0)
+        rc = write_queue(l3);
+    if (rc == 0 && sync)
+        rc = mp__l3_sync_active(l3);
+    if (rc) {
+        failed(l3, rc, &diag);
+        return rc;
+    }
+    if (sync)
+        l3->unsafe = false; /* the queue was empty, and all that was in it is synced */
+    if (l3->retry_ns) {
         l3->retry_ns = 0;
+        atomic_store(&l3->waiting, false);
         mp__l3_trouble_set(l3, 0, "");
     }
-    return rc;
+    return 0;
 }
 
 int mp__l3_write_all(mp__l3 *l3, bool sync)
@@ -440,7 +353,8 @@ void mp__l3_write_batch(void *context, mp__task *first)
     mp__l3 *l3 = context;
     uint64_t now;
 
-    (void)first;
+    if (first)
+        mp__l3_queue_kicked(l3);
     (void)pthread_mutex_lock(&l3->writing); /* a flush may be at it, and moves the times */
     now = mp__env_now_ns(l3->env);
     if (!l3->retry_ns || now >= l3->retry_at_ns) /* else the idle call comes back */

@@ -2,6 +2,7 @@
 #include "mp_test.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "cache/l3.h"
 #include "cache/l3_format.h"
@@ -12,7 +13,8 @@ static char folder[64];
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof(folder), "/tmp/mp-l3-XXXXXX");
+    snprintf(folder, sizeof(folder), "%s/mp-l3-XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -301,8 +303,8 @@ static void a_newer_format_is_refused_and_left_alone(void **state)
     write_small_segment(path, sizeof(path), false);
     assert_int_equal(mp__env_read_file(mp__env_real(), path, 1u << 20, &data, &size), 0);
     data[8] = 99;
-    sum = mp__checksum(0, data, 56);
-    memcpy(data + 56, &sum, 8);
+    sum = mp__checksum(0, data, MP__L3_SEGMENT_HEAD - 8);
+    memcpy(data + MP__L3_SEGMENT_HEAD - 8, &sum, 8);
     file_write(path, data, size);
     assert_int_equal(mp__l3_open(&options, &l3, &diag), MP_EVERSION);
     assert_non_null(strstr(diag.text, "newer"));

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Room on disk. One segment more than the active one is always kept free, so that what lives can be
+ * moved out of an old segment and be on disk at its new place before the old file goes.
+ *
+ * Two rules keep an old value from coming back at a restart: of a segment in the middle all that is
+ * needed moves, tombstones too, since an older segment may hold what they hide; only the oldest may
+ * forget. And no file goes while what replaced its records is not certain to be on disk.
+ *
+ * What decides who stays is in worth_keeping(): today the use since the last look. */
+#include "cache/l3_internal.h"
+
+#include <assert.h>
+
+/* ---- giving up ---- */
+
+/* Nothing points to @row of @segment any more. A value that only this record had is forgotten. */
+static void forget_row(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *row)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
+    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
+    mp__l3_pending *pending;
+    mp__l3_slot *slot;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, row->hash);
+    pending = slot ? mp__l3_slot_pending(slot) : NULL;
+    if (pending && pending->instead_of == place) {
+        pending->instead_of = 0;
+        mp__l3_index_release(&l3->index, place);
+    } else if (slot && mp__l3_slot_place(slot) == place) {
+        mp__l3_count(&l3->forgotten, mp__l3_slot_kind(slot) == MP__RECORD_VALUE);
+        mp__l3_slot_let_go(l3, slot);
+        mp__l3_shard_remove(shard, slot);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+/* The same for all that points into @segment, found by a walk through the whole index: where its
+ * rows can no longer be read. */
+static void forget_all(mp__l3 *l3, const mp__l3_segment *segment)
+{
+    for (unsigned i = 0; i < MP__L3_SHARDS; i++) {
+        mp__l3_shard *shard = &l3->index.shards[i];
+
+        (void)pthread_mutex_lock(&shard->lock);
+        for (size_t j = 0; j < shard->capacity;) {
+            mp__l3_slot *slot = &shard->slots[j];
+            mp__l3_pending *pending = mp__l3_slot_pending(slot);
+
+            if (pending && mp__l3_place_id(pending->instead_of) == segment->id) {
+                mp__l3_index_release(&l3->index, pending->instead_of);
+                pending->instead_of = 0;
+            }
+            if (mp__l3_slot_kind(slot) && mp__l3_place_id(mp__l3_slot_place(slot)) == segment->id) {
+                mp__l3_count(&l3->forgotten, mp__l3_slot_kind(slot) == MP__RECORD_VALUE);
+                mp__l3_slot_let_go(l3, slot);
+                mp__l3_shard_remove(shard, slot); /* another may have moved here: look again */
+            } else {
+                j++;
+            }
+        }
+        (void)pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+static bool is_dead(const mp__l3_segment *segment)
+{
+    return atomic_load_explicit(&segment->live_bytes, memory_order_acquire) == 0;
+}
+
+/* @rows may be NULL. The folder is synced, since an older file must not come back when a newer one
+ * that hid some of it is gone. */
+static void give_up(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        forget_row(l3, segment, &rows[i]);
+    if (!is_dead(segment))
+        forget_all(l3, segment);
+    mp__l3_segment_delete(l3, segment);
+    (void)mp__env_sync_dir(l3->env, l3->dir);
+}
+
+bool mp__l3_drop_oldest(mp__l3 *l3)
+{
+    mp__l3_segment *oldest = l3->segments;
+    mp__l3_row *rows = NULL;
+    size_t count = 0;
+
+    if (!oldest || oldest == l3->active)
+        return false;
+    if (!is_dead(oldest) && mp__l3_segment_rows(l3, oldest, &rows, &count) != 0)
+        rows = NULL, count = 0;
+    give_up(l3, oldest, rows, count);
+    (void)mp__free(rows);
+    return true;
+}
+
+/* Segments in which nothing is needed. What replaced their records is synced first. */
+static void delete_dead(mp__l3 *l3)
+{
+    mp__l3_segment *next;
+
+    for (mp__l3_segment *s = l3->segments; s; s = next) {
+        next = s->next;
+        if (s == l3->active || !is_dead(s))
+            continue;
+        if (mp__l3_sync_active(l3) != 0 || l3->unsafe)
+            return;
+        mp__l3_segment_delete(l3, s);
+    }
+}
+
+/* ---- moving ---- */
+
+typedef struct move {
+    mp__l3 *l3;
+    mp__l3_segment *from;
+    mp__l3_row *moved;     /* as they stand in the active segment */
+    mp__l3_place *old;     /* and where they stood */
+    size_t count, written; /* of these; of them in the file */
+    uint64_t budget;       /* bytes that may still move, rows included */
+    size_t run;            /* bytes put together */
+    bool is_oldest;
+} move;
+
+/* In the oldest segment, what was used since it was written; tombstones hide nothing there. */
+static bool worth_keeping(const move *m, const mp__l3_slot *slot, bool keep_all)
+{
+    if (!m->is_oldest)
+        return true;
+    if (mp__l3_slot_kind(slot) == MP__L3_GONE)
+        return false;
+    return mp__l3_slot_is(slot, MP__L3_SLOT_USED) ||
+           (keep_all && mp__l3_slot_kind(slot) == MP__RECORD_VALUE);
+}
+
+static bool should_move(const move *m, const mp__l3_row *row, mp__l3_place place, bool keep_all)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&m->l3->index, row->hash);
+    mp__l3_slot *slot;
+    bool answer;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, row->hash);
+    answer = slot && mp__l3_slot_place(slot) == place && worth_keeping(m, slot, keep_all);
+    (void)pthread_mutex_unlock(&shard->lock);
+    return answer;
+}
+
+/* A marker in the place of the damaged record @found, which stands in @bytes itself. */
+static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes)
+{
+    char address[MP__L3_ADDRESS_MAX];
+    mp__record gone = {.address = mp_str_new(address, found->record.address.size),
+                       .revision = found->record.revision};
+
+    memcpy(address, found->record.address.data, gone.address.size);
+    mp__l3_record_write(&gone, MP__L3_GONE, found->flags & MP__L3_FORCED, bytes);
+    return (uint32_t)mp__l3_record_size(&gone);
+}
+
+/* Read the record to the end of the run. A damaged one becomes a marker that it is gone, where its
+ * address can still be read. Its new size, 0 when there is nothing to write. */
+static uint32_t read_record(move *m, const mp__l3_row *row)
+{
+    mp__l3 *l3 = m->l3;
+    mp__l3_found found;
+    unsigned char *bytes;
+
+    if (mp__l3_run_reserve(l3, m->run + row->size) != 0)
+        return 0;
+    bytes = l3->run + m->run;
+    if (mp__file_pread(m->from->file, bytes, row->size, row->offset) != row->size ||
+        mp__l3_record_read(bytes, row->size, &m->from->seed, row->offset, &found) != 0) {
+        mp__l3_count(&l3->corrupt, 1);
+        return 0;
+    }
+    if (!found.damaged)
+        return found.size;
+    mp__l3_count(&l3->corrupt, row->kind != MP__L3_GONE);
+    return m->is_oldest ? 0 : write_marker(&found, bytes);
+}
+
+/* Put @row's record into the run, if it shall move and there is room. */
+static void gather(move *m, const mp__l3_row *row, bool keep_all)
+{
+    mp__l3_place place = mp__l3_place_make(m->from->id, row->offset, row->size);
+    mp__l3_segment *active = m->l3->active;
+    uint32_t offset = (uint32_t)(active->size + m->run), size;
+
+    if (row->size + MP__L3_ROW > m->budget || !should_move(m, row, place, keep_all))
+        return;
+    size = read_record(m, row);
+    if (size == 0)
+        return;
+    mp__l3_record_seal(m->l3->run + m->run, &active->seed, offset, 0);
+    m->moved[m->count] = *row;
+    m->moved[m->count].offset = offset;
+    m->moved[m->count].size = size;
+    if (size < row->size)
+        m->moved[m->count].kind = MP__L3_GONE;
+    m->old[m->count++] = place;
+    m->run += size;
+    m->budget -= size + MP__L3_ROW;
+}
+
+static int write_run(move *m)
+{
+    mp__l3_segment *active = m->l3->active;
+    int rc = m->run ? mp__l3_run_write(m->l3, m->run) : 0;
+
+    m->run = 0;
+    for (; rc == 0 && m->written < m->count; m->written++)
+        mp__l3_segment_add_row(active, &m->moved[m->written]);
+    return rc;
+}
+
+/* They are on disk: let the index point there. */
+static void settle_moved(const move *m)
+{
+    mp__l3_index *index = &m->l3->index;
+
+    for (size_t i = 0; i < m->count; i++) {
+        const mp__l3_row *row = &m->moved[i];
+        mp__l3_shard *shard = mp__l3_index_shard(index, row->hash);
+        mp__l3_place place = mp__l3_place_make(m->l3->active->id, row->offset, row->size);
+        mp__l3_slot *slot;
+
+        (void)pthread_mutex_lock(&shard->lock);
+        slot = mp__l3_shard_find(shard, row->hash);
+        if (slot && mp__l3_slot_pending(slot) &&
+            mp__l3_slot_pending(slot)->instead_of == m->old[i]) {
+            mp__l3_index_need(index, place);
+            mp__l3_index_release(index, m->old[i]);
+            mp__l3_slot_pending(slot)->instead_of = place;
+        } else if (slot && mp__l3_slot_place(slot) == m->old[i]) {
+            mp__l3_index_need(index, place);
+            mp__l3_index_release(index, m->old[i]);
+            slot->at = place;
+            slot->tag &= ~(uint64_t)MP__L3_SLOT_USED;
+            if (row->kind == MP__L3_GONE)
+                mp__l3_slot_set(shard, slot, MP__L3_GONE, slot->revision, row->flags);
+        }
+        (void)pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+static int move_rows(move *m, const mp__l3_row *rows, size_t count, bool keep_all)
+{
+    int rc = mp__l3_segment_reserve(m->l3->active, count);
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        gather(m, &rows[i], keep_all);
+        if (m->run >= MP__L3_RUN_BYTES)
+            rc = write_run(m);
+    }
+    if (rc == 0)
+        rc = write_run(m);
+    if (rc)
+        return rc;
+    rc = mp__l3_sync_active(m->l3);
+    if (rc == 0)
+        settle_moved(m);
+    return rc;
+}
+
+/* Move what shall stay out of @from. With @forget the rest is given up; else what could not be
+ * moved keeps the segment. An error is one of the active segment. */
+static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep_all, bool forget)
+{
+    move m = {.l3 = l3, .from = from, .budget = budget, .is_oldest = from == l3->segments};
+    mp__l3_row *rows = NULL;
+    size_t count = 0;
+    int rc = mp__l3_segment_rows(l3, from, &rows, &count);
+
+    if (rc && rc != MP_ENOMEM)
+        rc = 0; /* it cannot be read */
+    if (rc == 0) {
+        m.moved = mp__realloc_array(NULL, count + 1, sizeof(*m.moved));
+        m.old = mp__realloc_array(NULL, count + 1, sizeof(*m.old));
+        rc = m.moved && m.old ? move_rows(&m, rows, count, keep_all) : MP_ENOMEM;
+    }
+    if (rc == 0 && forget)
+        give_up(l3, from, rows, count);
+    else if (rc == 0 && is_dead(from) && !l3->unsafe)
+        mp__l3_segment_delete(l3, from);
+    else
+        from->is_stuck = true;
+    (void)mp__free(rows);
+    (void)mp__free(m.moved);
+    (void)mp__free(m.old);
+    return rc;
+}
+
+/* ---- choosing ---- */
+
+/* Of the older half, the segment with the least that is needed. */
+static mp__l3_segment *emptiest(mp__l3 *l3)
+{
+    size_t half = (size_t)(atomic_load(&l3->segment_count) + 1) / 2;
+    mp__l3_segment *best = NULL;
+    uint64_t least = UINT64_MAX;
+
+    for (mp__l3_segment *s = l3->segments; s && half; s = s->next, half--) {
+        uint64_t live = atomic_load_explicit(&s->live_bytes, memory_order_relaxed);
+
+        if (s != l3->active && !s->is_stuck && live < least) {
+            best = s;
+            least = live;
+        }
+    }
+    return best;
+}
+
+void mp__l3_room_before(mp__l3 *l3)
+{
+    delete_dead(l3);
+    while ((atomic_load(&l3->bytes) + l3->segment_bytes > l3->bytes_max ||
+            atomic_load(&l3->segment_count) + 2 > l3->index.id_count / 2) &&
+           mp__l3_drop_oldest(l3))
+        ;
+}
+
+/* Bytes on disk once the active segment is full, and one more after it. */
+static bool is_short(const mp__l3 *l3)
+{
+    uint64_t others = atomic_load(&l3->bytes) - l3->active->size;
+
+    return others + 2 * l3->segment_bytes > l3->bytes_max;
+}
+
+int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
+{
+    uint64_t most = l3->segment_bytes - mp__l3_footer_size(0) - spare;
+    int rc = 0;
+
+    most = most < l3->segment_bytes / 2 ? most : l3->segment_bytes / 2;
+    while (rc == 0 && is_short(l3) && l3->segments != l3->active) {
+        uint64_t used = l3->active->size + l3->active->row_count * MP__L3_ROW;
+        uint64_t budget = used < most ? most - used : 0;
+        mp__l3_segment *victim = emptiest(l3);
+
+        /* three quarters: rows count against the budget, too */
+        if (victim && atomic_load(&victim->live_bytes) <= budget / 4 * 3)
+            rc = move_out(l3, victim, budget, true, victim == l3->segments);
+        else
+            rc = move_out(l3, l3->segments, budget, false, true);
+    }
+    return rc;
+}
