@@ -229,7 +229,7 @@ int mp__leaves_add_tree(mp__leaves *leaves, mp__buf *path, const json_t *tree, i
 /* ---- leaves to tree ---- */
 
 /* The next step of a key: a name (unescaped into @name) or an index. 1 found, 0 at the end, -1 not
- * a path of ours (it is then one name as it stands). */
+ * a path of ours (it is then one name as it stands), MP_ENOMEM. */
 static int path_step(mp_str key, size_t *at, mp__buf *name, long *index)
 {
     size_t i = *at;
@@ -259,10 +259,13 @@ static int path_step(mp_str key, size_t *at, mp__buf *name, long *index)
         (void)mp__buf_add_char(name, key.data[i]);
     }
     *at = i;
+    if (name->error)
+        return name->error;
     return name->size ? 1 : -1;
 }
 
-static bool path_is_sound(mp_str key, mp__buf *name)
+/* 0: every step can be taken; -1: it is no path of ours; MP_ENOMEM. */
+static int path_check(mp_str key, mp__buf *name)
 {
     size_t at = 0;
     long index;
@@ -270,7 +273,7 @@ static bool path_is_sound(mp_str key, mp__buf *name)
 
     while ((step = path_step(key, &at, name, &index)) == 1)
         ;
-    return step == 0;
+    return step;
 }
 
 static json_t *leaf_json(const mp__leaf *leaf)
@@ -313,14 +316,17 @@ static int tree_put(json_t **root, mp_str key, json_t *value, mp__buf *scratch, 
     json_t *here = *root;
     size_t at = 0;
     long index, next_index;
+    int step = path_step(key, &at, scratch, &index);
 
-    if (path_step(key, &at, scratch, &index) != 1)
-        return MP_EINVAL;
+    if (step != 1)
+        return step < -1 ? step : MP_EINVAL;
     for (;;) {
         size_t next_at = at;
         int more = path_step(key, &next_at, ahead, &next_index);
         json_t *child;
 
+        if (more < 0)
+            return more < -1 ? more : MP_EINVAL;
         if ((index >= 0) != json_is_array(here))
             return contradiction(key, diag);
         child = child_get(here, scratch, index);
@@ -357,16 +363,16 @@ static int tree_add_leaf(json_t **root, const mp__leaf *leaf, mp__buf *scratch, 
                          mp__diag *diag)
 {
     json_t *value = leaf_json(leaf);
-    int rc;
+    int rc = path_check(leaf->key, scratch);
 
     if (!value)
         return mp__diag_set(diag, MP_EINVAL, "the value of '%.*s' is not what its media type says",
                             (int)leaf->key.size, leaf->key.data);
-    if (path_is_sound(leaf->key, scratch))
+    if (rc == 0)
         rc = tree_put(root, leaf->key, value, scratch, ahead, diag);
-    else if (json_is_object(*root))
+    else if (rc == -1 && json_is_object(*root))
         rc = json_object_setn(*root, leaf->key.data, leaf->key.size, value) ? MP_ENOMEM : 0;
-    else
+    else if (rc == -1)
         rc = contradiction(leaf->key, diag);
     json_decref(value);
     return rc;

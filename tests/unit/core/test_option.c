@@ -157,6 +157,43 @@ static void a_copy_without_memory_fails_cleanly_at_every_step(void **state)
     copy = mp__options_free(copy);
 }
 
+static void a_file_without_memory_changes_nothing(void **state)
+{
+    static const char yaml[] = "cache:\n  l1_size: 7\nresp:\n  databases: [a, b]\n"
+                               "  listen: \"127.0.0.1:1\"\nlog:\n  level: debug\n";
+    int rc;
+
+    (void)state;
+    for (size_t n = 1;; n++) {
+        mp__diag diag = {0};
+
+        mp_fail_begin(n);
+        rc = mp__options_parse(options, "x.yaml", mp_str_of(yaml), &diag);
+        if (!mp_fail_end())
+            break;
+        assert_int_equal(rc, MP_ENOMEM);
+        assert_false(mp__options_is_set(options, "cache.l1_size"));
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(mp__options_int(options, "cache.l1_size"), 7);
+}
+
+static void every_generated_page_is_whole_or_an_error(void **state)
+{
+    int (*const pages[])(mp__buf *) = {mp__options_markdown, mp__options_man, mp__options_example};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        mp__buf out = MP__BUF_INIT, limited = {.size_max = 1000};
+
+        assert_int_equal(pages[i](&out), 0);
+        assert_true(out.size > 1000);
+        assert_int_equal(pages[i](&limited), MP_ELIMIT);
+        mp__buf_done(&out);
+        mp__buf_done(&limited);
+    }
+}
+
 static void the_generated_documentation_is_what_stands_in_docs(void **state)
 {
     const char *path = getenv("MP_CONFIGURATION_MD");
@@ -188,6 +225,8 @@ static const struct CMUnitTest tests[] = {
     WITH_OPTIONS(the_example_file_is_valid_once_uncommented),
     WITH_OPTIONS(a_diff_names_what_changed),
     WITH_OPTIONS(a_copy_without_memory_fails_cleanly_at_every_step),
+    WITH_OPTIONS(a_file_without_memory_changes_nothing),
+    MP_TEST(every_generated_page_is_whole_or_an_error),
     MP_TEST(the_generated_documentation_is_what_stands_in_docs),
 };
 
