@@ -279,6 +279,15 @@ int mp__cache_set_policy(mp_cache *cache, const char *policy)
     return ops ? mp__l1_set_policy(cache->l1, ops) : MP_EINVAL;
 }
 
+const char *mp__cache_policy_at(size_t i, const char **ret_text)
+{
+    for (size_t k = 0; k <= i; k++)
+        if (!mp__policies[k])
+            return NULL;
+    *ret_text = mp__policies[i]->text;
+    return mp__policies[i]->name;
+}
+
 static double knob_entries_get(void *module)
 {
     mp_cache_stats stats;

@@ -153,6 +153,8 @@ int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
 MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
-extern const mp__knob_table mp__cache_knobs;                               /* module = mp_cache */
+/* The i-th policy's name and what it does, or NULL behind the last. */
+const char *mp__cache_policy_at(size_t i, const char **ret_text);
+extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
 
 #endif

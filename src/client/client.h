@@ -17,8 +17,9 @@ mp__client *mp__client_close(mp__client *client);
 
 /* Queue a command; nothing is sent before flush or read. */
 MP_MUST_USE int mp__client_send(mp__client *client, const mp_str *arguments, size_t count);
-/* The next answer; the caller's to mp__reply_free(). An error answer is 0 with type ERROR.
- * MP_ETIMEOUT, MP_ECLOSED, MP_EPROTO, -errno with a text. */
+/* The next answer; the caller's to mp__reply_free(). Its texts stand in the client's buffer, until
+ * the next read or send. An error answer is 0 with type ERROR. MP_ETIMEOUT, MP_ECLOSED, MP_EPROTO,
+ * -errno with a text. */
 MP_MUST_USE int mp__client_read(mp__client *client, mp__reply **ret_reply, mp__diag *diag);
 /* send + read. */
 MP_MUST_USE int mp__client_call(mp__client *client, const mp_str *arguments, size_t count,

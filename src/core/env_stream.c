@@ -12,7 +12,7 @@
 
 #include "core/alloc.h"
 
-enum { BACKLOG = 1024, KEEPALIVE_S = 60, PARTS_MAX = 64 };
+enum { SEND_BUFFER = 128 * 1024, BACKLOG = 1024, KEEPALIVE_S = 60, PARTS_MAX = 64 };
 
 typedef struct real_stream {
     mp__stream base;
@@ -257,6 +257,7 @@ static void accept_one(real_listener *listener)
 {
     mp__real_loop *loop = listener->uv.loop->data;
     real_stream *stream = stream_new(loop);
+    int send_buffer = SEND_BUFFER;
 
     if (!stream)
         return; /* libuv stops listening for the moment and tries again with the next one */
@@ -266,6 +267,9 @@ static void accept_one(real_listener *listener)
     }
     (void)uv_tcp_nodelay(&stream->uv, 1);
     (void)uv_tcp_keepalive(&stream->uv, 1, KEEPALIVE_S);
+    /* What a peer does not read must show in our own queue, where it is limited and timed, and not
+     * vanish in megabytes of the kernel's. */
+    (void)uv_send_buffer_size((uv_handle_t *)&stream->uv, &send_buffer);
     listener->on_accept(listener->context, &stream->base);
 }
 

@@ -29,4 +29,8 @@ const char *mp__server_http_address(const mp__server *server);
 mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms);
 int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *diag);
 
+/* What the server shows in /metrics besides the monitor's own. */
+extern const mp__metric mp__server_metrics[];
+extern const size_t mp__server_metric_count;
+
 #endif

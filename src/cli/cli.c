@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/option.h"
+
+const mp__flag mp__no_flags[] = {{NULL, NULL, NULL, NULL}};
+
+/* Flags that every verb that speaks to a daemon takes. */
+static const mp__flag client_flags[] = {
+    {"--resp", NULL, "HOST:PORT", "The daemon; else $MARKETPRISM_ADDR, else 127.0.0.1:7480."},
+    {"--env", "-e", "NAME", "Environment; else the daemon's first, production by default."},
+    {"--namespace", "-n", "NAME", "Namespace of the keys that are named without one."},
+    {"--json", NULL, NULL, "Print JSON."},
+    {"--timeout", NULL, "SECONDS", "Longest wait for an answer; 5 by default."},
+    {NULL, NULL, NULL, NULL},
+};
+static const mp__flag common_flags[] = {
+    {"--help", "-h", NULL, "Print this help."},
+    {NULL, NULL, NULL, NULL},
+};
+
+const mp__verb mp__verbs[] = {
+    {"serve",
+     "[--config FILE] [--data-dir DIR] [--resp HOST:PORT] [--http HOST:PORT] [--set KEY=VALUE]",
+     "Run the daemon.",
+     "Prints a ready line as JSON once it answers. SIGTERM lets commands under way be answered and "
+     "stops; "
+     "SIGHUP reads the configuration again.",
+     mp__serve_flags, 0, 0, mp__verb_serve, false},
+    {"get", "KEY", "Print a value.",
+     "Exit code 0: found; 3: the origin says there is none; 4: nobody can be asked and nothing is "
+     "kept.",
+     mp__get_flags, 1, 1, mp__verb_get, true},
+    {"set", "KEY VALUE", "Set a value, durable before the answer. VALUE - reads standard input.",
+     "", mp__set_flags, 2, 2, mp__verb_set, true},
+    {"del", "KEY...", "Delete keys, all or none. Exit code 3 when none of them was there.", "",
+     mp__no_flags, 1, -1, mp__verb_del, true},
+    {"ls", "[PREFIX]", "List keys in order; PREFIX as NAMESPACE/KEY-PREFIX.", "", mp__ls_flags, 0,
+     1, mp__verb_ls, true},
+    {"history", "KEY", "Every revision of a key, newest first.", "", mp__history_flags, 1, 1,
+     mp__verb_history, true},
+    {"rollback", "KEY REVISION", "Make the value of an earlier revision the newest again.", "",
+     mp__no_flags, 2, 2, mp__verb_rollback, true},
+    {"import", "PATH...", "Import JSON, YAML and .env files as keys, unchanged ones left alone.",
+     "A folder of files: NAMESPACE.yaml becomes the namespace of its name; a folder of folders: "
+     "the "
+     "first level names environments. All files are read before the first key is written, so an "
+     "error "
+     "in one of them changes nothing.",
+     mp__import_flags, 1, -1, mp__verb_import, true},
+    {"explain", "KEY", "Why a read of the key is answered as it is.", "", mp__no_flags, 1, 1,
+     mp__verb_explain, true},
+    {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},
+    {"check-config", "FILE", "Check a configuration file; errors come with file:line:column.", "",
+     mp__no_flags, 1, 1, mp__verb_check_config, false},
+    {"policies", "", "The eviction policies, each with its source.", "", mp__bench_flags, 0, 0,
+     mp__verb_policies, false},
+    {"metrics", "", "The metrics of /metrics and what they mean.", "", mp__bench_flags, 0, 0,
+     mp__verb_metrics, false},
+    {"version", "", "Print the version.", "", mp__bench_flags, 0, 0, mp__verb_version, false},
+    {"help", "[VERB]", "Print help.", "", mp__no_flags, 0, 1, mp__verb_help, false},
+};
+const size_t mp__verb_count = sizeof(mp__verbs) / sizeof(mp__verbs[0]);
+
+/* ---- saying ---- */
+
+bool mp__cli_colour(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(fd) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, ...)
+{
+    bool colour = mp__cli_colour(2);
+    va_list args;
+
+    (void)fprintf(stderr, "%smarketprism%s%s:%s ", colour ? "\033[31m" : "",
+                  arguments && arguments->verb ? " " : "",
+                  arguments && arguments->verb ? arguments->verb : "", colour ? "\033[0m" : "");
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    return code;
+}
+
+static const mp__verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < mp__verb_count; i++)
+        if (strcmp(mp__verbs[i].name, name) == 0)
+            return &mp__verbs[i];
+    return NULL;
+}
+
+static void flags_print(FILE *to, const char *title, const mp__flag *flags)
+{
+    if (!flags->name)
+        return;
+    (void)fprintf(to, "\n%s:\n", title);
+    for (; flags->name; flags++) {
+        char left[64];
+
+        (void)snprintf(left, sizeof(left), "%s%s%s%s%s", flags->short_name ? flags->short_name : "",
+                       flags->short_name ? ", " : "", flags->name, flags->value ? " " : "",
+                       flags->value ? flags->value : "");
+        (void)fprintf(to, "  %-26s %s\n", left, flags->help);
+    }
+}
+
+static void verb_help(FILE *to, const mp__verb *verb)
+{
+    (void)fprintf(to, "Usage: marketprism %s %s\n\n%s\n", verb->name, verb->synopsis,
+                  verb->summary);
+    if (verb->details[0])
+        (void)fprintf(to, "\n%s\n", verb->details);
+    flags_print(to, "Options", verb->flags);
+    if (verb->is_client)
+        flags_print(to, "The daemon", client_flags);
+}
+
+static void general_help(FILE *to)
+{
+    (void)fprintf(
+        to, "MarketPrism delivers configuration at memory speed, keeps delivering it when its "
+            "origin is gone,\nand says how old and how certain every answer is.\n\n"
+            "Usage: marketprism VERB [OPTIONS]\n\n");
+    for (size_t i = 0; i < mp__verb_count; i++)
+        (void)fprintf(to, "  %-14s %s\n", mp__verbs[i].name, mp__verbs[i].summary);
+    (void)fprintf(
+        to, "\nmarketprism help VERB says more. Exit codes: 0 found or done, 1 error, 2 usage, "
+            "3 absent, 4 unknown.\n");
+}
+
+static int unknown_verb(const char *name)
+{
+    const char *names[64], *near;
+    size_t n = 0;
+
+    for (; n < mp__verb_count && n < 64; n++)
+        names[n] = mp__verbs[n].name;
+    near = mp__did_you_mean(name, names, n);
+    if (near)
+        return mp__cli_fail(NULL, MP__EXIT_USAGE, "there is no verb '%s'; did you mean '%s'?", name,
+                            near);
+    return mp__cli_fail(NULL, MP__EXIT_USAGE, "there is no verb '%s'; marketprism help lists them",
+                        name);
+}
+
+int mp__verb_help(const mp__arguments *arguments)
+{
+    const mp__verb *verb;
+
+    if (arguments->word_count == 0) {
+        general_help(stdout);
+        return 0;
+    }
+    verb = verb_find(arguments->words[0]);
+    if (!verb)
+        return unknown_verb(arguments->words[0]);
+    verb_help(stdout, verb);
+    return 0;
+}
+
+/* ---- parsing ---- */
+
+typedef struct parsing {
+    mp__arguments arguments;
+    mp__flag flags[48];
+    const char *values[48];
+} parsing;
+
+static void flags_take(parsing *p, const mp__flag *flags)
+{
+    for (; flags->name && p->arguments.flag_count < 48; flags++)
+        p->flags[p->arguments.flag_count++] = *flags;
+}
+
+static int flag_find(const parsing *p, const char *word, size_t size)
+{
+    for (int i = 0; i < p->arguments.flag_count; i++)
+        if ((strlen(p->flags[i].name) == size && strncmp(p->flags[i].name, word, size) == 0) ||
+            (p->flags[i].short_name && strlen(p->flags[i].short_name) == size &&
+             strncmp(p->flags[i].short_name, word, size) == 0))
+            return i;
+    return -1;
+}
+
+static int unknown_flag(const parsing *p, const char *word)
+{
+    const char *names[48], *near;
+    int n = p->arguments.flag_count;
+
+    for (int i = 0; i < n; i++)
+        names[i] = p->flags[i].name;
+    near = mp__did_you_mean(word, names, (size_t)n);
+    if (near)
+        return mp__cli_fail(&p->arguments, MP__EXIT_USAGE,
+                            "there is no option %s; did you mean %s?", word, near);
+    return mp__cli_fail(&p->arguments, MP__EXIT_USAGE,
+                        "there is no option %s; see marketprism help %s", word, p->arguments.verb);
+}
+
+/* One flag at argv[*i]; 0 or an exit code. */
+static int flag_take(parsing *p, int argc, char **argv, int *i)
+{
+    const char *word = argv[*i], *equals = strchr(word, '=');
+    size_t size = equals && word[1] == '-' ? (size_t)(equals - word) : strlen(word);
+    int f = flag_find(p, word, size);
+    const char *value = "";
+
+    if (f < 0)
+        return unknown_flag(p, word);
+    if (p->flags[f].value) {
+        if (size < strlen(word))
+            value = equals + 1;
+        else if (*i + 1 < argc)
+            value = argv[++*i];
+        else
+            return mp__cli_fail(&p->arguments, MP__EXIT_USAGE, "%s needs %s", word,
+                                p->flags[f].value);
+    } else if (size < strlen(word)) {
+        return mp__cli_fail(&p->arguments, MP__EXIT_USAGE, "%s takes no value", p->flags[f].name);
+    }
+    p->values[f] = value;
+    if (strcmp(p->flags[f].name, "--set") == 0)
+        p->arguments.sets[p->arguments.set_count++] = (char *)(uintptr_t)value;
+    return 0;
+}
+
+static int parse(parsing *p, const mp__verb *verb, int argc, char **argv)
+{
+    bool only_words = false;
+
+    p->arguments.verb = verb->name;
+    flags_take(p, verb->flags);
+    if (verb->is_client)
+        flags_take(p, client_flags);
+    flags_take(p, common_flags);
+    p->arguments.flags = p->flags;
+    p->arguments.values = p->values;
+    for (int i = 2; i < argc; i++) {
+        int rc;
+
+        if (only_words || argv[i][0] != '-' || argv[i][1] == '\0') {
+            p->arguments.words[p->arguments.word_count++] = argv[i];
+            continue;
+        }
+        if (strcmp(argv[i], "--") == 0) {
+            only_words = true;
+            continue;
+        }
+        rc = flag_take(p, argc, argv, &i);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+const char *mp__flag_value(const mp__arguments *arguments, const char *name)
+{
+    for (int i = 0; i < arguments->flag_count; i++)
+        if (strcmp(arguments->flags[i].name, name) == 0)
+            return arguments->values[i];
+    return NULL;
+}
+
+static int check_words(const mp__arguments *arguments, const mp__verb *verb)
+{
+    if (arguments->word_count < verb->words_least)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "too few words; usage: marketprism %s %s",
+                            verb->name, verb->synopsis);
+    if (verb->words_most >= 0 && arguments->word_count > verb->words_most)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "'%s' is one word too many; usage: marketprism %s %s",
+                            arguments->words[verb->words_most], verb->name, verb->synopsis);
+    return 0;
+}
+
+int mp__cli_main(int argc, char **argv)
+{
+    parsing p = {0};
+    const mp__verb *verb;
+    int code;
+
+    if (argc < 2) {
+        general_help(stderr);
+        return MP__EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        argv[1] = (char *)(uintptr_t) "help";
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] = (char *)(uintptr_t) "version";
+    verb = verb_find(argv[1]);
+    if (!verb)
+        return unknown_verb(argv[1]);
+    p.arguments.words = mp__calloc((size_t)argc, sizeof(char *));
+    p.arguments.sets = mp__calloc((size_t)argc, sizeof(char *));
+    if (!p.arguments.words || !p.arguments.sets) {
+        (void)mp__free(p.arguments.words);
+        return mp__cli_fail(NULL, MP__EXIT_ERROR, "out of memory");
+    }
+    code = parse(&p, verb, argc, argv);
+    if (code == 0 && mp__flag_given(&p.arguments, "--help")) {
+        verb_help(stdout, verb);
+    } else if (code == 0) {
+        code = check_words(&p.arguments, verb);
+        if (code == 0)
+            code = verb->run(&p.arguments);
+    }
+    (void)mp__free(p.arguments.words);
+    (void)mp__free(p.arguments.sets);
+    if (fflush(stdout) != 0 && code == 0)
+        code = MP__EXIT_ERROR;
+    return code;
+}
+
+/* ---- for the verbs ---- */
+
+static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
+{
+    const char *address = mp__flag_value(arguments, "--resp"), *timeout;
+    mp__client *client = NULL;
+    mp__diag diag = {0};
+    uint64_t timeout_ms = 0;
+
+    if (!address)
+        address = getenv("MARKETPRISM_ADDR");
+    if (!address || !*address)
+        address = "127.0.0.1:7480";
+    timeout = mp__flag_value(arguments, "--timeout");
+    if (timeout) {
+        double seconds = strtod(timeout, NULL);
+
+        if (!(seconds > 0 && seconds < 1e6)) {
+            *ret_code = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                                     "--timeout: '%s' is no time in seconds", timeout);
+            return NULL;
+        }
+        timeout_ms = (uint64_t)(seconds * 1000) + 1;
+    }
+    if (mp__client_open(address, timeout_ms, &client, &diag) != 0)
+        *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
+                                 diag.text[0] ? diag.text : "out of memory");
+    return client;
+}
+
+mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code)
+{
+    const char *environment = mp__flag_value(arguments, "--env");
+    mp__client *client = connect_to(arguments, ret_code);
+    mp__reply *reply;
+
+    if (!client || !environment)
+        return client;
+    reply = mp__cli_call(arguments, client, ret_code,
+                         (mp_str[]){MP_STR("MP.ENV"), mp_str_of(environment)}, 2);
+    if (!reply)
+        return mp__client_close(client);
+    (void)mp__reply_free(reply);
+    return client;
+}
+
+static int code_of_error(mp_str text)
+{
+    if (text.size >= 7 && memcmp(text.data, "UNKNOWN", 7) == 0)
+        return MP__EXIT_UNKNOWN;
+    if (text.size >= 6 && memcmp(text.data, "ABSENT", 6) == 0)
+        return MP__EXIT_ABSENT;
+    return MP__EXIT_ERROR;
+}
+
+mp__reply *mp__cli_call(const mp__arguments *arguments, mp__client *client, int *ret_code,
+                        const mp_str *words, size_t count)
+{
+    mp__reply *reply = NULL;
+    mp__diag diag = {0};
+    const char *text;
+    size_t size;
+
+    if (mp__client_call(client, words, count, &reply, &diag) != 0) {
+        *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s", diag.text);
+        return NULL;
+    }
+    if (reply->type != MP__REPLY_ERROR)
+        return reply;
+    text = reply->text.data;
+    size = reply->text.size;
+    if (size > 4 && memcmp(text, "ERR ", 4) == 0) {
+        text += 4;
+        size -= 4;
+    }
+    *ret_code = mp__cli_fail(arguments, code_of_error(reply->text), "%.*s", (int)size, text);
+    (void)mp__reply_free(reply);
+    return NULL;
+}
+
+mp_str mp__reply_text(const mp__reply *reply)
+{
+    return reply && (reply->type == MP__REPLY_BULK || reply->type == MP__REPLY_SIMPLE ||
+                     reply->type == MP__REPLY_VERBATIM)
+               ? reply->text
+               : mp_str_new("", 0);
+}
+
+int64_t mp__reply_integer(const mp__reply *reply)
+{
+    return reply && (reply->type == MP__REPLY_INTEGER || reply->type == MP__REPLY_BOOL)
+               ? reply->integer
+               : 0;
+}
+
+const mp__reply *mp__reply_member(const mp__reply *map, const char *name)
+{
+    size_t n = !map ? 0 : map->type == MP__REPLY_MAP ? map->count * 2 : map->count;
+
+    for (size_t i = 0; i + 1 < n; i += 2)
+        if (mp_str_equal(mp__reply_text(&map->items[i]), mp_str_of(name)))
+            return &map->items[i + 1];
+    return NULL;
+}
+
+mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out)
+{
+    const char *namespace_ = mp__flag_value(arguments, "--namespace");
+
+    mp__buf_reset(out);
+    if (namespace_)
+        (void)mp__buf_printf(out, "%s/", namespace_);
+    (void)mp__buf_add_str(out, mp_str_of(word));
+    return mp__buf_str(out);
+}
+
+const char *mp__cli_ago(int64_t ms, char *text, size_t capacity)
+{
+    if (ms < 1000)
+        (void)snprintf(text, capacity, "%lld ms", (long long)(ms < 0 ? 0 : ms));
+    else if (ms < 120 * 1000)
+        (void)snprintf(text, capacity, "%lld s", (long long)ms / 1000);
+    else if (ms < 2 * 3600 * 1000LL)
+        (void)snprintf(text, capacity, "%lld min", (long long)ms / 60000);
+    else if (ms < 2 * 86400 * 1000LL)
+        (void)snprintf(text, capacity, "%lld h", (long long)ms / 3600000);
+    else
+        (void)snprintf(text, capacity, "%lld days", (long long)ms / 86400000);
+    return text;
+}
+
+int mp__cli_put(mp_str text)
+{
+    return text.size == 0 || fwrite(text.data, 1, text.size, stdout) == text.size ? 0
+                                                                                  : MP__EXIT_ERROR;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line: one table of verbs, from which help, completion and man pages are made. */
+#ifndef MP_CLI_CLI_H
+#define MP_CLI_CLI_H
+
+#include <stdbool.h>
+
+#include "client/client.h"
+#include "core/buf.h"
+#include "core/error.h"
+
+/* Exit codes of every verb. */
+enum mp__exit {
+    MP__EXIT_FOUND = 0,
+    MP__EXIT_ERROR = 1,
+    MP__EXIT_USAGE = 2,
+    MP__EXIT_ABSENT = 3,
+    MP__EXIT_UNKNOWN = 4
+};
+
+typedef struct mp__flag {
+    const char *name;       /* "--data-dir" */
+    const char *short_name; /* "-d" or NULL */
+    const char *value;      /* "DIR", or NULL when it takes none */
+    const char *help;
+} mp__flag;
+
+/* What was said: flags by the index of the verb's table, then words. */
+typedef struct mp__arguments {
+    const char *verb;
+    const char **values; /* a flag's value; "" when it is given and takes none; NULL: not given */
+    const mp__flag *flags;
+    int flag_count;
+    char **words;
+    int word_count;
+    char **sets; /* every --set in order */
+    int set_count;
+} mp__arguments;
+
+typedef struct mp__verb {
+    const char *name, *synopsis, *summary;
+    const char *details;         /* further paragraphs of its help, or "" */
+    const mp__flag *flags;       /* ended by a NULL name; the common ones come besides */
+    int words_least, words_most; /* -1: any number */
+    int (*run)(const mp__arguments *arguments);
+    bool is_client; /* takes --resp, --env, --json */
+} mp__verb;
+
+extern const mp__verb mp__verbs[];
+extern const size_t mp__verb_count;
+
+int mp__cli_main(int argc, char **argv);
+
+/* ---- for the verbs ---- */
+
+const char *mp__flag_value(const mp__arguments *arguments, const char *name); /* or NULL */
+static inline bool mp__flag_given(const mp__arguments *arguments, const char *name)
+{
+    return mp__flag_value(arguments, name) != NULL;
+}
+
+/* "marketprism get: text" on stderr, in colour on a terminal. Returns @code. */
+int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool mp__cli_colour(int fd);
+
+/* A client of --resp or MARKETPRISM_ADDR, in the environment of --env; NULL: said why, exit code in
+ * *ret_code. */
+mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code);
+/* Call with C strings (NULL-ended); NULL reply: said why. An error answer is said, too, and ends in
+ * its exit code. */
+mp__reply *mp__cli_call(const mp__arguments *arguments, mp__client *client, int *ret_code,
+                        const mp_str *words, size_t count);
+/* The member @name of a map reply (RESP2: an array of pairs), or NULL. */
+const mp__reply *mp__reply_member(const mp__reply *map, const char *name);
+mp_str mp__reply_text(const mp__reply *reply);     /* "" for other types */
+int64_t mp__reply_integer(const mp__reply *reply); /* 0 for other types */
+
+/* "ns/key" or "key", with --namespace before it. */
+mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
+
+/* "2 h ago", "13 ms" for people. */
+const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
+int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */
+
+/* The verbs, by file. */
+int mp__verb_serve(const mp__arguments *arguments);
+int mp__verb_get(const mp__arguments *arguments);
+int mp__verb_set(const mp__arguments *arguments);
+int mp__verb_del(const mp__arguments *arguments);
+int mp__verb_ls(const mp__arguments *arguments);
+int mp__verb_history(const mp__arguments *arguments);
+int mp__verb_rollback(const mp__arguments *arguments);
+int mp__verb_explain(const mp__arguments *arguments);
+int mp__verb_status(const mp__arguments *arguments);
+int mp__verb_import(const mp__arguments *arguments);
+int mp__verb_check_config(const mp__arguments *arguments);
+int mp__verb_version(const mp__arguments *arguments);
+int mp__verb_help(const mp__arguments *arguments);
+int mp__verb_bench(const mp__arguments *arguments);
+int mp__verb_policies(const mp__arguments *arguments);
+int mp__verb_metrics(const mp__arguments *arguments);
+
+extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
+    mp__history_flags[], mp__import_flags[], mp__no_flags[], mp__bench_flags[];
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marketprism serve: options, manager, server, signals. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <marketprism/version.h>
+
+#include "cli/cli.h"
+#include "core/alloc.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/option.h"
+#include "manager/manager.h"
+#include "monitor/monitor.h"
+#include "server/server.h"
+
+const mp__flag mp__serve_flags[] = {
+    {"--config", "-c", "FILE", "Configuration in YAML; docs/configuration.md lists the options."},
+    {"--data-dir", "-d", "DIR", "Folder of the database and the cache on disk (data_dir)."},
+    {"--resp", NULL, "HOST:PORT", "Address of the RESP port (resp.listen)."},
+    {"--http", NULL, "HOST:PORT", "Address of the HTTP port (http.listen)."},
+    {"--set", NULL, "KEY=VALUE", "Set any option; may be given many times."},
+    {"--new-origin", NULL, NULL,
+     "Begin a new database although there was one; the old one is moved aside."},
+    {"--log-level", NULL, "LEVEL", "debug, info, warn, error or off (log.level)."},
+    {NULL, NULL, NULL, NULL},
+};
+
+enum { CONFIG_MAX = 1024 * 1024 };
+
+typedef struct daemon_state {
+    const mp__arguments *arguments;
+    mp__options *options;
+    mp__log_sink *log;
+    mp__monitor *monitor;
+    mp__manager *manager;
+    mp__server *server;
+    mp__loop *loop;
+} daemon_state;
+
+/* ---- options ---- */
+
+static int set_flag(mp__options *options, const mp__arguments *arguments, const char *flag,
+                    const char *path, mp__diag *diag)
+{
+    const char *value = mp__flag_value(arguments, flag);
+
+    return value ? mp__options_set(options, path, value, diag) : 0;
+}
+
+static int set_pairs(mp__options *options, const mp__arguments *arguments, mp__diag *diag)
+{
+    int rc = 0;
+
+    for (int i = 0; i < arguments->set_count && rc == 0; i++) {
+        const char *pair = arguments->sets[i], *equals = strchr(pair, '=');
+        MP__CLEANUP_FREE char *path = NULL;
+
+        if (!equals)
+            return mp__diag_set(diag, MP_EINVAL, "--set %s: write KEY=VALUE", pair);
+        path = mp__str_dup(mp_str_new(pair, (size_t)(equals - pair)));
+        rc = path ? mp__options_set(options, path, equals + 1, diag) : MP_ENOMEM;
+    }
+    return rc;
+}
+
+static int read_config(mp__options *options, const char *path, mp__diag *diag)
+{
+    char *text;
+    size_t size;
+    int rc = mp__env_read_file(mp__env_real(), path, CONFIG_MAX, &text, &size);
+
+    if (rc)
+        return mp__diag_set(diag, rc, "cannot read %s: %s", path, mp_strerror(rc));
+    rc = mp__options_parse(options, path, mp_str_new(text, size), diag);
+    (void)mp__free(text);
+    return rc;
+}
+
+/* File first, command line over it. */
+static int load_options(const mp__arguments *arguments, mp__options **ret_options, mp__diag *diag)
+{
+    const char *config = mp__flag_value(arguments, "--config");
+    mp__options *options;
+    int rc = mp__options_new(&options);
+
+    if (rc)
+        return rc;
+    if (config)
+        rc = read_config(options, config, diag);
+    if (rc == 0) {
+        diag->file[0] = '\0';
+        rc = set_flag(options, arguments, "--data-dir", "data_dir", diag);
+    }
+    if (rc == 0)
+        rc = set_flag(options, arguments, "--resp", "resp.listen", diag);
+    if (rc == 0)
+        rc = set_flag(options, arguments, "--http", "http.listen", diag);
+    if (rc == 0)
+        rc = set_flag(options, arguments, "--log-level", "log.level", diag);
+    if (rc == 0)
+        rc = set_pairs(options, arguments, diag);
+    if (rc) {
+        (void)mp__options_free(options);
+        return rc;
+    }
+    *ret_options = options;
+    return 0;
+}
+
+static void set_log_levels(mp__log_sink *log, const mp__options *options)
+{
+    (void)mp__log_level_set(log, "", mp__options_text(options, "log.level"));
+    for (size_t i = 0; i < mp__options_list_count(options, "log.levels"); i++) {
+        char component[64];
+        const char *item = mp__options_list_at(options, "log.levels", i),
+                   *equals = strchr(item, '=');
+
+        if (!equals || (size_t)(equals - item) >= sizeof(component))
+            continue;
+        (void)snprintf(component, sizeof(component), "%.*s", (int)(equals - item), item);
+        (void)mp__log_level_set(log, component, equals + 1);
+    }
+}
+
+static int open_log(daemon_state *d)
+{
+    const char *format = mp__options_text(d->options, "log.format");
+    bool people = strcmp(format, "people") == 0 || (strcmp(format, "auto") == 0 && isatty(2));
+    int rc = mp__log_new(mp__env_real(), 2, people ? MP__LOG_PEOPLE : MP__LOG_JSON, &d->log);
+
+    if (rc == 0)
+        set_log_levels(d->log, d->options);
+    return rc;
+}
+
+/* ---- signals ---- */
+
+static void stop_signal(void *context, int signal)
+{
+    daemon_state *d = context;
+
+    mp__log(d->log, MP__LOG_INFO, "daemon", "stopping", "signal %d", signal);
+    mp__loop_stop(d->loop);
+}
+
+static void say_change(void *context, const mp__option *option)
+{
+    daemon_state *d = context;
+
+    if (!option->live)
+        mp__log(d->log, MP__LOG_WARN, "daemon", "needs-restart", "%s is read at start only",
+                option->path);
+}
+
+static void reload_signal(void *context, int signal)
+{
+    daemon_state *d = context;
+    mp__options *options = NULL;
+    mp__diag diag = {0};
+    char text[900];
+    int rc = load_options(d->arguments, &options, &diag);
+
+    (void)signal;
+    if (rc == 0)
+        rc = mp__manager_reload(d->manager, options, &diag);
+    if (rc == 0)
+        rc = mp__server_reload(d->server, options, &diag);
+    if (rc) {
+        mp__log(d->log, MP__LOG_ERROR, "daemon", "reload-refused",
+                "%s; the old configuration stays", mp__diag_format(&diag, text, sizeof(text)));
+        (void)mp__options_free(options);
+        return;
+    }
+    mp__options_diff(d->options, options, say_change, d);
+    set_log_levels(d->log, options);
+    mp__options_swap(d->options, options);
+    (void)mp__options_free(options);
+    mp__log(d->log, MP__LOG_INFO, "daemon", "reloaded", "%s",
+            mp__flag_given(d->arguments, "--config") ? mp__flag_value(d->arguments, "--config")
+                                                     : "command line");
+}
+
+/* ---- the daemon ---- */
+
+static void say_ready(const daemon_state *d, uint64_t started_ns)
+{
+    mp__buf line = MP__BUF_INIT;
+    mp__summary summary;
+
+    mp__manager_summary(d->manager, &summary);
+    mp__json_begin(&line, '{');
+    mp__json_add_text(&line, "event", "ready");
+    mp__json_add_text(&line, "resp", mp__server_resp_address(d->server));
+    mp__json_add_text(&line, "http", mp__server_http_address(d->server));
+    mp__json_add_u64(&line, "startup_ms", (mp__env_now_ns(mp__env_real()) - started_ns) / 1000000u);
+    mp__json_add_text(&line, "version", MP_VERSION);
+    mp__json_add_i64(&line, "pid", getpid());
+    mp__json_add_text(&line, "trouble", summary.text);
+    mp__json_end(&line, '}');
+    (void)mp__buf_add_char(&line, '\n');
+    (void)fwrite(line.data, 1, line.size, stdout);
+    (void)fflush(stdout);
+    if (summary.text[0])
+        mp__log(d->log, MP__LOG_ERROR, "daemon", "degraded", "%s", summary.text);
+    mp__buf_done(&line);
+}
+
+static int start(daemon_state *d, mp__diag *diag)
+{
+    mp__manager_config manager = {
+        .env = mp__env_real(),
+        .log = d->log,
+        .options = d->options,
+        .monitor = d->monitor,
+        .data_dir = mp__options_text(d->options, "data_dir"),
+        .new_origin = mp__flag_given(d->arguments, "--new-origin"),
+    };
+    mp__server_config server = {mp__env_real(), d->log, d->options, NULL, d->monitor};
+    int rc = mp__loop_new(mp__env_real(), "mp-main", &d->loop);
+
+    if (rc == 0)
+        rc = mp__manager_open(&manager, &d->manager, diag);
+    server.manager = d->manager;
+    if (rc == 0)
+        rc = mp__server_start(&server, &d->server, diag);
+    if (rc == 0)
+        rc = mp__loop_on_signal(d->loop, SIGTERM, stop_signal, d);
+    if (rc == 0)
+        rc = mp__loop_on_signal(d->loop, SIGINT, stop_signal, d);
+    if (rc == 0)
+        rc = mp__loop_on_signal(d->loop, SIGHUP, reload_signal, d);
+    return rc;
+}
+
+static int end(daemon_state *d, int code)
+{
+    uint64_t drain = d->options ? (uint64_t)mp__options_int(d->options, "server.drain") : 0;
+
+    d->server = mp__server_stop(d->server, drain);
+    d->manager = mp__manager_close(d->manager);
+    d->loop = mp__loop_free(d->loop);
+    d->monitor = mp__monitor_free(d->monitor);
+    d->log = mp__log_free(d->log);
+    d->options = mp__options_free(d->options);
+    return code;
+}
+
+int mp__verb_serve(const mp__arguments *arguments)
+{
+    daemon_state d = {.arguments = arguments};
+    uint64_t started_ns = mp__env_now_ns(mp__env_real());
+    mp__diag diag = {0};
+    char text[900];
+    int rc;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    rc = load_options(arguments, &d.options, &diag);
+    if (rc == 0)
+        rc = open_log(&d);
+    if (rc == 0)
+        rc = mp__monitor_new(&d.monitor);
+    if (rc == 0)
+        rc = start(&d, &diag);
+    if (rc) {
+        if (!diag.text[0])
+            (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
+        return end(
+            &d, mp__cli_fail(arguments,
+                             rc == MP_EINVAL || rc == MP_ESYNTAX ? MP__EXIT_USAGE : MP__EXIT_ERROR,
+                             "%s", mp__diag_format(&diag, text, sizeof(text))));
+    }
+    say_ready(&d, started_ns);
+    (void)mp__loop_run(d.loop);
+    return end(&d, 0);
+}
+
+int mp__verb_check_config(const mp__arguments *arguments)
+{
+    mp__options *options = NULL;
+    mp__diag diag = {0};
+    char text[900];
+    int rc = mp__options_new(&options);
+
+    if (rc == 0)
+        rc = read_config(options, arguments->words[0], &diag);
+    options = mp__options_free(options);
+    if (rc)
+        return mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
+                            mp__diag_format(&diag, text, sizeof(text)));
+    (void)printf("%s: good\n", arguments->words[0]);
+    return 0;
+}

@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs that ask or change single keys. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+#include "core/alloc.h"
+#include "core/json.h"
+
+const mp__flag mp__get_flags[] = {
+    {"--level", "-l", "LEVEL", "strong, eventual (default) or weak."},
+    {"--meta", "-m", NULL, "Print age, revision, tier and reason, too."},
+    {"--strict", NULL, NULL, "Rather an error than a stale value."},
+    {NULL, NULL, NULL, NULL},
+};
+const mp__flag mp__set_flags[] = {
+    {"--ttl", NULL, "SECONDS", "Let the key delete itself after this time."},
+    {"--type", "-t", "MEDIA-TYPE", "Media type of the value, as application/json."},
+    {"--if-revision", NULL, "N", "Only if the key still has this revision; 0: does not exist."},
+    {NULL, NULL, NULL, NULL},
+};
+const mp__flag mp__ls_flags[] = {
+    {"--long", "-l", NULL, "Revision, age and media type, too."},
+    {"--values", NULL, NULL, "Values, too."},
+    {"--environments", NULL, NULL, "List the environments instead."},
+    {NULL, NULL, NULL, NULL},
+};
+const mp__flag mp__history_flags[] = {
+    {"--count", "-c", "N", "At most so many; 20 by default."},
+    {"--values", NULL, NULL, "Values, too."},
+    {NULL, NULL, NULL, NULL},
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int finish(mp__client *client, mp__reply *reply, mp__buf *buf, int code)
+{
+    (void)mp__reply_free(reply);
+    (void)mp__client_close(client);
+    if (buf)
+        mp__buf_done(buf);
+    return code;
+}
+
+static void print_json(mp__buf *json)
+{
+    (void)mp__buf_add_char(json, '\n');
+    (void)mp__cli_put(mp__buf_str(json));
+    mp__buf_done(json);
+}
+
+/* A value as JSON: itself when its media type says that it is JSON, else a string. */
+static void add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type)
+{
+    json_t *parsed = NULL;
+
+    if (mp_str_equal(media_type, MP_STR("application/json")))
+        parsed = json_loadb(value.data, value.size, JSON_DECODE_ANY, NULL);
+    if (!parsed) {
+        mp__json_add_string(json, name, value);
+        return;
+    }
+    json_decref(parsed);
+    mp__json_key(json, name);
+    (void)mp__buf_add_str(json, value);
+}
+
+/* ---- get ---- */
+
+static const char *const meta_integers[] = {"revision",   "version",     "age_ms",
+                                            "created_ms", "modified_ms", "expires_ms"};
+static const char *const meta_texts[] = {"state", "media_type", "reason", "tier", "level"};
+
+static void get_json(const char *key, const mp__reply *map)
+{
+    mp__buf json = MP__BUF_INIT;
+    const mp__reply *value = mp__reply_member(map, "value");
+
+    mp__json_begin(&json, '{');
+    mp__json_add_text(&json, "key", key);
+    if (value && value->type != MP__REPLY_NULL)
+        add_value(&json, "value", mp__reply_text(value),
+                  mp__reply_text(mp__reply_member(map, "media_type")));
+    for (size_t i = 0; i < sizeof(meta_texts) / sizeof(meta_texts[0]); i++)
+        mp__json_add_string(&json, meta_texts[i],
+                            mp__reply_text(mp__reply_member(map, meta_texts[i])));
+    for (size_t i = 0; i < sizeof(meta_integers) / sizeof(meta_integers[0]); i++)
+        mp__json_add_i64(&json, meta_integers[i],
+                         mp__reply_integer(mp__reply_member(map, meta_integers[i])));
+    mp__json_add_bool(&json, "stale", mp__reply_integer(mp__reply_member(map, "stale")) != 0);
+    mp__json_end(&json, '}');
+    print_json(&json);
+}
+
+/* What is worth knowing of an answer, on stderr, so that the value alone is on stdout. */
+static void get_remarks(const mp__reply *map, bool all)
+{
+    char age[32];
+    mp_str tier = mp__reply_text(mp__reply_member(map, "tier"));
+    mp_str reason = mp__reply_text(mp__reply_member(map, "reason"));
+    mp_str level = mp__reply_text(mp__reply_member(map, "level"));
+    bool stale = mp__reply_integer(mp__reply_member(map, "stale")) != 0;
+
+    if (!stale && !all)
+        return;
+    (void)fprintf(stderr, "%s%s: revision %" PRId64 ", age %s, from %.*s, level %.*s, %.*s%s\n",
+                  mp__cli_colour(2) && stale ? "\033[33m" : "", stale ? "stale" : "current",
+                  mp__reply_integer(mp__reply_member(map, "revision")),
+                  mp__cli_ago(mp__reply_integer(mp__reply_member(map, "age_ms")), age, sizeof(age)),
+                  (int)tier.size, tier.data, (int)level.size, level.data, (int)reason.size,
+                  reason.data, mp__cli_colour(2) && stale ? "\033[0m" : "");
+}
+
+static int get_code(const mp__reply *map)
+{
+    mp_str state = mp__reply_text(mp__reply_member(map, "state"));
+
+    if (mp_str_equal(state, MP_STR("present")))
+        return MP__EXIT_FOUND;
+    return mp_str_equal(state, MP_STR("absent")) ? MP__EXIT_ABSENT : MP__EXIT_UNKNOWN;
+}
+
+int mp__verb_get(const mp__arguments *arguments)
+{
+    const char *level = mp__flag_value(arguments, "--level");
+    mp_str words[8] = {MP_STR("MP.GET")};
+    mp__buf key = MP__BUF_INIT;
+    mp__client *client;
+    mp__reply *reply;
+    size_t n = 1;
+    int code = 0;
+
+    words[n++] = mp__cli_key(arguments, arguments->words[0], &key);
+    words[n++] = MP_STR("META");
+    if (level) {
+        words[n++] = MP_STR("LEVEL");
+        words[n++] = mp_str_of(level);
+    }
+    if (mp__flag_given(arguments, "--strict"))
+        words[n++] = MP_STR("STRICT");
+    client = mp__cli_connect(arguments, &code);
+    reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
+    if (!reply)
+        return finish(client, NULL, &key, code);
+    code = get_code(reply);
+    if (mp__flag_given(arguments, "--json")) {
+        get_json(arguments->words[0], reply);
+    } else if (code == MP__EXIT_FOUND) {
+        mp_str value = mp__reply_text(mp__reply_member(reply, "value"));
+
+        (void)mp__cli_put(value);
+        if (isatty(1) || value.size == 0 || value.data[value.size - 1] != '\n')
+            (void)mp__cli_put(MP_STR("\n"));
+        get_remarks(reply, mp__flag_given(arguments, "--meta"));
+    } else if (code == MP__EXIT_ABSENT) {
+        (void)mp__cli_fail(arguments, code, "%s: absent: the origin says there is none",
+                           arguments->words[0]);
+    } else {
+        (void)mp__cli_fail(
+            arguments, code,
+            "%s: unknown: nobody can be asked and nothing is kept; see marketprism status",
+            arguments->words[0]);
+    }
+    return finish(client, reply, &key, code);
+}
+
+/* ---- set, del, rollback ---- */
+
+static int read_stdin(mp__buf *out)
+{
+    char bytes[65536];
+    size_t n;
+
+    while ((n = fread(bytes, 1, sizeof(bytes), stdin)) > 0)
+        if (mp__buf_add(out, bytes, n) != 0)
+            return out->error;
+    return ferror(stdin) ? -5 : 0;
+}
+
+int mp__verb_set(const mp__arguments *arguments)
+{
+    const char *ttl = mp__flag_value(arguments, "--ttl"),
+               *type = mp__flag_value(arguments, "--type");
+    const char *revision = mp__flag_value(arguments, "--if-revision");
+    mp__buf key = MP__BUF_INIT, value = MP__BUF_INIT;
+    mp_str name = mp__cli_key(arguments, arguments->words[0], &key), words[6];
+    mp__client *client;
+    mp__reply *reply;
+    size_t n = 0;
+    int code = 0;
+
+    if (strcmp(arguments->words[1], "-") == 0
+            ? read_stdin(&value) != 0
+            : mp__buf_add_str(&value, mp_str_of(arguments->words[1])) != 0)
+        return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read the value");
+    if (revision) {
+        mp_str cas[] = {MP_STR("MP.CAS"), name, mp_str_of(revision), mp__buf_str(&value),
+                        mp_str_of(type ? type : "")};
+
+        memcpy(words, cas, sizeof(cas));
+        n = 5;
+    } else if (type && !ttl) {
+        mp_str put[] = {MP_STR("MP.PUT"), name, mp_str_of(type), mp__buf_str(&value)};
+
+        memcpy(words, put, sizeof(put));
+        n = 4;
+    } else {
+        mp_str set[] = {MP_STR("SET"), name, mp__buf_str(&value), MP_STR("EX"),
+                        mp_str_of(ttl ? ttl : "")};
+
+        memcpy(words, set, sizeof(set));
+        n = ttl ? 5 : 3;
+    }
+    if (ttl && (type || revision)) {
+        mp__buf_done(&value);
+        mp__buf_done(&key);
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--ttl goes with neither --type nor --if-revision");
+    }
+    client = mp__cli_connect(arguments, &code);
+    reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
+    mp__buf_done(&value);
+    if (reply && mp__flag_given(arguments, "--json"))
+        (void)printf("{\"ok\":true}\n");
+    return finish(client, reply, &key, reply ? 0 : code);
+}
+
+int mp__verb_del(const mp__arguments *arguments)
+{
+    size_t count = (size_t)arguments->word_count;
+    mp_str *words = mp__calloc(count + 1, sizeof(*words));
+    mp__buf *keys = mp__calloc(count, sizeof(*keys));
+    mp__client *client = NULL;
+    mp__reply *reply = NULL;
+    int code = MP__EXIT_ERROR;
+
+    if (words && keys) {
+        words[0] = MP_STR("DEL");
+        for (size_t i = 0; i < count; i++)
+            words[i + 1] = mp__cli_key(arguments, arguments->words[i], &keys[i]);
+        client = mp__cli_connect(arguments, &code);
+        reply = client ? mp__cli_call(arguments, client, &code, words, count + 1) : NULL;
+    }
+    if (reply) {
+        int64_t n = mp__reply_integer(reply);
+
+        code = n ? 0 : MP__EXIT_ABSENT;
+        if (mp__flag_given(arguments, "--json"))
+            (void)printf("{\"deleted\":%" PRId64 "}\n", n);
+        else
+            (void)printf("deleted %" PRId64 "\n", n);
+    }
+    for (size_t i = 0; keys && i < count; i++)
+        mp__buf_done(&keys[i]);
+    (void)mp__free(keys);
+    (void)mp__free(words);
+    return finish(client, reply, NULL, code);
+}
+
+int mp__verb_rollback(const mp__arguments *arguments)
+{
+    mp__buf key = MP__BUF_INIT;
+    mp_str words[] = {MP_STR("MP.ROLLBACK"), mp__cli_key(arguments, arguments->words[0], &key),
+                      mp_str_of(arguments->words[1])};
+    int code = 0;
+    mp__client *client = mp__cli_connect(arguments, &code);
+    mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, 3) : NULL;
+
+    if (reply && mp__flag_given(arguments, "--json"))
+        (void)printf("{\"revision\":%" PRId64 "}\n", mp__reply_integer(reply));
+    else if (reply)
+        (void)printf("%s is as of revision %s again, under revision %" PRId64 "\n",
+                     arguments->words[0], arguments->words[1], mp__reply_integer(reply));
+    return finish(client, reply, &key, code);
+}
+
+/* ---- history ---- */
+
+static void history_json(const mp__reply *reply)
+{
+    mp__buf json = MP__BUF_INIT;
+
+    mp__json_begin(&json, '[');
+    for (size_t i = 0; i < reply->count; i++) {
+        const mp__reply *r = &reply->items[i], *value = mp__reply_member(r, "value");
+
+        mp__json_begin(&json, '{');
+        mp__json_add_i64(&json, "revision", mp__reply_integer(mp__reply_member(r, "revision")));
+        mp__json_add_i64(&json, "version", mp__reply_integer(mp__reply_member(r, "version")));
+        mp__json_add_string(&json, "operation", mp__reply_text(mp__reply_member(r, "operation")));
+        mp__json_add_i64(&json, "modified_ms",
+                         mp__reply_integer(mp__reply_member(r, "modified_ms")));
+        mp__json_add_string(&json, "actor", mp__reply_text(mp__reply_member(r, "actor")));
+        if (value && value->type == MP__REPLY_BULK)
+            add_value(&json, "value", value->text,
+                      mp__reply_text(mp__reply_member(r, "media_type")));
+        mp__json_end(&json, '}');
+    }
+    mp__json_end(&json, ']');
+    print_json(&json);
+}
+
+static void history_text(const mp__reply *reply)
+{
+    for (size_t i = 0; i < reply->count; i++) {
+        const mp__reply *r = &reply->items[i], *value = mp__reply_member(r, "value");
+        mp_str operation = mp__reply_text(mp__reply_member(r, "operation"));
+        mp_str actor = mp__reply_text(mp__reply_member(r, "actor"));
+        char ago[32];
+
+        (void)printf("%8" PRId64 "  %-6.*s  %8s ago  %.*s",
+                     mp__reply_integer(mp__reply_member(r, "revision")), (int)operation.size,
+                     operation.data,
+                     mp__cli_ago(now_ms() - mp__reply_integer(mp__reply_member(r, "modified_ms")),
+                                 ago, sizeof(ago)),
+                     (int)actor.size, actor.data);
+        if (value && value->type == MP__REPLY_BULK) {
+            (void)printf("  ");
+            (void)mp__cli_put(value->text);
+        }
+        (void)putchar('\n');
+    }
+}
+
+int mp__verb_history(const mp__arguments *arguments)
+{
+    const char *count = mp__flag_value(arguments, "--count");
+    mp__buf key = MP__BUF_INIT;
+    mp_str words[6] = {MP_STR("MP.HISTORY"), mp__cli_key(arguments, arguments->words[0], &key)};
+    size_t n = 2;
+    int code = 0;
+    mp__client *client = mp__cli_connect(arguments, &code);
+    mp__reply *reply;
+
+    if (count) {
+        words[n++] = MP_STR("COUNT");
+        words[n++] = mp_str_of(count);
+    }
+    if (mp__flag_given(arguments, "--values"))
+        words[n++] = MP_STR("VALUES");
+    reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
+    if (!reply)
+        return finish(client, NULL, &key, code);
+    if (mp__flag_given(arguments, "--json"))
+        history_json(reply);
+    else
+        history_text(reply);
+    if (reply->count == 0)
+        code =
+            mp__flag_given(arguments, "--json")
+                ? MP__EXIT_ABSENT
+                : mp__cli_fail(arguments, MP__EXIT_ABSENT, "%s never existed", arguments->words[0]);
+    return finish(client, reply, &key, code);
+}
+
+/* ---- ls ---- */
+
+static void ls_one(const mp__arguments *arguments, const mp__reply *item, mp__buf *json)
+{
+    mp_str name = mp__reply_text(&item->items[0]), type = mp__reply_text(&item->items[3]);
+    int64_t revision = mp__reply_integer(&item->items[1]),
+            modified = mp__reply_integer(&item->items[2]);
+    char ago[32];
+
+    if (json) {
+        mp__json_begin(json, '{');
+        mp__json_add_string(json, "key", name);
+        mp__json_add_i64(json, "revision", revision);
+        mp__json_add_i64(json, "modified_ms", modified);
+        mp__json_add_string(json, "media_type", type);
+        if (item->count > 4)
+            add_value(json, "value", mp__reply_text(&item->items[4]), type);
+        mp__json_end(json, '}');
+        return;
+    }
+    if (mp__flag_given(arguments, "--long"))
+        (void)printf("%8" PRId64 "  %8s ago  %-18.*s  ", revision,
+                     mp__cli_ago(now_ms() - modified, ago, sizeof(ago)), (int)type.size, type.data);
+    (void)mp__cli_put(name);
+    if (item->count > 4) {
+        (void)printf(" = ");
+        (void)mp__cli_put(mp__reply_text(&item->items[4]));
+    }
+    (void)putchar('\n');
+}
+
+/* One page; *ret_more says whether another follows after `after`. */
+static int ls_page(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                   mp__buf *after, mp__buf *json, bool *ret_more)
+{
+    mp_str words[8] = {MP_STR("MP.LS"), MP_STR("PREFIX"), prefix};
+    size_t n = 3;
+    int code = 0;
+    mp__reply *reply;
+
+    if (mp__flag_given(arguments, "--values"))
+        words[n++] = MP_STR("VALUES");
+    if (after->size) {
+        words[n++] = MP_STR("AFTER");
+        words[n++] = mp__buf_str(after);
+    }
+    *ret_more = false;
+    reply = mp__cli_call(arguments, client, &code, words, n);
+    if (!reply)
+        return code;
+    if (reply->count >= 2 && mp__reply_integer(&reply->items[0]) && !after->size)
+        (void)mp__cli_fail(arguments, 0, "the origin is gone; this is what is kept on disk");
+    *ret_more = reply->count >= 2 && mp__reply_integer(&reply->items[1]);
+    for (size_t i = 2; i < reply->count; i++)
+        if (reply->items[i].count >= 4)
+            ls_one(arguments, &reply->items[i], json);
+    if (*ret_more) {
+        mp_str last = mp__reply_text(&reply->items[reply->count - 1].items[0]);
+
+        mp__buf_reset(after);
+        (void)mp__buf_add_str(after, last);
+    }
+    (void)mp__reply_free(reply);
+    return 0;
+}
+
+static int list_environments(const mp__arguments *arguments)
+{
+    mp_str words[] = {MP_STR("MP.ENVS")};
+    int code = 0;
+    mp__client *client = mp__cli_connect(arguments, &code);
+    mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, 1) : NULL;
+
+    for (size_t i = 0; reply && i < reply->count; i++) {
+        (void)mp__cli_put(mp__reply_text(&reply->items[i]));
+        (void)putchar('\n');
+    }
+    return finish(client, reply, NULL, code);
+}
+
+int mp__verb_ls(const mp__arguments *arguments)
+{
+    mp__buf prefix = MP__BUF_INIT, after = MP__BUF_INIT, json = MP__BUF_INIT;
+    bool as_json = mp__flag_given(arguments, "--json"), more = true;
+    int code = 0;
+    mp__client *client;
+
+    if (mp__flag_given(arguments, "--environments"))
+        return list_environments(arguments);
+    client = mp__cli_connect(arguments, &code);
+    if (client)
+        (void)mp__cli_key(arguments, arguments->word_count ? arguments->words[0] : "", &prefix);
+    if (client && as_json)
+        mp__json_begin(&json, '[');
+    while (client && more && code == 0)
+        code =
+            ls_page(arguments, client, mp__buf_str(&prefix), &after, as_json ? &json : NULL, &more);
+    if (client && as_json && code == 0) {
+        mp__json_end(&json, ']');
+        print_json(&json);
+    }
+    mp__buf_done(&json);
+    mp__buf_done(&after);
+    return finish(client, NULL, &prefix, code);
+}
+
+/* ---- explain, status ---- */
+
+static void print_text_json(const mp__reply *reply, bool as_json)
+{
+    mp_str text = mp__reply_text(reply);
+    json_t *parsed = as_json ? NULL : json_loadb(text.data, text.size, 0, NULL);
+    char *indented = parsed ? json_dumps(parsed, JSON_INDENT(2)) : NULL;
+
+    if (indented)
+        (void)puts(indented);
+    else {
+        (void)mp__cli_put(text);
+        (void)putchar('\n');
+    }
+    free(indented);
+    json_decref(parsed);
+}
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "";
+}
+
+static long long number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static void print_events(const json_t *root, size_t most)
+{
+    const json_t *events = json_object_get(root, "events");
+    size_t count = json_array_size(events);
+
+    for (size_t i = count > most ? count - most : 0; i < count; i++) {
+        const json_t *event = json_array_get(events, i);
+        char ago[32];
+
+        (void)printf("  %8s ago  %-16s %s\n",
+                     mp__cli_ago(now_ms() - number_of(event, "ms"), ago, sizeof(ago)),
+                     text_of(event, "event"), text_of(event, "text"));
+    }
+}
+
+static void explain_people(const json_t *root)
+{
+    const json_t *origin = json_object_get(root, "origin"),
+                 *kept = json_object_get(root, "kept_in");
+    char ago[32];
+
+    (void)printf("%s\n%s\n\n", text_of(root, "address"), text_of(root, "summary"));
+    (void)printf("kept in    ");
+    for (size_t i = 0; i < json_array_size(kept); i++)
+        (void)printf("%s%s", i ? ", " : "", json_string_value(json_array_get(kept, i)));
+    (void)printf("%s\n", json_array_size(kept) ? "" : "nothing");
+    if (json_object_get(root, "revision")) {
+        (void)printf("revision   %lld, version %lld\n", number_of(root, "revision"),
+                     number_of(root, "version"));
+        (void)printf("modified   %s ago\n",
+                     mp__cli_ago(now_ms() - number_of(root, "modified_ms"), ago, sizeof(ago)));
+        (void)printf("verified   %s ago\n",
+                     mp__cli_ago(now_ms() - number_of(root, "verified_ms"), ago, sizeof(ago)));
+    }
+    (void)printf("origin     %s, %s, revision %lld\n", text_of(origin, "kind"),
+                 text_of(origin, "state"), number_of(origin, "revision"));
+    if (*text_of(origin, "trouble"))
+        (void)printf("trouble    %s\n", text_of(origin, "trouble"));
+    (void)printf("\nlately\n");
+    print_events(root, 12);
+}
+
+static void status_people(const json_t *root)
+{
+    const json_t *origin = json_object_get(root, "origin");
+    const json_t *cache = json_object_get(root, "cache");
+    const json_t *l1 = json_object_get(cache, "l1"), *l3 = json_object_get(cache, "l3");
+    const json_t *reads = json_object_get(root, "reads");
+    char up[32];
+
+    (void)printf("marketprism %s, up %s, %s\n", text_of(root, "version"),
+                 mp__cli_ago(number_of(root, "uptime_s") * 1000, up, sizeof(up)),
+                 json_is_true(json_object_get(root, "ready")) ? "ready" : "not ready");
+    if (*text_of(root, "trouble"))
+        (void)printf("trouble    %s\n", text_of(root, "trouble"));
+    (void)printf("origin     %s, %s%s, revision %lld, %lld keys\n", text_of(origin, "kind"),
+                 text_of(origin, "state"),
+                 json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes",
+                 number_of(origin, "revision"), number_of(origin, "keys"));
+    (void)printf("memory     %lld of %lld entries, %.1f of %.1f MiB, hit ratio %.4f\n",
+                 number_of(l1, "entries"), number_of(l1, "entries_max"),
+                 (double)number_of(l1, "bytes") / 1048576,
+                 (double)number_of(l1, "bytes_max") / 1048576,
+                 json_number_value(json_object_get(l1, "hit_ratio")));
+    (void)printf("disk       %lld entries, %.1f of %.0f MiB, %lld corrupt, %lld forgotten\n",
+                 number_of(l3, "entries"), (double)number_of(l3, "bytes") / 1048576,
+                 (double)number_of(l3, "bytes_max") / 1048576, number_of(l3, "corrupt"),
+                 number_of(l3, "forgotten"));
+    if (*text_of(l3, "trouble"))
+        (void)printf("           %s\n", text_of(l3, "trouble"));
+    (void)printf("reads      %lld, %lld of them stale, %lld unknown\n", number_of(reads, "total"),
+                 number_of(reads, "stale"), number_of(reads, "unknown"));
+    (void)printf("data       %s\n\nlately\n", text_of(root, "data_dir"));
+    print_events(root, 8);
+}
+
+static int ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
+                    void (*people)(const json_t *root))
+{
+    int code = 0;
+    mp__client *client = mp__cli_connect(arguments, &code);
+    mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, count) : NULL;
+    json_t *root = NULL;
+
+    if (reply && !mp__flag_given(arguments, "--json"))
+        root = json_loadb(mp__reply_text(reply).data, mp__reply_text(reply).size, 0, NULL);
+    if (root)
+        people(root);
+    else if (reply)
+        print_text_json(reply, true);
+    json_decref(root);
+    return finish(client, reply, NULL, code);
+}
+
+int mp__verb_explain(const mp__arguments *arguments)
+{
+    mp__buf key = MP__BUF_INIT;
+    mp_str words[] = {MP_STR("MP.EXPLAIN"), mp__cli_key(arguments, arguments->words[0], &key)};
+    int code = ask_json(arguments, words, 2, explain_people);
+
+    mp__buf_done(&key);
+    return code;
+}
+
+int mp__verb_status(const mp__arguments *arguments)
+{
+    mp_str words[] = {MP_STR("MP.STATUS")};
+
+    return ask_json(arguments, words, 1, status_people);
+}

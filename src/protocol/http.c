@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* llhttp reads the grammar; what stands here refuses every doubt that request smuggling lives on.
+ */
+#include "protocol/http.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include <llhttp.h>
+
+#include "core/alloc.h"
+
+typedef struct span { /* of parser->text */
+    size_t at, size;
+} span;
+
+typedef struct header_spans {
+    span name, value;
+} header_spans;
+
+struct mp__http_parser {
+    llhttp_t llhttp;
+    mp__http_limits limits;
+    mp__buf text; /* method, target and headers of the request at work */
+    mp__buf body, path;
+    span target;
+    header_spans *spans;
+    mp__http_header *headers; /* made from spans when the request is whole */
+    size_t count, capacity;
+    size_t head_bytes, begun_bytes;
+    bool in_value, complete, begun, in_body, has_length, has_chunked, has_host, expect;
+    unsigned char last4[3]; /* of the head, across feeds */
+    int status;
+    const char *error;
+};
+
+static llhttp_settings_t settings;
+
+static mp__http_parser *of(llhttp_t *p)
+{
+    return p->data;
+}
+
+static int fail(mp__http_parser *p, int status, const char *error)
+{
+    if (!p->status) {
+        p->status = status;
+        p->error = error;
+    }
+    return -1;
+}
+
+/* ---- llhttp's callbacks ---- */
+
+static int on_begin(llhttp_t *l)
+{
+    of(l)->begun = true;
+    return 0;
+}
+
+static int add_text(mp__http_parser *p, span *s, const char *at, size_t size)
+{
+    if (s->size == 0)
+        s->at = p->text.size;
+    if (mp__buf_add(&p->text, at, size) != 0)
+        return fail(p, 500, "out of memory");
+    s->size += size;
+    return 0;
+}
+
+static int on_url(llhttp_t *l, const char *at, size_t size)
+{
+    mp__http_parser *p = of(l);
+
+    if (p->target.size + size > p->limits.line_max)
+        return fail(p, 414, "the request line is too long");
+    return add_text(p, &p->target, at, size);
+}
+
+static int new_header(mp__http_parser *p)
+{
+    if (p->count >= p->limits.header_count_max)
+        return fail(p, 431, "too many headers");
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity ? p->capacity * 2 : 16;
+        header_spans *spans = mp__realloc_array(p->spans, capacity, sizeof(*spans));
+        mp__http_header *headers =
+            spans ? mp__realloc_array(p->headers, capacity, sizeof(*headers)) : NULL;
+
+        p->spans = spans ? spans : p->spans;
+        if (!headers)
+            return fail(p, 500, "out of memory");
+        p->headers = headers;
+        p->capacity = capacity;
+    }
+    p->spans[p->count++] = (header_spans){{0, 0}, {0, 0}};
+    return 0;
+}
+
+static int on_field(llhttp_t *l, const char *at, size_t size)
+{
+    mp__http_parser *p = of(l);
+
+    if ((p->count == 0 || p->in_value) && new_header(p) != 0)
+        return -1;
+    p->in_value = false;
+    return add_text(p, &p->spans[p->count - 1].name, at, size);
+}
+
+static int on_value(llhttp_t *l, const char *at, size_t size)
+{
+    mp__http_parser *p = of(l);
+
+    p->in_value = true;
+    return add_text(p, &p->spans[p->count - 1].value, at, size);
+}
+
+/* A header with an empty value still ends its name. */
+static int on_value_complete(llhttp_t *l)
+{
+    of(l)->in_value = true;
+    return 0;
+}
+
+static mp_str text_of(const mp__http_parser *p, span s)
+{
+    return mp_str_new(p->text.data + s.at, s.size);
+}
+
+static bool equals(mp_str a, const char *b)
+{
+    return a.size == strlen(b) && strncasecmp(a.data, b, a.size) == 0;
+}
+
+static bool is_digits(mp_str s)
+{
+    for (size_t i = 0; i < s.size; i++)
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+    return s.size > 0 && s.size < 16;
+}
+
+static bool is_host(mp_str s)
+{
+    for (size_t i = 0; i < s.size; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+
+        if (c <= 0x20 || c >= 0x7f || strchr("/?#@\\<>\"{}|^`,", c))
+            return false;
+    }
+    return s.size > 0 && s.size < 512;
+}
+
+static int check_header(mp__http_parser *p, mp_str name, mp_str value)
+{
+    for (size_t i = 0; i < value.size; i++)
+        if (((unsigned char)value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f)
+            return fail(p, 400, "a control character in a header");
+    if (equals(name, "host")) {
+        if (p->has_host || !is_host(value))
+            return fail(p, 400, "exactly one sound Host header is needed");
+        p->has_host = true;
+    } else if (equals(name, "content-length")) {
+        if (p->has_length || !is_digits(value))
+            return fail(p, 400, "a doubtful Content-Length");
+        p->has_length = true;
+    } else if (equals(name, "transfer-encoding")) {
+        if (p->has_chunked || !equals(value, "chunked"))
+            return fail(p, equals(value, "chunked") ? 400 : 501,
+                        "only one Transfer-Encoding: chunked is understood");
+        p->has_chunked = true;
+    } else if (equals(name, "expect")) {
+        if (!equals(value, "100-continue"))
+            return fail(p, 417, "only Expect: 100-continue is understood");
+        p->expect = true;
+    }
+    return 0;
+}
+
+/* %XX decoded, . and .. refused, so that what is matched is what is meant. */
+static int decode_path(mp__http_parser *p)
+{
+    mp_str t = text_of(p, p->target);
+    const char *end = memchr(t.data, '?', t.size);
+    size_t size = end ? (size_t)(end - t.data) : t.size, segment;
+
+    if (t.size == 0 || t.data[0] != '/')
+        return fail(p, 400, "the target must begin with a slash");
+    mp__buf_reset(&p->path);
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)t.data[i];
+        unsigned value = 0;
+
+        if (c == '%') {
+            for (int k = 1; k <= 2; k++) {
+                char h = i + (size_t)k < size ? t.data[i + (size_t)k] : 'x';
+
+                h = (char)(h | 0x20);
+                if ((h < '0' || h > '9') && (h < 'a' || h > 'f'))
+                    return fail(p, 400, "a bad percent-encoding in the path");
+                value = value * 16 + (unsigned)(h <= '9' ? h - '0' : h - 'a' + 10);
+            }
+            c = (unsigned char)value;
+            i += 2;
+        }
+        if (c < 0x20 || c == 0x7f || t.data[i] == '#')
+            return fail(p, 400, "a control character or fragment in the path");
+        (void)mp__buf_add_char(&p->path, (char)c);
+    }
+    segment = 1;
+    for (size_t i = 1; i <= p->path.size; i++) {
+        if (i < p->path.size && p->path.data[i] != '/')
+            continue;
+        if ((i - segment == 1 && p->path.data[segment] == '.') ||
+            (i - segment == 2 && p->path.data[segment] == '.' && p->path.data[segment + 1] == '.'))
+            return fail(p, 400, "dot segments are not followed");
+        segment = i + 1;
+    }
+    return p->path.error ? fail(p, 500, "out of memory") : 0;
+}
+
+static int on_headers(llhttp_t *l)
+{
+    mp__http_parser *p = of(l);
+
+    if (l->http_major != 1 || l->http_minor > 1)
+        return fail(p, 505, "HTTP/1.0 and HTTP/1.1 only");
+    for (size_t i = 0; i < p->count; i++) {
+        mp_str name = text_of(p, p->spans[i].name), value = text_of(p, p->spans[i].value);
+
+        while (value.size &&
+               (value.data[value.size - 1] == ' ' || value.data[value.size - 1] == '\t'))
+            value.size--;
+        p->headers[i] = (mp__http_header){name, value};
+        if (check_header(p, name, value) != 0)
+            return -1;
+    }
+    if (l->http_minor == 1 && !p->has_host)
+        return fail(p, 400, "HTTP/1.1 needs a Host header");
+    if (p->has_length && p->has_chunked)
+        return fail(p, 400, "Content-Length and Transfer-Encoding together");
+    if (p->has_chunked && l->http_minor == 0)
+        return fail(p, 400, "HTTP/1.0 has no Transfer-Encoding");
+    if (l->content_length > p->limits.body_max && p->has_length)
+        return fail(p, 413, "the body is too large");
+    p->in_body = true;
+    return decode_path(p);
+}
+
+static int on_body(llhttp_t *l, const char *at, size_t size)
+{
+    mp__http_parser *p = of(l);
+
+    if (p->body.size + size > p->limits.body_max)
+        return fail(p, 413, "the body is too large");
+    return mp__buf_add(&p->body, at, size) ? fail(p, 500, "out of memory") : 0;
+}
+
+static int on_complete(llhttp_t *l)
+{
+    of(l)->complete = true;
+    return HPE_PAUSED; /* one request at a time */
+}
+
+/* ---- the parser ---- */
+
+int mp__http_parser_new(const mp__http_limits *limits, mp__http_parser **ret_parser)
+{
+    mp__http_parser *p = mp__calloc(1, sizeof(*p));
+
+    if (!p)
+        return MP_ENOMEM;
+    llhttp_settings_init(&settings); /* the same values each time */
+    settings.on_message_begin = on_begin;
+    settings.on_url = on_url;
+    settings.on_header_field = on_field;
+    settings.on_header_value = on_value;
+    settings.on_header_value_complete = on_value_complete;
+    settings.on_headers_complete = on_headers;
+    settings.on_body = on_body;
+    settings.on_message_complete = on_complete;
+    llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
+    p->llhttp.data = p;
+    p->limits = *limits;
+    *ret_parser = p;
+    return 0;
+}
+
+mp__http_parser *mp__http_parser_free(mp__http_parser *parser)
+{
+    if (!parser)
+        return NULL;
+    mp__buf_done(&parser->text);
+    mp__buf_done(&parser->body);
+    mp__buf_done(&parser->path);
+    (void)mp__free(parser->spans);
+    (void)mp__free(parser->headers);
+    return mp__free(parser);
+}
+
+static void begin_anew(mp__http_parser *p)
+{
+    mp__buf_reset(&p->text);
+    mp__buf_reset(&p->body);
+    if (p->body.capacity > 64 * 1024)
+        mp__buf_done(&p->body);
+    p->target = (span){0, 0};
+    p->count = 0;
+    p->head_bytes = p->begun_bytes = 0;
+    p->in_value = p->complete = p->begun = p->in_body = false;
+    p->has_length = p->has_chunked = p->has_host = p->expect = false;
+    memset(p->last4, 0, sizeof(p->last4));
+}
+
+/* Bare line feeds, obs-fold and lines without a colon: llhttp forgives some of it, we do not. Looks
+ * at the head's bytes only. */
+static int check_head_bytes(mp__http_parser *p, const char *data, size_t size)
+{
+    unsigned char *last = p->last4; /* the two bytes before, oldest first; [2]: begun */
+
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)data[i];
+
+        if (c == '\n' && last[1] != '\r')
+            return fail(p, 400, "a line feed without carriage return");
+        if (last[1] == '\n' && (c == ' ' || c == '\t'))
+            return fail(p, 400, "a folded header");
+        if (c == '\0')
+            return fail(p, 400, "a NUL byte");
+        if (last[0] == '\n' && last[1] == '\r' && c == '\n' && p->head_bytes + i > 2)
+            return 0; /* the head ends here */
+        last[0] = last[1];
+        last[1] = c;
+    }
+    return 0;
+}
+
+static int status_of(const mp__http_parser *p, llhttp_errno_t error)
+{
+    if (p->status)
+        return p->status;
+    return error == HPE_INVALID_VERSION ? 505 : error == HPE_INVALID_METHOD ? 501 : 400;
+}
+
+static void give(mp__http_parser *p, mp__http_request *r)
+{
+    mp_str target = text_of(p, p->target);
+    const char *question = memchr(target.data, '?', target.size);
+
+    *r = (mp__http_request){
+        .method = mp_str_of(llhttp_method_name((llhttp_method_t)p->llhttp.method)),
+        .target = target,
+        .path = mp__buf_str(&p->path),
+        .headers = p->headers,
+        .header_count = p->count,
+        .body = mp__buf_str(&p->body),
+        .keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0,
+        .expect_continue = p->expect,
+        .head = p->llhttp.method == HTTP_HEAD,
+    };
+    if (question)
+        r->query = mp_str_new(question + 1, (size_t)(target.data + target.size - question - 1));
+}
+
+int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_request *ret_request,
+                   size_t *ret_used, int *ret_status)
+{
+    llhttp_errno_t error;
+
+    if (p->complete)
+        begin_anew(p);
+    if (!p->in_body && check_head_bytes(p, data, size) != 0) {
+        *ret_status = p->status;
+        return MP_EPROTO;
+    }
+    error = llhttp_execute(&p->llhttp, data, size);
+    *ret_used = size;
+    if (error == HPE_PAUSED && p->complete) {
+        *ret_used = (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
+        llhttp_resume(&p->llhttp);
+        give(p, ret_request);
+        return 0;
+    }
+    if (error == HPE_PAUSED_UPGRADE) { /* what asks for an upgrade is answered without one */
+        p->status = 501;
+        p->error = "no protocol upgrades";
+    }
+    if (error != HPE_OK) {
+        *ret_status = status_of(p, error);
+        if (!p->error)
+            p->error = llhttp_get_error_reason(&p->llhttp);
+        return MP_EPROTO;
+    }
+    if (!p->in_body &&
+        (p->head_bytes += size) > (size_t)p->limits.headers_max + p->limits.line_max) {
+        p->error = "the headers are too long";
+        *ret_status = 431;
+        return MP_EPROTO;
+    }
+    return MP_EAGAIN;
+}
+
+int mp__http_parser_stage(const mp__http_parser *parser)
+{
+    return parser->complete || !parser->begun ? 0 : parser->in_body ? 2 : 1;
+}
+
+const char *mp__http_parser_error(const mp__http_parser *parser)
+{
+    return parser->error ? parser->error : "";
+}
+
+/* ---- asking a request ---- */
+
+mp_str mp__http_header_find(const mp__http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (equals(request->headers[i].name, name))
+            return request->headers[i].value;
+    return (mp_str){NULL, 0};
+}
+
+static int hex(char c)
+{
+    c = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool decode_value(const char *p, const char *end, mp__buf *out)
+{
+    for (; p < end; p++) {
+        if (*p == '%') {
+            if (end - p < 3 || hex(p[1]) < 0 || hex(p[2]) < 0)
+                return false;
+            (void)mp__buf_add_char(out, (char)(hex(p[1]) * 16 + hex(p[2])));
+            p += 2;
+        } else {
+            (void)mp__buf_add_char(out, *p == '+' ? ' ' : *p);
+        }
+    }
+    return out->error == 0;
+}
+
+bool mp__http_query_find(mp_str query, const char *name, mp__buf *out)
+{
+    const char *p = query.data, *end = query.size ? query.data + query.size : query.data;
+    size_t size = strlen(name);
+
+    while (p < end) {
+        const char *next = memchr(p, '&', (size_t)(end - p));
+        const char *stop = next ? next : end;
+
+        if ((size_t)(stop - p) >= size && strncmp(p, name, size) == 0 &&
+            ((size_t)(stop - p) == size || p[size] == '='))
+            return decode_value((size_t)(stop - p) == size ? stop : p + size + 1, stop, out);
+        p = next ? next + 1 : end;
+    }
+    return false;
+}
+
+/* ---- replies ---- */
+
+const char *mp__http_status_text(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {
+        {100, "Continue"},
+        {200, "OK"},
+        {201, "Created"},
+        {204, "No Content"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i].status == status)
+            return texts[i].text;
+    return "Unknown";
+}
+
+void mp__http_reply_begin(mp__buf *out, int status, bool keep_alive)
+{
+    (void)mp__buf_printf(out, "HTTP/1.1 %d %s\r\n", status, mp__http_status_text(status));
+    if (!keep_alive)
+        (void)mp__buf_add_str(out, MP_STR("Connection: close\r\n"));
+}
+
+void mp__http_reply_header(mp__buf *out, const char *name, mp_str value)
+{
+    (void)mp__buf_add(out, name, strlen(name));
+    (void)mp__buf_add(out, ": ", 2);
+    (void)mp__buf_add_str(out, value);
+    (void)mp__buf_add(out, "\r\n", 2);
+}
+
+void mp__http_reply_end(mp__buf *out, mp_str content_type, mp_str body, bool head)
+{
+    if (content_type.size)
+        mp__http_reply_header(out, "Content-Type", content_type);
+    (void)mp__buf_printf(out, "Content-Length: %zu\r\n\r\n", body.size);
+    if (!head)
+        (void)mp__buf_add_str(out, body);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server's files share: the server, its workers, and what both protocols need of a
+ * connection. A worker and its connections belong to the worker's loop thread. */
+#ifndef MP_SERVER_INTERNAL_H
+#define MP_SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/alloc.h"
+#include "core/address.h"
+#include "core/json.h"
+#include "protocol/http.h"
+#include "protocol/resp.h"
+#include "server/server.h"
+
+enum { MP__GET_BATCH = 32, MP__SCAN_MS = 250 };
+
+/* What a reload may change; each worker takes a copy at the beginning of a scan. */
+typedef struct mp__server_limits {
+    mp__resp_limits resp;
+    mp__http_limits http;
+    size_t output_hard, output_soft;
+    uint64_t stalled_ns, partial_ns, floor_bps, idle_ns;
+    uint64_t http_head_ns, http_body_ns, http_keepalive_ns;
+    uint32_t resp_clients_max, http_clients_max;
+    char version_reported[32];
+} mp__server_limits;
+
+struct mp__connection;
+struct mp__http_connection;
+
+/* GETs of one read, gathered so that all keys are hashed and prefetched before the first look-up.
+ */
+typedef struct mp__get_batch {
+    uint32_t count;
+    uint16_t sizes[MP__GET_BATCH];
+    uint64_t hashes[MP__GET_BATCH];
+    char addresses[MP__GET_BATCH][MP__ADDRESS_MAX];
+} mp__get_batch;
+
+typedef struct mp__worker_loop {
+    mp__server *server;
+    mp__loop *loop;
+    unsigned index;
+    mp__listener *resp_listener, *http_listener;
+    mp__timer *scan;
+    mp__hash_key hash_key;
+    mp__server_limits limits;
+    uint64_t tick_ns; /* of the turn for which the manager was told the time */
+    mp__buf out;      /* replies of the connection at work, until they are written */
+    mp__get_batch batch;
+    struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
+    struct mp__http_connection *http_connections;
+    struct mp__connection *subscribers;
+    mp__watcher *watcher;
+    pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
+    bool draining;
+    mp__task stop_task, cut_task;
+} mp__worker_loop;
+
+struct mp__server {
+    mp_env *env;
+    mp__log_sink *log;
+    mp__manager *manager;
+    mp__monitor *monitor;
+    mp__options *options; /* a copy */
+    mp__worker_loop *workers;
+    unsigned worker_count;
+    _Atomic uint64_t next_id;
+    _Atomic uint32_t resp_clients, http_clients;
+    _Atomic uint64_t commands;
+    pthread_mutex_t limits_lock;
+    mp__server_limits limits;
+    _Atomic uint32_t limits_version;
+    uint64_t started_ns;
+    char resp_address[300], http_address[300];
+    uint16_t resp_port;
+};
+
+/* Tell the manager the time once a turn. */
+void mp__worker_tick(mp__worker_loop *worker);
+
+/* ---- RESP connections: connection.c ---- */
+void mp__connection_accept(void *worker, mp__stream *stream);
+void mp__connections_scan(mp__worker_loop *worker, uint64_t now_ns);
+void mp__connections_flush(mp__worker_loop *worker); /* at the end of a turn */
+void mp__connections_drain(mp__worker_loop *worker); /* close those that have nothing under way */
+void mp__connections_close(mp__worker_loop *worker);
+/* End the connection @id, wherever it is; posted to its worker. False: nobody has it. */
+bool mp__connection_kill(mp__server *server, uint64_t id);
+/* "id=1 addr=... \n" for each, as CLIENT LIST. */
+void mp__connections_list(mp__server *server, mp__buf *out);
+
+/* ---- HTTP: http/ ---- */
+void mp__http_accept(void *worker, mp__stream *stream);
+void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns);
+void mp__http_drain(mp__worker_loop *worker);
+void mp__http_close_all(mp__worker_loop *worker);
+/* A request to its answer in @out; false: close afterwards. */
+void mp__http_answer(mp__worker_loop *worker, const mp__http_request *request, mp__buf *out);
+
+/* Whether a descriptor more may be taken; the count goes down with mp__client_leaves. */
+bool mp__client_enters(_Atomic uint32_t *count, uint32_t max);
+void mp__client_leaves(_Atomic uint32_t *count);
+
+double mp__server_metric_read(void *server, size_t index);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands, by the file that holds them. Each gets its arguments with the name first. */
+#ifndef MP_SERVER_RESP_COMMANDS_H
+#define MP_SERVER_RESP_COMMANDS_H
+
+#include "server/resp/connection.h"
+
+#define MP__COMMAND_ARGS mp__connection *c, const mp_str *arguments, uint32_t count
+
+/* commands_keys.c */
+void mp__cmd_get(MP__COMMAND_ARGS);
+void mp__cmd_mget(MP__COMMAND_ARGS);
+void mp__cmd_set(MP__COMMAND_ARGS);
+void mp__cmd_setnx(MP__COMMAND_ARGS);
+void mp__cmd_setex(MP__COMMAND_ARGS);
+void mp__cmd_mset(MP__COMMAND_ARGS);
+void mp__cmd_del(MP__COMMAND_ARGS);
+void mp__cmd_getdel(MP__COMMAND_ARGS);
+void mp__cmd_exists(MP__COMMAND_ARGS);
+void mp__cmd_ttl(MP__COMMAND_ARGS);
+void mp__cmd_expire(MP__COMMAND_ARGS);
+void mp__cmd_persist(MP__COMMAND_ARGS);
+void mp__cmd_type(MP__COMMAND_ARGS);
+void mp__cmd_strlen(MP__COMMAND_ARGS);
+/* commands_list.c */
+void mp__cmd_scan(MP__COMMAND_ARGS);
+void mp__cmd_keys(MP__COMMAND_ARGS);
+void mp__cmd_dbsize(MP__COMMAND_ARGS);
+void mp__cmd_mp_ls(MP__COMMAND_ARGS);
+void mp__cmd_mp_envs(MP__COMMAND_ARGS);
+void mp__cmd_mp_history(MP__COMMAND_ARGS);
+/* commands_own.c */
+void mp__cmd_mp_get(MP__COMMAND_ARGS);
+void mp__cmd_mp_put(MP__COMMAND_ARGS);
+void mp__cmd_mp_cas(MP__COMMAND_ARGS);
+void mp__cmd_mp_level(MP__COMMAND_ARGS);
+void mp__cmd_mp_rev(MP__COMMAND_ARGS);
+void mp__cmd_mp_env(MP__COMMAND_ARGS);
+void mp__cmd_mp_rollback(MP__COMMAND_ARGS);
+void mp__cmd_mp_explain(MP__COMMAND_ARGS);
+void mp__cmd_mp_status(MP__COMMAND_ARGS);
+/* commands_connection.c */
+void mp__cmd_ping(MP__COMMAND_ARGS);
+void mp__cmd_echo(MP__COMMAND_ARGS);
+void mp__cmd_hello(MP__COMMAND_ARGS);
+void mp__cmd_auth(MP__COMMAND_ARGS);
+void mp__cmd_select(MP__COMMAND_ARGS);
+void mp__cmd_quit(MP__COMMAND_ARGS);
+void mp__cmd_reset(MP__COMMAND_ARGS);
+void mp__cmd_client(MP__COMMAND_ARGS);
+/* commands_server.c */
+void mp__cmd_info(MP__COMMAND_ARGS);
+void mp__cmd_command(MP__COMMAND_ARGS);
+void mp__cmd_config(MP__COMMAND_ARGS);
+void mp__cmd_time(MP__COMMAND_ARGS);
+void mp__cmd_memory(MP__COMMAND_ARGS);
+void mp__cmd_wait(MP__COMMAND_ARGS);
+void mp__cmd_lastsave(MP__COMMAND_ARGS);
+/* subscribe.c */
+void mp__cmd_subscribe(MP__COMMAND_ARGS);
+void mp__cmd_unsubscribe(MP__COMMAND_ARGS);
+void mp__cmd_pubsub(MP__COMMAND_ARGS);
+
+/* ---- helpers ---- */
+
+/* @a equals the upper-case literal @word in any case. */
+bool mp__word_is(mp_str a, const char *word);
+/* A decimal integer, the whole of @text. */
+bool mp__integer_parse(mp_str text, int64_t *ret_value);
+/* The canonical address of a key argument into @out; <= 0: an error was answered. */
+int mp__key_address(mp__connection *c, mp_str key, char out[MP__ADDRESS_MAX]);
+void mp__reply_syntax(mp__connection *c);
+void mp__reply_not_integer(mp__connection *c);
+
+/* A slot of @count reads of the keys @keys (each @step arguments apart), addresses prepared; NULL:
+ * an error was answered. */
+mp__slot *mp__slot_reads(mp__connection *c, const mp_str *keys, uint32_t count,
+                         void (*format)(mp__slot *slot, mp__buf *out));
+/* A slot of @count changes; their addresses are made of @keys, @step arguments apart; values and
+ * media types are copied from what prepare filled in. */
+mp__slot *mp__slot_changes(mp__connection *c, const mp_str *keys, uint32_t step, uint32_t count,
+                           size_t more_bytes, void (*format)(mp__slot *slot, mp__buf *out),
+                           mp__change **ret_changes, char **ret_more);
+
+#endif

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands on keys. */
+#include <errno.h>
+
+#include "server/resp/commands.h"
+
+static const char unknown_text[] =
+    "nobody can be asked for this value and nothing is kept; see marketprism status";
+
+static mp_str value_of(const mp__read *read)
+{
+    return mp_blob_str(&read->entry->blob.pub);
+}
+
+/* The first read that could not be answered, 0 when all were (present or absent). */
+static int worst(const mp__slot *slot)
+{
+    for (uint32_t i = 0; i < slot->count; i++)
+        if (slot->reads[i].status != 0 && slot->reads[i].status != MP_EABSENT)
+            return slot->reads[i].status;
+    return 0;
+}
+
+static bool answered_error(mp__slot *slot, mp__buf *out)
+{
+    int status = worst(slot);
+
+    if (status)
+        mp__reply_status(slot->connection, out, status,
+                         status == MP_EUNKNOWN ? unknown_text : NULL);
+    return status != 0;
+}
+
+/* ---- reads ---- */
+
+static void format_get(mp__slot *slot, mp__buf *out)
+{
+    if (answered_error(slot, out))
+        return;
+    if (slot->reads[0].status == MP_EABSENT)
+        mp__resp_null(out, slot->version);
+    else
+        mp__resp_bulk(out, value_of(&slot->reads[0]));
+}
+
+void mp__cmd_get(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_get);
+
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+/* MGET has no place for an error of one key: any unknown one fails the whole. */
+static void format_mget(mp__slot *slot, mp__buf *out)
+{
+    if (answered_error(slot, out))
+        return;
+    mp__resp_array(out, slot->count);
+    for (uint32_t i = 0; i < slot->count; i++)
+        if (slot->reads[i].status == MP_EABSENT)
+            mp__resp_null(out, slot->version);
+        else
+            mp__resp_bulk(out, value_of(&slot->reads[i]));
+}
+
+void mp__cmd_mget(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_mget);
+
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+static void format_exists(mp__slot *slot, mp__buf *out)
+{
+    int64_t n = 0;
+
+    if (answered_error(slot, out))
+        return;
+    for (uint32_t i = 0; i < slot->count; i++)
+        n += slot->reads[i].status == 0;
+    mp__resp_integer(out, n);
+}
+
+void mp__cmd_exists(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_exists);
+
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+enum ttl_form { TTL_SECONDS, TTL_MS, TTL_AT_SECONDS, TTL_AT_MS };
+
+static void format_ttl(mp__slot *slot, mp__buf *out)
+{
+    const mp__read *read = &slot->reads[0];
+    int64_t at, left;
+
+    if (answered_error(slot, out))
+        return;
+    if (read->status == MP_EABSENT || read->entry->expires_ms == 0) {
+        mp__resp_integer(out, read->status == MP_EABSENT ? -2 : -1);
+        return;
+    }
+    at = read->entry->expires_ms;
+    left = at - mp__env_wall_ms(slot->worker->server->env);
+    left = left > 0 ? left : 0;
+    mp__resp_integer(out, slot->number == TTL_SECONDS      ? (left + 500) / 1000
+                          : slot->number == TTL_MS         ? left
+                          : slot->number == TTL_AT_SECONDS ? at / 1000
+                                                           : at);
+}
+
+void mp__cmd_ttl(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_ttl);
+    bool ms = (arguments[0].data[0] | 0x20) == 'p';
+    bool at = arguments[0].size > 4;
+
+    if (!slot)
+        return;
+    slot->number = at ? (ms ? TTL_AT_MS : TTL_AT_SECONDS) : (ms ? TTL_MS : TTL_SECONDS);
+    mp__slot_reads_start(slot);
+}
+
+static void format_type(mp__slot *slot, mp__buf *out)
+{
+    if (!answered_error(slot, out))
+        mp__resp_simple(out, slot->reads[0].status == 0 ? "string" : "none");
+}
+
+void mp__cmd_type(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_type);
+
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+static void format_strlen(mp__slot *slot, mp__buf *out)
+{
+    if (!answered_error(slot, out))
+        mp__resp_integer(out,
+                         slot->reads[0].status == 0 ? (int64_t)value_of(&slot->reads[0]).size : 0);
+}
+
+void mp__cmd_strlen(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_strlen);
+
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+/* ---- writes ---- */
+
+static mp_str put_value(char **more, mp_str value)
+{
+    char *to = *more;
+
+    if (value.size)
+        memcpy(to, value.data, value.size);
+    *more += value.size;
+    return mp_str_new(to, value.size);
+}
+
+/* An error of the whole write; conditions that did not hold are none. */
+static bool write_failed(mp__slot *slot, mp__buf *out)
+{
+    int status = slot->write.status;
+
+    if (status == 0 || status == MP_EABSENT || status == MP_EEXISTS || status == MP_ECONFLICT)
+        return false;
+    mp__reply_status(slot->connection, out, status, slot->write.text);
+    return true;
+}
+
+enum { SET_GET = 1, SET_NX = 2 };
+
+static void format_set(mp__slot *slot, mp__buf *out)
+{
+    if (write_failed(slot, out))
+        return;
+    if (slot->number & SET_GET) {
+        if (slot->write.old_value)
+            mp__resp_bulk(out, mp_blob_str(slot->write.old_value));
+        else
+            mp__resp_null(out, slot->version);
+    } else if (slot->write.status) {
+        mp__resp_null(out, slot->version);
+    } else {
+        mp__resp_simple(out, "OK");
+    }
+}
+
+/* The time of an expiry as Unix ms; false when it is none. */
+static bool expiry_of(const mp__connection *c, mp_str text, bool seconds, bool absolute,
+                      int64_t *ret_ms)
+{
+    int64_t value;
+
+    if (!mp__integer_parse(text, &value))
+        return false;
+    if (seconds && __builtin_mul_overflow(value, 1000, &value))
+        return false;
+    if (!absolute && __builtin_add_overflow(value, mp__env_wall_ms(c->worker->server->env), &value))
+        return false;
+    *ret_ms = value;
+    return true;
+}
+
+static void bad_expiry(mp__connection *c, const char *command)
+{
+    mp__resp_error(mp__connection_out(c), "ERR", "invalid expire time in '%s' command", command);
+}
+
+typedef struct set_options {
+    unsigned flags;
+    bool get, timed;
+    int64_t expires_ms;
+} set_options;
+
+static int set_expiry(mp__connection *c, const mp_str *arguments, set_options *o)
+{
+    mp_str unit = arguments[0];
+    bool seconds = (unit.data[0] | 0x20) == 'e', absolute = unit.size == 4;
+    int64_t number;
+
+    if (o->timed || (o->flags & MP__KEEP_EXPIRY)) {
+        mp__reply_syntax(c);
+        return MP_EINVAL;
+    }
+    o->timed = true;
+    if (!mp__integer_parse(arguments[1], &number)) {
+        mp__reply_not_integer(c);
+        return MP_EINVAL;
+    }
+    if (number <= 0 || !expiry_of(c, arguments[1], seconds, absolute, &o->expires_ms)) {
+        bad_expiry(c, "set");
+        return MP_EINVAL;
+    }
+    return 0;
+}
+
+static int set_parse(mp__connection *c, const mp_str *arguments, uint32_t count, set_options *o)
+{
+    for (uint32_t i = 3; i < count; i++) {
+        mp_str word = arguments[i];
+        bool timed = mp__word_is(word, "EX") || mp__word_is(word, "PX") ||
+                     mp__word_is(word, "EXAT") || mp__word_is(word, "PXAT");
+
+        if (mp__word_is(word, "NX") && !(o->flags & MP__IF_PRESENT)) {
+            o->flags |= MP__IF_ABSENT;
+        } else if (mp__word_is(word, "XX") && !(o->flags & MP__IF_ABSENT)) {
+            o->flags |= MP__IF_PRESENT;
+        } else if (mp__word_is(word, "GET")) {
+            o->flags |= MP__WANT_OLD;
+            o->get = true;
+        } else if (mp__word_is(word, "KEEPTTL") && !o->timed) {
+            o->flags |= MP__KEEP_EXPIRY;
+        } else if (timed && i + 1 < count) {
+            if (set_expiry(c, arguments + i, o) != 0)
+                return MP_EINVAL;
+            i++;
+        } else {
+            mp__reply_syntax(c);
+            return MP_EINVAL;
+        }
+    }
+    return 0;
+}
+
+static void start_set(mp__connection *c, mp_str key, mp_str value, const set_options *o,
+                      void (*format)(mp__slot *slot, mp__buf *out))
+{
+    mp__change *changes;
+    char *more;
+    mp__slot *slot = mp__slot_changes(c, &key, 1, 1, value.size, format, &changes, &more);
+
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_PUT;
+    changes[0].flags = o->flags;
+    changes[0].expires_ms = o->expires_ms;
+    changes[0].value = put_value(&more, value);
+    slot->number = o->get ? SET_GET : 0;
+    mp__slot_write_start(slot, changes, 1);
+}
+
+void mp__cmd_set(MP__COMMAND_ARGS)
+{
+    set_options o = {0};
+
+    if (set_parse(c, arguments, count, &o) == 0)
+        start_set(c, arguments[1], arguments[2], &o, format_set);
+}
+
+void mp__cmd_setex(MP__COMMAND_ARGS)
+{
+    bool seconds = (arguments[0].data[0] | 0x20) == 's';
+    set_options o = {0};
+    int64_t number;
+
+    (void)count;
+    if (!mp__integer_parse(arguments[2], &number)) {
+        mp__reply_not_integer(c);
+        return;
+    }
+    if (number <= 0 || !expiry_of(c, arguments[2], seconds, false, &o.expires_ms)) {
+        bad_expiry(c, seconds ? "setex" : "psetex");
+        return;
+    }
+    start_set(c, arguments[1], arguments[3], &o, format_set);
+}
+
+/* 1 when the write happened, 0 when its condition did not hold. */
+static void format_done(mp__slot *slot, mp__buf *out)
+{
+    if (!write_failed(slot, out))
+        mp__resp_integer(out, slot->write.status == 0);
+}
+
+void mp__cmd_setnx(MP__COMMAND_ARGS)
+{
+    set_options o = {.flags = MP__IF_ABSENT};
+
+    (void)count;
+    start_set(c, arguments[1], arguments[2], &o, format_done);
+}
+
+void mp__cmd_mset(MP__COMMAND_ARGS)
+{
+    mp__change *changes;
+    mp__slot *slot;
+    size_t bytes = 0;
+    char *more;
+    uint32_t n = (count - 1) / 2;
+
+    if (count % 2 == 0) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "wrong number of arguments for 'mset' command");
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        bytes += arguments[2 + 2 * i].size;
+    slot = mp__slot_changes(c, arguments + 1, 2, n, bytes, format_set, &changes, &more);
+    if (!slot)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        changes[i].op = MP__CHANGE_PUT;
+        changes[i].value = put_value(&more, arguments[2 + 2 * i]);
+    }
+    mp__slot_write_start(slot, changes, n);
+}
+
+static void format_del(mp__slot *slot, mp__buf *out)
+{
+    const mp__change *changes = slot->write.changes;
+    int64_t n = 0;
+
+    if (write_failed(slot, out))
+        return;
+    for (size_t i = 0; i < slot->write.count; i++)
+        n += changes[i].changed;
+    mp__resp_integer(out, n);
+}
+
+void mp__cmd_del(MP__COMMAND_ARGS)
+{
+    mp__change *changes;
+    char *more;
+    mp__slot *slot =
+        mp__slot_changes(c, arguments + 1, 1, count - 1, 0, format_del, &changes, &more);
+
+    if (!slot)
+        return;
+    for (uint32_t i = 0; i < count - 1; i++)
+        changes[i].op = MP__CHANGE_DELETE;
+    mp__slot_write_start(slot, changes, count - 1);
+}
+
+static void format_old(mp__slot *slot, mp__buf *out)
+{
+    if (write_failed(slot, out))
+        return;
+    if (slot->write.old_value)
+        mp__resp_bulk(out, mp_blob_str(slot->write.old_value));
+    else
+        mp__resp_null(out, slot->version);
+}
+
+void mp__cmd_getdel(MP__COMMAND_ARGS)
+{
+    mp__change *changes;
+    char *more;
+    mp__slot *slot =
+        mp__slot_changes(c, arguments + 1, 1, count - 1, 0, format_old, &changes, &more);
+
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_DELETE;
+    changes[0].flags = MP__WANT_OLD;
+    mp__slot_write_start(slot, changes, 1);
+}
+
+/* EXPIRE of a time that has passed deletes, as in Redis. */
+void mp__cmd_expire(MP__COMMAND_ARGS)
+{
+    bool ms = (arguments[0].data[0] | 0x20) == 'p';
+    bool at = (arguments[0].data[arguments[0].size - 1] | 0x20) == 't';
+    mp__change *changes;
+    mp__slot *slot;
+    int64_t number, expires_ms = 0;
+    char *more;
+
+    if (!mp__integer_parse(arguments[2], &number)) {
+        mp__reply_not_integer(c);
+        return;
+    }
+    if (count > 3) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "the options NX, XX, GT and LT of expiries are not supported");
+        return;
+    }
+    if (!expiry_of(c, arguments[2], !ms, at, &expires_ms)) {
+        bad_expiry(c, c->last_command);
+        return;
+    }
+    slot = mp__slot_changes(c, arguments + 1, 1, 1, 0, format_del, &changes, &more);
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_EXPIRE;
+    changes[0].expires_ms = expires_ms;
+    if (expires_ms <= mp__env_wall_ms(c->worker->server->env))
+        changes[0].op = MP__CHANGE_DELETE;
+    mp__slot_write_start(slot, changes, 1);
+}
+
+void mp__cmd_persist(MP__COMMAND_ARGS)
+{
+    mp__change *changes;
+    char *more;
+    mp__slot *slot =
+        mp__slot_changes(c, arguments + 1, 1, count - 1, 0, format_del, &changes, &more);
+
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_EXPIRE;
+    mp__slot_write_start(slot, changes, 1);
+}

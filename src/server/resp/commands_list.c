@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that walk keys or their past. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "server/resp/commands.h"
+
+enum { SCAN_STANDARD = 10, KEYS_MAX = 10000, LS_STANDARD = 1000, HISTORY_STANDARD = 20 };
+
+static bool query_failed(mp__slot *slot, mp__buf *out)
+{
+    if (slot->query.status == 0)
+        return false;
+    mp__reply_status(slot->connection, out, slot->query.status, NULL);
+    return true;
+}
+
+/* A query slot whose environment (and @more bytes) live in its memory. */
+static mp__slot *query_slot(mp__connection *c, size_t more,
+                            void (*format)(mp__slot *slot, mp__buf *out), char **ret_more)
+{
+    mp__slot *slot = mp__slot_new(c, MP__SLOT_READ, 0, c->environment_size + more, format);
+
+    if (!slot)
+        return NULL;
+    memcpy(slot->memory, c->environment, c->environment_size);
+    slot->query.environment = mp_str_new(slot->memory, c->environment_size);
+    *ret_more = slot->memory + c->environment_size;
+    return slot;
+}
+
+static mp_str take(char **more, mp_str text)
+{
+    char *to = *more;
+
+    if (text.size)
+        memcpy(to, text.data, text.size);
+    *more += text.size;
+    return mp_str_new(to, text.size);
+}
+
+/* ---- SCAN, KEYS ---- */
+
+static bool matches(const mp__slot *slot, const mp__list_item *item)
+{
+    return slot->pattern.size == 0 ||
+           mp__glob_match(slot->pattern, mp__address_name(item->address), 100000);
+}
+
+static void names_matching(const mp__slot *slot, mp__buf *out)
+{
+    const mp__query *q = &slot->query;
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->count; i++)
+        n += matches(slot, &q->items[i]);
+    mp__resp_array(out, n);
+    for (size_t i = 0; i < q->count; i++)
+        if (matches(slot, &q->items[i]))
+            mp__resp_bulk(out, mp__address_name(q->items[i].address));
+}
+
+static void format_scan(mp__slot *slot, mp__buf *out)
+{
+    char cursor[24];
+
+    if (query_failed(slot, out))
+        return;
+    mp__resp_array(out, 2);
+    mp__resp_bulk(out, mp_str_new(cursor, mp__u64_digits(slot->query.next, cursor)));
+    if (slot->number)
+        mp__resp_array(out, 0); /* a TYPE that no value has */
+    else
+        names_matching(slot, out);
+}
+
+typedef struct scan_options {
+    mp_str pattern;
+    int64_t count;
+    bool other_type;
+} scan_options;
+
+static bool scan_parse(mp__connection *c, const mp_str *arguments, uint32_t count, scan_options *o)
+{
+    for (uint32_t i = 2; i < count; i += 2) {
+        if (i + 1 >= count) {
+            mp__reply_syntax(c);
+            return false;
+        }
+        if (mp__word_is(arguments[i], "MATCH")) {
+            o->pattern = arguments[i + 1];
+        } else if (mp__word_is(arguments[i], "COUNT")) {
+            if (!mp__integer_parse(arguments[i + 1], &o->count)) {
+                mp__reply_not_integer(c);
+                return false;
+            }
+            if (o->count < 1) {
+                mp__reply_syntax(c);
+                return false;
+            }
+        } else if (mp__word_is(arguments[i], "TYPE")) {
+            o->other_type = !mp__word_is(arguments[i + 1], "STRING");
+        } else {
+            mp__reply_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+void mp__cmd_scan(MP__COMMAND_ARGS)
+{
+    scan_options o = {.count = SCAN_STANDARD};
+    int64_t cursor;
+    mp__slot *slot;
+    char *more;
+
+    if (!mp__integer_parse(arguments[1], &cursor) || cursor < 0) {
+        mp__resp_error(mp__connection_out(c), "ERR", "invalid cursor");
+        return;
+    }
+    if (!scan_parse(c, arguments, count, &o))
+        return;
+    slot = query_slot(c, o.pattern.size, format_scan, &more);
+    if (!slot)
+        return;
+    slot->pattern = take(&more, o.pattern);
+    slot->number = o.other_type;
+    slot->query.kind = MP__QUERY_LIST;
+    slot->query.after = (uint64_t)cursor;
+    slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
+    mp__slot_query_start(slot);
+}
+
+static void format_keys(mp__slot *slot, mp__buf *out)
+{
+    if (query_failed(slot, out))
+        return;
+    if (slot->query.next)
+        mp__resp_error(out, "ERR", "more than %d keys; use SCAN", KEYS_MAX);
+    else
+        names_matching(slot, out);
+}
+
+void mp__cmd_keys(MP__COMMAND_ARGS)
+{
+    char *more;
+    mp__slot *slot = query_slot(c, arguments[count - 1].size, format_keys, &more);
+
+    if (!slot)
+        return;
+    slot->pattern = take(&more, arguments[1]);
+    slot->query.kind = MP__QUERY_LIST;
+    slot->query.limit = KEYS_MAX;
+    mp__slot_query_start(slot);
+}
+
+static void format_count(mp__slot *slot, mp__buf *out)
+{
+    if (!query_failed(slot, out))
+        mp__resp_integer(out, (int64_t)slot->query.count);
+}
+
+void mp__cmd_dbsize(MP__COMMAND_ARGS)
+{
+    char *more;
+    mp__slot *slot = query_slot(c, 0, format_count, &more);
+
+    (void)arguments;
+    (void)count;
+    if (!slot)
+        return;
+    slot->query.kind = MP__QUERY_COUNT;
+    mp__slot_query_start(slot);
+}
+
+/* ---- MP.LS: in order, for people ---- */
+
+/* [stale, more, item...]; an item is [name, revision, modified, media type, size or value]. */
+static void format_ls(mp__slot *slot, mp__buf *out)
+{
+    const mp__query *q = &slot->query;
+
+    if (query_failed(slot, out))
+        return;
+    mp__resp_array(out, 2 + q->count);
+    mp__resp_integer(out, q->stale);
+    mp__resp_integer(out, q->next != 0);
+    for (size_t i = 0; i < q->count; i++) {
+        mp__resp_array(out, q->with_values ? 5 : 4);
+        mp__resp_bulk(out, mp__address_name(q->items[i].address));
+        mp__resp_integer(out, (int64_t)q->items[i].revision);
+        mp__resp_integer(out, q->items[i].modified_ms);
+        mp__resp_bulk(out, q->items[i].media_type);
+        if (q->with_values)
+            mp__resp_bulk(out, q->items[i].value);
+    }
+}
+
+typedef struct ls_options {
+    mp_str prefix, after;
+    int64_t count;
+    bool values;
+} ls_options;
+
+static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count, ls_options *o)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        bool more = i + 1 < count;
+
+        if (mp__word_is(arguments[i], "VALUES")) {
+            o->values = true;
+        } else if (more && mp__word_is(arguments[i], "PREFIX")) {
+            o->prefix = arguments[++i];
+        } else if (more && mp__word_is(arguments[i], "AFTER")) {
+            o->after = arguments[++i];
+        } else if (more && mp__word_is(arguments[i], "COUNT")) {
+            if (!mp__integer_parse(arguments[++i], &o->count) || o->count < 1) {
+                mp__reply_not_integer(c);
+                return false;
+            }
+        } else {
+            mp__reply_syntax(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+void mp__cmd_mp_ls(MP__COMMAND_ARGS)
+{
+    ls_options o = {.count = LS_STANDARD};
+    char after[MP__ADDRESS_MAX], *more;
+    int after_size = 0;
+    mp__slot *slot;
+
+    if (!ls_parse(c, arguments, count, &o))
+        return;
+    if (o.after.size && (after_size = mp__key_address(c, o.after, after)) <= 0)
+        return;
+    slot = query_slot(c, o.prefix.size + (size_t)after_size, format_ls, &more);
+    if (!slot)
+        return;
+    slot->query.kind = MP__QUERY_LIST;
+    slot->query.by_key = true;
+    slot->query.prefix = take(&more, o.prefix);
+    slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
+    slot->query.with_values = o.values;
+    slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
+    mp__slot_query_start(slot);
+}
+
+static void format_envs(mp__slot *slot, mp__buf *out)
+{
+    const mp__query *q = &slot->query;
+
+    if (query_failed(slot, out))
+        return;
+    mp__resp_array(out, q->count);
+    for (size_t i = 0; i < q->count; i++)
+        mp__resp_bulk(out, q->items[i].address);
+}
+
+void mp__cmd_mp_envs(MP__COMMAND_ARGS)
+{
+    char *more;
+    mp__slot *slot = query_slot(c, 0, format_envs, &more);
+
+    (void)arguments;
+    (void)count;
+    if (!slot)
+        return;
+    slot->query.kind = MP__QUERY_ENVIRONMENTS;
+    slot->query.limit = KEYS_MAX;
+    mp__slot_query_start(slot);
+}
+
+/* ---- MP.HISTORY ---- */
+
+static void format_history(mp__slot *slot, mp__buf *out)
+{
+    const mp__query *q = &slot->query;
+    int v = slot->version;
+
+    if (query_failed(slot, out))
+        return;
+    mp__resp_array(out, q->count);
+    for (size_t i = 0; i < q->count; i++) {
+        const mp__list_item *item = &q->items[i];
+
+        mp__resp_map(out, q->with_values ? 7 : 6, v);
+        mp__resp_bulk(out, MP_STR("revision"));
+        mp__resp_integer(out, (int64_t)item->revision);
+        mp__resp_bulk(out, MP_STR("version"));
+        mp__resp_integer(out, (int64_t)item->version);
+        mp__resp_bulk(out, MP_STR("operation"));
+        mp__resp_bulk(out, item->deleted ? MP_STR("delete") : MP_STR("put"));
+        mp__resp_bulk(out, MP_STR("modified_ms"));
+        mp__resp_integer(out, item->modified_ms);
+        mp__resp_bulk(out, MP_STR("media_type"));
+        mp__resp_bulk(out, item->media_type);
+        mp__resp_bulk(out, MP_STR("actor"));
+        mp__resp_bulk(out, item->actor);
+        if (q->with_values) {
+            mp__resp_bulk(out, MP_STR("value"));
+            if (item->deleted)
+                mp__resp_null(out, v);
+            else
+                mp__resp_bulk(out, item->value);
+        }
+    }
+}
+
+void mp__cmd_mp_history(MP__COMMAND_ARGS)
+{
+    int64_t limit = HISTORY_STANDARD, before = 0;
+    char address[MP__ADDRESS_MAX], *more;
+    bool values = false;
+    mp__slot *slot;
+    int size;
+
+    for (uint32_t i = 2; i < count; i++) {
+        bool number = i + 1 < count;
+
+        if (mp__word_is(arguments[i], "VALUES")) {
+            values = true;
+        } else if (number &&
+                   (mp__word_is(arguments[i], "COUNT") || mp__word_is(arguments[i], "BEFORE"))) {
+            int64_t *to = mp__word_is(arguments[i], "COUNT") ? &limit : &before;
+
+            if (!mp__integer_parse(arguments[++i], to) || *to < 1) {
+                mp__reply_not_integer(c);
+                return;
+            }
+        } else {
+            mp__reply_syntax(c);
+            return;
+        }
+    }
+    size = mp__key_address(c, arguments[1], address);
+    if (size <= 0)
+        return;
+    slot = query_slot(c, (size_t)size, format_history, &more);
+    if (!slot)
+        return;
+    slot->query.kind = MP__QUERY_HISTORY;
+    slot->query.address = take(&more, mp_str_new(address, (size_t)size));
+    slot->query.after = (uint64_t)before;
+    slot->query.with_values = values;
+    slot->query.limit = (uint32_t)(limit < KEYS_MAX ? limit : KEYS_MAX);
+    mp__slot_query_start(slot);
+}

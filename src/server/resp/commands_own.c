@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What RESP has no words for: level, age, revision, rollback, why. */
+#include <errno.h>
+
+#include "server/resp/commands.h"
+
+/* ---- MP.GET ---- */
+
+static void pair_text(mp__buf *out, const char *name, mp_str value)
+{
+    mp__resp_bulk(out, mp_str_of(name));
+    mp__resp_bulk(out, value);
+}
+
+static void pair_integer(mp__buf *out, const char *name, int64_t value)
+{
+    mp__resp_bulk(out, mp_str_of(name));
+    mp__resp_integer(out, value);
+}
+
+static void pair_bool(mp__buf *out, const char *name, bool value, int version)
+{
+    mp__resp_bulk(out, mp_str_of(name));
+    mp__resp_bool(out, value, version);
+}
+
+static void meta(const mp__slot *slot, const mp__read *read, mp__buf *out)
+{
+    mp__record r = {0};
+    int v = slot->version;
+
+    if (read->entry)
+        mp__entry_record(read->entry, &r);
+    mp__resp_map(out, 13, v);
+    mp__resp_bulk(out, MP_STR("value"));
+    if (read->status == 0)
+        mp__resp_bulk(out, r.value);
+    else
+        mp__resp_null(out, v);
+    pair_text(out, "state",
+              read->status == 0            ? MP_STR("present")
+              : read->status == MP_EABSENT ? MP_STR("absent")
+                                           : MP_STR("unknown"));
+    pair_integer(out, "revision", (int64_t)r.revision);
+    pair_integer(out, "version", (int64_t)r.version);
+    pair_text(out, "media_type", r.media_type);
+    pair_integer(out, "age_ms", read->age_ms);
+    pair_bool(out, "stale", read->stale, v);
+    pair_text(out, "reason", mp_str_of(mp__reason_name(read->reason)));
+    pair_text(out, "tier", mp_str_of(mp__tier_name(read->tier)));
+    pair_text(out, "level", mp_str_of(mp__level_name(read->level)));
+    pair_integer(out, "created_ms", r.created_ms);
+    pair_integer(out, "modified_ms", r.modified_ms);
+    pair_integer(out, "expires_ms", r.expires_ms);
+}
+
+static void format_mp_get(mp__slot *slot, mp__buf *out)
+{
+    const mp__read *read = &slot->reads[0];
+
+    if (slot->meta &&
+        (read->status == 0 || read->status == MP_EABSENT || read->status == MP_EUNKNOWN))
+        meta(slot, read, out);
+    else if (read->status == 0)
+        mp__resp_bulk(out, mp_blob_str(&read->entry->blob.pub));
+    else if (read->status == MP_EABSENT)
+        mp__resp_null(out, slot->version);
+    else
+        mp__reply_status(slot->connection, out, read->status, NULL);
+}
+
+/* The options behind the key; false: an error was answered. */
+static bool get_options(mp__connection *c, const mp_str *arguments, uint32_t count, mp__slot *slot)
+{
+    mp__read *read = &slot->reads[0];
+
+    for (uint32_t i = 2; i < count; i++) {
+        bool more = i + 1 < count;
+        int64_t number;
+
+        if (mp__word_is(arguments[i], "META"))
+            slot->meta = true;
+        else if (mp__word_is(arguments[i], "STRICT"))
+            read->strict = true;
+        else if (mp__word_is(arguments[i], "STALEOK"))
+            read->stale_if_error = true;
+        else if (more && mp__word_is(arguments[i], "LEVEL") &&
+                 mp__level_parse(arguments[i + 1], &read->level) == 0)
+            i++;
+        else if (more && mp__word_is(arguments[i], "MAXAGE") &&
+                 mp__integer_parse(arguments[i + 1], &number) && number >= 0) {
+            read->age_max_ms = number;
+            i++;
+        } else if (more && mp__word_is(arguments[i], "MINREV") &&
+                   mp__integer_parse(arguments[i + 1], &number) && number >= 0) {
+            read->revision_min = (uint64_t)number;
+            i++;
+        } else {
+            return false;
+        }
+    }
+    (void)c;
+    return true;
+}
+
+static void format_syntax(mp__slot *slot, mp__buf *out)
+{
+    (void)slot;
+    mp__resp_error(out, "ERR", "syntax error");
+}
+
+void mp__cmd_mp_get(MP__COMMAND_ARGS)
+{
+    mp__slot *slot = mp__slot_reads(c, arguments + 1, 1, format_mp_get);
+
+    if (!slot)
+        return;
+    if (!get_options(c, arguments, count, slot)) {
+        slot->format = format_syntax;
+        slot->count = 0; /* no read has begun */
+        mp__slot_ready(slot);
+        return;
+    }
+    mp__slot_reads_start(slot);
+}
+
+/* ---- MP.PUT, MP.CAS, MP.ROLLBACK ---- */
+
+static bool failed(mp__slot *slot, mp__buf *out)
+{
+    int status = slot->write.status;
+
+    if (status == 0)
+        return false;
+    if (status == MP_ECONFLICT)
+        mp__resp_error(out, "CONFLICT", "the key has another revision; read it and try again");
+    else if (status == MP_EABSENT)
+        mp__resp_error(out, "ABSENT", "there is no such key or revision");
+    else
+        mp__reply_status(slot->connection, out, status, slot->write.text);
+    return true;
+}
+
+static void format_revision(mp__slot *slot, mp__buf *out)
+{
+    if (!failed(slot, out))
+        mp__resp_integer(out, (int64_t)slot->write.revision);
+}
+
+/* [changed, revision] */
+static void format_put(mp__slot *slot, mp__buf *out)
+{
+    int64_t n = 0;
+
+    if (failed(slot, out))
+        return;
+    for (size_t i = 0; i < slot->write.count; i++)
+        n += slot->write.changes[i].changed;
+    mp__resp_array(out, 2);
+    mp__resp_integer(out, n);
+    mp__resp_integer(out, (int64_t)slot->write.revision);
+}
+
+static mp_str take(char **more, mp_str text)
+{
+    char *to = *more;
+
+    if (text.size)
+        memcpy(to, text.data, text.size);
+    *more += text.size;
+    return mp_str_new(to, text.size);
+}
+
+static bool media_type_is_good(mp__connection *c, mp_str type)
+{
+    bool good = type.size <= MP__MEDIA_TYPE_MAX;
+
+    for (size_t i = 0; i < type.size && good; i++)
+        good = (unsigned char)type.data[i] > 0x20 && (unsigned char)type.data[i] < 0x7f;
+    if (!good)
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "a media type has at most %u visible ASCII characters", MP__MEDIA_TYPE_MAX);
+    return good;
+}
+
+void mp__cmd_mp_put(MP__COMMAND_ARGS)
+{
+    uint32_t n = (count - 1) / 3;
+    mp__change *changes;
+    mp__slot *slot;
+    size_t bytes = 0;
+    char *more;
+
+    if ((count - 1) % 3) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "MP.PUT takes key, media type and value, in threes");
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (!media_type_is_good(c, arguments[2 + 3 * i]))
+            return;
+        bytes += arguments[2 + 3 * i].size + arguments[3 + 3 * i].size;
+    }
+    slot = mp__slot_changes(c, arguments + 1, 3, n, bytes, format_put, &changes, &more);
+    if (!slot)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        changes[i].op = MP__CHANGE_PUT;
+        changes[i].flags = MP__IF_CHANGED;
+        changes[i].media_type = take(&more, arguments[2 + 3 * i]);
+        changes[i].value = take(&more, arguments[3 + 3 * i]);
+    }
+    mp__slot_write_start(slot, changes, n);
+}
+
+void mp__cmd_mp_cas(MP__COMMAND_ARGS)
+{
+    mp_str type = count > 4 ? arguments[4] : mp_str_new("", 0);
+    mp__change *changes;
+    mp__slot *slot;
+    int64_t revision;
+    char *more;
+
+    if (count > 5) {
+        mp__reply_syntax(c);
+        return;
+    }
+    if (!mp__integer_parse(arguments[2], &revision) || revision < 0) {
+        mp__reply_not_integer(c);
+        return;
+    }
+    if (!media_type_is_good(c, type))
+        return;
+    slot = mp__slot_changes(c, arguments + 1, 1, 1, arguments[3].size + type.size, format_revision,
+                            &changes, &more);
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_PUT;
+    changes[0].flags = revision ? MP__IF_REVISION : MP__IF_ABSENT;
+    changes[0].if_revision = (uint64_t)revision;
+    changes[0].value = take(&more, arguments[3]);
+    changes[0].media_type = take(&more, type);
+    mp__slot_write_start(slot, changes, 1);
+}
+
+void mp__cmd_mp_rollback(MP__COMMAND_ARGS)
+{
+    mp__change *changes;
+    mp__slot *slot;
+    int64_t revision;
+    char *more;
+
+    if (!mp__integer_parse(arguments[count - 1], &revision) || revision < 1) {
+        mp__reply_not_integer(c);
+        return;
+    }
+    slot = mp__slot_changes(c, arguments + 1, 1, 1, 0, format_revision, &changes, &more);
+    if (!slot)
+        return;
+    changes[0].op = MP__CHANGE_ROLLBACK;
+    changes[0].to_revision = (uint64_t)revision;
+    mp__slot_write_start(slot, changes, 1);
+}
+
+/* ---- MP.LEVEL, MP.ENV ---- */
+
+void mp__cmd_mp_level(MP__COMMAND_ARGS)
+{
+    mp__buf *out = mp__connection_out(c);
+    enum mp__level level;
+    bool strict = count == 3 && mp__word_is(arguments[2], "STRICT");
+
+    if (count == 1) {
+        mp__resp_array(out, 2);
+        mp__resp_bulk(out, mp_str_of(mp__level_name(c->level)));
+        mp__resp_bulk(out, c->strict ? MP_STR("strict") : MP_STR("lenient"));
+        return;
+    }
+    if (count > 3 || (count == 3 && !strict)) {
+        mp__reply_syntax(c);
+        return;
+    }
+    if (mp__level_parse(arguments[1], &level) != 0) {
+        mp__resp_error(out, "ERR", "a level is strong, eventual or weak");
+        return;
+    }
+    c->level = level;
+    c->strict = strict;
+    mp__resp_simple(out, "OK");
+}
+
+void mp__cmd_mp_env(MP__COMMAND_ARGS)
+{
+    mp__buf *out = mp__connection_out(c);
+    mp__diag diag = {0};
+
+    if (count == 1) {
+        mp__resp_bulk(out, mp__connection_environment(c));
+        return;
+    }
+    if (count > 2) {
+        mp__reply_syntax(c);
+        return;
+    }
+    if (mp__environment_check(arguments[1], &diag) != 0) {
+        mp__reply_address_error(out, &diag);
+        return;
+    }
+    memcpy(c->environment, arguments[1].data, arguments[1].size);
+    c->environment_size = arguments[1].size;
+    c->named_environment = true;
+    for (unsigned n = 0; mp__manager_environment(c->worker->server->manager, n).size; n++)
+        if (mp_str_equal(mp__manager_environment(c->worker->server->manager, n), arguments[1])) {
+            c->database = n;
+            c->named_environment = false;
+        }
+    mp__resp_simple(out, "OK");
+}
+
+/* ---- MP.REV, MP.EXPLAIN, MP.STATUS ---- */
+
+static void format_key_revision(mp__slot *slot, mp__buf *out)
+{
+    const mp__read *read = &slot->reads[0];
+
+    if (read->status == 0)
+        mp__resp_integer(out, (int64_t)read->entry->revision);
+    else if (read->status == MP_EABSENT)
+        mp__resp_null(out, slot->version);
+    else
+        mp__reply_status(slot->connection, out, read->status, NULL);
+}
+
+void mp__cmd_mp_rev(MP__COMMAND_ARGS)
+{
+    mp__summary summary;
+    mp__slot *slot;
+
+    if (count == 1) {
+        mp__manager_summary(c->worker->server->manager, &summary);
+        mp__resp_integer(mp__connection_out(c), (int64_t)summary.revision);
+        return;
+    }
+    slot = mp__slot_reads(c, arguments + 1, 1, format_key_revision);
+    if (slot)
+        mp__slot_reads_start(slot);
+}
+
+static void reply_json(mp__connection *c, mp__buf *json)
+{
+    if (json->error)
+        mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+    else
+        mp__resp_verbatim(mp__connection_out(c), "txt", mp__buf_str(json), c->version);
+    mp__buf_done(json);
+}
+
+void mp__cmd_mp_explain(MP__COMMAND_ARGS)
+{
+    char address[MP__ADDRESS_MAX];
+    int size = mp__key_address(c, arguments[count - 1], address);
+    mp__buf json = MP__BUF_INIT;
+    mp_str text;
+
+    if (size <= 0)
+        return;
+    text = mp_str_new(address, (size_t)size);
+    (void)mp__manager_explain(c->worker->server->manager, text,
+                              mp__cache_hash(c->worker->hash_key, text), &json);
+    reply_json(c, &json);
+}
+
+void mp__cmd_mp_status(MP__COMMAND_ARGS)
+{
+    mp__buf json = MP__BUF_INIT;
+
+    (void)arguments;
+    (void)count;
+    (void)mp__manager_status(c->worker->server->manager, &json);
+    reply_json(c, &json);
+}

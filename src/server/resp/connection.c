@@ -1,0 +1,832 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bytes in, commands run, replies out in order; limits and time limits. */
+#include "server/resp/connection.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    SLOTS_MAX = 1024,      /* commands under way on one connection */
+    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
+    FLOOR_AFTER_S = 5,
+};
+#define SECOND_NS 1000000000u
+
+static const mp__stream_events stream_events;
+
+/* ---- replies in order ---- */
+
+mp__buf *mp__connection_out(mp__connection *c)
+{
+    mp__slot *slot = c->slots;
+
+    if (!slot)
+        return &c->worker->out;
+    return &((mp__slot *)((char *)c->last_slot - offsetof(mp__slot, next)))->after;
+}
+
+mp_str mp__connection_environment(const mp__connection *c)
+{
+    return mp_str_new(c->environment, c->environment_size);
+}
+
+static void slot_free(mp__slot *slot)
+{
+    for (uint32_t i = 0; i < slot->count; i++)
+        (void)mp__entry_unref(slot->reads[i].entry);
+    mp__query_done(&slot->query);
+    (void)mp_blob_unref(slot->write.old_value);
+    mp__buf_done(&slot->reply);
+    mp__buf_done(&slot->after);
+    (void)mp__free(slot);
+}
+
+static void mark_dirty(mp__connection *c)
+{
+    if (c->is_dirty)
+        return;
+    c->is_dirty = true;
+    c->next_dirty = c->worker->dirty;
+    c->worker->dirty = c;
+}
+
+mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads, size_t bytes,
+                       void (*format)(mp__slot *slot, mp__buf *out))
+{
+    mp__slot *slot = mp__calloc(1, sizeof(*slot) + reads * sizeof(mp__read) + bytes);
+
+    if (!slot) {
+        mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+        return NULL;
+    }
+    slot->connection = c;
+    slot->worker = c->worker;
+    slot->kind = kind;
+    slot->format = format;
+    slot->version = c->version;
+    slot->count = (uint32_t)reads;
+    slot->reads = (mp__read *)(slot + 1);
+    slot->memory = (char *)(slot->reads + reads);
+    slot->began_ns = c->worker->tick_ns;
+    *c->last_slot = slot;
+    c->last_slot = &slot->next;
+    c->slot_count++;
+    return slot;
+}
+
+void mp__slot_ready(mp__slot *slot)
+{
+    mp__connection *c = slot->connection;
+
+    if (!c) {
+        slot_free(slot);
+        return;
+    }
+    slot->format(slot, &slot->reply);
+    slot->ready = true;
+    mark_dirty(c);
+}
+
+/* ---- slots that wait for the manager ---- */
+
+static void note_seen(mp__slot *slot, const mp__read *read)
+{
+    mp__connection *c = slot->connection;
+
+    if (c && read->entry && read->entry->revision > c->revision_seen && !read->stale)
+        c->revision_seen = read->entry->revision;
+}
+
+static void read_arrived(mp__slot *slot, const mp__read *read)
+{
+    note_seen(slot, read);
+    if (--slot->waiting == 0)
+        mp__slot_ready(slot);
+}
+
+static void read_done(mp__read *read)
+{
+    read_arrived(read->context, read);
+}
+
+void mp__slot_reads_start(mp__slot *slot)
+{
+    mp__connection *c = slot->connection;
+
+    slot->waiting = slot->count + 1; /* one for this function, so that it is not ready too early */
+    for (uint32_t i = 0; i < slot->count; i++) {
+        mp__read *read = &slot->reads[i];
+
+        read->loop = slot->worker->loop;
+        read->identity = &c->identity;
+        read->done = read_done;
+        read->context = slot;
+        if (mp__read_start(slot->worker->server->manager, read)) {
+            note_seen(slot, read);
+            slot->waiting--;
+        }
+    }
+    if (--slot->waiting == 0)
+        mp__slot_ready(slot);
+}
+
+static void write_done(mp__write_request *request)
+{
+    mp__slot *slot = request->context;
+    mp__connection *c = slot->connection;
+    uint64_t now = mp__env_now_ns(slot->worker->server->env);
+
+    if (c && request->revision > c->revision_seen)
+        c->revision_seen = request->revision;
+    mp__monitor_record(slot->worker->server->monitor, MP__OP_SET, MP__TIER_ORIGIN,
+                       now > slot->began_ns ? now - slot->began_ns : 0, 1);
+    mp__slot_ready(slot);
+}
+
+void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count)
+{
+    slot->write.loop = slot->worker->loop;
+    slot->write.identity = &slot->connection->identity;
+    slot->write.changes = changes;
+    slot->write.count = count;
+    slot->write.done = write_done;
+    slot->write.context = slot;
+    mp__write_start(slot->worker->server->manager, &slot->write);
+}
+
+static void query_done(mp__query *query)
+{
+    mp__slot_ready(query->context);
+}
+
+void mp__slot_query_start(mp__slot *slot)
+{
+    slot->query.loop = slot->worker->loop;
+    slot->query.identity = &slot->connection->identity;
+    slot->query.done = query_done;
+    slot->query.context = slot;
+    mp__query_start(slot->worker->server->manager, &slot->query);
+}
+
+/* ---- closing ---- */
+
+/* Leave what is under way to itself; it frees its slots when it is answered. */
+static void abandon_slots(mp__connection *c)
+{
+    while (c->slots) {
+        mp__slot *slot = c->slots;
+
+        c->slots = slot->next;
+        slot->connection = NULL;
+        if (slot->ready)
+            slot_free(slot);
+    }
+    c->last_slot = &c->slots;
+    c->slot_count = 0;
+}
+
+static void unlink_dirty(mp__connection *c)
+{
+    for (mp__connection **link = &c->worker->dirty; c->is_dirty && *link;
+         link = &(*link)->next_dirty)
+        if (*link == c) {
+            *link = c->next_dirty;
+            break;
+        }
+    c->is_dirty = false;
+}
+
+static void connection_closed(void *context)
+{
+    mp__connection *c = context;
+
+    mp__resp_parser_done(&c->parser);
+    mp__buf_done(&c->in);
+    (void)mp__free(c);
+}
+
+static void connection_close(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+
+    if (c->closed)
+        return;
+    c->closed = true;
+    abandon_slots(c);
+    unlink_dirty(c);
+    mp__subscriptions_clear(c);
+    (void)pthread_mutex_lock(&worker->list_lock);
+    if (c->previous)
+        c->previous->next = c->next;
+    else
+        worker->connections = c->next;
+    if (c->next)
+        c->next->previous = c->previous;
+    (void)pthread_mutex_unlock(&worker->list_lock);
+    mp__client_leaves(&worker->server->resp_clients);
+    mp__stream_close(c->stream);
+}
+
+static void cut(mp__connection *c, const char *why)
+{
+    mp__monitor_count(c->worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
+    mp__log(c->worker->server->log, MP__LOG_INFO, "server", "client-cut",
+            "id=%" PRIu64 " peer=%s: %s", c->id, c->peer, why);
+    connection_close(c);
+}
+
+void mp__connection_finish(mp__connection *c)
+{
+    c->closing = true;
+    mark_dirty(c);
+}
+
+/* ---- writing ---- */
+
+static bool over_soft(const mp__connection *c)
+{
+    return mp__stream_queued(c->stream) > c->worker->limits.output_soft;
+}
+
+static void pause_reading(mp__connection *c, bool pause)
+{
+    if (c->paused == pause || c->closed)
+        return;
+    c->paused = pause;
+    mp__stream_pause(c->stream, pause);
+}
+
+/* Hand worker->out to the stream. False: the connection has gone. */
+static bool write_out(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+    struct iovec part = {worker->out.data, worker->out.size};
+    int rc = 0;
+
+    if (worker->out.size) {
+        rc = worker->out.error ? worker->out.error : mp__stream_write(c->stream, &part, 1);
+        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, worker->out.size);
+        if (worker->out.capacity > OUT_KEPT)
+            mp__buf_done(&worker->out);
+    }
+    mp__buf_reset(&worker->out);
+    if (rc) {
+        connection_close(c);
+        return false;
+    }
+    if (mp__stream_queued(c->stream) > worker->limits.output_hard) {
+        cut(c, "more unread replies than resp.output_hard");
+        return false;
+    }
+    return true;
+}
+
+void mp__connection_push(mp__connection *c)
+{
+    if (!c->slots)
+        (void)write_out(c);
+}
+
+static void process(mp__connection *c);
+
+/* Send what is ready at the head of the order, then go on with what was waiting for it. */
+static void flush(mp__connection *c)
+{
+    while (c->slots && c->slots->ready) {
+        mp__slot *slot = c->slots;
+
+        (void)mp__buf_add_str(&c->worker->out, mp__buf_str(&slot->reply));
+        (void)mp__buf_add_str(&c->worker->out, mp__buf_str(&slot->after));
+        c->slots = slot->next;
+        if (!c->slots)
+            c->last_slot = &c->slots;
+        c->slot_count--;
+        slot_free(slot);
+    }
+    if (!write_out(c))
+        return;
+    if (c->closing) {
+        if (!c->slots && mp__stream_queued(c->stream) == 0)
+            connection_close(c);
+        return;
+    }
+    if (c->blocked && !over_soft(c)) {
+        c->blocked = false;
+        process(c);
+    }
+}
+
+void mp__connections_flush(mp__worker_loop *worker)
+{
+    while (worker->dirty) {
+        mp__connection *c = worker->dirty;
+
+        worker->dirty = c->next_dirty;
+        c->is_dirty = false;
+        flush(c);
+    }
+}
+
+static void drained(void *context)
+{
+    mp__connection *c = context;
+
+    c->stalled_since_ns = 0;
+    if (c->closing) {
+        if (!c->slots)
+            connection_close(c);
+        return;
+    }
+    if (c->blocked) {
+        c->blocked = false;
+        process(c);
+    }
+}
+
+/* ---- the batch of GETs ---- */
+
+static const char get_error_unknown[] =
+    "nobody can be asked for this value and nothing is kept; see marketprism status";
+
+static void format_get(mp__slot *slot, mp__buf *out)
+{
+    const mp__read *read = &slot->reads[0];
+
+    if (read->status == 0)
+        mp__resp_bulk(out, mp_blob_str(&read->entry->blob.pub));
+    else if (read->status == MP_EABSENT)
+        mp__resp_null(out, slot->version);
+    else
+        mp__reply_status(slot->connection, out, read->status, get_error_unknown);
+}
+
+/* One GET that L1 could not answer now. */
+static void get_slowly(mp__connection *c, mp_str address, uint64_t hash)
+{
+    mp__slot *slot = mp__slot_new(c, MP__SLOT_READ, 1, address.size, format_get);
+
+    if (!slot)
+        return;
+    memcpy(slot->memory, address.data, address.size);
+    slot->reads[0].address = mp_str_new(slot->memory, address.size);
+    slot->reads[0].hash = hash;
+    slot->reads[0].level = c->level;
+    slot->reads[0].strict = c->strict;
+    slot->reads[0].age_max_ms = -1;
+    mp__slot_reads_start(slot);
+}
+
+static void batch_run(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+    mp__get_batch *batch = &worker->batch;
+    mp__manager *manager = worker->server->manager;
+    uint32_t count = batch->count, hits = 0;
+
+    batch->count = 0;
+    if (count > 1)
+        mp__cache_prefetch_many(mp__manager_cache(manager), batch->hashes, count);
+    if (mp_read_begin() != 0) {
+        for (uint32_t i = 0; i < count; i++)
+            mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        mp_str address = mp_str_new(batch->addresses[i], batch->sizes[i]);
+        const mp__entry *entry = mp__read_now(manager, address, batch->hashes[i], c->level, 0);
+
+        if (!entry) {
+            get_slowly(c, address, batch->hashes[i]);
+            continue;
+        }
+        hits++;
+        if (entry->kind == MP__RECORD_VALUE)
+            mp__resp_bulk(mp__connection_out(c), mp_blob_str(&entry->blob.pub));
+        else
+            mp__resp_null(mp__connection_out(c), c->version);
+    }
+    mp_read_end();
+    if (hits)
+        mp__monitor_hits(worker->server->monitor, MP__OP_GET, MP__TIER_L1, hits);
+}
+
+/* Put a GET into the batch. False: its name is refused (the batch has run before the error). */
+static void batch_add(mp__connection *c, mp_str name)
+{
+    mp__worker_loop *worker = c->worker;
+    mp__get_batch *batch = &worker->batch;
+    mp__diag diag = {0};
+    int size = mp__address_from_name(mp__connection_environment(c), name,
+                                     batch->addresses[batch->count], &diag);
+
+    if (size < 0) {
+        batch_run(c);
+        mp__reply_address_error(mp__connection_out(c), &diag);
+        return;
+    }
+    batch->sizes[batch->count] = (uint16_t)size;
+    batch->hashes[batch->count] =
+        mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[batch->count], (size_t)size));
+    mp__cache_prefetch(mp__manager_cache(worker->server->manager), batch->hashes[batch->count]);
+    if (++batch->count == MP__GET_BATCH)
+        batch_run(c);
+}
+
+static bool is_get(const mp__resp_command *command)
+{
+    const char *p;
+
+    if (command->count != 2 || command->arguments[0].size != 3)
+        return false;
+    p = command->arguments[0].data;
+    return (p[0] | 0x20) == 'g' && (p[1] | 0x20) == 'e' && (p[2] | 0x20) == 't';
+}
+
+/* ---- commands from bytes ---- */
+
+/* Whether a command of these flags must wait for what is under way. */
+static bool must_wait(const mp__connection *c, unsigned flags)
+{
+    enum mp__slot_kind kind;
+
+    if (!c->slots)
+        return false;
+    kind = c->slots->kind;
+    return (flags & MP__COMMAND_ALONE) || ((flags & MP__COMMAND_READ) && kind == MP__SLOT_WRITE) ||
+           ((flags & MP__COMMAND_WRITE) && kind == MP__SLOT_READ) || c->slot_count >= SLOTS_MAX;
+}
+
+/* Run one command, or say with false that it must come again later. */
+static bool run_command(mp__connection *c, const mp__resp_command *command)
+{
+    const mp__command *known;
+
+    if (is_get(command) && !(c->subscription_count && c->version == 2)) {
+        if (must_wait(c, MP__COMMAND_READ)) {
+            batch_run(c);
+            return false;
+        }
+        batch_add(c, command->arguments[1]);
+        return true;
+    }
+    if (c->worker->batch.count)
+        batch_run(c);
+    known = mp__command_find(command->arguments[0]);
+    if (!known) {
+        mp__command_unknown(c, command->arguments, command->count);
+        return true;
+    }
+    if (must_wait(c, known->flags))
+        return false;
+    mp__command_run(c, known, command->arguments, command->count);
+    return true;
+}
+
+static void refuse_protocol(mp__connection *c, int rc)
+{
+    if (c->worker->batch.count)
+        batch_run(c);
+    mp__monitor_count(c->worker->server->monitor, MP__EVENT_PROTOCOL_ERRORS, 1);
+    if (rc == MP_EPROTO)
+        mp__resp_error(mp__connection_out(c), "ERR", "%s", c->parser.error);
+    else
+        mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+    mp__connection_finish(c);
+}
+
+/* Run what stands in @data; returns how many bytes were used. */
+static size_t run_all(mp__connection *c, char *data, size_t size)
+{
+    mp__worker_loop *worker = c->worker;
+    size_t at = 0, soft = worker->limits.output_soft;
+    uint64_t commands = 0;
+
+    while (at < size && !c->closing && !c->blocked) {
+        mp__resp_command command;
+        size_t used;
+        int rc;
+
+        if (data[at] != '*' &&
+            c->slots) { /* an inline command is changed by reading it: once only */
+            c->blocked = true;
+            break;
+        }
+        rc = mp__resp_parse(&c->parser, data + at, size - at, &command, &used);
+        if (rc == MP_EAGAIN)
+            break;
+        if (rc) {
+            refuse_protocol(c, rc);
+            break;
+        }
+        if (command.count && !run_command(c, &command)) {
+            c->blocked = true;
+            break;
+        }
+        at += used;
+        commands++;
+        if (worker->out.size > soft || c->slot_count >= SLOTS_MAX) {
+            if (worker->batch.count)
+                batch_run(c);
+            if (!write_out(c))
+                return size;
+            c->blocked = over_soft(c) || c->slot_count >= SLOTS_MAX;
+        }
+    }
+    if (worker->batch.count)
+        batch_run(c);
+    (void)atomic_fetch_add_explicit(&worker->server->commands, commands, memory_order_relaxed);
+    return at;
+}
+
+/* Remember the bytes of a command that has begun, and since when. */
+static void note_partial(mp__connection *c, bool progressed)
+{
+    if (c->in.size == 0 || c->blocked) {
+        c->partial_since_ns = 0;
+    } else if (c->partial_since_ns == 0 || progressed) {
+        c->partial_since_ns = c->worker->tick_ns;
+        c->partial_bytes = 0;
+    }
+}
+
+/* Go on with what is kept in c->in. */
+static void process(mp__connection *c)
+{
+    size_t used;
+
+    if (c->in.size) {
+        used = run_all(c, c->in.data, c->in.size);
+        if (c->closed)
+            return;
+        mp__buf_consume(&c->in, used);
+        if (c->in.size == 0)
+            mp__buf_done(&c->in); /* an idle connection holds no buffer */
+        note_partial(c, used > 0);
+    }
+    if (!write_out(c))
+        return;
+    if (over_soft(c))
+        c->blocked = true;
+    pause_reading(c, c->blocked);
+    if (c->closing)
+        mark_dirty(c);
+}
+
+static void keep_rest(mp__connection *c, const char *data, size_t size)
+{
+    if (size && mp__buf_add(&c->in, data, size) != 0) {
+        mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+        mp__connection_finish(c);
+    }
+}
+
+static void bytes_came(mp__connection *c, char *data, size_t size)
+{
+    mp__worker_loop *worker = c->worker;
+    size_t used;
+
+    mp__worker_tick(worker);
+    c->active_ns = worker->tick_ns;
+    c->partial_bytes += size;
+    mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_IN, size);
+    if (c->in.size || c->blocked) {
+        keep_rest(c, data, size);
+        if (!c->blocked)
+            process(c);
+        return;
+    }
+    used = run_all(c, data, size); /* straight from the loop's buffer */
+    if (c->closed)
+        return;
+    keep_rest(c, data + used, size - used);
+    note_partial(c, used > 0);
+    if (!write_out(c))
+        return;
+    if (over_soft(c))
+        c->blocked = true;
+    pause_reading(c, c->blocked);
+    if (c->closing)
+        mark_dirty(c);
+}
+
+static void on_read(void *context, char *data, int64_t size)
+{
+    mp__connection *c = context;
+
+    if (size <= 0) {
+        if (size == 0 && c->slots && !c->closing) {
+            mp__connection_finish(c); /* it has said all; answer what is under way */
+            return;
+        }
+        if (!c->closing || size < 0 || mp__stream_queued(c->stream) == 0)
+            connection_close(c);
+        return;
+    }
+    if (!c->closing)
+        bytes_came(c, data, (size_t)size);
+}
+
+static const mp__stream_events stream_events = {on_read, drained, connection_closed};
+
+/* ---- accepting ---- */
+
+static void refused_read(void *context, char *data, int64_t size)
+{
+    (void)context;
+    (void)data;
+    (void)size;
+}
+
+static const mp__stream_events refused_events = {refused_read, NULL, NULL};
+
+static void refuse_client(mp__worker_loop *worker, mp__stream *stream)
+{
+    static const char text[] = "-ERR max number of clients reached\r\n";
+    struct iovec part = {(void *)(uintptr_t)text, sizeof(text) - 1};
+
+    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_REFUSED, 1);
+    mp__stream_start(stream, &refused_events, stream);
+    (void)mp__stream_write(stream, &part, 1);
+    mp__stream_shutdown(stream);
+}
+
+static void environment_of_database(mp__connection *c)
+{
+    mp_str name = mp__manager_environment(c->worker->server->manager, c->database);
+
+    memcpy(c->environment, name.data, name.size);
+    c->environment_size = name.size;
+    c->named_environment = false;
+}
+
+void mp__connection_accept(void *context, mp__stream *stream)
+{
+    mp__worker_loop *worker = context;
+    mp__server *server = worker->server;
+    mp__connection *c;
+
+    if (!mp__client_enters(&server->resp_clients, worker->limits.resp_clients_max)) {
+        refuse_client(worker, stream);
+        return;
+    }
+    c = mp__calloc(1, sizeof(*c));
+    if (!c) {
+        mp__client_leaves(&server->resp_clients);
+        refuse_client(worker, stream);
+        return;
+    }
+    mp__worker_tick(worker);
+    c->worker = worker;
+    c->stream = stream;
+    c->id = atomic_fetch_add(&server->next_id, 1) + 1;
+    c->version = 2;
+    c->last_slot = &c->slots;
+    c->created_ns = c->active_ns = worker->tick_ns;
+    (void)snprintf(c->identity.name, sizeof(c->identity.name), "default");
+    (void)mp__stream_peer(stream, c->peer, sizeof(c->peer));
+    mp__resp_parser_init(&c->parser, &worker->limits.resp);
+    environment_of_database(c);
+    (void)pthread_mutex_lock(&worker->list_lock);
+    c->next = worker->connections;
+    if (c->next)
+        c->next->previous = c;
+    worker->connections = c;
+    (void)pthread_mutex_unlock(&worker->list_lock);
+    mp__monitor_count(server->monitor, MP__EVENT_CONNECTIONS, 1);
+    mp__stream_start(stream, &stream_events, c);
+}
+
+/* ---- time limits ---- */
+
+static const char *too_slow(mp__connection *c, uint64_t now)
+{
+    const mp__server_limits *l = &c->worker->limits;
+    size_t queued = mp__stream_queued(c->stream);
+    uint64_t ns;
+
+    if (queued == 0) {
+        c->stalled_since_ns = 0;
+    } else if (c->stalled_since_ns == 0 || queued != c->stalled_queue) {
+        c->stalled_since_ns = now;
+        c->stalled_queue = queued;
+    } else if (now - c->stalled_since_ns > l->stalled_ns) {
+        return "it took none of its replies for resp.stalled_write_timeout";
+    }
+    if (c->partial_since_ns && now > c->partial_since_ns && queued == 0) {
+        ns = now - c->partial_since_ns;
+        if (ns > (uint64_t)FLOOR_AFTER_S * SECOND_NS &&
+            c->partial_bytes < l->floor_bps * (ns / SECOND_NS))
+            return "slower than resp.floor_bytes_per_second";
+        if (ns > l->partial_ns && l->floor_bps == 0)
+            return "a command took longer than resp.partial_timeout";
+    }
+    if (l->idle_ns && !c->slots && !c->subscription_count && now > c->active_ns &&
+        now - c->active_ns > l->idle_ns)
+        return "idle for resp.idle_timeout";
+    return NULL;
+}
+
+void mp__connections_scan(mp__worker_loop *worker, uint64_t now_ns)
+{
+    mp__connection *next;
+
+    for (mp__connection *c = worker->connections; c; c = next) {
+        const char *why = too_slow(c, now_ns);
+
+        next = c->next;
+        c->parser.limits = worker->limits.resp;
+        if (why)
+            cut(c, why);
+    }
+}
+
+void mp__connections_drain(mp__worker_loop *worker)
+{
+    mp__connection *next;
+
+    for (mp__connection *c = worker->connections; c; c = next) {
+        next = c->next;
+        if (!c->slots && mp__stream_queued(c->stream) == 0)
+            connection_close(c);
+        else
+            c->closing = true;
+    }
+}
+
+void mp__connections_close(mp__worker_loop *worker)
+{
+    while (worker->connections)
+        connection_close(worker->connections);
+}
+
+/* ---- of all workers ---- */
+
+static void list_one(const mp__connection *c, uint64_t now, mp__buf *out)
+{
+    (void)mp__buf_printf(
+        out,
+        "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=%s age=%" PRIu64 " idle=%" PRIu64
+        " flags=%s db=%u sub=%u psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0 "
+        "rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%d "
+        "lib-name=%s lib-ver=%s\n",
+        c->id, c->peer, c->worker->server->resp_address, c->name, (now - c->created_ns) / SECOND_NS,
+        (now - c->active_ns) / SECOND_NS, c->subscription_count ? "P" : "N", c->database,
+        c->subscription_count, c->in.size, mp__stream_queued(c->stream),
+        sizeof(*c) + c->in.capacity, c->last_command[0] ? c->last_command : "NULL",
+        c->identity.name, c->version, c->library, c->library_version);
+}
+
+void mp__connections_list(mp__server *server, mp__buf *out)
+{
+    uint64_t now = mp__env_now_ns(server->env);
+
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+
+        /* fields of another worker's connections may be a moment old; the list itself is locked */
+        (void)pthread_mutex_lock(&worker->list_lock);
+        for (mp__connection *c = worker->connections; c; c = c->next)
+            list_one(c, now > c->active_ns ? now : c->active_ns, out);
+        (void)pthread_mutex_unlock(&worker->list_lock);
+    }
+}
+
+typedef struct kill_task {
+    mp__task task;
+    mp__worker_loop *worker;
+    uint64_t id;
+} kill_task;
+
+static void kill_runs(mp__task *task)
+{
+    kill_task *kill = (kill_task *)task;
+
+    for (mp__connection *c = kill->worker->connections; c; c = c->next)
+        if (c->id == kill->id) {
+            mp__connection_finish(c); /* the killer may be the killed: it still gets its answer */
+            break;
+        }
+    (void)mp__free(kill);
+}
+
+bool mp__connection_kill(mp__server *server, uint64_t id)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < server->worker_count && !found; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+        kill_task *kill;
+
+        (void)pthread_mutex_lock(&worker->list_lock);
+        for (mp__connection *c = worker->connections; c && !found; c = c->next)
+            found = c->id == id;
+        (void)pthread_mutex_unlock(&worker->list_lock);
+        kill = found ? mp__calloc(1, sizeof(*kill)) : NULL;
+        if (!kill)
+            continue;
+        *kill = (kill_task){{NULL, kill_runs}, worker, id};
+        mp__loop_post(worker->loop, &kill->task);
+    }
+    return found;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A RESP connection: state, the order of replies, and how commands answer.
+ *
+ * Commands that are answered at once write into connection_out(). Others take a slot: replies leave
+ * in the order of the slots, and what is answered at once behind a waiting slot is kept with it.
+ * Commands of one kind (reads or writes) may be under way together, so that a pipeline of writes is
+ * one group at the origin; a change of kind waits until what is under way has been answered. */
+#ifndef MP_SERVER_RESP_CONNECTION_H
+#define MP_SERVER_RESP_CONNECTION_H
+
+#include "server/internal.h"
+
+typedef struct mp__connection mp__connection;
+typedef struct mp__slot mp__slot;
+
+enum mp__slot_kind { MP__SLOT_READ, MP__SLOT_WRITE };
+
+struct mp__slot {
+    mp__slot *next;
+    mp__connection *connection; /* NULL: it has gone; the slot frees itself when answered */
+    mp__worker_loop *worker;
+    enum mp__slot_kind kind;
+    bool ready;
+    mp__buf reply, after;
+    uint64_t began_ns;
+    /* writes the reply once everything the slot waited for is there */
+    void (*format)(mp__slot *slot, mp__buf *out);
+    uint32_t waiting, count; /* reads under way; reads in all */
+    int64_t number;          /* formats' own */
+    int version;
+    bool meta;
+    mp__read *reads;
+    mp__write_request write;
+    mp__query query;
+    char *memory; /* bytes that the requests borrow */
+    mp_str pattern;
+};
+
+typedef struct mp__subscription {
+    struct mp__subscription *next;
+    bool is_pattern;
+    uint16_t size;
+    char text[];
+} mp__subscription;
+
+struct mp__connection {
+    mp__connection *next, *previous; /* of the worker */
+    mp__connection *next_dirty, *next_subscriber;
+    mp__worker_loop *worker;
+    mp__stream *stream;
+    uint64_t id;
+    mp__resp_parser parser;
+    mp__buf in; /* bytes that are not yet commands */
+    mp__slot *slots, **last_slot;
+    uint32_t slot_count;
+    mp__identity identity;
+    int version; /* 2 or 3 */
+    unsigned database;
+    bool named_environment; /* by MP.ENV, without a number */
+    char environment[MP__ENVIRONMENT_MAX + 1];
+    size_t environment_size;
+    enum mp__level level;
+    bool strict;
+    bool is_dirty, blocked, paused, closing, closed;
+    uint64_t revision_seen;                   /* read-your-writes and monotonic reads */
+    uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
+    uint64_t stalled_since_ns;
+    size_t stalled_queue;
+    uint64_t active_ns, created_ns;
+    mp__subscription *subscriptions;
+    uint32_t subscription_count;
+    char name[64], library[64], library_version[32], peer[64], last_command[24];
+};
+
+/* Where a reply that is known now goes. */
+mp__buf *mp__connection_out(mp__connection *c);
+mp_str mp__connection_environment(const mp__connection *c);
+
+/* A slot at the end of the order, with @bytes of memory; NULL (and an error reply) without memory.
+ */
+mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads, size_t bytes,
+                       void (*format)(mp__slot *slot, mp__buf *out));
+/* Everything it waited for is there: format it and let it go out in its turn. */
+void mp__slot_ready(mp__slot *slot);
+/* Begin its reads; those answered at once count. */
+void mp__slot_reads_start(mp__slot *slot);
+void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count);
+void mp__slot_query_start(mp__slot *slot);
+
+/* What was written into mp__connection_out() outside of a command goes out now. */
+void mp__connection_push(mp__connection *c);
+
+/* Close when what was answered has been sent. */
+void mp__connection_finish(mp__connection *c);
+
+/* subscribe.c */
+void mp__subscriptions_clear(mp__connection *c);
+void mp__worker_event(void *worker, const mp__event *event);
+
+/* ---- commands: commands.c holds the table ---- */
+
+enum mp__command_flags {
+    MP__COMMAND_READ = 1,   /* waits while writes are under way */
+    MP__COMMAND_WRITE = 2,  /* waits while reads are under way */
+    MP__COMMAND_ALONE = 4,  /* waits until nothing is under way */
+    MP__COMMAND_PUBSUB = 8, /* allowed to a RESP2 subscriber */
+};
+
+typedef struct mp__command {
+    const char *name;
+    int arity; /* as COMMAND says it: with the name; negative: at least */
+    unsigned flags;
+    int first_key, last_key, key_step;
+    const char *group, *since, *summary;
+    void (*run)(mp__connection *c, const mp_str *arguments, uint32_t count);
+} mp__command;
+
+extern const mp__command mp__commands[];
+extern const size_t mp__command_count;
+const mp__command *mp__command_find(mp_str name);
+/* Check arity and run. The caller looked at flags. */
+void mp__command_run(mp__connection *c, const mp__command *command, const mp_str *arguments,
+                     uint32_t count);
+void mp__command_unknown(mp__connection *c, const mp_str *arguments, uint32_t count);
+
+/* Replies that many commands have. */
+void mp__reply_status(mp__connection *c, mp__buf *out, int status, const char *text);
+void mp__reply_address_error(mp__buf *out, const mp__diag *diag);
+
+#endif

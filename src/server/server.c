@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS_KEPT = 128 /* for origin, cache, log and listeners */ };
+
+/* ---- limits ---- */
+
+static uint64_t ns_of(const mp__options *options, const char *path)
+{
+    return (uint64_t)mp__options_int(options, path) * 1000000u;
+}
+
+/* The hard limit of descriptors is ours to use; what it does not allow lowers the client limits. */
+static uint32_t clients_allowed(uint64_t wanted)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        if (limit.rlim_cur != RLIM_INFINITY) {
+            uint64_t room = limit.rlim_cur > 2 * DESCRIPTORS_KEPT
+                                ? limit.rlim_cur - DESCRIPTORS_KEPT
+                                : limit.rlim_cur / 2;
+
+            wanted = wanted < room ? wanted : room;
+        }
+    }
+    return (uint32_t)wanted;
+}
+
+static void limits_take(mp__server *server, const mp__options *o)
+{
+    mp__server_limits l = {
+        .resp = {.arguments_max = (uint32_t)mp__options_int(o, "resp.arguments_max"),
+                 .bulk_max = (uint32_t)mp__options_int(o, "resp.value_max"),
+                 .inline_max = (uint32_t)mp__options_int(o, "resp.inline_max")},
+        .http = {.line_max = (uint32_t)mp__options_int(o, "http.line_max"),
+                 .headers_max = (uint32_t)mp__options_int(o, "http.headers_max"),
+                 .body_max = (uint32_t)mp__options_int(o, "http.body_max"),
+                 .header_count_max = (uint16_t)mp__options_int(o, "http.header_count_max")},
+        .output_hard = (size_t)mp__options_int(o, "resp.output_hard"),
+        .output_soft = (size_t)mp__options_int(o, "resp.output_soft"),
+        .stalled_ns = ns_of(o, "resp.stalled_write_timeout"),
+        .partial_ns = ns_of(o, "resp.partial_timeout"),
+        .floor_bps = (uint64_t)mp__options_int(o, "resp.floor_bytes_per_second"),
+        .idle_ns = ns_of(o, "resp.idle_timeout"),
+        .http_head_ns = ns_of(o, "http.header_timeout"),
+        .http_body_ns = ns_of(o, "http.body_timeout"),
+        .http_keepalive_ns = ns_of(o, "http.keepalive_timeout"),
+        .resp_clients_max = clients_allowed((uint64_t)mp__options_int(o, "resp.max_clients")),
+        .http_clients_max = clients_allowed((uint64_t)mp__options_int(o, "http.max_clients")),
+    };
+
+    (void)snprintf(l.version_reported, sizeof(l.version_reported), "%s",
+                   mp__options_text(o, "resp.version_reported"));
+    (void)pthread_mutex_lock(&server->limits_lock);
+    server->limits = l;
+    (void)pthread_mutex_unlock(&server->limits_lock);
+    (void)atomic_fetch_add(&server->limits_version, 1);
+}
+
+static void worker_limits(mp__worker_loop *worker)
+{
+    (void)pthread_mutex_lock(&worker->server->limits_lock);
+    worker->limits = worker->server->limits;
+    (void)pthread_mutex_unlock(&worker->server->limits_lock);
+}
+
+int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *diag)
+{
+    (void)diag;
+    limits_take(server, options);
+    return 0;
+}
+
+bool mp__client_enters(_Atomic uint32_t *count, uint32_t max)
+{
+    if (atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max)
+        return true;
+    mp__client_leaves(count);
+    return false;
+}
+
+void mp__client_leaves(_Atomic uint32_t *count)
+{
+    (void)atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+/* ---- a worker's turn ---- */
+
+void mp__worker_tick(mp__worker_loop *worker)
+{
+    uint64_t now = mp__loop_now_ns(worker->loop);
+
+    if (now == worker->tick_ns)
+        return;
+    worker->tick_ns = now;
+    mp__manager_tick(worker->server->manager, mp__env_wall_ms(worker->server->env), now);
+}
+
+static void turn_ends(void *context)
+{
+    mp__connections_flush(context);
+}
+
+static void scan(void *context)
+{
+    mp__worker_loop *worker = context;
+    uint64_t now = mp__env_now_ns(worker->server->env);
+
+    worker_limits(worker);
+    mp__worker_tick(worker);
+    mp__manager_deadlines(worker->server->manager, worker->loop);
+    mp__connections_scan(worker, now);
+    mp__http_scan(worker, now);
+    if (worker->draining) {
+        mp__connections_drain(worker);
+        mp__http_drain(worker);
+        if (!worker->connections && !worker->http_connections)
+            mp__loop_stop(worker->loop);
+    }
+}
+
+/* ---- starting ---- */
+
+static int listen_both(mp__server *server, mp__worker_loop *worker, const char *resp_host,
+                       uint16_t *resp_port, const char *http_host, uint16_t *http_port)
+{
+    int rc = mp__listen(worker->loop, resp_host, resp_port, true, mp__connection_accept, worker,
+                        &worker->resp_listener);
+
+    (void)server;
+    return rc ? rc
+              : mp__listen(worker->loop, http_host, http_port, true, mp__http_accept, worker,
+                           &worker->http_listener);
+}
+
+static int worker_start(mp__server *server, mp__worker_loop *worker)
+{
+    char name[16];
+    int rc;
+
+    (void)snprintf(name, sizeof(name), "mp-loop-%u", worker->index);
+    worker->server = server;
+    worker->hash_key = mp__manager_hash_key(server->manager);
+    (void)pthread_mutex_init(&worker->list_lock, NULL);
+    worker_limits(worker);
+    rc = mp__loop_new(server->env, name, &worker->loop);
+    if (rc == 0)
+        rc = mp__timer_new(worker->loop, scan, worker, &worker->scan);
+    if (rc == 0) {
+        mp__timer_start(worker->scan, MP__SCAN_MS, MP__SCAN_MS);
+        mp__loop_on_turn(worker->loop, turn_ends, worker);
+    }
+    return rc;
+}
+
+static int check_address(mp__server *server, const char *path, char *host, size_t capacity,
+                         uint16_t *ret_port, mp__diag *diag)
+{
+    const char *text = mp__options_text(server->options, path);
+    int rc = mp__address_parse(text, host, capacity, ret_port, diag);
+
+    if (rc == 0)
+        rc = mp__access_listen_check(mp__manager_access(server->manager), host, diag);
+    if (rc)
+        return rc;
+    rc = mp__listen_probe(server->env, host, *ret_port);
+    if (rc == -EADDRINUSE)
+        return mp__diag_set(diag, rc,
+                            "%s: somebody listens on %s already; stop it or choose another "
+                            "address",
+                            path, text);
+    return rc ? mp__diag_set(diag, rc, "%s: cannot listen on %s: %s", path, text, mp_strerror(rc))
+              : 0;
+}
+
+static void address_text(char *out, size_t capacity, const char *host, uint16_t port)
+{
+    (void)snprintf(out, capacity, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+static int start_all(mp__server *server, mp__diag *diag)
+{
+    char resp_host[256], http_host[256];
+    uint16_t resp_port, http_port;
+    int rc = check_address(server, "resp.listen", resp_host, sizeof(resp_host), &resp_port, diag);
+
+    if (rc == 0)
+        rc = check_address(server, "http.listen", http_host, sizeof(http_host), &http_port, diag);
+    for (unsigned i = 0; i < server->worker_count && rc == 0; i++) {
+        server->workers[i].index = i;
+        rc = worker_start(server, &server->workers[i]);
+        if (rc == 0)
+            rc = listen_both(server, &server->workers[i], resp_host, &resp_port, http_host,
+                             &http_port);
+    }
+    for (unsigned i = 0; i < server->worker_count && rc == 0; i++)
+        rc = mp__loop_run_on_thread(server->workers[i].loop, NULL, NULL);
+    if (rc)
+        return diag && diag->text[0]
+                   ? rc
+                   : mp__diag_set(diag, rc, "cannot start the server: %s", mp_strerror(rc));
+    address_text(server->resp_address, sizeof(server->resp_address), resp_host, resp_port);
+    address_text(server->http_address, sizeof(server->http_address), http_host, http_port);
+    server->resp_port = resp_port;
+    return 0;
+}
+
+int mp__server_start(const mp__server_config *config, mp__server **ret_server, mp__diag *diag)
+{
+    mp__server *server = mp__calloc(1, sizeof(*server));
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int rc;
+
+    if (!server)
+        return MP_ENOMEM;
+    server->env = config->env;
+    server->log = config->log;
+    server->manager = config->manager;
+    server->monitor = config->monitor;
+    server->started_ns = mp__env_now_ns(config->env);
+    (void)pthread_mutex_init(&server->limits_lock, NULL);
+    rc = mp__options_copy(config->options, &server->options);
+    if (rc == 0) {
+        limits_take(server, server->options);
+        server->worker_count = (unsigned)mp__options_int(server->options, "server.workers");
+        if (server->worker_count == 0)
+            server->worker_count = cores > 0 ? (unsigned)cores : 1;
+        server->workers = mp__calloc(server->worker_count, sizeof(*server->workers));
+        rc = server->workers ? start_all(server, diag) : MP_ENOMEM;
+    }
+    if (rc == 0 && server->monitor)
+        rc = mp__monitor_add(server->monitor, mp__server_metrics, mp__server_metric_count,
+                             mp__server_metric_read, server);
+    if (rc) {
+        (void)mp__server_stop(server, 0);
+        return rc;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+const char *mp__server_resp_address(const mp__server *server)
+{
+    return server->resp_address;
+}
+
+const char *mp__server_http_address(const mp__server *server)
+{
+    return server->http_address;
+}
+
+/* ---- stopping ---- */
+
+static void worker_stops(mp__task *task)
+{
+    mp__worker_loop *worker =
+        (mp__worker_loop *)((char *)task - offsetof(mp__worker_loop, stop_task));
+
+    worker->resp_listener = mp__listener_free(worker->resp_listener);
+    worker->http_listener = mp__listener_free(worker->http_listener);
+    worker->draining = true;
+    mp__connections_drain(worker);
+    mp__http_drain(worker);
+    if (!worker->connections && !worker->http_connections)
+        mp__loop_stop(worker->loop);
+}
+
+static void worker_cuts(mp__task *task)
+{
+    mp__worker_loop *worker =
+        (mp__worker_loop *)((char *)task - offsetof(mp__worker_loop, cut_task));
+
+    mp__connections_close(worker);
+    mp__http_close_all(worker);
+    mp__loop_stop(worker->loop);
+}
+
+static void post_all(mp__server *server, bool cut)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+        mp__task *task = cut ? &worker->cut_task : &worker->stop_task;
+
+        task->run = cut ? worker_cuts : worker_stops;
+        mp__loop_post(worker->loop, task);
+    }
+}
+
+/* Wait until no client is left, at most @grace_ms. */
+static void wait_for_clients(mp__server *server, uint64_t grace_ms)
+{
+    for (uint64_t waited = 0; waited < grace_ms; waited += 10) {
+        if (atomic_load(&server->resp_clients) + atomic_load(&server->http_clients) == 0)
+            return;
+        (void)usleep(10000);
+    }
+}
+
+mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
+{
+    if (!server)
+        return NULL;
+    if (server->monitor)
+        mp__monitor_remove(server->monitor, server);
+    if (server->resp_address[0]) { /* the loops run */
+        post_all(server, false);
+        wait_for_clients(server, grace_ms);
+        post_all(server, true);
+    }
+    for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+
+        if (!worker->loop)
+            continue;
+        mp__loop_join(worker->loop);
+        worker->watcher = mp__watch_remove(worker->watcher);
+        worker->scan = mp__timer_free(worker->scan);
+        worker->resp_listener = mp__listener_free(worker->resp_listener);
+        worker->http_listener = mp__listener_free(worker->http_listener);
+        worker->loop = mp__loop_free(worker->loop);
+        mp__buf_done(&worker->out);
+        (void)pthread_mutex_destroy(&worker->list_lock);
+    }
+    (void)mp__free(server->workers);
+    server->options = mp__options_free(server->options);
+    (void)pthread_mutex_destroy(&server->limits_lock);
+    return mp__free(server);
+}
+
+/* ---- metrics ---- */
+
+const mp__metric mp__server_metrics[] = {
+    {"resp_clients", "", "RESP connections.", MP__METRIC_GAUGE, ""},
+    {"http_clients", "", "HTTP connections.", MP__METRIC_GAUGE, ""},
+    {"l1_entries", "", "Entries in memory.", MP__METRIC_GAUGE, ""},
+    {"l1_bytes", "bytes", "Bytes of memory that L1 holds, index included.", MP__METRIC_GAUGE, ""},
+    {"l1_bytes_limit", "bytes", "The limit of marketprism_l1_bytes.", MP__METRIC_GAUGE, ""},
+    {"l1_hits_total", "", "Look-ups found in memory.", MP__METRIC_COUNTER, ""},
+    {"l1_misses_total", "", "Look-ups not found in memory.", MP__METRIC_COUNTER, ""},
+    {"l1_evictions_total", "", "Entries that left memory for want of room.", MP__METRIC_COUNTER,
+     ""},
+    {"l3_entries", "", "Entries on disk.", MP__METRIC_GAUGE, ""},
+    {"l3_bytes", "bytes", "Bytes on disk.", MP__METRIC_GAUGE, ""},
+    {"l3_bytes_limit", "bytes", "The limit of marketprism_l3_bytes.", MP__METRIC_GAUGE, ""},
+    {"l3_hits_total", "", "Look-ups found on disk.", MP__METRIC_COUNTER, ""},
+    {"l3_misses_total", "", "Look-ups not found on disk.", MP__METRIC_COUNTER, ""},
+    {"l3_appends_total", "", "Records written to disk.", MP__METRIC_COUNTER, ""},
+    {"l3_forgotten_total", "", "Values that left the disk for want of space.", MP__METRIC_COUNTER,
+     ""},
+    {"l3_corrupt_total", "", "Records that failed their checksum and were left out.",
+     MP__METRIC_COUNTER, ""},
+    {"l3_errors_total", "", "Errors of the disk under L3.", MP__METRIC_COUNTER, ""},
+    {"l3_dropped_total", "", "Records not written because the queue was full.", MP__METRIC_COUNTER,
+     ""},
+    {"l3_pending_bytes", "bytes", "Bytes that wait to be written.", MP__METRIC_GAUGE, ""},
+    {"origin_up", "", "1 while the origin can be asked.", MP__METRIC_GAUGE, ""},
+    {"origin_writable", "", "1 while the origin takes writes.", MP__METRIC_GAUGE, ""},
+    {"origin_revision", "", "Newest revision of the origin.", MP__METRIC_GAUGE, ""},
+    {"origin_keys", "", "Keys in the origin.", MP__METRIC_GAUGE, ""},
+    {"ready", "", "1 when reads can be answered.", MP__METRIC_GAUGE, ""},
+};
+const size_t mp__server_metric_count = sizeof(mp__server_metrics) / sizeof(mp__server_metrics[0]);
+
+double mp__server_metric_read(void *context, size_t index)
+{
+    mp__server *server = context;
+    mp_cache_stats c;
+    mp__summary s;
+
+    mp_cache_stats_read(mp__manager_cache(server->manager), &c);
+    mp__manager_summary(server->manager, &s);
+    const double values[] = {
+        atomic_load(&server->resp_clients),
+        atomic_load(&server->http_clients),
+        (double)c.l1_entries,
+        (double)c.l1_bytes,
+        (double)c.l1_bytes_max,
+        (double)c.l1_hits,
+        (double)c.l1_misses,
+        (double)c.l1_evictions,
+        (double)c.l3_entries,
+        (double)c.l3_bytes,
+        (double)c.l3_bytes_max,
+        (double)c.l3_hits,
+        (double)c.l3_misses,
+        (double)c.l3_appends,
+        (double)c.l3_forgotten,
+        (double)c.l3_corrupt,
+        (double)c.l3_errors,
+        (double)c.l3_dropped,
+        (double)c.l3_pending_bytes,
+        s.origin == MP__ORIGIN_LIVE || s.origin == MP__ORIGIN_DEGRADED,
+        s.writable,
+        (double)s.revision,
+        (double)s.keys,
+        s.ready,
+    };
+
+    return values[index];
+}
