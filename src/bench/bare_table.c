@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/bare_table.h"
+
+#include <sys/mman.h>
+
+#include <marketprism/error.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+enum { HUGE_BYTES = 2 * 1024 * 1024 };
+
+/* Zeroed; on huge pages where the system gives them, as the cache's own memory is, so that what is
+ * compared is the tables and not the pages below them. */
+static void *memory_new(size_t *bytes)
+{
+    void *memory;
+
+    *bytes = (*bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    memory = mp__aligned_alloc(HUGE_BYTES, *bytes);
+    if (memory) {
+        (void)madvise(memory, *bytes, MADV_HUGEPAGE);
+        memset(memory, 0, *bytes);
+    }
+    return memory;
+}
+
+static size_t object_round(size_t bytes)
+{
+    return (sizeof(mp__bare_object) + bytes + 15) & ~(size_t)15;
+}
+
+int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
+                        size_t object_bytes)
+{
+    size_t count = 16;
+
+    while (count < entries * 2)
+        count *= 2;
+    *table = (mp__bare_table){.key = key, .mask = count - 1};
+    table->slots_bytes = count * sizeof(mp__bare_slot);
+    table->arena_bytes = entries * object_round(object_bytes);
+    table->slots = memory_new(&table->slots_bytes);
+    table->arena = memory_new(&table->arena_bytes);
+    if (!table->slots || !table->arena) {
+        mp__bare_table_done(table);
+        return MP_ENOMEM;
+    }
+    return 0;
+}
+
+void mp__bare_table_done(mp__bare_table *table)
+{
+    table->slots = mp__free(table->slots);
+    table->arena = mp__free(table->arena);
+}
+
+int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
+{
+    size_t bytes = object_round(key.size + value.size);
+    mp__bare_object *object;
+    uint64_t hash = mp__hash_str(table->key, key);
+    size_t i = hash & table->mask;
+
+    if (bytes > table->arena_bytes - table->arena_used)
+        return MP_ELIMIT;
+    object = (mp__bare_object *)(table->arena + table->arena_used);
+    table->arena_used += bytes;
+    object->key_size = (uint32_t)key.size;
+    object->value_size = (uint32_t)value.size;
+    memcpy(object->bytes, key.data, key.size);
+    memcpy(object->bytes + key.size, value.data, value.size);
+    while (table->slots[i].object)
+        i = (i + 1) & table->mask;
+    table->slots[i] = (mp__bare_slot){hash, object};
+    return 0;
+}
+
+mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
+{
+    uint64_t hash = mp__hash_str(table->key, key);
+
+    for (size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
+        const mp__bare_object *object = table->slots[i].object;
+
+        if (!object)
+            return mp_str_new(NULL, 0);
+        if (table->slots[i].hash == hash && object->key_size == key.size &&
+            mp__bytes_equal(object->bytes, key.data, key.size))
+            return mp_str_new(object->bytes + key.size, object->value_size);
+    }
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one list of benches; a new one is a function in a file of its own and a row here. */
+#include "bench/bench.h"
+
+#include <string.h>
+
+#include "bench/bench_l1.h"
+
+const mp__bench mp__benches[] = {
+    {"l1-get", "hits in memory, one by one and batched, against a bare read-only table",
+     mp__bench_l1_get},
+    {"l1-mixed", "the same while another thread replaces values and evicts", mp__bench_l1_mixed},
+    {NULL, NULL, NULL},
+};
+
+const mp__bench *mp__bench_find(const char *name)
+{
+    for (const mp__bench *b = mp__benches; b->name; b++)
+        if (strcmp(b->name, name) == 0)
+            return b;
+    return NULL;
+}
