@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L3 segments. Random bytes never have a right checksum, so that most inputs describe a segment
+ * instead: it is written, damaged where the input says, and read. Whatever comes out must be one of
+ * the records that went in, at its place; nothing that was left whole may be lost or called
+ * damaged; and a damaged one that still has a name must have its own. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/l3_format.h"
+#include "core/core.h"
+
+enum { RECORDS_MAX = 16, SEGMENT_MAX = 64 * 1024 };
+
+typedef struct written {
+    mp__record record;
+    size_t offset, size;
+    bool damaged, seen;
+} written;
+
+typedef struct segment {
+    written records[RECORDS_MAX];
+    size_t count, size;
+    unsigned char bytes[SEGMENT_MAX];
+} segment;
+
+static segment made;
+static const mp__l3_seed seed = {.secret = {1, 2}, .number = 7};
+
+static bool same(const mp__record *a, const mp__record *b)
+{
+    return mp_str_equal(a->address, b->address) && mp_str_equal(a->value, b->value) &&
+           mp_str_equal(a->media_type, b->media_type) && a->revision == b->revision &&
+           a->version == b->version;
+}
+
+static void check(written *w, const mp__l3_found *found)
+{
+    if (w->size != found->size || !mp_str_equal(w->record.address, found->record.address) ||
+        w->record.revision != found->record.revision)
+        abort();
+    if (found->damaged) {
+        if (!w->damaged)
+            abort();
+        return;
+    }
+    if (!same(&w->record, &found->record) || (uint8_t)w->record.kind != found->kind)
+        abort();
+    w->seen = true;
+}
+
+static void each(void *context, const mp__l3_found *found)
+{
+    segment *s = context;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->records[i].offset == found->offset) {
+            check(&s->records[i], found);
+            return;
+        }
+    }
+    abort(); /* a record that nobody wrote */
+}
+
+/* A record from the input: two sizes, then their bytes. Returns what it took, 0 at the end. */
+static size_t add_record(segment *s, const uint8_t *data, size_t size)
+{
+    written *w = &s->records[s->count];
+    size_t address, value;
+
+    if (size < 4 || s->count == RECORDS_MAX)
+        return 0;
+    address = (size_t)data[0] % 64 + 1;
+    value = (size_t)data[1] + (size_t)data[2] % 4 * 256;
+    if (size < 4 + address + value)
+        return 0;
+    *w = (written){.offset = s->size};
+    w->record = (mp__record){
+        .address = mp_str_new(data + 4, address),
+        .value = mp_str_new(data + 4 + address, data[3] % 2 ? 0 : value),
+        .media_type = data[3] & 4 ? MP_STR("application/json") : MP_STR(""),
+        .kind = data[3] % 2 ? MP__RECORD_ABSENT : MP__RECORD_VALUE,
+        .revision = 1000 + s->count,
+        .version = 1,
+    };
+    w->size = mp__l3_record_size(&w->record);
+    if (w->size == 0 || w->size > SEGMENT_MAX - s->size)
+        return 0;
+    mp__l3_record_write(&w->record, w->record.kind, 0, s->bytes + s->size);
+    mp__l3_record_seal(s->bytes + s->size, &seed, (uint32_t)s->size, 0);
+    s->size += w->size;
+    s->count++;
+    return 4 + address + value;
+}
+
+/* Flip one bit and remember whose it was. */
+static void damage(segment *s, size_t at, unsigned bit)
+{
+    s->bytes[at] ^= (unsigned char)(1u << bit);
+    for (size_t i = 0; i < s->count; i++)
+        if (at >= s->records[i].offset && at < s->records[i].offset + s->records[i].size)
+            s->records[i].damaged = true;
+}
+
+static void described(const uint8_t *data, size_t size)
+{
+    segment *s = &made;
+    size_t at = 4, took, damaged;
+    unsigned flips = data[0] % 4;
+
+    s->count = 0;
+    s->size = MP__L3_SEGMENT_HEAD;
+    while ((took = add_record(s, data + at, size - at)) != 0)
+        at += took;
+    if (s->count)
+        for (unsigned i = 0; i < flips; i++)
+            damage(s,
+                   MP__L3_SEGMENT_HEAD + ((size_t)data[1] * 257 + (size_t)data[2] * (i + 1)) %
+                                             (s->size - MP__L3_SEGMENT_HEAD),
+                   data[3] % 8);
+    (void)mp__l3_segment_parse(s->bytes, s->size, &seed, each, s, &damaged);
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->records[i].damaged && !s->records[i].seen)
+            abort();
+}
+
+static void ignored(void *context, const mp__l3_found *found)
+{
+    (void)context;
+    (void)found;
+}
+
+static void raw(const uint8_t *data, size_t size)
+{
+    mp__l3_segment_head head;
+    size_t damaged, count;
+    uint64_t offset;
+    size_t end = mp__l3_segment_parse(data, size, &seed, ignored, NULL, &damaged);
+
+    if (end > size && end != MP__L3_SEGMENT_HEAD) /* where the first record would begin */
+        abort();
+    (void)mp__l3_head_read(data, size, &head);
+    if (size >= MP__L3_TRAILER &&
+        mp__l3_trailer_read(data + size - MP__L3_TRAILER, size, &seed, &count, &offset) == 0 &&
+        offset > size)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 5)
+        return 0;
+    if (data[0] % 8 < 6)
+        described(data, size);
+    else
+        raw(data + 1, size - 1);
+    return 0;
+}
