@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Globs, iterative: one place to come back to (the last star) is enough, since a later star can
- * match whatever an earlier one could. At most @steps_max steps. */
+ * match whatever an earlier one could. A step is a byte of the text or of a class looked at. */
 #include "protocol/resp.h"
 
 /* The class "[a-c]" at pattern[*p] against @c; *p is moved behind it. An unclosed class ends with
- * the pattern, as Redis reads it. */
-static bool class_match(mp_str pattern, size_t *p, char c)
+ * the pattern, as Redis reads it. A class without steps to read it matches nothing. */
+static bool class_match(mp_str pattern, size_t *p, char c, size_t *steps)
 {
     size_t i = *p + 1;
     bool negated = i < pattern.size && pattern.data[i] == '^', found = false;
@@ -14,6 +14,9 @@ static bool class_match(mp_str pattern, size_t *p, char c)
     while (i < pattern.size && pattern.data[i] != ']') {
         unsigned char low, high;
 
+        if (*steps == 0)
+            return false;
+        --*steps;
         if (pattern.data[i] == '\\' && i + 1 < pattern.size)
             i++;
         low = high = (unsigned char)pattern.data[i++];
@@ -34,7 +37,7 @@ static bool class_match(mp_str pattern, size_t *p, char c)
 }
 
 /* One element of the pattern against one byte; *p moves on when it matches. */
-static bool one_match(mp_str pattern, size_t *p, char c)
+static bool one_match(mp_str pattern, size_t *p, char c, size_t *steps)
 {
     size_t i = *p;
 
@@ -43,7 +46,7 @@ static bool one_match(mp_str pattern, size_t *p, char c)
         *p = i + 1;
         return true;
     case '[':
-        if (!class_match(pattern, &i, c))
+        if (!class_match(pattern, &i, c, steps))
             return false;
         *p = i;
         return true;
@@ -69,7 +72,7 @@ bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max)
         if (p < pattern.size && pattern.data[p] == '*') {
             star = ++p;
             star_text = t;
-        } else if (p < pattern.size && one_match(pattern, &p, text.data[t])) {
+        } else if (p < pattern.size && one_match(pattern, &p, text.data[t], &steps_max)) {
             t++;
         } else if (star != SIZE_MAX) {
             p = star;

@@ -3,7 +3,8 @@
  *
  * The request side reads arrays of bulk strings and inline commands, strictly: what Redis only
  * tolerates by accident (signs, leading zeros, spaces in lengths) is refused, and memory is taken
- * only for bytes that arrived. https://redis.io/docs/reference/protocol-spec (RESP3). */
+ * only for bytes that arrived. The reply side is as strict with numbers.
+ * https://redis.io/docs/reference/protocol-spec (RESP3). */
 #ifndef MP_PROTOCOL_RESP_H
 #define MP_PROTOCOL_RESP_H
 
@@ -16,6 +17,7 @@ typedef struct mp__resp_limits {
     uint32_t arguments_max; /* 1,024; 10 before login */
     uint32_t bulk_max;      /* bytes; 2 MiB; 16 KiB before login */
     uint32_t inline_max;    /* bytes of a line; 64 KiB */
+    size_t command_max;     /* bytes of one command in all; 0: as the three above allow */
 } mp__resp_limits;
 
 /* One command in the buffer it came in: slices, nothing copied (inline quotes are resolved in
@@ -109,8 +111,8 @@ MP_MUST_USE int mp__reply_parse(const char *data, size_t size, const mp__reply_l
                                 mp__reply **ret_reply, size_t *ret_used);
 mp__reply *mp__reply_free(mp__reply *reply);
 
-/* Glob as Redis has it (* ? [a-c] [^a] \x), iterative, at most @steps_max steps (then no match):
- * CVE-2022-36021. Pure. */
+/* Glob as Redis has it (* ? [a-c] [^a] \x), iterative, at most @steps_max steps (then no match), so
+ * that no pattern costs more (CVE-2022-36021). A step is a byte looked at. Pure. */
 bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max);
 
 #endif

@@ -6,8 +6,6 @@
 
 #include "core/alloc.h"
 
-enum { HEADER_LINE_MAX = 32 }; /* "*1024\r\n" and "$2097152\r\n" are far shorter */
-
 void mp__resp_parser_init(mp__resp_parser *parser, const mp__resp_limits *limits)
 {
     *parser = (mp__resp_parser){.limits = *limits, .expected = -1, .bulk = -1};
@@ -202,8 +200,6 @@ static int begin_array(mp__resp_parser *parser, const char *data, const char *en
         parser->expected = -1;
     if (rc == MP_EPROTO || (rc == 0 && parser->expected > parser->limits.arguments_max))
         return refuse(parser, "Protocol error: invalid multibulk length");
-    if (rc == MP_EAGAIN && end - data > HEADER_LINE_MAX)
-        return refuse(parser, "Protocol error: too big mbulk count string");
     if (rc == 0)
         parser->position = (size_t)(next - data);
     return rc;
@@ -223,11 +219,14 @@ static int begin_bulk(mp__resp_parser *parser, const char *data, const char *end
         parser->bulk = -1;
     if (rc == MP_EPROTO || (rc == 0 && parser->bulk > parser->limits.bulk_max))
         return refuse(parser, "Protocol error: invalid bulk length");
-    if (rc == MP_EAGAIN && end - p > HEADER_LINE_MAX)
-        return refuse(parser, "Protocol error: too big bulk count string");
-    if (rc == 0)
-        parser->position = (size_t)(next - data);
-    return rc;
+    if (rc)
+        return rc;
+    parser->position = (size_t)(next - data);
+    /* Refused when it is announced, so that nobody makes us keep what we will not take. */
+    if (parser->limits.command_max &&
+        parser->position + (size_t)parser->bulk + 2 > parser->limits.command_max)
+        return refuse(parser, "Protocol error: the command is larger than this server takes");
+    return 0;
 }
 
 static int end_bulk(mp__resp_parser *parser, const char *data, const char *end)

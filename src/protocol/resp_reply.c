@@ -58,6 +58,8 @@ static int integer_of(mp_str line, int64_t *ret_value)
 
     if (line.size == negative || line.size > 20)
         return MP_EPROTO;
+    if (line.data[negative] == '0' && line.size > 1)
+        return MP_EPROTO; /* "007" and "-0" */
     for (size_t i = negative; i < line.size; i++) {
         int digit = line.data[i] - '0';
 

@@ -266,6 +266,21 @@ static void a_glob_bomb_ends_at_its_step_limit(void **state)
     assert_false(mp__glob_match(mp_str_new(pattern, 100), mp_str_new(text, 5000), 1000000));
 }
 
+static void a_long_class_is_paid_for_by_the_byte(void **state)
+{
+    char text[101], pattern[2003];
+
+    (void)state;
+    memset(text, 'a', 100);
+    memset(pattern, 'b', sizeof(pattern));
+    pattern[0] = '*';
+    pattern[1] = '[';
+    pattern[2001] = 'a';
+    pattern[2002] = ']';
+    assert_true(mp__glob_match(mp_str_new(pattern, 2003), mp_str_new(text, 100), 1000000));
+    assert_false(mp__glob_match(mp_str_new(pattern, 2003), mp_str_new(text, 100), 10000));
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(every_cut_of_the_input_gives_the_same_commands),
     MP_TEST(commands_come_out_as_they_went_in),
@@ -276,6 +291,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(replies_that_lie_about_their_size_are_refused),
     MP_TEST(globs_match_as_redis_matches),
     MP_TEST(a_glob_bomb_ends_at_its_step_limit),
+    MP_TEST(a_long_class_is_paid_for_by_the_byte),
 };
 
 MP_TEST_MAIN(tests)
