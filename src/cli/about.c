@@ -10,7 +10,7 @@
 #include "monitor/monitor.h"
 #include "server/server.h"
 
-const mp__flag mp__bench_flags[] = {
+const mp__flag mp__json_flags[] = {
     {"--json", NULL, NULL, "Print JSON."},
     {NULL, NULL, NULL, NULL},
 };

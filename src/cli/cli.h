@@ -102,6 +102,7 @@ int mp__verb_policies(const mp__arguments *arguments);
 int mp__verb_metrics(const mp__arguments *arguments);
 
 extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
-    mp__history_flags[], mp__import_flags[], mp__no_flags[], mp__bench_flags[];
+    mp__history_flags[], mp__import_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif
