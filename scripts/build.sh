@@ -6,8 +6,6 @@
 
 scripts/install-deps.sh build
 configure build -Dbuildtype=release "$(tests_option)"
-targets=()
-[ ! -f src/cli/main.c ] || targets=(marketprism)
-if ! ninja -C build -n "${targets[@]}" | grep -q 'no work to do'; then
-    step "Building build/marketprism" build/build.log ninja -C build -j "$jobs" "${targets[@]}"
+if ! ninja -C build -n marketprism | grep -q 'no work to do'; then
+    step "Building build/marketprism" build/build.log ninja -C build -j "$jobs" marketprism
 fi

@@ -27,15 +27,20 @@ EVERYWHERE = {
 OWNED = {
     r"system|popen": ((), "no shell; execv with a list of arguments"),
     r"malloc|calloc|realloc|free|strdup|strndup|v?asprintf|aligned_alloc|posix_memalign|memalign":
-        (("src/core/alloc.c",), "use core/alloc.h, so that a test can let it fail"),
+        # The command line gives back what jansson and scandir() made.
+        (("src/core/alloc.c", "src/cli/"), "use core/alloc.h, so that a test can let it fail"),
     r"clock_gettime|gettimeofday|time|clock|usleep|sleep|nanosleep":
-        (("src/core/env", "src/bench/", "src/cli/"), "ask the mp_env, so that tests turn the clock"),
+        # The client blocks by nature. server.c: main waits for clients to leave, at the very end.
+        (("src/core/env", "src/bench/", "src/cli/", "src/client/", "src/server/server.c"),
+         "ask the mp_env, so that tests turn the clock"),
     r"rand|srand|random|srandom|rand_r|drand48|getrandom|getentropy":
         (("src/core/env",), "ask the mp_env, so that a seed repeats the run"),
     r"open|openat|creat|fopen|opendir|pread|pwrite|preadv|preadv2|pwritev|fsync|fdatasync|ftruncate|"
     r"rename|renameat|unlink|unlinkat|flock":
-        # /proc is no disk: the monitor reads what the kernel knows of this process.
-        (("src/core/env", "src/cli/", "src/bench/", "src/monitor/expose.c"), "use the files of mp_env, so that tests have a disk that fails"),
+        # /proc is no disk: monitor and INFO read what the kernel knows of this process.
+        (("src/core/env", "src/cli/", "src/bench/", "src/monitor/expose.c",
+          "src/server/resp/commands_server.c"),
+         "use the files of mp_env, so that tests have a disk that fails"),
     r"socket|bind|accept|accept4|epoll_create1?|epoll_wait":
         (("src/core/env", "src/client/", "src/bench/"), "use the streams of mp_env"),
 }
