@@ -118,6 +118,7 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
         return MP_ENOMEM;
     s->base.ops = &mp__sqlite_ops;
     s->env = options->env;
+    s->checkpoint_pages = 1000;
     s->reader_wake.run = reader_woken;
     mp__state_init(&s->base.state, &mp__origin_states, MP__ORIGIN_OPENING, trace, s);
     rc = set_paths(s, options->path);
@@ -133,8 +134,12 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
     }
     if (rc == 0)
         rc = mp__sqlite_attach(s, diag);
-    if (rc == 0)
+    if (rc == 0) {
+        /* The reader connects at once: as long as it is there the WAL's index is, too, which knows
+         * how far the commits go when the writer has to begin anew. */
+        mp__sqlite_read_batch(s, NULL);
         rc = mp__sqlite_start_workers(s);
+    }
     if (rc) {
         (void)sqlite_close(&s->base);
         return rc;

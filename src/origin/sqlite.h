@@ -169,6 +169,8 @@ typedef struct mp__sqlite {
     mp__stat file; /* of the database that is open */
     int64_t data_version;
     uint64_t next_probe_ns, next_sweep_ns, next_heal_ns;
+    _Atomic int
+        checkpoint_pages;  /* frames in the WAL from which on it is copied into the database */
     bool recount_due;      /* another program may have added or deleted rows */
     mp__vfs_stats healed;  /* as of the last look */
     uint64_t acknowledged; /* newest revision that anybody was told of */

@@ -232,8 +232,13 @@ void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing)
         break;
     }
     /* Nothing that this connection believes about the disk is certain any more: a sync that failed
-     * once says nothing when it is asked again. The probe opens it anew, copies what was committed
-     * out of the WAL into the database and syncs that, before anything is acknowledged. */
+     * once says nothing when it is asked again. What failed is cut off the WAL, or a recovery would
+     * bring it back; then the probe opens the database anew, copies what was committed out of the
+     * WAL into it and syncs that, before anything is acknowledged. */
+    if (s->write_db.db && mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE) == 0) {
+        (void)mp__vfs_cut_wal(s->write_db.db);
+        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    }
     mp__sqlite_detach(s);
     s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
     move(s, MP__ORIGIN_DEGRADED, "%s: %s", doing, mp_strerror(error));

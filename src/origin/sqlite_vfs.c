@@ -615,3 +615,22 @@ int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged)
         rc = f->below->pMethods->xSync(f->below, SQLITE_SYNC_NORMAL);
     return rc == SQLITE_OK ? 0 : -EIO;
 }
+
+int mp__vfs_cut_wal(sqlite3 *db)
+{
+    enum { INDEX_REGION = 32768, INDEX_LAST_FRAME = 16 }; /* sqlite.org/walformat.html, 2.1 */
+    sum_file *f = database_file(db);
+    sqlite3_file *wal = NULL;
+    void volatile *index = NULL;
+    uint32_t frames;
+    int rc = SQLITE_ERROR;
+
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (f && wal && wal->pMethods == &methods && of(wal)->kind == FILE_WAL)
+        rc = sum_shm_map(&f->base, 0, INDEX_REGION, 0, &index);
+    if (rc != SQLITE_OK || !index)
+        return -EIO;
+    frames = *(volatile uint32_t *)((volatile char *)index + INDEX_LAST_FRAME);
+    rc = sum_truncate(wal, frames ? WAL_HEADER + (sqlite3_int64)frames * FRAME : 0);
+    return rc == SQLITE_OK ? 0 : -EIO;
+}

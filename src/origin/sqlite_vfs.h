@@ -39,6 +39,11 @@ void mp__vfs_open_unverified(bool unverified);
  * left. 0 or -EIO. The writer's thread: nothing else may write to the file meanwhile. */
 int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged);
 
+/* Cut off of the WAL of @db what stands behind its last commit: frames of a commit that failed,
+ * which a later recovery would take for one that worked. In a write transaction of @db. 0 or -EIO.
+ */
+int mp__vfs_cut_wal(sqlite3 *db);
+
 /* The VFS over mp_env's files (sqlite_vfs_env.c): locks and shared memory within this process. */
 MP_MUST_USE int mp__vfs_env_new(mp_env *env, sqlite3_vfs **ret_vfs);
 void mp__vfs_env_free(sqlite3_vfs *vfs);

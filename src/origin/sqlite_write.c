@@ -7,8 +7,6 @@
 
 /* Most of one commit; what is queued beyond goes into the next one. */
 enum { COMMIT_WRITES_MAX = 4096, COMMIT_BYTES_MAX = 32 << 20, SWEEP_MAX = 500 };
-/* Frames in the WAL from which on it is copied into the database, after the answers. */
-enum { CHECKPOINT_PAGES = 1000 };
 
 static mp__write *write_of(mp__task *task)
 {
@@ -320,11 +318,12 @@ static mp__task *take(mp__task *first, mp__write **writes, size_t *ret_count)
     return first;
 }
 
+/* After the answers, so that nobody waits for it. */
 static void checkpoint_if_due(mp__sqlite *s)
 {
     int code;
 
-    if (!s->write_db.db || s->write_db.wal_pages < CHECKPOINT_PAGES)
+    if (!s->write_db.db || s->write_db.wal_pages < s->checkpoint_pages)
         return;
     s->write_db.wal_pages = 0;
     code = sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);

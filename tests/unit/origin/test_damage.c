@@ -204,7 +204,7 @@ static void single_flipped_bits_in_the_database_are_set_right(void **state)
         t.absent += one.absent;
         origin = mp__origin_close(origin);
     }
-    print_message("300 flips: %d right, %d unknown, %d wrong, %d absent\n", t.right, t.unknown,
+    print_message("# 300 flips: %d right, %d unknown, %d wrong, %d absent\n", t.right, t.unknown,
                   t.wrong, t.absent);
     assert_int_equal(t.wrong, 0);
     assert_int_equal(t.absent, 0);
@@ -232,7 +232,7 @@ static void larger_damage_makes_answers_unknown_and_nothing_else(void **state)
         t.absent += one.absent;
         origin = mp__origin_close(origin);
     }
-    print_message("100 times 16 flips: %d right, %d unknown, %d wrong, %d absent\n", t.right,
+    print_message("# 100 times 16 flips: %d right, %d unknown, %d wrong, %d absent\n", t.right,
                   t.unknown, t.wrong, t.absent);
     assert_int_equal(t.wrong, 0);
     assert_int_equal(t.absent, 0);

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disks that fail and lose power at every single call of a short script. What was acknowledged is
+ * there afterwards; what was refused is not; the origin comes back by itself. */
+#include "mp_origin.h"
+
+#include "core/core.h"
+#include "mp_disk.h"
+#include "origin/sqlite.h"
+
+enum { WRITES = 10, KEYS = 4 };
+
+static mp__origin *origin;
+
+/* What the script was told. */
+typedef struct told {
+    int acknowledged[KEYS]; /* newest number, -1 none */
+    int refused[KEYS];      /* a newer one that was refused, -1 none */
+} told;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum mp__origin_state state;
+} seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void on_state(void *context, enum mp__origin_state from, enum mp__origin_state to,
+                     const char *cause)
+{
+    (void)context;
+    (void)from;
+    (void)cause;
+    pthread_mutex_lock(&seen.lock);
+    seen.state = to;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+}
+
+static void wait_live(void)
+{
+    struct timespec end;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 20;
+    pthread_mutex_lock(&seen.lock);
+    while (seen.state != MP__ORIGIN_LIVE && rc == 0)
+        rc = pthread_cond_timedwait(&seen.changed, &seen.lock, &end);
+    pthread_mutex_unlock(&seen.lock);
+    assert_int_equal(rc, 0);
+}
+
+static int open_on(mp_disk *disk)
+{
+    mp__origin_options options = {.env = &disk->env,
+                                  .path = "/data/origin.db",
+                                  .probe_ms = 1,
+                                  .sweep_ms = 3600000,
+                                  .on_state = on_state};
+    mp__diag diag = {0};
+    int rc;
+
+    seen.state = MP__ORIGIN_OPENING;
+    origin = NULL;
+    rc = mp__origin_open("sqlite", &options, &origin, &diag);
+    if (rc == 0)
+        ((mp__sqlite *)origin)->checkpoint_pages = 12; /* so that the script meets some */
+    return rc;
+}
+
+static void address_of(int key, char *address)
+{
+    snprintf(address, 32, "dev/default/k%d", key);
+}
+
+/* Values grow, so that pages split and overflow. */
+static void write_script(told *t, int from)
+{
+    static char value[12000];
+    char address[32];
+
+    for (int i = from; i < from + WRITES; i++) {
+        int size = snprintf(value, sizeof(value), "%d:", i);
+        int key = i % KEYS;
+
+        memset(value + size, 'v', (size_t)(i * 700 % 9000));
+        value[size + i * 700 % 9000] = '\0';
+        address_of(key, address);
+        if (mp_set(origin, address, value) == 0) {
+            t->acknowledged[key] = i;
+            t->refused[key] = -1;
+        } else {
+            t->refused[key] = i;
+        }
+    }
+}
+
+/* Each key holds what was acknowledged; with @or_refused it may hold the refused one instead. */
+static void check_script(const told *t, bool or_refused)
+{
+    static mp_got got;
+    char address[32];
+
+    for (int key = 0; key < KEYS; key++) {
+        int value = -1;
+
+        address_of(key, address);
+        assert_int_equal(mp_get(origin, address, &got), 0);
+        if (got.record.kind == MP__RECORD_VALUE)
+            value = (int)strtol(got.value, NULL, 10);
+        if (or_refused && t->refused[key] >= 0 && value == t->refused[key])
+            continue;
+        assert_int_equal(value, t->acknowledged[key]);
+    }
+}
+
+/* Every call when MP_THOROUGH is set, as the suite integration does; else every seventh. */
+static uint64_t step(void)
+{
+    return getenv("MP_THOROUGH") ? 1 : 7;
+}
+
+static told nothing_told(void)
+{
+    told t;
+
+    memset(&t, 0xff, sizeof(t));
+    return t;
+}
+
+static void power_cuts_at_every_call_lose_nothing_acknowledged(void **state)
+{
+    int cuts = 0;
+
+    (void)state;
+    for (uint64_t n = 1;; n += step()) {
+        mp_disk *disk = mp_disk_new((unsigned)n);
+        told t = nothing_told();
+        bool over;
+
+        mp_disk_fail(disk, MP_DISK_ALL & ~(unsigned)MP_DISK_READ, n, true, -EIO);
+        if (open_on(disk) == 0)
+            write_script(&t, 0);
+        mp_disk_power(disk, false);
+        origin = mp__origin_close(origin);
+        over = mp_disk_calls(disk) < n;
+        mp_disk_crash(disk);
+        assert_int_equal(open_on(disk), 0);
+        assert_int_equal(seen.state, MP__ORIGIN_LIVE);
+        check_script(&t, true);
+        origin = mp__origin_close(origin);
+        disk = mp_disk_free(disk);
+        if (over)
+            break;
+        cuts++;
+    }
+    print_message("# %d power cuts\n", cuts);
+    assert_true(cuts > 30);
+}
+
+/* One fault at every call: nothing that was refused happened, and it comes back by itself. */
+static void faults_at_every_call(unsigned mask, bool torn, bool on, int error)
+{
+    int faults = 0;
+
+    for (uint64_t n = 1;; n += mask == MP_DISK_SYNC ? 1 : step()) {
+        mp_disk *disk = mp_disk_new((unsigned)n);
+        told t = nothing_told();
+        bool over;
+
+        assert_int_equal(open_on(disk), 0);
+        write_script(&t, 0);
+        disk->torn = torn;
+        mp_disk_fail(disk, mask, n, on, error);
+        write_script(&t, WRITES);
+        over = mp_disk_calls(disk) < n;
+        check_script(&t, false); /* reads go on, and show nothing that was refused */
+        mp_disk_fail(disk, 0, 0, false, -EIO);
+        wait_live();
+        check_script(&t, false);
+        write_script(&t, 2 * WRITES);
+        for (int key = 0; key < KEYS; key++)
+            assert_int_equal(t.refused[key], -1);
+        /* and all of it is on the platter */
+        mp_disk_power(disk, false);
+        origin = mp__origin_close(origin);
+        mp_disk_crash(disk);
+        assert_int_equal(open_on(disk), 0);
+        assert_int_equal(seen.state, MP__ORIGIN_LIVE);
+        check_script(&t, false);
+        origin = mp__origin_close(origin);
+        disk = mp_disk_free(disk);
+        if (over)
+            break;
+        faults++;
+    }
+    print_message("# %d faults\n", faults);
+    assert_true(faults > 5);
+}
+
+static void a_failed_sync_is_never_taken_for_one_that_worked(void **state)
+{
+    (void)state;
+    faults_at_every_call(MP_DISK_SYNC, false, false, -EIO);
+}
+
+static void syncs_that_go_on_failing_leave_what_was_acknowledged(void **state)
+{
+    (void)state;
+    faults_at_every_call(MP_DISK_SYNC, false, true, -EIO);
+}
+
+static void a_torn_write_is_refused_and_undone(void **state)
+{
+    (void)state;
+    faults_at_every_call(MP_DISK_WRITE, true, false, -EIO);
+}
+
+static void writes_that_find_no_room_leave_what_was_acknowledged(void **state)
+{
+    (void)state;
+    faults_at_every_call(MP_DISK_WRITE, false, true, -ENOSPC);
+}
+
+static void any_call_may_fail_once(void **state)
+{
+    (void)state;
+    faults_at_every_call(MP_DISK_WRITE | MP_DISK_SYNC | MP_DISK_META, false, false, -EIO);
+}
+
+static void a_full_disk_is_said_and_survived(void **state)
+{
+    static char large[30000];
+    mp_disk *disk = mp_disk_new(1);
+    told t = nothing_told();
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(open_on(disk), 0);
+    write_script(&t, 0);
+    memset(large, 'x', sizeof(large) - 1);
+    pthread_mutex_lock(&disk->lock);
+    disk->space = mp_disk_used(disk) + 20000;
+    pthread_mutex_unlock(&disk->lock);
+    assert_int_equal(mp_set(origin, "dev/default/large", large), -ENOSPC);
+    check_script(&t, false);
+    assert_int_equal(mp_get(origin, "dev/default/large", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    mp_disk_space(disk, 0);
+    wait_live();
+    assert_int_equal(mp_set(origin, "dev/default/large", large), 0);
+    origin = mp__origin_close(origin);
+    mp_disk_crash(disk);
+    assert_int_equal(open_on(disk), 0);
+    check_script(&t, false);
+    origin = mp__origin_close(origin);
+    mp_disk_free(disk);
+}
+
+static void writes_to_a_disk_that_fails_are_refused_as_degraded(void **state)
+{
+    mp_disk *disk = mp_disk_new(1);
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(open_on(disk), 0);
+    ((mp__sqlite *)origin)->checkpoint_pages = 1000; /* or that finds the fault first */
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    mp_disk_fail(disk, MP_DISK_SYNC, 1, true, -EIO);
+    assert_int_equal(mp_set(origin, "dev/default/a", "2"), -EIO);
+    assert_int_equal(mp_set(origin, "dev/default/a", "3"), MP_EDEGRADED);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "1");
+    mp_disk_fail(disk, 0, 0, false, -EIO);
+    wait_live();
+    assert_int_equal(mp_set(origin, "dev/default/a", "4"), 0);
+    origin = mp__origin_close(origin);
+    mp_disk_free(disk);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(power_cuts_at_every_call_lose_nothing_acknowledged),
+    MP_TEST(a_failed_sync_is_never_taken_for_one_that_worked),
+    MP_TEST(syncs_that_go_on_failing_leave_what_was_acknowledged),
+    MP_TEST(a_torn_write_is_refused_and_undone),
+    MP_TEST(writes_that_find_no_room_leave_what_was_acknowledged),
+    MP_TEST(any_call_may_fail_once),
+    MP_TEST(a_full_disk_is_said_and_survived),
+    MP_TEST(writes_to_a_disk_that_fails_are_refused_as_degraded),
+};
+MP_TEST_MAIN(tests)
