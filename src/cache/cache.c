@@ -500,6 +500,7 @@ static int value_of(const mp__entry *entry, mp_blob **ret_value)
 
 MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
 {
+    mp__entry *found;
     const mp__entry *entry;
     uint64_t hash;
     int rc;
@@ -510,10 +511,14 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
     rc = mp_read_begin();
     if (rc)
         return rc;
-    entry = mp__l1_find(cache->l1, key, hash);
-    rc = entry ? value_of(entry, ret_value) : MP_EUNKNOWN;
+    found = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
+    if (found) {
+        mp__l1_note_use(found);
+        rc = value_of(found, ret_value);
+        mp__hazard_release_last(mp__hazard_mine); /* also in a section that holds its maximum */
+    }
     mp_read_end();
-    if (entry)
+    if (found)
         return rc;
     rc = load(cache, key, hash, false, &entry);
     if (rc)

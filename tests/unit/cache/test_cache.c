@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public face of the cache, as a program would use it; memory only. */
+#include "mp_test.h"
+
+#include <pthread.h>
+
+#include <marketprism/marketprism.h>
+
+#include "core/alloc.h"
+
+static mp_cache *cache_new(size_t entries)
+{
+    mp_cache_config config = {.l1_entries = entries};
+    mp_cache *cache = NULL;
+
+    assert_int_equal(mp_cache_new(&config, &cache), 0);
+    return cache;
+}
+
+static void put(mp_cache *cache, const char *key, const char *value)
+{
+    assert_int_equal(mp_cache_put(cache, mp_str_of(key), mp_str_of(value), 0), 0);
+}
+
+/* The result of a get; the value, if there is one, must be @want. */
+static int get(mp_cache *cache, const char *key, const char *want)
+{
+    const mp_blob *value = NULL;
+    int rc;
+
+    assert_int_equal(mp_read_begin(), 0);
+    rc = mp_cache_get(cache, mp_str_of(key), &value);
+    if (rc == 0)
+        mp_assert_str(mp_blob_str(value), want);
+    mp_read_end();
+    return rc;
+}
+
+static void a_value_is_got_replaced_and_deleted(void **state)
+{
+    mp_cache *cache = cache_new(0);
+
+    (void)state;
+    assert_int_equal(get(cache, "a", ""), MP_EUNKNOWN);
+    put(cache, "a", "1");
+    assert_int_equal(get(cache, "a", "1"), 0);
+    put(cache, "a", "2");
+    assert_int_equal(get(cache, "a", "2"), 0);
+    put(cache, "empty", "");
+    assert_int_equal(get(cache, "empty", ""), 0);
+    assert_int_equal(mp_cache_delete(cache, MP_STR("a")), 0);
+    assert_int_equal(get(cache, "a", ""), MP_EABSENT);
+    assert_int_equal(mp_cache_delete(cache, MP_STR("never")), 0);
+    assert_int_equal(get(cache, "never", ""), MP_EABSENT);
+    put(cache, "a", "3");
+    assert_int_equal(get(cache, "a", "3"), 0);
+    cache = mp_cache_free(cache);
+    assert_null(mp_cache_free(NULL));
+}
+
+static void keys_of_every_length_are_kept_apart(void **state)
+{
+    char key[MP_CACHE_KEY_MAX], other[MP_CACHE_KEY_MAX];
+    mp_cache *cache = cache_new(10000);
+    const mp_blob *value;
+    uint32_t number;
+
+    (void)state;
+    memset(key, 'k', sizeof(key));
+    for (uint32_t size = 1; size <= sizeof(key); size += size < 200 ? 1 : 97)
+        assert_int_equal(
+            mp_cache_put(cache, mp_str_new(key, size), mp_str_new(&size, sizeof(size)), 0), 0);
+    for (uint32_t size = 1; size <= sizeof(key); size += size < 200 ? 1 : 97) {
+        assert_int_equal(mp_read_begin(), 0);
+        assert_int_equal(mp_cache_get(cache, mp_str_new(key, size), &value), 0);
+        memcpy(&number, value->data, sizeof(number));
+        assert_int_equal(number, size);
+        memcpy(other, key, size); /* one byte differs, wherever it is */
+        for (uint32_t at = 0; at < size; at += size < 70 ? 1 : 61) {
+            other[at] = 'x';
+            assert_int_equal(mp_cache_get(cache, mp_str_new(other, size), &value), MP_EUNKNOWN);
+            other[at] = 'k';
+        }
+        mp_read_end();
+    }
+    cache = mp_cache_free(cache);
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+    static const mp_cache_config unknown = {.policy = "no such"}, tiny = {.l1_bytes = 1000};
+    static char large[MP_CACHE_VALUE_MAX + 1], key[MP_CACHE_KEY_MAX + 1];
+    mp_cache *cache = NULL;
+    const mp_blob *value;
+
+    (void)state;
+    assert_int_equal(mp_cache_new(&unknown, &cache), MP_EINVAL);
+    assert_int_equal(mp_cache_new(&tiny, &cache), MP_EINVAL);
+    assert_int_equal(mp_cache_new(NULL, NULL), MP_EINVAL);
+    assert_null(cache);
+    cache = cache_new(10);
+    assert_int_equal(mp_cache_put(cache, MP_STR(""), MP_STR("v"), 0), MP_EINVAL);
+    assert_int_equal(mp_cache_put(cache, mp_str_new(key, sizeof(key)), MP_STR("v"), 0), MP_EINVAL);
+    assert_int_equal(mp_cache_put(cache, MP_STR("k"), mp_str_new(large, sizeof(large)), 0),
+                     MP_ELIMIT);
+    assert_int_equal(mp_cache_put(cache, MP_STR("k"), mp_str_new(NULL, 1), 0), MP_EINVAL);
+    assert_int_equal(mp_cache_put(cache, MP_STR("k"), MP_STR("v"), UINT64_MAX), MP_EINVAL);
+    assert_int_equal(mp_cache_put(NULL, MP_STR("k"), MP_STR("v"), 0), MP_EINVAL);
+    assert_int_equal(mp_cache_delete(cache, MP_STR("")), MP_EINVAL);
+    assert_int_equal(mp_cache_get(cache, MP_STR("k"), &value), MP_EINVAL); /* in no section */
+    assert_int_equal(mp_read_begin(), 0);
+    assert_int_equal(mp_cache_get(cache, MP_STR(""), &value), MP_EINVAL);
+    assert_int_equal(mp_cache_get(cache, mp_str_new(key, sizeof(key)), &value), MP_EINVAL);
+    mp_read_end();
+    cache = mp_cache_free(cache);
+}
+
+static void many_keys_at_once_are_as_one_by_one(void **state)
+{
+    mp_str keys[MP_READ_HELD_MAX + 1];
+    const mp_blob *values[MP_READ_HELD_MAX + 1];
+    int errors[MP_READ_HELD_MAX];
+    char text[MP_READ_HELD_MAX + 1][16];
+    mp_cache *cache = cache_new(1000);
+
+    (void)state;
+    for (size_t i = 0; i <= MP_READ_HELD_MAX; i++) {
+        (void)snprintf(text[i], sizeof(text[i]), "key-%zu", i);
+        keys[i] = mp_str_of(text[i]);
+        if (i % 3 == 0)
+            put(cache, text[i], text[i]);
+    }
+    keys[1] = MP_STR("");
+    assert_int_equal(mp_cache_delete(cache, keys[2]), 0);
+    assert_int_equal(mp_cache_get_many(cache, keys, 3, values, errors), MP_EINVAL);
+    assert_int_equal(mp_read_begin(), 0);
+    assert_int_equal(mp_cache_get_many(cache, keys, 0, values, errors), 0);
+    assert_int_equal(mp_cache_get_many(cache, keys, MP_READ_HELD_MAX + 1, values, NULL), MP_EINVAL);
+    assert_int_equal(mp_cache_get_many(cache, keys, MP_READ_HELD_MAX, values, errors), 22);
+    for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
+        assert_int_equal(errors[i], i % 3 == 0 ? 0
+                                    : i == 1   ? MP_EINVAL
+                                    : i == 2   ? MP_EABSENT
+                                               : MP_EUNKNOWN);
+        if (i % 3 == 0)
+            mp_assert_str(mp_blob_str(values[i]), text[i]);
+        else
+            assert_null(values[i]);
+    }
+    mp_read_end();
+    cache = mp_cache_free(cache);
+}
+
+static void a_full_section_lends_no_more_but_can_still_copy(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    const mp_blob *value, *many[2];
+    mp_str keys[2] = {MP_STR("a"), MP_STR("a")};
+    mp_blob *loaded;
+    char buffer[8];
+    int errors[2];
+    size_t size;
+
+    (void)state;
+    put(cache, "a", "value");
+    assert_int_equal(mp_read_begin(), 0);
+    for (size_t i = 0; i < MP_READ_HELD_MAX - 1; i++)
+        assert_int_equal(mp_cache_get(cache, MP_STR("a"), &value), 0);
+    assert_int_equal(mp_cache_get_many(cache, keys, 2, many, errors), 1);
+    assert_int_equal(errors[1], MP_ELIMIT);
+    assert_int_equal(mp_cache_get(cache, MP_STR("a"), &value), MP_ELIMIT);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mp_cache_copy(cache, MP_STR("a"), buffer, sizeof(buffer), &size), 0);
+        assert_int_equal(size, 5);
+        assert_memory_equal(buffer, "value", 5);
+        assert_int_equal(mp_cache_load(cache, MP_STR("a"), &loaded), 0);
+        loaded = mp_blob_unref(loaded);
+    }
+    mp_read_end();
+    assert_int_equal(get(cache, "a", "value"), 0);
+    cache = mp_cache_free(cache);
+}
+
+static void a_copy_says_how_much_room_it_needs(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    char buffer[4] = "old";
+    size_t size = 0;
+
+    (void)state;
+    put(cache, "a", "value");
+    assert_int_equal(mp_cache_copy(cache, MP_STR("a"), buffer, 4, &size), MP_ELIMIT);
+    assert_int_equal(size, 5);
+    assert_string_equal(buffer, "old");
+    assert_int_equal(mp_cache_copy(cache, MP_STR("a"), NULL, 0, &size), MP_ELIMIT);
+    assert_int_equal(mp_cache_copy(cache, MP_STR("b"), buffer, 4, &size), MP_EUNKNOWN);
+    assert_int_equal(mp_cache_copy(cache, MP_STR("a"), NULL, 1, &size), MP_EINVAL);
+    assert_int_equal(mp_cache_delete(cache, MP_STR("a")), 0);
+    assert_int_equal(mp_cache_copy(cache, MP_STR("a"), buffer, 4, &size), MP_EABSENT);
+    cache = mp_cache_free(cache);
+}
+
+static void a_borrowed_value_stays_while_the_section_is_open(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    const mp_blob *first, *second;
+    char key[16];
+
+    (void)state;
+    put(cache, "a", "first");
+    assert_int_equal(mp_read_begin(), 0);
+    assert_int_equal(mp_cache_get(cache, MP_STR("a"), &first), 0);
+    put(cache, "a", "second");
+    assert_int_equal(mp_cache_get(cache, MP_STR("a"), &second), 0);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(key, sizeof(key), "%d", i);
+        put(cache, key, "x");
+    }
+    mp_assert_str(mp_blob_str(first), "first");
+    mp_assert_str(mp_blob_str(second), "second");
+    mp_read_end();
+    cache = mp_cache_free(cache);
+}
+
+static void a_reference_outlives_its_cache_and_can_be_given_back_anywhere(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    mp_blob *held[3];
+    const mp_blob *value;
+
+    (void)state;
+    put(cache, "a", "kept");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mp_read_begin(), 0);
+        assert_int_equal(mp_cache_get(cache, MP_STR("a"), &value), 0);
+        held[i] = mp_blob_ref(value);
+        mp_read_end();
+    }
+    held[0] = mp_blob_unref(held[0]);
+    cache = mp_cache_free(cache);
+    mp_assert_str(mp_blob_str(held[1]), "kept");
+    held[1] = mp_blob_unref(held[1]);
+    mp_assert_str(mp_blob_str(held[2]), "kept");
+    held[2] = mp_blob_unref(held[2]);
+}
+
+static void a_value_with_a_time_to_live_is_gone_after_it(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    mp_cache_stats stats;
+
+    (void)state;
+    assert_int_equal(mp_cache_put(cache, MP_STR("long"), MP_STR("v"), 3600000), 0);
+    assert_int_equal(get(cache, "long", "v"), 0);
+    assert_int_equal(mp_cache_put(cache, MP_STR("short"), MP_STR("v"), 1), 0);
+    while (get(cache, "short", "v") == 0)
+        ; /* at most the millisecond that it lives */
+    assert_int_equal(get(cache, "short", "v"), MP_EUNKNOWN);
+    mp_cache_stats_read(cache, &stats);
+    assert_int_equal(stats.l1_expired, 1);
+    assert_int_equal(stats.l1_entries, 1);
+    cache = mp_cache_free(cache);
+}
+
+static void one_section_reads_several_caches_and_each_counts_its_own(void **state)
+{
+    mp_cache *a = cache_new(10), *b = cache_new(20);
+    const mp_blob *of_a, *of_b;
+    mp_cache_stats stats;
+
+    (void)state;
+    put(a, "k", "of a");
+    put(b, "k", "of b");
+    assert_int_equal(mp_read_begin(), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(mp_cache_get(a, MP_STR("k"), &of_a), 0);
+        assert_int_equal(mp_cache_get(b, MP_STR("k"), &of_b), 0);
+        assert_int_equal(mp_cache_get(b, MP_STR("none"), &of_b), MP_EUNKNOWN);
+    }
+    mp_assert_str(mp_blob_str(of_a), "of a");
+    mp_read_end();
+    mp_cache_stats_read(a, &stats);
+    assert_int_equal(stats.l1_hits, 5);
+    assert_int_equal(stats.l1_misses, 0);
+    assert_int_equal(stats.l1_entries_max, 10);
+    mp_cache_stats_read(b, &stats);
+    assert_int_equal(stats.l1_hits, 5);
+    assert_int_equal(stats.l1_misses, 5);
+    a = mp_cache_free(a);
+    b = mp_cache_free(b);
+}
+
+/* A cache that takes the place of a freed one must not inherit what a thread remembers of it. */
+static void caches_come_and_go(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        mp_cache *cache = cache_new(10);
+        mp_cache_stats stats;
+
+        put(cache, "k", "v");
+        assert_int_equal(get(cache, "k", "v"), 0);
+        mp_cache_stats_read(cache, &stats);
+        assert_int_equal(stats.l1_hits, 1);
+        cache = mp_cache_free(cache);
+    }
+}
+
+static long fail_at;
+
+static bool fail_nth(size_t size)
+{
+    (void)size;
+    return --fail_at == 0;
+}
+
+static void every_failing_allocation_is_an_error_and_not_a_crash(void **state)
+{
+    int failures = 0;
+
+    (void)state;
+    assert_int_equal(mp_read_begin(), 0);
+    mp_read_end();
+    for (long n = 1;; n++) {
+        mp_cache *cache = NULL;
+        int rc;
+
+        fail_at = n;
+        mp__alloc_fail_hook = fail_nth;
+        rc = mp_cache_new(NULL, &cache);
+        if (rc == 0)
+            rc = mp_cache_put(cache, MP_STR("k"), MP_STR("v"), 0);
+        mp__alloc_fail_hook = NULL;
+        assert_true(rc == 0 || rc == MP_ENOMEM);
+        failures += rc != 0;
+        cache = mp_cache_free(cache);
+        if (fail_at > 0)
+            break;
+        assert_true(n < 100);
+    }
+    assert_true(failures >= 6);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(a_value_is_got_replaced_and_deleted),
+    MP_TEST(keys_of_every_length_are_kept_apart),
+    MP_TEST(what_cannot_be_is_refused),
+    MP_TEST(many_keys_at_once_are_as_one_by_one),
+    MP_TEST(a_full_section_lends_no_more_but_can_still_copy),
+    MP_TEST(a_copy_says_how_much_room_it_needs),
+    MP_TEST(a_borrowed_value_stays_while_the_section_is_open),
+    MP_TEST(a_reference_outlives_its_cache_and_can_be_given_back_anywhere),
+    MP_TEST(a_value_with_a_time_to_live_is_gone_after_it),
+    MP_TEST(one_section_reads_several_caches_and_each_counts_its_own),
+    MP_TEST(caches_come_and_go),
+    MP_TEST(every_failing_allocation_is_an_error_and_not_a_crash),
+};
+
+MP_TEST_MAIN(tests)
