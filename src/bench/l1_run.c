@@ -174,7 +174,7 @@ double mp__l1_run_median(double *values, size_t count)
 /* Fold @threads workers' rounds of @phase; each round of each thread is a sample. */
 static void fold(const worker *workers, unsigned threads, int phase, mp__l1_figures *figures)
 {
-    double ns[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX];
+    double ns[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
     double ratio[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX];
     double alone[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX];
     unsigned rounds = workers[0].run->rounds;
@@ -196,7 +196,7 @@ static void fold(const worker *workers, unsigned threads, int phase, mp__l1_figu
 
 static int start_workers(mp__l1_run *run, worker *workers)
 {
-    pthread_t ids[MP__L1_RUN_THREADS_MAX];
+    pthread_t other = {0};
     int rc = -pthread_barrier_init(&run->barrier, NULL, run->threads);
 
     if (rc)
@@ -204,11 +204,11 @@ static int start_workers(mp__l1_run *run, worker *workers)
     for (unsigned i = 0; i < run->threads; i++)
         workers[i] = (worker){.run = run, .number = i};
     if (run->threads > 1) /* at most one more, so that none waits for one that did not start */
-        rc = -pthread_create(&ids[1], NULL, worker_main, &workers[1]);
+        rc = -pthread_create(&other, NULL, worker_main, &workers[1]);
     if (rc == 0) {
         (void)worker_main(&workers[0]);
         if (run->threads > 1)
-            (void)pthread_join(ids[1], NULL);
+            (void)pthread_join(other, NULL);
     }
     (void)pthread_barrier_destroy(&run->barrier);
     return rc;
