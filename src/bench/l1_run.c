@@ -175,8 +175,8 @@ double mp__l1_run_median(double *values, size_t count)
 static void fold(const worker *workers, unsigned threads, int phase, mp__l1_figures *figures)
 {
     double ns[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
-    double ratio[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX];
-    double alone[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX];
+    double ratio[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
+    double alone[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
     unsigned rounds = workers[0].run->rounds;
 
     for (enum mp__l1_way way = 0; way < MP__L1_WAYS; way++) {

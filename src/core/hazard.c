@@ -27,7 +27,7 @@ _Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header prom
 
 enum { SCAN_LEAST = 64 }; /* retired objects that are worth a scan */
 
-_Thread_local mp__hazard_record *mp__hazard_mine;
+_Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec")));
 
 static pthread_once_t domain_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
@@ -161,7 +161,7 @@ static void count(_Atomic uint64_t *counter, uint64_t more)
                           memory_order_relaxed);
 }
 
-void mp__hazard_counts_flush(mp__hazard_record *record)
+static inline void counts_flush(mp__hazard_record *record)
 {
     if (record->counters) {
         count(&record->counters[0],
@@ -175,15 +175,22 @@ void mp__hazard_counts_flush(mp__hazard_record *record)
     record->counters = NULL;
 }
 
+void mp__hazard_counts_flush(mp__hazard_record *record)
+{
+    counts_flush(record);
+}
+
 MP_API void mp_read_end(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
+    uint32_t used;
 
     if (!record || !record->depth || --record->depth)
         return;
     if (record->counters)
-        mp__hazard_counts_flush(record);
-    for (uint32_t i = 0; i < record->used; i++)
+        counts_flush(record);
+    used = record->used;
+    for (uint32_t i = 0; i < used; i++)
         atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
     record->used = record->counted_from = 0;
     atomic_store_explicit(&record->table, NULL, memory_order_release);
