@@ -440,6 +440,8 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
         return MP_EINVAL;
     if (count == 0)
         return 0;
+    for (size_t i = 0; i < count; i++) /* keys may come from anywhere, too */
+        __builtin_prefetch(keys[i].data);
     for (size_t i = 0; i < count; i++)
         hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str(cache->hash_key, keys[i]);
     mp__l1_prefetch_many(cache->l1, hashes, count, false);
