@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* marketprism serve: options, manager, server, signals. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,6 +258,10 @@ int mp__verb_serve(const mp__arguments *arguments)
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    /* Large buffers are mapped and given back, whatever size was freed before: glibc raises this
+     * threshold by itself otherwise, and memory that a storm of clients took would stay. */
+    (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     rc = load_options(arguments, &d.options, &diag);
     if (rc == 0)
         rc = open_log(&d);

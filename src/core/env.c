@@ -381,6 +381,11 @@ void mp__stream_close(mp__stream *stream)
     stream->ops->stream_close(stream);
 }
 
+void mp__stream_reset(mp__stream *stream)
+{
+    stream->ops->stream_reset(stream);
+}
+
 void mp__stream_shutdown(mp__stream *stream)
 {
     stream->ops->stream_shutdown(stream);

@@ -60,6 +60,7 @@ typedef struct mp__env_ops {
     int (*stream_write)(mp__stream *stream, const struct iovec *parts, int count);
     size_t (*stream_queued)(const mp__stream *stream);
     void (*stream_close)(mp__stream *stream);
+    void (*stream_reset)(mp__stream *stream);
     void (*stream_shutdown)(mp__stream *stream);
     const char *(*stream_peer)(mp__stream *stream, char *text, size_t capacity);
 

@@ -46,6 +46,7 @@ const mp__env_ops mp__env_real_ops = {
     .stream_write = mp__real_stream_write,
     .stream_queued = mp__real_stream_queued,
     .stream_close = mp__real_stream_close,
+    .stream_reset = mp__real_stream_reset,
     .stream_shutdown = mp__real_stream_shutdown,
     .stream_peer = mp__real_stream_peer,
     .worker_new = mp__real_worker_new,

@@ -80,6 +80,7 @@ void mp__real_stream_pause(mp__stream *stream, bool pause);
 int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int count);
 size_t mp__real_stream_queued(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);
+void mp__real_stream_reset(mp__stream *stream);
 void mp__real_stream_shutdown(mp__stream *stream);
 const char *mp__real_stream_peer(mp__stream *stream, char *text, size_t capacity);
 

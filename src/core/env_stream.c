@@ -63,6 +63,17 @@ void mp__real_stream_close(mp__stream *base)
     uv_close((uv_handle_t *)&stream->uv, stream_closed);
 }
 
+void mp__real_stream_reset(mp__stream *base)
+{
+    real_stream *stream = (real_stream *)base;
+
+    if (stream->closing)
+        return;
+    stream->closing = true;
+    if (stream->shutting || uv_tcp_close_reset(&stream->uv, stream_closed) != 0)
+        uv_close((uv_handle_t *)&stream->uv, stream_closed);
+}
+
 static void shut_down(uv_shutdown_t *request, int status)
 {
     real_stream *stream = request->data;

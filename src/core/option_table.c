@@ -38,7 +38,9 @@ const mp__option mp__option_table[] = {
     {"resp.output_hard", MP__OPTION_BYTES, "8MiB", 64 * KIB, 1 * GIB, NULL, "bytes", true,
      "A client with more unread replies than this is disconnected at once."},
     {"resp.output_soft", MP__OPTION_BYTES, "2MiB", 64 * KIB, 1 * GIB, NULL, "bytes", true,
-     "From here on no further command of the client is read until it takes its replies."},
+     "From here on no further command of the client is read until it takes its replies. Less when "
+     "many "
+     "clients leave replies unread: all together get about 64 MiB."},
     {"resp.stalled_write_timeout", MP__OPTION_DURATION, "10s", 1 * S, 3600 * S, NULL, "ms", true,
      "A client that takes nothing of its waiting replies for this long is disconnected."},
     {"resp.partial_timeout", MP__OPTION_DURATION, "10s", 1 * S, 3600 * S, NULL, "ms", true,

@@ -14,7 +14,7 @@ static const char *remedy(enum mp__origin_state state)
 {
     switch (state) {
     case MP__ORIGIN_LOST:
-        return "put the database back (it is noticed within a second), or `marketprism restore`, "
+        return "put the database back (it is noticed within a second), "
                "or begin "
                "anew with `serve --new-origin`";
     case MP__ORIGIN_DEGRADED:

@@ -41,7 +41,7 @@ static const char *refusal(int status)
     case MP_EDEGRADED:
         return "writes are refused while the origin is degraded; see `marketprism status`";
     case MP_EORIGINLOST:
-        return "the origin's data is gone; put it back (`marketprism restore`) or begin anew "
+        return "the origin's data is gone; put the database file back, or begin anew "
                "(`serve "
                "--new-origin`)";
     case MP_EORIGIN:

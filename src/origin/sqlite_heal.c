@@ -115,7 +115,7 @@ void mp__sqlite_heal(mp__sqlite *s)
         s->next_heal_ns = now + HEAL_AGAIN_S * 1000000000ull;
         mp__log(s->options.log, MP__LOG_ERROR, "origin", "damaged",
                 "%" PRIu64 " pages of %s are damaged; what is on them is unknown; restore it from"
-                " a backup (marketprism restore)",
+                " a backup",
                 left, s->path);
     } else if (stats.mended != s->healed.mended) {
         mp__log(s->options.log, MP__LOG_WARN, "origin", "mended",

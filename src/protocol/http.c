@@ -153,6 +153,8 @@ static bool is_host(mp_str s)
 
 static int check_header(mp__http_parser *p, mp_str name, mp_str value)
 {
+    if (name.size == 0)
+        return fail(p, 400, "a header without a name");
     for (size_t i = 0; i < value.size; i++)
         if (((unsigned char)value.data[i] < 0x20 && value.data[i] != '\t') || value.data[i] == 0x7f)
             return fail(p, 400, "a control character in a header");

@@ -35,6 +35,7 @@ struct mp__http_connection;
 typedef struct mp__get_batch {
     uint32_t count;
     uint16_t sizes[MP__GET_BATCH];
+    size_t starts[MP__GET_BATCH]; /* where each began in the bytes at work */
     uint64_t hashes[MP__GET_BATCH];
     char addresses[MP__GET_BATCH][MP__ADDRESS_MAX];
 } mp__get_batch;
@@ -50,10 +51,13 @@ typedef struct mp__worker_loop {
     uint64_t tick_ns; /* of the turn for which the manager was told the time */
     mp__buf out;      /* replies of the connection at work, until they are written */
     mp__get_batch batch;
+    size_t
+        rewind; /* of the bytes at work: from here on they must be read again; SIZE_MAX: nowhere */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
     struct mp__connection *subscribers;
     mp__watcher *watcher;
+    uint32_t backlogged;       /* connections with unread replies */
     pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
     bool draining;
     mp__task stop_task, cut_task;

@@ -26,7 +26,9 @@ static void http_closed(void *context)
     (void)mp__free(c);
 }
 
-static void http_close(http_connection *c, bool after_sending)
+enum ending { CLOSE, CLOSE_AFTER_SENDING, RESET };
+
+static void http_close(http_connection *c, enum ending ending)
 {
     mp__worker_loop *worker = c->worker;
 
@@ -40,8 +42,10 @@ static void http_close(http_connection *c, bool after_sending)
     if (c->next)
         c->next->previous = c->previous;
     mp__client_leaves(&worker->server->http_clients);
-    if (after_sending)
+    if (ending == CLOSE_AFTER_SENDING)
         mp__stream_shutdown(c->stream);
+    else if (ending == RESET)
+        mp__stream_reset(c->stream);
     else
         mp__stream_close(c->stream);
 }
@@ -53,7 +57,7 @@ static void cut(http_connection *c, const char *why)
     mp__monitor_count(c->worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
     mp__log(c->worker->server->log, MP__LOG_INFO, "server", "http-client-cut", "peer=%s: %s",
             mp__stream_peer(c->stream, peer, sizeof(peer)), why);
-    http_close(c, false);
+    http_close(c, RESET);
 }
 
 static void problem(mp__buf *out, int status, const char *detail, bool keep_alive, bool head)
@@ -178,7 +182,7 @@ static bool write_out(http_connection *c)
     }
     mp__buf_reset(&worker->out);
     if (rc) {
-        http_close(c, false);
+        http_close(c, CLOSE);
         return false;
     }
     if (mp__stream_queued(c->stream) > worker->limits.output_hard) {
@@ -224,7 +228,7 @@ static void bytes_came(http_connection *c, const char *data, size_t size)
     }
     note_stage(c);
     if (write_out(c) && c->closing)
-        http_close(c, true);
+        http_close(c, CLOSE_AFTER_SENDING);
 }
 
 static void on_read(void *context, char *data, int64_t size)
@@ -234,7 +238,7 @@ static void on_read(void *context, char *data, int64_t size)
     if (c->closed)
         return;
     if (size <= 0) {
-        http_close(c, size == 0);
+        http_close(c, size == 0 ? CLOSE_AFTER_SENDING : CLOSE);
         return;
     }
     mp__worker_tick(c->worker);
@@ -344,12 +348,12 @@ void mp__http_drain(mp__worker_loop *worker)
     for (http_connection *c = worker->http_connections; c; c = next) {
         next = c->next;
         if (c->stage == 0 && mp__stream_queued(c->stream) == 0)
-            http_close(c, false);
+            http_close(c, CLOSE);
     }
 }
 
 void mp__http_close_all(mp__worker_loop *worker)
 {
     while (worker->http_connections)
-        http_close(worker->http_connections, false);
+        http_close(worker->http_connections, CLOSE);
 }

@@ -7,11 +7,14 @@
 #include <stdio.h>
 
 enum {
+    WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
+    SOFT_LEAST = 64 * 1024,
     SLOTS_MAX = 1024,      /* commands under way on one connection */
     OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
     FLOOR_AFTER_S = 5,
 };
-#define SECOND_NS 1000000000u
+#define SECOND_NS      1000000000u
+#define OUTPUTS_BUDGET ((size_t)64 << 20) /* for the unread replies of all clients together */
 
 static const mp__stream_events stream_events;
 
@@ -83,7 +86,14 @@ void mp__slot_ready(mp__slot *slot)
         slot_free(slot);
         return;
     }
+    slot->reply.size_max = slot->worker->limits.output_hard;
     slot->format(slot, &slot->reply);
+    if (slot->reply.error) {
+        mp__buf_done(&slot->reply);
+        slot->reply.size_max = 0;
+        mp__resp_error(&slot->reply, "ERR",
+                       "the reply is larger than resp.output_hard; ask for less");
+    }
     slot->ready = true;
     mark_dirty(c);
 }
@@ -171,6 +181,8 @@ void mp__slot_query_start(mp__slot *slot)
 
 /* ---- closing ---- */
 
+static void note_backlog(mp__connection *c, bool backlogged);
+
 /* Leave what is under way to itself; it frees its slots when it is answered. */
 static void abandon_slots(mp__connection *c)
 {
@@ -206,7 +218,7 @@ static void connection_closed(void *context)
     (void)mp__free(c);
 }
 
-static void connection_close(mp__connection *c)
+static void connection_end(mp__connection *c, bool reset)
 {
     mp__worker_loop *worker = c->worker;
 
@@ -215,6 +227,7 @@ static void connection_close(mp__connection *c)
     c->closed = true;
     abandon_slots(c);
     unlink_dirty(c);
+    note_backlog(c, false);
     mp__subscriptions_clear(c);
     (void)pthread_mutex_lock(&worker->list_lock);
     if (c->previous)
@@ -225,7 +238,15 @@ static void connection_close(mp__connection *c)
         c->next->previous = c->previous;
     (void)pthread_mutex_unlock(&worker->list_lock);
     mp__client_leaves(&worker->server->resp_clients);
-    mp__stream_close(c->stream);
+    if (reset)
+        mp__stream_reset(c->stream);
+    else
+        mp__stream_close(c->stream);
+}
+
+static void connection_close(mp__connection *c)
+{
+    connection_end(c, false);
 }
 
 static void cut(mp__connection *c, const char *why)
@@ -233,7 +254,7 @@ static void cut(mp__connection *c, const char *why)
     mp__monitor_count(c->worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
     mp__log(c->worker->server->log, MP__LOG_INFO, "server", "client-cut",
             "id=%" PRIu64 " peer=%s: %s", c->id, c->peer, why);
-    connection_close(c);
+    connection_end(c, true);
 }
 
 void mp__connection_finish(mp__connection *c)
@@ -244,9 +265,22 @@ void mp__connection_finish(mp__connection *c)
 
 /* ---- writing ---- */
 
+/* How much a client may leave unread before its next command waits: less, the more clients do. */
 static bool over_soft(const mp__connection *c)
 {
-    return mp__stream_queued(c->stream) > c->worker->limits.output_soft;
+    const mp__worker_loop *worker = c->worker;
+    size_t share = OUTPUTS_BUDGET / worker->server->worker_count / (worker->backlogged + 1);
+    size_t soft = worker->limits.output_soft < share ? worker->limits.output_soft : share;
+
+    return mp__stream_queued(c->stream) > (soft > SOFT_LEAST ? soft : SOFT_LEAST);
+}
+
+static void note_backlog(mp__connection *c, bool backlogged)
+{
+    if (c->backlogged == backlogged)
+        return;
+    c->backlogged = backlogged;
+    c->worker->backlogged += backlogged ? 1u : -1u;
 }
 
 static void pause_reading(mp__connection *c, bool pause)
@@ -275,6 +309,7 @@ static bool write_out(mp__connection *c)
         connection_close(c);
         return false;
     }
+    note_backlog(c, mp__stream_queued(c->stream) > 0);
     if (mp__stream_queued(c->stream) > worker->limits.output_hard) {
         cut(c, "more unread replies than resp.output_hard");
         return false;
@@ -333,6 +368,7 @@ static void drained(void *context)
     mp__connection *c = context;
 
     c->stalled_since_ns = 0;
+    note_backlog(c, false);
     if (c->closing) {
         if (!c->slots)
             connection_close(c);
@@ -377,6 +413,8 @@ static void get_slowly(mp__connection *c, mp_str address, uint64_t hash)
     mp__slot_reads_start(slot);
 }
 
+/* Answer the GETs of the batch. Where the client does not take so much, the rest goes back to where
+ * it came from: worker->rewind is the first byte of the first that was not answered. */
 static void batch_run(mp__connection *c)
 {
     mp__worker_loop *worker = c->worker;
@@ -394,7 +432,13 @@ static void batch_run(mp__connection *c)
     }
     for (uint32_t i = 0; i < count; i++) {
         mp_str address = mp_str_new(batch->addresses[i], batch->sizes[i]);
-        const mp__entry *entry = mp__read_now(manager, address, batch->hashes[i], c->level, 0);
+        const mp__entry *entry;
+
+        if (worker->out.size > WRITE_AT && (!write_out(c) || over_soft(c))) {
+            worker->rewind = batch->starts[i];
+            break;
+        }
+        entry = mp__read_now(manager, address, batch->hashes[i], c->level, 0);
 
         if (!entry) {
             get_slowly(c, address, batch->hashes[i]);
@@ -412,7 +456,7 @@ static void batch_run(mp__connection *c)
 }
 
 /* Put a GET into the batch. False: its name is refused (the batch has run before the error). */
-static void batch_add(mp__connection *c, mp_str name)
+static void batch_add(mp__connection *c, mp_str name, size_t start)
 {
     mp__worker_loop *worker = c->worker;
     mp__get_batch *batch = &worker->batch;
@@ -422,9 +466,12 @@ static void batch_add(mp__connection *c, mp_str name)
 
     if (size < 0) {
         batch_run(c);
+        if (worker->rewind != SIZE_MAX)
+            return;
         mp__reply_address_error(mp__connection_out(c), &diag);
         return;
     }
+    batch->starts[batch->count] = start;
     batch->sizes[batch->count] = (uint16_t)size;
     batch->hashes[batch->count] =
         mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[batch->count], (size_t)size));
@@ -458,20 +505,20 @@ static bool must_wait(const mp__connection *c, unsigned flags)
 }
 
 /* Run one command, or say with false that it must come again later. */
-static bool run_command(mp__connection *c, const mp__resp_command *command)
+static bool run_command(mp__connection *c, const mp__resp_command *command, bool is_inline,
+                        size_t start)
 {
     const mp__command *known;
 
-    if (is_get(command) && !(c->subscription_count && c->version == 2)) {
-        if (must_wait(c, MP__COMMAND_READ)) {
-            batch_run(c);
-            return false;
-        }
-        batch_add(c, command->arguments[1]);
+    if (!is_inline && is_get(command) && !(c->subscription_count && c->version == 2) &&
+        !must_wait(c, MP__COMMAND_READ)) {
+        batch_add(c, command->arguments[1], start);
         return true;
     }
     if (c->worker->batch.count)
         batch_run(c);
+    if (c->worker->rewind != SIZE_MAX)
+        return false;
     known = mp__command_find(command->arguments[0]);
     if (!known) {
         mp__command_unknown(c, command->arguments, command->count);
@@ -499,9 +546,10 @@ static void refuse_protocol(mp__connection *c, int rc)
 static size_t run_all(mp__connection *c, char *data, size_t size)
 {
     mp__worker_loop *worker = c->worker;
-    size_t at = 0, soft = worker->limits.output_soft;
+    size_t at = 0;
     uint64_t commands = 0;
 
+    worker->rewind = SIZE_MAX;
     while (at < size && !c->closing && !c->blocked) {
         mp__resp_command command;
         size_t used;
@@ -519,15 +567,19 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
             refuse_protocol(c, rc);
             break;
         }
-        if (command.count && !run_command(c, &command)) {
+        if (command.count && !run_command(c, &command, data[at] != '*', at)) {
             c->blocked = true;
             break;
         }
+        if (worker->rewind != SIZE_MAX)
+            break;
         at += used;
         commands++;
-        if (worker->out.size > soft || c->slot_count >= SLOTS_MAX) {
+        if (worker->out.size > WRITE_AT || c->slot_count >= SLOTS_MAX) {
             if (worker->batch.count)
                 batch_run(c);
+            if (worker->rewind != SIZE_MAX || c->closed)
+                break;
             if (!write_out(c))
                 return size;
             c->blocked = over_soft(c) || c->slot_count >= SLOTS_MAX;
@@ -535,6 +587,12 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
     }
     if (worker->batch.count)
         batch_run(c);
+    if (c->closed)
+        return size;
+    if (worker->rewind != SIZE_MAX) {
+        at = worker->rewind;
+        c->blocked = true;
+    }
     (void)atomic_fetch_add_explicit(&worker->server->commands, commands, memory_order_relaxed);
     return at;
 }
