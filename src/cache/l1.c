@@ -255,14 +255,13 @@ bool mp__l1_evict_one(mp__l1 *l1)
 }
 
 /* What an eviction frees is there only when nobody looks at it, which costs a barrier of all
- * threads: so evict some at once, but of large ones no more than @bytes asks for. False: nothing is
- * left. */
-static bool evict_some(mp__l1 *l1, size_t bytes)
+ * threads: so evict some at once. False: nothing is left. */
+static bool evict_some(mp__l1 *l1)
 {
-    size_t least = bytes > EVICT_BYTES ? bytes : EVICT_BYTES, freed = 0;
+    size_t freed = 0;
     unsigned victims = 0;
 
-    for (; victims < EVICT_BATCH && freed < least; victims++) {
+    for (; victims < EVICT_BATCH && freed < EVICT_BYTES; victims++) {
         size_t of_one = evict_next(l1);
 
         if (!of_one)
@@ -274,11 +273,49 @@ static bool evict_some(mp__l1 *l1, size_t bytes)
     return victims != 0;
 }
 
+typedef struct beside {
+    mp__l1 *l1;
+    mp__entry *victim; /* in no queue any more */
+} beside;
+
+/* An object of the slab: in the table, or let go already and only held by somebody. */
+static void evict_beside(void *context, void *object)
+{
+    beside *b = context;
+    mp__entry *entry = (mp__entry *)((mp__entry_cold *)object + 1);
+    mp__l1_place place;
+
+    if (!mp__l1_table_find(mp__l1_table_of(b->l1), mp__entry_address(entry),
+                           mp__entry_cold_of(entry)->node.hash, &place) ||
+        entry_at(place) != entry)
+        return;
+    if (entry != b->victim)
+        forget_order(b->l1, entry);
+    unlink_entry(b->l1, place, entry);
+    b->l1->evictions++;
+}
+
+/* Evict the policy's next victim and all that shares its pages. Victims one by one would leave
+ * holes everywhere and free no page before nearly all are gone, when what needs room is of another
+ * size. False: nothing is left. */
+static bool evict_pages(mp__l1 *l1)
+{
+    mp__policy_node *node = l1->policy->ops->evict(l1->policy);
+    beside b = {.l1 = l1};
+
+    if (!node)
+        return evict_some(l1);
+    b.victim = entry_of_node(node);
+    mp__slab_each_beside(l1->slab, mp__entry_cold_of(b.victim), evict_beside, &b);
+    (void)mp__hazard_flush();
+    return true;
+}
+
 void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes)
 {
     mp__slab_limit_set(l1->slab, slab_bytes);
     /* what is left when nothing can be evicted is held by readers and goes with them */
-    while (mp__slab_pages_bytes(l1->slab) > slab_bytes && evict_some(l1, 0))
+    while (mp__slab_pages_bytes(l1->slab) > slab_bytes && evict_pages(l1))
         ;
 }
 
@@ -325,15 +362,16 @@ static mp__entry *make_with_room(mp__l1 *l1, uint64_t hash, const mp__record *re
                                  uint32_t generation, uint32_t verify_by_s)
 {
     size_t bytes = mp__slab_round(mp__entry_bytes(record));
+    mp__entry *entry;
+    unsigned tries = 0;
 
     if (bytes > mp__slab_limit(l1->slab))
         return NULL;
-    for (;;) {
-        mp__entry *entry = mp__entry_make(l1->slab, hash, record, generation, verify_by_s);
-
-        if (entry || !evict_some(l1, bytes))
-            return entry;
-    }
+    do {
+        entry = mp__entry_make(l1->slab, hash, record, generation, verify_by_s);
+        /* first a few of any size: mostly they are of the right one */
+    } while (!entry && (tries++ == 0 ? evict_some(l1) : evict_pages(l1)));
+    return entry;
 }
 
 /* ABSENT entries have a share of their own, so that a flood of random keys pushes out only its

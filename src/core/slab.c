@@ -13,6 +13,7 @@ enum {
     LINE = 64,
     SMALL_MAX = 1024, /* steps of a line up to here */
     CLASS_MAX = 40,
+    OBJECTS_MAX = MP__SPAN_BYTES / LINE, /* in a span */
 };
 #define OBJECT_MAX ((MP__SPAN_BYTES - MP__SPAN_HEAD) / 4) /* larger ones get spans of their own */
 
@@ -149,6 +150,11 @@ static mp__span *span_with_room(mp__slab *slab, unsigned class)
 
 /* ---- objects ---- */
 
+static mp__span *span_of(const void *object)
+{
+    return (mp__span *)((uintptr_t)object & ~(uintptr_t)(MP__SPAN_BYTES - 1));
+}
+
 static void *take_object(mp__span *s)
 {
     void *object = s->free_first;
@@ -221,7 +227,7 @@ static void give_object(mp__slab *slab, mp__span *s, void *object)
 
 void mp__slab_free(void *object)
 {
-    mp__span *s = (mp__span *)((uintptr_t)object & ~(uintptr_t)(MP__SPAN_BYTES - 1));
+    mp__span *s = span_of(object);
     mp__slab *slab = s->slab;
     bool last;
 
@@ -237,6 +243,39 @@ void mp__slab_free(void *object)
     (void)pthread_mutex_unlock(&slab->lock);
     if (last)
         slab_destroy(slab);
+}
+
+/* Which objects of @s are free: a bit each. */
+static void mark_free(const mp__span *s, uint64_t marks[OBJECTS_MAX / 64])
+{
+    char *object = s->free_first, *next;
+
+    for (; object; object = next) {
+        size_t i = (size_t)(object - (const char *)s - MP__SPAN_HEAD) / class_bytes(s->class);
+
+        marks[i / 64] |= (uint64_t)1 << (i % 64);
+        mp__unpoison(object, sizeof(next));
+        memcpy(&next, object, sizeof(next));
+        mp__poison(object, sizeof(next));
+    }
+}
+
+void mp__slab_each_beside(mp__slab *slab, void *object, void (*each)(void *context, void *object),
+                          void *context)
+{
+    mp__span *s = span_of(object);
+    uint64_t marks[OBJECTS_MAX / 64] = {0};
+
+    (void)pthread_mutex_lock(&slab->lock);
+    if (s->capacity == 0) {
+        each(context, object);
+    } else {
+        mark_free(s, marks);
+        for (size_t i = 0; i < s->fresh; i++)
+            if (!(marks[i / 64] >> (i % 64) & 1))
+                each(context, (char *)s + MP__SPAN_HEAD + i * class_bytes(s->class));
+    }
+    (void)pthread_mutex_unlock(&slab->lock);
 }
 
 /* ---- slabs ---- */

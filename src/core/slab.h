@@ -26,6 +26,12 @@ void *mp__slab_alloc(mp__slab *slab, size_t size) __attribute__((warn_unused_res
 /* Any thread; finds the slab by itself. */
 void mp__slab_free(void *object);
 
+/* Call @each for every object that shares its pages with @object, itself included: an owner that
+ * lets all of them go gives the pages back. With the slab's lock held: @each must not come back to
+ * the slab. No object may be under construction. Any thread that keeps @object alive. */
+void mp__slab_each_beside(mp__slab *slab, void *object, void (*each)(void *context, void *object),
+                          void *context);
+
 size_t mp__slab_round(size_t size);                /* what an object of @size really takes */
 size_t mp__slab_limit(const mp__slab *slab);       /* bytes; SIZE_MAX: none; any thread */
 size_t mp__slab_pages_bytes(const mp__slab *slab); /* pages held now, bytes; any thread */

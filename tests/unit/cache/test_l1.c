@@ -288,6 +288,38 @@ static void a_large_value_makes_room_for_itself(void **state)
     (void)mp__free(large);
 }
 
+/* Entries that are freed one by one all over the memory free no page for another size. */
+static void one_value_of_another_size_evicts_only_a_few(void **state)
+{
+    mp__l1 *l1 = l1_new(100000, "s3-fifo");
+    char address[64], value[3000];
+    uint64_t random = 1;
+    mp__l1_stats before, after;
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    value[150] = '\0';
+    for (int i = 0; i < 60000; i++) { /* twice as many as fit, in no order */
+        random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+        snprintf(address, sizeof(address), "e/n/%d", (int)(random >> 33) % 40000);
+        assert_int_equal(put(l1, address, value, 1), 0);
+        (void)get(l1, address);
+    }
+    mp__l1_stats_read(l1, &before);
+    value[150] = 'v';
+    value[2999] = '\0';
+    assert_int_equal(put(l1, "e/n/large", value, 1), 0);
+    mp__l1_stats_read(l1, &after);
+    assert_true(before.entries > 10000);
+    assert_true(before.entries - after.entries < 1000);
+    /* and a lower limit takes its share, not everything */
+    assert_int_equal(mp__l1_set_bytes(l1, after.bytes_max / 4 * 3), 0);
+    mp__l1_stats_read(l1, &after);
+    assert_true(after.bytes <= after.bytes_max);
+    assert_true(after.entries > before.entries / 2);
+    l1 = mp__l1_free(l1);
+}
+
 static void absent_entries_stay_within_their_bytes(void **state)
 {
     mp__l1 *l1 = l1_new(100000, "s3-fifo");
@@ -681,6 +713,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(an_updated_entry_keeps_its_place_and_its_use),
     MP_TEST(what_is_too_large_evicts_nothing_and_leaves_no_older_value),
     MP_TEST(a_large_value_makes_room_for_itself),
+    MP_TEST(one_value_of_another_size_evicts_only_a_few),
     MP_TEST(absent_entries_stay_within_their_bytes),
     MP_TEST(a_tiny_cache_keeps_values_through_a_flood_of_absent_keys),
     MP_TEST(an_expired_entry_is_taken_out_by_whoever_finds_it),

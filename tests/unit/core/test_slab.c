@@ -172,6 +172,52 @@ static void a_closed_slab_lives_until_its_last_object_is_freed(void **state)
     assert_null(mp__slab_close(NULL));
 }
 
+typedef struct seen {
+    unsigned char *objects[1100];
+    size_t count;
+} seen;
+
+static void see(void *context, void *object)
+{
+    seen *s = context;
+
+    s->objects[s->count++] = object;
+}
+
+static void exactly_the_living_are_beside_each_other(void **state)
+{
+    enum { COUNT = 2000 };
+    static unsigned char *objects[COUNT];
+    static const size_t sizes[] = {60, 300, 5000, 100000};
+    mp__slab *slab = slab_new(0);
+
+    (void)state;
+    for (size_t s = 0; s < 4; s++) {
+        size_t count = sizes[s] > 10000 ? 3 : COUNT, living = 0;
+        static seen around;
+
+        for (size_t i = 0; i < count; i++) {
+            objects[i] = mp__slab_alloc(slab, sizes[s]);
+            objects[i][0] = 'l';
+        }
+        for (size_t i = 1; i < count; i += 3) {
+            mp__slab_free(objects[i]);
+            objects[i] = NULL;
+        }
+        around.count = 0;
+        mp__slab_each_beside(slab, objects[0], see, &around);
+        for (size_t i = 0; i < around.count; i++)
+            assert_int_equal(around.objects[i][0], 'l');
+        for (size_t i = 0; i < count; i++)
+            living += objects[i] && (uintptr_t)objects[i] / SPAN == (uintptr_t)objects[0] / SPAN;
+        assert_int_equal(around.count, living);
+        for (size_t i = 0; i < count; i++)
+            if (objects[i])
+                mp__slab_free(objects[i]);
+    }
+    slab = mp__slab_close(slab);
+}
+
 static int fail_at;
 
 static bool fail_nth(size_t size)
@@ -226,6 +272,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_is_freed_serves_every_size_again),
     MP_TEST(a_lower_limit_gives_idle_pages_back),
     MP_TEST(a_closed_slab_lives_until_its_last_object_is_freed),
+    MP_TEST(exactly_the_living_are_beside_each_other),
     MP_TEST(every_failing_allocation_leaves_the_slab_whole),
 };
 
