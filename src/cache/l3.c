@@ -20,6 +20,10 @@ static void l3_done(mp__l3 *l3)
         next = p->next;
         mp__l3_pending_free(l3, p);
     }
+    for (mp__l3_pending *next, *p = l3->written; p; p = next) {
+        next = p->next;
+        mp__l3_pending_free(l3, p);
+    }
     mp__file_close(l3->lock_file);
     mp__l3_index_done(&l3->index);
     (void)pthread_mutex_destroy(&l3->queue_lock);
@@ -61,6 +65,7 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->sync_ns = options->sync_ms * 1000000u;
     l3->pending_bytes_max = options->pending_bytes_max;
     l3->kick.run = nothing;
+    l3->written_last = &l3->written;
     (void)pthread_mutex_init(&l3->queue_lock, NULL);
     (void)pthread_mutex_init(&l3->writing, NULL);
     (void)pthread_mutex_init(&l3->trouble_lock, NULL);

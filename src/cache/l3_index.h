@@ -27,13 +27,14 @@ typedef struct mp__l3_segment {
     _Atomic uint64_t live_bytes;
     uint64_t size;    /* of the file so far; the writer's, as all below */
     uint64_t log_end; /* of a segment that was found without a footer */
+    size_t certain;   /* rows of it that were synced for sure */
     uint32_t id;      /* in the index */
     mp__l3_row *rows; /* of a segment without a footer; NULL: read them from there */
     size_t row_count, row_capacity;
-    size_t synced_rows;
     bool has_footer;
-    bool is_stuck; /* not all of it could be moved out: it waits until it is the oldest */
-    bool is_ours;  /* the footer's hashes are made with this process's secret */
+    bool is_stuck;   /* not all of it could be moved out: it waits until it is the oldest */
+    bool has_damage; /* found before log_end */
+    bool is_ours;    /* the footer's hashes are made with this process's secret */
 } mp__l3_segment;
 
 /* Where a record is on disk, in one word: segment id 18 bits, offset/8 24 bits, size/8 22 bits. 0:
@@ -58,16 +59,17 @@ static inline uint32_t mp__l3_place_size(mp__l3_place place)
     return (uint32_t)(place & 0x3fffff) * 8;
 }
 
-/* A record on its way to disk. Owned by the queue; the index points to it until it is written. */
+/* A record on its way to disk. Owned by the queue, then by the writer; the index points to it until
+ * it is written and synced. */
 typedef struct mp__l3_pending {
     struct mp__l3_pending *next, *previous;
     uint64_t hash, revision;
     mp__l3_place instead_of; /* a record on disk that is needed until this one is there */
+    mp__l3_place place;      /* where it was written, not yet for certain */
     uint32_t size;
     uint8_t kind, flags; /* as of a row */
     bool taken;          /* the writer has it: not in the queue */
     bool unwanted;       /* replaced while the writer had it */
-    bool again;          /* it was on disk before: no new append */
     unsigned char bytes[];
 } mp__l3_pending;
 

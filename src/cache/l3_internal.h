@@ -43,16 +43,19 @@ struct mp__l3 {
     pthread_mutex_t writing; /* over all down to the empty line */
     bool opened;             /* the folder is locked and was read */
     bool tidied;             /* mp__l3_after_open() ran */
+    bool hold;               /* what the process before us did not sync is not yet written again */
     mp__file *lock_file;
     unsigned char folder[16];          /* id of the folder */
     mp__l3_segment *segments, *active; /* oldest first; active is the last of them or NULL */
     uint64_t next_number;
     uint64_t last_sync_ns, retry_at_ns, retry_ns;
-    bool dirty;           /* active has records that were not synced */
+    bool dirty;           /* active was written to since its last sync */
     bool mark_synced;     /* the next record may say that all before it is */
-    bool unsafe;          /* what replaced older records may not be on disk: delete nothing */
+    bool names_dirty;     /* files were made or deleted since the folder was synced */
     bool dropped_in_vain; /* room was made on a full disk and somebody else took it */
-    unsigned char *run;   /* records put together for one write */
+    mp__l3_pending *written, **written_last; /* into active, since its last sync */
+    uint64_t written_bytes;
+    unsigned char *run; /* records put together for one write */
     size_t run_capacity;
 
     mp__worker *writer, *reader;
@@ -117,16 +120,22 @@ MP_MUST_USE int mp__l3_segment_reserve(mp__l3_segment *segment, size_t more);
 void mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row); /* reserved before */
 /* Write the footer; where that fails nothing of it stays. Not synced. */
 MP_MUST_USE int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment);
-void mp__l3_segment_forget_rows(mp__l3_segment *segment); /* its footer has them */
+void mp__l3_segment_cut_footer(mp__l3 *l3, mp__l3_segment *segment); /* it could not be synced */
+void mp__l3_segment_forget_rows(mp__l3_segment *segment);            /* its footer has them */
 /* The rows of @segment: from memory, its footer, or by a scan. The caller's to mp__free(). */
 MP_MUST_USE int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                                     size_t *ret_count);
 /* The same for a file with a footer: MP_ECORRUPT when it has none that holds. */
 MP_MUST_USE int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows,
                                         size_t *ret_count);
-/* Look at each record; *ret_end is where the last good one ends. */
+typedef struct mp__l3_scan {
+    uint64_t end;   /* of the last good record */
+    size_t damaged; /* places before it */
+    size_t certain; /* rows that were synced for sure */
+} mp__l3_scan;
+/* Look at each record. */
 MP_MUST_USE int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
-                                      size_t *ret_count, uint64_t *ret_end, size_t *ret_damaged);
+                                      size_t *ret_count, mp__l3_scan *ret_scan);
 void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PATH_MAX]);
 static inline void mp__l3_segment_ref(mp__l3_segment *segment)
 {
@@ -134,8 +143,10 @@ static inline void mp__l3_segment_ref(mp__l3_segment *segment)
 }
 void mp__l3_segment_unref(mp__l3_segment *segment);
 void mp__l3_segment_append(mp__l3 *l3, mp__l3_segment *segment); /* to the list */
-/* Take it from list and index, delete its file. Nothing in the index points to it. */
-void mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment);
+/* Delete its file, then take it from list and index. Nothing in the index points to it. */
+MP_MUST_USE int mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment);
+/* What was deleted so far will not be there again after a crash. */
+MP_MUST_USE int mp__l3_names_sync(mp__l3 *l3);
 
 /* ---- l3_folder.c: under `writing` ---- */
 
@@ -157,8 +168,9 @@ void mp__l3_folder_set_aside(mp__l3 *l3, uint64_t number);
 
 /* Lock the folder, read it into index and list. On failure nothing of it is kept but the lock. */
 MP_MUST_USE int mp__l3_recover(mp__l3 *l3, mp__diag *diag);
-/* What need not be done before the first read: footers for the segments that a crash left without,
- * and a bound that is lower than it was. */
+/* What need not be done before the first read: what the process before us may not have synced is
+ * queued again, segments that a crash left without a footer get one, and a bound that is lower than
+ * it was is kept. */
 void mp__l3_after_open(mp__l3 *l3);
 
 /* ---- l3_writer.c ---- */
@@ -175,11 +187,11 @@ MP_MUST_USE int mp__l3_sync_active(mp__l3 *l3);
 /* ---- l3_reclaim.c: under `writing` ---- */
 
 /* Before a segment is made: no more bytes than the bound, with it. */
-void mp__l3_room_before(mp__l3 *l3);
+MP_MUST_USE int mp__l3_room_before(mp__l3 *l3);
 /* After it was made: room for the one after it, by moving what lives out of old segments into the
  * active one, of which @spare bytes stay free. */
 MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
-/* Forget the oldest segment with all in it. False when there is none but the active. */
-bool mp__l3_drop_oldest(mp__l3 *l3);
+/* Forget the oldest segment with all in it. -ENOENT when there is none but the active. */
+MP_MUST_USE int mp__l3_drop_oldest(mp__l3 *l3);
 
 #endif

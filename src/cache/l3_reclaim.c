@@ -9,7 +9,7 @@
  * What decides who stays is in worth_keeping(): today the use since the last look. */
 #include "cache/l3_internal.h"
 
-#include <assert.h>
+#include <errno.h>
 
 /* ---- giving up ---- */
 
@@ -68,46 +68,49 @@ static bool is_dead(const mp__l3_segment *segment)
     return atomic_load_explicit(&segment->live_bytes, memory_order_acquire) == 0;
 }
 
-/* @rows may be NULL. The folder is synced, since an older file must not come back when a newer one
- * that hid some of it is gone. */
-static void give_up(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows, size_t count)
+/* Forget what is needed of @segment and delete it. @rows may be NULL. Files deleted before it must
+ * not come back when it is gone, since it hid some of what they have. */
+static int give_up(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows, size_t count)
 {
+    int rc = mp__l3_names_sync(l3);
+
+    if (rc)
+        return rc;
     for (size_t i = 0; i < count; i++)
         forget_row(l3, segment, &rows[i]);
     if (!is_dead(segment))
         forget_all(l3, segment);
-    mp__l3_segment_delete(l3, segment);
-    (void)mp__env_sync_dir(l3->env, l3->dir);
+    return mp__l3_segment_delete(l3, segment);
 }
 
-bool mp__l3_drop_oldest(mp__l3 *l3)
+int mp__l3_drop_oldest(mp__l3 *l3)
 {
     mp__l3_segment *oldest = l3->segments;
     mp__l3_row *rows = NULL;
     size_t count = 0;
+    int rc;
 
     if (!oldest || oldest == l3->active)
-        return false;
+        return -ENOENT;
     if (!is_dead(oldest) && mp__l3_segment_rows(l3, oldest, &rows, &count) != 0)
         rows = NULL, count = 0;
-    give_up(l3, oldest, rows, count);
+    rc = give_up(l3, oldest, rows, count);
     (void)mp__free(rows);
-    return true;
+    return rc;
 }
 
-/* Segments in which nothing is needed. What replaced their records is synced first. */
-static void delete_dead(mp__l3 *l3)
+/* Segments in which nothing is needed. */
+static int delete_dead(mp__l3 *l3)
 {
     mp__l3_segment *next;
+    int rc = 0;
 
-    for (mp__l3_segment *s = l3->segments; s; s = next) {
+    for (mp__l3_segment *s = l3->segments; s && rc == 0 && !l3->hold; s = next) {
         next = s->next;
-        if (s == l3->active || !is_dead(s))
-            continue;
-        if (mp__l3_sync_active(l3) != 0 || l3->unsafe)
-            return;
-        mp__l3_segment_delete(l3, s);
+        if (s != l3->active && is_dead(s))
+            rc = mp__l3_segment_delete(l3, s);
     }
+    return rc;
 }
 
 /* ---- moving ---- */
@@ -265,7 +268,7 @@ static int move_rows(move *m, const mp__l3_row *rows, size_t count, bool keep_al
 }
 
 /* Move what shall stay out of @from. With @forget the rest is given up; else what could not be
- * moved keeps the segment. An error is one of the active segment. */
+ * moved keeps the segment. An error is not one of reading @from. */
 static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep_all, bool forget)
 {
     move m = {.l3 = l3, .from = from, .budget = budget, .is_oldest = from == l3->segments};
@@ -281,9 +284,9 @@ static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep
         rc = m.moved && m.old ? move_rows(&m, rows, count, keep_all) : MP_ENOMEM;
     }
     if (rc == 0 && forget)
-        give_up(l3, from, rows, count);
-    else if (rc == 0 && is_dead(from) && !l3->unsafe)
-        mp__l3_segment_delete(l3, from);
+        rc = give_up(l3, from, rows, count);
+    else if (rc == 0 && is_dead(from) && !l3->hold)
+        rc = mp__l3_segment_delete(l3, from);
     else
         from->is_stuck = true;
     (void)mp__free(rows);
@@ -312,13 +315,14 @@ static mp__l3_segment *emptiest(mp__l3 *l3)
     return best;
 }
 
-void mp__l3_room_before(mp__l3 *l3)
+int mp__l3_room_before(mp__l3 *l3)
 {
-    delete_dead(l3);
-    while ((atomic_load(&l3->bytes) + l3->segment_bytes > l3->bytes_max ||
-            atomic_load(&l3->segment_count) + 2 > l3->index.id_count / 2) &&
-           mp__l3_drop_oldest(l3))
-        ;
+    int rc = delete_dead(l3);
+
+    while (rc == 0 && (atomic_load(&l3->bytes) + l3->segment_bytes > l3->bytes_max ||
+                       atomic_load(&l3->segment_count) + 2 > l3->index.id_count / 2))
+        rc = mp__l3_drop_oldest(l3);
+    return rc == -ENOENT ? -ENOSPC : rc; /* files that are not ours take all that is allowed */
 }
 
 /* Bytes on disk once the active segment is full, and one more after it. */
@@ -335,7 +339,7 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
     int rc = 0;
 
     most = most < l3->segment_bytes / 2 ? most : l3->segment_bytes / 2;
-    while (rc == 0 && is_short(l3) && l3->segments != l3->active) {
+    while (rc == 0 && is_short(l3) && l3->segments && l3->segments != l3->active) {
         uint64_t used = l3->active->size + l3->active->row_count * MP__L3_ROW;
         uint64_t budget = used < most ? most - used : 0;
         mp__l3_segment *victim = emptiest(l3);

@@ -73,7 +73,8 @@ static int take_rows(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row
 static int load_rows(mp__l3 *l3, mp__l3_segment *segment)
 {
     mp__l3_row *rows;
-    size_t count, damaged = 0;
+    mp__l3_scan scan = {0};
+    size_t count;
     int rc = mp__l3_rows_from_footer(segment, &rows, &count);
 
     segment->has_footer = rc == 0;
@@ -82,18 +83,18 @@ static int load_rows(mp__l3 *l3, mp__l3_segment *segment)
         rc = MP_ECORRUPT;
     }
     if (rc == MP_ECORRUPT || rc == -EIO) {
-        uint64_t end;
-
-        rc = mp__l3_rows_from_scan(l3, segment, &rows, &count, &end, &damaged);
+        rc = mp__l3_rows_from_scan(l3, segment, &rows, &count, &scan);
         if (rc == 0 && !segment->has_footer) {
             segment->rows = rows;
             segment->row_count = segment->row_capacity = count;
-            segment->log_end = end;
+            segment->log_end = scan.end;
+            segment->certain = scan.certain;
+            segment->has_damage = scan.damaged != 0;
         }
     }
     if (rc)
         return rc;
-    mp__l3_count(&l3->corrupt, damaged);
+    mp__l3_count(&l3->corrupt, scan.damaged);
     rc = take_rows(l3, segment, rows, count);
     if (segment->rows != rows)
         (void)mp__free(rows);
@@ -170,21 +171,21 @@ static int load_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
 
 /* ---- the folder ---- */
 
-/* The last segment goes on where its last good record ends, if it was not sealed and has room. */
+/* The last segment goes on where its last good record ends, if it was not sealed and has room. Not
+ * one with damage in it: what is said there to be synced would then be said of the damage, too. */
 static void continue_last(mp__l3 *l3)
 {
     mp__l3_segment *last = l3->segments;
 
     while (last && last->next)
         last = last->next;
-    if (!last || last->has_footer || !last->is_ours ||
+    if (!last || last->has_footer || !last->is_ours || last->has_damage ||
         last->log_end + mp__l3_footer_size(last->row_count) > l3->segment_bytes / 4 * 3 ||
         mp__file_truncate(last->file, last->log_end) != 0)
         return;
     mp__l3_uncount(&l3->bytes, last->size - last->log_end);
     last->size = last->log_end;
     l3->active = last;
-    l3->dirty = last->row_count != 0; /* nobody knows what of it was synced */
 }
 
 /* More segments than the index has numbers for, since they were larger once: the oldest go. */
@@ -200,6 +201,7 @@ static void drop_surplus(mp__l3 *l3, mp__l3_numbers *numbers)
 
         mp__l3_segment_path(l3, numbers->items[i], path);
         (void)mp__env_unlink(l3->env, path);
+        (void)mp__env_sync_dir(l3->env, l3->dir); /* in this order, also after a crash */
         mp__l3_count(&l3->forgotten, 1);
     }
     numbers->count -= surplus;
@@ -266,23 +268,80 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
     return 0;
 }
 
+/* ---- afterwards ---- */
+
+/* The record in the queue again, if nothing newer took its place. */
+static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
+{
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
+    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
+    mp__l3_pending *pending =
+        mp__l3_pending_alloc(l3, row->hash, row->kind, row->flags & MP__L3_FORCED, row->size);
+    mp__l3_found found;
+    mp__l3_slot *slot;
+    bool is_taken = false;
+
+    if (!pending)
+        return; /* it stays where it is, and perhaps it is there for certain */
+    if (mp__file_pread(segment->file, pending->bytes, row->size, row->offset) == row->size &&
+        mp__l3_record_read(pending->bytes, row->size, &segment->seed, row->offset, &found) == 0 &&
+        !found.damaged) {
+        (void)pthread_mutex_lock(&shard->lock);
+        slot = mp__l3_shard_find(shard, row->hash);
+        is_taken = slot && mp__l3_slot_place(slot) == place;
+        if (is_taken) {
+            pending->revision = slot->revision;
+            mp__l3_slot_take_pending(l3, shard, slot, pending);
+            l3->hold = true;
+        }
+        (void)pthread_mutex_unlock(&shard->lock);
+    }
+    if (!is_taken)
+        mp__l3_pending_free(l3, pending);
+}
+
+/* What the process before us wrote last may not be on disk, even though we read it, and a sync that
+ * succeeds now says nothing where one of its syncs had failed. So it is written once more: at most
+ * what came since the last record that says that all before it is synced. */
+static void write_uncertain_again(mp__l3 *l3, mp__l3_segment *segment)
+{
+    for (size_t i = segment->certain; i < segment->row_count; i++)
+        write_again(l3, segment, &segment->rows[i]);
+}
+
+/* The last segment was sealed, but the process may have ended before it was synced. */
+static void sync_last_footer(mp__l3 *l3, mp__l3_segment *last)
+{
+    if (mp__file_sync(last->file) == 0 ||
+        mp__l3_segment_rows(l3, last, &last->rows, &last->row_count) != 0)
+        return;
+    write_uncertain_again(l3, last);
+    mp__l3_segment_forget_rows(last);
+}
+
+/* A footer for a segment that a crash left without. */
 static void seal_leftover(mp__l3 *l3, mp__l3_segment *segment)
 {
     if (mp__file_truncate(segment->file, segment->log_end) == 0) {
         mp__l3_uncount(&l3->bytes, segment->size - segment->log_end);
         segment->size = segment->log_end;
-        /* a footer that does not reach the disk costs a scan, no more */
-        if (mp__l3_segment_footer(l3, segment) == 0)
-            (void)mp__file_sync(segment->file);
+        if (mp__l3_segment_footer(l3, segment) == 0 && mp__file_sync(segment->file) != 0)
+            mp__l3_segment_cut_footer(l3, segment);
     }
-    mp__l3_segment_forget_rows(segment); /* a footer or a scan brings them back */
+    mp__l3_segment_forget_rows(segment); /* its footer or a scan brings them back */
 }
 
 void mp__l3_after_open(mp__l3 *l3)
 {
-    for (mp__l3_segment *s = l3->segments; s; s = s->next)
-        if (s != l3->active && !s->has_footer && s->is_ours && s->rows)
+    for (mp__l3_segment *s = l3->segments; s; s = s->next) {
+        if (s->rows && s->is_ours)
+            write_uncertain_again(l3, s);
+        else if (!s->next && s->has_footer && s->is_ours)
+            sync_last_footer(l3, s);
+        if (s != l3->active && s->rows && s->is_ours)
             seal_leftover(l3, s);
-    while (atomic_load(&l3->bytes) > l3->bytes_max && mp__l3_drop_oldest(l3)) /* it was more once */
+    }
+    /* the bound was higher once */
+    while (atomic_load(&l3->bytes) > l3->bytes_max && mp__l3_drop_oldest(l3) == 0)
         ;
 }

@@ -55,21 +55,34 @@ void mp__l3_segment_append(mp__l3 *l3, mp__l3_segment *segment)
     mp__l3_count(&l3->bytes, segment->size);
 }
 
-void mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment)
+int mp__l3_segment_delete(mp__l3 *l3, mp__l3_segment *segment)
 {
     mp__l3_segment **link = &l3->segments;
     char path[MP__L3_PATH_MAX];
+    int rc;
 
     assert(atomic_load(&segment->live_bytes) == 0);
+    mp__l3_segment_path(l3, segment->seed.number, path);
+    rc = mp__env_unlink(l3->env, path);
+    if (rc && rc != -ENOENT)
+        return rc; /* it would be there again after a restart, so it stays in the list */
+    l3->names_dirty = true;
     while (*link != segment)
         link = &(*link)->next;
     *link = segment->next;
-    mp__l3_segment_path(l3, segment->seed.number, path);
-    (void)mp__env_unlink(l3->env, path);
     mp__l3_uncount(&l3->bytes, segment->size);
     mp__l3_uncount(&l3->segment_count, 1);
     mp__l3_index_leave(&l3->index, segment);
     mp__l3_segment_unref(segment);
+    return 0;
+}
+
+int mp__l3_names_sync(mp__l3 *l3)
+{
+    int rc = l3->names_dirty ? mp__env_sync_dir(l3->env, l3->dir) : 0;
+
+    l3->names_dirty = rc != 0;
+    return rc;
 }
 
 int mp__l3_segment_reserve(mp__l3_segment *segment, size_t more)
@@ -107,9 +120,8 @@ static int write_head(mp__l3 *l3, mp__file *file, const mp__l3_segment_head *hea
     rc = mp__file_pwrite(file, bytes, sizeof(bytes), 0);
     if (rc == 0)
         rc = mp__file_sync(file);
-    if (rc == 0)
-        rc = mp__env_sync_dir(l3->env, l3->dir);
-    return rc;
+    l3->names_dirty = true;
+    return rc ? rc : mp__l3_names_sync(l3);
 }
 
 int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
@@ -165,10 +177,21 @@ int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment)
     return 0;
 }
 
+void mp__l3_segment_cut_footer(mp__l3 *l3, mp__l3_segment *segment)
+{
+    uint64_t size = mp__l3_footer_size(segment->row_count);
+
+    if (!segment->has_footer || mp__file_truncate(segment->file, segment->size - size) != 0)
+        return;
+    segment->size -= size;
+    segment->has_footer = false;
+    mp__l3_uncount(&l3->bytes, size);
+}
+
 void mp__l3_segment_forget_rows(mp__l3_segment *segment)
 {
     segment->rows = mp__free(segment->rows);
-    segment->row_count = segment->row_capacity = segment->synced_rows = 0;
+    segment->row_count = segment->row_capacity = 0;
 }
 
 /* ---- rows ---- */
@@ -283,7 +306,7 @@ static int64_t read_what_can_be(mp__l3_segment *segment, unsigned char *data)
 }
 
 int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
-                          size_t *ret_count, uint64_t *ret_end, size_t *ret_damaged)
+                          size_t *ret_count, mp__l3_scan *ret_scan)
 {
     scan s = {.key = l3->hash_key};
     MP__CLEANUP_FREE unsigned char *data = mp__malloc((size_t)segment->size + 1);
@@ -291,7 +314,9 @@ int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_
 
     if (n < 0)
         return (int)n;
-    *ret_end = mp__l3_segment_parse(data, (size_t)n, &segment->seed, scan_record, &s, ret_damaged);
+    ret_scan->end =
+        mp__l3_segment_parse(data, (size_t)n, &segment->seed, scan_record, &s, &ret_scan->damaged);
+    ret_scan->certain = s.certain;
     if (s.rc) {
         (void)mp__free(s.rows);
         return s.rc;
@@ -318,8 +343,7 @@ static int rows_from_memory(const mp__l3_segment *segment, mp__l3_row **ret_rows
 int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                         size_t *ret_count)
 {
-    uint64_t end;
-    size_t damaged;
+    mp__l3_scan scan_result;
     int rc = MP_ECORRUPT;
 
     if (segment->rows)
@@ -327,6 +351,6 @@ int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_ro
     if (segment->has_footer && segment->is_ours)
         rc = mp__l3_rows_from_footer(segment, ret_rows, ret_count);
     if (rc == MP_ECORRUPT)
-        rc = mp__l3_rows_from_scan(l3, segment, ret_rows, ret_count, &end, &damaged);
+        rc = mp__l3_rows_from_scan(l3, segment, ret_rows, ret_count, &scan_result);
     return rc;
 }

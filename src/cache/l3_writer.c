@@ -21,57 +21,64 @@ void mp__l3_trouble_set(mp__l3 *l3, int error, const char *what)
         mp__l3_count(&l3->errors, 1);
 }
 
-/* ---- the active segment, given up ---- */
+/* ---- syncing ---- */
 
-/* Its record in the queue again, if nothing newer took its place: read back, since the memory of it
- * was freed when it was written. */
-static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
+/* It is on disk for certain: let the index point there, and give the memory back. */
+static void settle(mp__l3 *l3, mp__l3_pending *pending)
 {
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
-    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
-    mp__l3_pending *pending =
-        mp__l3_pending_alloc(l3, row->hash, row->kind, row->flags & MP__L3_FORCED, row->size);
-    mp__l3_found found;
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
     mp__l3_slot *slot;
-    bool is_taken = false;
 
-    if (!pending)
-        return; /* it stays where it is, and perhaps it is there after all */
-    pending->again = true;
-    if (mp__file_pread(segment->file, pending->bytes, row->size, row->offset) == row->size &&
-        mp__l3_record_read(pending->bytes, row->size, &segment->seed, row->offset, &found) == 0 &&
-        !found.damaged) {
-        (void)pthread_mutex_lock(&shard->lock);
-        slot = mp__l3_shard_find(shard, row->hash);
-        if (slot && mp__l3_slot_place(slot) == place) {
-            pending->revision = slot->revision;
-            mp__l3_slot_take_pending(l3, shard, slot, pending);
-            is_taken = true;
-        }
-        (void)pthread_mutex_unlock(&shard->lock);
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, pending->hash);
+    if (slot && mp__l3_slot_pending(slot) == pending) {
+        mp__l3_index_need(&l3->index, pending->place);
+        mp__l3_index_release(&l3->index, pending->instead_of);
+        slot->tag &= ~(uint64_t)MP__L3_SLOT_PENDING;
+        slot->at = pending->place;
     }
-    if (!is_taken)
-        mp__l3_pending_free(l3, pending);
+    (void)pthread_mutex_unlock(&shard->lock);
+    mp__l3_pending_free(l3, pending);
 }
 
-/* After a failed fsync nothing that was not synced before is certain, and a second fsync would say
- * that it is (Rebello et al., "Can applications recover from fsync failures?", ATC 2020). So those
- * records are written again, into another segment, and until then nothing that they replaced is
- * deleted. The file stays without a footer: a restart looks at each of its records. */
-static void suspect(mp__l3 *l3)
+/* Sync @segment, the active one. After a failed fsync nothing that was not synced before is
+ * certain, and a second fsync would say that it is (Rebello et al., "Can applications recover from
+ * fsync failures?", ATC 2020): what was written since the last one is still in memory and goes into
+ * the queue again, for another segment. */
+static int sync_segment(mp__l3 *l3, mp__l3_segment *segment)
 {
-    mp__l3_segment *segment = l3->active;
+    int rc = mp__file_sync(segment->file);
 
-    l3->active = NULL;
+    l3->last_sync_ns = mp__env_now_ns(l3->env);
     l3->dirty = false;
-    l3->unsafe = true;
-    for (size_t i = segment->synced_rows; i < segment->row_count; i++)
-        write_again(l3, segment, &segment->rows[i]);
-    segment->synced_rows = segment->row_count;
+    if (rc) {
+        mp__l3_queue_return(l3, l3->written);
+        l3->active = NULL;
+    }
+    for (mp__l3_pending *next, *p = rc ? NULL : l3->written; p; p = next) {
+        next = p->next;
+        settle(l3, p);
+    }
+    l3->written = NULL;
+    l3->written_last = &l3->written;
+    l3->written_bytes = 0;
+    l3->mark_synced = rc == 0;
+    return rc;
 }
+
+int mp__l3_sync_active(mp__l3 *l3)
+{
+    if (l3->dirty && l3->active)
+        return sync_segment(l3, l3->active);
+    l3->last_sync_ns = mp__env_now_ns(l3->env);
+    return 0;
+}
+
+/* ---- writing ---- */
 
 /* After a failed write nobody knows how much of it arrived. On a full disk the segment can go on
- * once what arrived is cut off; else it is left as it is, its records synced as far as they go. */
+ * once what arrived is cut off; else it is left without a footer: a restart looks at each of its
+ * records. */
 static void abandon(mp__l3 *l3, int error)
 {
     mp__l3_segment *segment = l3->active;
@@ -84,10 +91,9 @@ static void abandon(mp__l3 *l3, int error)
         mp__l3_count(&l3->bytes, stat.size - segment->size);
         segment->size = stat.size;
     }
-    if (l3->dirty && mp__file_sync(segment->file) != 0)
-        suspect(l3);
+    if (l3->dirty)
+        (void)sync_segment(l3, segment);
     l3->active = NULL;
-    l3->dirty = false;
 }
 
 int mp__l3_run_reserve(mp__l3 *l3, size_t size)
@@ -121,24 +127,6 @@ int mp__l3_run_write(mp__l3 *l3, size_t bytes)
     return 0;
 }
 
-int mp__l3_sync_active(mp__l3 *l3)
-{
-    int rc;
-
-    l3->last_sync_ns = mp__env_now_ns(l3->env);
-    if (!l3->dirty || !l3->active)
-        return 0;
-    rc = mp__file_sync(l3->active->file);
-    if (rc) {
-        suspect(l3);
-        return rc;
-    }
-    l3->active->synced_rows = l3->active->row_count;
-    l3->dirty = false;
-    l3->mark_synced = true;
-    return 0;
-}
-
 /* ---- appending ---- */
 
 static uint64_t room_in(const mp__l3 *l3, const mp__l3_segment *segment)
@@ -149,22 +137,21 @@ static uint64_t room_in(const mp__l3 *l3, const mp__l3_segment *segment)
 }
 
 /* The active segment is full: its footer, its last sync. Without the footer it is only slower to
- * read at a restart. */
+ * read at a restart; with one it must not be left when nobody knows what is synced. */
 static int seal_active(mp__l3 *l3)
 {
     mp__l3_segment *segment = l3->active;
     int rc = mp__l3_segment_footer(l3, segment);
 
     if (rc == 0 || l3->dirty)
-        rc = mp__file_sync(segment->file);
+        rc = sync_segment(l3, segment);
     else
         rc = 0;
     if (rc)
-        suspect(l3);
+        mp__l3_segment_cut_footer(l3, segment);
     else if (segment->has_footer)
         mp__l3_segment_forget_rows(segment);
     l3->active = NULL;
-    l3->dirty = false;
     return rc;
 }
 
@@ -177,34 +164,14 @@ static int active_with_room(mp__l3 *l3, uint32_t size)
     while (rc == 0 && (!l3->active || room_in(l3, l3->active) < need)) {
         if (l3->active && (rc = seal_active(l3)) != 0)
             break;
-        mp__l3_room_before(l3);
-        rc = mp__l3_segment_create(l3, &l3->active);
+        rc = mp__l3_room_before(l3);
+        if (rc == 0)
+            rc = mp__l3_segment_create(l3, &l3->active);
         l3->mark_synced = false;
         if (rc == 0)
             rc = mp__l3_room_after(l3, need);
     }
     return rc;
-}
-
-/* It is on disk now: let the index point there, and give the memory back. */
-static void settle(mp__l3 *l3, mp__l3_pending *pending, mp__l3_segment *segment, uint32_t offset)
-{
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
-    mp__l3_place place = mp__l3_place_make(segment->id, offset, pending->size);
-    mp__l3_slot *slot;
-
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, pending->hash);
-    if (slot && mp__l3_slot_pending(slot) == pending) {
-        mp__l3_index_need(&l3->index, place);
-        mp__l3_index_release(&l3->index, pending->instead_of);
-        slot->tag &= ~(uint64_t)MP__L3_SLOT_PENDING;
-        slot->at = place;
-    }
-    (void)pthread_mutex_unlock(&shard->lock);
-    if (!pending->again && pending->kind != MP__L3_GONE)
-        mp__l3_count(&l3->appends, 1);
-    mp__l3_pending_free(l3, pending);
 }
 
 /* Put the records of a list together as they will stand in the segment. */
@@ -228,6 +195,24 @@ static int gather(mp__l3 *l3, mp__l3_pending *first, size_t *ret_bytes)
     }
     *ret_bytes = bytes;
     return 0;
+}
+
+/* They stand in the file from @offset on. Memory keeps them until the next sync. */
+static void note_written(mp__l3 *l3, mp__l3_pending *list, uint32_t offset)
+{
+    mp__l3_segment *segment = l3->active;
+
+    *l3->written_last = list;
+    for (mp__l3_pending *p = list; p; p = p->next) {
+        mp__l3_row row = {p->hash, p->revision, offset, p->size, p->kind, p->flags};
+
+        p->place = mp__l3_place_make(segment->id, offset, p->size);
+        mp__l3_segment_add_row(segment, &row);
+        mp__l3_count(&l3->appends, p->kind != MP__L3_GONE);
+        offset += p->size;
+        l3->written_bytes += p->size;
+        l3->written_last = &p->next;
+    }
 }
 
 /* One write of as many records as fit. */
@@ -254,15 +239,8 @@ static int append_run(mp__l3 *l3, uint32_t first_size)
         return rc;
     }
     l3->mark_synced = false;
-    for (mp__l3_pending *next, *p = list; p; p = next) {
-        mp__l3_row row = {p->hash, p->revision, (uint32_t)at, p->size, p->kind, p->flags};
-
-        next = p->next;
-        at += p->size;
-        mp__l3_segment_add_row(segment, &row);
-        settle(l3, p, segment, row.offset);
-    }
-    return 0;
+    note_written(l3, list, (uint32_t)at);
+    return l3->written_bytes > l3->pending_bytes_max / 4 ? mp__l3_sync_active(l3) : 0;
 }
 
 /* ---- the batch ---- */
@@ -292,7 +270,7 @@ static bool made_room(mp__l3 *l3, int error)
 {
     if ((error != -ENOSPC && error != -EDQUOT) || l3->dropped_in_vain || !l3->opened)
         return false;
-    l3->dropped_in_vain = mp__l3_drop_oldest(l3);
+    l3->dropped_in_vain = mp__l3_drop_oldest(l3) == 0;
     return l3->dropped_in_vain;
 }
 
@@ -322,14 +300,13 @@ static int write_all(mp__l3 *l3, bool sync)
     }
     if (rc == 0)
         rc = write_queue(l3);
-    if (rc == 0 && sync)
+    if (rc == 0 && (sync || l3->hold))
         rc = mp__l3_sync_active(l3);
     if (rc) {
         failed(l3, rc, &diag);
         return rc;
     }
-    if (sync)
-        l3->unsafe = false; /* the queue was empty, and all that was in it is synced */
+    l3->hold = false; /* what was queued before us is synced */
     if (l3->retry_ns) {
         l3->retry_ns = 0;
         atomic_store(&l3->waiting, false);
