@@ -79,9 +79,10 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
     return mp__hash_str(key, address);
 }
 
-/* Bring the bucket of @hash near; call for all keys of a batch before the first find. */
+/* Bring the bucket of @hash near: as soon as the hash is known. Any thread, any time. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
-/* The same for all at once, entries included: worth it from about eight on. */
+/* Bring near what finds of all these hashes will touch, entries and values too: before the first of
+ * them. Inside mp_read_begin(); does nothing elsewhere. */
 void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size_t count);
 
 /* L1 only. The entry (VALUE or ABSENT, perhaps no longer fresh, never past its expires_ms),

@@ -88,7 +88,7 @@ static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
         rc = mp__l1_table_new(l1->entries_max, &table);
     if (rc)
         return rc;
-    atomic_store(&l1->front.table, table);
+    mp__l1_table_publish(l1, table);
     rc = policy->make(l1->entries_max, &l1->policy);
     if (rc == 0)
         rc = mp__l1_slab_bytes(l1->bytes_max, table->bytes, policy->bytes(l1->policy), &slab_bytes);

@@ -26,9 +26,10 @@ MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
                            mp__l1 **ret_l1);
 mp__l1 *mp__l1_free(mp__l1 *l1);
 
+/* Bring the bucket of @hash near. Any thread, any time. */
+void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
 /* Bring near what finds of these hashes will touch; @whole: also what a server asks of an entry,
  * and more of its value. Inside a read section. */
-void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
 void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count, bool whole);
 /* Inside a read section: NULL or a borrowed entry; notes the use and counts hit or miss. NULL
  * without a look when the section holds its maximum (mp__hazard_mine->used). cache/l1_read.h has

@@ -28,6 +28,14 @@ static inline mp__l1_table *mp__l1_table_of(const mp__l1 *l1)
     return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
 }
 
+/* Let readers go over to @table. */
+static inline void mp__l1_table_publish(mp__l1 *l1, mp__l1_table *table)
+{
+    atomic_store_explicit(&l1->front.table, table, memory_order_release);
+    atomic_store_explicit(&l1->front.near_buckets, table->buckets, memory_order_relaxed);
+    atomic_store_explicit(&l1->front.near_mask, table->mask, memory_order_relaxed);
+}
+
 static inline void mp__l1_lock(mp__l1 *l1)
 {
     (void)pthread_mutex_lock(&l1->lock);

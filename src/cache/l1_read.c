@@ -139,7 +139,10 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
 
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
 {
-    mp__l1_prefetch_many(l1, &hash, 1, true);
+    const mp__l1_front *front = front_of(l1);
+
+    __builtin_prefetch(atomic_load_explicit(&front->near_buckets, memory_order_relaxed) +
+                       (hash & atomic_load_explicit(&front->near_mask, memory_order_relaxed)));
 }
 
 /* First all buckets, then all entries that a tag points to: the memory answers while we go on. No

@@ -15,6 +15,10 @@ typedef struct mp__l1_front {
     _Atomic int64_t wall_ms;    /* coarse; 0: nobody ticks, so the clock is asked */
     _Atomic uint64_t *counters; /* MP__L1_SHARDS pairs of hits and misses, a shard a thread */
     mp_env *env;
+    /* Hints for a prefetch outside a section: of the table of just now, perhaps of two tables.
+     * Never looked into. */
+    _Atomic(mp__l1_bucket *) near_buckets;
+    _Atomic size_t near_mask;
 } mp__l1_front;
 
 enum {

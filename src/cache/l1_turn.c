@@ -21,7 +21,7 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
             if (entry)
                 (void)mp__l1_table_insert(next, entry, mp__entry_cold_of(entry)->node.hash);
         }
-    atomic_store_explicit(&l1->front.table, next, memory_order_release);
+    mp__l1_table_publish(l1, next);
     /* A reader still on the old table must not announce from it what is retired from now on. */
     for (size_t b = 0; b <= old->mask; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++)

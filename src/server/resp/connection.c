@@ -423,13 +423,13 @@ static void batch_run(mp__connection *c)
     uint32_t count = batch->count, hits = 0;
 
     batch->count = 0;
-    if (count > 1)
-        mp__cache_prefetch_many(mp__manager_cache(manager), batch->hashes, count);
     if (mp_read_begin() != 0) {
         for (uint32_t i = 0; i < count; i++)
             mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
         return;
     }
+    if (count > 1)
+        mp__cache_prefetch_many(mp__manager_cache(manager), batch->hashes, count);
     for (uint32_t i = 0; i < count; i++) {
         mp_str address = mp_str_new(batch->addresses[i], batch->sizes[i]);
         const mp__entry *entry;
