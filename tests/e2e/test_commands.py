@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the RESP commands and the verbs of the command line promise."""
+
+import json
+import pathlib
+import threading
+import unittest
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+
+import subprocess
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def setUp(self):
+        self.c = self.daemon.client()
+        self.addCleanup(self.c.close)
+        self.key = self.id().rsplit(".", 1)[1]
+
+    def test_set_keeps_to_its_conditions(self):
+        c, k = self.c, self.key
+        self.assertIsNone(c("SET", k, "1", "XX"))
+        self.assertEqual(c("SET", k, "1", "NX"), "OK")
+        self.assertIsNone(c("SET", k, "2", "NX"))
+        self.assertEqual(c("SET", k, "2", "XX", "GET"), b"1")
+        self.assertEqual(c("GET", k), b"2")
+        self.assertEqual(c("SETNX", k, "3"), 0)
+        for words in (("SET", k, "1", "NX", "XX"), ("SET", k, "1", "EX"), ("SET", k, "1", "EX", "5", "PX", "5")):
+            with self.assertRaisesRegex(ReplyError, "syntax error"):
+                c(*words)
+        with self.assertRaisesRegex(ReplyError, "invalid expire time in 'set' command"):
+            c("SET", k, "1", "EX", "0")
+        with self.assertRaisesRegex(ReplyError, "not an integer"):
+            c("SET", k, "1", "EX", "soon")
+
+    def test_an_expiry_is_part_of_the_value(self):
+        c, k = self.c, self.key
+        c("SET", k, "1", "PX", "200")
+        self.assertTrue(0 < c("PTTL", k) <= 200)
+        wait_until(lambda: c("GET", k) is None, what="the expiry")
+        self.assertEqual(c("TTL", k), -2)
+        c("SET", k, "1", "EX", "100")
+        self.assertEqual(c("PERSIST", k), 1)
+        self.assertEqual(c("PERSIST", k), 0)
+        self.assertEqual(c("TTL", k), -1)
+        self.assertEqual(c("EXPIRE", k, "50"), 1)
+        self.assertEqual(c("SET", k, "2", "KEEPTTL"), "OK")
+        self.assertTrue(40 < c("TTL", k) <= 50)
+        c("SET", k, "3")
+        self.assertEqual(c("TTL", k), -1)
+        self.assertEqual(c("EXPIRE", k, "-1"), 1)
+        self.assertEqual(c("EXISTS", k), 0)
+
+    def test_many_keys_at_once(self):
+        c, k = self.c, self.key
+        self.assertEqual(c("MSET", k + "1", "a", k + "2", "b"), "OK")
+        self.assertEqual(c("MGET", k + "1", "nope", k + "2"), [b"a", None, b"b"])
+        self.assertEqual(c("EXISTS", k + "1", k + "2", "nope"), 2)
+        self.assertEqual(c("DEL", k + "1", "nope"), 1)
+        self.assertEqual(c("TYPE", k + "1"), "none")
+        self.assertEqual(c("TYPE", k + "2"), "string")
+        self.assertEqual(c("STRLEN", k + "2"), 1)
+
+    def test_environments_are_apart(self):
+        c, k = self.c, self.key
+        c("SET", k, "production")
+        self.assertEqual(c("SELECT", "1"), "OK")
+        self.assertIsNone(c("GET", k))
+        c("SET", k, "staging")
+        self.assertEqual(c("MP.ENV", "production"), "OK")
+        self.assertEqual(c("GET", k), b"production")
+        self.assertEqual(c("MP.ENV", "somewhere"), "OK")
+        c("SET", k, "else")
+        self.assertIn(b"somewhere", c("MP.ENVS"))
+        with self.assertRaisesRegex(ReplyError, "DB index is out of range"):
+            c("SELECT", "7")
+
+    def test_scan_gives_every_key_once(self):
+        c = self.c
+        c("MP.ENV", "scan")
+        names = {f"ns/key{i}" for i in range(250)}
+        for name in names:
+            c("SET", name, "v")
+        cursor, seen = b"0", []
+        while True:
+            cursor, page = c("SCAN", cursor, "COUNT", "17")
+            seen += [name.decode() for name in page]
+            if cursor == b"0":
+                break
+        self.assertEqual(sorted(seen), sorted(names))
+        self.assertEqual(c("DBSIZE"), 250)
+        self.assertEqual(len(c("KEYS", "ns/key1?")), 10)
+        self.assertEqual(c("SCAN", "0", "COUNT", "1000", "MATCH", "ns/key77")[1], [b"ns/key77"])
+
+    def test_history_rollback_and_compare_and_set(self):
+        c, k = self.c, self.key
+        for value in ("one", "two", "three"):
+            c("SET", k, value)
+        history = c("MP.HISTORY", k, "VALUES")
+        self.assertEqual([dict(zip(h[::2], h[1::2]))[b"value"] for h in history], [b"three", b"two", b"one"])
+        first = dict(zip(history[2][::2], history[2][1::2]))[b"revision"]
+        newest = c("MP.ROLLBACK", k, first)
+        self.assertEqual(c("GET", k), b"one")
+        self.assertEqual(c("MP.REV", k), newest)
+        with self.assertRaisesRegex(ReplyError, "^CONFLICT"):
+            c("MP.CAS", k, first, "four")
+        c("MP.CAS", k, newest, "four")
+        self.assertEqual(c("GET", k), b"four")
+
+    def test_every_answer_can_say_how_it_came(self):
+        c, k = self.c, self.key
+        c("SET", k, "v")
+        meta = c.meta(k)
+        self.assertEqual((meta["value"], meta["stale"], meta["tier"], meta["level"], meta["state"]),
+                         (b"v", 0, b"L1", b"eventual", b"present"))
+        strong = c.meta(k, "LEVEL", "strong")
+        self.assertEqual((strong["tier"], strong["reason"]), (b"origin", b"verified"))
+        self.assertEqual(c.meta("nope" + k)["state"], b"absent")
+
+    def test_a_pipeline_is_answered_in_order_whatever_waits(self):
+        c, k = self.c, self.key
+        for i in range(300):
+            c.send("SET", k, i)
+            c.send("GET", k)
+            c.send("PING")
+            c.send("GET", f"{k}-missing-{i}")
+        for i in range(300):
+            self.assertEqual(c.read(), "OK")
+            self.assertEqual(c.read(), str(i).encode())
+            self.assertEqual(c.read(), "PONG")
+            self.assertIsNone(c.read())
+
+    def test_subscribers_hear_of_changes_in_order(self):
+        listener = self.daemon.client()
+        listener("SUBSCRIBE", f"__keyspace@0__:{self.key}")
+        listener.send("PSUBSCRIBE", "__keyevent@0__:d*")
+        listener.read()
+        self.c("SET", self.key, "1")
+        self.c("DEL", self.key)
+        self.assertEqual(listener.read()[2], b"set")
+        heard = [listener.read(), listener.read()]
+        self.assertIn([b"message", f"__keyspace@0__:{self.key}".encode(), b"del"], heard)
+        self.assertIn([b"pmessage", b"__keyevent@0__:d*", b"__keyevent@0__:del", self.key.encode()], heard)
+
+    def test_what_is_no_configuration_operation_is_refused_clearly(self):
+        for words in (("LPUSH", "a", "b"), ("EVAL", "return 1", "0"), ("FLUSHALL",), ("INCR", "a")):
+            with self.assertRaisesRegex(ReplyError, "not a configuration operation"):
+                self.c(*words)
+        with self.assertRaisesRegex(ReplyError, "unknown command 'NOSUCH', with args beginning with: 'x'"):
+            self.c("NOSUCH", "x")
+        with self.assertRaisesRegex(ReplyError, "wrong number of arguments for 'get' command"):
+            self.c("GET")
+        with self.assertRaisesRegex(ReplyError, "namespace"):
+            self.c("GET", "/x")
+
+    def test_values_up_to_the_limit_come_back(self):
+        value = b"x" * (2 << 20)
+        self.c("SET", self.key, value)
+        self.assertEqual(self.c("GET", self.key), value)
+        with self.assertRaises((ReplyError, OSError)):
+            self.c("SET", self.key, value + b"x")
+
+    def test_clients_are_listed_named_and_ended(self):
+        other = self.daemon.client()
+        other("CLIENT", "SETNAME", "victim")
+        number = other("CLIENT", "ID")
+        self.assertIn(b"name=victim", self.c("CLIENT", "LIST"))
+        self.assertEqual(self.c("CLIENT", "KILL", "ID", number), 1)
+        with self.assertRaises((ConnectionError, OSError)):
+            other("PING")
+            other("PING")
+
+    def test_writers_on_many_connections_lose_nothing(self):
+        def write(name):
+            client = self.daemon.client()
+            for i in range(100):
+                client("SET", f"{self.key}{name}", i)
+            client.close()
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(self.c("MGET", *[f"{self.key}{n}" for n in range(8)]), [b"99"] * 8)
+
+
+class Verbs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def test_exit_codes_tell_found_absent_usage_and_error_apart(self):
+        cli = self.daemon.cli
+        self.assertEqual(cli("set", "k", "v").returncode, 0)
+        found = cli("get", "k")
+        self.assertEqual((found.returncode, found.stdout), (0, "v\n"))
+        self.assertEqual(cli("get", "nope").returncode, 3)
+        self.assertEqual(cli("get").returncode, 2)
+        nobody = subprocess.run([BINARY, "get", "k", "--resp", "127.0.0.1:1"], capture_output=True, text=True,
+                                check=False)
+        self.assertEqual(nobody.returncode, 1)
+        self.assertIn("marketprism serve", nobody.stderr)
+
+    def test_mistakes_are_answered_with_what_was_meant(self):
+        done = self.daemon.cli("gett", "k")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("did you mean 'get'", done.stderr)
+        done = self.daemon.cli("get", "k", "--levle", "weak")
+        self.assertIn("did you mean --level", done.stderr)
+
+    def test_every_verb_has_help(self):
+        listed = subprocess.run([BINARY, "help"], capture_output=True, text=True, check=True).stdout
+        for line in listed.splitlines():
+            if line.startswith("  "):
+                verb = line.split()[0]
+                text = subprocess.run([BINARY, "help", verb], capture_output=True, text=True, check=True).stdout
+                self.assertIn(f"Usage: marketprism {verb}", text)
+
+    def test_an_import_is_all_or_nothing_and_idempotent(self):
+        folder = pathlib.Path(self.daemon.folder, "import", "production")
+        folder.mkdir(parents=True)
+        (folder / "feeds.yaml").write_text("fx:\n  rate: 5\n  hosts: [a, b]\n")
+        (folder / "app.env").write_text("DEBUG=false\n")
+        (folder / "bad.json").write_text('{"a": 1,\n "b": }\n')
+        root = str(folder.parent)
+        done = self.daemon.cli("import", root)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("bad.json:2:", done.stderr)
+        self.assertEqual(self.daemon.cli("get", "feeds/fx.rate").returncode, 3)
+        (folder / "bad.json").unlink()
+        self.assertIn("imported 4 keys of 2 files, 4 of them new or changed",
+                      self.daemon.cli("import", root, check=True).stdout)
+        self.assertIn("0 of them new or changed", self.daemon.cli("import", root, check=True).stdout)
+        self.assertEqual(self.daemon.cli("get", "feeds/fx.hosts[1]").stdout, "b\n")
+        value = json.loads(self.daemon.cli("get", "feeds/fx.rate", "--json").stdout)
+        self.assertEqual((value["value"], value["media_type"]), (5, "application/json"))
+
+    def test_json_of_every_verb_is_json(self):
+        self.daemon.cli("set", "j", "1")
+        for words in (("get", "j"), ("ls",), ("history", "j", "--values"), ("explain", "j"), ("status",)):
+            json.loads(self.daemon.cli(*words, "--json", check=True).stdout)
+
+    def test_ls_goes_through_all_pages(self):
+        client = self.daemon.client()
+        for i in range(2300):
+            client.send("SET", f"pages/k{i:05d}", "v")
+        for _ in range(2300):
+            client.read()
+        listed = self.daemon.cli("ls", "pages/", check=True).stdout.split()
+        self.assertEqual(listed, [f"pages/k{i:05d}" for i in range(2300)])
+
+
+if __name__ == "__main__":
+    mp_tap.main()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at random instants, cut and flipped files: what was acknowledged stays, what is served was
+written. ROUNDS sets how many kills; `make soak` takes more than `make test`."""
+
+import os
+import random
+import threading
+import time
+import unittest
+import zlib
+
+import mp_tap
+from mp_daemon import Daemon, ReplyError
+
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
+FLIPS = int(os.environ.get("FLIPS", "300"))
+KEYS = 60
+
+
+def make(key, number, rand):
+    body = f"{key}|{number}|{rand.getrandbits(rand.choice((32, 512, 8192))):x}"
+    return f"{body}|{zlib.crc32(body.encode()):08x}"
+
+
+def number_of(key, value):
+    """The number inside, or None when this was never written under the key."""
+    try:
+        body, check = value.decode().rsplit("|", 1)
+        name, number, _ = body.split("|", 2)
+    except ValueError:
+        return None
+    return int(number) if name == key and int(check, 16) == zlib.crc32(body.encode()) else None
+
+
+class Writer(threading.Thread):
+    def __init__(self, daemon, name, history, first):
+        super().__init__(daemon=True)
+        self.client, self.name_, self.history, self.next = daemon.client(), name, history, first
+        self.acknowledged = {}
+
+    def run(self):
+        rand = random.Random(self.next)
+        try:
+            while True:
+                key = f"w{self.name_}:{rand.randrange(KEYS)}"
+                self.next += 1
+                self.history.setdefault(key, set()).add(self.next)
+                self.client("SET", key, make(key, self.next, rand))
+                self.acknowledged[key] = self.next
+        except (OSError, ConnectionError, ReplyError, ValueError):
+            pass
+
+
+class KillNine(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        self.acknowledged, self.history, self.number = {}, {}, 0
+        self.rand = random.Random(7)
+
+    def life(self):
+        """Write from three clients, then die."""
+        writers = [Writer(self.daemon, name, self.history, self.number + name * 1000000)
+                   for name in range(3)]
+        for writer in writers:
+            writer.start()
+        time.sleep(self.rand.uniform(0.05, 0.3))
+        self.daemon.kill()
+        for writer in writers:
+            writer.join()
+            self.acknowledged.update(writer.acknowledged)
+        self.number += 100000
+
+    def check(self, losses_allowed):
+        client = self.daemon.client()
+        for key, sent in self.history.items():
+            value = client("GET", key)
+            if value is None:
+                if key in self.acknowledged:
+                    self.assertTrue(losses_allowed, f"{key} was acknowledged and is gone")
+                continue
+            number = number_of(key, value)
+            self.assertIsNotNone(number, f"{key} serves what is no value of it: {value[:60]}")
+            self.assertIn(number, sent, f"{key} serves what was never sent")
+            if not losses_allowed:
+                self.assertGreaterEqual(number, self.acknowledged.get(key, 0), f"{key} went back")
+            self.acknowledged[key] = number
+        client.close()
+
+    def test_no_acknowledged_write_is_lost(self):
+        for _ in range(ROUNDS):
+            self.daemon.start()
+            self.life()
+            began = time.monotonic()
+            self.daemon.start()
+            self.daemon.client()("GET", "x")
+            self.assertLess(time.monotonic() - began, 2.0)
+            self.check(losses_allowed=False)
+            self.daemon.kill()
+
+    def damage(self, how):
+        files = [file for file in self.daemon.data.rglob("*")
+                 if file.is_file() and file.stat().st_size > 64]
+        file = self.rand.choice(sorted(files))
+        data = bytearray(file.read_bytes())
+        if how == "cut":
+            del data[len(data) - self.rand.randrange(1, min(len(data) // 2, 4096)):]
+        else:
+            data[self.rand.randrange(len(data))] ^= 1 << self.rand.randrange(8)
+        file.write_bytes(data)
+
+    def damage_rounds(self, how):
+        for _ in range(max(ROUNDS // 2, 4)):
+            self.daemon.start()
+            self.life()
+            self.damage(how)
+            self.daemon.start()  # never refused
+            try:
+                self.check(losses_allowed=True)
+            except ReplyError as error:  # unknown is allowed, wrong is not
+                self.assertRegex(str(error), "^(UNKNOWN|CORRUPT|ORIGIN)")
+            self.daemon.kill()
+
+    def test_a_cut_file_never_gives_a_wrong_value(self):
+        self.damage_rounds("cut")
+
+    def test_a_flipped_bit_never_gives_a_wrong_value(self):
+        self.damage_rounds("flip")
+
+
+class FlippedDatabase(unittest.TestCase):
+    def test_single_flipped_bits_in_the_database_give_no_wrong_value(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        rand = random.Random(3)
+        daemon.start()
+        client = daemon.client()
+        values = {}
+        for i in range(200):
+            values[f"app/k{i}"] = f"value {i} " * rand.randrange(1, 30)
+            client("SET", f"app/k{i}", values[f"app/k{i}"])
+        client.close()
+        self.assertEqual(daemon.stop(), 0)
+        database = daemon.data / "origin.db"
+        good = database.read_bytes()
+        flips_a_start = 10
+        for _ in range(FLIPS // flips_a_start):
+            # the cache on disk must not be the one that answers
+            for file in (daemon.data / "l3").glob("*"):
+                file.unlink()
+            bad = bytearray(good)
+            for _ in range(flips_a_start):
+                bad[rand.randrange(len(bad))] ^= 1 << rand.randrange(8)
+            database.write_bytes(bad)
+            for extra in daemon.data.glob("origin.db-*"):
+                extra.unlink()
+            daemon.start()
+            client = daemon.client()
+            for key, value in values.items():
+                try:
+                    self.assertEqual(client("GET", key), value.encode(), key)
+                except ReplyError as error:
+                    self.assertRegex(str(error), "^(UNKNOWN|CORRUPT|ORIGIN)")
+            client.close()
+            daemon.kill()
+
+
+if __name__ == "__main__":
+    mp_tap.main()

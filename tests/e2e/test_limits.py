@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits and time limits, malformed input, refusals at start."""
+
+import pathlib
+import random
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import unittest
+import urllib.error
+import urllib.request
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, Resp, ReplyError, wait_until
+
+BIG = b"9223372036854775807"
+REFUSED = [
+    b"*x\r\n", b"*\r\n$4\r\nPING\r\n", b"*2147483648\r\n", b"*" + BIG + b"\r\n", b"*100000000\r\n",
+    b"*+1\r\n$4\r\nPING\r\n", b"* 1\r\n$4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1\r\n$x\r\n",
+    b"*1\r\n$-1\r\n", b"*2\r\n$3\r\nGET\r\n$536870913\r\n", b"*1\r\n$" + BIG + b"\r\n",
+    b"*1\r\n$+4\r\nPING\r\n", b"*1\r\n:4\r\nPING\r\n", b"*1\r\n" * 20000, b"*1\r\n$4\r\nPINGPING\r\n",
+    b'SET k "abc\r\n', b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"*" + b"1" * 70000 + b"\r\n",
+    b"A" * 200000, b"\x16\x03\x01\x02\x00\x01" + b"\0" * 300 + b"\r\n",
+]
+
+
+class Limits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--set", "resp.partial_timeout=1s", "--set", "resp.stalled_write_timeout=1s",
+                            "--set", "resp.max_clients=200", "--set", "http.header_timeout=1s").start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def raw(self, address=None):
+        host, port = (address or self.daemon.resp).rsplit(":", 1)
+        sock = socket.create_connection((host, int(port)), 10)
+        self.addCleanup(sock.close)
+        return sock
+
+    def until_closed(self, sock):
+        got = b""
+        try:
+            while True:
+                data = sock.recv(65536)
+                if not data:
+                    return got
+                got += data
+        except ConnectionError:
+            return got
+
+    def test_malformed_input_is_refused_with_an_error_and_a_close(self):
+        for data in REFUSED:
+            with self.subTest(data=data[:30]):
+                sock = self.raw()
+                try:
+                    sock.sendall(data)
+                except ConnectionError:
+                    continue
+                got = self.until_closed(sock)
+                self.assertTrue(got == b"" or got.startswith(b"-"), got[:60])
+
+    def test_a_storm_of_random_bytes_hurts_nobody(self):
+        rand = random.Random(5)
+        good = self.daemon.client()
+        good("SET", "canary", "sings")
+        commands = [Resp.encode("SET", "bb", "v" * 50), Resp.encode("GET", "bb"), b"PING\r\n"]
+        for case in range(300):
+            data = bytearray(rand.choice(commands) * rand.randrange(1, 9))
+            for _ in range(rand.choice((1, 2, 8))):
+                data[rand.randrange(len(data))] = rand.randrange(256)
+            sock = self.raw()
+            try:
+                sock.sendall(bytes(data))
+                if case % 3 == 0:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            except ConnectionError:
+                pass
+            sock.close()
+            if case % 20 == 0:
+                self.assertEqual(good("GET", "canary"), b"sings")
+        self.assertEqual(good("GET", "canary"), b"sings")
+
+    def test_a_sender_slower_than_the_floor_is_ended(self):
+        sock = self.raw()
+        sock.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000\r\nx")
+        sock.settimeout(15)
+        self.until_closed(sock)
+
+    def test_who_never_reads_is_ended_and_costs_little(self):
+        client = self.daemon.client()
+        client("SET", "big", b"x" * 500000)
+        before = self.daemon.rss_kb()
+        socks = []
+        for _ in range(8):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            host, port = self.daemon.resp.rsplit(":", 1)
+            sock.connect((host, int(port)))
+            sock.sendall(Resp.encode("GET", "big") * 200)
+            socks.append(sock)
+        self.assertLess(self.daemon.rss_kb() - before, 80 * 1024)
+        for sock in socks:
+            sock.settimeout(15)
+            self.until_closed(sock)
+            sock.close()
+        self.assertEqual(client("PING"), "PONG")
+
+    def test_the_client_over_the_limit_is_told_so(self):
+        crowd = [self.raw() for _ in range(200)]
+        last = None
+        for _ in range(5):
+            last = self.raw()
+        self.assertIn(b"max number of clients", self.until_closed(last))
+        for sock in crowd:
+            sock.close()
+        wait_until(lambda: self.answers(), what="room for clients")
+
+    def answers(self):
+        try:
+            client = self.daemon.client()
+            client("PING")
+            client.close()
+            return True
+        except (OSError, ConnectionError, ReplyError):
+            return False
+
+    def test_a_slow_http_head_is_ended(self):
+        sock = self.raw(self.daemon.http)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: ")
+        sock.settimeout(15)
+        self.until_closed(sock)
+
+    def test_smuggled_requests_are_refused(self):
+        for data in (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
+                     b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
+                     b"GET /../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n",
+                     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello"):
+            with self.subTest(data=data):
+                sock = self.raw(self.daemon.http)
+                sock.sendall(data)
+                self.assertRegex(self.until_closed(sock), rb"^HTTP/1\.1 (4|5)\d\d ")
+
+    def http(self, path):
+        return urllib.request.urlopen(f"http://{self.daemon.http}{path}", timeout=10).read().decode()
+
+    def test_the_http_port_says_health_and_figures(self):
+        self.assertEqual(self.http("/healthz"), "ok\n")
+        self.assertIn('"ready":true', self.http("/readyz"))
+        self.assertIn('"origin":{"kind":"sqlite"', self.http("/v1/status"))
+        with self.assertRaises(urllib.error.HTTPError) as error:
+            self.http("/nothing")
+        self.assertEqual(error.exception.code, 404)
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed")
+    def test_promtool_finds_nothing_to_say_of_the_metrics(self):
+        self.daemon.client()("GET", "x")
+        done = subprocess.run(["promtool", "check", "metrics"], input=self.http("/metrics"), text=True,
+                              capture_output=True, check=False, timeout=30)
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+
+class Start(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+
+    def refused(self, *options):
+        done = subprocess.run([BINARY, "serve", *options], capture_output=True, text=True,
+                              check=False, timeout=20)
+        self.assertNotEqual(done.returncode, 0)
+        return done.stderr
+
+    def test_a_second_daemon_on_the_same_folder_is_refused(self):
+        self.daemon.start()
+        said = self.refused("--data-dir", str(self.daemon.data), "--resp", "127.0.0.1:0", "--http",
+                            "127.0.0.1:0")
+        self.assertIn(f"in use by process {self.daemon.process.pid}", said)
+
+    def test_a_second_daemon_on_the_same_port_is_refused(self):
+        self.daemon.start()
+        said = self.refused("--data-dir", self.daemon.folder + "/other", "--resp", self.daemon.resp,
+                            "--http", "127.0.0.1:0")
+        self.assertIn("somebody listens", said)
+
+    def test_an_address_that_others_reach_is_refused_without_authentication(self):
+        said = self.refused("--data-dir", self.daemon.folder + "/other", "--resp", "0.0.0.0:0")
+        self.assertIn("authentication", said)
+        self.assertIn("127.0.0.1", said)
+
+    def test_a_folder_of_a_newer_version_is_refused(self):
+        self.daemon.start()
+        self.daemon.stop()
+        pathlib.Path(self.daemon.data, "format").write_text("99\n")
+        self.assertIn("newer version", self.refused("--data-dir", str(self.daemon.data)))
+
+    def test_a_bad_configuration_is_refused_with_its_place(self):
+        config = pathlib.Path(self.daemon.folder, "c.yaml")
+        config.write_text("cache:\n  l1_sise: 5\n")
+        self.assertRegex(self.refused("--config", str(config)), r"c\.yaml:2:3: .*did you mean 'cache.l1_size'")
+
+    def test_sighup_applies_what_is_live_and_keeps_the_old_when_it_is_bad(self):
+        config = pathlib.Path(self.daemon.folder, "c.yaml")
+        config.write_text("cache:\n  l1_size: 500\n")
+        self.daemon.start("--config", str(config))
+        client = self.daemon.client()
+        entries = lambda: int(re.search(r'"entries_max":(\d+)', client("MP.STATUS").decode()).group(1))
+        self.assertEqual(entries(), 500)
+        config.write_text("cache:\n  l1_size: 700\n")
+        self.daemon.process.send_signal(1)
+        wait_until(lambda: entries() == 700, what="the reload")
+        config.write_text("cache:\n  l1_size: many\n")
+        self.daemon.process.send_signal(1)
+        wait_until(lambda: "reload-refused" in self.daemon.log_text(), what="the refusal")
+        self.assertEqual(entries(), 700)
+
+    def test_sigterm_ends_cleanly_and_a_restart_answers(self):
+        self.daemon.start()
+        self.daemon.client()("SET", "a", "1")
+        self.assertEqual(self.daemon.stop(), 0)
+        self.daemon.start()
+        self.assertEqual(self.daemon.client()("GET", "a"), b"1")
+
+
+if __name__ == "__main__":
+    mp_tap.main()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The origin goes; every value that was known stays, with its age, also after kill -9."""
+
+import pathlib
+import shutil
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, ReplyError, wait_until
+
+KEYS = 300
+
+
+class Outage(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon().start()
+        self.addCleanup(self.daemon.close)
+        client = self.daemon.client()
+        for i in range(KEYS):
+            client("SET", f"app/key{i}", f"value{i}")
+        self.assertIsNone(client("GET", "app/never"))
+        client.close()
+
+    def origin_files(self):
+        return sorted(self.daemon.data.glob("origin.db*"))
+
+    def move_away(self):
+        away = pathlib.Path(self.daemon.folder, "away")
+        away.mkdir()
+        for file in self.origin_files():
+            shutil.move(file, away / file.name)
+        return away
+
+    def state(self, client):
+        return client.meta("app/key0")
+
+    def check_all_kept(self, client):
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+        meta = self.state(client)
+        self.assertEqual(meta["stale"], 1)
+        self.assertGreaterEqual(meta["age_ms"], 0)
+        self.assertIn(meta["reason"], (b"origin-lost", b"origin-down", b"origin-damaged"))
+        with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+            client("GET", "app/not-known-to-anybody")
+
+    def test_a_moved_database_costs_nothing_but_freshness(self):
+        client = self.daemon.client()
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        self.check_all_kept(client)
+        with self.assertRaisesRegex(ReplyError, "origin"):
+            client("SET", "app/key0", "new")
+        self.assertEqual(client("GET", "app/key0"), b"value0")
+
+    def test_kill_9_while_the_origin_is_gone_loses_nothing_kept(self):
+        client = self.daemon.client()
+        away = self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertIn("begin anew", self.daemon.ready["trouble"])
+        client = self.daemon.client()
+        self.check_all_kept(client)
+        self.assertEqual(len(client("KEYS", "app/*")), KEYS)
+        for file in away.iterdir():
+            shutil.move(file, self.daemon.data / file.name)
+        wait_until(lambda: not self.state(client)["stale"], what="the origin's return")
+        self.assertEqual(client("SET", "app/key0", "new"), "OK")
+        self.assertEqual(client("GET", "app/key0"), b"new")
+
+    def test_a_destroyed_database_is_not_overwritten_and_values_stay(self):
+        self.daemon.kill()
+        database = self.daemon.data / "origin.db"
+        rubbish = b"this was a database once\n" * 2000
+        for file in self.origin_files():
+            file.unlink()
+        database.write_bytes(rubbish)
+        self.daemon.start()
+        client = self.daemon.client()
+        self.check_all_kept(client)
+        self.daemon.kill()
+        self.assertEqual(database.read_bytes(), rubbish)
+
+    def test_strict_readers_get_an_error_instead_of_a_stale_value(self):
+        client = self.daemon.client()
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        client("MP.LEVEL", "eventual", "STRICT")
+        with self.assertRaisesRegex(ReplyError, "^STALE"):
+            client("GET", "app/key0")
+        client("MP.LEVEL", "strong")
+        with self.assertRaises(ReplyError):
+            client("GET", "app/key0")
+
+    def test_a_new_origin_is_only_begun_when_asked_for(self):
+        self.daemon.kill()
+        for file in self.origin_files():
+            file.unlink()
+        self.daemon.start()
+        self.assertNotEqual(self.daemon.ready["trouble"], "")
+        self.daemon.kill()
+        self.daemon.start("--new-origin")
+        self.assertEqual(self.daemon.ready["trouble"], "")
+        client = self.daemon.client()
+        self.assertEqual(client("SET", "app/key0", "born again"), "OK")
+        self.assertEqual(client("GET", "app/key0"), b"born again")
+
+    def test_explain_tells_of_the_outage_after_a_restart(self):
+        client = self.daemon.client()
+        away = self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        for file in away.iterdir():
+            shutil.move(file, self.daemon.data / file.name)
+        wait_until(lambda: not self.state(client)["stale"], what="the return")
+        self.daemon.kill()
+        self.daemon.start()
+        text = self.daemon.cli("explain", "app/key0", check=True).stdout
+        self.assertIn("origin-lost", text)
+        self.assertIn("origin-live", text)
+
+
+if __name__ == "__main__":
+    mp_tap.main()

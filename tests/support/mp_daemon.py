@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon under test, and a small strict RESP2 client. BINARY names the program."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+BINARY = os.environ.get("BINARY", "build/marketprism")
+
+
+class ReplyError(Exception):
+    pass
+
+
+class Resp:
+    def __init__(self, address, timeout=10):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout)
+        self.file = self.socket.makefile("rb", 65536)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    @staticmethod
+    def encode(*words):
+        parts = [b"*%d\r\n" % len(words)]
+        for word in words:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        return b"".join(parts)
+
+    def send(self, *words):
+        self.socket.sendall(self.encode(*words))
+
+    def read(self):
+        line = self.file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError(f"closed or broken: {line!r}")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            raise ReplyError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            size = int(rest)
+            if size < 0:
+                return None
+            data = self.file.read(size + 2)
+            if len(data) != size + 2 or not data.endswith(b"\r\n"):
+                raise ConnectionError("a short bulk string")
+            return data[:-2]
+        if kind == b"*":
+            return None if int(rest) < 0 else [self.read() for _ in range(int(rest))]
+        raise ConnectionError(f"an unknown reply: {line!r}")
+
+    def __call__(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def meta(self, key, *options):
+        reply = self("MP.GET", key, "META", *options)
+        return dict(zip((name.decode() for name in reply[::2]), reply[1::2]))
+
+
+class Daemon:
+    """A data directory and the daemon on it, which can be killed and started again."""
+
+    def __init__(self, *options, wrap=()):
+        self.folder = tempfile.mkdtemp(prefix="mp-e2e-")
+        self.data = pathlib.Path(self.folder, "data")
+        self.options = list(options)
+        self.wrap = list(wrap)
+        self.process = None
+
+    def start(self, *more, timeout=20):
+        self.log = open(pathlib.Path(self.folder, "log"), "ab")
+        self.process = subprocess.Popen(
+            self.wrap + [BINARY, "serve", "--data-dir", str(self.data), "--resp", "127.0.0.1:0",
+                         "--http", "127.0.0.1:0", "--set", "origin.probe_interval=100ms"]
+            + self.options + list(more),
+            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + timeout
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(max(0.1, end - time.monotonic()))
+            raise RuntimeError("did not start: " + self.log_text())
+        self.ready = json.loads(line)
+        self.resp, self.http = self.ready["resp"], self.ready["http"]
+        return self
+
+    def client(self):
+        return Resp(self.resp)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process:
+            self.process.stdout.close()
+            self.log.close()
+        self.process = None
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(20)
+        self.process.stdout.close()
+        self.log.close()
+        self.process = None
+        return code
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log_text(self):
+        return pathlib.Path(self.folder, "log").read_text(errors="replace")
+
+    def cli(self, *words, text=None, check=False):
+        return subprocess.run([BINARY, *words, "--resp", self.resp], capture_output=True, text=True,
+                              input=text, check=check, timeout=60)
+
+    def rss_kb(self):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+        return 0
+
+
+def wait_until(condition, seconds=10, what="the condition"):
+    """Wait for an event, looked for each 10 ms; no test sleeps for a time it hopes to be enough."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{what} did not come within {seconds} s")
