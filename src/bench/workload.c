@@ -33,11 +33,11 @@ static void shuffle(uint32_t *order, size_t count, uint64_t *random)
 {
     for (size_t i = 0; i < count; i++)
         order[i] = (uint32_t)i;
-    for (size_t i = count; i-- > 1;) {
-        size_t j = mp__workload_random(random) % (i + 1);
-        uint32_t swap = order[i];
+    for (size_t left = count; left > 1; left--) {
+        size_t j = mp__workload_random(random) % left;
+        uint32_t swap = order[left - 1];
 
-        order[i] = order[j];
+        order[left - 1] = order[j];
         order[j] = swap;
     }
 }

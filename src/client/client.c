@@ -124,7 +124,7 @@ int mp__client_open(const char *address, uint64_t timeout_ms, mp__client **ret_c
     (void)snprintf(client->address, sizeof(client->address), "%s", address);
     rc = connect_any(client, host, port);
     if (rc) {
-        client = mp__client_close(client);
+        (void)mp__client_close(client);
         return refused(address, rc, diag);
     }
     *ret_client = client;

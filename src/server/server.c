@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -285,6 +286,7 @@ static void worker_cuts(mp__task *task)
 
 static void post_all(mp__server *server, bool cut)
 {
+    assert(server->workers);
     for (unsigned i = 0; i < server->worker_count; i++) {
         mp__worker_loop *worker = &server->workers[i];
         mp__task *task = cut ? &worker->cut_task : &worker->stop_task;

@@ -185,7 +185,7 @@ static mp_str lower(const char *name, char out[24])
 {
     size_t n = 0;
 
-    for (; name[n] && n < 23; n++)
+    for (; n < 23 && name[n]; n++)
         out[n] = (char)tolower((unsigned char)name[n]);
     return mp_str_new(out, n);
 }
@@ -260,7 +260,7 @@ static void get_keys(mp__connection *c, const mp_str *arguments, uint32_t count)
 {
     const mp__command *command = mp__command_find(arguments[0]);
     mp__buf *out = mp__connection_out(c);
-    int last;
+    int last, keys;
 
     if (!command || command->first_key == 0 || (int)count <= command->first_key) {
         mp__resp_error(out, "ERR",
@@ -268,7 +268,8 @@ static void get_keys(mp__connection *c, const mp_str *arguments, uint32_t count)
         return;
     }
     last = command->last_key < 0 ? (int)count + command->last_key : command->last_key;
-    mp__resp_array(out, (size_t)((last - command->first_key) / command->key_step + 1));
+    keys = (last - command->first_key) / command->key_step + 1;
+    mp__resp_array(out, (size_t)keys);
     for (int i = command->first_key; i <= last; i += command->key_step)
         mp__resp_bulk(out, arguments[i]);
 }
