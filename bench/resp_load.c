@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Load on a RESP server, and the processor time that the server took for it.
  *
- * One thread, epoll, fixed-size replies that are counted and not parsed, so that the generator never
- * is the limit: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]. Keys are key:%07d with
- * 200-byte values, asked for by Zipf 1.0. Prints one JSON object. */
+ * One thread, epoll, fixed-size replies that are counted and not parsed, so that the generator
+ * never is the limit: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]. Keys are
+ * key:%07d with 200-byte values, asked for by Zipf 1.0. Prints one JSON object. */
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <math.h>
@@ -114,7 +114,7 @@ static void read_exactly(int fd, size_t size)
 
 static size_t add_set(char *p, unsigned key)
 {
-    size_t n = (size_t)sprintf(p, "*3\r\n$3\r\nSET\r\n$11\r\nkey:%07u\r\n$%d\r\n", key, VALUE);
+    size_t n = (size_t)snprintf(p, 64, "*3\r\n$3\r\nSET\r\n$11\r\nkey:%07u\r\n$%d\r\n", key, VALUE);
 
     memset(p + n, 'a' + (int)(key % 26), VALUE);
     memcpy(p + n + VALUE, "\r\n", 2);
@@ -159,7 +159,8 @@ static void draw_samples(unsigned keys)
             else
                 high = middle;
         }
-        samples[i] = (uint32_t)((uint64_t)low * 2654435761u % keys); /* ranks strewn over the keys */
+        samples[i] =
+            (uint32_t)((uint64_t)low * 2654435761u % keys); /* ranks strewn over the keys */
     }
     free(sums);
 }
@@ -171,8 +172,9 @@ static void send_batch(connection *c, unsigned depth)
     for (unsigned i = 0; i < depth; i++) {
         uint32_t key = samples[sample_at++ & (SAMPLES - 1)];
 
-        n += writes ? add_set(request + n, key)
-                    : (size_t)sprintf(request + n, "*2\r\n$3\r\nGET\r\n$11\r\nkey:%07u\r\n", key);
+        n += writes
+                 ? add_set(request + n, key)
+                 : (size_t)snprintf(request + n, 64, "*2\r\n$3\r\nGET\r\n$11\r\nkey:%07u\r\n", key);
     }
     c->awaited = depth * (writes ? 5u : 6u + VALUE + 2u);
     c->sent_ns = now_ns();
@@ -196,7 +198,9 @@ int main(int argc, char **argv)
     long pid;
 
     if (argc < 8)
-        return fprintf(stderr, "usage: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]\n"), 2;
+        return fprintf(stderr,
+                       "usage: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]\n"),
+               2;
     pid = strtol(argv[3], NULL, 10);
     keys = (unsigned)strtoul(argv[4], NULL, 10);
     depth = (unsigned)strtoul(argv[5], NULL, 10);
@@ -245,9 +249,11 @@ int main(int argc, char **argv)
     end = now_ns();
     cpu = cpu_ns(pid) - cpu;
     qsort(latencies_us, latency_count, sizeof(*latencies_us), compare);
-    (void)printf("{\"requests\":%llu,\"per_second\":%.0f,\"server_cpu_us\":%.4f,\"p50_us\":%u,\"p99_us\":%u}\n",
+    (void)printf("{\"requests\":%llu,\"per_second\":%.0f,\"server_cpu_us\":%.4f,\"p50_us\":%u,"
+                 "\"p99_us\":%u}\n",
                  (unsigned long long)answered, (double)answered * 1e9 / (double)(end - begin),
-                 (double)cpu / 1e3 / (double)answered, latency_count ? latencies_us[latency_count / 2] : 0,
+                 (double)cpu / 1e3 / (double)answered,
+                 latency_count ? latencies_us[latency_count / 2] : 0,
                  latency_count ? latencies_us[latency_count * 99 / 100] : 0);
     return 0;
 }
