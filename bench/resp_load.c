@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Load on a RESP server, and the processor time that the server took for it.
+/* Loads RESP servers with GETs and says how much CPU each took for one: A B A B, so that a machine
+ * that grows slower in between slows both.
  *
- * One thread, epoll, fixed-size replies that are counted and not parsed, so that the generator
- * never is the limit: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]. Keys are
- * key:%07d with 200-byte values, asked for by Zipf 1.0. Prints one JSON object. */
+ *   resp_load --target NAME=HOST:PORT,PID [--target ...] [--keys N] [--depth N] [--connections N]
+ *             [--value BYTES] [--seconds S] [--rounds N] [--zipf Z] [--seed N] [--command get|set]
+ *
+ * What is gated is the server's CPU time a request (utime + stime of /proc/PID/stat over the turn,
+ * divided by the requests answered), since on few cores throughput measures the generator. Replies
+ * have a fixed size and are only counted, so that the generator is light. One JSON object. */
 #include <arpa/inet.h>
-#include <dirent.h>
+#include <errno.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,71 +23,175 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { VALUE = 200, CONNECTIONS_MAX = 512, SAMPLES = 1 << 20, LATENCIES = 1 << 20 };
+enum {
+    TARGETS_MAX = 4,
+    ROUNDS_MAX = 99,
+    DEPTH_MAX = 256,
+    CONNECTIONS_MAX = 1000,
+    KEY_SIZE = 30,
+    LATENCY_KEPT = 1 << 16,
+};
+
+typedef struct target {
+    char name[32], host[64];
+    uint16_t port;
+    long pid;
+    double cpu_us[ROUNDS_MAX], rate[ROUNDS_MAX], p50_us[ROUNDS_MAX], p99_us[ROUNDS_MAX];
+} target;
 
 typedef struct connection {
     int fd;
-    size_t awaited; /* bytes until the batch is answered */
-    uint64_t sent_ns;
+    size_t waiting; /* bytes of replies that are due */
+    double sent_at;
 } connection;
 
-static connection connections[CONNECTIONS_MAX];
-static uint32_t *samples; /* Zipf ranks, drawn before */
-static uint32_t *latencies_us;
-static size_t latency_count, sample_at;
-static char request[1 << 20];
-static bool writes;
+static struct {
+    target targets[TARGETS_MAX];
+    unsigned target_count, rounds, depth, connections, value_size;
+    uint32_t keys;
+    double seconds, zipf;
+    uint64_t seed;
+    bool set;
+} run = {.rounds = 5,
+         .depth = 1,
+         .connections = 50,
+         .value_size = 200,
+         .keys = 1000,
+         .seconds = 2,
+         .zipf = 1.0,
+         .seed = 1};
 
-static uint64_t now_ns(void)
+static void die(const char *what)
+{
+    (void)fprintf(stderr, "resp_load: %s%s%s\n", what, errno ? ": " : "",
+                  errno ? strerror(errno) : "");
+    exit(1);
+}
+
+static double now_s(void)
 {
     struct timespec t;
 
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void die(const char *what)
+/* utime + stime in seconds. The name in parentheses may hold anything, so count from its end. */
+static double cpu_s(long pid)
 {
-    perror(what);
-    exit(1);
+    char path[64], text[1024], *p;
+    FILE *file;
+    size_t n;
+    unsigned long long user, system;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        die("the server has gone");
+    n = fread(text, 1, sizeof(text) - 1, file);
+    (void)fclose(file);
+    text[n] = '\0';
+    p = strrchr(text, ')');
+    for (int field = 3; p && field <= 14; field++)
+        p = strchr(p + 1, ' ');
+    if (!p)
+        die("cannot read /proc/PID/stat");
+    user = strtoull(p + 1, &p, 10);
+    system = strtoull(p, NULL, 10);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* Time on the processor of all threads of @pid, ns; finer than the ticks of /proc/PID/stat. */
-static uint64_t cpu_ns(long pid)
+static uint64_t random_next(uint64_t *state)
 {
-    char path[300], line[128];
-    struct dirent *entry;
-    uint64_t sum = 0;
-    DIR *dir;
+    uint64_t z = *state += 0x9e3779b97f4a7c15ULL; /* splitmix64, Steele et al. 2014 */
 
-    (void)snprintf(path, sizeof(path), "/proc/%ld/task", pid);
-    dir = opendir(path);
-    if (!dir)
-        die(path);
-    while ((entry = readdir(dir))) {
-        FILE *file;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+    return z ^ z >> 31;
+}
 
-        if (entry->d_name[0] == '.')
-            continue;
-        (void)snprintf(path, sizeof(path), "/proc/%ld/task/%s/schedstat", pid, entry->d_name);
-        file = fopen(path, "r");
-        if (file && fgets(line, sizeof(line), file))
-            sum += strtoull(line, NULL, 10);
-        if (file)
-            (void)fclose(file);
+/* ---- requests, rendered before the clock runs ---- */
+
+enum { SEQUENCE = 1 << 16 };
+static uint32_t *sequence; /* keys in the order they are asked for */
+static char *requests;     /* SEQUENCE + DEPTH_MAX of them, each request_size long */
+static size_t request_size, reply_size;
+
+static void draw_sequence(void)
+{
+    double *sums = malloc(sizeof(double) * run.keys), sum = 0;
+    uint64_t state = run.seed;
+
+    sequence = malloc(sizeof(*sequence) * SEQUENCE);
+    if (!sums || !sequence)
+        die("out of memory");
+    for (uint32_t i = 0; i < run.keys; i++)
+        sums[i] = sum += 1 / pow(i + 1, run.zipf);
+    for (size_t i = 0; i < SEQUENCE; i++) {
+        double at = (double)(random_next(&state) >> 11) * 0x1p-53 * sum;
+        uint32_t low = 0, high = run.keys - 1;
+
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+
+            if (sums[middle] < at)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        /* ranks are scattered over the keys, so that neighbours in rank are none in memory */
+        sequence[i] = (uint32_t)((uint64_t)low * 2654435761u % run.keys);
     }
-    (void)closedir(dir);
-    return sum;
+    free(sums);
 }
 
-static int connect_to(const char *host, int port)
+/* Into @out, which has value_size and 128 bytes. */
+static size_t render(char *out, bool set, uint32_t key)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    size_t n = (size_t)snprintf(out, 128, "*%d\r\n$3\r\n%s\r\n$%d\r\nkey:%0*u\r\n", set ? 3 : 2,
+                                set ? "SET" : "GET", KEY_SIZE, KEY_SIZE - 4, key);
 
-    if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
+    if (set) {
+        n += (size_t)snprintf(out + n, 128 - n, "$%u\r\n", run.value_size);
+        for (unsigned i = 0; i < run.value_size; i++)
+            out[n++] = (char)('a' + (key + i) % 26);
+        out[n++] = '\r';
+        out[n++] = '\n';
+    }
+    return n;
+}
+
+static void render_all(void)
+{
+    char digits[16];
+    char *one = malloc(run.value_size + 128);
+
+    if (!one)
+        die("out of memory");
+    request_size = render(one, run.set, 0);
+    reply_size = run.set ? strlen("+OK\r\n")
+                         : (size_t)snprintf(digits, sizeof(digits), "%u", run.value_size) +
+                               run.value_size + strlen("$\r\n\r\n");
+    requests = malloc(request_size * (SEQUENCE + DEPTH_MAX) + 1);
+    if (!requests)
+        die("out of memory");
+    for (size_t i = 0; i < SEQUENCE + DEPTH_MAX; i++) {
+        (void)render(one, run.set, sequence[i % SEQUENCE]);
+        memcpy(requests + i * request_size, one, request_size);
+    }
+    free(one);
+}
+
+/* ---- sockets ---- */
+
+static int dial(const target *t)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(t->port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+    if (fd < 0 || inet_pton(AF_INET, t->host, &to.sin_addr) != 1 ||
         connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-        die("connect");
+        die("cannot connect");
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     return fd;
 }
@@ -92,168 +201,251 @@ static void send_all(int fd, const char *data, size_t size)
     while (size) {
         ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
 
-        if (n <= 0)
-            die("send");
-        data += n;
-        size -= (size_t)n;
+        if (n <= 0 && errno != EINTR)
+            die("cannot send");
+        data += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
     }
 }
 
-static void read_exactly(int fd, size_t size)
+static void take(int fd, size_t size)
 {
-    char sink[65536];
+    static char sink[1 << 16];
 
     while (size) {
         ssize_t n = recv(fd, sink, size < sizeof(sink) ? size : sizeof(sink), 0);
 
         if (n <= 0)
-            die("recv");
+            die("cannot receive");
         size -= (size_t)n;
     }
 }
 
-static size_t add_set(char *p, unsigned key)
+/* SET every key once, and GET the first to see that replies have the size that is counted on. */
+static void fill(const target *t)
 {
-    size_t n = (size_t)snprintf(p, 64, "*3\r\n$3\r\nSET\r\n$11\r\nkey:%07u\r\n$%d\r\n", key, VALUE);
+    enum { BATCH = 500 };
+    char *batch = malloc(BATCH * ((size_t)run.value_size + 128));
+    int fd = dial(t);
 
-    memset(p + n, 'a' + (int)(key % 26), VALUE);
-    memcpy(p + n + VALUE, "\r\n", 2);
-    return n + VALUE + 2;
-}
+    if (!batch)
+        die("out of memory");
+    for (uint32_t key = 0; key < run.keys;) {
+        size_t n = 0, count = 0;
 
-static void preload(int fd, unsigned keys)
-{
-    for (unsigned k = 0; k < keys;) {
-        size_t n = 0;
-        unsigned batch = 0;
-
-        for (; batch < 500 && k < keys; batch++, k++)
-            n += add_set(request + n, k);
-        send_all(fd, request, n);
-        read_exactly(fd, batch * 5);
+        for (; key < run.keys && count < BATCH; key++, count++)
+            n += render(batch + n, true, key);
+        send_all(fd, batch, n);
+        take(fd, count * strlen("+OK\r\n"));
     }
-}
+    if (!run.set) {
+        for (uint32_t key = 0; key < run.keys; key++) { /* once through, so that all are warm */
+            size_t n = render(batch, false, key);
 
-static void draw_samples(unsigned keys)
-{
-    double *sums = malloc(keys * sizeof(*sums)), total = 0;
-    uint64_t state = 88172645463325252u;
-
-    samples = malloc(SAMPLES * sizeof(*samples));
-    latencies_us = malloc(LATENCIES * sizeof(*latencies_us));
-    for (unsigned i = 0; i < keys; i++)
-        sums[i] = total += 1.0 / (i + 1);
-    for (size_t i = 0; i < SAMPLES; i++) {
-        unsigned low = 0, high = keys - 1;
-        double u;
-
-        state ^= state << 13; /* xorshift64 (Marsaglia, 2003) */
-        state ^= state >> 7;
-        state ^= state << 17;
-        u = (double)(state >> 11) / 9007199254740992.0 * total;
-        while (low < high) {
-            unsigned middle = (low + high) / 2;
-
-            if (sums[middle] < u)
-                low = middle + 1;
-            else
-                high = middle;
+            if (key % 16 == 0)
+                send_all(fd, batch, n);
+            if (key % 16 == 0)
+                take(fd, reply_size);
         }
-        samples[i] =
-            (uint32_t)((uint64_t)low * 2654435761u % keys); /* ranks strewn over the keys */
     }
-    free(sums);
+    (void)close(fd);
+    free(batch);
 }
 
-static void send_batch(connection *c, unsigned depth)
-{
-    size_t n = 0;
+/* ---- a turn ---- */
 
-    for (unsigned i = 0; i < depth; i++) {
-        uint32_t key = samples[sample_at++ & (SAMPLES - 1)];
-
-        n += writes
-                 ? add_set(request + n, key)
-                 : (size_t)snprintf(request + n, 64, "*2\r\n$3\r\nGET\r\n$11\r\nkey:%07u\r\n", key);
-    }
-    c->awaited = depth * (writes ? 5u : 6u + VALUE + 2u);
-    c->sent_ns = now_ns();
-    send_all(c->fd, request, n);
-}
+static double latencies[LATENCY_KEPT];
+static size_t latency_count;
 
 static int compare(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv)
+static double quantile(double *values, size_t n, double q)
 {
-    unsigned keys, depth, count, seconds;
+    if (n == 0)
+        return 0;
+    qsort(values, n, sizeof(*values), compare);
+    return values[(size_t)(q * (double)(n - 1))];
+}
+
+static void ask(connection *c, uint64_t *state)
+{
+    size_t at = random_next(state) % SEQUENCE;
+
+    c->waiting = reply_size * run.depth;
+    c->sent_at = now_s();
+    send_all(c->fd, requests + at * request_size, request_size * run.depth);
+}
+
+/* Ask on every connection again as soon as it has all its answers; answered requests. */
+static uint64_t load(connection *all, int epoll, double seconds)
+{
+    static char sink[1 << 16];
     struct epoll_event events[CONNECTIONS_MAX];
-    uint64_t answered = 0, begin, end, cpu;
-    char sink[1 << 18];
-    int epoll;
-    long pid;
+    uint64_t answered = 0, state = run.seed + 99;
+    double end = now_s() + seconds, now = 0;
 
-    if (argc < 8)
-        return fprintf(stderr,
-                       "usage: resp_load HOST PORT PID KEYS DEPTH CONNECTIONS SECONDS [set]\n"),
-               2;
-    pid = strtol(argv[3], NULL, 10);
-    keys = (unsigned)strtoul(argv[4], NULL, 10);
-    depth = (unsigned)strtoul(argv[5], NULL, 10);
-    count = (unsigned)strtoul(argv[6], NULL, 10);
-    seconds = (unsigned)strtoul(argv[7], NULL, 10);
-    writes = argc > 8;
-    if (!keys || !depth || depth > 1000 || !count || count > CONNECTIONS_MAX)
-        return 2;
-    draw_samples(keys);
-    epoll = epoll_create1(0);
-    for (unsigned i = 0; i < count; i++) {
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = &connections[i]};
+    for (unsigned i = 0; i < run.connections; i++)
+        ask(&all[i], &state);
+    for (unsigned idle = 0; idle < run.connections;) {
+        int n = epoll_wait(epoll, events, CONNECTIONS_MAX, 5000);
 
-        connections[i].fd = connect_to(argv[1], (int)strtol(argv[2], NULL, 10));
-        (void)epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &e);
-    }
-    if (!getenv("NO_PRELOAD"))
-        preload(connections[0].fd, keys);
-    for (unsigned k = 0; k < 20000; k += depth) { /* warm */
-        send_batch(&connections[0], depth);
-        read_exactly(connections[0].fd, connections[0].awaited);
-    }
-    cpu = cpu_ns(pid);
-    begin = now_ns();
-    end = begin + (uint64_t)seconds * 1000000000u;
-    for (unsigned i = 0; i < count; i++)
-        send_batch(&connections[i], depth);
-    while (now_ns() < end) {
-        int n = epoll_wait(epoll, events, CONNECTIONS_MAX, 100);
-
+        if (n <= 0)
+            die("the server does not answer");
+        now = now_s();
         for (int i = 0; i < n; i++) {
-            connection *c = events[i].data.ptr;
+            connection *c = &all[events[i].data.u32];
             ssize_t got = recv(c->fd, sink, sizeof(sink), MSG_DONTWAIT);
 
-            if (got <= 0 || (size_t)got > c->awaited)
-                die("a reply of the wrong size");
-            c->awaited -= (size_t)got;
-            if (c->awaited)
+            if (got <= 0 || (size_t)got > c->waiting)
+                die("not the answers that were expected");
+            c->waiting -= (size_t)got;
+            if (c->waiting)
                 continue;
-            answered += depth;
-            if (latency_count < LATENCIES)
-                latencies_us[latency_count++] = (uint32_t)((now_ns() - c->sent_ns) / 1000);
-            send_batch(c, depth);
+            answered += run.depth;
+            latencies[latency_count++ % LATENCY_KEPT] = now - c->sent_at;
+            if (now < end)
+                ask(c, &state);
+            else
+                idle++;
         }
     }
-    end = now_ns();
-    cpu = cpu_ns(pid) - cpu;
-    qsort(latencies_us, latency_count, sizeof(*latencies_us), compare);
-    (void)printf("{\"requests\":%llu,\"per_second\":%.0f,\"server_cpu_us\":%.4f,\"p50_us\":%u,"
-                 "\"p99_us\":%u}\n",
-                 (unsigned long long)answered, (double)answered * 1e9 / (double)(end - begin),
-                 (double)cpu / 1e3 / (double)answered,
-                 latency_count ? latencies_us[latency_count / 2] : 0,
-                 latency_count ? latencies_us[latency_count * 99 / 100] : 0);
+    return answered;
+}
+
+static void turn(target *t, unsigned round)
+{
+    static connection all[CONNECTIONS_MAX];
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    double cpu, began;
+    uint64_t answered;
+    size_t n;
+
+    for (unsigned i = 0; i < run.connections; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+
+        all[i].fd = dial(t);
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event) != 0)
+            die("epoll_ctl");
+    }
+    (void)load(all, epoll, run.seconds / 10); /* warm */
+    latency_count = 0;
+    began = now_s();
+    cpu = cpu_s(t->pid);
+    answered = load(all, epoll, run.seconds);
+    t->cpu_us[round] = (cpu_s(t->pid) - cpu) * 1e6 / (double)answered;
+    t->rate[round] = (double)answered / (now_s() - began);
+    n = latency_count < LATENCY_KEPT ? latency_count : LATENCY_KEPT;
+    t->p50_us[round] = quantile(latencies, n, 0.5) * 1e6;
+    t->p99_us[round] = quantile(latencies, n, 0.99) * 1e6;
+    for (unsigned i = 0; i < run.connections; i++)
+        (void)close(all[i].fd);
+    (void)close(epoll);
+}
+
+/* ---- arguments and result ---- */
+
+static void add_target(const char *text)
+{
+    target *t = &run.targets[run.target_count];
+    const char *equals = strchr(text, '='), *colon = equals ? strchr(equals, ':') : NULL;
+    const char *comma = colon ? strchr(colon, ',') : NULL;
+
+    if (run.target_count == TARGETS_MAX)
+        die("too many targets");
+    if (!comma)
+        die("--target NAME=HOST:PORT,PID");
+    (void)snprintf(t->name, sizeof(t->name), "%.*s", (int)(equals - text), text);
+    (void)snprintf(t->host, sizeof(t->host), "%.*s", (int)(colon - equals - 1), equals + 1);
+    t->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    t->pid = strtol(comma + 1, NULL, 10);
+    run.target_count++;
+}
+
+static void read_arguments(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *flag = argv[i], *value = argv[i + 1];
+
+        if (strcmp(flag, "--target") == 0)
+            add_target(value);
+        else if (strcmp(flag, "--keys") == 0)
+            run.keys = (uint32_t)strtoul(value, NULL, 10);
+        else if (strcmp(flag, "--depth") == 0)
+            run.depth = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(flag, "--connections") == 0)
+            run.connections = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(flag, "--value") == 0)
+            run.value_size = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(flag, "--seconds") == 0)
+            run.seconds = strtod(value, NULL);
+        else if (strcmp(flag, "--rounds") == 0)
+            run.rounds = (unsigned)strtoul(value, NULL, 10);
+        else if (strcmp(flag, "--zipf") == 0)
+            run.zipf = strtod(value, NULL);
+        else if (strcmp(flag, "--seed") == 0)
+            run.seed = strtoull(value, NULL, 10);
+        else if (strcmp(flag, "--command") == 0)
+            run.set = strcmp(value, "set") == 0;
+        else
+            die("there is no such flag; see the head of bench/resp_load.c");
+    }
+    if (run.target_count == 0 || run.keys < 1 || run.depth < 1 || run.depth > DEPTH_MAX ||
+        run.connections < 1 || run.connections > CONNECTIONS_MAX || run.rounds < 1 ||
+        run.rounds > ROUNDS_MAX || run.seconds < 0.1)
+        die("a flag is missing or out of range; see the head of bench/resp_load.c");
+}
+
+static double median(const double *values)
+{
+    double copy[ROUNDS_MAX];
+
+    memcpy(copy, values, sizeof(double) * run.rounds);
+    return quantile(copy, run.rounds, 0.5);
+}
+
+static void print_result(void)
+{
+    double first = median(run.targets[0].cpu_us);
+
+    (void)printf(
+        "{\"command\":\"%s\",\"keys\":%u,\"depth\":%u,\"connections\":%u,\"value_bytes\":%u,"
+        "\"zipf\":%g,\"rounds\":%u,\"seconds\":%g,\"targets\":[",
+        run.set ? "set" : "get", run.keys, run.depth, run.connections, run.value_size, run.zipf,
+        run.rounds, run.seconds);
+    for (unsigned i = 0; i < run.target_count; i++) {
+        const target *t = &run.targets[i];
+
+        (void)printf("%s{\"name\":\"%s\",\"cpu_us_per_request\":%.4f,\"requests_per_s\":%.0f,"
+                     "\"p50_us\":%.1f,\"p99_us\":%.1f,\"cpu_us_of_turns\":[",
+                     i ? "," : "", t->name, median(t->cpu_us), median(t->rate), median(t->p50_us),
+                     median(t->p99_us));
+        for (unsigned r = 0; r < run.rounds; r++)
+            (void)printf("%s%.4f", r ? "," : "", t->cpu_us[r]);
+        (void)printf("]}");
+    }
+    (void)printf("]");
+    if (run.target_count > 1) /* of the medians of turns that stood beside each other */
+        (void)printf(",\"ratio\":%.4f", first / median(run.targets[1].cpu_us));
+    (void)printf("}\n");
+}
+
+int main(int argc, char **argv)
+{
+    read_arguments(argc, argv);
+    draw_sequence();
+    render_all();
+    for (unsigned i = 0; i < run.target_count; i++)
+        fill(&run.targets[i]);
+    for (unsigned round = 0; round < run.rounds; round++)
+        for (unsigned i = 0; i < run.target_count; i++)
+            turn(&run.targets[i], round);
+    print_result();
+    free(sequence);
+    free(requests);
     return 0;
 }

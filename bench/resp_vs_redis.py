@@ -1,10 +1,35 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Server CPU a request, against redis-server in the same run.
+"""Server CPU a request against redis-server, both in the same run.
 
-Both servers run at once on loopback, pinned to core 0, the generator to core 1; runs go A B A B, the
-ratio is of the medians. usage: resp_vs_redis.py MARKETPRISM RESP_LOAD [--runs N] [--seconds S]"""
-import argparse, json, os, shutil, socket, statistics, subprocess, sys, tempfile, time
+Both servers stand on loopback, pinned to core 0; the generator (bench/resp_load.c) is pinned to core
+1 and asks them in turns, A B A B. One JSON object a case; exit 1 where a bar is missed.
+
+    resp_vs_redis.py [--rounds N] [--seconds S] [--case NAME] [--no-bars]
+
+BINARY names the daemon (default build/marketprism), RESP_LOAD the generator."""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# name: keys, depth, connections, command, (figure, bar, "at most" or "at least")
+CASES = {
+    "get-plain": (1000, 1, 16, "get", ("cpu_ratio", 1.0, "most")),
+    "get-16-1k": (1000, 16, 16, "get", ("cpu_ratio", 0.65, "most")),
+    "get-16-100k": (100000, 16, 16, "get", ("cpu_ratio", 0.45, "most")),
+    "set-durable": (1000, 1, 50, "set", ("rate_ratio", 0.7, "least")),
+    "set-durable-16": (1000, 16, 16, "set", None),
+}
 
 
 def free_port():
@@ -13,10 +38,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def pinned(core, command):
+    return ["taskset", "-c", str(core), *command] if os.cpu_count() > 1 else command
+
+
 def wait_for(port, process):
+    """Until the server answers: this is a bench, not a test, so it may look now and then."""
     for _ in range(400):
         if process.poll() is not None:
-            sys.exit("a server ended at start")
+            sys.exit("resp_vs_redis: a server ended at start")
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as s:
                 s.sendall(b"PING\r\n")
@@ -25,73 +55,72 @@ def wait_for(port, process):
         except OSError:
             pass
         time.sleep(0.02)
-    sys.exit("a server did not answer")
+    sys.exit("resp_vs_redis: a server did not answer")
 
 
-CASES = [  # name, keys, depth, connections, writes, bar
-    ("get-plain", 1000, 1, 16, False, 1.0),
-    ("get-16-1k", 1000, 16, 16, False, 0.65),
-    ("get-16-100k", 100000, 16, 16, False, 0.45),
-    ("set-durable", 1000, 1, 50, True, None),
-]
+def start_both(binary, redis, folder, ports, durable):
+    ours = subprocess.Popen(pinned(0, [
+        binary, "serve", "--data-dir", f"{folder}/marketprism", "--resp", f"127.0.0.1:{ports[0]}",
+        "--http", "127.0.0.1:0", "--log-level", "warn", "--set", "server.workers=1",
+        "--set", "cache.l1_size=200000", "--set", "cache.l1_bytes=256MiB"]),
+        stdout=subprocess.DEVNULL)
+    theirs = subprocess.Popen(pinned(0, [
+        redis, "--port", str(ports[1]), "--bind", "127.0.0.1", "--save", "", "--dir", folder,
+        "--appendonly", "yes" if durable else "no", "--appendfsync", "always"]),
+        stdout=subprocess.DEVNULL)
+    return ours, theirs
+
+
+def measure(binary, redis, case, args):
+    keys, depth, connections, command, bar = CASES[case]
+    ports = free_port(), free_port()
+    folder = tempfile.mkdtemp(prefix="marketprism-bench-")
+    servers = start_both(binary, redis, folder, ports, command == "set")
+    try:
+        for port, server in zip(ports, servers):
+            wait_for(port, server)
+        load = os.environ.get("RESP_LOAD", str(ROOT / "build/bench/resp_load"))
+        out = subprocess.check_output(pinned(1, [
+            load, "--target", f"marketprism=127.0.0.1:{ports[0]},{servers[0].pid}",
+            "--target", f"redis=127.0.0.1:{ports[1]},{servers[1].pid}", "--keys", str(keys),
+            "--depth", str(depth), "--connections", str(connections), "--command", command,
+            "--rounds", str(args.rounds), "--seconds", str(args.seconds)]))
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+    result = {"case": case, **json.loads(out)}
+    ours, theirs = result["targets"]
+    result["cpu_ratio"] = result.pop("ratio")
+    result["rate_ratio"] = round(ours["requests_per_s"] / theirs["requests_per_s"], 4)
+    if bar:
+        figure, limit, side = bar
+        result["bar"] = f"{figure} at {side} {limit}"
+        result["met"] = result[figure] <= limit if side == "most" else result[figure] >= limit
+    return result
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("marketprism")
-    p.add_argument("load")
-    p.add_argument("--runs", type=int, default=5)
-    p.add_argument("--seconds", type=int, default=2)
-    p.add_argument("--case", default="")
-    a = p.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--no-bars", action="store_true", help="report only")
+    args = parser.parse_args()
     redis = shutil.which("redis-server")
     if not redis:
-        sys.exit("redis-server is not installed: no reference, no figure")
-    pin = lambda core, cmd: ["taskset", "-c", str(core)] + cmd if os.cpu_count() > 1 else cmd
-    folder = tempfile.mkdtemp(prefix="mp-bench-")
-    results = []
-    for name, keys, depth, connections, writes, bar in CASES:
-        if a.case and a.case != name:
-            continue
-        ports = [free_port(), free_port(), free_port()]
-        mp = subprocess.Popen(pin(0, [a.marketprism, "serve", "--data-dir", folder + "/" + name, "--resp",
-                                      "127.0.0.1:%d" % ports[0], "--http", "127.0.0.1:%d" % ports[1],
-                                      "--set", "cache.l1_size=200000", "--set", "cache.l1_bytes=256MiB",
-                                      "--set", "server.workers=1", "--log-level", "warn"]),
-                              stdout=subprocess.DEVNULL)
-        rd = subprocess.Popen(pin(0, [redis, "--port", str(ports[2]), "--bind", "127.0.0.1", "--save", "",
-                                      "--appendonly", "yes" if writes else "no", "--appendfsync", "always",
-                                      "--dir", folder]),
-                              stdout=subprocess.DEVNULL)
-        try:
-            wait_for(ports[0], mp)
-            wait_for(ports[2], rd)
-            figures = {"marketprism": [], "redis": []}
-            for run in range(a.runs):
-                for who, port, pid in (("marketprism", ports[0], mp.pid), ("redis", ports[2], rd.pid)):
-                    env = dict(os.environ, **({"NO_PRELOAD": "1"} if run else {}))
-                    out = subprocess.check_output(
-                        pin(1, [a.load, "127.0.0.1", str(port), str(pid), str(keys), str(depth),
-                                str(connections), str(a.seconds)] + (["set"] if writes else [])), env=env)
-                    figures[who].append(json.loads(out))
-        finally:
-            for s in (mp, rd):
-                s.terminate()
-                s.wait()
-        med = lambda who, what: statistics.median(f[what] for f in figures[who])
-        r = {"case": name, "keys": keys, "depth": depth, "runs": a.runs}
-        for who in figures:
-            r[who] = {k: med(who, k) for k in ("server_cpu_us", "per_second", "p50_us", "p99_us")}
-        r["cpu_ratio"] = round(r["marketprism"]["server_cpu_us"] / r["redis"]["server_cpu_us"], 3)
-        r["rate_ratio"] = round(r["marketprism"]["per_second"] / r["redis"]["per_second"], 3)
-        if bar:
-            r["cpu_ratio_bar"] = bar
-        else:
-            r["rate_ratio_bar"] = 0.7
-        print(json.dumps(r), flush=True)
-        results.append(r)
-    shutil.rmtree(folder, ignore_errors=True)
+        print("resp_vs_redis: redis-server is not installed (package redis-server): no reference, "
+              "no figure", file=sys.stderr)
+        return 0
+    binary = os.environ.get("BINARY", str(ROOT / "build/marketprism"))
+    missed = 0
+    for case in [args.case] if args.case else CASES:
+        result = measure(binary, redis, case, args)
+        print(json.dumps(result), flush=True)
+        missed += not result.get("met", True)
+    return 1 if missed and not args.no_bars else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
