@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "core/option.h"
 #include "origin/sqlite.h"
 
 static const mp__origin_ops *const kinds[] = {
@@ -39,15 +40,22 @@ const mp__state_table mp__origin_states = {
 int mp__origin_open(const char *kind, const mp__origin_options *options, mp__origin **ret_origin,
                     mp__diag *diag)
 {
+    const char *names[KINDS], *meant;
     char known[128] = "";
     size_t used = 0;
 
     for (size_t i = 0; i < KINDS; i++) {
         if (strcmp(kinds[i]->name, kind) == 0)
             return kinds[i]->open(options, ret_origin, diag);
+        names[i] = kinds[i]->name;
         used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
                                  kinds[i]->name);
     }
+    meant = mp__did_you_mean(kind, names, KINDS);
+    if (meant)
+        return mp__diag_set(diag, MP_EINVAL,
+                            "there is no kind of origin called '%s'; did you mean '%s'?", kind,
+                            meant);
     return mp__diag_set(diag, MP_EINVAL, "there is no kind of origin called '%s'; there is: %s",
                         kind, known);
 }

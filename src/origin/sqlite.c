@@ -27,31 +27,36 @@ static void reader_woken(mp__task *task)
     atomic_store(&s->reader_waking, false); /* the batch around it did what was to do */
 }
 
-static char *beside(const char *folder, const char *name)
+/* "folder/origin.db" and ".id": "folder/origin.id", so that two databases in a folder have their
+ * own. */
+static char *beside(const char *path, const char *ending)
 {
-    size_t capacity = strlen(folder) + strlen(name) + 2;
-    char *path = mp__malloc(capacity);
+    size_t size = strlen(path), capacity = size + strlen(ending) + 1;
+    char *name = mp__malloc(capacity);
 
-    if (path)
-        (void)snprintf(path, capacity, "%s/%s", folder, name);
-    return path;
+    if (size > 3 && strcmp(path + size - 3, ".db") == 0)
+        size -= 3;
+    if (name)
+        (void)snprintf(name, capacity, "%.*s%s", (int)size, path, ending);
+    return name;
 }
 
 static int set_paths(mp__sqlite *s, const char *path)
 {
     const char *slash = strrchr(path, '/');
+    size_t capacity = strlen(path) + 3;
 
     if (slash) {
         s->path = mp__strdup(path);
         s->folder = mp__str_dup(mp_str_new(path, slash == path ? 1 : (size_t)(slash - path)));
-    } else {
-        s->path = beside(".", path); /* with a slash no name can look like a URI */
+    } else if ((s->path = mp__malloc(capacity)) != NULL) {
+        (void)snprintf(s->path, capacity, "./%s", path); /* no name then looks like a URI */
         s->folder = mp__strdup(".");
     }
     if (!s->path || !s->folder)
         return MP_ENOMEM;
-    s->id_path = beside(s->folder, "origin.id");
-    s->mark_path = beside(s->folder, "origin.mark");
+    s->id_path = beside(s->path, ".id");
+    s->mark_path = beside(s->path, ".mark");
     return s->id_path && s->mark_path ? 0 : MP_ENOMEM;
 }
 

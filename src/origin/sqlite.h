@@ -4,7 +4,8 @@
  *   sqlite.c          lifecycle, queues, the two workers' batches
  *   sqlite_db.c       one connection: opening, schema, statements, errors
  *   sqlite_row.c      rows of `entries` and `history` to records and back, checksums
- *   sqlite_read.c     fetch, list, history, count                    (reader's thread)
+ *   sqlite_read.c     the batch, fetch                               (reader's thread)
+ *   sqlite_list.c     lists, history, count                          (reader's thread)
  *   sqlite_write.c    group commit                                   (writer's thread)
  *   sqlite_change.c   one change inside a commit                     (writer's thread)
  *   sqlite_health.c   attach, probe, degrade, lose and find again    (writer's thread)
@@ -171,6 +172,7 @@ typedef struct mp__sqlite {
     uint64_t next_probe_ns, next_sweep_ns, next_heal_ns;
     _Atomic int
         checkpoint_pages;  /* frames in the WAL from which on it is copied into the database */
+    bool id_due;           /* origin.id could not be written yet */
     bool recount_due;      /* another program may have added or deleted rows */
     mp__vfs_stats healed;  /* as of the last look */
     uint64_t acknowledged; /* newest revision that anybody was told of */
@@ -216,6 +218,13 @@ void mp__sqlite_run_fetch(mp__task *task);
 void mp__sqlite_run_list(mp__task *task);
 void mp__sqlite_run_history(mp__task *task);
 void mp__sqlite_run_count(mp__task *task);
+/* After a request: its statements are free again; its status is counted. */
+void mp__sqlite_read_done(mp__sqlite *s);
+void mp__sqlite_read_note(mp__sqlite *s, int status);
+/* The row of @address in entries is damaged: count and log it, and give what history has instead.
+ * 0 or MP_ECORRUPT. Either thread, with its own @db. */
+int mp__sqlite_salvage_row(mp__sqlite *s, mp__sqlite_db *db, mp_str address,
+                           mp__sqlite_row *ret_row);
 /* 0, or what every request is answered in the present state. */
 int mp__sqlite_read_refusal(const mp__sqlite *s);
 

@@ -12,11 +12,6 @@ typedef struct present {
     bool damaged; /* there is a row, and what it held cannot be known */
 } present;
 
-static mp__sqlite *of(mp__sqlite_batch *batch)
-{
-    return batch->s;
-}
-
 static int count_keys(mp__sqlite_batch *batch, mp_str address, int64_t delta)
 {
     sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_COUNT_ADD);
@@ -120,11 +115,8 @@ static int find_row(mp__sqlite_batch *batch, mp_str address, present *ret)
     ret->there = true;
     id = ret->row.id;
     if (rc == MP_ECORRUPT) {
-        mp__sqlite_count(&of(batch)->corrupt_rows, 1);
-        rc = mp__sqlite_from_history(batch->db, address, &ret->row);
+        rc = mp__sqlite_salvage_row(batch->s, batch->db, address, &ret->row);
         ret->row.id = id; /* what is stored next takes the damaged row's place */
-        if (rc == 0)
-            mp__sqlite_count(&of(batch)->salvaged, 1);
         ret->damaged = rc == MP_ECORRUPT || ret->row.record.kind == MP__RECORD_ABSENT;
         if (rc == MP_ECORRUPT)
             rc = 0;

@@ -86,7 +86,7 @@ static int adopt(mp__sqlite *s, const mp__sqlite_id *id)
     if (!s->base.epoch[0])
         memcpy(s->base.epoch, epoch, sizeof(epoch));
     if (!id || strcmp(id->epoch, epoch) != 0)
-        (void)mp__sqlite_id_write(s, epoch); /* without it the next start writes it */
+        s->id_due = mp__sqlite_id_write(s, epoch) != 0;
     mark = mp__sqlite_mark_read(s, epoch);
     if (s->acknowledged < mark)
         s->acknowledged = mark;
@@ -303,6 +303,8 @@ static void look_for_changes(mp__sqlite *s)
 
     if (!s->write_db.db || mp__state_now(&s->base.state) != MP__ORIGIN_LIVE)
         return;
+    if (s->id_due)
+        s->id_due = mp__sqlite_id_write(s, s->base.epoch) != 0;
     if (s->recount_due && recount(s) == 0) {
         s->recount_due = false;
         (void)take_stock(s);

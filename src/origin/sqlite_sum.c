@@ -100,21 +100,29 @@ bool mp__vfs_wal_header_holds(const unsigned char header[32])
     uint32_t sum[2] = {0, 0};
     uint32_t magic = big_endian_at(header);
 
-    if (magic != 0x377f0682 && magic != 0x377f0683)
+    if ((magic != 0x377f0682 && magic != 0x377f0683) || big_endian_at(header + 4) != 3007000 ||
+        big_endian_at(header + 8) != MP__VFS_PAGE)
         return false;
     wal_sum(sum, header, 24, (magic & 1) != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__));
     return sum[0] == big_endian_at(header + 24) && sum[1] == big_endian_at(header + 28);
 }
 
+/* As for frames below, only a sole answer is one. */
 bool mp__vfs_wal_header_mend(unsigned char header[32])
 {
+    size_t found = 0, which = 0;
+
     for (size_t bit = 0; bit < 256; bit++) {
         flip(header, bit);
-        if (mp__vfs_wal_header_holds(header))
-            return true;
+        if (mp__vfs_wal_header_holds(header)) {
+            found++;
+            which = bit;
+        }
         flip(header, bit);
     }
-    return false;
+    if (found == 1)
+        flip(header, which);
+    return found == 1;
 }
 
 /* Inverted bits of a frame that make it hold. */

@@ -398,7 +398,7 @@ static void look_around(mp__sqlite *s)
 {
     uint64_t now = mp__env_now_ns(s->env);
 
-    if (now >= s->next_probe_ns || atomic_load_explicit(&s->damage_seen, memory_order_relaxed)) {
+    if (now >= s->next_probe_ns) {
         s->next_probe_ns = now + s->probe_ns;
         mp__sqlite_probe(s);
     }

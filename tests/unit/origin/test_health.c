@@ -181,6 +181,44 @@ static void an_older_copy_that_is_put_back_counts_as_a_new_change_of_everything(
     assert_int_equal(mp_keys(origin, "dev"), 2);
 }
 
+static void a_backup_is_not_mixed_with_a_wal_that_is_not_its_own(void **state)
+{
+    mp_got got;
+    char address[64];
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        snprintf(address, sizeof(address), "dev/default/old%d", i);
+        assert_int_equal(mp_set(origin, address, "backup"), 0);
+    }
+    origin = mp__origin_close(origin);
+    copy_file(path, beside("backup"));
+    open_origin();
+    for (int i = 0; i < 300; i++) {
+        snprintf(address, sizeof(address), "dev/default/new%d", i);
+        assert_int_equal(mp_set(origin, address, "later"), 0);
+    }
+    copy_file(beside("origin.db-wal"), beside("foreign-wal"));
+    assert_int_equal(unlink(path), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
+    copy_file(beside("foreign-wal"), beside("origin.db-wal"));
+    copy_file(beside("backup"), beside("whole"));
+    assert_int_equal(rename(beside("whole"), path), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
+    for (int i = 0; i < 100; i++) {
+        snprintf(address, sizeof(address), "dev/default/old%d", i);
+        assert_int_equal(mp_get(origin, address, &got), 0);
+        assert_string_equal(got.value, "backup");
+    }
+    /* either all of the WAL fits, or none of it is there */
+    assert_int_equal(mp_get(origin, "dev/default/new0", &got), 0);
+    if (got.record.kind == MP__RECORD_ABSENT)
+        assert_int_equal(mp_keys(origin, "dev"), 100);
+    else
+        assert_int_equal(mp_keys(origin, "dev"), 400);
+    assert_int_equal(mp_set(origin, "dev/default/after", "1"), 0);
+}
+
 static void another_programs_database_in_its_place_is_not_touched(void **state)
 {
     sqlite3 *other;
@@ -317,6 +355,56 @@ static void a_lock_of_another_program_is_waited_for_and_then_said(void **state)
     assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
     sqlite3_close(other);
     assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
+}
+
+/* ---- a bit that flips while it runs ---- */
+
+static void a_flipped_bit_is_set_right_on_disk(void **state)
+{
+    mp__log_sink *log;
+    mp__origin_options options = {
+        .env = mp__env_real(), .path = path, .probe_ms = 5, .sweep_ms = 3600000};
+    mp__origin_stats stats;
+    char line[512], good[4096], now[4096], address[64];
+    mp_got got;
+    int ends[2];
+    FILE *f;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "dev/default/key%d", i);
+        assert_int_equal(mp_set(origin, address, "v"), 0);
+    }
+    origin = mp__origin_close(origin);
+    f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 4096, SEEK_SET), 0);
+    assert_int_equal(fread(good, 1, sizeof(good), f), sizeof(good));
+    good[1000] = (char)(good[1000] ^ 4);
+    assert_int_equal(fseek(f, 4096, SEEK_SET), 0);
+    assert_int_equal(fwrite(good, 1, sizeof(good), f), sizeof(good));
+    assert_int_equal(fclose(f), 0);
+    good[1000] = (char)(good[1000] ^ 4);
+
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(mp__log_new(mp__env_real(), ends[1], MP__LOG_JSON, &log), 0);
+    options.log = log;
+    assert_int_equal(mp__origin_open("sqlite", &options, &origin, NULL), 0);
+    assert_int_equal(mp_get(origin, "dev/default/key7", &got), 0);
+    assert_string_equal(got.value, "v");
+    assert_true(read(ends[0], line, sizeof(line)) > 0); /* waits for the probe to say so */
+    assert_non_null(strstr(line, "mended"));
+    f = fopen(path, "rb");
+    assert_int_equal(fseek(f, 4096, SEEK_SET), 0);
+    assert_int_equal(fread(now, 1, sizeof(now), f), sizeof(now));
+    fclose(f);
+    assert_memory_equal(now, good, sizeof(now));
+    mp__origin_stats_read(origin, &stats);
+    assert_true(stats.salvaged > 0);
+    origin = mp__origin_close(origin);
+    mp__log_free(log);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 /* ---- expiry ---- */
@@ -548,12 +636,14 @@ static void an_older_format_is_migrated_after_a_copy(void **state)
 static const struct CMUnitTest tests[] = {
     FRESH(a_database_that_is_moved_away_is_lost_and_live_when_it_is_back),
     FRESH(an_older_copy_that_is_put_back_counts_as_a_new_change_of_everything),
+    FRESH(a_backup_is_not_mixed_with_a_wal_that_is_not_its_own),
     FRESH(another_programs_database_in_its_place_is_not_touched),
     FRESH(what_another_program_deleted_is_absent_and_the_change_is_told),
     FRESH(a_value_edited_behind_its_checksum_is_not_believed),
     FRESH(a_list_with_a_damaged_row_says_that_it_is_not_complete),
     FRESH(what_another_program_wrote_while_we_were_away_is_taken_over),
     FRESH(a_lock_of_another_program_is_waited_for_and_then_said),
+    FRESH(a_flipped_bit_is_set_right_on_disk),
     FRESH(an_expired_value_is_never_served_and_its_deletion_is_told),
     FRESH(an_expiry_is_kept_set_and_cleared_as_asked),
     FRESH(an_expired_value_counts_as_absent_for_conditions),

@@ -51,7 +51,11 @@ static void an_unknown_kind_is_refused_with_the_known_ones(void **state)
 
     (void)state;
     assert_int_equal(mp__origin_open("sqlit", &options, &other, &diag), MP_EINVAL);
-    assert_non_null(strstr(diag.text, "sqlite"));
+    assert_non_null(strstr(diag.text, "did you mean 'sqlite'"));
+    assert_int_equal(mp__origin_open("paper", &options, &other, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "there is: sqlite"));
+    options.path = "";
+    assert_int_equal(mp__origin_open("sqlite", &options, &other, &diag), MP_EINVAL);
     assert_null(other);
 }
 

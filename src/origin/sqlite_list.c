@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists, history and counts, on the reader's thread. Their rows are copied while the statements
+ * run, since a statement's memory moves with every step. */
+#include "origin/sqlite.h"
+
+#include "core/address.h"
+
+enum {
+    ANSWER_MAX = 10000, /* records in one answer */
+    /* Rows that one list by cursor looks at before it answers with what it has and where to go on:
+     * a filter that matches little may not hold up the fetches behind it. */
+    SCAN_MAX = 20000,
+};
+
+/* ---- copies of rows ---- */
+
+typedef struct copies {
+    mp__record *records;
+    mp_str *actors; /* history */
+    size_t count;
+    char *memory; /* what their texts point into; it moves as it grows, so they are offsets until */
+    size_t used, capacity; /* settle() */
+    bool with_values;
+} copies;
+
+static int copies_begin(copies *c, uint32_t limit, bool with_values, bool with_actors)
+{
+    if (limit == 0 || limit > ANSWER_MAX)
+        return MP_EINVAL;
+    c->with_values = with_values;
+    c->records = mp__calloc(limit, sizeof(*c->records));
+    if (with_actors)
+        c->actors = mp__calloc(limit, sizeof(*c->actors));
+    return c->records && (c->actors || !with_actors) ? 0 : MP_ENOMEM;
+}
+
+static void copies_done(copies *c)
+{
+    (void)mp__free(c->records);
+    (void)mp__free(c->actors);
+    (void)mp__free(c->memory);
+}
+
+static int make_room(copies *c, size_t size)
+{
+    size_t need, capacity = c->capacity ? c->capacity : 4096;
+    char *bigger;
+
+    if (__builtin_add_overflow(c->used, size, &need))
+        return MP_ENOMEM;
+    while (capacity < need)
+        if (__builtin_mul_overflow(capacity, 2, &capacity))
+            return MP_ENOMEM;
+    if (capacity == c->capacity)
+        return 0;
+    bigger = mp__realloc(c->memory, capacity);
+    if (!bigger)
+        return MP_ENOMEM;
+    c->memory = bigger;
+    c->capacity = capacity;
+    return 0;
+}
+
+static void put(copies *c, mp_str *text)
+{
+    size_t offset = c->used;
+
+    if (text->size)
+        memcpy(c->memory + offset, text->data, text->size);
+    c->used += text->size;
+    text->data = (const char *)(uintptr_t)offset;
+}
+
+static int copy_row(copies *c, const mp__sqlite_row *row)
+{
+    mp__record *mine = &c->records[c->count];
+    mp_str actor = c->actors ? row->actor : (mp_str){NULL, 0};
+    int rc;
+
+    *mine = row->record;
+    if (!c->with_values)
+        mine->value = (mp_str){NULL, 0};
+    rc = make_room(c, mine->address.size + mine->media_type.size + mine->value.size + actor.size);
+    if (rc)
+        return rc;
+    put(c, &mine->address);
+    put(c, &mine->media_type);
+    put(c, &mine->value);
+    put(c, &actor);
+    if (c->actors)
+        c->actors[c->count] = actor;
+    c->count++;
+    return 0;
+}
+
+static void settle_text(const copies *c, mp_str *text)
+{
+    text->data = c->memory ? c->memory + (uintptr_t)text->data : NULL;
+}
+
+static void settle(copies *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        settle_text(c, &c->records[i].address);
+        settle_text(c, &c->records[i].media_type);
+        settle_text(c, &c->records[i].value);
+        if (c->actors)
+            settle_text(c, &c->actors[i]);
+    }
+}
+
+/* ---- list ---- */
+
+typedef struct listing {
+    mp__sqlite *s;
+    mp__sqlite_db *db;
+    mp__list *list;
+    copies rows;
+    char prefix[MP__ADDRESS_MAX + 2]; /* "environment/prefix" */
+    size_t prefix_size;
+    uint64_t next;
+    bool damaged; /* a row was left out */
+} listing;
+
+/* A row of the list: whole, salvaged from history, or left out with the list marked incomplete. */
+static int take_row(listing *l, sqlite3_stmt *statement)
+{
+    mp__sqlite_row row;
+    int rc = mp__sqlite_entry_read(statement, &row);
+
+    if (rc == MP_ECORRUPT)
+        rc = mp__sqlite_salvage_row(l->s, l->db, row.record.address, &row);
+    if (rc == MP_ECORRUPT) {
+        l->damaged = true;
+        return 0;
+    }
+    if (rc || row.record.kind == MP__RECORD_ABSENT ||
+        mp__sqlite_is_expired(&row.record, l->s->read_now_ms))
+        return rc;
+    row.record.fetched_ms = row.record.verified_ms = l->s->read_now_ms;
+    return copy_row(&l->rows, &row);
+}
+
+static bool is_within(const listing *l, sqlite3_stmt *statement)
+{
+    size_t size = (size_t)sqlite3_column_bytes(statement, 1);
+
+    return size >= l->prefix_size &&
+           memcmp(sqlite3_column_blob(statement, 1), l->prefix, l->prefix_size) == 0;
+}
+
+static int list_by_id(listing *l)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_LIST_BY_ID);
+    int rc = 0;
+
+    if (sqlite3_bind_int64(statement, 1, (int64_t)l->list->after) != SQLITE_OK)
+        return MP_ENOMEM;
+    for (int seen = 0; rc == 0; seen++) {
+        if (l->rows.count == l->list->limit || seen == SCAN_MAX)
+            return 0; /* next stands on the last row that was looked at */
+        rc = mp__sqlite_step(l->db, statement);
+        if (rc != 1)
+            break;
+        l->next = (uint64_t)sqlite3_column_int64(statement, 0);
+        rc = is_within(l, statement) ? take_row(l, statement) : 0;
+    }
+    if (rc == 0)
+        l->next = 0;
+    return rc;
+}
+
+/* Steps @statement, whose first row is the first of the list, to the list's limit. */
+static int take_all(listing *l, sqlite3_stmt *statement,
+                    int (*take)(listing *l, sqlite3_stmt *statement))
+{
+    int rc = 0;
+
+    while (rc == 0) {
+        rc = mp__sqlite_step(l->db, statement);
+        if (rc != 1)
+            return rc;
+        if (l->rows.count == l->list->limit) {
+            l->next = 1; /* there is more */
+            return 0;
+        }
+        rc = take(l, statement);
+    }
+    return rc;
+}
+
+/* The smallest text above all that begin with @prefix. */
+static size_t after_prefix(char *prefix, size_t size)
+{
+    while (size && (unsigned char)prefix[size - 1] == 0xff)
+        size--;
+    if (size)
+        prefix[size - 1]++;
+    return size;
+}
+
+static int list_by_key(listing *l)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_LIST_BY_KEY);
+    char from[sizeof(l->prefix)], to[sizeof(l->prefix)];
+    size_t from_size = l->prefix_size, to_size;
+    mp_str after = l->list->after_address;
+
+    memcpy(from, l->prefix, l->prefix_size);
+    memcpy(to, l->prefix, l->prefix_size);
+    to_size = after_prefix(to, l->prefix_size);
+    if (after.size >= l->prefix_size && after.size <= MP__ADDRESS_MAX &&
+        memcmp(after.data, l->prefix, l->prefix_size) == 0) {
+        /* no byte of a key is below 0x20, so that this is right behind @after */
+        memcpy(from, after.data, after.size);
+        from[after.size] = 1;
+        from_size = after.size + 1;
+    }
+    if (mp__sqlite_bind_str(statement, 1, mp_str_new(from, from_size)) != SQLITE_OK ||
+        mp__sqlite_bind_str(statement, 2, mp_str_new(to, to_size)) != SQLITE_OK ||
+        sqlite3_bind_int64(statement, 3, l->s->read_now_ms) != SQLITE_OK)
+        return MP_ENOMEM;
+    return take_all(l, statement, take_row);
+}
+
+static int take_environment(listing *l, sqlite3_stmt *statement)
+{
+    mp__sqlite_row row = {.record = {.kind = MP__RECORD_VALUE}};
+
+    row.record.address =
+        mp_str_new(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
+    return copy_row(&l->rows, &row);
+}
+
+static int list_environments(listing *l)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_ENVIRONMENTS);
+
+    if (mp__sqlite_bind_str(statement, 1, l->list->after_address) != SQLITE_OK)
+        return MP_ENOMEM;
+    return take_all(l, statement, take_environment);
+}
+
+static int listing_begin(listing *l)
+{
+    const mp__list *list = l->list;
+
+    if (list->environment.size > MP__ENVIRONMENT_MAX ||
+        list->environment.size + list->prefix.size + 1 > MP__ADDRESS_MAX)
+        return MP_ELIMIT;
+    if (list->environment.size) {
+        memcpy(l->prefix, list->environment.data, list->environment.size);
+        l->prefix[list->environment.size] = '/';
+        l->prefix_size = list->environment.size + 1;
+        if (list->prefix.size)
+            memcpy(l->prefix + l->prefix_size, list->prefix.data, list->prefix.size);
+        l->prefix_size += list->prefix.size;
+    }
+    return copies_begin(&l->rows, list->limit, list->with_values, false);
+}
+
+static int list_rows(listing *l)
+{
+    int rc = listing_begin(l);
+
+    if (rc)
+        return rc;
+    if (l->list->environment.size == 0)
+        rc = list_environments(l);
+    else
+        rc = l->list->by_key ? list_by_key(l) : list_by_id(l);
+    mp__sqlite_read_done(l->s);
+    if (rc)
+        l->next = 0; /* nobody can say where it would go on */
+    return rc ? rc : l->damaged ? MP_ECORRUPT : 0;
+}
+
+void mp__sqlite_run_list(mp__task *task)
+{
+    mp__list *list = (mp__list *)(void *)((char *)task - offsetof(mp__list, task));
+    mp__sqlite *s = (mp__sqlite *)list->origin;
+    listing l = {.s = s, .db = &s->read_db, .list = list};
+    int rc = s->read_status ? s->read_status : list_rows(&l);
+
+    settle(&l.rows);
+    mp__sqlite_read_note(s, rc);
+    list->done(list, rc, l.rows.records, l.rows.count, l.next);
+    copies_done(&l.rows);
+}
+
+/* ---- history ---- */
+
+static int history_rows(mp__sqlite *s, const mp__history *history, copies *rows)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(&s->read_db, MP__SQL_HISTORY_OF);
+    uint64_t before = history->before ? history->before : INT64_MAX;
+    bool damaged = false;
+    int rc = copies_begin(rows, history->limit, history->with_values, true);
+
+    if (rc == 0 && (mp__sqlite_bind_str(statement, 1, history->address) != SQLITE_OK ||
+                    sqlite3_bind_int64(statement, 2, (int64_t)before) != SQLITE_OK ||
+                    sqlite3_bind_int64(statement, 3, history->limit) != SQLITE_OK))
+        rc = MP_ENOMEM;
+    while (rc == 0 && (rc = mp__sqlite_step(&s->read_db, statement)) == 1) {
+        mp__sqlite_row row;
+
+        rc = mp__sqlite_history_read(statement, &row);
+        row.record.modified_ms = row.at_ms;
+        if (rc == 0) {
+            rc = copy_row(rows, &row);
+        } else if (rc == MP_ECORRUPT) {
+            mp__sqlite_count(&s->corrupt_rows, 1);
+            damaged = true;
+            rc = 0;
+        }
+    }
+    return rc ? rc : damaged ? MP_ECORRUPT : 0;
+}
+
+void mp__sqlite_run_history(mp__task *task)
+{
+    mp__history *history = (mp__history *)(void *)((char *)task - offsetof(mp__history, task));
+    mp__sqlite *s = (mp__sqlite *)history->origin;
+    copies rows = {0};
+    int rc = s->read_status;
+
+    if (rc == 0) {
+        rc = history_rows(s, history, &rows);
+        mp__sqlite_read_done(s);
+    }
+    settle(&rows);
+    mp__sqlite_read_note(s, rc);
+    history->done(history, rc, rows.records, rows.actors, rows.count);
+    copies_done(&rows);
+}
+
+/* ---- count ---- */
+
+void mp__sqlite_run_count(mp__task *task)
+{
+    mp__count *count = (mp__count *)(void *)((char *)task - offsetof(mp__count, task));
+    mp__sqlite *s = (mp__sqlite *)count->origin;
+    int64_t keys = 0;
+    int rc = s->read_status;
+
+    if (rc == 0) {
+        sqlite3_stmt *statement = mp__sqlite_use(&s->read_db, MP__SQL_COUNT);
+
+        if (mp__sqlite_bind_str(statement, 1, count->environment) != SQLITE_OK)
+            rc = MP_ENOMEM;
+        if (rc == 0)
+            rc = mp__sqlite_number(&s->read_db, MP__SQL_COUNT, &keys);
+        if (rc == MP_EABSENT)
+            rc = 0; /* an environment that nobody wrote to */
+    }
+    mp__sqlite_read_note(s, rc);
+    count->done(count, rc, (uint64_t)keys);
+}
