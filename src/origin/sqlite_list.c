@@ -3,6 +3,8 @@
  * run, since a statement's memory moves with every step. */
 #include "origin/sqlite.h"
 
+#include <assert.h>
+
 #include "core/address.h"
 
 enum {
@@ -65,7 +67,8 @@ static void put(copies *c, mp_str *text)
 {
     size_t offset = c->used;
 
-    if (text->size)
+    assert(c->capacity >= offset + text->size);
+    if (text->size && c->memory)
         memcpy(c->memory + offset, text->data, text->size);
     c->used += text->size;
     text->data = (const char *)(uintptr_t)offset;
