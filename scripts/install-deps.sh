@@ -36,6 +36,7 @@ peers|nginx-light,nginx,nginx-core,nginx-full|reference of the HTTP figures
 peers|prometheus|promtool checks /metrics
 peers|nodejs|client libraries of Node
 peers|npm|brings the client libraries of Node
+peers|spin|checks the model of lock-free reads
 lint|clang-format|layout
 lint|clang-tidy|static analysis
 lint|cppcheck|static analysis
