@@ -70,8 +70,7 @@ static const char schema[] =
     " substr(address, 1, instr(address, '/') - 1) AS environment,"
     " substr(address, instr(address, '/') + 1) AS name, CAST(value AS TEXT) AS value, media_type,"
     " revision, version, datetime(modified_ms / 1000, 'unixepoch') AS modified FROM entries;"
-    "INSERT INTO meta VALUES('revision', 0);"
-    "INSERT INTO meta VALUES('epoch', lower(hex(randomblob(16))));";
+    "INSERT INTO meta VALUES('revision', 0);";
 
 static const char *const sql[MP__SQL_STATEMENTS] = {
     [MP__SQL_BEGIN_READ] = "BEGIN",
@@ -240,6 +239,20 @@ static int configure(mp__sqlite_db *db)
                                "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864");
 }
 
+/* A new name for a new life of the data. */
+static int create_epoch(mp__sqlite_db *db)
+{
+    unsigned char bytes[16];
+    char text[128];
+    size_t size = (size_t)snprintf(text, sizeof(text), "INSERT INTO meta VALUES('epoch', '");
+
+    mp__env_random(db->env, bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "%02x", bytes[i]);
+    (void)snprintf(text + size, sizeof(text) - size, "')");
+    return mp__sqlite_exec(db, text);
+}
+
 static int create(mp__sqlite_db *db)
 {
     char text[160];
@@ -256,6 +269,8 @@ static int create(mp__sqlite_db *db)
     rc = mp__sqlite_exec(db, "BEGIN IMMEDIATE");
     if (rc == 0)
         rc = mp__sqlite_exec(db, schema);
+    if (rc == 0)
+        rc = create_epoch(db);
     (void)snprintf(text, sizeof(text), "PRAGMA application_id = %d; PRAGMA user_version = %d",
                    MP__SQLITE_APPLICATION, MP__SQLITE_FORMAT);
     if (rc == 0)
