@@ -274,11 +274,79 @@ static void cut_empty_and_foreign_files_are_lost_and_left_alone(void **state)
     assert_int_equal(size_of(path), 30000);
 }
 
+/* Damage most pages of the file, and find a batch in which some writes fail and others do not. */
+static void of_writes_committed_together_only_those_on_damage_fail(void **state)
+{
+    static mp_put puts[40];
+    int good = 0, bad = 0, after_good = 0;
+
+    (void)state;
+    for (int round = 0; round < 10 && !(good && bad); round++) {
+        char addresses[40][64];
+
+        put_back();
+        good = bad = after_good = 0;
+        /* not the first pages, without which nothing can be opened */
+        for (long at = 8 * 4096 + (long)round * 4096; at < size_of(path); at += 5 * 4096)
+            for (int k = 0; k < 8; k++)
+                flip_bit(path, at + 100 + 411 * k, (int)pick(8));
+        open_again();
+        for (int i = 0; i < 40; i++) {
+            snprintf(addresses[i], 64, "dev/service%d/key/%d", i * 9 % 7, i * 9);
+            mp_put_begin(&puts[i]);
+            (void)mp_put_add(&puts[i], MP__CHANGE_PUT, addresses[i], "new", MP__IF_PRESENT);
+        }
+        if (mp__state_now(&origin->state) == MP__ORIGIN_LIVE) {
+            for (int i = 0; i < 40; i++)
+                mp__origin_write(origin, &puts[i].write);
+            for (int i = 0; i < 40; i++) {
+                static mp_got got;
+
+                mp_wait_for(&puts[i].wait, 1);
+                good += puts[i].status == 0;
+                bad += puts[i].status == MP_ECORRUPT;
+                assert_true(puts[i].status == 0 || puts[i].status == MP_ECORRUPT);
+                if (puts[i].status == 0 && mp_get(origin, addresses[i], &got) == 0) {
+                    assert_string_equal(got.value, "new");
+                    after_good++;
+                }
+            }
+        }
+        origin = mp__origin_close(origin);
+    }
+    print_message("# %d written, %d refused\n", good, bad);
+    assert_true(good > 0);
+    assert_true(bad > 0);
+    assert_int_equal(after_good, good);
+}
+
+/* A database whose pages are damaged for good: lives, says what it does not know, and goes on. */
+static void damage_that_cannot_be_mended_is_lived_with(void **state)
+{
+    mp__origin_options options = {.env = mp__env_real(), .path = path, .probe_ms = 2};
+    tally t;
+
+    (void)state;
+    for (long at = size_of(path) - 20 * 4096; at < size_of(path); at += 4096)
+        for (int k = 0; k < 8; k++)
+            flip_bit(path, at + 100 + 411 * k, (int)pick(8));
+    assert_int_equal(mp__origin_open("sqlite", &options, &origin, NULL), 0);
+    for (int i = 0; i < 20; i++) {
+        t = read_keys(1, 2);
+        assert_int_equal(t.wrong + t.absent, 0);
+        assert_true(t.right > 0);
+        (void)mp_set(origin, "dev/default/new", "1"); /* a turn of the writer, to look around */
+    }
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+}
+
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
     FRESH(single_flipped_bits_in_the_database_are_set_right),
     FRESH(larger_damage_makes_answers_unknown_and_nothing_else),
+    FRESH(of_writes_committed_together_only_those_on_damage_fail),
+    FRESH(damage_that_cannot_be_mended_is_lived_with),
     FRESH(cut_empty_and_foreign_files_are_lost_and_left_alone),
 };
 MP_TEST_MAIN(tests)

@@ -357,6 +357,111 @@ static void a_lock_of_another_program_is_waited_for_and_then_said(void **state)
     assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
 }
 
+static void pages_that_another_program_wrote_while_we_run_are_taken_over(void **state)
+{
+    mp_got got;
+    char address[64];
+    int rc;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "dev/default/key%d", i);
+        assert_int_equal(mp_set(origin, address, "v"), 0);
+    }
+    /* it copies the WAL into the database, and knows nothing of our seals */
+    others_do("DELETE FROM entries WHERE address = 'dev/default/key7';"
+              "CREATE TABLE theirs(x); INSERT INTO theirs VALUES(randomblob(3000000));"
+              "DROP TABLE theirs; PRAGMA wal_checkpoint(TRUNCATE)");
+    WAIT_UNTIL(told.unseen == 1);
+    /* until that is found out the answer is unknown */
+    do {
+        rc = mp_get(origin, "dev/default/key8", &got);
+        assert_true(rc == 0 || rc == MP_ECORRUPT);
+    } while (rc);
+    assert_string_equal(got.value, "v");
+    do {
+        rc = mp_get(origin, "dev/default/key7", &got);
+        assert_true(rc == 0 || rc == MP_ECORRUPT);
+    } while (rc || got.record.kind == MP__RECORD_VALUE);
+    assert_int_equal(mp_set(origin, "dev/default/key7", "2"), 0);
+    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+}
+
+/* ---- origin.id ---- */
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *f = fopen(beside(name), "wb");
+
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void an_unreadable_id_is_not_taken_for_a_first_start(void **state)
+{
+    static const char *const bad[] = {
+        "", "nonsense", "marketprism-origin 1\nepoch 12\n",
+        "marketprism-origin 1\nepoch 0123456789abcdef0123456789abcdef\npath x\nchecksum 12\n"};
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        origin = mp__origin_close(origin);
+        write_text("origin.id", bad[i]);
+        assert_int_equal(rename(path, beside("elsewhere")), 0);
+        open_origin();
+        assert_int_equal(told.state, MP__ORIGIN_LOST);
+        assert_int_equal(rename(beside("elsewhere"), path), 0);
+        WAIT_UNTIL(told.state == MP__ORIGIN_LIVE); /* which writes it anew */
+        assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+        assert_string_equal(got.value, "1");
+    }
+    origin = mp__origin_close(origin);
+    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    open_origin();
+    assert_int_equal(told.state, MP__ORIGIN_LOST);
+}
+
+static void an_id_of_a_newer_version_is_refused(void **state)
+{
+    static const char text[] =
+        "marketprism-origin 2\nepoch 0123456789abcdef0123456789abcdef\npath x\n";
+    mp__origin_options options = {.env = mp__env_real(), .path = path};
+    char whole[256];
+    mp__diag diag = {0};
+
+    (void)state;
+    origin = mp__origin_close(origin);
+    snprintf(whole, sizeof(whole), "%schecksum %016llx\n", text,
+             (unsigned long long)mp__checksum(0, text, strlen(text)));
+    write_text("origin.id", whole);
+    assert_int_equal(mp__origin_open("sqlite", &options, &origin, &diag), MP_EVERSION);
+    assert_non_null(strstr(diag.text, "origin.id"));
+    assert_int_equal(unlink(beside("origin.id")), 0);
+    open_origin(); /* a database without its id gets one */
+    assert_int_equal(access(beside("origin.id"), F_OK), 0);
+}
+
+static void a_path_without_a_folder_is_in_this_one(void **state)
+{
+    char here[200];
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    origin = mp__origin_close(origin);
+    assert_non_null(getcwd(here, sizeof(here)));
+    assert_int_equal(chdir(folder), 0);
+    snprintf(path, sizeof(path), "origin.db");
+    open_origin();
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+    origin = mp__origin_close(origin);
+    assert_int_equal(chdir(here), 0);
+    snprintf(path, sizeof(path), "%s/origin.db", folder);
+    open_origin();
+}
+
 /* ---- a bit that flips while it runs ---- */
 
 static void a_flipped_bit_is_set_right_on_disk(void **state)
@@ -643,6 +748,10 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_list_with_a_damaged_row_says_that_it_is_not_complete),
     FRESH(what_another_program_wrote_while_we_were_away_is_taken_over),
     FRESH(a_lock_of_another_program_is_waited_for_and_then_said),
+    FRESH(pages_that_another_program_wrote_while_we_run_are_taken_over),
+    FRESH(an_unreadable_id_is_not_taken_for_a_first_start),
+    FRESH(an_id_of_a_newer_version_is_refused),
+    FRESH(a_path_without_a_folder_is_in_this_one),
     FRESH(a_flipped_bit_is_set_right_on_disk),
     FRESH(an_expired_value_is_never_served_and_its_deletion_is_told),
     FRESH(an_expiry_is_kept_set_and_cleared_as_asked),

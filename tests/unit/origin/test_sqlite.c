@@ -282,6 +282,26 @@ static void the_same_value_makes_no_revision_if_asked(void **state)
     assert_int_equal(put.changes[0].after.revision, 2);
 }
 
+static void what_no_origin_can_keep_is_refused(void **state)
+{
+    static char media_type[200];
+    mp_put put;
+
+    (void)state;
+    memset(media_type, 'm', sizeof(media_type) - 1);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "x", 0)->media_type = mp_str_of(media_type);
+    assert_int_equal(mp_put_run(origin, &put), MP_ELIMIT);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "x", 0)->expires_ms = -1;
+    assert_int_equal(mp_put_run(origin, &put), MP_EINVAL);
+    mp_put_begin(&put);
+    mp_put_add(&put, (enum mp__change_op)99, "dev/default/a", "x", 0);
+    assert_int_equal(mp_put_run(origin, &put), MP_EINVAL);
+    mp_put_begin(&put); /* no change at all is none */
+    assert_int_equal(mp_put_run(origin, &put), 0);
+}
+
 static void a_bad_address_is_refused_and_harms_no_other_write(void **state)
 {
     char environment[80];
@@ -391,6 +411,44 @@ static void lists_give_every_key_once_in_both_orders(void **state)
     assert_string_equal(l.addresses[1], "production");
 }
 
+static void lists_are_bounded_and_may_come_without_values(void **state)
+{
+    static mp_listed l;
+    static char prefix[1300];
+    static const uint32_t bad_limits[] = {0, 10001};
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "value"), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(mp_ls(origin, "dev", "", bad_limits[i], false, &l), MP_EINVAL);
+        assert_int_equal(mp_hist(origin, "dev/default/a", 0, bad_limits[i], &l), MP_EINVAL);
+    }
+    memset(prefix, 'p', sizeof(prefix) - 1);
+    assert_int_equal(mp_ls(origin, "dev", prefix, 10, false, &l), MP_ELIMIT);
+    memset(&l, 0, sizeof(l));
+    mp_listed_begin(&l);
+    l.u.list = (mp__list){.environment = MP_STR("dev"), .limit = 10, .done = mp_listed_done};
+    mp__origin_list(origin, &l.u.list);
+    mp_wait_for(&l.wait, 1);
+    assert_int_equal(l.count, 1);
+    assert_string_equal(l.addresses[0], "dev/default/a");
+    assert_string_equal(l.values[0], "");
+    assert_int_equal(l.records[0].revision, 1);
+}
+
+static void lists_by_key_go_past_bytes_of_all_ones(void **state)
+{
+    static mp_listed l;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/n/k\xff", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/k\xff\xff", "2"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/l", "3"), 0);
+    assert_int_equal(mp_ls(origin, "dev", "n/k\xff", 1, true, &l), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.values[1], "2");
+}
+
 static void keys_are_counted_as_they_come_and_go(void **state)
 {
     mp__origin_stats stats;
@@ -447,10 +505,13 @@ static const struct CMUnitTest tests[] = {
     FRESH(deleting_what_is_not_there_is_said_and_changes_nothing),
     FRESH(the_old_value_is_given_back_when_wanted),
     FRESH(the_same_value_makes_no_revision_if_asked),
+    FRESH(what_no_origin_can_keep_is_refused),
     FRESH(a_bad_address_is_refused_and_harms_no_other_write),
     FRESH(history_is_kept_newest_first_with_who_did_it),
     FRESH(a_rollback_makes_an_old_value_the_newest),
     FRESH(lists_give_every_key_once_in_both_orders),
+    FRESH(lists_are_bounded_and_may_come_without_values),
+    FRESH(lists_by_key_go_past_bytes_of_all_ones),
     FRESH(keys_are_counted_as_they_come_and_go),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
 };
