@@ -12,7 +12,7 @@
 const mp__flag mp__no_flags[] = {{NULL, NULL, NULL, NULL}};
 
 /* Flags that every verb that speaks to a daemon takes. */
-static const mp__flag client_flags[] = {
+const mp__flag mp__client_flags[] = {
     {"--resp", NULL, "HOST:PORT", "The daemon; else $MARKETPRISM_ADDR, else 127.0.0.1:7480."},
     {"--env", "-e", "NAME", "Environment; else the daemon's first, production by default."},
     {"--namespace", "-n", "NAME", "Namespace of the keys that are named without one."},
@@ -67,6 +67,10 @@ const mp__verb mp__verbs[] = {
      mp__verb_policies, false},
     {"metrics", "", "The metrics of /metrics and what they mean.", "", mp__json_flags, 0, 0,
      mp__verb_metrics, false},
+    {"completions", "bash|zsh|fish", "Print the completion script of a shell.",
+     "For bash: marketprism completions bash > ~/.local/share/bash-completion/completions/"
+     "marketprism",
+     mp__no_flags, 1, 1, mp__verb_completions, false},
     {"version", "", "Print the version.", "", mp__json_flags, 0, 0, mp__verb_version, false},
     {"help", "[VERB]", "Print help.", "", mp__no_flags, 0, 1, mp__verb_help, false},
 };
@@ -96,7 +100,7 @@ int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, .
     return code;
 }
 
-static const mp__verb *verb_find(const char *name)
+const mp__verb *mp__verb_find(const char *name)
 {
     for (size_t i = 0; i < mp__verb_count; i++)
         if (strcmp(mp__verbs[i].name, name) == 0)
@@ -127,7 +131,7 @@ static void verb_help(FILE *to, const mp__verb *verb)
         (void)fprintf(to, "\n%s\n", verb->details);
     flags_print(to, "Options", verb->flags);
     if (verb->is_client)
-        flags_print(to, "The daemon", client_flags);
+        flags_print(to, "The daemon", mp__client_flags);
 }
 
 static void general_help(FILE *to)
@@ -166,7 +170,7 @@ int mp__verb_help(const mp__arguments *arguments)
         general_help(stdout);
         return 0;
     }
-    verb = verb_find(arguments->words[0]);
+    verb = mp__verb_find(arguments->words[0]);
     if (!verb)
         return unknown_verb(arguments->words[0]);
     verb_help(stdout, verb);
@@ -246,7 +250,7 @@ static int parse(parsing *p, const mp__verb *verb, int argc, char **argv)
     p->arguments.verb = verb->name;
     flags_take(p, verb->flags);
     if (verb->is_client)
-        flags_take(p, client_flags);
+        flags_take(p, mp__client_flags);
     flags_take(p, common_flags);
     p->arguments.flags = p->flags;
     p->arguments.values = p->values;
@@ -302,7 +306,7 @@ int mp__cli_main(int argc, char **argv)
         argv[1] = (char *)(uintptr_t) "help";
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = (char *)(uintptr_t) "version";
-    verb = verb_find(argv[1]);
+    verb = mp__verb_find(argv[1]);
     if (!verb)
         return unknown_verb(argv[1]);
     p.arguments.words = mp__calloc((size_t)argc, sizeof(char *));

@@ -48,6 +48,9 @@ typedef struct mp__verb {
 
 extern const mp__verb mp__verbs[];
 extern const size_t mp__verb_count;
+const mp__verb *mp__verb_find(const char *name); /* or NULL */
+/* What every verb that speaks to a daemon takes; ended by a NULL name. */
+extern const mp__flag mp__client_flags[];
 
 int mp__cli_main(int argc, char **argv);
 
@@ -100,6 +103,7 @@ int mp__verb_help(const mp__arguments *arguments);
 int mp__verb_bench(const mp__arguments *arguments);
 int mp__verb_policies(const mp__arguments *arguments);
 int mp__verb_metrics(const mp__arguments *arguments);
+int mp__verb_completions(const mp__arguments *arguments);
 
 extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
     mp__history_flags[], mp__import_flags[], mp__no_flags[], mp__bench_flags[],

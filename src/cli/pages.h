@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Manual pages and shell completions, made from the table of verbs. */
+#ifndef MP_CLI_PAGES_H
+#define MP_CLI_PAGES_H
+
+#include "cli/cli.h"
+
+/* The manual page of @verb as troff with man(7)'s macros, of the program where it is "". MP_EINVAL:
+ * no such verb. MP_ENOMEM. */
+MP_MUST_USE int mp__cli_man(const char *verb, mp__buf *out);
+
+/* The completion script for "bash", "zsh" or "fish"; MP_EINVAL for others. MP_ENOMEM. */
+MP_MUST_USE int mp__cli_completion(const char *shell, mp__buf *out);
+
+#endif

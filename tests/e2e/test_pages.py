@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manual pages and completions: one for every verb, well-formed, and completing what there is.
+BUILD is the build folder, BINARY the program."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import unittest
+
+import mp_daemon
+import mp_tap
+
+PAGES = pathlib.Path(os.environ["BUILD"], "scripts")
+
+
+def run(*command, **environment):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          check=False, env=dict(os.environ, **environment),
+                          stdin=subprocess.DEVNULL)
+
+
+def verbs():
+    return re.findall(r"^  ([a-z][a-z-]*) ", run(mp_daemon.BINARY, "help").stdout, re.M)
+
+
+def complete(words, address):
+    """What bash offers for the last of @words."""
+    script = run(mp_daemon.BINARY, "completions", "bash").stdout
+    quoted = " ".join(f"'{word}'" for word in words)
+    program = (f"{script}\nCOMP_WORDS=({quoted})\nCOMP_CWORD={len(words) - 1}\n"
+               "_marketprism\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n")
+    path = f"{pathlib.Path(mp_daemon.BINARY).resolve().parent}:{os.environ['PATH']}"
+    done = run("bash", "-c", program, PATH=path, MARKETPRISM_ADDR=address)
+    return done.stdout.split()
+
+
+class Pages(unittest.TestCase):
+    def test_every_verb_has_its_manual_page_and_no_page_is_left_over(self):
+        self.assertGreater(len(verbs()), 15)
+        there = {path.name for path in PAGES.glob("*.1")}
+        self.assertEqual(there, {f"marketprism-{verb}.1" for verb in verbs()} | {"marketprism.1"})
+
+    def test_a_page_says_every_option_that_the_help_says(self):
+        for verb in verbs():
+            page = (PAGES / f"marketprism-{verb}.1").read_text(encoding="utf-8").replace("\\-", "-")
+            options = set(re.findall(r"(--[a-z][a-z-]+) ", run(mp_daemon.BINARY, "help", verb).stdout))
+            missing = {option for option in options if f"{option}\\fR" not in page
+                       and option not in page}
+            self.assertEqual(missing, set(), verb)
+
+    def test_pages_are_well_formed(self):
+        if not shutil.which("groff"):
+            self.skipTest("there is no groff")
+        for page in PAGES.glob("*.1"):
+            done = run("groff", "-ww", "-man", "-Tutf8", "-z", page)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), page.name)
+
+    def test_completions_are_well_formed(self):
+        for shell, check in (("bash", ["bash", "-n"]), ("zsh", ["zsh", "-n"]),
+                             ("fish", ["fish", "--no-execute"])):
+            script = PAGES / {"bash": "marketprism", "zsh": "_marketprism",
+                              "fish": "marketprism.fish"}[shell]
+            said = run(mp_daemon.BINARY, "completions", shell)
+            self.assertEqual((said.returncode, said.stdout),
+                             (0, script.read_text(encoding="utf-8")))
+            if shutil.which(check[0]):
+                done = run(*check, script)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), shell)
+
+    def test_an_unknown_shell_is_refused_with_the_known_ones(self):
+        done = run(mp_daemon.BINARY, "completions", "tcsh")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("bash, zsh, fish", done.stderr)
+
+    def test_bash_completes_verbs_options_and_keys(self):
+        daemon = mp_daemon.Daemon()
+        self.addCleanup(daemon.close)
+        daemon.start()
+        client = daemon.client()
+        self.addCleanup(client.close)
+        client("MSET", "feeds/kraken", "1", "feeds/kucoin", "2", "other", "3")
+        self.assertEqual(complete(["marketprism", "roll"], daemon.resp), ["rollback"])
+        self.assertIn("--dry-run", complete(["marketprism", "import", "--d"], daemon.resp))
+        self.assertEqual(complete(["marketprism", "get", "feeds/k"], daemon.resp),
+                         ["feeds/kraken", "feeds/kucoin"])
+
+
+if __name__ == "__main__":
+    mp_tap.main()
