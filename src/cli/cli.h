@@ -82,6 +82,21 @@ int64_t mp__reply_integer(const mp__reply *reply); /* 0 for other types */
 /* "ns/key" or "key", with --namespace before it. */
 mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
 
+/* Call @each for every key that begins with @prefix ("namespace/key-prefix"), in order; its record
+ * is borrowed. A nonzero answer ends it and is given back; else 0, or the exit code of what was
+ * said. */
+typedef struct mp__listed {
+    mp_str key, value, media_type; /* value: empty unless asked for */
+    int64_t revision, modified_ms;
+} mp__listed;
+int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                 bool with_values, int (*each)(void *context, const mp__listed *listed),
+                 void *context);
+
+int64_t mp__cli_now_ms(void);
+/* A value as JSON: itself when its media type says that it is JSON, else a string. */
+void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type);
+
 /* "2 h ago", "13 ms" for people. */
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
 int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */

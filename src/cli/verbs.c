@@ -24,19 +24,13 @@ const mp__flag mp__set_flags[] = {
     {"--if-revision", NULL, "N", "Only if the key still has this revision; 0: does not exist."},
     {NULL, NULL, NULL, NULL},
 };
-const mp__flag mp__ls_flags[] = {
-    {"--long", "-l", NULL, "Revision, age and media type, too."},
-    {"--values", NULL, NULL, "Values, too."},
-    {"--environments", NULL, NULL, "List the environments instead."},
-    {NULL, NULL, NULL, NULL},
-};
 const mp__flag mp__history_flags[] = {
     {"--count", "-c", "N", "At most so many; 20 by default."},
     {"--values", NULL, NULL, "Values, too."},
     {NULL, NULL, NULL, NULL},
 };
 
-static int64_t now_ms(void)
+int64_t mp__cli_now_ms(void)
 {
     struct timespec now;
 
@@ -60,8 +54,7 @@ static void print_json(mp__buf *json)
     mp__buf_done(json);
 }
 
-/* A value as JSON: itself when its media type says that it is JSON, else a string. */
-static void add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type)
+void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type)
 {
     json_t *parsed = NULL;
 
@@ -90,8 +83,8 @@ static void get_json(const char *key, const mp__reply *map)
     mp__json_begin(&json, '{');
     mp__json_add_text(&json, "key", key);
     if (value && value->type != MP__REPLY_NULL)
-        add_value(&json, "value", mp__reply_text(value),
-                  mp__reply_text(mp__reply_member(map, "media_type")));
+        mp__cli_add_value(&json, "value", mp__reply_text(value),
+                          mp__reply_text(mp__reply_member(map, "media_type")));
     for (size_t i = 0; i < sizeof(meta_texts) / sizeof(meta_texts[0]); i++)
         mp__json_add_string(&json, meta_texts[i],
                             mp__reply_text(mp__reply_member(map, meta_texts[i])));
@@ -303,8 +296,8 @@ static void history_json(const mp__reply *reply)
                          mp__reply_integer(mp__reply_member(r, "modified_ms")));
         mp__json_add_string(&json, "actor", mp__reply_text(mp__reply_member(r, "actor")));
         if (value && value->type == MP__REPLY_BULK)
-            add_value(&json, "value", value->text,
-                      mp__reply_text(mp__reply_member(r, "media_type")));
+            mp__cli_add_value(&json, "value", value->text,
+                              mp__reply_text(mp__reply_member(r, "media_type")));
         mp__json_end(&json, '}');
     }
     mp__json_end(&json, ']');
@@ -319,12 +312,12 @@ static void history_text(const mp__reply *reply)
         mp_str actor = mp__reply_text(mp__reply_member(r, "actor"));
         char ago[32];
 
-        (void)printf("%8" PRId64 "  %-6.*s  %8s ago  %.*s",
-                     mp__reply_integer(mp__reply_member(r, "revision")), (int)operation.size,
-                     operation.data,
-                     mp__cli_ago(now_ms() - mp__reply_integer(mp__reply_member(r, "modified_ms")),
-                                 ago, sizeof(ago)),
-                     (int)actor.size, actor.data);
+        (void)printf(
+            "%8" PRId64 "  %-6.*s  %8s ago  %.*s",
+            mp__reply_integer(mp__reply_member(r, "revision")), (int)operation.size, operation.data,
+            mp__cli_ago(mp__cli_now_ms() - mp__reply_integer(mp__reply_member(r, "modified_ms")),
+                        ago, sizeof(ago)),
+            (int)actor.size, actor.data);
         if (value && value->type == MP__REPLY_BULK) {
             (void)printf("  ");
             (void)mp__cli_put(value->text);
@@ -362,112 +355,6 @@ int mp__verb_history(const mp__arguments *arguments)
                 ? MP__EXIT_ABSENT
                 : mp__cli_fail(arguments, MP__EXIT_ABSENT, "%s never existed", arguments->words[0]);
     return finish(client, reply, &key, code);
-}
-
-/* ---- ls ---- */
-
-static void ls_one(const mp__arguments *arguments, const mp__reply *item, mp__buf *json)
-{
-    mp_str name = mp__reply_text(&item->items[0]), type = mp__reply_text(&item->items[3]);
-    int64_t revision = mp__reply_integer(&item->items[1]),
-            modified = mp__reply_integer(&item->items[2]);
-    char ago[32];
-
-    if (json) {
-        mp__json_begin(json, '{');
-        mp__json_add_string(json, "key", name);
-        mp__json_add_i64(json, "revision", revision);
-        mp__json_add_i64(json, "modified_ms", modified);
-        mp__json_add_string(json, "media_type", type);
-        if (item->count > 4)
-            add_value(json, "value", mp__reply_text(&item->items[4]), type);
-        mp__json_end(json, '}');
-        return;
-    }
-    if (mp__flag_given(arguments, "--long"))
-        (void)printf("%8" PRId64 "  %8s ago  %-18.*s  ", revision,
-                     mp__cli_ago(now_ms() - modified, ago, sizeof(ago)), (int)type.size, type.data);
-    (void)mp__cli_put(name);
-    if (item->count > 4) {
-        (void)printf(" = ");
-        (void)mp__cli_put(mp__reply_text(&item->items[4]));
-    }
-    (void)putchar('\n');
-}
-
-/* One page; *ret_more says whether another follows after `after`. */
-static int ls_page(const mp__arguments *arguments, mp__client *client, mp_str prefix,
-                   mp__buf *after, mp__buf *json, bool *ret_more)
-{
-    mp_str words[8] = {MP_STR("MP.LS"), MP_STR("PREFIX"), prefix};
-    size_t n = 3;
-    int code = 0;
-    mp__reply *reply;
-
-    if (mp__flag_given(arguments, "--values"))
-        words[n++] = MP_STR("VALUES");
-    if (after->size) {
-        words[n++] = MP_STR("AFTER");
-        words[n++] = mp__buf_str(after);
-    }
-    *ret_more = false;
-    reply = mp__cli_call(arguments, client, &code, words, n);
-    if (!reply)
-        return code;
-    if (reply->count >= 2 && mp__reply_integer(&reply->items[0]) && !after->size)
-        (void)mp__cli_fail(arguments, 0, "the origin is gone; this is what is kept on disk");
-    *ret_more = reply->count >= 2 && mp__reply_integer(&reply->items[1]);
-    for (size_t i = 2; i < reply->count; i++)
-        if (reply->items[i].count >= 4)
-            ls_one(arguments, &reply->items[i], json);
-    if (*ret_more) {
-        mp_str last = mp__reply_text(&reply->items[reply->count - 1].items[0]);
-
-        mp__buf_reset(after);
-        (void)mp__buf_add_str(after, last);
-    }
-    (void)mp__reply_free(reply);
-    return 0;
-}
-
-static int list_environments(const mp__arguments *arguments)
-{
-    mp_str words[] = {MP_STR("MP.ENVS")};
-    int code = 0;
-    mp__client *client = mp__cli_connect(arguments, &code);
-    mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, 1) : NULL;
-
-    for (size_t i = 0; reply && i < reply->count; i++) {
-        (void)mp__cli_put(mp__reply_text(&reply->items[i]));
-        (void)putchar('\n');
-    }
-    return finish(client, reply, NULL, code);
-}
-
-int mp__verb_ls(const mp__arguments *arguments)
-{
-    mp__buf prefix = MP__BUF_INIT, after = MP__BUF_INIT, json = MP__BUF_INIT;
-    bool as_json = mp__flag_given(arguments, "--json"), more = true;
-    int code = 0;
-    mp__client *client;
-
-    if (mp__flag_given(arguments, "--environments"))
-        return list_environments(arguments);
-    client = mp__cli_connect(arguments, &code);
-    if (client)
-        (void)mp__cli_key(arguments, arguments->word_count ? arguments->words[0] : "", &prefix);
-    if (client && as_json)
-        mp__json_begin(&json, '[');
-    while (client && more && code == 0)
-        code =
-            ls_page(arguments, client, mp__buf_str(&prefix), &after, as_json ? &json : NULL, &more);
-    if (client && as_json && code == 0) {
-        mp__json_end(&json, ']');
-        print_json(&json);
-    }
-    mp__buf_done(&json);
-    mp__buf_done(&after);
-    return finish(client, NULL, &prefix, code);
 }
 
 /* ---- explain, status ---- */
@@ -510,7 +397,7 @@ static void print_events(const json_t *root, size_t most)
         char ago[32];
 
         (void)printf("  %8s ago  %-16s %s\n",
-                     mp__cli_ago(now_ms() - number_of(event, "ms"), ago, sizeof(ago)),
+                     mp__cli_ago(mp__cli_now_ms() - number_of(event, "ms"), ago, sizeof(ago)),
                      text_of(event, "event"), text_of(event, "text"));
     }
 }
@@ -529,10 +416,12 @@ static void explain_people(const json_t *root)
     if (json_object_get(root, "revision")) {
         (void)printf("revision   %lld, version %lld\n", number_of(root, "revision"),
                      number_of(root, "version"));
-        (void)printf("modified   %s ago\n",
-                     mp__cli_ago(now_ms() - number_of(root, "modified_ms"), ago, sizeof(ago)));
-        (void)printf("verified   %s ago\n",
-                     mp__cli_ago(now_ms() - number_of(root, "verified_ms"), ago, sizeof(ago)));
+        (void)printf(
+            "modified   %s ago\n",
+            mp__cli_ago(mp__cli_now_ms() - number_of(root, "modified_ms"), ago, sizeof(ago)));
+        (void)printf(
+            "verified   %s ago\n",
+            mp__cli_ago(mp__cli_now_ms() - number_of(root, "verified_ms"), ago, sizeof(ago)));
     }
     (void)printf("origin     %s, %s, revision %lld\n", text_of(origin, "kind"),
                  text_of(origin, "state"), number_of(origin, "revision"));

@@ -26,6 +26,19 @@ class Commands(unittest.TestCase):
         self.addCleanup(self.c.close)
         self.key = self.id().rsplit(".", 1)[1]
 
+    def test_ls_takes_the_names_that_it_shows(self):
+        self.c("MSET", "feeds/a", "1", "feedsize", "2", "default.x", "3", "feeds/b.c", "4")
+        def ls(*words):
+            return self.daemon.cli("ls", *words).stdout
+        self.assertEqual(ls("feed"), "feedsize\nfeeds/a\nfeeds/b.c\n")
+        self.assertEqual(ls("default"), "default.x\n")
+        self.assertEqual(ls("feeds/b"), "feeds/b.c\n")
+
+    def test_ls_draws_a_tree(self):
+        self.c("MSET", "tree/a.x", "1", "tree/a.y.z", "2", "tree/list[0]", "3", "tree/list[1]", "4")
+        self.assertEqual(self.daemon.cli("ls", "--tree", "--values", "tree/").stdout,
+                         "tree\n  a\n    x = 1\n    y\n      z = 2\n  list\n    [0] = 3\n    [1] = 4\n")
+
     def test_set_keeps_to_its_conditions(self):
         c, k = self.c, self.key
         self.assertIsNone(c("SET", k, "1", "XX"))
