@@ -39,6 +39,8 @@ void mp__cmd_mp_env(MP__COMMAND_ARGS);
 void mp__cmd_mp_rollback(MP__COMMAND_ARGS);
 void mp__cmd_mp_explain(MP__COMMAND_ARGS);
 void mp__cmd_mp_status(MP__COMMAND_ARGS);
+void mp__cmd_mp_unwatch(MP__COMMAND_ARGS);
+void mp__cmd_mp_watch(MP__COMMAND_ARGS);
 /* commands_connection.c */
 void mp__cmd_ping(MP__COMMAND_ARGS);
 void mp__cmd_echo(MP__COMMAND_ARGS);

@@ -36,9 +36,16 @@ struct mp__slot {
     mp_str pattern;
 };
 
+/* A channel or a glob of channels, or the beginning of addresses that MP.WATCH listens to. */
+enum mp__subscription_kind {
+    MP__SUBSCRIPTION_CHANNEL,
+    MP__SUBSCRIPTION_GLOB,
+    MP__SUBSCRIPTION_PREFIX
+};
+
 typedef struct mp__subscription {
     struct mp__subscription *next;
-    bool is_pattern;
+    enum mp__subscription_kind kind;
     uint16_t size;
     char text[];
 } mp__subscription;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subscriptions to changes of keys, named as Redis names them: __keyspace@N__:key carries the
- * event,
- * __keyevent@N__:event carries the key. N is the environment's number in resp.databases. */
+ * event, __keyevent@N__:event carries the key. N is the environment's number in resp.databases.
+ * MP.WATCH listens by prefix, in any environment, and is told the revision too. */
 #include <stdio.h>
 
 #include "server/resp/commands.h"
@@ -43,12 +43,12 @@ static void confirm(mp__connection *c, const char *what, mp_str channel, bool kn
     mp__resp_integer(out, c->subscription_count);
 }
 
-static mp__subscription **find(mp__connection *c, mp_str text, bool is_pattern)
+static mp__subscription **find(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
     mp__subscription **link = &c->subscriptions;
 
-    while (*link && ((*link)->is_pattern != is_pattern ||
-                     !mp_str_equal(mp_str_new((*link)->text, (*link)->size), text)))
+    while (*link &&
+           ((*link)->kind != kind || !mp_str_equal(mp_str_new((*link)->text, (*link)->size), text)))
         link = &(*link)->next;
     return link;
 }
@@ -62,9 +62,9 @@ static bool worker_listens(mp__connection *c)
                                             worker, &worker->watcher) == 0;
 }
 
-static bool subscribe_one(mp__connection *c, mp_str text, bool is_pattern)
+static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
-    mp__subscription **link = find(c, text, is_pattern), *s;
+    mp__subscription **link = find(c, text, kind), *s;
 
     if (*link)
         return true;
@@ -73,7 +73,7 @@ static bool subscribe_one(mp__connection *c, mp_str text, bool is_pattern)
     s = mp__malloc(sizeof(*s) + text.size);
     if (!s)
         return false;
-    *s = (mp__subscription){.is_pattern = is_pattern, .size = (uint16_t)text.size};
+    *s = (mp__subscription){.kind = kind, .size = (uint16_t)text.size};
     memcpy(s->text, text.data, text.size);
     *link = s;
     if (c->subscription_count++ == 0) {
@@ -83,54 +83,104 @@ static bool subscribe_one(mp__connection *c, mp_str text, bool is_pattern)
     return true;
 }
 
-void mp__cmd_subscribe(MP__COMMAND_ARGS)
+static enum mp__subscription_kind kind_of(mp_str command)
 {
-    bool is_pattern = (arguments[0].data[0] | 0x20) == 'p';
-
-    for (uint32_t i = 1; i < count; i++)
-        if (subscribe_one(c, arguments[i], is_pattern))
-            confirm(c, is_pattern ? "psubscribe" : "subscribe", arguments[i], true);
-        else
-            mp__resp_error(mp__connection_out(c), "ERR",
-                           "a connection may have %d subscriptions of %d bytes", SUBSCRIPTIONS_MAX,
-                           CHANNEL_MAX);
+    return (command.data[0] | 0x20) == 'p' ? MP__SUBSCRIPTION_GLOB : MP__SUBSCRIPTION_CHANNEL;
 }
 
-static void unsubscribe_one(mp__connection *c, mp_str text, bool is_pattern)
+static void too_many(mp__connection *c)
 {
-    mp__subscription **link = find(c, text, is_pattern), *gone = *link;
+    mp__resp_error(mp__connection_out(c), "ERR",
+                   "a connection may have %d subscriptions of %d bytes", SUBSCRIPTIONS_MAX,
+                   CHANNEL_MAX);
+}
+
+void mp__cmd_subscribe(MP__COMMAND_ARGS)
+{
+    enum mp__subscription_kind kind = kind_of(arguments[0]);
+
+    for (uint32_t i = 1; i < count; i++)
+        if (subscribe_one(c, arguments[i], kind))
+            confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "psubscribe" : "subscribe", arguments[i],
+                    true);
+        else
+            too_many(c);
+}
+
+static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+{
+    mp__subscription **link = find(c, text, kind), *gone = *link;
 
     if (gone) {
         *link = gone->next;
         if (--c->subscription_count == 0)
             leave_worker(c);
     }
-    confirm(c, is_pattern ? "punsubscribe" : "unsubscribe", text, true);
+    if (kind != MP__SUBSCRIPTION_PREFIX)
+        confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, true);
     (void)mp__free(gone);
 }
 
-static mp__subscription *first_of(mp__connection *c, bool is_pattern)
+static mp__subscription *first_of(mp__connection *c, enum mp__subscription_kind kind)
 {
     mp__subscription *s = c->subscriptions;
 
-    while (s && s->is_pattern != is_pattern)
+    while (s && s->kind != kind)
         s = s->next;
     return s;
 }
 
 void mp__cmd_unsubscribe(MP__COMMAND_ARGS)
 {
-    bool is_pattern = (arguments[0].data[0] | 0x20) == 'p';
+    enum mp__subscription_kind kind = kind_of(arguments[0]);
     mp__subscription *s;
 
     for (uint32_t i = 1; i < count; i++)
-        unsubscribe_one(c, arguments[i], is_pattern);
+        unsubscribe_one(c, arguments[i], kind);
     if (count > 1)
         return;
-    if (!first_of(c, is_pattern))
-        confirm(c, is_pattern ? "punsubscribe" : "unsubscribe", mp_str_new("", 0), false);
-    while ((s = first_of(c, is_pattern)))
-        unsubscribe_one(c, mp_str_new(s->text, s->size), is_pattern);
+    if (!first_of(c, kind))
+        confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe",
+                mp_str_new("", 0), false);
+    while ((s = first_of(c, kind)))
+        unsubscribe_one(c, mp_str_new(s->text, s->size), kind);
+}
+
+/* MP.WATCH [PREFIX namespace/key-prefix] is answered by its name, the prefix and the number of
+ * subscriptions; a change comes as change, name, set|del|expired|reset, revision. */
+void mp__cmd_mp_watch(MP__COMMAND_ARGS)
+{
+    mp_str environment = mp__connection_environment(c), prefix = mp_str_new("", 0);
+    char text[MP__ENVIRONMENT_MAX + 1 + MP__ADDRESS_MAX];
+    size_t size = environment.size + 1;
+
+    if (count == 3 && mp__word_is(arguments[1], "PREFIX") && arguments[2].size < MP__ADDRESS_MAX) {
+        prefix = arguments[2];
+    } else if (count != 1) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "MP.WATCH [PREFIX namespace/key-prefix] of at most %d bytes",
+                       MP__ADDRESS_MAX);
+        return;
+    }
+    memcpy(text, environment.data, environment.size);
+    text[environment.size] = '/';
+    if (prefix.size)
+        memcpy(text + size, prefix.data, prefix.size);
+    if (subscribe_one(c, mp_str_new(text, size + prefix.size), MP__SUBSCRIPTION_PREFIX))
+        confirm(c, "mp.watch", prefix, true);
+    else
+        too_many(c);
+}
+
+void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)
+{
+    mp__subscription *s;
+
+    (void)arguments;
+    (void)count;
+    while ((s = first_of(c, MP__SUBSCRIPTION_PREFIX)))
+        unsubscribe_one(c, mp_str_new(s->text, s->size), MP__SUBSCRIPTION_PREFIX);
+    confirm(c, "mp.unwatch", mp_str_new("", 0), false);
 }
 
 /* Figures of this worker's connections only would mislead: they are gathered over none, and say so.
@@ -145,7 +195,7 @@ void mp__cmd_pubsub(MP__COMMAND_ARGS)
             int64_t n = 0;
 
             for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-                n += *find(s, arguments[i], false) != NULL;
+                n += *find(s, arguments[i], MP__SUBSCRIPTION_CHANNEL) != NULL;
             mp__resp_bulk(out, arguments[i]);
             mp__resp_integer(out, n);
         }
@@ -153,18 +203,18 @@ void mp__cmd_pubsub(MP__COMMAND_ARGS)
         int64_t n = 0;
 
         for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-            n += first_of(s, true) != NULL;
+            n += first_of(s, MP__SUBSCRIPTION_GLOB) != NULL;
         mp__resp_integer(out, n);
     } else if (mp__word_is(arguments[1], "CHANNELS")) {
         size_t n = 0;
 
         for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
             for (mp__subscription *x = s->subscriptions; x; x = x->next)
-                n += !x->is_pattern;
+                n += x->kind == MP__SUBSCRIPTION_CHANNEL;
         mp__resp_array(out, n);
         for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
             for (mp__subscription *x = s->subscriptions; x; x = x->next)
-                if (!x->is_pattern)
+                if (x->kind == MP__SUBSCRIPTION_CHANNEL)
                     mp__resp_bulk(out, mp_str_new(x->text, x->size));
     } else {
         mp__resp_error(out, "ERR", "unknown subcommand. Try PUBSUB CHANNELS, NUMSUB or NUMPAT.");
@@ -177,14 +227,16 @@ static void deliver(mp__connection *c, mp_str channel, mp_str message)
 {
     for (mp__subscription *s = c->subscriptions; s; s = s->next) {
         mp_str text = mp_str_new(s->text, s->size);
+        bool is_glob = s->kind == MP__SUBSCRIPTION_GLOB;
         mp__buf *out;
 
-        if (s->is_pattern ? !mp__glob_match(text, channel, 100000) : !mp_str_equal(text, channel))
+        if (s->kind == MP__SUBSCRIPTION_PREFIX ||
+            (is_glob ? !mp__glob_match(text, channel, 100000) : !mp_str_equal(text, channel)))
             continue;
         out = mp__connection_out(c);
-        mp__resp_push(out, s->is_pattern ? 4 : 3, c->version);
-        mp__resp_bulk(out, s->is_pattern ? MP_STR("pmessage") : MP_STR("message"));
-        if (s->is_pattern)
+        mp__resp_push(out, is_glob ? 4 : 3, c->version);
+        mp__resp_bulk(out, is_glob ? MP_STR("pmessage") : MP_STR("message"));
+        if (is_glob)
             mp__resp_bulk(out, text);
         mp__resp_bulk(out, channel);
         mp__resp_bulk(out, message);
@@ -203,18 +255,44 @@ static int database_of(const mp__worker_loop *worker, mp_str environment)
     }
 }
 
-void mp__worker_event(void *context, const mp__event *event)
+static bool begins_with(mp_str text, const mp__subscription *prefix)
 {
-    static const char *const events[] = {"set", "del", "expired", "reset"};
-    mp__worker_loop *worker = context;
-    mp_str environment, namespace_, key, name, what = mp_str_of(events[event->kind]);
+    return text.size >= prefix->size && memcmp(text.data, prefix->text, prefix->size) == 0;
+}
+
+/* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
+ * every key. */
+static void deliver_change(mp__connection *c, const mp__event *event, mp_str what)
+{
+    const mp__subscription *s = c->subscriptions;
+    mp__buf *out;
+
+    while (s && (s->kind != MP__SUBSCRIPTION_PREFIX ||
+                 (event->kind != MP__EVENT_RESET && !begins_with(event->address, s))))
+        s = s->next;
+    if (!s)
+        return;
+    out = mp__connection_out(c);
+    mp__resp_push(out, 4, c->version);
+    mp__resp_bulk(out, MP_STR("change"));
+    mp__resp_bulk(out, event->kind == MP__EVENT_RESET ? mp_str_new("", 0)
+                                                      : mp__address_name(event->address));
+    mp__resp_bulk(out, what);
+    mp__resp_integer(out, (int64_t)event->revision);
+}
+
+/* What a channel carries; nothing where the event has no channel: a Redis channel has no word for
+ * "look again", and no number for an environment that has none. */
+static void deliver_messages(mp__worker_loop *worker, mp__connection *c, const mp__event *event,
+                             mp_str what)
+{
+    mp_str environment, namespace_, key, name;
     char keyspace[64 + MP__ADDRESS_MAX], keyevent[64];
-    mp__connection *next;
     int n, database;
 
     if (event->kind == MP__EVENT_RESET ||
         mp__address_split(event->address, &environment, &namespace_, &key) != 0)
-        return; /* a Redis channel has no word for "look again" */
+        return;
     database = database_of(worker, environment);
     if (database < 0)
         return;
@@ -222,10 +300,21 @@ void mp__worker_event(void *context, const mp__event *event)
     n = snprintf(keyspace, sizeof(keyspace), "__keyspace@%d__:%.*s", database, (int)name.size,
                  name.data);
     (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%d__:%s", database, what.data);
+    deliver(c, mp_str_new(keyspace, (size_t)n), what);
+    deliver(c, mp_str_of(keyevent), name);
+}
+
+void mp__worker_event(void *context, const mp__event *event)
+{
+    static const char *const events[] = {"set", "del", "expired", "reset"};
+    mp__worker_loop *worker = context;
+    mp_str what = mp_str_of(events[event->kind]);
+    mp__connection *next;
+
     for (mp__connection *c = worker->subscribers; c; c = next) {
         next = c->next_subscriber;
-        deliver(c, mp_str_new(keyspace, (size_t)n), what);
-        deliver(c, mp_str_of(keyevent), name);
+        deliver_messages(worker, c, event, what);
+        deliver_change(c, event, what);
         mp__connection_push(c);
     }
 }
