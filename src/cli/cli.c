@@ -44,6 +44,9 @@ const mp__verb mp__verbs[] = {
     {"ls", "[PREFIX]",
      "List keys that begin with PREFIX, as NAMESPACE/KEY or KEY of the default namespace.", "",
      mp__ls_flags, 0, 1, mp__verb_ls, true},
+    {"watch", "[PREFIX...]", "Print changes as they happen, values too.",
+     "Ends on Ctrl-C, after --count changes, or when the daemon goes.", mp__watch_flags, 0, -1,
+     mp__verb_watch, true},
     {"history", "KEY", "Every revision of a key, newest first.", "", mp__history_flags, 1, 1,
      mp__verb_history, true},
     {"rollback", "KEY REVISION", "Make the value of an earlier revision the newest again.", "",
@@ -55,6 +58,19 @@ const mp__verb mp__verbs[] = {
      "error "
      "in one of them changes nothing.",
      mp__import_flags, 1, -1, mp__verb_import, true},
+    {"render", "TEMPLATE", "Render a template into a file, again on every change with --watch.",
+     "{{feeds/kraken.url}} stands for a value, {{key | default \"x\"}} for one that may be absent; "
+     "further filters are json, shell, upper, lower, trim and base64. {{if key}} .. {{else}} .. "
+     "{{end}} asks whether a key is there and says neither 0, false, no, off nor nothing. {{range "
+     "feeds/}} {{.key}} {{.name}} {{.value}} {{end}} goes through the keys of a prefix. {{- and "
+     "-}} "
+     "take the white space beside them. The file is replaced as a whole, or stays as it was.",
+     mp__render_flags, 1, 1, mp__verb_render, true},
+    {"exec", "[--prefix PREFIX] -- COMMAND [ARGUMENT...]",
+     "Run a program with configuration in its environment.",
+     "feeds/kraken.rate_limit with --prefix feeds/ is KRAKEN_RATE_LIMIT. Exit code: the program's; "
+     "127 when it is not found, 126 when it cannot be run.",
+     mp__exec_flags, 0, -1, mp__verb_exec, true},
     {"explain", "KEY", "Why a read of the key is answered as it is.", "", mp__no_flags, 1, 1,
      mp__verb_explain, true},
     {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},

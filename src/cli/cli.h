@@ -118,10 +118,14 @@ int mp__verb_help(const mp__arguments *arguments);
 int mp__verb_bench(const mp__arguments *arguments);
 int mp__verb_policies(const mp__arguments *arguments);
 int mp__verb_metrics(const mp__arguments *arguments);
+int mp__verb_watch(const mp__arguments *arguments);
+int mp__verb_render(const mp__arguments *arguments);
+int mp__verb_exec(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
 
 extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
-    mp__history_flags[], mp__import_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__render_flags[],
+    mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

@@ -131,6 +131,11 @@ int mp__client_open(const char *address, uint64_t timeout_ms, mp__client **ret_c
     return 0;
 }
 
+void mp__client_set_timeout(mp__client *client, uint64_t timeout_ms)
+{
+    client->timeout_ms = timeout_ms ? timeout_ms : TIMEOUT_STANDARD_MS;
+}
+
 mp__client *mp__client_close(mp__client *client)
 {
     if (!client)

@@ -14,6 +14,8 @@ typedef struct mp__client mp__client;
 MP_MUST_USE int mp__client_open(const char *address, uint64_t timeout_ms, mp__client **ret_client,
                                 mp__diag *diag);
 mp__client *mp__client_close(mp__client *client);
+/* From now on an answer may take so long; 0: 5,000. */
+void mp__client_set_timeout(mp__client *client, uint64_t timeout_ms);
 
 /* Queue a command; nothing is sent before flush or read. */
 MP_MUST_USE int mp__client_send(mp__client *client, const mp_str *arguments, size_t count);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marketprism exec: a program with configuration in its environment. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "core/alloc.h"
+
+const mp__flag mp__exec_flags[] = {
+    {"--prefix", "-p", "PREFIX", "Keys that begin so, as NAMESPACE/KEY; all keys without it."},
+    {"--prepend", NULL, "TEXT", "Put before every name, as APP_."},
+    {"--pristine", NULL, NULL, "Nothing of this environment but PATH, HOME, USER, LANG and TERM."},
+    {"--print", NULL, NULL, "Print the variables instead of running anything."},
+    {NULL, NULL, NULL, NULL},
+};
+
+typedef struct variables {
+    const mp__arguments *arguments;
+    size_t skip; /* bytes of the key that the prefix stands for */
+    size_t count;
+    mp__buf name, seen;
+} variables;
+
+/* A name that a shell can say: letters, digits and underscores, in capitals, no digit first. */
+static void make_name(variables *v, mp_str key)
+{
+    const char *before = mp__flag_value(v->arguments, "--prepend");
+
+    mp__buf_reset(&v->name);
+    (void)mp__buf_add_str(&v->name, mp_str_of(before ? before : ""));
+    while (key.size && (*key.data == '.' || *key.data == '/'))
+        key = mp_str_new(key.data + 1, key.size - 1);
+    if (v->name.size == 0 && key.size && *key.data >= '0' && *key.data <= '9')
+        (void)mp__buf_add_char(&v->name, '_');
+    for (size_t i = 0; i < key.size; i++) {
+        char c = key.data[i];
+
+        if (c == ']')
+            continue;
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 'a' + 'A');
+        else if (!(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9'))
+            c = '_';
+        (void)mp__buf_add_char(&v->name, c);
+    }
+    (void)mp__buf_add_char(&v->name, '\0');
+}
+
+/* Two keys that would be one variable are a mistake that nobody should have to find by himself. */
+static int check_name(variables *v, mp_str key)
+{
+    const char *at = v->seen.data, *end = at + v->seen.size;
+
+    for (; v->seen.size && at < end; at += strlen(at) + 1)
+        if (strcmp(at, v->name.data) == 0)
+            return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
+                                "%.*s and another key are both the variable %s; take a longer "
+                                "--prefix, or rename one of them",
+                                (int)key.size, key.data, v->name.data);
+    return mp__buf_add(&v->seen, v->name.data, v->name.size) ? MP__EXIT_ERROR : 0;
+}
+
+static int take(void *context, const mp__listed *listed)
+{
+    variables *v = context;
+    size_t skip = v->skip < listed->key.size ? v->skip : 0;
+    MP__CLEANUP_FREE char *value = mp__str_dup(listed->value);
+    int code;
+
+    make_name(v, mp_str_new(listed->key.data + skip, listed->key.size - skip));
+    if (!value || v->name.error)
+        return mp__cli_fail(v->arguments, MP__EXIT_ERROR, "out of memory");
+    if (strlen(value) != listed->value.size)
+        return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
+                            "%.*s holds a zero byte, which no environment can carry",
+                            (int)listed->key.size, listed->key.data);
+    code = check_name(v, listed->key);
+    if (code)
+        return code;
+    v->count++;
+    if (mp__flag_given(v->arguments, "--print"))
+        return printf("%s=%s\n", v->name.data, value) < 0 ? MP__EXIT_ERROR : 0;
+    return setenv(v->name.data, value, 1) ? MP__EXIT_ERROR : 0;
+}
+
+static void forget_environment(void)
+{
+    static const char *const kept[] = {"PATH", "HOME", "USER", "LANG", "TERM"};
+    enum { KEPT = sizeof(kept) / sizeof(kept[0]) };
+    char *values[KEPT];
+
+    for (size_t i = 0; i < KEPT; i++) {
+        const char *value = getenv(kept[i]);
+
+        values[i] = value ? mp__strdup(value) : NULL;
+    }
+    (void)clearenv();
+    for (size_t i = 0; i < KEPT; i++) {
+        if (values[i])
+            (void)setenv(kept[i], values[i], 1);
+        (void)mp__free(values[i]);
+    }
+}
+
+static int fill(const mp__arguments *arguments)
+{
+    const char *prefix = mp__flag_value(arguments, "--prefix");
+    variables v = {.arguments = arguments};
+    mp__buf name = MP__BUF_INIT;
+    mp_str whole = mp__cli_key(arguments, prefix ? prefix : "", &name);
+    int code = 0;
+    mp__client *client = mp__cli_connect(arguments, &code);
+
+    v.skip = whole.size;
+    if (client && mp__flag_given(arguments, "--pristine"))
+        forget_environment();
+    if (client)
+        code = mp__cli_each(arguments, client, whole, true, take, &v);
+    if (client && code == 0 && v.count == 0)
+        code = mp__cli_fail(arguments, MP__EXIT_ABSENT, "there is no key that begins with '%s'",
+                            prefix ? prefix : "");
+    (void)mp__client_close(client);
+    mp__buf_done(&v.name);
+    mp__buf_done(&v.seen);
+    mp__buf_done(&name);
+    return code;
+}
+
+int mp__verb_exec(const mp__arguments *arguments)
+{
+    int code;
+
+    if (mp__flag_given(arguments, "--print") == (arguments->word_count > 0))
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "either a command behind --, or --print; usage: marketprism exec "
+                            "[OPTIONS] -- COMMAND [ARGUMENT...]");
+    code = fill(arguments);
+    if (code || arguments->word_count == 0)
+        return code;
+    (void)execvp(arguments->words[0], arguments->words);
+    code = errno;
+    /* 126 and 127 as shells do (POSIX shell, 2.8.2). */
+    return mp__cli_fail(arguments, code == ENOENT ? 127 : 126, "cannot run %s: %s",
+                        arguments->words[0], mp_strerror(-code));
+}

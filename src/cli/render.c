@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marketprism render: a template into a file, replaced as a whole, again whenever what it names
+ * changed, with a command that tells its reader. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/changes.h"
+#include "cli/cli.h"
+#include "cli/template.h"
+#include "core/alloc.h"
+#include "core/env.h"
+
+const mp__flag mp__render_flags[] = {
+    {"--output", "-o", "FILE", "Where to; standard output without it."},
+    {"--watch", "-w", NULL, "Stay, and render again when a key that the template names changes."},
+    {"--reload", "-r", "COMMAND", "Run with /bin/sh whenever the file was replaced."},
+    {"--mode", NULL, "OCTAL", "Mode of a new file, 0644 by default; an old one keeps its own."},
+    {"--dry-run", NULL, NULL, "Only say whether the file would change: exit code 0 no, 1 yes."},
+    {NULL, NULL, NULL, NULL},
+};
+
+enum { TEMPLATE_MAX = 8 * 1024 * 1024, RETRY_FIRST_MS = 250, RETRY_MOST_MS = 10000 };
+
+typedef struct rendering {
+    const mp__arguments *arguments;
+    mp__client *client;
+    mp__template *template_;
+    const char *path; /* of the template */
+    const char *output;
+    mode_t mode;
+} rendering;
+
+/* ---- what the template asks ---- */
+
+static int call(rendering *r, const mp_str *words, size_t count, mp__reply **ret_reply,
+                mp__diag *diag)
+{
+    int rc = mp__client_call(r->client, words, count, ret_reply, diag);
+
+    if (rc == 0 && (*ret_reply)->type == MP__REPLY_ERROR) {
+        mp_str text = (*ret_reply)->text;
+        bool is_unknown = text.size > 7 && memcmp(text.data, "UNKNOWN", 7) == 0;
+
+        rc = mp__diag_set(diag, is_unknown ? MP_EUNKNOWN : MP_EORIGIN, "%.*s", (int)text.size,
+                          text.data);
+        *ret_reply = mp__reply_free(*ret_reply);
+    }
+    return rc;
+}
+
+static int get(void *context, mp_str key, mp__buf *out, mp__diag *diag)
+{
+    rendering *r = context;
+    MP__CLEANUP_FREE char *word = mp__str_dup(key);
+    mp__buf name = MP__BUF_INIT;
+    mp__reply *reply = NULL;
+    mp_str words[2] = {MP_STR("GET")};
+    int rc;
+
+    if (!word)
+        return MP_ENOMEM;
+    words[1] = mp__cli_key(r->arguments, word, &name);
+    rc = call(r, words, 2, &reply, diag);
+    mp__buf_done(&name);
+    if (rc == 0 && reply->type == MP__REPLY_NULL)
+        rc = MP_EABSENT;
+    if (rc == 0)
+        rc = mp__buf_add_str(out, mp__reply_text(reply));
+    (void)mp__reply_free(reply);
+    return rc;
+}
+
+typedef struct ranging {
+    mp_str prefix;
+    int (*each)(void *each_context, mp_str key, mp_str name, mp_str value);
+    void *each_context;
+    int rc; /* of each, whose numbers are not exit codes */
+} ranging;
+
+static int range_one(void *context, const mp__listed *listed)
+{
+    ranging *g = context;
+    size_t skip = g->prefix.size < listed->key.size ? g->prefix.size : listed->key.size;
+
+    g->rc = g->each(g->each_context, listed->key,
+                    mp_str_new(listed->key.data + skip, listed->key.size - skip), listed->value);
+    return g->rc ? MP__EXIT_ERROR : 0;
+}
+
+static int range(void *context, mp_str prefix,
+                 int (*each)(void *each_context, mp_str key, mp_str name, mp_str value),
+                 void *each_context, mp__diag *diag)
+{
+    rendering *r = context;
+    MP__CLEANUP_FREE char *word = mp__str_dup(prefix);
+    mp__buf name = MP__BUF_INIT;
+    ranging g = {.each = each, .each_context = each_context};
+    int code;
+
+    if (!word)
+        return MP_ENOMEM;
+    g.prefix = mp__cli_key(r->arguments, word, &name);
+    code = mp__cli_each(r->arguments, r->client, g.prefix, true, range_one, &g);
+    mp__buf_done(&name);
+    if (g.rc)
+        return g.rc;
+    return code ? mp__diag_set(diag, MP_EORIGIN, "the list was refused") : 0;
+}
+
+/* ---- the file ---- */
+
+/* Mode and owner of the file that is replaced; a new one gets --mode. */
+static int take_over(const rendering *r, int fd)
+{
+    struct stat st;
+
+    if (stat(r->output, &st) != 0)
+        return fchmod(fd, r->mode) == 0 ? 0 : -errno;
+    if (fchown(fd, st.st_uid, st.st_gid) != 0 && geteuid() == 0)
+        return -errno;
+    return fchmod(fd, st.st_mode & 07777) == 0 ? 0 : -errno;
+}
+
+static int write_all(int fd, mp_str text)
+{
+    while (text.size) {
+        ssize_t n = write(fd, text.data, text.size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        text = mp_str_new(text.data + n, text.size - (size_t)n);
+    }
+    return fsync(fd) == 0 ? 0 : -errno;
+}
+
+/* Whoever reads sees the old file or the new one, never a part. */
+static int replace(const rendering *r, mp_str text)
+{
+    mp__buf temporary = MP__BUF_INIT;
+    const char *slash = strrchr(r->output, '/');
+    int fd, rc;
+
+    (void)mp__buf_printf(&temporary, "%.*s.%s.XXXXXX", slash ? (int)(slash - r->output + 1) : 0,
+                         r->output, slash ? slash + 1 : r->output);
+    if (mp__buf_add_char(&temporary, '\0') != 0)
+        return MP_ENOMEM;
+    fd = mkstemp(temporary.data);
+    rc = fd < 0 ? -errno : write_all(fd, text);
+    if (rc == 0)
+        rc = take_over(r, fd);
+    if (fd >= 0 && close(fd) != 0 && rc == 0)
+        rc = -errno;
+    if (rc == 0 && rename(temporary.data, r->output) != 0)
+        rc = -errno;
+    if (rc && fd >= 0)
+        (void)unlink(temporary.data);
+    mp__buf_done(&temporary);
+    if (rc == 0) {
+        MP__CLEANUP_FREE char *folder = mp__str_dup(
+            slash ? mp_str_new(r->output, (size_t)(slash - r->output + 1)) : MP_STR("."));
+
+        rc = folder ? mp__env_sync_dir(mp__env_real(), folder) : MP_ENOMEM;
+    }
+    return rc;
+}
+
+static bool is_same(const rendering *r, mp_str text)
+{
+    char *old = NULL;
+    size_t size = 0;
+    bool same = mp__env_read_file(mp__env_real(), r->output, text.size, &old, &size) == 0 &&
+                mp_str_equal(mp_str_new(old, size), text);
+
+    (void)mp__free(old);
+    return same;
+}
+
+/* The file stands as it should in any case; that its reader was not told is an error of its own. */
+static int reload(const rendering *r)
+{
+    const char *command = mp__flag_value(r->arguments, "--reload");
+    int status;
+
+    if (!command)
+        return 0;
+    (void)fflush(NULL);
+    status =
+        system(command); /* NOLINT(cert-env33-c): the user's own command line, by the user's wish */
+    if (status == 0)
+        return 0;
+    if (WIFEXITED(status))
+        return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "%s is written, but '%s' ended with %d",
+                            r->output, command, WEXITSTATUS(status));
+    return mp__cli_fail(r->arguments, MP__EXIT_ERROR,
+                        "%s is written, but '%s' was ended by a signal", r->output, command);
+}
+
+/* ---- the verb ---- */
+
+static int deliver(const rendering *r, mp_str text)
+{
+    int rc;
+
+    if (!r->output)
+        return mp__cli_put(text) || fflush(stdout) ? MP__EXIT_ERROR : 0;
+    if (is_same(r, text))
+        return 0;
+    if (mp__flag_given(r->arguments, "--dry-run")) {
+        (void)printf("%s would change\n", r->output);
+        return MP__EXIT_ERROR;
+    }
+    rc = replace(r, text);
+    if (rc)
+        return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot write %s: %s; it is as before",
+                            r->output, mp_strerror(rc));
+    if (mp__flag_given(r->arguments, "--watch"))
+        (void)fprintf(stderr, "rendered %s, %zu bytes\n", r->output, text.size);
+    return reload(r);
+}
+
+static int render_once(rendering *r)
+{
+    mp__template_source source = {r, get, range};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+    char said[900];
+    int rc = mp__template_render(r->template_, &source, &out, &diag), code;
+
+    if (rc == 0) {
+        code = deliver(r, mp__buf_str(&out));
+    } else {
+        (void)snprintf(diag.file, sizeof(diag.file), "%s", r->path);
+        if (!diag.text[0])
+            (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
+        code = mp__cli_fail(r->arguments,
+                            rc == MP_EABSENT    ? MP__EXIT_ABSENT
+                            : rc == MP_EUNKNOWN ? MP__EXIT_UNKNOWN
+                                                : MP__EXIT_ERROR,
+                            "%s", mp__diag_format(&diag, said, sizeof(said)));
+    }
+    mp__buf_done(&out);
+    return code;
+}
+
+static void wait_ms(unsigned ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    (void)nanosleep(&time, NULL);
+}
+
+/* Until a signal ends it. What goes wrong is said and tried again: the file of before stays. */
+static int render_always(rendering *r)
+{
+    unsigned retry_ms = RETRY_FIRST_MS;
+    mp__changes *changes = NULL;
+
+    for (;;) {
+        int code = 0;
+
+        if (!r->client)
+            r->client = mp__cli_connect(r->arguments, &code);
+        if (r->client && !changes)
+            changes = mp__changes_open(r->arguments, &code);
+        if (code == 0)
+            code = render_once(r);
+        /* An absent key may come: then the watch tells it. */
+        if ((code == 0 || code == MP__EXIT_ABSENT) && mp__changes_wait(changes, &code)) {
+            retry_ms = RETRY_FIRST_MS;
+            continue;
+        }
+        if (code == MP__EXIT_USAGE)
+            return code;
+        changes = mp__changes_close(changes);
+        r->client = mp__client_close(r->client);
+        wait_ms(retry_ms);
+        retry_ms = retry_ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : retry_ms * 2;
+    }
+}
+
+static int read_template(rendering *r)
+{
+    mp__diag diag = {0};
+    char *text = NULL, said[900];
+    size_t size;
+    int rc = mp__env_read_file(mp__env_real(), r->path, TEMPLATE_MAX, &text, &size);
+
+    if (rc)
+        return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot read %s: %s", r->path,
+                            mp_strerror(rc));
+    rc = mp__template_new(mp_str_new(text, size), &r->template_, &diag);
+    (void)mp__free(text);
+    if (rc == 0)
+        return 0;
+    (void)snprintf(diag.file, sizeof(diag.file), "%s", r->path);
+    return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "%s",
+                        mp__diag_format(&diag, said, sizeof(said)));
+}
+
+static int read_flags(rendering *r)
+{
+    const char *mode = mp__flag_value(r->arguments, "--mode");
+    char *end = NULL;
+
+    r->output = mp__flag_value(r->arguments, "--output");
+    r->mode = mode ? (mode_t)strtoul(mode, &end, 8) : 0644;
+    if (mode && (!*mode || *end || r->mode > 07777))
+        return mp__cli_fail(r->arguments, MP__EXIT_USAGE, "--mode: '%s' is no octal mode as 0640",
+                            mode);
+    if (!r->output &&
+        (mp__flag_given(r->arguments, "--watch") || mode ||
+         mp__flag_given(r->arguments, "--reload") || mp__flag_given(r->arguments, "--dry-run")))
+        return mp__cli_fail(r->arguments, MP__EXIT_USAGE,
+                            "--watch, --reload, --mode and --dry-run need --output FILE");
+    return 0;
+}
+
+int mp__verb_render(const mp__arguments *arguments)
+{
+    rendering r = {.arguments = arguments, .path = arguments->words[0]};
+    int code = read_flags(&r);
+
+    if (code == 0)
+        code = read_template(&r);
+    if (code == 0 && mp__flag_given(arguments, "--watch")) {
+        code = render_always(&r);
+    } else if (code == 0) {
+        r.client = mp__cli_connect(arguments, &code);
+        if (r.client)
+            code = render_once(&r);
+    }
+    (void)mp__client_close(r.client);
+    (void)mp__template_free(r.template_);
+    return code;
+}

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs watch, render and exec promise to scripts and services."""
+
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import tempfile
+import unittest
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, wait_until
+
+
+class Tools(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def setUp(self):
+        self.c = self.daemon.client()
+        self.addCleanup(self.c.close)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def start(self, *words, **options):
+        process = subprocess.Popen([BINARY, *map(str, words), "--resp", self.daemon.resp],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   stdin=subprocess.DEVNULL, text=True, **options)
+        def end():
+            process.kill()
+            process.communicate()
+        self.addCleanup(end)
+        return process
+
+    def listeners(self):
+        return sum(b" sub=1 " in line or b" cmd=mp.watch" in line.lower()
+                   for line in self.c("CLIENT", "LIST").splitlines())
+
+    def template(self, text):
+        path = self.folder / "template"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    # ---- watch ----
+
+    def test_watch_tells_puts_deletes_and_expiries_of_its_prefix(self):
+        watch = self.start("watch", "--json", "--count", "4", "--initial", "w1/")
+        wait_until(lambda: self.listeners() or watch.poll() is not None)
+        self.c("SET", "w1/a", "1")
+        self.c("SET", "w2/a", "not asked for")
+        self.c("DEL", "w1/a")
+        self.c("SET", "w1/b", "2", "PX", "30")
+        lines = [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
+        self.assertEqual(watch.returncode, 0)
+        self.assertEqual([line["key"] for line in lines], ["w1/a", "w1/a", "w1/b", "w1/b"])
+        self.assertEqual([lines[1]["event"], lines[3]["event"]], ["delete", "delete"])
+        self.assertNotIn("value", lines[1])
+
+    def test_watch_hears_of_environments_that_have_no_number(self):
+        watch = self.start("watch", "--env", "quite-new", "--count", "1")
+        wait_until(lambda: self.listeners() or watch.poll() is not None)
+        self.daemon.cli("set", "--env", "quite-new", "a", "1", check=True)
+        self.assertIn("a = 1", watch.communicate(timeout=20)[0])
+
+    def test_watch_says_when_the_daemon_goes(self):
+        other = Daemon().start()
+        self.addCleanup(other.close)
+        watch = subprocess.Popen([BINARY, "watch", "--resp", other.resp], stderr=subprocess.PIPE,
+                                 text=True)
+        self.addCleanup(watch.kill)
+        client = other.client()
+        wait_until(lambda: client("CLIENT", "LIST").count(b"\n") > 2 or watch.poll() is not None)
+        client.close()
+        other.kill()
+        self.assertIn("marketprism watch:", watch.communicate(timeout=20)[1])
+        self.assertEqual(watch.returncode, 1)
+
+    # ---- render ----
+
+    def test_render_writes_a_file_as_a_whole_and_tells_its_reader(self):
+        self.c("MSET", "r1/host", "alpha", "r1/port", "80")
+        out = self.folder / "out.conf"
+        done = self.daemon.cli("render", str(self.template("{{range r1/}}{{.name}}={{.value}}\n{{end}}")),
+                               "--output", str(out), "--mode", "0600",
+                               "--reload", f"cp {out} {self.folder}/seen")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(out.read_text(encoding="utf-8"), "host=alpha\nport=80\n")
+        self.assertEqual(stat.S_IMODE(out.stat().st_mode), 0o600)
+        self.assertEqual((self.folder / "seen").read_bytes(), out.read_bytes())
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"out.conf", "seen", "template"})
+
+    def test_render_leaves_a_file_alone_that_is_as_it_should_be(self):
+        out = self.folder / "out.conf"
+        out.write_text("same", encoding="utf-8")
+        before = out.stat().st_ino
+        done = self.daemon.cli("render", str(self.template("same")), "-o", str(out), "-r", "exit 7")
+        self.assertEqual((done.returncode, out.stat().st_ino), (0, before))
+
+    def test_render_keeps_the_mode_of_the_file_that_it_replaces(self):
+        out = self.folder / "out.conf"
+        out.touch()
+        out.chmod(0o640)
+        self.daemon.cli("render", str(self.template("x")), "-o", str(out), check=True)
+        self.assertEqual(stat.S_IMODE(out.stat().st_mode), 0o640)
+
+    def test_render_with_a_missing_key_changes_nothing_and_names_the_place(self):
+        out = self.folder / "out.conf"
+        out.write_text("before", encoding="utf-8")
+        path = self.template("a\n  {{r2/none}}")
+        done = self.daemon.cli("render", str(path), "-o", str(out))
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(f"{path}:2:3: there is no value at r2/none", done.stderr)
+        self.assertEqual(out.read_text(encoding="utf-8"), "before")
+
+    def test_render_says_when_the_reload_failed(self):
+        done = self.daemon.cli("render", str(self.template("x")), "-o", str(self.folder / "o"),
+                               "-r", "exit 7")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ended with 7", done.stderr)
+
+    def test_a_dry_run_changes_nothing(self):
+        out = self.folder / "o"
+        done = self.daemon.cli("render", str(self.template("x")), "-o", str(out), "--dry-run")
+        self.assertEqual((done.returncode, out.exists()), (1, False))
+        out.write_text("x", encoding="utf-8")
+        done = self.daemon.cli("render", str(self.template("x")), "-o", str(out), "--dry-run")
+        self.assertEqual(done.returncode, 0)
+
+    def test_render_follows_changes_also_through_a_restart_of_the_daemon(self):
+        other = Daemon().start()
+        self.addCleanup(other.close)
+        client = other.client()
+        client("SET", "r3/a", "1")
+        out, count = self.folder / "o", self.folder / "count"
+        render = subprocess.Popen([BINARY, "render", str(self.template("{{r3/a}}{{r3/b | default \"\"}}")),
+                                   "-o", str(out), "--watch", "-r", f"echo >>{count}", "--resp",
+                                   other.resp], stderr=subprocess.DEVNULL)
+        self.addCleanup(render.wait)
+        self.addCleanup(render.kill)
+        def text():
+            return out.read_text(encoding="utf-8") if out.exists() else None
+        wait_until(lambda: text() == "1")
+        client("SET", "r3/a", "2")
+        wait_until(lambda: text() == "2")
+        client("SET", "r3/b", "!")
+        wait_until(lambda: text() == "2!")
+        client.close()
+        address = other.resp
+        other.kill()
+        other.start("--set", f"resp.listen={address}", "--resp", address)
+        client = other.client()
+        client("SET", "r3/a", "3")
+        wait_until(lambda: text() == "3!", 30)
+        client.close()
+        self.assertEqual(count.read_text(encoding="utf-8"), "\n\n\n\n")
+
+    # ---- exec ----
+
+    def test_exec_puts_configuration_into_the_environment(self):
+        self.c("MSET", "e1/db.host", "alpha", "e1/db.ports[0]", "80", "e1/2fast", "yes")
+        done = self.exec("--prefix", "e1/", "--", "env")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        for line in ("DB_HOST=alpha", "DB_PORTS_0=80", "_2FAST=yes"):
+            self.assertIn(line, lines)
+
+    def exec(self, *words, **options):
+        return subprocess.run([BINARY, "exec", "--resp", self.daemon.resp, *words],
+                              capture_output=True, text=True, check=False, **options)
+
+    def test_exec_ends_as_the_program_ends(self):
+        self.c("SET", "e2/a", "1")
+        self.assertEqual(self.exec("-p", "e2/", "--", "sh", "-c", "exit 9").returncode, 9)
+        self.assertEqual(self.exec("-p", "e2/", "--", "/nonexistent").returncode, 127)
+        self.assertEqual(self.exec("-p", "e2/", "--", "/etc/passwd").returncode, 126)
+        self.assertEqual(self.exec("-p", "e2/none", "--", "true").returncode, 3)
+        self.assertEqual(self.exec("-p", "e2/").returncode, 2)
+
+    def test_exec_can_leave_the_rest_of_the_environment_out(self):
+        self.c("SET", "e3/a", "1")
+        done = self.exec("-p", "e3/", "--prepend", "APP_", "--pristine", "--", "env",
+                         env=dict(os.environ, SECRET="x"))
+        names = {line.split("=")[0] for line in done.stdout.splitlines()}
+        self.assertEqual(names - {"PATH", "HOME", "USER", "LANG", "TERM"}, {"APP_A"})
+
+    def test_exec_refuses_two_keys_that_would_be_one_variable(self):
+        self.c("MSET", "e4/a.b", "1", "e4/a_b", "2")
+        done = self.exec("-p", "e4/", "--print")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("are both the variable A_B", done.stderr)
+
+
+if __name__ == "__main__":
+    mp_tap.main()
