@@ -357,6 +357,12 @@ static void a_lock_of_another_program_is_waited_for_and_then_said(void **state)
     assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
 }
 
+/* A value's page does not fit its seal, or, for a moment, those without which nothing is read. */
+static bool is_unknown(int rc)
+{
+    return rc == MP_ECORRUPT || rc == MP_EORIGINLOST;
+}
+
 static void pages_that_another_program_wrote_while_we_run_are_taken_over(void **state)
 {
     mp_got got;
@@ -376,15 +382,15 @@ static void pages_that_another_program_wrote_while_we_run_are_taken_over(void **
     /* until that is found out the answer is unknown */
     do {
         rc = mp_get(origin, "dev/default/key8", &got);
-        assert_true(rc == 0 || rc == MP_ECORRUPT);
+        assert_true(rc == 0 || is_unknown(rc));
     } while (rc);
     assert_string_equal(got.value, "v");
     do {
         rc = mp_get(origin, "dev/default/key7", &got);
-        assert_true(rc == 0 || rc == MP_ECORRUPT);
+        assert_true(rc == 0 || is_unknown(rc));
     } while (rc || got.record.kind == MP__RECORD_VALUE);
+    WAIT_UNTIL(mp__state_now(&origin->state) == MP__ORIGIN_LIVE);
     assert_int_equal(mp_set(origin, "dev/default/key7", "2"), 0);
-    assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
 }
 
 /* ---- origin.id ---- */
