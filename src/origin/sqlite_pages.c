@@ -257,7 +257,12 @@ static mp__sum_file *database_file(sqlite3 *db)
     return file && file->pMethods == &mp__vfs_methods ? mp__vfs_file(file) : NULL;
 }
 
-static int scrub_page(mp__sum_file *f, uint64_t number, bool reseal, uint64_t *ret_damaged)
+/* To look for the one flipped bit of a page costs some 10 ms. Flips are rare; where many pages do
+ * not hold, another program wrote them, and further looking would only hold up the writer. */
+enum { HOPELESS_MAX = 16 };
+
+static int scrub_page(mp__sum_file *f, uint64_t number, bool reseal, uint64_t *hopeless,
+                      uint64_t *ret_damaged)
 {
     sqlite3_int64 offset = (sqlite3_int64)(number - 1) * MP__VFS_PAGE;
     int rc = mp__vfs_read_below(f, f->page, MP__VFS_PAGE, offset);
@@ -268,10 +273,11 @@ static int scrub_page(mp__sum_file *f, uint64_t number, bool reseal, uint64_t *r
     }
     if (rc != SQLITE_OK || mp__vfs_page_holds(f->page, number))
         return rc;
-    if (mp__vfs_page_mend(f->page, number)) {
+    if (*hopeless < HOPELESS_MAX && mp__vfs_page_mend(f->page, number)) {
         mp__vfs_count(&f->vfs->mended);
         return mp__vfs_write_below(f, f->page, MP__VFS_PAGE, offset);
     }
+    ++*hopeless;
     if (reseal) {
         uint64_t sum = htole64(mp__vfs_page_sum(f->page, number));
 
@@ -286,6 +292,7 @@ int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged)
 {
     mp__sum_file *f = database_file(db);
     sqlite3_int64 size = 0;
+    uint64_t hopeless = 0;
     int rc;
 
     *ret_damaged = 0;
@@ -293,7 +300,7 @@ int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged)
         return -EIO;
     rc = f->below->pMethods->xFileSize(f->below, &size);
     for (sqlite3_int64 i = 0; rc == SQLITE_OK && i * MP__VFS_PAGE < size; i++)
-        rc = scrub_page(f, (uint64_t)i + 1, reseal, ret_damaged);
+        rc = scrub_page(f, (uint64_t)i + 1, reseal, &hopeless, ret_damaged);
     if (rc == SQLITE_OK)
         rc = f->below->pMethods->xSync(f->below, SQLITE_SYNC_NORMAL);
     return rc == SQLITE_OK ? 0 : -EIO;

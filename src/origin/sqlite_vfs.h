@@ -34,7 +34,8 @@ mp__vfs_stats mp__vfs_stats_read(const mp__vfs *vfs);
  * a file is looked at that another program may have written. */
 void mp__vfs_open_unverified(bool unverified);
 
-/* Go over all pages of the database file of @db. Those with one flipped bit are set right on disk;
+/* Go over all pages of the database file of @db. Those with one flipped bit are set right on disk
+ * (looked for until many pages have none: then they were written, not flipped);
  * with @reseal those that do not hold their checksum get a new one. *ret_damaged: those that are
  * left. 0 or -EIO. The writer's thread: nothing else may write to the file meanwhile. */
 int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged);
