@@ -1,0 +1,900 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_sim.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/env_ops.h"
+
+/* Tests want plain heap that never fails under mp_fail_begin(). */
+#define NEVER UINT64_MAX
+
+enum { WINDOW = 64 * 1024, LATENCY_US = 300, WORK_US = 2000 };
+
+typedef struct sim_loop sim_loop;
+typedef struct sim_worker sim_worker;
+typedef struct sim_timer sim_timer;
+typedef struct sim_stream sim_stream;
+typedef struct sim_listener sim_listener;
+typedef struct sim_connect sim_connect;
+
+struct sim_loop {
+    mp__loop base;
+    sim_loop *next;
+    mp_sim *sim;
+    mp__task_queue queue;
+    uint64_t ready_ns; /* when its posts are run */
+    void (*on_turn)(void *context);
+    void *context;
+    bool stopped;
+};
+
+struct sim_timer {
+    mp__timer base;
+    sim_timer *next;
+    sim_loop *loop;
+    uint64_t due_ns, repeat_ns;
+    void (*fn)(void *context);
+    void *context;
+};
+
+struct sim_worker {
+    mp__worker base;
+    sim_worker *next;
+    mp_sim *sim;
+    mp__task_queue queue;
+    uint64_t ready_ns, idle_ns, idle_due_ns;
+    void (*run_batch)(void *context, mp__task *first);
+    void *context;
+    char name[16];
+};
+
+struct sim_listener {
+    mp__listener base;
+    sim_listener *next;
+    sim_loop *loop;
+    uint16_t port;
+    bool paused;
+    void (*on_accept)(void *context, mp__stream *stream);
+    void *context;
+};
+
+/* One end of a connection. Bytes on their way to it lie in `in`. */
+struct sim_stream {
+    mp__stream base;
+    sim_stream *next, *peer;
+    sim_loop *loop;
+    const mp__stream_events *events;
+    void *context;
+    char *in;
+    size_t in_size;
+    uint64_t ready_ns; /* when the next of them comes */
+    bool paused, started, closing, told_end;
+    bool ended; /* the peer will send no more */
+    int error;  /* told instead of an end */
+    bool wants_drained;
+    uint16_t port;
+};
+
+struct sim_connect {
+    sim_connect *next;
+    sim_loop *loop;
+    uint16_t port;
+    uint64_t ready_ns;
+    void (*on_connect)(void *context, int error, mp__stream *stream);
+    void *context;
+};
+
+struct mp_sim {
+    mp_env env;
+    mp_platter *disk;
+    uint64_t random, now_ns, disk_ms;
+    int64_t wall_offset_ms;
+    sim_loop *loops;
+    sim_timer *timers;
+    sim_worker *workers;
+    sim_listener *listeners;
+    sim_stream *streams;
+    sim_connect *connects;
+    uint16_t next_port;
+    char slow_name[16];
+    uint64_t slow_ms;
+    bool partitioned;
+};
+
+static mp_sim *sim_of(mp_env *env)
+{
+    return (mp_sim *)env;
+}
+
+static void *get(size_t size)
+{
+    void *memory = calloc(1, size);
+
+    assert(memory);
+    return memory;
+}
+
+/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014) */
+uint64_t mp_sim_random(mp_sim *sim, uint64_t bound)
+{
+    uint64_t z = (sim->random += 0x9E3779B97F4A7C15u);
+
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return (z ^ (z >> 31)) % bound;
+}
+
+static uint64_t soon(mp_sim *sim, uint64_t most_us)
+{
+    return sim->now_ns + mp_sim_random(sim, most_us) * 1000u;
+}
+
+/* ---- clock and files: the disk's ---- */
+
+static uint64_t sim_now_ns(mp_env *env)
+{
+    return sim_of(env)->now_ns;
+}
+
+static int64_t sim_wall_ms(mp_env *env)
+{
+    return 1700000000000 + (int64_t)(sim_of(env)->now_ns / 1000000u) + sim_of(env)->wall_offset_ms;
+}
+
+static void sim_random(mp_env *env, void *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((unsigned char *)data)[i] = (unsigned char)mp_sim_random(sim_of(env), 256);
+}
+
+static mp_env *files(mp_env *env)
+{
+    return mp_platter_env(sim_of(env)->disk);
+}
+
+static int sim_open(mp_env *env, const char *path, int flags, mp__file **ret_file)
+{
+    return files(env)->ops->file_open(files(env), path, flags, ret_file);
+}
+
+static int sim_stat(mp_env *env, const char *path, mp__stat *ret_stat)
+{
+    return files(env)->ops->stat(files(env), path, ret_stat);
+}
+
+static int sim_mkdir(mp_env *env, const char *path)
+{
+    return files(env)->ops->mkdir_one(files(env), path);
+}
+
+static int sim_rename(mp_env *env, const char *from, const char *to)
+{
+    return files(env)->ops->rename(files(env), from, to);
+}
+
+static int sim_unlink(mp_env *env, const char *path)
+{
+    return files(env)->ops->unlink(files(env), path);
+}
+
+static int sim_sync_dir(mp_env *env, const char *path)
+{
+    return files(env)->ops->sync_dir(files(env), path);
+}
+
+static int sim_list(mp_env *env, const char *path, int (*each)(void *context, const char *name),
+                    void *context)
+{
+    return files(env)->ops->list(files(env), path, each, context);
+}
+
+static int sim_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes)
+{
+    return files(env)->ops->disk_free(files(env), path, ret_bytes);
+}
+
+/* ---- loops and timers ---- */
+
+static int sim_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
+{
+    sim_loop *loop = get(sizeof(*loop)), **last = &sim_of(env)->loops;
+
+    (void)name;
+    loop->base.ops = env->ops;
+    loop->base.env = env;
+    loop->sim = sim_of(env);
+    loop->ready_ns = NEVER;
+    mp__task_queue_init(&loop->queue);
+    while (*last)
+        last = &(*last)->next;
+    *last = loop;
+    *ret_loop = &loop->base;
+    return 0;
+}
+
+static mp__loop *sim_loop_free(mp__loop *base)
+{
+    sim_loop *loop = (sim_loop *)base, **link = &loop->sim->loops;
+
+    while (*link != loop)
+        link = &(*link)->next;
+    *link = loop->next;
+    free(loop);
+    return NULL;
+}
+
+static void sim_loop_stop(mp__loop *base)
+{
+    ((sim_loop *)base)->stopped = true;
+}
+
+static int sim_loop_run(mp__loop *base)
+{
+    sim_loop *loop = (sim_loop *)base;
+
+    while (!loop->stopped && mp_sim_step(loop->sim))
+        ;
+    return 0;
+}
+
+static void sim_loop_post(mp__loop *base, mp__task *task)
+{
+    sim_loop *loop = (sim_loop *)base;
+
+    if (!loop->queue.first)
+        loop->ready_ns = soon(loop->sim, LATENCY_US);
+    mp__task_queue_add(&loop->queue, task);
+}
+
+static uint64_t sim_loop_now_ns(mp__loop *base)
+{
+    return ((sim_loop *)base)->sim->now_ns;
+}
+
+static void sim_loop_on_turn(mp__loop *base, void (*fn)(void *context), void *context)
+{
+    ((sim_loop *)base)->on_turn = fn;
+    ((sim_loop *)base)->context = context;
+}
+
+static int sim_on_signal(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
+                         void *context)
+{
+    (void)loop;
+    (void)signal;
+    (void)fn;
+    (void)context;
+    return 0; /* there are none */
+}
+
+static int sim_run_on_thread(mp__loop *base, void (*at_start)(void *context), void *context)
+{
+    (void)base;
+    if (at_start)
+        at_start(context);
+    return 0;
+}
+
+static void turn_ends(sim_loop *loop)
+{
+    if (loop->on_turn)
+        loop->on_turn(loop->context);
+}
+
+static void loop_turns(sim_loop *loop)
+{
+    mp__task *task = mp__task_queue_take_all(&loop->queue);
+
+    loop->ready_ns = NEVER;
+    while (task) {
+        mp__task *next = task->next;
+
+        task->run(task);
+        task = next;
+    }
+    turn_ends(loop);
+}
+
+static int sim_timer_new(mp__loop *base, void (*fn)(void *context), void *context,
+                         mp__timer **ret_timer)
+{
+    sim_loop *loop = (sim_loop *)base;
+    sim_timer *timer = get(sizeof(*timer)), **last = &loop->sim->timers;
+
+    timer->base.ops = base->ops;
+    timer->loop = loop;
+    timer->due_ns = NEVER;
+    timer->fn = fn;
+    timer->context = context;
+    while (*last)
+        last = &(*last)->next;
+    *last = timer;
+    *ret_timer = &timer->base;
+    return 0;
+}
+
+static void sim_timer_start(mp__timer *base, uint64_t delay_ms, uint64_t repeat_ms)
+{
+    sim_timer *timer = (sim_timer *)base;
+
+    timer->due_ns = timer->loop->sim->now_ns + delay_ms * 1000000u;
+    timer->repeat_ns = repeat_ms * 1000000u;
+}
+
+static void sim_timer_stop(mp__timer *base)
+{
+    ((sim_timer *)base)->due_ns = NEVER;
+}
+
+static mp__timer *sim_timer_free(mp__timer *base)
+{
+    sim_timer *timer = (sim_timer *)base, **link;
+
+    if (!timer)
+        return NULL;
+    link = &timer->loop->sim->timers;
+    while (*link != timer)
+        link = &(*link)->next;
+    *link = timer->next;
+    free(timer);
+    return NULL;
+}
+
+static void timer_fires(sim_timer *timer)
+{
+    sim_loop *loop = timer->loop;
+
+    timer->due_ns = timer->repeat_ns ? loop->sim->now_ns + timer->repeat_ns : NEVER;
+    timer->fn(timer->context); /* which may free it */
+    turn_ends(loop);
+}
+
+/* ---- workers ---- */
+
+static int sim_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
+                          void (*run_batch)(void *context, mp__task *first), void *context,
+                          mp__worker **ret_worker)
+{
+    sim_worker *worker = get(sizeof(*worker)), **last = &sim_of(env)->workers;
+
+    worker->base.ops = env->ops;
+    worker->sim = sim_of(env);
+    worker->idle_ns = idle_ms * 1000000u;
+    worker->idle_due_ns = idle_ms ? worker->sim->now_ns + worker->idle_ns : NEVER;
+    worker->ready_ns = NEVER;
+    worker->run_batch = run_batch;
+    worker->context = context;
+    (void)snprintf(worker->name, sizeof(worker->name), "%s", name);
+    mp__task_queue_init(&worker->queue);
+    while (*last)
+        last = &(*last)->next;
+    *last = worker;
+    *ret_worker = &worker->base;
+    return 0;
+}
+
+static void sim_worker_post(mp__worker *base, mp__task *task)
+{
+    sim_worker *worker = (sim_worker *)base;
+    mp_sim *sim = worker->sim;
+
+    if (!worker->queue.first) {
+        worker->ready_ns = soon(sim, WORK_US);
+        if (sim->slow_ms && strncmp(worker->name, sim->slow_name, strlen(sim->slow_name)) == 0)
+            worker->ready_ns += mp_sim_random(sim, sim->slow_ms + 1) * 1000000u;
+    }
+    mp__task_queue_add(&worker->queue, task);
+}
+
+static size_t sim_worker_queued(const mp__worker *base)
+{
+    return ((const sim_worker *)base)->queue.count;
+}
+
+static void worker_runs(sim_worker *worker)
+{
+    mp__task *first = mp__task_queue_take_all(&worker->queue);
+
+    worker->ready_ns = NEVER;
+    worker->idle_due_ns = worker->idle_ns ? worker->sim->now_ns + worker->idle_ns : NEVER;
+    worker->run_batch(worker->context, first);
+}
+
+static mp__worker *sim_worker_free(mp__worker *base)
+{
+    sim_worker *worker = (sim_worker *)base, **link;
+
+    if (!worker)
+        return NULL;
+    while (worker->queue.first)
+        worker_runs(worker);
+    link = &worker->sim->workers;
+    while (*link != worker)
+        link = &(*link)->next;
+    *link = worker->next;
+    free(worker);
+    return NULL;
+}
+
+/* ---- sockets ---- */
+
+static int sim_listen(mp__loop *base, const char *host, uint16_t *port, bool shared,
+                      void (*on_accept)(void *context, mp__stream *stream), void *context,
+                      mp__listener **ret_listener)
+{
+    sim_loop *loop = (sim_loop *)base;
+    sim_listener *listener;
+
+    (void)host;
+    for (sim_listener *l = loop->sim->listeners; l && *port && !shared; l = l->next)
+        if (l->port == *port)
+            return -EADDRINUSE;
+    listener = get(sizeof(*listener));
+    listener->base.ops = base->ops;
+    listener->loop = loop;
+    listener->port = *port ? *port : loop->sim->next_port++;
+    listener->on_accept = on_accept;
+    listener->context = context;
+    listener->next = loop->sim->listeners;
+    loop->sim->listeners = listener;
+    *port = listener->port;
+    *ret_listener = &listener->base;
+    return 0;
+}
+
+static int sim_listen_probe(mp_env *env, const char *host, uint16_t port)
+{
+    (void)host;
+    for (sim_listener *l = sim_of(env)->listeners; l; l = l->next)
+        if (l->port == port)
+            return -EADDRINUSE;
+    return 0;
+}
+
+static void sim_listener_pause(mp__listener *listener, bool pause)
+{
+    ((sim_listener *)listener)->paused = pause;
+}
+
+static mp__listener *sim_listener_free(mp__listener *base)
+{
+    sim_listener *listener = (sim_listener *)base, **link;
+
+    if (!listener)
+        return NULL;
+    link = &listener->loop->sim->listeners;
+    while (*link != listener)
+        link = &(*link)->next;
+    *link = listener->next;
+    free(listener);
+    return NULL;
+}
+
+static int sim_connect_start(mp__loop *base, const char *host, uint16_t port, uint64_t timeout_ms,
+                             void (*on_connect)(void *context, int error, mp__stream *stream),
+                             void *context)
+{
+    sim_loop *loop = (sim_loop *)base;
+    sim_connect *c = get(sizeof(*c));
+
+    (void)host;
+    (void)timeout_ms;
+    c->loop = loop;
+    c->port = port;
+    c->ready_ns = soon(loop->sim, LATENCY_US);
+    c->on_connect = on_connect;
+    c->context = context;
+    c->next = loop->sim->connects;
+    loop->sim->connects = c;
+    return 0;
+}
+
+static sim_stream *stream_new(sim_loop *loop, uint16_t port)
+{
+    sim_stream *s = get(sizeof(*s)), **last = &loop->sim->streams;
+
+    s->base.ops = loop->base.ops;
+    s->loop = loop;
+    s->ready_ns = NEVER;
+    s->port = port;
+    while (*last)
+        last = &(*last)->next;
+    *last = s;
+    return s;
+}
+
+static sim_listener *listener_at(mp_sim *sim, uint16_t port)
+{
+    sim_listener *found = NULL;
+    uint64_t n = 0;
+
+    for (sim_listener *l = sim->listeners; l; l = l->next)
+        if (l->port == port && !l->paused && mp_sim_random(sim, ++n) == 0)
+            found = l; /* any of those that share the port */
+    return found;
+}
+
+static void connect_ends(sim_connect *c)
+{
+    mp_sim *sim = c->loop->sim;
+    sim_connect **link = &sim->connects;
+    sim_listener *listener = listener_at(sim, c->port);
+
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    if (listener && !sim->partitioned) {
+        sim_stream *here = stream_new(c->loop, c->port);
+        sim_stream *there = stream_new(listener->loop, sim->next_port++);
+
+        here->peer = there;
+        there->peer = here;
+        listener->on_accept(listener->context, &there->base);
+        turn_ends(listener->loop);
+        c->on_connect(c->context, 0, &here->base);
+    } else {
+        c->on_connect(c->context, sim->partitioned ? -ETIMEDOUT : -ECONNREFUSED, NULL);
+    }
+    turn_ends(c->loop);
+    free(c);
+}
+
+static void wake(sim_stream *s)
+{
+    if (s && s->ready_ns == NEVER)
+        s->ready_ns = soon(s->loop->sim, LATENCY_US);
+}
+
+static void sim_stream_start(mp__stream *base, const mp__stream_events *events, void *context)
+{
+    sim_stream *s = (sim_stream *)base;
+
+    s->events = events;
+    s->context = context;
+    s->started = true;
+    wake(s);
+}
+
+static void sim_stream_pause(mp__stream *base, bool pause)
+{
+    ((sim_stream *)base)->paused = pause;
+    if (!pause)
+        wake((sim_stream *)base);
+}
+
+static int sim_stream_write(mp__stream *base, const struct iovec *parts, int count)
+{
+    sim_stream *s = (sim_stream *)base, *to = s->peer;
+
+    if (s->closing)
+        return -EPIPE;
+    for (int i = 0; i < count && to; i++) {
+        to->in = realloc(to->in, to->in_size + parts[i].iov_len + 1);
+        assert(to->in);
+        memcpy(to->in + to->in_size, parts[i].iov_base, parts[i].iov_len);
+        to->in_size += parts[i].iov_len;
+    }
+    if (to && to->in_size > WINDOW)
+        s->wants_drained = true;
+    wake(to);
+    return 0;
+}
+
+static size_t sim_stream_queued(const mp__stream *base)
+{
+    const sim_stream *to = ((const sim_stream *)base)->peer;
+
+    return to && to->in_size > WINDOW ? to->in_size - WINDOW : 0;
+}
+
+/* The peer keeps what is on its way, unless it is a reset. */
+static void leave(sim_stream *s, int error)
+{
+    if (s->closing)
+        return;
+    s->closing = true;
+    s->ready_ns = soon(s->loop->sim, LATENCY_US);
+    if (s->peer) {
+        s->peer->ended = true;
+        s->peer->error = error;
+        if (error)
+            s->peer->in_size = 0;
+        s->peer->peer = NULL;
+        wake(s->peer);
+        s->peer = NULL;
+    }
+}
+
+static void sim_stream_close(mp__stream *base)
+{
+    leave((sim_stream *)base, 0);
+}
+
+static void sim_stream_reset(mp__stream *base)
+{
+    leave((sim_stream *)base, -ECONNRESET);
+}
+
+static const char *sim_stream_peer(mp__stream *base, char *text, size_t capacity)
+{
+    (void)snprintf(text, capacity, "127.0.0.1:%u", ((sim_stream *)base)->port);
+    return text;
+}
+
+static void stream_free(sim_stream *s)
+{
+    sim_stream **link = &s->loop->sim->streams;
+
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
+    free(s->in);
+    free(s);
+}
+
+/* Something of what is on its way arrives, as few or as many bytes as chance will have it. */
+static void stream_goes_on(sim_stream *s)
+{
+    mp_sim *sim = s->loop->sim;
+    sim_loop *loop = s->loop;
+
+    s->ready_ns = NEVER;
+    if (s->closing) {
+        if (s->events && s->events->on_closed)
+            s->events->on_closed(s->context);
+        stream_free(s);
+        turn_ends(loop);
+        return;
+    }
+    if (!s->started || s->paused || (sim->partitioned && !s->error))
+        return; /* woken again when that ends */
+    if (s->in_size) {
+        size_t n = 1 + (size_t)mp_sim_random(sim, s->in_size);
+        char *chunk = get(n);
+
+        memcpy(chunk, s->in, n);
+        memmove(s->in, s->in + n, s->in_size - n);
+        s->in_size -= n;
+        wake(s);
+        if (s->peer && s->peer->wants_drained && s->in_size <= WINDOW) {
+            s->peer->wants_drained = false;
+            if (s->peer->events && s->peer->events->on_drained)
+                s->peer->events->on_drained(s->peer->context);
+            turn_ends(s->peer ? s->peer->loop : loop);
+        }
+        if (!s->closing)
+            s->events->on_read(s->context, chunk, (int64_t)n);
+        free(chunk);
+    } else if (s->ended && !s->told_end) {
+        s->told_end = true;
+        s->events->on_read(s->context, NULL, s->error);
+    }
+    turn_ends(loop);
+}
+
+/* ---- what happens next ---- */
+
+static const mp__env_ops sim_ops;
+
+typedef struct choice {
+    uint64_t at_ns; /* the earliest that is */
+    uint64_t count; /* of those that may happen now */
+    enum { NOTHING, LOOP, TIMER, WORKER, IDLE, STREAM, CONNECT } kind;
+    void *what;
+} choice;
+
+/* Reservoir of one: each of those that may happen now is as likely. */
+static void offer(mp_sim *sim, choice *c, uint64_t at_ns, int kind, void *what)
+{
+    if (at_ns == NEVER || (at_ns > sim->now_ns && at_ns > c->at_ns))
+        return;
+    if (at_ns <= sim->now_ns) {
+        if (c->count == 0 || mp_sim_random(sim, c->count + 1) == 0) {
+            c->kind = kind;
+            c->what = what;
+        }
+        c->count++;
+        c->at_ns = sim->now_ns;
+    } else if (at_ns < c->at_ns) {
+        c->at_ns = at_ns;
+        c->kind = kind;
+        c->what = what;
+    }
+}
+
+static choice look(mp_sim *sim)
+{
+    choice c = {.at_ns = NEVER};
+
+    for (sim_loop *l = sim->loops; l; l = l->next)
+        offer(sim, &c, l->ready_ns, LOOP, l);
+    for (sim_timer *t = sim->timers; t; t = t->next)
+        offer(sim, &c, t->due_ns, TIMER, t);
+    for (sim_worker *w = sim->workers; w; w = w->next) {
+        offer(sim, &c, w->ready_ns, WORKER, w);
+        if (!w->queue.first)
+            offer(sim, &c, w->idle_due_ns, IDLE, w);
+    }
+    for (sim_stream *s = sim->streams; s; s = s->next)
+        offer(sim, &c, s->ready_ns, STREAM, s);
+    for (sim_connect *n = sim->connects; n; n = n->next)
+        offer(sim, &c, n->ready_ns, CONNECT, n);
+    return c;
+}
+
+static void move_clock(mp_sim *sim, uint64_t to_ns)
+{
+    if (to_ns <= sim->now_ns)
+        return;
+    sim->now_ns = to_ns;
+    mp_platter_turn(sim->disk, to_ns / 1000000u - sim->disk_ms);
+    sim->disk_ms = to_ns / 1000000u;
+}
+
+static void happen(mp_sim *sim, choice c)
+{
+    move_clock(sim, c.at_ns);
+    switch (c.kind) {
+    case LOOP:
+        loop_turns(c.what);
+        break;
+    case TIMER:
+        timer_fires(c.what);
+        break;
+    case WORKER:
+    case IDLE:
+        worker_runs(c.what);
+        break;
+    case STREAM:
+        stream_goes_on(c.what);
+        break;
+    case CONNECT:
+        connect_ends(c.what);
+        break;
+    case NOTHING:
+        break;
+    }
+}
+
+bool mp_sim_step(mp_sim *sim)
+{
+    choice c = look(sim);
+
+    happen(sim, c);
+    return c.kind != NOTHING;
+}
+
+void mp_sim_run(mp_sim *sim, uint64_t ms)
+{
+    uint64_t end = sim->now_ns + ms * 1000000u;
+
+    for (;;) {
+        choice c = look(sim);
+
+        if (c.kind == NOTHING || c.at_ns > end)
+            break;
+        happen(sim, c);
+    }
+    move_clock(sim, end);
+}
+
+bool mp_sim_run_until(mp_sim *sim, bool (*done)(void *context), void *context, uint64_t ms)
+{
+    uint64_t end = sim->now_ns + ms * 1000000u;
+
+    while (!done(context)) {
+        choice c = look(sim);
+
+        if (c.kind == NOTHING || c.at_ns > end)
+            return false;
+        happen(sim, c);
+    }
+    return true;
+}
+
+void mp_sim_jump(mp_sim *sim, int64_t ms)
+{
+    sim->wall_offset_ms += ms;
+}
+
+void mp_sim_slow(mp_sim *sim, const char *name, uint64_t ms)
+{
+    (void)snprintf(sim->slow_name, sizeof(sim->slow_name), "%s", name);
+    sim->slow_ms = ms;
+}
+
+void mp_sim_partition(mp_sim *sim, bool on)
+{
+    sim->partitioned = on;
+    for (sim_stream *s = sim->streams; s && !on; s = s->next)
+        wake(s);
+}
+
+static void sim_loop_join(mp__loop *base)
+{
+    (void)sim_loop_run(base);
+}
+
+static const mp__env_ops sim_ops = {
+    .now_ns = sim_now_ns,
+    .wall_ms = sim_wall_ms,
+    .random = sim_random,
+    .file_open = sim_open,
+    .stat = sim_stat,
+    .mkdir_one = sim_mkdir,
+    .rename = sim_rename,
+    .unlink = sim_unlink,
+    .sync_dir = sim_sync_dir,
+    .list = sim_list,
+    .disk_free = sim_disk_free,
+    .loop_new = sim_loop_new,
+    .loop_free = sim_loop_free,
+    .loop_run = sim_loop_run,
+    .loop_stop = sim_loop_stop,
+    .loop_post = sim_loop_post,
+    .loop_now_ns = sim_loop_now_ns,
+    .loop_on_turn = sim_loop_on_turn,
+    .loop_on_signal = sim_on_signal,
+    .loop_run_on_thread = sim_run_on_thread,
+    .loop_join = sim_loop_join,
+    .timer_new = sim_timer_new,
+    .timer_start = sim_timer_start,
+    .timer_stop = sim_timer_stop,
+    .timer_free = sim_timer_free,
+    .listen = sim_listen,
+    .listen_probe = sim_listen_probe,
+    .listener_pause = sim_listener_pause,
+    .listener_free = sim_listener_free,
+    .connect = sim_connect_start,
+    .stream_start = sim_stream_start,
+    .stream_pause = sim_stream_pause,
+    .stream_write = sim_stream_write,
+    .stream_queued = sim_stream_queued,
+    .stream_close = sim_stream_close,
+    .stream_reset = sim_stream_reset,
+    .stream_shutdown = sim_stream_close, /* what is on its way arrives in any case */
+    .stream_peer = sim_stream_peer,
+    .worker_new = sim_worker_new,
+    .worker_post = sim_worker_post,
+    .worker_queued = sim_worker_queued,
+    .worker_free = sim_worker_free,
+};
+
+/* ---- the machine ---- */
+
+mp_sim *mp_sim_new(uint64_t seed)
+{
+    mp_sim *sim = get(sizeof(*sim));
+
+    sim->env.ops = &sim_ops;
+    sim->random = seed;
+    sim->disk = mp_platter_new(seed ^ 0xD15C);
+    sim->now_ns = 10 * 1000000000ull;
+    sim->disk_ms = sim->now_ns / 1000000u;
+    sim->next_port = 20000;
+    return sim;
+}
+
+mp_sim *mp_sim_free(mp_sim *sim)
+{
+    assert(!sim->workers && !sim->loops && !sim->timers && !sim->listeners);
+    while (sim->streams)
+        stream_free(sim->streams);
+    (void)mp_platter_free(sim->disk);
+    free(sim);
+    return NULL;
+}
+
+mp_env *mp_sim_env(mp_sim *sim)
+{
+    return &sim->env;
+}
+
+mp_platter *mp_sim_disk(mp_sim *sim)
+{
+    return sim->disk;
+}
