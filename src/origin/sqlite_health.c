@@ -213,6 +213,8 @@ static void lose(mp__sqlite *s, bool moved, const char *cause)
                                         NULL);
     mp__sqlite_detach(s);
     s->behind = false;
+    if (moved) /* what comes back is looked at, even if it is the same as it was */
+        s->file = (mp__stat){0};
     move(s, MP__ORIGIN_LOST, "%s", cause);
     wake_reader(s);
 }

@@ -393,6 +393,23 @@ static void pages_that_another_program_wrote_while_we_run_are_taken_over(void **
     assert_int_equal(mp_set(origin, "dev/default/key7", "2"), 0);
 }
 
+static void a_file_that_comes_back_as_it_was_is_taken_up_again(void **state)
+{
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    /* opened anew, so that not a byte of it is written before it goes */
+    origin = mp__origin_close(origin);
+    open_origin();
+    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
+    assert_int_equal(rename(beside("elsewhere"), path), 0);
+    WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
+    assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
+    assert_string_equal(got.value, "1");
+}
+
 /* ---- origin.id ---- */
 
 static void write_text(const char *name, const char *text)
@@ -755,6 +772,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(what_another_program_wrote_while_we_were_away_is_taken_over),
     FRESH(a_lock_of_another_program_is_waited_for_and_then_said),
     FRESH(pages_that_another_program_wrote_while_we_run_are_taken_over),
+    FRESH(a_file_that_comes_back_as_it_was_is_taken_up_again),
     FRESH(an_unreadable_id_is_not_taken_for_a_first_start),
     FRESH(an_id_of_a_newer_version_is_refused),
     FRESH(a_path_without_a_folder_is_in_this_one),
