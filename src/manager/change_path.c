@@ -204,10 +204,11 @@ static void tell_all(mp__manager *manager, const mp__event *event)
     (void)pthread_mutex_unlock(&manager->watch_lock);
 }
 
-void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry)
+static void publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
+                    int kind_when_gone)
 {
     mp__event event = {
-        .kind = after->kind == MP__RECORD_VALUE ? MP__EVENT_PUT : MP__EVENT_DELETE,
+        .kind = after->kind == MP__RECORD_VALUE ? MP__EVENT_PUT : kind_when_gone,
         .address = after->address,
         .revision = after->revision,
         .entry = entry,
@@ -216,6 +217,11 @@ void mp__change_publish(mp__manager *manager, const mp__record *after, const mp_
     if (!entry) /* there was no memory to keep it, nor to say what it is */
         event = (mp__event){.kind = MP__EVENT_RESET, .address = mp_str_new("", 0)};
     tell_all(manager, &event);
+}
+
+void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry)
+{
+    publish(manager, after, entry, MP__EVENT_DELETE);
 }
 
 /* ---- keeping ---- */
@@ -246,7 +252,7 @@ void mp__change_own(void *context, const mp__record *after)
     mp__manager *manager = context;
     const mp__entry *entry = mp__change_keep(manager, after);
 
-    mp__change_publish(manager, after, entry);
+    publish(manager, after, entry, MP__EVENT_EXPIRED); /* only its sweep deletes by itself */
     (void)mp__entry_unref(entry);
 }
 

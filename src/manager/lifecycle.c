@@ -198,7 +198,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
 
 /* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so
  * its L3 is set aside before it is opened. */
-static int match_epoch(mp__manager *manager)
+static int match_epoch(mp__manager *manager, mp__diag *diag)
 {
     char path[4200], l3[4200], aside[4300], *epoch = NULL;
     size_t size = 0;
@@ -210,8 +210,17 @@ static int match_epoch(mp__manager *manager)
         return rc;
     rc = mp__env_read_file(manager->env, path, 64, &epoch, &size);
     if (rc == 0 && strcmp(epoch, manager->origin->epoch) != 0) {
+        int moved;
+
         (void)snprintf(aside, sizeof(aside), "%s.of-%.32s", l3, epoch);
-        (void)mp__env_rename(manager->env, l3, aside);
+        moved = mp__env_rename(manager->env, l3, aside);
+        if (moved && moved != -ENOENT) { /* nothing of another life may be served as of this one */
+            (void)mp__free(epoch);
+            return mp__diag_set(diag, moved,
+                                "%s belongs to another life of the origin and cannot be moved "
+                                "aside: %s; move it away yourself",
+                                l3, mp_strerror(moved));
+        }
         mp__event_note(manager, "l3-set-aside", "it belongs to another life of the origin: %s",
                        aside);
         mp__log(manager->log, MP__LOG_WARN, "cache", "l3-set-aside",
@@ -375,7 +384,7 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = open_origin(manager, config, diag);
     if (rc == 0)
-        rc = match_epoch(manager);
+        rc = match_epoch(manager, diag);
     if (rc == 0)
         rc = open_cache(manager, config->options, diag);
     if (rc == 0)

@@ -167,7 +167,7 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
         read->tier = MP__TIER_ORIGIN;
         give(manager, read, mp__entry_ref(entry), false, MP__REASON_VERIFIED);
         (void)mp__entry_unref(kept);
-    } else if (kept && may_be_stale) {
+    } else if (kept && may_be_stale && kept->revision >= read->revision_min) {
         give(manager, read, kept, true, trouble_reason(manager, status));
     } else {
         bool cannot_verify = kept != NULL;

@@ -395,9 +395,9 @@ static void go_wrong(life *l)
         mp_platter_fail(disk, 0, 0, 0, 0);
         break;
     case 6:
-        mp_sim_slow(l->sim, mp_sim_random(l->sim, 2) ? "mp-origin" : "mp-l3", 6000);
+        mp_sim_slow(l->sim, mp_sim_random(l->sim, 2) ? "mp-origin" : "mp-l3", 0, 6000);
         do_something_else(l, 15000);
-        mp_sim_slow(l->sim, "", 0);
+        mp_sim_slow(l->sim, "", 0, 0);
         break;
     case 7:
         mp_sim_jump(l->sim, (int64_t)mp_sim_random(l->sim, 7200000) - 3600000);

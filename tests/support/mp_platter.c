@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -402,6 +403,28 @@ static int disk_mkdir(mp_env *env, const char *path)
     return trip(disk_of(env), MP_PLATTER_NAME);
 }
 
+/* All names below @from; they are one folder's, so they move together. */
+static int rename_folder(mp_platter *disk, const char *from, const char *to)
+{
+    size_t size = strlen(from), moved = 0;
+
+    for (size_t i = 0; i < disk->name_count; i++) {
+        char path[sizeof(disk->names[i].path)];
+        inode *node = disk->names[i].node;
+        int n;
+
+        if (!node || strncmp(disk->names[i].path, from, size) != 0 ||
+            disk->names[i].path[size] != '/')
+            continue;
+        n = snprintf(path, sizeof(path), "%s%s", to, disk->names[i].path + size);
+        assert(n > 0 && (size_t)n < sizeof(path));
+        disk->names[i].node = NULL;
+        name_make(disk, path)->node = node; /* which may move the names */
+        moved++;
+    }
+    return moved ? 0 : -ENOENT;
+}
+
 static int disk_rename(mp_env *env, const char *from, const char *to)
 {
     mp_platter *disk = disk_of(env);
@@ -412,7 +435,7 @@ static int disk_rename(mp_env *env, const char *from, const char *to)
     if (rc)
         return rc;
     if (!n || !n->node)
-        return -ENOENT;
+        return rename_folder(disk, from, to);
     node = n->node;
     n->node = NULL;
     name_make(disk, to)->node = node;

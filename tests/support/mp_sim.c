@@ -101,7 +101,7 @@ struct mp_sim {
     sim_connect *connects;
     uint16_t next_port;
     char slow_name[16];
-    uint64_t slow_ms;
+    uint64_t slow_least_ms, slow_most_ms;
     bool partitioned;
 };
 
@@ -384,8 +384,10 @@ static void sim_worker_post(mp__worker *base, mp__task *task)
 
     if (!worker->queue.first) {
         worker->ready_ns = soon(sim, WORK_US);
-        if (sim->slow_ms && strncmp(worker->name, sim->slow_name, strlen(sim->slow_name)) == 0)
-            worker->ready_ns += mp_sim_random(sim, sim->slow_ms + 1) * 1000000u;
+        if (sim->slow_most_ms && strncmp(worker->name, sim->slow_name, strlen(sim->slow_name)) == 0)
+            worker->ready_ns += (sim->slow_least_ms +
+                                 mp_sim_random(sim, sim->slow_most_ms - sim->slow_least_ms + 1)) *
+                                1000000u;
     }
     mp__task_queue_add(&worker->queue, task);
 }
@@ -801,10 +803,11 @@ void mp_sim_jump(mp_sim *sim, int64_t ms)
     sim->wall_offset_ms += ms;
 }
 
-void mp_sim_slow(mp_sim *sim, const char *name, uint64_t ms)
+void mp_sim_slow(mp_sim *sim, const char *name, uint64_t least_ms, uint64_t most_ms)
 {
     (void)snprintf(sim->slow_name, sizeof(sim->slow_name), "%s", name);
-    sim->slow_ms = ms;
+    sim->slow_least_ms = least_ms;
+    sim->slow_most_ms = most_ms;
 }
 
 void mp_sim_partition(mp_sim *sim, bool on)

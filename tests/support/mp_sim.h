@@ -37,8 +37,8 @@ void mp_sim_jump(mp_sim *sim, int64_t ms);
 
 /* ---- what goes wrong ---- */
 
-/* Tasks of the worker called @name (all its first letters) take up to @ms longer; 0 ends it. */
-void mp_sim_slow(mp_sim *sim, const char *name, uint64_t ms);
+/* Tasks of workers whose names begin with @name take @least_ms to @most_ms longer; 0, 0 ends it. */
+void mp_sim_slow(mp_sim *sim, const char *name, uint64_t least_ms, uint64_t most_ms);
 /* No byte passes between any two sockets from now on, and nobody is told; false ends it. */
 void mp_sim_partition(mp_sim *sim, bool on);
 

@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the manager promises of reads, writes and changes, one by one, in a simulated machine. */
+#include "mp_test.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/address.h"
+#include "core/alloc.h"
+#include "manager/manager.h"
+#include "mp_sim.h"
+
+static const mp__identity identity = {"test"};
+static mp_sim *sim;
+static mp__manager *manager;
+static mp__options *options;
+static mp__loop *loop;
+static mp__timer *timer;
+
+/* ---- a daemon without protocols ---- */
+
+static void tick(void *context)
+{
+    (void)context;
+    if (!manager)
+        return;
+    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
+    mp__manager_deadlines(manager, loop);
+}
+
+static int try_open(const char *data_dir, bool new_origin, mp__diag *diag)
+{
+    mp__manager_config config = {
+        .env = mp_sim_env(sim), .options = options, .data_dir = data_dir, .new_origin = new_origin};
+
+    return mp__manager_open(&config, &manager, diag);
+}
+
+static void open_at(const char *data_dir)
+{
+    mp__diag diag = {0};
+
+    assert_null(manager);
+    if (try_open(data_dir, false, &diag) != 0)
+        print_message("# %s\n", diag.text);
+    assert_non_null(manager);
+    tick(NULL);
+}
+
+static void option(const char *path, const char *value)
+{
+    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    sim = mp_sim_new(42);
+    assert_int_equal(mp__options_new(&options), 0);
+    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
+    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
+    mp__timer_start(timer, 50, 50);
+    open_at("/data");
+    return 0;
+}
+
+static void stop(void)
+{
+    manager = mp__manager_close(manager);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    stop();
+    timer = mp__timer_free(timer);
+    loop = mp__loop_free(loop);
+    options = mp__options_free(options);
+    sim = mp_sim_free(sim);
+    return 0;
+}
+
+/* ---- asking ---- */
+
+static bool is_true(void *context)
+{
+    return *(bool *)context;
+}
+
+static bool read_is_done;
+static char got[256];
+
+static void read_done(mp__read *read)
+{
+    *(bool *)read->context = true;
+}
+
+static void prepare(mp__read *read, const char *address, enum mp__level level)
+{
+    *read = (mp__read){.loop = loop,
+                       .address = mp_str_of(address),
+                       .hash = mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                       .identity = &identity,
+                       .level = level,
+                       .age_max_ms = -1,
+                       .done = read_done,
+                       .context = &read_is_done};
+}
+
+/* Run @read to its end and give its entry back; its value is in `got` then. Returns its status. */
+static int run(mp__read *read)
+{
+    read_is_done = false;
+    if (!mp__read_start(manager, read))
+        assert_true(mp_sim_run_until(sim, is_true, &read_is_done, 60000));
+    got[0] = '\0';
+    if (read->status == 0) {
+        assert_true(read->entry->blob.pub.size < sizeof(got));
+        memcpy(got, read->entry->blob.pub.data, read->entry->blob.pub.size);
+        got[read->entry->blob.pub.size] = '\0';
+    }
+    (void)mp__entry_unref(read->entry);
+    read->entry = NULL;
+    return read->status;
+}
+
+static mp__read last;
+
+static int get(const char *address, enum mp__level level)
+{
+    prepare(&last, address, level);
+    return run(&last);
+}
+
+static void write_done(mp__write_request *request)
+{
+    *(bool *)request->context = true;
+}
+
+static uint64_t last_revision;
+
+static int change(enum mp__change_op op, const char *address, const char *value, int64_t expires_ms)
+{
+    bool done = false;
+    mp__change c = {.op = op,
+                    .address = mp_str_of(address),
+                    .value = mp_str_of(value),
+                    .expires_ms = expires_ms};
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .changes = &c,
+                                 .count = 1,
+                                 .done = write_done,
+                                 .context = &done};
+
+    mp__write_start(manager, &request);
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    (void)mp_blob_unref(request.old_value);
+    if (request.status == 0)
+        last_revision = request.revision;
+    return request.status;
+}
+
+static int put(const char *address, const char *value)
+{
+    return change(MP__CHANGE_PUT, address, value, 0);
+}
+
+static uint64_t fetches(void)
+{
+    mp__buf json = MP__BUF_INIT;
+    const char *at;
+    uint64_t n;
+
+    assert_int_equal(mp__manager_status(manager, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    at = strstr(json.data, "\"fetches\":");
+    assert_non_null(at);
+    n = strtoull(at + 10, NULL, 10);
+    mp__buf_done(&json);
+    return n;
+}
+
+/* The same origin behind a cache that knows nothing. */
+static void forget_all(void)
+{
+    static int n;
+    char dir[32];
+
+    stop();
+    snprintf(dir, sizeof(dir), "/fresh-%d", n++);
+    option("origin.path", "/data/origin.db");
+    open_at(dir);
+}
+
+static void origin_goes(void)
+{
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+}
+
+static void origin_comes_back(void)
+{
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
+    mp_sim_run(sim, 3000);
+}
+
+/* ---- single flight ---- */
+
+enum { CROWD = 10000 };
+static mp__read *crowd;
+static int answered, found, unknown;
+
+static void crowd_done(mp__read *read)
+{
+    answered++;
+    found += read->status == 0;
+    unknown += read->status != 0 && read->status != MP_EABSENT;
+    (void)mp__entry_unref(read->entry);
+}
+
+static bool all_answered(void *context)
+{
+    return answered == *(int *)context;
+}
+
+static void crowd_begins(int from, int to, const char *address)
+{
+    for (int i = from; i < to; i++) {
+        prepare(&crowd[i], address, MP__LEVEL_EVENTUAL);
+        crowd[i].done = crowd_done;
+        assert_false(mp__read_start(manager, &crowd[i]));
+    }
+}
+
+static void ten_thousand_misses_are_one_question(void **state)
+{
+    int all = CROWD;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    crowd = test_calloc(CROWD, sizeof(*crowd));
+    answered = found = 0;
+    before = fetches();
+    crowd_begins(0, CROWD, "production/default/a");
+    assert_true(mp_sim_run_until(sim, all_answered, &all, 5000));
+    assert_int_equal(found, CROWD);
+    assert_int_equal(fetches() - before, 1);
+    test_free(crowd);
+}
+
+static void also_those_who_learn_that_there_is_none(void **state)
+{
+    int all = CROWD;
+    uint64_t before;
+
+    (void)state;
+    crowd = test_calloc(CROWD, sizeof(*crowd));
+    answered = found = unknown = 0;
+    before = fetches();
+    crowd_begins(0, CROWD, "production/default/none");
+    assert_true(mp_sim_run_until(sim, all_answered, &all, 5000));
+    assert_int_equal(found + unknown, 0);
+    assert_int_equal(fetches() - before, 1);
+    test_free(crowd);
+}
+
+/* The one who asked first gives up at his own deadline; the question goes on for the others. */
+static void who_gives_up_takes_nobody_with_him(void **state)
+{
+    int first = 1, all = 100;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    crowd = test_calloc((size_t)all, sizeof(*crowd));
+    answered = found = unknown = 0;
+    before = fetches();
+    mp_sim_slow(sim, "mp-origin-r", 3000, 3000);
+    crowd_begins(0, 1, "production/default/a");
+    mp_sim_run(sim, 1500);
+    crowd_begins(1, all, "production/default/a");
+    assert_true(mp_sim_run_until(sim, all_answered, &first, 1000));
+    assert_int_equal(unknown, 1);
+    assert_true(mp_sim_run_until(sim, all_answered, &all, 5000));
+    assert_int_equal(found, all - 1);
+    assert_int_equal(unknown, 1);
+    assert_int_equal(fetches() - before, 1);
+    test_free(crowd);
+}
+
+static void a_hanging_origin_is_asked_once_and_everybody_is_answered_in_time(void **state)
+{
+    int all = CROWD;
+    uint64_t before, began;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    crowd = test_calloc(CROWD, sizeof(*crowd));
+    answered = found = unknown = 0;
+    before = fetches();
+    began = mp__env_now_ns(mp_sim_env(sim));
+    mp_sim_slow(sim, "mp-origin-r", 60000, 60000);
+    crowd_begins(0, CROWD, "production/default/a");
+    assert_true(mp_sim_run_until(sim, all_answered, &all, 30000));
+    assert_int_equal(unknown, CROWD);
+    assert_in_range((mp__env_now_ns(mp_sim_env(sim)) - began) / 1000000, 2000, 2300);
+    mp_sim_slow(sim, "", 0, 0);
+    mp_sim_run(sim, 3600000);
+    assert_int_equal(fetches() - before, 1);
+    test_free(crowd);
+}
+
+static void a_failing_origin_is_asked_once_by_a_crowd(void **state)
+{
+    int all = CROWD;
+    uint64_t before;
+
+    (void)state;
+    forget_all();
+    before = fetches();
+    origin_goes();
+    crowd = test_calloc(CROWD, sizeof(*crowd));
+    answered = found = unknown = 0;
+    for (int i = 0; i < CROWD; i++) {
+        prepare(&crowd[i], "production/default/a", MP__LEVEL_EVENTUAL);
+        crowd[i].done = crowd_done;
+        if (mp__read_start(manager, &crowd[i]))
+            crowd_done(&crowd[i]);
+    }
+    assert_true(mp_sim_run_until(sim, all_answered, &all, 5000));
+    assert_int_equal(unknown, CROWD);
+    assert_in_range(fetches() - before, 0, 1);
+    test_free(crowd);
+}
+
+/* ---- absent and unknown ---- */
+
+static void absent_is_remembered_until_it_is_written(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EABSENT);
+    before = fetches();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EABSENT);
+    assert_int_equal(fetches(), before);
+    assert_int_equal(put("production/default/a", "1"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+}
+
+static void
+without_an_origin_what_was_never_seen_is_unknown_and_what_was_deleted_absent(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    assert_int_equal(change(MP__CHANGE_DELETE, "production/default/a", "", 0), 0);
+    origin_goes();
+    assert_int_equal(get("production/default/never-asked", MP__LEVEL_EVENTUAL), MP_EUNKNOWN);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EABSENT);
+    assert_true(last.stale);
+}
+
+/* ---- levels ---- */
+
+static void without_an_origin_each_level_keeps_its_promise(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_sim_run(sim, 5000);
+    origin_goes();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+    assert_true(last.stale);
+    assert_int_equal(last.reason, MP__REASON_ORIGIN_LOST);
+    assert_in_range(last.age_ms, 1, 8100);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), MP_EORIGINLOST);
+    prepare(&last, "production/default/a", MP__LEVEL_STRONG);
+    last.stale_if_error = true;
+    assert_int_equal(run(&last), 0);
+    assert_true(last.stale);
+    prepare(&last, "production/default/a", MP__LEVEL_EVENTUAL);
+    last.strict = true;
+    assert_int_equal(run(&last), MP_ESTALE);
+}
+
+static void the_age_goes_on_over_a_restart_without_an_origin(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_sim_run(sim, 5000);
+    origin_goes();
+    stop();
+    mp_sim_run(sim, 60000);
+    open_at("/data");
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+    assert_true(last.stale);
+    assert_in_range(last.age_ms, 60000, 70000);
+    origin_comes_back();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_false(last.stale);
+}
+
+static void a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_sim_run(sim, 1800000);
+    before = fetches();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_FRESH);
+    assert_int_equal(last.tier, MP__TIER_L1);
+    assert_int_equal(fetches(), before);
+}
+
+static void past_its_ttl_a_value_is_served_and_verified_behind(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_sim_run(sim, 3660000); /* a minute behind cache.default_ttl */
+    before = fetches();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_VERIFIED); /* last vouched for before the hard bound */
+    assert_int_equal(fetches() - before, 1);
+    assert_int_equal(mp__options_set(options, "cache.default_ttl", "10s", NULL), 0);
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    assert_int_equal(put("production/default/a", "2"), 0);
+    mp_sim_run(sim, 60000);
+    before = fetches();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_REFRESHING);
+    assert_false(last.stale);
+    mp_sim_run(sim, 1000);
+    assert_int_equal(fetches() - before, 1);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_FRESH);
+}
+
+static void a_strong_read_and_an_age_of_nothing_ask_the_origin(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    before = fetches();
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    assert_int_equal(last.reason, MP__REASON_VERIFIED);
+    assert_int_equal(fetches() - before, 1);
+}
+
+static void a_reader_who_has_seen_more_is_not_given_less(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    origin_goes();
+    prepare(&last, "production/default/a", MP__LEVEL_EVENTUAL);
+    last.revision_min = last_revision;
+    assert_int_equal(run(&last), 0);
+    prepare(&last, "production/default/a", MP__LEVEL_EVENTUAL);
+    last.revision_min = last_revision + 1;
+    assert_int_not_equal(run(&last), 0);
+}
+
+/* ---- fills and writes that meet ---- */
+
+static void a_fill_that_began_before_a_write_does_not_outlive_it(void **state)
+{
+    mp__read early;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "old"), 0);
+    forget_all();
+    prepare(&early, "production/default/a", MP__LEVEL_EVENTUAL);
+    read_is_done = false;
+    assert_false(mp__read_start(manager, &early));
+    assert_int_equal(put("production/default/a", "new"), 0);
+    if (!read_is_done)
+        assert_true(mp_sim_run_until(sim, is_true, &read_is_done, 5000));
+    (void)mp__entry_unref(early.entry);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), 0);
+    assert_string_equal(got, "new");
+}
+
+static void a_value_past_its_expiry_is_not_there(void **state)
+{
+    int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 1000;
+
+    (void)state;
+    assert_int_equal(change(MP__CHANGE_PUT, "production/default/a", "1", at), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    mp_sim_run(sim, 1100);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EABSENT);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EABSENT);
+}
+
+static void writes_are_refused_without_an_origin_and_nothing_changes(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    origin_goes();
+    assert_int_not_equal(put("production/default/a", "2"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+    origin_comes_back();
+    assert_int_equal(put("production/default/a", "3"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "3");
+}
+
+static void a_full_disk_refuses_writes_only_while_it_is_full(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_platter_set_capacity(mp_sim_disk(sim), mp_platter_used(mp_sim_disk(sim)));
+    assert_int_not_equal(put("production/default/a", "2"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+    mp_platter_set_capacity(mp_sim_disk(sim), UINT64_MAX);
+    mp_sim_run(sim, 5000);
+    assert_int_equal(put("production/default/a", "3"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "3");
+}
+
+/* ---- watchers ---- */
+
+static char heard[256];
+
+static void hear(void *context, const mp__event *event)
+{
+    static const char *const names[] = {"put", "delete", "expired", "reset"};
+    size_t n = strlen(heard);
+
+    (void)context;
+    snprintf(heard + n, sizeof(heard) - n, "%s %.*s %" PRIu64 ";", names[event->kind],
+             (int)mp__address_name(event->address).size, mp__address_name(event->address).data,
+             event->revision);
+}
+
+static void watchers_hear_of_every_change_in_its_order(void **state)
+{
+    mp__watcher *watcher = NULL;
+    int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 500;
+
+    (void)state;
+    heard[0] = '\0';
+    assert_int_equal(mp__watch_add(manager, loop, hear, NULL, &watcher), 0);
+    assert_int_equal(put("production/default/a", "1"), 0);
+    assert_int_equal(change(MP__CHANGE_PUT, "production/default/b", "2", at), 0);
+    assert_int_equal(change(MP__CHANGE_DELETE, "production/default/a", "", 0), 0);
+    mp_sim_run(sim, 5000);
+    assert_string_equal(heard, "put a 1;put b 2;delete a 3;expired b 4;");
+    assert_null(mp__watch_remove(watcher));
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp_sim_run(sim, 1000);
+    assert_string_equal(heard, "put a 1;put b 2;delete a 3;expired b 4;");
+}
+
+/* ---- opening ---- */
+
+static void a_data_directory_serves_one_daemon(void **state)
+{
+    mp__manager *first = manager;
+    mp__diag diag = {0};
+
+    (void)state;
+    manager = NULL;
+    assert_int_equal(try_open("/data", false, &diag), MP_ELOCKED);
+    assert_non_null(strstr(diag.text, "/data"));
+    manager = first;
+}
+
+static void a_lost_origin_is_never_begun_anew_unless_it_is_said(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    origin_goes();
+    stop();
+    open_at("/data");
+    mp_sim_run(sim, 5000);
+    assert_int_not_equal(put("production/default/b", "1"), 0);
+    stop();
+    assert_int_equal(try_open("/data", true, NULL), 0);
+    tick(NULL);
+    assert_int_equal(put("production/default/b", "1"), 0);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), MP_EABSENT);
+}
+
+/* A backup was put back: what L3 kept of later revisions goes back into the origin. */
+static void an_origin_that_lost_its_newest_commits_gets_them_back(void **state)
+{
+    const unsigned char *bytes;
+    void *copy;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "old"), 0);
+    stop(); /* the WAL is in the file then */
+    bytes = mp_platter_bytes(mp_sim_disk(sim), "/data/origin.db", &size);
+    copy = test_malloc(size);
+    memcpy(copy, bytes, size);
+    open_at("/data");
+    assert_int_equal(put("production/default/a", "new"), 0);
+    assert_int_equal(put("production/default/b", "newer"), 0);
+    mp_sim_run(sim, 5000);
+    stop();
+    mp_platter_put(mp_sim_disk(sim), "/data/origin.db", copy, size);
+    test_free(copy);
+    open_at("/data");
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "new");
+    assert_int_equal(get("production/default/b", MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "newer");
+}
+
+static void explain_says_why(void **state)
+{
+    mp__buf json = MP__BUF_INIT;
+    mp_str address = MP_STR("production/default/a");
+    uint64_t hash = mp__cache_hash(mp__manager_hash_key(manager), address);
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    origin_goes();
+    assert_int_equal(mp__manager_explain(manager, address, hash, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    assert_non_null(strstr(json.data, "origin-lost"));
+    assert_non_null(strstr(json.data, "\"L1\""));
+    assert_non_null(strstr(json.data, "\"L3\""));
+    mp__buf_done(&json);
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(ten_thousand_misses_are_one_question),
+    FRESH(also_those_who_learn_that_there_is_none),
+    FRESH(who_gives_up_takes_nobody_with_him),
+    FRESH(a_hanging_origin_is_asked_once_and_everybody_is_answered_in_time),
+    FRESH(a_failing_origin_is_asked_once_by_a_crowd),
+    FRESH(absent_is_remembered_until_it_is_written),
+    FRESH(without_an_origin_what_was_never_seen_is_unknown_and_what_was_deleted_absent),
+    FRESH(without_an_origin_each_level_keeps_its_promise),
+    FRESH(the_age_goes_on_over_a_restart_without_an_origin),
+    FRESH(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
+    FRESH(past_its_ttl_a_value_is_served_and_verified_behind),
+    FRESH(a_strong_read_and_an_age_of_nothing_ask_the_origin),
+    FRESH(a_reader_who_has_seen_more_is_not_given_less),
+    FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
+    FRESH(a_value_past_its_expiry_is_not_there),
+    FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
+    FRESH(a_full_disk_refuses_writes_only_while_it_is_full),
+    FRESH(watchers_hear_of_every_change_in_its_order),
+    FRESH(a_data_directory_serves_one_daemon),
+    FRESH(a_lost_origin_is_never_begun_anew_unless_it_is_said),
+    FRESH(an_origin_that_lost_its_newest_commits_gets_them_back),
+    FRESH(explain_says_why),
+};
+MP_TEST_MAIN(tests)
