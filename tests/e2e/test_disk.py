@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The disk under the daemon is full, or fails: reads go on, writes get a clear error, and when the
+disk is well again so is the daemon, by itself."""
+
+import os
+import pathlib
+import subprocess
+import unittest
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+
+KEYS = 200
+MOUNT = 'mount -t tmpfs -o size=48m none "$1" && shift && exec "$@"'
+
+
+def own_mounts():
+    """A namespace in which a small disk of our own can be mounted: why not, or None."""
+    try:
+        run = subprocess.run(["unshare", "-Urm", "sh", "-c", MOUNT, "sh", "/mnt", "true"],
+                             capture_output=True, text=True, timeout=20)
+    except OSError as error:
+        return f"unshare cannot be run: {error}"
+    return None if run.returncode == 0 else f"no mounts of our own here: {run.stderr.strip()}"
+
+
+class Disk(unittest.TestCase):
+    def fill_in(self):
+        client = self.daemon.client()
+        for i in range(KEYS):
+            client("SET", f"app/key{i}", f"value{i}")
+        return client
+
+    def write_until_refused(self, client):
+        """Pages of the log that are there already take some more."""
+        try:
+            for i in range(64):
+                client("SET", f"app/more{i}", "x" * 500000)
+        except ReplyError as error:
+            return str(error)
+        self.fail("32 MB were written where there is no room")
+
+    def check_refused(self, client, pattern):
+        self.assertRegex(self.write_until_refused(client), pattern)
+        for _ in range(3):
+            with self.assertRaisesRegex(ReplyError, pattern):
+                client("SET", "app/key0", "x" * 500000)
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+        self.assertEqual(client.meta("app/key0")["stale"], 0)  # the origin still vouches for it
+
+    def check_recovered(self, client):
+        def write():
+            try:
+                return client("SET", "app/key0", "after") == "OK"
+            except ReplyError:
+                return False
+        wait_until(write, seconds=20, what="the first write after the trouble")
+        self.assertEqual(client("GET", "app/key0"), b"after")
+        self.daemon.kill()
+        self.daemon.start()
+        client = self.daemon.client()
+        self.assertEqual(self.daemon.ready["trouble"], "")
+        self.assertEqual(client("GET", "app/key0"), b"after")
+        for i in range(1, KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+
+
+class Full(Disk):
+    def setUp(self):
+        reason = own_mounts()
+        if reason:
+            self.skipTest(reason)
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        self.disk = pathlib.Path(self.daemon.folder, "disk")
+        self.disk.mkdir()
+
+    def start(self, disk):
+        self.daemon.wrap = ["unshare", "-Urm", "sh", "-c", MOUNT, "sh", str(self.disk)]
+        self.daemon.data = disk
+        self.daemon.start()
+
+    def fill(self):
+        """Take all the room that there is, as the daemon sees it."""
+        filler = pathlib.Path(f"/proc/{self.daemon.process.pid}/root{self.disk}/filler")
+        try:
+            with open(filler, "wb", buffering=0) as file:
+                for size in (65536, 4096):
+                    try:
+                        while True:
+                            file.write(b"\0" * size)
+                    except OSError:
+                        pass
+        except PermissionError as error:
+            self.skipTest(f"the daemon's own mounts cannot be reached: {error}")
+        return filler
+
+    def test_a_full_disk_refuses_writes_and_only_writes_until_there_is_room(self):
+        self.start(self.disk / "data")
+        client = self.fill_in()
+        filler = self.fill()
+        self.check_refused(client, "full|degraded")
+        status = self.daemon.cli("status").stdout
+        self.assertIn("room", status)
+        filler.unlink()
+        wait_until(lambda: self.can_write(client), seconds=20, what="a write")
+        for i in range(1, KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+
+    def can_write(self, client):
+        try:
+            return client("SET", "app/key0", "after") == "OK"
+        except ReplyError:
+            return False
+
+    def test_what_did_not_fit_on_the_disk_is_not_half_there(self):
+        self.start(self.disk / "data")
+        client = self.fill_in()
+        filler = self.fill()
+        self.write_until_refused(client)
+        accepted, number = {}, 0
+        for number in range(300):
+            try:
+                client("SET", f"app/key{number % 20}", f"full {number}")
+                accepted[number % 20] = number
+            except ReplyError:
+                pass
+        filler.unlink()
+        wait_until(lambda: self.can_write(client), seconds=20, what="a write")
+        client("MP.LEVEL", "strong")
+        for i in range(1, 20):
+            want = f"full {accepted[i]}" if i in accepted else f"value{i}"
+            self.assertEqual(client("GET", f"app/key{i}"), want.encode())
+
+
+class Failing(Disk):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        library = os.environ.get("MP_EIO", "")
+        if not library or not pathlib.Path(library).exists():
+            self.skipTest("the library that lets calls fail was not built")
+        if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
+            self.skipTest("the sanitizer must be the first library")
+        self.switch = pathlib.Path(self.daemon.folder, "fails")
+        self.daemon.wrap = ["env", f"LD_PRELOAD={library}", f"MP_EIO_DIR={self.daemon.data}",
+                            f"MP_EIO_SWITCH={self.switch}"]
+
+    def test_a_failing_disk_refuses_writes_and_only_writes_until_it_is_well(self):
+        self.daemon.start()
+        client = self.fill_in()
+        self.switch.touch()
+        self.check_refused(client, "I/O|Input/output|degraded|disk")
+        self.switch.unlink()
+        self.check_recovered(client)
+
+    def test_a_daemon_on_a_failing_disk_starts_and_serves(self):
+        self.daemon.start()
+        self.fill_in()
+        self.daemon.kill()
+        self.switch.touch()
+        self.daemon.start()
+        client = self.daemon.client()
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+        self.switch.unlink()
+        self.check_recovered(client)
+
+
+if __name__ == "__main__":
+    mp_tap.main()

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk that fails under a running program: preloaded into it, its writes, syncs and truncations
+ * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fails(int fd)
+{
+    const char *dir = getenv("MP_EIO_DIR"), *on = getenv("MP_EIO_SWITCH");
+    char link[64], path[4096];
+    ssize_t n;
+
+    if (!dir || !on || access(on, F_OK) != 0)
+        return 0;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0)
+        return 0;
+    path[n] = '\0';
+    return strncmp(path, dir, strlen(dir)) == 0;
+}
+
+#define REAL(name, ...)                                                                            \
+    do {                                                                                           \
+        void *found = dlsym(RTLD_NEXT, #name);                                                     \
+        __typeof__(&name) real;                                                                    \
+                                                                                                   \
+        memcpy(&real, &found, sizeof(real));                                                       \
+        if (fails(fd)) {                                                                           \
+            errno = EIO;                                                                           \
+            return -1;                                                                             \
+        }                                                                                          \
+        return real(fd, ##__VA_ARGS__);                                                            \
+    } while (0)
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* As the daemon is built, these two are pwrite64 and ftruncate64. */
+EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    REAL(pwrite, data, size, offset);
+}
+
+EXPORT int ftruncate(int fd, off_t size)
+{
+    REAL(ftruncate, size);
+}
+
+EXPORT int fdatasync(int fd)
+{
+    REAL(fdatasync);
+}
+
+EXPORT int fsync(int fd)
+{
+    REAL(fsync);
+}
