@@ -82,9 +82,9 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
         return NULL;
     entry = (mp__entry *)(cold + 1);
     *cold = (mp__entry_cold){
-        .node = {.frequency = &entry->frequency,
-                 .hash = hash,
-                 .size = (uint32_t)mp__slab_round(bytes)},
+        .node = {.hash = hash,
+                 .size = (uint32_t)mp__slab_round(bytes),
+                 .expires_s = (uint32_t)(record->expires_ms / 1000)},
         .created_revision = record->created_revision,
         .version = record->version,
     };
@@ -101,6 +101,7 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     atomic_init(&entry->generation, generation);
     atomic_init(&entry->verify_by_s, verify_by_s);
     atomic_init(&entry->frequency, 0);
+    mp__policy_uses_are(&cold->node, &entry->frequency);
     entry->address_size = (uint16_t)record->address.size;
     entry->media_type_size = (uint8_t)record->media_type.size;
     entry->kind = (uint8_t)record->kind;

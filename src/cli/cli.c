@@ -80,6 +80,11 @@ const mp__verb mp__verbs[] = {
      "On a quiet machine; --list names the benches. Ratios travel between machines, nanoseconds do "
      "not.",
      mp__bench_flags, 0, 1, mp__verb_bench, false},
+    {"replay", "--trace FILE --capacity N --policy NAME",
+     "What a trace of requests would have hit, by policy and size.",
+     "Objects are counted, the cache begins empty, and every miss fills it. The policies are those "
+     "of the live cache.",
+     mp__replay_flags, 0, 0, mp__verb_replay, false},
     {"policies", "", "The eviction policies, each with its source.", "", mp__json_flags, 0, 0,
      mp__verb_policies, false},
     {"metrics", "", "The metrics of /metrics and what they mean.", "", mp__json_flags, 0, 0,
@@ -255,7 +260,7 @@ static int flag_take(parsing *p, int argc, char **argv, int *i)
         return mp__cli_fail(&p->arguments, MP__EXIT_USAGE, "%s takes no value", p->flags[f].name);
     }
     p->values[f] = value;
-    if (strcmp(p->flags[f].name, "--set") == 0)
+    if (strcmp(p->flags[f].name, "--set") == 0 || strcmp(p->flags[f].name, "--trace") == 0)
         p->arguments.sets[p->arguments.set_count++] = (char *)(uintptr_t)value;
     return 0;
 }

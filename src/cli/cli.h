@@ -33,7 +33,7 @@ typedef struct mp__arguments {
     int flag_count;
     char **words;
     int word_count;
-    char **sets; /* every --set in order */
+    char **sets; /* every --set or --trace in order */
     int set_count;
 } mp__arguments;
 
@@ -118,14 +118,15 @@ int mp__verb_help(const mp__arguments *arguments);
 int mp__verb_bench(const mp__arguments *arguments);
 int mp__verb_policies(const mp__arguments *arguments);
 int mp__verb_metrics(const mp__arguments *arguments);
+int mp__verb_replay(const mp__arguments *arguments);
 int mp__verb_watch(const mp__arguments *arguments);
 int mp__verb_render(const mp__arguments *arguments);
 int mp__verb_exec(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
 
 extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
-    mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__render_flags[],
-    mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__replay_flags[],
+    mp__render_flags[], mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

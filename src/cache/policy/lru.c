@@ -49,8 +49,8 @@ static mp__policy_node *lru_evict(mp__policy *policy)
     size_t chances = p->queue.count; /* readers may raise what is lowered here, without end */
 
     while ((node = p->queue.oldest) && chances-- > 0 &&
-           atomic_load_explicit(node->frequency, memory_order_relaxed) > 0) {
-        atomic_store_explicit(node->frequency, 0, memory_order_relaxed);
+           atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed) > 0) {
+        atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
         lru_hit(policy, node);
     }
     if (node)

@@ -3,8 +3,8 @@
  *
  * A policy orders nodes and names the next victim; it owns no entry, no lock and no clock, so that
  * the cache and a replay of a trace run the same code. Hits in the cache only raise the node's
- * frequency (2 bits, saturating, no lock); a policy looks at it when it evicts. A replay may call
- * hit() for exact order instead. */
+ * count of uses (2 bits, saturating, no lock); a policy looks at it when it evicts, and does then
+ * what it would have done at the hit. A replay calls hit() for exact order instead. */
 #ifndef MP_CACHE_POLICY_POLICY_H
 #define MP_CACHE_POLICY_POLICY_H
 
@@ -15,14 +15,37 @@
 
 #include <marketprism/error.h>
 
-/* Embedded in what is cached. frequency, hash and size are the owner's to set before insert(). */
+/* Embedded in what is cached. uses_at, hash, size and expires_s are the owner's to set before
+ * insert(). newer and older are the policy's, whatever it uses them for. */
 typedef struct mp__policy_node {
     struct mp__policy_node *newer, *older;
-    _Atomic uint8_t *frequency; /* 0 to 3 */
+    int32_t uses_at; /* bytes from the node to its use counter, 0 to 3: mp__policy_uses() */
+    uint16_t mark;   /* the policy's */
+    uint8_t queue;   /* the policy's */
     uint64_t hash;
-    uint32_t size; /* bytes */
-    uint8_t queue; /* the policy's */
+    uint32_t size;      /* bytes */
+    uint32_t expires_s; /* Unix seconds when it expires by itself; 0: never */
 } mp__policy_node;
+
+/* Counts of uses that readers raise without a lock. */
+static inline _Atomic uint8_t *mp__policy_uses(mp__policy_node *node)
+{
+    return (_Atomic uint8_t *)((char *)node + node->uses_at);
+}
+/* The counter must lie within 2 GiB of the node, best in the same object. */
+static inline void mp__policy_uses_are(mp__policy_node *node, _Atomic uint8_t *uses)
+{
+    node->uses_at = (int32_t)((intptr_t)uses - (intptr_t)node);
+}
+/* How often it was used since this was last asked, at most 3. */
+static inline unsigned mp__policy_uses_take(mp__policy_node *node)
+{
+    unsigned uses = atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed);
+
+    if (uses)
+        atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
+    return uses;
+}
 
 typedef struct mp__policy mp__policy;
 
@@ -31,12 +54,15 @@ typedef struct mp__policy_ops {
     const char *text; /* two sentences: what it does, where it comes from */
     int (*make)(size_t capacity, mp__policy **ret_policy);
     mp__policy *(*free)(mp__policy *policy); /* the nodes stay the owner's */
+    /* A key that is not cached was asked for: it will be inserted, after an eviction where there is
+     * no room. May be NULL, and may be left out: insert() then does what it has to. */
+    void (*coming)(mp__policy *policy, uint64_t hash);
     void (*insert)(mp__policy *policy, mp__policy_node *node);
     void (*hit)(mp__policy *policy, mp__policy_node *node);
     void (*remove)(mp__policy *policy, mp__policy_node *node); /* deleted, not evicted */
     /* Take the next victim out; NULL when nothing is cached. */
     mp__policy_node *(*evict)(mp__policy *policy);
-    /* @next takes the place of @node, which leaves; its frequency is set already. */
+    /* @next takes the place of @node, which leaves; its uses are set already. */
     void (*replace)(mp__policy *policy, mp__policy_node *node, mp__policy_node *next);
     int (*resize)(mp__policy *policy, size_t capacity); /* 0, or MP_ENOMEM and as before */
     size_t (*bytes)(const mp__policy *policy);          /* memory of its own */

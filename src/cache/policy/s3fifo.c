@@ -127,17 +127,17 @@ static void s3fifo_insert(mp__policy *policy, mp__policy_node *node)
 {
     s3fifo *p = (s3fifo *)policy;
 
-    atomic_store_explicit(node->frequency, 0, memory_order_relaxed);
+    atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
     queue_add(p, ghost_take(&p->ghost, node->hash) ? MAIN : SMALL, node);
 }
 
 static void s3fifo_hit(mp__policy *policy, mp__policy_node *node)
 {
-    uint8_t f = atomic_load_explicit(node->frequency, memory_order_relaxed);
+    uint8_t f = atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed);
 
     (void)policy;
     if (f < 3)
-        atomic_store_explicit(node->frequency, (uint8_t)(f + 1), memory_order_relaxed);
+        atomic_store_explicit(mp__policy_uses(node), (uint8_t)(f + 1), memory_order_relaxed);
 }
 
 static void s3fifo_remove(mp__policy *policy, mp__policy_node *node)
@@ -151,11 +151,11 @@ static mp__policy_node *evict_small(s3fifo *p)
 
     while ((node = p->queues[SMALL].oldest)) {
         mp__policy_queue_remove(&p->queues[SMALL], node);
-        if (atomic_load_explicit(node->frequency, memory_order_relaxed) <= 1) {
+        if (atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed) <= 1) {
             ghost_add(&p->ghost, node->hash);
             return node;
         }
-        atomic_store_explicit(node->frequency, 0, memory_order_relaxed);
+        atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
         queue_add(p, MAIN, node);
     }
     return NULL;
@@ -168,12 +168,12 @@ static mp__policy_node *evict_main(s3fifo *p)
                                                 * end; without them that is enough */
 
     while ((node = p->queues[MAIN].oldest)) {
-        uint8_t f = atomic_load_explicit(node->frequency, memory_order_relaxed);
+        uint8_t f = atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed);
 
         mp__policy_queue_remove(&p->queues[MAIN], node);
         if (f == 0 || rounds-- == 0)
             return node;
-        atomic_store_explicit(node->frequency, (uint8_t)(f - 1), memory_order_relaxed);
+        atomic_store_explicit(mp__policy_uses(node), (uint8_t)(f - 1), memory_order_relaxed);
         queue_add(p, MAIN, node);
     }
     return NULL;

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* W-TinyLFU with a window whose size can be moved, for the adaptive policy. */
+#ifndef MP_CACHE_POLICY_WTINYLFU_H
+#define MP_CACHE_POLICY_WTINYLFU_H
+
+#include "cache/policy/policy.h"
+
+enum { MP__WINDOW_STANDARD = 10 }; /* percent of the cache */
+
+/* As make() of the policy, with a window of @percent, 1 to 99, of the capacity. */
+MP_MUST_USE int mp__wtinylfu_make(size_t capacity, unsigned percent, mp__policy **ret_policy);
+/* Move the window of such a policy; what is cached stays. */
+void mp__wtinylfu_set_window(mp__policy *policy, unsigned percent);
+
+#endif

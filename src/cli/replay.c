@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marketprism replay: what a trace of requests would have hit, under which policy, at which size.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <zstd.h>
+
+#include "cache/cache.h"
+#include "cache/replay.h"
+#include "cli/cli.h"
+#include "core/alloc.h"
+#include "core/json.h"
+#include "core/option.h"
+
+const mp__flag mp__replay_flags[] = {
+    {"--trace", "-t", "FILE",
+     "Requests, one a line: `key` or `key size`; .zst too, - is standard "
+     "input. More than once: one after the other."},
+    {"--capacity", "-c", "N[,N...]", "Entries that the cache holds; 1000 by default."},
+    {"--policy", "-p", "NAME[,NAME...]", "Policies, or all; w-tinylfu:40 has a window of 40 %."},
+    {"--threads", NULL, "N", "Replays at once; as many as processors by default."},
+    {"--json", NULL, NULL, "Print JSON, one line a policy and capacity."},
+    {NULL, NULL, NULL, NULL},
+};
+
+enum { CHUNK = 1 << 20, LIST_MAX = 64, THREADS_MAX = 64 };
+
+/* ---- reading ---- */
+
+typedef struct source {
+    const mp__arguments *arguments;
+    const char *path;
+    FILE *file;
+    ZSTD_DStream *zstd; /* NULL: plain */
+    mp__buf text;       /* lines that are not yet requests */
+    mp__trace *trace;
+    bool progress;
+} source;
+
+static int take_lines(source *s, bool is_last)
+{
+    mp__diag diag = {0};
+    size_t used = 0;
+    int rc = mp__trace_add(s->trace, mp__buf_str(&s->text), is_last, &used, &diag);
+
+    if (rc)
+        return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s: %s", s->path,
+                            diag.text[0] ? diag.text : mp_strerror(rc));
+    mp__buf_consume(&s->text, used);
+    if (s->progress)
+        (void)fprintf(stderr, "\rreading %s: %zu requests", s->path, s->trace->requests);
+    return 0;
+}
+
+static int take_plain(source *s, const char *bytes, size_t size)
+{
+    if (mp__buf_add(&s->text, bytes, size) != 0)
+        return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "out of memory");
+    return take_lines(s, false);
+}
+
+static int take_compressed(source *s, const char *bytes, size_t size)
+{
+    ZSTD_inBuffer in = {bytes, size, 0};
+    int code = 0;
+
+    while (code == 0 && in.pos < in.size) {
+        ZSTD_outBuffer out;
+        size_t rc;
+
+        if (mp__buf_reserve(&s->text, CHUNK) != 0)
+            return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "out of memory");
+        out = (ZSTD_outBuffer){s->text.data + s->text.size, CHUNK, 0};
+        rc = ZSTD_decompressStream(s->zstd, &out, &in);
+        if (ZSTD_isError(rc))
+            return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s is damaged: %s", s->path,
+                                ZSTD_getErrorName(rc));
+        s->text.size += out.pos;
+        code = take_lines(s, false);
+    }
+    return code;
+}
+
+static int read_source(source *s)
+{
+    static const unsigned char magic[] = {0x28, 0xb5, 0x2f, 0xfd}; /* RFC 8878, 3.1.1 */
+    char *bytes = mp__malloc(CHUNK);
+    size_t n;
+    int code = bytes ? 0 : mp__cli_fail(s->arguments, MP__EXIT_ERROR, "out of memory");
+    bool is_first = true;
+
+    while (code == 0 && (n = fread(bytes, 1, CHUNK, s->file)) > 0) {
+        if (is_first && n >= sizeof(magic) && memcmp(bytes, magic, sizeof(magic)) == 0) {
+            s->zstd = ZSTD_createDStream();
+            if (!s->zstd) {
+                code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "out of memory");
+                break;
+            }
+        }
+        is_first = false;
+        code = s->zstd ? take_compressed(s, bytes, n) : take_plain(s, bytes, n);
+    }
+    if (code == 0 && ferror(s->file))
+        code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "cannot read %s: %s", s->path,
+                            mp_strerror(-EIO));
+    if (code == 0)
+        code = take_lines(s, true);
+    (void)mp__free(bytes);
+    (void)ZSTD_freeDStream(s->zstd);
+    mp__buf_done(&s->text);
+    return code;
+}
+
+static int read_trace(const mp__arguments *arguments, const char *path, mp__trace *trace)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    source s = {.arguments = arguments,
+                .path = is_stdin ? "standard input" : path,
+                .file = is_stdin ? stdin : fopen(path, "rbe"),
+                .trace = trace,
+                .progress = isatty(2)};
+    size_t before = trace->requests;
+    int code;
+
+    if (!s.file)
+        return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read %s: %s", path,
+                            mp_strerror(-errno));
+    code = read_source(&s);
+    if (s.progress)
+        (void)fputs("\r\033[K", stderr);
+    if (!is_stdin)
+        (void)fclose(s.file);
+    if (code == 0 && trace->requests == before)
+        code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s holds no request", s.path);
+    return code;
+}
+
+/* ---- replaying ---- */
+
+typedef struct job {
+    char policy[32];
+    size_t capacity;
+    uint64_t requests, hits;
+    double ns_per_request;
+    int error;
+} job;
+
+typedef struct work {
+    const mp__trace *trace;
+    job *jobs;
+    size_t count;
+    _Atomic size_t next, finished;
+    bool progress;
+} work;
+
+static double now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static void run_job(const work *w, job *j)
+{
+    mp__replay *replay = NULL;
+    double began;
+
+    j->error = mp__replay_new(w->trace, j->policy, j->capacity, &replay);
+    if (j->error)
+        return;
+    began = now_ns();
+    mp__replay_run(replay, 0, w->trace->requests);
+    j->ns_per_request = (now_ns() - began) / (double)w->trace->requests;
+    j->requests = replay->requests;
+    j->hits = replay->hits;
+    (void)mp__replay_free(replay);
+}
+
+static void *run_jobs(void *context)
+{
+    work *w = context;
+    size_t i;
+
+    while ((i = atomic_fetch_add(&w->next, 1)) < w->count) {
+        run_job(w, &w->jobs[i]);
+        if (w->progress)
+            (void)fprintf(stderr, "\r%zu of %zu replays", atomic_fetch_add(&w->finished, 1) + 1,
+                          w->count);
+    }
+    return NULL;
+}
+
+static void run_all(work *w, unsigned threads)
+{
+    pthread_t others[THREADS_MAX];
+    unsigned started = 0;
+
+    while (started + 1 < threads && started < THREADS_MAX &&
+           pthread_create(&others[started], NULL, run_jobs, w) == 0)
+        started++;
+    (void)run_jobs(w);
+    while (started > 0)
+        (void)pthread_join(others[--started], NULL);
+    if (w->progress)
+        (void)fputs("\r\033[K", stderr);
+}
+
+/* ---- telling ---- */
+
+static int print_json(const job *j)
+{
+    mp__buf json = MP__BUF_INIT;
+    int code;
+
+    mp__json_begin(&json, '{');
+    mp__json_add_text(&json, "policy", j->policy);
+    mp__json_add_u64(&json, "capacity", j->capacity);
+    mp__json_add_u64(&json, "requests", j->requests);
+    mp__json_add_u64(&json, "hits", j->hits);
+    mp__json_key(&json, "hit_ratio");
+    (void)mp__buf_printf(&json, "%.6f", (double)j->hits / (double)j->requests);
+    mp__json_key(&json, "ns_per_request");
+    (void)mp__buf_printf(&json, "%.1f", j->ns_per_request);
+    mp__json_end(&json, '}');
+    (void)mp__buf_add_char(&json, '\n');
+    code = mp__cli_put(mp__buf_str(&json));
+    mp__buf_done(&json);
+    return code;
+}
+
+static int print_all(const mp__arguments *arguments, const work *w)
+{
+    bool as_json = mp__flag_given(arguments, "--json");
+    int code = 0;
+
+    if (!as_json)
+        (void)printf("%-16s %10s %10s %12s %8s\n", "policy", "capacity", "hit ratio", "hits",
+                     "ns each");
+    for (size_t i = 0; i < w->count && code == 0; i++) {
+        const job *j = &w->jobs[i];
+
+        if (j->error)
+            code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s with %zu entries: %s", j->policy,
+                                j->capacity, mp_strerror(j->error));
+        else if (as_json)
+            code = print_json(j);
+        else
+            (void)printf("%-16s %10zu %10.4f %12" PRIu64 " %8.1f\n", j->policy, j->capacity,
+                         (double)j->hits / (double)j->requests, j->hits, j->ns_per_request);
+    }
+    return code;
+}
+
+/* ---- the command line ---- */
+
+/* The next word of a list with commas; false at its end. */
+static bool next_item(const char **list, char *item, size_t capacity)
+{
+    size_t size = strcspn(*list, ",");
+
+    if (**list == '\0')
+        return false;
+    (void)snprintf(item, capacity, "%.*s", (int)size, *list);
+    *list += size + ((*list)[size] == ',');
+    return true;
+}
+
+static int read_capacities(const mp__arguments *arguments, size_t *capacities, size_t *ret_count)
+{
+    const char *list = mp__flag_value(arguments, "--capacity");
+    char item[32];
+
+    *ret_count = 0;
+    for (list = list ? list : "1000"; next_item(&list, item, sizeof(item));) {
+        char *end;
+        unsigned long long n = strtoull(item, &end, 10);
+
+        if (!*item || *end || n < 1 || n > 1000000000)
+            return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                                "--capacity: '%s' is no number from 1 to 1000000000", item);
+        if (*ret_count == LIST_MAX)
+            return mp__cli_fail(arguments, MP__EXIT_USAGE, "--capacity: more than %d", LIST_MAX);
+        capacities[(*ret_count)++] = (size_t)n;
+    }
+    return *ret_count ? 0 : mp__cli_fail(arguments, MP__EXIT_USAGE, "--capacity is empty");
+}
+
+static int check_policy(const mp__arguments *arguments, const char *name)
+{
+    const char *names[LIST_MAX], *text, *near;
+    size_t n = 0;
+    mp__trace none = {0};
+    mp__replay *replay = NULL;
+
+    if (mp__replay_new(&none, name, 1, &replay) == 0) {
+        (void)mp__replay_free(replay);
+        return 0;
+    }
+    while (n < LIST_MAX && (names[n] = mp__cache_policy_at(n, &text)))
+        n++;
+    near = mp__did_you_mean(name, names, n);
+    return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                        "there is no policy '%s'; %s%s%smarketprism policies lists them", name,
+                        near ? "did you mean '" : "", near ? near : "", near ? "'? " : "");
+}
+
+static int read_policies(const mp__arguments *arguments, char (*policies)[32], size_t *ret_count)
+{
+    const char *list = mp__flag_value(arguments, "--policy"), *name, *text;
+    int code = 0;
+
+    *ret_count = 0;
+    if (list && strcmp(list, "all") == 0) {
+        while (*ret_count < LIST_MAX && (name = mp__cache_policy_at(*ret_count, &text)))
+            (void)snprintf(policies[(*ret_count)++], 32, "%s", name);
+        return 0;
+    }
+    for (list = list ? list : mp__cache_policy_at(0, &text);
+         code == 0 && *ret_count < LIST_MAX && next_item(&list, policies[*ret_count], 32);)
+        code = check_policy(arguments, policies[(*ret_count)++]);
+    if (code == 0 && *ret_count == 0)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--policy is empty");
+    return code;
+}
+
+static int replay_all(const mp__arguments *arguments, const mp__trace *trace, unsigned threads)
+{
+    size_t capacities[LIST_MAX], capacity_count, policy_count;
+    char policies[LIST_MAX][32];
+    work w = {.trace = trace, .progress = isatty(2)};
+    int code = read_capacities(arguments, capacities, &capacity_count);
+
+    if (code == 0)
+        code = read_policies(arguments, policies, &policy_count);
+    if (code)
+        return code;
+    w.jobs = mp__calloc(capacity_count * policy_count, sizeof(*w.jobs));
+    if (!w.jobs)
+        return mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    for (size_t p = 0; p < policy_count; p++)
+        for (size_t c = 0; c < capacity_count; c++) {
+            memcpy(w.jobs[w.count].policy, policies[p], sizeof(policies[p]));
+            w.jobs[w.count++].capacity = capacities[c];
+        }
+    run_all(&w, threads);
+    code = print_all(arguments, &w);
+    (void)mp__free(w.jobs);
+    return code;
+}
+
+int mp__verb_replay(const mp__arguments *arguments)
+{
+    const char *threads = mp__flag_value(arguments, "--threads");
+    unsigned count =
+        threads ? (unsigned)strtoul(threads, NULL, 10) : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    mp__trace trace = {0};
+    int code = 0;
+
+    if (arguments->set_count == 0)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "which trace? Give --trace FILE");
+    if (count < 1 || count > THREADS_MAX)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--threads: a number from 1 to %d",
+                            THREADS_MAX);
+    for (int i = 0; i < arguments->set_count && code == 0; i++)
+        code = read_trace(arguments, arguments->sets[i], &trace);
+    if (code == 0)
+        code = replay_all(arguments, &trace, count);
+    mp__trace_done(&trace);
+    return code;
+}
