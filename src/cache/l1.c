@@ -449,6 +449,8 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool 
     } else {
         if (record->kind == MP__RECORD_ABSENT && !(entry && entry->kind == MP__RECORD_ABSENT))
             make_place_for_absent(l1, record);
+        else if (!entry && l1->policy->ops->coming)
+            l1->policy->ops->coming(l1->policy, hash);
         entry = make_with_room(l1, hash, record, generation, verify_by_s);
         if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
             (void)mp__entry_unref(entry);

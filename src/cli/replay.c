@@ -38,6 +38,7 @@ typedef struct source {
     const char *path;
     FILE *file;
     ZSTD_DStream *zstd; /* NULL: plain */
+    bool is_cut;        /* the compressed bytes so far end within a frame */
     mp__buf text;       /* lines that are not yet requests */
     mp__trace *trace;
     bool progress;
@@ -82,6 +83,7 @@ static int take_compressed(source *s, const char *bytes, size_t size)
             return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s is damaged: %s", s->path,
                                 ZSTD_getErrorName(rc));
         s->text.size += out.pos;
+        s->is_cut = rc != 0;
         code = take_lines(s, false);
     }
     return code;
@@ -109,6 +111,9 @@ static int read_source(source *s)
     if (code == 0 && ferror(s->file))
         code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "cannot read %s: %s", s->path,
                             mp_strerror(-EIO));
+    if (code == 0 && s->is_cut)
+        code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s is damaged: it ends within a frame",
+                            s->path);
     if (code == 0)
         code = take_lines(s, true);
     (void)mp__free(bytes);

@@ -30,7 +30,7 @@ int mp__ghosts_make(mp__ghosts *ghosts, size_t capacity)
     }
     made.mask = buckets - 1;
     for (uint32_t i = made.capacity; i >= 1; i--) {
-        made.items[i].chain = made.free;
+        made.items[i].chain = made.free & INT32_MAX;
         made.free = i;
     }
     mp__ghosts_done(ghosts);
@@ -51,16 +51,21 @@ size_t mp__ghosts_bytes(const mp__ghosts *ghosts)
            ((size_t)ghosts->mask + 1) * sizeof(uint32_t);
 }
 
-static uint32_t *bucket_of(const mp__ghosts *ghosts, uint64_t hash)
+static uint32_t tag_of(uint64_t hash)
 {
-    return &ghosts->buckets[(hash >> 20) & ghosts->mask];
+    return (uint32_t)(hash >> 20);
+}
+
+static uint32_t *bucket_of(const mp__ghosts *ghosts, uint32_t tag)
+{
+    return &ghosts->buckets[tag & ghosts->mask];
 }
 
 uint32_t mp__ghosts_find(const mp__ghosts *ghosts, uint64_t hash)
 {
-    uint32_t i = ghosts->buckets ? *bucket_of(ghosts, hash) : 0;
+    uint32_t i = ghosts->buckets ? *bucket_of(ghosts, tag_of(hash)) : 0;
 
-    while (i && ghosts->items[i].hash != hash)
+    while (i && ghosts->items[i].tag != tag_of(hash))
         i = ghosts->items[i].chain;
     return i;
 }
@@ -68,15 +73,21 @@ uint32_t mp__ghosts_find(const mp__ghosts *ghosts, uint64_t hash)
 void mp__ghosts_remove(mp__ghosts *ghosts, uint32_t ghost)
 {
     mp__ghost *g = &ghosts->items[ghost];
-    uint32_t *link = bucket_of(ghosts, g->hash), list = g->list;
+    uint32_t *link = bucket_of(ghosts, g->tag), list = g->list;
 
-    while (*link != ghost)
-        link = &ghosts->items[*link].chain;
-    *link = g->chain;
+    if (*link == ghost) {
+        *link = g->chain;
+    } else {
+        uint32_t before = *link;
+
+        while (ghosts->items[before].chain != ghost)
+            before = ghosts->items[before].chain;
+        ghosts->items[before].chain = g->chain;
+    }
     *(g->newer ? &ghosts->items[g->newer].older : &ghosts->lists[list].newest) = g->older;
     *(g->older ? &ghosts->items[g->older].newer : &ghosts->lists[list].oldest) = g->newer;
     ghosts->lists[list].count--;
-    g->chain = ghosts->free;
+    g->chain = ghosts->free & INT32_MAX;
     ghosts->free = ghost;
 }
 
@@ -98,9 +109,11 @@ void mp__ghosts_add(mp__ghosts *ghosts, unsigned list, uint64_t hash)
     i = ghosts->free;
     g = &ghosts->items[i];
     ghosts->free = g->chain;
-    bucket = bucket_of(ghosts, hash);
-    *g = (mp__ghost){
-        .hash = hash, .older = ghosts->lists[list].newest, .chain = *bucket, .list = list};
+    bucket = bucket_of(ghosts, tag_of(hash));
+    *g = (mp__ghost){.tag = tag_of(hash),
+                     .older = ghosts->lists[list].newest,
+                     .chain = *bucket & INT32_MAX,
+                     .list = list & 1};
     *bucket = i;
     *(g->older ? &ghosts->items[g->older].newer : &ghosts->lists[list].oldest) = i;
     ghosts->lists[list].newest = i;

@@ -12,9 +12,9 @@
 enum { MP__GHOST_LISTS = 2 };
 
 typedef struct mp__ghost {
-    uint64_t hash;
-    uint32_t newer, older, chain; /* indexes from 1; 0: none */
-    uint32_t list;
+    uint32_t tag;          /* 32 bits of the hash: one of 10^9 is taken for another */
+    uint32_t newer, older; /* indexes from 1; 0: none */
+    uint32_t chain : 31, list : 1;
 } mp__ghost;
 
 typedef struct mp__ghosts {

@@ -11,7 +11,7 @@
 #include "core/alloc.h"
 
 enum state { FREE, LIR, HIR, GONE };
-enum { GONE_FACTOR = 2 }; /* evicted keys remembered, times the capacity */
+enum { GONE_FACTOR = 1 }; /* evicted keys remembered, times the capacity */
 
 typedef struct item {
     uint64_t hash;
@@ -38,7 +38,7 @@ typedef struct lirs {
 
 static size_t hir_of(size_t capacity)
 {
-    return capacity / 100 > 2 ? capacity / 100 : capacity > 2 ? 2 : 1;
+    return capacity / 100 ? capacity / 100 : 1;
 }
 
 static int pool_make(lirs *p, size_t capacity)

@@ -4,90 +4,20 @@
  * left the small one. What was used more than once in the small queue moves to the main queue; a
  * ghost that comes back enters the main queue at once; the main queue gives each use another round.
  */
-#include "core/alloc.h"
+#include "cache/policy/ghosts.h"
 #include "cache/policy/policies.h"
+#include "core/alloc.h"
 
-enum { SMALL = 0, MAIN = 1, GHOST_WAYS = 4 };
-
-/* The ghost queue as a set-associative table of fingerprints with the time they entered, counted in
- * insertions: nothing is ever deleted, what is too old no longer counts. A quarter more places than
- * ghosts, since sets do not fill evenly. */
-typedef struct ghost {
-    uint32_t *slots; /* pairs: fingerprint, time */
-    size_t sets;
-    uint32_t now;
-    size_t age_max;
-} ghost;
+enum { SMALL = 0, MAIN = 1 };
 
 typedef struct s3fifo {
     mp__policy base;
     mp__policy_queue queues[2];
     size_t capacity;
-    ghost ghost;
+    mp__ghosts ghosts;
+    uint64_t coming; /* the key that is asked for, when it was a ghost */
+    bool is_back;
 } s3fifo;
-
-static int ghost_make(ghost *g, size_t entries)
-{
-    size_t sets = (entries + entries / 4) / GHOST_WAYS + 1;
-    uint32_t *slots;
-
-    slots = mp__calloc(sets * GHOST_WAYS, 2 * sizeof(*slots));
-    if (!slots)
-        return MP_ENOMEM;
-    (void)mp__free(g->slots);
-    *g = (ghost){slots, sets, 1, entries};
-    return 0;
-}
-
-static uint32_t fingerprint(uint64_t hash)
-{
-    uint32_t f = (uint32_t)(hash >> 32);
-
-    return f ? f : 1;
-}
-
-static size_t ghost_bytes(const ghost *g)
-{
-    return g->sets * GHOST_WAYS * 2 * sizeof(*g->slots);
-}
-
-/* The low half of the hash spread over the sets (Lemire, "Fast random integer generation in an
- * interval", 2019); the fingerprint is of the high half. */
-static uint32_t *ghost_set(const ghost *g, uint64_t hash)
-{
-    size_t set = (size_t)(((hash & UINT32_MAX) * (g->sets & UINT32_MAX)) >> 32);
-
-    return g->slots + set * GHOST_WAYS * 2;
-}
-
-static void ghost_add(ghost *g, uint64_t hash)
-{
-    uint32_t *set = ghost_set(g, hash), *oldest = set;
-
-    for (size_t i = 0; i < GHOST_WAYS * 2; i += 2) {
-        if (!set[i] || set[i] == fingerprint(hash)) {
-            oldest = set + i;
-            break;
-        }
-        if (g->now - set[i + 1] > g->now - oldest[1])
-            oldest = set + i;
-    }
-    oldest[0] = fingerprint(hash);
-    oldest[1] = g->now++;
-}
-
-/* Whether @hash is a ghost; it is none any more afterwards. */
-static bool ghost_take(ghost *g, uint64_t hash)
-{
-    uint32_t *set = ghost_set(g, hash);
-
-    for (size_t i = 0; i < GHOST_WAYS * 2; i += 2)
-        if (set[i] == fingerprint(hash)) {
-            set[i] = 0;
-            return g->now - set[i + 1] <= g->age_max;
-        }
-    return false;
-}
 
 static size_t small_target(const s3fifo *p)
 {
@@ -102,7 +32,7 @@ static int s3fifo_make(size_t capacity, mp__policy **ret_policy)
         return MP_ENOMEM;
     p->base.ops = &mp__policy_s3fifo;
     p->capacity = capacity;
-    if (ghost_make(&p->ghost, capacity - small_target(p)) != 0) {
+    if (mp__ghosts_make(&p->ghosts, capacity - small_target(p)) != 0) {
         (void)mp__free(p);
         return MP_ENOMEM;
     }
@@ -113,7 +43,7 @@ static int s3fifo_make(size_t capacity, mp__policy **ret_policy)
 static mp__policy *s3fifo_free(mp__policy *policy)
 {
     if (policy)
-        (void)mp__free(((s3fifo *)policy)->ghost.slots);
+        mp__ghosts_done(&((s3fifo *)policy)->ghosts);
     return mp__free(policy);
 }
 
@@ -123,12 +53,29 @@ static void queue_add(s3fifo *p, uint8_t queue, mp__policy_node *node)
     mp__policy_queue_add(&p->queues[queue], node);
 }
 
+/* Before anything is evicted for it, or its ghost could just be pushed out. */
+static void s3fifo_coming(mp__policy *policy, uint64_t hash)
+{
+    s3fifo *p = (s3fifo *)policy;
+    uint32_t ghost = mp__ghosts_find(&p->ghosts, hash);
+
+    p->is_back = ghost != 0;
+    p->coming = hash;
+    if (ghost)
+        mp__ghosts_remove(&p->ghosts, ghost);
+}
+
 static void s3fifo_insert(mp__policy *policy, mp__policy_node *node)
 {
     s3fifo *p = (s3fifo *)policy;
 
+    if (p->coming != node->hash)
+        s3fifo_coming(policy, node->hash);
+
     atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
-    queue_add(p, ghost_take(&p->ghost, node->hash) ? MAIN : SMALL, node);
+    queue_add(p, p->is_back ? MAIN : SMALL, node);
+    p->coming = 0;
+    p->is_back = false;
 }
 
 static void s3fifo_hit(mp__policy *policy, mp__policy_node *node)
@@ -152,7 +99,7 @@ static mp__policy_node *evict_small(s3fifo *p)
     while ((node = p->queues[SMALL].oldest)) {
         mp__policy_queue_remove(&p->queues[SMALL], node);
         if (atomic_load_explicit(mp__policy_uses(node), memory_order_relaxed) <= 1) {
-            ghost_add(&p->ghost, node->hash);
+            mp__ghosts_add(&p->ghosts, 0, node->hash);
             return node;
         }
         atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
@@ -196,13 +143,13 @@ static void s3fifo_replace(mp__policy *policy, mp__policy_node *node, mp__policy
 
 static size_t s3fifo_bytes(const mp__policy *policy)
 {
-    return sizeof(s3fifo) + ghost_bytes(&((const s3fifo *)policy)->ghost);
+    return sizeof(s3fifo) + mp__ghosts_bytes(&((const s3fifo *)policy)->ghosts);
 }
 
 static int s3fifo_resize(mp__policy *policy, size_t capacity)
 {
     s3fifo *p = (s3fifo *)policy;
-    int rc = ghost_make(&p->ghost, capacity - (capacity / 10 ? capacity / 10 : 1));
+    int rc = mp__ghosts_make(&p->ghosts, capacity - (capacity / 10 ? capacity / 10 : 1));
 
     if (rc == 0)
         p->capacity = capacity;
@@ -216,6 +163,7 @@ const mp__policy_ops mp__policy_s3fifo = {
         "to three. Yang et al., SOSP 2023: resists scans without work on a hit.",
     .make = s3fifo_make,
     .free = s3fifo_free,
+    .coming = s3fifo_coming,
     .insert = s3fifo_insert,
     .hit = s3fifo_hit,
     .remove = s3fifo_remove,

@@ -291,7 +291,7 @@ static void a_large_value_makes_room_for_itself(void **state)
 /* Entries that are freed one by one all over the memory free no page for another size. */
 static void one_value_of_another_size_evicts_only_a_few(void **state)
 {
-    mp__l1 *l1 = l1_new(100000, "s3-fifo");
+    mp__l1 *l1 = l1_new(100000, "lru"); /* which has no memory of its own to pay for */
     char address[64], value[3000];
     uint64_t random = 1;
     mp__l1_stats before, after;

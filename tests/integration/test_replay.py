@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""marketprism replay: reads traces however they come, and hits what the reference policies hit.
+
+The reference is ../shared/traces/hit-ratios.tsv, made with libCacheSim on public traces; where that
+folder is not, the comparison is skipped."""
+
+import collections
+import json
+import os
+import pathlib
+import random
+import subprocess
+import tempfile
+import unittest
+
+import mp_tap
+
+BINARY = os.environ["BINARY"]
+TRACES = pathlib.Path(os.environ["SOURCE"]).parent / "shared" / "traces"
+REFERENCE = {"lru": "LRU", "fifo": "FIFO", "lfu": "LFU", "s3-fifo": "S3-FIFO", "lirs": "LIRS",
+             "arc": "ARC", "sieve": "Sieve", "2q": "TwoQ"}
+LARGE = {"cache2k-orm-busy", "arc-P3"}  # only with MP_SOAK: millions of requests
+LEAST = 20  # entries; the reference itself degenerates below (its S3-FIFO then never hits)
+
+
+def replay(*words, data=None):
+    return subprocess.run([BINARY, "replay", *map(str, words)], input=data, capture_output=True,
+                          check=False)
+
+
+def lines(*words, data=None):
+    done = replay(*words, "--json", data=data)
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class Replay(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def test_requests_are_counted_with_and_without_sizes(self):
+        for text in ("1\n2\n1\n3\n1\n", "1 10\n2 999\n1 10\r\n3\n1 10", "a\nb/c.d\na\nx\na\n"):
+            got, = lines("--trace", "-", "--capacity", 2, "--policy", "lru", data=text.encode())
+            self.assertEqual((got["policy"], got["capacity"], got["requests"], got["hits"]),
+                             ("lru", 2, 5, 2))
+            self.assertAlmostEqual(got["hit_ratio"], 0.4)
+            self.assertGreater(got["ns_per_request"], 0)
+
+    def test_compressed_traces_are_read_whatever_they_are_called(self):
+        plain = self.write("plain", "".join(f"{i % 700}\n" for i in range(300000)))
+        packed = self.folder / "packed"
+        try:
+            subprocess.run(["zstd", "-q", "-o", packed, plain], check=True)
+        except FileNotFoundError:
+            self.skipTest("there is no zstd")
+        a, = lines("--trace", plain, "--policy", "lru", "--capacity", 700)
+        b, = lines("--trace", packed, "--policy", "lru", "--capacity", 700)
+        self.assertEqual((a["requests"], a["hits"]), (300000, 299300))
+        self.assertEqual((b["requests"], b["hits"]), (300000, 299300))
+        packed.write_bytes(packed.read_bytes()[:40] + b"rubbish" * 20)
+        done = replay("--trace", packed)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"damaged", done.stderr)
+
+    def test_traces_follow_one_another_in_the_order_given(self):
+        a, b = self.write("a", "1\n2\n"), self.write("b", "2\n1\n3\n")
+        got, = lines("--trace", a, "--trace", b, "--trace", a, "--policy", "lru", "--capacity", 2)
+        self.assertEqual((got["requests"], got["hits"]), (7, 3))
+
+    def test_every_policy_and_capacity_is_a_line_in_order(self):
+        trace = self.write("t", "".join(f"{random.Random(1).randrange(50)}\n" for _ in range(999)))
+        got = lines("--trace", trace, "--policy", "lru,w-tinylfu:40", "--capacity", "5,10")
+        self.assertEqual([(j["policy"], j["capacity"]) for j in got],
+                         [("lru", 5), ("lru", 10), ("w-tinylfu:40", 5), ("w-tinylfu:40", 10)])
+        everything = lines("--trace", trace, "--policy", "all", "--capacity", 60)
+        self.assertGreaterEqual(len(everything), 10)
+        for j in everything:  # all fits: only first requests miss, whatever the policy
+            self.assertEqual(j["hits"], 998, j["policy"])
+
+    def test_mistakes_are_told_with_what_to_do(self):
+        trace = self.write("t", "1\n2 3 4\n")
+        for words, code, text in ((["--trace", trace], 1, "request 2 is neither"),
+                                  (["--trace", self.folder / "none"], 1, "cannot read"),
+                                  ([], 2, "--trace FILE"),
+                                  (["--trace", self.write("e", "")], 1, "no request"),
+                                  (["--trace", self.write("o", "1"), "--policy", "lur"], 2,
+                                   "did you mean 'lru'"),
+                                  (["--trace", self.write("o", "1"), "--policy", "w-tinylfu:0"], 2,
+                                   "no policy 'w-tinylfu:0'"),
+                                  (["--trace", self.write("o", "1"), "--capacity", "0"], 2,
+                                   "'0' is no number")):
+            done = replay(*words)
+            self.assertEqual(done.returncode, code, words)
+            self.assertIn(text, done.stderr.decode())
+
+    def test_hit_ratios_are_within_three_tenths_of_a_point_of_the_reference(self):
+        if not TRACES.is_dir():
+            self.skipTest("there is no ../shared/traces")
+        rows = collections.defaultdict(dict)
+        for line in (TRACES / "hit-ratios.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+            trace, capacity, _, algorithm, ratio = line.split("\t")
+            rows[trace, int(capacity)][algorithm] = float(ratio)
+        checked, far = 0, []
+        for trace in sorted({trace for trace, _ in rows}):
+            if trace in LARGE and not os.environ.get("MP_SOAK"):
+                continue
+            capacities = [c for t, c in rows if t == trace and c >= LEAST]
+            for got in lines("--trace", TRACES / f"{trace}.txt.zst", "--policy", ",".join(REFERENCE),
+                             "--capacity", ",".join(map(str, capacities))):
+                want = rows[trace, got["capacity"]].get(REFERENCE[got["policy"]])
+                if want is None:
+                    continue
+                checked += 1
+                if abs(got["hit_ratio"] - want) > (0.004 if got["policy"] == "2q" else 0.003):
+                    far.append((trace, got["policy"], got["capacity"], got["hit_ratio"], want))
+        self.assertEqual(far, [])
+        self.assertGreater(checked, 400)
+
+
+if __name__ == "__main__":
+    mp_tap.main()
