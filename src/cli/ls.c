@@ -32,7 +32,7 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
     }
     reply = mp__cli_call(arguments, client, &code, words, n);
     if (!reply)
-        return code;
+        return code ? code : MP__EXIT_ERROR;
     if (reply->count >= 2 && mp__reply_integer(&reply->items[0]) && !after->size)
         (void)mp__cli_fail(arguments, 0, "the origin is gone; this is what is kept on disk");
     *ret_more = reply->count >= 2 && mp__reply_integer(&reply->items[1]);

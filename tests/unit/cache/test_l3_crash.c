@@ -199,7 +199,7 @@ static void live(uint64_t seed, uint64_t bytes_max, bool faults)
         mp_platter_fail(disk, 0, 0, 0, 0);
         model_check_alive(m, l3, may_forget);
         assert_true(mp_platter_used(disk) <= bytes_max + (1 << 10));
-        mp_platter_power_off(disk, mp_platter_random(disk, 3));
+        mp_platter_power_off(disk, (enum mp_platter_crash)mp_platter_random(disk, 3));
         l3 = mp__l3_free(l3);
         mp_platter_power_on(disk);
     }
