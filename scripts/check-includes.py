@@ -43,10 +43,11 @@ MAY_USE = {
             "balancer", "analyzer", "optimizer", "manager", "server", "front", "client", "bench"],
 }
 
-# core is many small things, each to be had by itself; protocol is two codecs without a common face.
+# core is many small things, each to be had by itself; protocol and cache have two faces.
 FRONT = {
     "core": "core/",
     "protocol": ("protocol/resp.h", "protocol/http.h"),
+    "cache": ("cache/cache.h", "cache/replay.h"),  # the live cache, and its policies on a trace
 }
 
 # Libraries with an owner: what stands behind an interface of ours is not reached around it.

@@ -20,7 +20,8 @@ MP_BEGIN_DECLS
     X(MP_ELIMIT, -5005, "over a limit", "make it smaller or raise the limit that is named")        \
     X(MP_ECONFLICT, -5006, "the condition does not hold",                                          \
       "read the present revision and try again")                                                   \
-    X(MP_ECORRUPT, -5007, "damaged data", "see the log and marketprism status for what was salvaged") \
+    X(MP_ECORRUPT, -5007, "damaged data",                                                          \
+      "see the log and marketprism status for what was salvaged")                                  \
     X(MP_EVERSION, -5008, "written by a newer version", "use the version that wrote it, or newer") \
     X(MP_ELOCKED, -5009, "in use by another process", "stop the other one or use another path")    \
     X(MP_EORIGIN, -5010, "the origin cannot be reached", "see marketprism status")                 \

@@ -9,6 +9,7 @@
  * What decides who stays is in worth_keeping(): today the use since the last look. */
 #include "cache/l3_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 
 /* ---- giving up ---- */
@@ -274,8 +275,10 @@ static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep
     move m = {.l3 = l3, .from = from, .budget = budget, .is_oldest = from == l3->segments};
     mp__l3_row *rows = NULL;
     size_t count = 0;
-    int rc = mp__l3_segment_rows(l3, from, &rows, &count);
+    int rc;
 
+    assert(from);
+    rc = mp__l3_segment_rows(l3, from, &rows, &count);
     if (rc && rc != MP_ENOMEM)
         rc = 0; /* it cannot be read */
     if (rc == 0) {

@@ -185,19 +185,43 @@ static bool is_same(const rendering *r, mp_str text)
     return same;
 }
 
+/* The user's own command line, in his own shell as he wrote it. Its exit status, as of waitpid(),
+ * or -errno. */
+static int run_shell(const char *command)
+{
+    char sh[] = "sh", c[] = "-c";
+    MP__CLEANUP_FREE char *line = mp__strdup(command);
+    int status = 0;
+    pid_t pid;
+
+    if (!line)
+        return -ENOMEM;
+    (void)fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        (void)execv("/bin/sh", (char *[]){sh, c, line, NULL});
+        _exit(127);
+    }
+    if (pid < 0)
+        return -errno;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return status;
+}
+
 /* The file stands as it should in any case; that its reader was not told is an error of its own. */
 static int reload(const rendering *r)
 {
     const char *command = mp__flag_value(r->arguments, "--reload");
-    int status;
+    int status = command ? run_shell(command) : 0;
 
-    if (!command)
-        return 0;
-    (void)fflush(NULL);
-    status =
-        system(command); /* NOLINT(cert-env33-c): the user's own command line, by the user's wish */
     if (status == 0)
         return 0;
+    if (status < 0)
+        return mp__cli_fail(r->arguments, MP__EXIT_ERROR,
+                            "%s is written, but '%s' cannot be run: %s", r->output, command,
+                            mp_strerror(status));
     if (WIFEXITED(status))
         return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "%s is written, but '%s' ended with %d",
                             r->output, command, WEXITSTATUS(status));

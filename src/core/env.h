@@ -159,7 +159,7 @@ size_t mp__stream_queued(const mp__stream *stream); /* bytes waiting */
 void mp__stream_close(mp__stream *stream);          /* drops what is queued; on_closed follows */
 /* The same with a reset, so that a peer that reads nothing learns of it, too. */
 void mp__stream_reset(mp__stream *stream);
-void mp__stream_shutdown(mp__stream *stream);       /* close after what is queued was sent */
+void mp__stream_shutdown(mp__stream *stream); /* close after what is queued was sent */
 /* "127.0.0.1:51234"; at most 64 bytes with the terminator. Returns @text. */
 const char *mp__stream_peer(mp__stream *stream, char *text, size_t capacity);
 

@@ -159,7 +159,7 @@ class Tools(unittest.TestCase):
         client("SET", "r3/a", "3")
         wait_until(lambda: text() == "3!", 30)
         client.close()
-        self.assertEqual(count.read_text(encoding="utf-8"), "\n\n\n\n")
+        wait_until(lambda: count.read_text(encoding="utf-8") == "\n" * 4)
 
     # ---- exec ----
 
