@@ -26,7 +26,7 @@ bool mp__origin_vouches(const mp__manager *manager)
 static void watch_ends(mp__manager *manager)
 {
     if (atomic_exchange(&manager->generation, 0) != 0)
-        atomic_store(&manager->vouched_until_ms, mp__env_wall_ms(manager->env));
+        atomic_store(&manager->vouched_until_ms, mp__manager_wall_ms(manager));
 }
 
 static void watch_begins(mp__manager *manager)
@@ -226,7 +226,8 @@ void mp__change_publish(mp__manager *manager, const mp__record *after, const mp_
 
 /* ---- keeping ---- */
 
-const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after)
+const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,
+                                 int64_t as_of_ms)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, after->address);
     uint32_t ttl = atomic_load_explicit(after->kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s
@@ -239,8 +240,8 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after)
         return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too
                       */
     mp__flight_dirty(manager, after->address, hash);
-    kept.fetched_ms = kept.verified_ms = mp__env_wall_ms(manager->env);
-    (void)mp__cache_put_record(manager->cache, &kept, 0, atomic_load(&manager->generation),
+    kept.fetched_ms = kept.verified_ms = as_of_ms;
+    (void)mp__cache_put_record(manager->cache, &kept, 0, generation,
                                mp__manager_now_s(manager) + ttl, &entry);
     return entry;
 }
@@ -250,7 +251,8 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after)
 void mp__change_own(void *context, const mp__record *after)
 {
     mp__manager *manager = context;
-    const mp__entry *entry = mp__change_keep(manager, after);
+    const mp__entry *entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
+                                             mp__manager_wall_ms(manager));
 
     publish(manager, after, entry, MP__EVENT_EXPIRED); /* only its sweep deletes by itself */
     (void)mp__entry_unref(entry);

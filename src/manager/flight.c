@@ -55,6 +55,7 @@ static mp__flight *flight_new(mp__manager *manager, mp__flight_shard *shard, mp_
         .done = fetch_done,
     };
     flight->started_ns = mp__env_now_ns(manager->env);
+    flight->started_ms = mp__manager_wall_ms(manager);
     flight->generation = atomic_load(&manager->generation);
     flight->next = shard->first;
     shard->first = flight;
@@ -68,6 +69,18 @@ static void send_off(mp__flight *flight)
     mp__origin_fetch(flight->manager->origin, &flight->fetch);
 }
 
+/* What a flight brings may be as old as it is. */
+static bool is_young_enough(const mp__manager *manager, const mp__flight *flight,
+                            const mp__read *read)
+{
+    uint64_t age_ms = (mp__env_now_ns(manager->env) - flight->started_ns) / 1000000u;
+    int64_t bound_ms = atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed);
+
+    if (read->age_max_ms >= 0 && read->age_max_ms < bound_ms)
+        bound_ms = read->age_max_ms;
+    return age_ms <= (uint64_t)bound_ms;
+}
+
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join)
 {
     mp__flight_shard *shard = shard_of(manager, read->hash);
@@ -76,7 +89,7 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     mp__monitor_count(manager->monitor, MP__EVENT_FLIGHT_WAITERS, 1);
     (void)pthread_mutex_lock(&shard->lock);
     flight = find(shard, read->address, read->hash);
-    if (flight && join && !flight->dirty) {
+    if (flight && join && !flight->dirty && is_young_enough(manager, flight, read)) {
         add_waiter(flight, read);
     } else if (flight) {
         read->next = flight->later;
@@ -90,7 +103,7 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     if (fresh) {
         send_off(fresh);
     } else if (!flight) {
-        mp__read_answer(manager, read, MP_ENOMEM, NULL);
+        mp__read_answer(manager, read, MP_ENOMEM, NULL, 0);
         mp__read_post(read);
     }
 }
@@ -136,21 +149,21 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
 {
     mp__manager *manager = flight->manager;
     uint32_t generation = flight->generation; /* a watch that began later did not see this */
-    int64_t now = mp__env_wall_ms(manager->env);
     const mp__entry *entry = NULL;
     mp__record kept;
     unsigned flags = 0;
 
     if (flight->fetch.unchanged) {
         if (!dirty)
-            mp__cache_verified(manager->cache, flight->known, now, generation,
+            mp__cache_verified(manager->cache, flight->known, flight->started_ms, generation,
                                mp__manager_now_s(manager) +
                                    atomic_load_explicit(&manager->ttl_s, memory_order_relaxed));
         return mp__entry_ref(flight->known);
     }
     kept = *record;
     kept.address = address_of(flight);
-    kept.fetched_ms = kept.verified_ms = now;
+    /* the origin may have looked as soon as it was asked, however long the answer took */
+    kept.fetched_ms = kept.verified_ms = flight->started_ms;
     /* An origin that stands before what is kept was set back; it is the truth all the same. */
     if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
         flags |= MP__PUT_FORCE;
@@ -187,12 +200,13 @@ static mp__flight *take_off_table(mp__flight *flight, bool *ret_dirty)
     return next;
 }
 
-static void answer_all(mp__manager *manager, mp__read *reads, int status, const mp__entry *entry)
+static void answer_all(mp__manager *manager, mp__read *reads, int status, const mp__entry *entry,
+                       int64_t as_of_ms)
 {
     while (reads) {
         mp__read *next = reads->next;
 
-        mp__read_answer(manager, reads, status, entry);
+        mp__read_answer(manager, reads, status, entry, as_of_ms);
         mp__read_post(reads);
         reads = next;
     }
@@ -213,8 +227,9 @@ static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
         if (!entry)
             status = MP_ENOMEM;
     }
-    answer_all(manager, flight->waiters, status, entry);
-    answer_all(manager, flight->later, MP_ENOMEM, NULL); /* only where the next one had no memory */
+    answer_all(manager, flight->waiters, status, entry, flight->started_ms);
+    answer_all(manager, flight->later, MP_ENOMEM, NULL,
+               0); /* only where the next one had no memory */
     (void)mp__entry_unref(entry);
     (void)mp__entry_unref(flight->known);
     (void)mp__free(flight);
@@ -265,7 +280,7 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
                 f->last_waiter = &(*f->last_waiter)->next;
         }
         (void)pthread_mutex_unlock(&shard->lock);
-        answer_all(manager, late, MP_ETIMEOUT, NULL);
-        answer_all(manager, later, MP_ETIMEOUT, NULL);
+        answer_all(manager, late, MP_ETIMEOUT, NULL, 0);
+        answer_all(manager, later, MP_ETIMEOUT, NULL, 0);
     }
 }

@@ -23,6 +23,7 @@ typedef struct mp__flight {
     const mp__entry *known; /* what was kept when it began: a reference, or NULL */
     bool dirty;             /* a write was committed meanwhile: the result is not kept */
     uint64_t started_ns;
+    int64_t started_ms;  /* steady: what it brings is true as of then */
     uint32_t generation; /* of the watch that was live when it began */
     uint16_t address_size;
     char address[];
@@ -61,7 +62,7 @@ struct mp__manager {
     _Atomic uint32_t generation_last; /* the last one given out */
     _Atomic int64_t vouched_until_ms; /* wall time until which generation_last held */
     _Atomic uint32_t now_s;           /* coarse monotonic seconds */
-    _Atomic int64_t wall_ms;          /* coarse */
+    _Atomic int64_t wall_ahead_ms;    /* most that the wall clock stood before the monotonic */
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s;
@@ -90,6 +91,10 @@ static inline uint32_t mp__manager_now_s(const mp__manager *manager)
     return atomic_load_explicit(&manager->now_s, memory_order_relaxed);
 }
 
+/* Wall time that goes on steadily where the system's clock is set back, so that no age is ever told
+ * too small: when something was verified is written and compared by this one. Any thread. */
+int64_t mp__manager_wall_ms(mp__manager *manager);
+
 /* ---- flight.c ---- */
 
 /* Let @read wait for the origin: for the flight under way if @join, else for one that begins after
@@ -102,8 +107,10 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
 
 /* ---- read_path.c ---- */
 
-/* The origin has answered (or has not, status): finish @read. @entry is borrowed. */
-void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry);
+/* The origin has answered (or has not, status): finish @read. @entry is borrowed, and true as of
+ * @as_of_ms. */
+void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
+                     int64_t as_of_ms);
 /* Call done on the read's loop. */
 void mp__read_post(mp__read *read);
 
@@ -113,8 +120,10 @@ void mp__change_state(void *manager, enum mp__origin_state from, enum mp__origin
                       const char *cause);
 void mp__change_unseen(void *manager, const char *cause);
 void mp__change_own(void *manager, const mp__record *after);
-/* Keep what now holds in all tiers; flights of it are dirty. Returns a reference or NULL. */
-const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after);
+/* Keep what holds as of @as_of_ms, when the watch @generation was live, in all tiers; flights of it
+ * are dirty. Returns a reference or NULL. */
+const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,
+                                 int64_t as_of_ms);
 void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry);
 bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */
 

@@ -191,9 +191,12 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
     };
     int rc = in_dir(manager, "origin.db", path, sizeof(path));
 
-    return rc ? rc
-              : mp__origin_open(mp__options_text(config->options, "origin.type"), &origin,
-                                &manager->origin, diag);
+    if (rc)
+        return rc;
+    if (config->origin)
+        return config->origin->open(&origin, &manager->origin, diag);
+    return mp__origin_open(mp__options_text(config->options, "origin.type"), &origin,
+                           &manager->origin, diag);
 }
 
 /* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so
@@ -332,6 +335,7 @@ static mp__manager *manager_new(const mp__manager_config *config)
     manager->monitor = config->monitor;
     manager->started_ns = mp__env_now_ns(config->env);
     manager->started_ms = mp__env_wall_ms(config->env);
+    atomic_store(&manager->wall_ahead_ms, INT64_MIN / 2);
     (void)pthread_mutex_init(&manager->watch_lock, NULL);
     (void)pthread_mutex_init(&manager->notable_lock, NULL);
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
@@ -401,6 +405,21 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     mp__event_note(manager, "start", "version %s", MP_VERSION);
     *ret_manager = manager;
     return 0;
+}
+
+/* ---- time ---- */
+
+int64_t mp__manager_wall_ms(mp__manager *manager)
+{
+    int64_t steady = (int64_t)(mp__env_now_ns(manager->env) / 1000000u);
+    int64_t ahead = mp__env_wall_ms(manager->env) - steady;
+    int64_t most = atomic_load_explicit(&manager->wall_ahead_ms, memory_order_relaxed);
+
+    while (ahead > most &&
+           !atomic_compare_exchange_weak_explicit(&manager->wall_ahead_ms, &most, ahead,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+    return steady + (ahead > most ? ahead : most);
 }
 
 /* ---- small questions ---- */

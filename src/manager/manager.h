@@ -29,6 +29,7 @@ typedef struct mp__manager_config {
     mp__monitor *monitor;       /* may be NULL in tests */
     const char *data_dir;       /* made if missing (0700); locked */
     bool new_origin;
+    const mp__origin_ops *origin; /* NULL: as origin.type says; tests bring their own */
 } mp__manager_config;
 
 /* Lock the data directory (MP_ELOCKED names the other process), open cache and origin, repair what
@@ -130,6 +131,8 @@ typedef struct mp__write_request {
     mp__task task;
     mp__manager *manager;
     uint64_t started_ns;
+    int64_t started_ms;
+    uint32_t generation; /* of the watch that was live at the start */
 } mp__write_request;
 
 /* Always answered through done(), in the order of the starts from one loop. */

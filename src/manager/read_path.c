@@ -100,12 +100,12 @@ static enum mp__reason trouble_reason(const mp__manager *manager, int status)
 static void give(mp__manager *manager, mp__read *read, const mp__entry *entry, bool stale,
                  enum mp__reason reason)
 {
-    int64_t now = mp__env_wall_ms(manager->env), age = now - vouched_ms(manager, entry, now);
+    int64_t now = mp__manager_wall_ms(manager), age = now - vouched_ms(manager, entry, now);
 
     read->entry = entry;
     read->stale = stale;
     read->reason = reason;
-    read->age_ms = reason == MP__REASON_VERIFIED || age < 0 ? 0 : age;
+    read->age_ms = age < 0 ? 0 : age; /* the clock was set back while the daemon did not run */
     read->status = entry->kind == MP__RECORD_ABSENT ? MP_EABSENT : 0;
     if (stale && read->strict) {
         read->entry = mp__entry_unref(entry);
@@ -155,7 +155,8 @@ static bool is_expired(const mp__manager *manager, const mp__entry *entry)
     return entry->expires_ms && entry->expires_ms <= mp__env_wall_ms(manager->env);
 }
 
-void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry)
+void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
+                     int64_t as_of_ms)
 {
     const mp__entry *kept = read->entry; /* what judge() put by for this case: a reference */
     bool may_be_stale = read->level != MP__LEVEL_STRONG || read->stale_if_error;
@@ -166,6 +167,7 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
     if (status == 0) {
         read->tier = MP__TIER_ORIGIN;
         give(manager, read, mp__entry_ref(entry), false, MP__REASON_VERIFIED);
+        read->age_ms = mp__manager_wall_ms(manager) - as_of_ms; /* who joined late says so */
         (void)mp__entry_unref(kept);
     } else if (kept && may_be_stale && kept->revision >= read->revision_min) {
         give(manager, read, kept, true, trouble_reason(manager, status));
@@ -186,10 +188,10 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
 
 enum verdict { SERVE, SERVE_STALE, SERVE_AND_REFRESH, ASK_FIRST };
 
-static enum verdict judge_age(const mp__manager *manager, const mp__read *read,
-                              const mp__entry *entry, enum mp__reason *ret_reason)
+static enum verdict judge_age(mp__manager *manager, const mp__read *read, const mp__entry *entry,
+                              enum mp__reason *ret_reason)
 {
-    int64_t now = mp__env_wall_ms(manager->env), age = now - vouched_ms(manager, entry, now);
+    int64_t now = mp__manager_wall_ms(manager), age = now - vouched_ms(manager, entry, now);
 
     if (atomic_load_explicit(&entry->generation, memory_order_relaxed) == 0)
         return ASK_FIRST; /* of an earlier life: a crash may have cost its successor */
@@ -204,7 +206,7 @@ static enum verdict judge_age(const mp__manager *manager, const mp__read *read,
     return ASK_FIRST;
 }
 
-static enum verdict judge(const mp__manager *manager, const mp__read *read, const mp__entry *entry,
+static enum verdict judge(mp__manager *manager, const mp__read *read, const mp__entry *entry,
                           enum mp__reason *ret_reason)
 {
     *ret_reason = MP__REASON_WEAK;

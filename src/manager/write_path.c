@@ -79,6 +79,14 @@ static void take_results(mp__write_request *request, const mp__change *change)
         request->old_value = NULL; /* without memory the old value is not told; the write stands */
 }
 
+/* The commit came after the start; how long before its answer nobody knows, so a watch that began
+ * in between did not see what came after it. */
+static const mp__entry *keep(const mp__write_request *request, const mp__change *change)
+{
+    return mp__change_keep(request->manager, &change->after, request->generation,
+                           request->started_ms);
+}
+
 static void committed(mp__write *write, int status)
 {
     mp__write_request *request =
@@ -100,12 +108,12 @@ static void committed(mp__write *write, int status)
             if (!change->changed)
                 continue;
             if (kept && after) {
-                kept[i] = mp__change_keep(manager, &change->after);
+                kept[i] = keep(request, change);
                 after[i] = change->after;
                 /* the request's own bytes may go with the reply; the entry's stay */
                 after[i].address = kept[i] ? mp__entry_address(kept[i]) : mp_str_new("?", 1);
             } else {
-                (void)mp__entry_unref(mp__change_keep(manager, &change->after));
+                (void)mp__entry_unref(keep(request, change));
             }
         }
     } else if (is_the_origins_fault(status)) {
@@ -135,6 +143,8 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
     request->old_value = NULL;
     request->text[0] = '\0';
     request->started_ns = mp__env_now_ns(manager->env);
+    request->started_ms = mp__manager_wall_ms(manager);
+    request->generation = atomic_load(&manager->generation);
     for (size_t i = 0; i < request->count && rc == 0; i++)
         rc = mp__access_check(manager->access, request->identity, MP__RIGHT_WRITE,
                               request->changes[i].address, &diag);

@@ -472,6 +472,67 @@ static void a_reader_who_has_seen_more_is_not_given_less(void **state)
     assert_int_not_equal(run(&last), 0);
 }
 
+/* ---- ages ---- */
+
+static void a_clock_that_is_set_back_makes_nothing_younger(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    origin_goes();
+    mp_sim_run(sim, 60000);
+    mp_sim_jump(sim, -3600000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_in_range(last.age_ms, 60000, 64000);
+    mp_sim_run(sim, 60000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_in_range(last.age_ms, 120000, 125000);
+}
+
+/* The origin may have looked as soon as it was asked. */
+static void an_answer_that_took_long_is_as_old_as_the_question(void **state)
+{
+    mp__read early;
+    bool early_is_done = false;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    mp_sim_slow(sim, "mp-origin-r", 1800, 1800);
+    prepare(&early, "production/default/a", MP__LEVEL_EVENTUAL);
+    early.context = &early_is_done;
+    assert_false(mp__read_start(manager, &early));
+    mp_sim_run(sim, 1000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_in_range(last.age_ms, 1700, 1900);
+    mp_sim_run(sim, 1000);
+    assert_true(early_is_done && early.status == 0);
+    (void)mp__entry_unref(early.entry);
+}
+
+/* Who wants it no older than now does not join a question from before. */
+static void a_reader_with_an_age_of_his_own_asks_anew(void **state)
+{
+    mp__read early;
+    bool early_is_done = false;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    before = fetches();
+    mp_sim_slow(sim, "mp-origin-r", 800, 800);
+    prepare(&early, "production/default/a", MP__LEVEL_EVENTUAL);
+    early.context = &early_is_done;
+    assert_false(mp__read_start(manager, &early));
+    mp_sim_run(sim, 500);
+    prepare(&last, "production/default/a", MP__LEVEL_EVENTUAL);
+    last.age_max_ms = 100;
+    assert_int_equal(run(&last), 0);
+    mp_sim_run(sim, 2000);
+    assert_int_equal(fetches() - before, 2);
+    (void)mp__entry_unref(early.entry);
+}
+
 /* ---- fills and writes that meet ---- */
 
 static void a_fill_that_began_before_a_write_does_not_outlive_it(void **state)
@@ -657,6 +718,9 @@ static const struct CMUnitTest tests[] = {
     FRESH(past_its_ttl_a_value_is_served_and_verified_behind),
     FRESH(a_strong_read_and_an_age_of_nothing_ask_the_origin),
     FRESH(a_reader_who_has_seen_more_is_not_given_less),
+    FRESH(a_clock_that_is_set_back_makes_nothing_younger),
+    FRESH(an_answer_that_took_long_is_as_old_as_the_question),
+    FRESH(a_reader_with_an_age_of_his_own_asks_anew),
     FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
