@@ -97,6 +97,50 @@ static void every_bench_is_found_by_its_name(void **state)
     assert_null(mp__bench_find("no such"));
 }
 
+/* Print with the bench @name into @out, one round. */
+static void run_bench(const char *name, bool json, mp__buf *out)
+{
+    mp__bench_options options = {.rounds = 1, .threads = 1, .json = json};
+    mp__diag diag = {0};
+
+    assert_int_equal(mp__bench_find(name)->run(&options, out, &diag), 0);
+    assert_int_equal(mp__buf_add_char(out, '\0'), 0);
+}
+
+static size_t occurrences(const char *text, const char *word)
+{
+    size_t n = 0;
+
+    for (const char *at = text; (at = strstr(at, word)); at++)
+        n++;
+    return n;
+}
+
+static void json_has_a_figure_for_each_size_beside_its_reference(void **state)
+{
+    mp__buf out = MP__BUF_INIT;
+
+    (void)state;
+    run_bench("l1-get", true, &out);
+    assert_memory_equal(out.data, "{\"bench\":\"l1-get\",", 18);
+    assert_int_equal(occurrences(out.data, "\"keys\":"), 2);
+    assert_int_equal(occurrences(out.data, "\"reference_ns\":"), 2);
+    assert_int_equal(occurrences(out.data, "{"), occurrences(out.data, "}"));
+    assert_string_equal(out.data + out.size - 4, "]}\n");
+    mp__buf_done(&out);
+}
+
+static void people_get_a_line_for_each_size_of_l1_mixed(void **state)
+{
+    mp__buf out = MP__BUF_INIT;
+
+    (void)state;
+    run_bench("l1-mixed", false, &out);
+    assert_int_equal(occurrences(out.data, " writes/s: a get quiet "), 2);
+    assert_non_null(strstr(out.data, "100000 keys, "));
+    mp__buf_done(&out);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(the_bare_table_has_what_was_put_and_nothing_else),
     MP_TEST(requests_follow_zipfs_law),
@@ -104,6 +148,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_value_that_is_missing_is_noticed),
     MP_TEST(a_median_is_the_middle),
     MP_TEST(every_bench_is_found_by_its_name),
+    MP_TEST(json_has_a_figure_for_each_size_beside_its_reference),
+    MP_TEST(people_get_a_line_for_each_size_of_l1_mixed),
 };
 
 MP_TEST_MAIN(tests)

@@ -6,6 +6,7 @@
 
 #include <marketprism/marketprism.h>
 
+#include "cache/cache.h"
 #include "core/alloc.h"
 
 static mp_cache *cache_new(size_t entries)
@@ -306,6 +307,117 @@ static void caches_come_and_go(void **state)
     }
 }
 
+/* ---- what the manager and the server use ---- */
+
+static const mp__knob *knob(const char *name)
+{
+    const mp__knob *found = mp__knob_find(&mp__cache_knobs, name);
+
+    assert_non_null(found);
+    return found;
+}
+
+static void knobs_turn_limits_and_policy_and_the_contents_stay(void **state)
+{
+    mp_cache *cache = cache_new(100);
+    mp__diag diag = {0};
+
+    (void)state;
+    put(cache, "a", "1");
+    for (size_t i = 0; i < mp__cache_knobs.count; i++) {
+        const mp__knob *k = &mp__cache_knobs.knobs[i];
+        double now = k->get(cache);
+
+        assert_true(now >= k->low && now <= k->high);
+        assert_int_equal(mp__knob_set(k, cache, now, &diag), 0);
+    }
+    assert_int_equal(mp__knob_set(knob("cache.l1_size"), cache, 5000, &diag), 0);
+    assert_true(knob("cache.l1_size")->get(cache) == 5000);
+    assert_int_equal(mp__knob_set(knob("cache.l1_bytes"), cache, 4 << 20, &diag), 0);
+    assert_int_equal(mp__knob_set(knob("cache.policy"), cache, 1, &diag), 0);
+    assert_true(knob("cache.policy")->get(cache) == 1);
+    /* an index that does not fit into the bytes is refused with a reason, and changes nothing */
+    assert_int_equal(mp__knob_set(knob("cache.l1_size"), cache, 1e8, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "cache.l1_bytes"));
+    assert_true(knob("cache.l1_size")->get(cache) == 5000);
+    assert_int_equal(get(cache, "a", "1"), 0);
+    cache = mp_cache_free(cache);
+}
+
+static void an_entry_tells_its_record_and_how_fresh_it_is(void **state)
+{
+    static const mp__record record = {.address = {"e/n/k", 5},
+                                      .value = {"{}", 2},
+                                      .media_type = {"application/json", 16},
+                                      .kind = MP__RECORD_VALUE,
+                                      .revision = 7,
+                                      .created_revision = 3,
+                                      .version = 2,
+                                      .created_ms = 10,
+                                      .modified_ms = 20,
+                                      .expires_ms = 0,
+                                      .fetched_ms = 30,
+                                      .verified_ms = 40};
+    mp_cache *cache = cache_new(100);
+    uint64_t hash = mp__cache_hash(mp__cache_hash_key(cache), record.address);
+    const mp__entry *held = NULL, *found;
+    mp__record got;
+
+    (void)state;
+    assert_int_equal(mp__cache_put_record(cache, &record, 0, 5, 6, &held), 0);
+    mp__cache_prefetch(cache, hash);
+    mp__cache_prefetch_many(cache, &hash, 1); /* outside a section: nothing */
+    assert_int_equal(mp_read_begin(), 0);
+    mp__cache_prefetch_many(cache, &hash, 1);
+    found = mp__cache_find(cache, record.address, hash);
+    assert_ptr_equal(found, held);
+    assert_ptr_equal(mp__cache_peek(cache, record.address, hash), held);
+    mp_read_end();
+    assert_int_equal(mp__cache_where(cache, record.address, hash), 1u << MP__TIER_L1);
+    mp__entry_record(held, &got);
+    mp_assert_str(got.address, "e/n/k");
+    mp_assert_str(got.value, "{}");
+    mp_assert_str(got.media_type, "application/json");
+    assert_int_equal(got.revision, 7);
+    assert_int_equal(got.created_revision, 3);
+    assert_int_equal(got.version, 2);
+    assert_int_equal(got.created_ms, 10);
+    assert_int_equal(got.modified_ms, 20);
+    assert_int_equal(got.fetched_ms, 30);
+    assert_int_equal(got.verified_ms, 40);
+    assert_int_equal(held->generation, 5);
+    assert_int_equal(held->verify_by_s, 6);
+    mp__cache_verified(cache, held, 50, 8, 9);
+    mp__entry_record(held, &got);
+    assert_int_equal(got.verified_ms, 50);
+    assert_int_equal(held->generation, 8);
+    mp__cache_forget_l1(cache, record.address, hash);
+    assert_int_equal(mp__cache_where(cache, record.address, hash), 0);
+    mp_assert_str(mp__entry_address(held), "e/n/k"); /* still held */
+    held = mp__entry_unref(held);
+    cache = mp_cache_free(cache);
+}
+
+static void what_l1_cannot_keep_is_still_given_to_who_asked(void **state)
+{
+    static char large[2 << 20];
+    mp_cache_config config = {.l1_entries = 10, .l1_bytes = 1 << 20};
+    mp__record record = {.address = MP_STR("e/n/k"),
+                         .value = mp_str_new(large, sizeof(large)),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 1};
+    mp_cache *cache = NULL;
+    const mp__entry *held = NULL;
+
+    (void)state;
+    assert_int_equal(mp_cache_new(&config, &cache), 0);
+    assert_int_equal(mp__cache_put_record(cache, &record, 0, 0, 0, &held), 0);
+    assert_int_equal(held->blob.pub.size, sizeof(large));
+    assert_int_equal(get(cache, "e/n/k", ""), MP_EUNKNOWN);
+    cache = mp_cache_free(cache);
+    held = mp__entry_unref(held); /* it outlives the cache, too */
+}
+
 static long fail_at;
 
 static bool fail_nth(size_t size)
@@ -353,6 +465,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_value_with_a_time_to_live_is_gone_after_it),
     MP_TEST(one_section_reads_several_caches_and_each_counts_its_own),
     MP_TEST(caches_come_and_go),
+    MP_TEST(knobs_turn_limits_and_policy_and_the_contents_stay),
+    MP_TEST(an_entry_tells_its_record_and_how_fresh_it_is),
+    MP_TEST(what_l1_cannot_keep_is_still_given_to_who_asked),
     MP_TEST(every_failing_allocation_is_an_error_and_not_a_crash),
 };
 
