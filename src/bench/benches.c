@@ -5,11 +5,16 @@
 #include <string.h>
 
 #include "bench/bench_l1.h"
+#include "bench/benches.h"
 
 const mp__bench mp__benches[] = {
     {"l1-get", "hits in memory, one by one and batched, against a bare read-only table",
      mp__bench_l1_get},
     {"l1-mixed", "the same while another thread replaces values and evicts", mp__bench_l1_mixed},
+    {"record", "a latency recorded and a thing counted, against a bare histogram and counter",
+     mp__bench_record},
+    {"restart", "kill -9 of a daemon with 100,000 keys, to its first right answer after a restart",
+     mp__bench_restart},
     {NULL, NULL, NULL},
 };
 

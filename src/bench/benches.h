@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The benches that benches.c lists, each in the file of its name. */
+#ifndef MP_BENCH_BENCHES_H
+#define MP_BENCH_BENCHES_H
+
+#include "bench/bench.h"
+
+int mp__bench_record(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
+int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
+
+#endif
