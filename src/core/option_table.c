@@ -106,6 +106,11 @@ const mp__option mp__option_table[] = {
      "anything away."},
     {"cache.negative_ttl", MP__OPTION_DURATION, "60s", 0, 365 * DAY, NULL, "ms", true,
      "The same for the knowledge that there is no value."},
+    {"cache.refresh_ahead", MP__OPTION_REAL, "1", 0, 100, NULL, "", true,
+     "How early a value in use is verified before its cache.default_ttl ends, behind the answer, "
+     "so "
+     "that nobody waits for it: in times that the origin takes to answer, thrown anew for each "
+     "read (XFetch). 0: not at all."},
     {"cache.eventual_bound", MP__OPTION_DURATION, "5s", 0, 365 * DAY, NULL, "ms", true,
      "Without a live watch an eventual read answers a value verified at most this long ago without "
      "asking; an older one is answered and verified behind."},

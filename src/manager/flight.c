@@ -108,7 +108,7 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     }
 }
 
-void mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash)
+bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead)
 {
     mp__flight_shard *shard = shard_of(manager, hash);
     mp__flight *flight = NULL;
@@ -116,9 +116,12 @@ void mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
     (void)pthread_mutex_lock(&shard->lock);
     if (!find(shard, mp__entry_address(entry), hash))
         flight = flight_new(manager, shard, mp__entry_address(entry), hash, entry);
+    if (flight)
+        flight->is_ahead = is_ahead;
     (void)pthread_mutex_unlock(&shard->lock);
     if (flight)
         send_off(flight);
+    return flight != NULL;
 }
 
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
@@ -217,11 +220,13 @@ static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
     mp__flight *flight = (mp__flight *)((char *)fetch - offsetof(mp__flight, fetch)), *next;
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
+    uint64_t took_ns;
     bool dirty;
 
     next = take_off_table(flight, &dirty);
-    mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN,
-                       mp__env_now_ns(manager->env) - flight->started_ns, 1);
+    took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
+    mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
+    mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);
     if (status == 0) {
         entry = fill(flight, record, dirty);
         if (!entry)

@@ -21,6 +21,7 @@ typedef struct mp__flight {
     mp__read *waiters, **last_waiter; /* answered by this flight */
     mp__read *later;        /* came after it began and want a newer look: the next flight's */
     const mp__entry *known; /* what was kept when it began: a reference, or NULL */
+    bool is_ahead;          /* nobody waits: the entry's time is about to come */
     bool dirty;             /* a write was committed meanwhile: the result is not kept */
     uint64_t started_ns;
     int64_t started_ms;  /* steady: what it brings is true as of then */
@@ -68,6 +69,10 @@ struct mp__manager {
     _Atomic uint32_t ttl_s, negative_ttl_s;
     _Atomic int64_t eventual_bound_ms, hard_bound_ms, timeout_ms;
 
+    /* refresh ahead: see ahead.c */
+    _Atomic uint32_t ahead_window_s, ahead_beta_percent, ahead_limit, ahead_under_way;
+    _Atomic uint64_t fetch_ns_mean;
+
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
 
@@ -100,10 +105,19 @@ int64_t mp__manager_wall_ms(mp__manager *manager);
 /* Let @read wait for the origin: for the flight under way if @join, else for one that begins after
  * now. @known (may be NULL) is what is kept. Answers through read->done. */
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join);
-/* Verify @entry behind the answer, unless a flight for it is under way. */
-void mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash);
+/* Verify @entry behind the answer, unless a flight for it is under way: then false. */
+bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead);
 /* A write of @address was committed: what is under way must not be kept. Any thread. */
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
+
+/* ---- ahead.c ---- */
+
+void mp__ahead_init(mp__manager *manager);
+void mp__ahead_window(mp__manager *manager); /* anew; some times a second */
+/* @entry is fresh and being answered: perhaps verify it behind, before its time comes. */
+void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash);
+/* A fetch took so long; good: the origin answered. */
+void mp__ahead_learn(mp__manager *manager, uint64_t took_ns, bool good, bool was_ahead);
 
 /* ---- read_path.c ---- */
 

@@ -22,6 +22,9 @@ static void settings_take(mp__manager *manager, const mp__options *options)
     atomic_store(&manager->eventual_bound_ms, mp__options_int(options, "cache.eventual_bound"));
     atomic_store(&manager->hard_bound_ms, mp__options_int(options, "cache.hard_bound"));
     atomic_store(&manager->timeout_ms, mp__options_int(options, "origin.timeout"));
+    atomic_store(&manager->ahead_beta_percent,
+                 (uint32_t)(mp__options_real(options, "cache.refresh_ahead") * 100));
+    mp__ahead_window(manager);
 }
 
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
@@ -341,6 +344,7 @@ static mp__manager *manager_new(const mp__manager_config *config)
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
         (void)pthread_mutex_init(&manager->flights[i].lock, NULL);
     mp__manager_tick(manager, manager->started_ms, manager->started_ns);
+    mp__ahead_init(manager);
     manager->data_dir = mp__strdup(config->data_dir);
     return manager->data_dir ? manager : mp__manager_close(manager);
 }
@@ -428,8 +432,10 @@ void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns)
 {
     uint32_t now_s = (uint32_t)(mono_ns / 1000000000u) + 1;
 
-    if (atomic_load_explicit(&manager->now_s, memory_order_relaxed) != now_s)
+    if (atomic_load_explicit(&manager->now_s, memory_order_relaxed) != now_s) {
         atomic_store_explicit(&manager->now_s, now_s, memory_order_relaxed);
+        mp__ahead_window(manager);
+    }
     if (manager->cache)
         mp__cache_tick(manager->cache, wall_ms);
 }

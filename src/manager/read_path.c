@@ -236,7 +236,9 @@ static bool answer_or_ask(mp__manager *manager, mp__read *read, const mp__entry 
     if (entry)
         verdict = judge(manager, read, entry, &reason);
     if (verdict == SERVE_AND_REFRESH)
-        mp__flight_refresh(manager, entry, read->hash);
+        (void)mp__flight_refresh(manager, entry, read->hash, false);
+    if (verdict == SERVE && reason == MP__REASON_FRESH)
+        mp__ahead_maybe(manager, entry, read->hash);
     if (verdict != ASK_FIRST) {
         give(manager, read, entry, verdict == SERVE_STALE, reason);
         record_latency(manager, read);
@@ -259,6 +261,10 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
     entry = mp__cache_find(manager->cache, address, hash);
     if (!entry || !is_held_fresh(manager, entry) || entry->revision < revision_min)
         return NULL;
+    if (atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed) <=
+        mp__manager_now_s(manager) +
+            atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed))
+        return NULL; /* its time is about to come: mp__read_start() may verify it ahead */
     return entry;
 }
 

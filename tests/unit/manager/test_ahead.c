@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Refresh ahead: who waits, what is asked, and how much of it an ill origin is burdened with. */
+#include "mp_test.h"
+
+#include <inttypes.h>
+
+#include "manager/internal.h"
+#include "mp_sim.h"
+#include "mp_truth.h"
+
+enum { TTL_S = 8, ANSWER_MS = 300 };
+
+static const mp__identity identity = {"test"};
+static mp_sim *sim;
+static mp_truth *truth;
+static mp__manager *manager;
+static mp__options *options;
+static mp__loop *loop;
+static mp__timer *timer;
+
+static void tick(void *context)
+{
+    (void)context;
+    if (!manager)
+        return;
+    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
+    mp__manager_deadlines(manager, loop);
+}
+
+static void option(const char *path, const char *value)
+{
+    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+    mp__manager_config config = {.data_dir = "/data"};
+
+    (void)state;
+    sim = mp_sim_new(5);
+    truth = mp_truth_new(sim);
+    assert_int_equal(mp__options_new(&options), 0);
+    option("cache.default_ttl", "8s");
+    option("cache.eventual_bound", "0"); /* past its time a value is asked for first */
+    option("cache.hard_bound", "0");
+    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
+    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
+    mp__timer_start(timer, 20, 20);
+    config.env = mp_sim_env(sim);
+    config.options = options;
+    config.origin = mp_truth_origin(truth);
+    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
+    mp_sim_slow(sim, "net-answer", ANSWER_MS, ANSWER_MS);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    manager = mp__manager_close(manager);
+    timer = mp__timer_free(timer);
+    loop = mp__loop_free(loop);
+    options = mp__options_free(options);
+    truth = mp_truth_free(truth);
+    sim = mp_sim_free(sim);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static bool is_true(void *context)
+{
+    return *(bool *)context;
+}
+
+static void read_done(mp__read *read)
+{
+    *(bool *)read->context = true;
+}
+
+/* As the server reads: the hot path first. True: it was answered at once. */
+static bool read_one(const char *address)
+{
+    bool done = false, at_once;
+    mp__read read = {.loop = loop,
+                     .address = mp_str_of(address),
+                     .identity = &identity,
+                     .level = MP__LEVEL_EVENTUAL,
+                     .age_max_ms = -1,
+                     .done = read_done,
+                     .context = &done};
+
+    read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
+    assert_int_equal(mp_read_begin(), 0);
+    at_once = mp__read_now(manager, read.address, read.hash, read.level, 0) != NULL;
+    mp_read_end();
+    if (at_once)
+        return true;
+    at_once = mp__read_start(manager, &read);
+    if (!at_once)
+        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    assert_int_equal(read.status, 0);
+    (void)mp__entry_unref(read.entry);
+    return at_once;
+}
+
+/* Read it every 5 ms: how many had to wait. */
+static unsigned waits_in(const char *address, uint64_t seconds)
+{
+    unsigned waits = 0;
+
+    for (uint64_t i = 0; i < seconds * 200; i++) {
+        waits += !read_one(address);
+        mp_sim_run(sim, 5);
+    }
+    return waits;
+}
+
+static void nobody_waits_for_a_value_in_use(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    mp_truth_put(truth, "production/default/a", "1");
+    mp_sim_run(sim, 1000);
+    mp__ahead_learn(manager, (uint64_t)ANSWER_MS * 1000000, true, false);
+    before = mp_truth_fetches(truth);
+    assert_int_equal(waits_in("production/default/a", (uint64_t)10 * TTL_S), 0);
+    /* about once a time to live, not once a read */
+    assert_in_range(mp_truth_fetches(truth) - before, 8, 16);
+}
+
+static void without_it_somebody_waits_each_time(void **state)
+{
+    (void)state;
+    option("cache.refresh_ahead", "0");
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    mp_truth_put(truth, "production/default/a", "1");
+    (void)read_one("production/default/a");
+    assert_in_range(waits_in("production/default/a", (uint64_t)10 * TTL_S), 8, 12);
+}
+
+static void what_nobody_reads_is_not_asked_for(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    mp_truth_put(truth, "production/default/a", "1");
+    (void)read_one("production/default/a");
+    before = mp_truth_fetches(truth);
+    mp_sim_run(sim, 3600000);
+    assert_int_equal(mp_truth_fetches(truth), before);
+}
+
+/* ---- an origin that is ill ---- */
+
+enum { MANY = 200 };
+
+static void fill_many(void)
+{
+    char address[64];
+
+    mp_sim_slow(sim, "", 0, 0);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(address, sizeof(address), "production/default/k%d", i);
+        mp_truth_put(truth, address, "1");
+        (void)read_one(address);
+    }
+    mp_sim_slow(sim, "net-answer", ANSWER_MS, ANSWER_MS);
+    mp_truth_put(truth, "production/default/slow", "1"); /* now delta is known */
+    for (int i = 0; i < 20; i++) {
+        (void)read_one("production/default/slow");
+        mp__cache_forget_l1(manager->cache, MP_STR("production/default/slow"),
+                            mp__cache_hash(manager->hash_key, MP_STR("production/default/slow")));
+    }
+}
+
+/* Most questions at once while all of many entries are about to need one. */
+static uint32_t most_under_way(void)
+{
+    uint32_t most = 0;
+    char address[64];
+
+    for (int round = 0; round < 2000; round++) {
+        for (int i = 0; i < MANY; i += 7) {
+            const mp__entry *entry = NULL;
+
+            snprintf(address, sizeof(address), "production/default/k%d", (i + round) % MANY);
+            assert_int_equal(mp__cache_load_nowait(
+                                 manager->cache, mp_str_of(address),
+                                 mp__cache_hash(manager->hash_key, mp_str_of(address)), &entry),
+                             0);
+            if (atomic_load(&entry->verify_by_s) > mp__manager_now_s(manager))
+                mp__ahead_maybe(manager, entry,
+                                mp__cache_hash(manager->hash_key, mp_str_of(address)));
+            (void)mp__entry_unref(entry);
+        }
+        mp_sim_run(sim, 5);
+        if (atomic_load(&manager->flights_under_way) > most)
+            most = atomic_load(&manager->flights_under_way);
+    }
+    return most;
+}
+
+static void a_hanging_origin_is_asked_for_few_at_once(void **state)
+{
+    (void)state;
+    fill_many();
+    mp_truth_stop(truth, 0, true);
+    assert_in_range(most_under_way(), 1, 64);
+    mp_truth_stop(truth, 0, false);
+    mp_sim_run(sim, 10000);
+    /* its answers took longer than half the time-out: it is asked more gently from now on */
+    assert_in_range(atomic_load(&manager->ahead_limit), 1, 4);
+    assert_int_equal(atomic_load(&manager->ahead_under_way), 0);
+}
+
+static void failures_halve_what_is_asked_at_once_and_answers_raise_it_by_one(void **state)
+{
+    uint32_t limit = atomic_load(&manager->ahead_limit);
+
+    (void)state;
+    mp__ahead_learn(manager, 1000000, false, false);
+    assert_int_equal(atomic_load(&manager->ahead_limit), limit / 2);
+    mp__ahead_learn(manager, 1000000, true, false);
+    assert_int_equal(atomic_load(&manager->ahead_limit), limit / 2 + 1);
+    for (int i = 0; i < 20; i++)
+        mp__ahead_learn(manager, 1000000, false, false);
+    assert_int_equal(atomic_load(&manager->ahead_limit), 1);
+    for (int i = 0; i < 200; i++)
+        mp__ahead_learn(manager, 1000000, true, false);
+    assert_int_equal(atomic_load(&manager->ahead_limit), 64);
+}
+
+static void an_origin_that_is_down_is_not_asked(void **state)
+{
+    (void)state;
+    fill_many();
+    mp_truth_cut(truth, 0, true);
+    mp_sim_run(sim, 2000);
+    assert_int_equal(most_under_way(), 0);
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(nobody_waits_for_a_value_in_use),
+    FRESH(without_it_somebody_waits_each_time),
+    FRESH(what_nobody_reads_is_not_asked_for),
+    FRESH(a_hanging_origin_is_asked_for_few_at_once),
+    FRESH(failures_halve_what_is_asked_at_once_and_answers_raise_it_by_one),
+    FRESH(an_origin_that_is_down_is_not_asked),
+};
+MP_TEST_MAIN(tests)
