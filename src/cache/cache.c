@@ -321,7 +321,9 @@ static int knob_bytes_set(void *module, double value, mp__diag *diag)
     return knob_set_result(mp__cache_set_l1_bytes(module, (size_t)value), diag);
 }
 
-static const char *const policy_names[] = {"s3-fifo", "lru", NULL}; /* as mp__policies */
+/* As mp__policies. */
+static const char *const policy_names[] = {"s3-fifo", "adaptive", "lru", "w-tinylfu", "lirs", "arc",
+                                           "2q",      "sieve",    "lfu", "fifo",      "ttl",  NULL};
 
 static double knob_policy_get(void *module)
 {
@@ -362,7 +364,7 @@ static const mp__knob knobs[] = {
      .unit = "",
      .help = "Which entry leaves when room is needed. A change keeps the contents.",
      .low = 0,
-     .high = 1,
+     .high = 10,
      .standard = 0,
      .safe = true,
      .choices = policy_names,

@@ -5,8 +5,8 @@
 
 #include "cache/policy/policy.h"
 
-extern const mp__policy_ops mp__policy_arc, mp__policy_fifo, mp__policy_lfu, mp__policy_lirs,
-    mp__policy_lru, mp__policy_s3fifo, mp__policy_sieve, mp__policy_ttl, mp__policy_twoq,
-    mp__policy_wtinylfu;
+extern const mp__policy_ops mp__policy_adaptive, mp__policy_arc, mp__policy_fifo, mp__policy_lfu,
+    mp__policy_lirs, mp__policy_lru, mp__policy_s3fifo, mp__policy_sieve, mp__policy_ttl,
+    mp__policy_twoq, mp__policy_wtinylfu;
 
 #endif

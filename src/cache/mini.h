@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A cache of hashes alone that follows one eviction policy: a member of the panel, or the order of
+ * a whole cache.
+ *
+ * All of it lies in three arrays linked by numbers, so that one is copied by copying bytes, and a
+ * panel of eight fits in 256 KiB. Ghosts (what a policy remembers and no longer keeps) are records
+ * as the others. Not locked: one thread at a time. */
+#ifndef MP_CACHE_MINI_H
+#define MP_CACHE_MINI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <marketprism/error.h>
+
+#include "core/core.h"
+
+typedef struct mp__mini mp__mini;
+
+/* How the members of the panel evict. */
+enum mp__mini_kind {
+    MP__MINI_LRU,
+    MP__MINI_S3FIFO,
+    MP__MINI_TWOQ,
+    MP__MINI_ARC,
+    MP__MINI_LIRS,
+    MP__MINI_TINYLFU, /* with a window of @window_permille */
+};
+
+typedef struct mp__mini_shape {
+    const char *name;
+    enum mp__mini_kind kind;
+    unsigned window_permille;
+} mp__mini_shape;
+
+/* @owners: keep a pointer of the owner's with each entry. @sketch: count uses although the shape
+ * does not need it, so that another may take over. MP_ENOMEM. */
+MP_MUST_USE int mp__mini_new(const mp__mini_shape *shape, size_t capacity, bool owners, bool sketch,
+                             mp__mini **ret_mini);
+mp__mini *mp__mini_free(mp__mini *mini); /* accepts NULL, returns NULL */
+
+/* One request: whether it was a hit; after a miss it is cached. */
+bool mp__mini_access(mp__mini *mini, uint64_t hash);
+
+bool mp__mini_holds(const mp__mini *mini, uint64_t hash);
+/* A use of what is held; false when it is not. */
+bool mp__mini_touch(mp__mini *mini, uint64_t hash);
+/* Cache what is not held; there must be room (mp__mini_count < capacity). */
+void mp__mini_insert(mp__mini *mini, uint64_t hash, void *owner);
+/* The owner of the next victim, which may be NULL; it stays. There must be one. */
+void *mp__mini_next_victim(mp__mini *mini);
+/* A key that is not held was asked for, and will be inserted after an eviction. May be left out. */
+void mp__mini_coming(mp__mini *mini, uint64_t hash);
+/* Let the policy's next victim go. False: nothing is held. *ret_owner may be NULL. */
+bool mp__mini_evict(mp__mini *mini, void **ret_owner);
+/* It was deleted, not evicted. */
+void mp__mini_forget(mp__mini *mini, uint64_t hash);
+void *mp__mini_owner(const mp__mini *mini, uint64_t hash); /* NULL: none, or not held */
+void mp__mini_owner_set(mp__mini *mini, uint64_t hash, void *owner);
+
+/* Make the order of @mini, which is empty, out of the hashes and owners given in the order in which
+ * another policy would evict them. */
+void mp__mini_seed(mp__mini *mini, const uint64_t *hashes, void *const *owners, size_t count);
+/* What @from, of the same shape and another capacity, has learned of its queues' sizes. */
+void mp__mini_learn(mp__mini *mini, const mp__mini *from);
+/* Make @mini, of the same shape and capacity, a copy of @from without its owners. */
+void mp__mini_copy(mp__mini *mini, const mp__mini *from);
+/* Let @to go on with the counts of use of @from (same capacity). */
+void mp__mini_sketch_move(mp__mini *to, mp__mini *from);
+
+size_t mp__mini_count(const mp__mini *mini);
+size_t mp__mini_capacity(const mp__mini *mini);
+size_t mp__mini_bytes(const mp__mini *mini);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A panel of miniature caches that tells which policy would serve the requests best.
+ *
+ * Each member is a cache of hashes (cache/mini.h) that sees the same hash sample of the keys and is
+ * as much smaller than the real cache as the sample is smaller than the keys (Waldspurger et al.,
+ * "Cache Modeling and Optimization using Miniature Simulations", ATC 2017). So the real cache pays
+ * nothing for trying a policy out. Not locked: one thread at a time. */
+#ifndef MP_CACHE_PANEL_H
+#define MP_CACHE_PANEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cache/mini.h"
+
+enum { MP__PANEL_MEMBERS = 8, MP__PANEL_ENTRIES = 512 };
+
+typedef struct mp__panel mp__panel;
+
+/* For a cache of @capacity entries. MP_ENOMEM. */
+MP_MUST_USE int mp__panel_new(size_t capacity, mp__panel **ret_panel);
+mp__panel *mp__panel_free(mp__panel *panel); /* accepts NULL, returns NULL */
+
+const mp__mini_shape *mp__panel_shape(size_t member);
+
+/* One request, and whether the cache itself had it. True: the leader has changed. */
+bool mp__panel_see(mp__panel *panel, uint64_t hash, bool hit);
+size_t mp__panel_leader(const mp__panel *panel);
+/* The member, and whether it sees every key and is as large as the cache. */
+const mp__mini *mp__panel_member(const mp__panel *panel, size_t member, bool *ret_whole);
+/* The key of @hash was deleted. */
+void mp__panel_forget(mp__panel *panel, uint64_t hash);
+
+typedef struct mp__panel_view {
+    double hit_ratio[MP__PANEL_MEMBERS]; /* lately, of the sample, corrected for its size */
+    double requests;                     /* sampled, that these stand on */
+    double sample;                       /* share of the keys, 0 to 1 */
+    uint64_t switches;
+    size_t entries; /* of each member */
+} mp__panel_view;
+void mp__panel_look(const mp__panel *panel, mp__panel_view *ret_view);
+
+size_t mp__panel_bytes(const mp__panel *panel);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include "cache/mini.h"
+#include "cache/panel.h"
+#include "core/core.h"
+
+static uint64_t hash_of(uint64_t key)
+{
+    key = (key + 1) * 0x9e3779b97f4a7c15ULL;
+    key ^= key >> 31;
+    return key * 0xbf58476d1ce4e5b9ULL;
+}
+
+static mp__mini *make(enum mp__mini_kind kind, size_t capacity)
+{
+    const mp__mini_shape shape = {"", kind, 100};
+    mp__mini *mini = NULL;
+
+    assert_int_equal(mp__mini_new(&shape, capacity, true, true, &mini), 0);
+    return mini;
+}
+
+/* Hits of @rounds of a loop over @keys. */
+static unsigned loop_hits(mp__mini *mini, unsigned keys, unsigned rounds)
+{
+    unsigned hits = 0;
+
+    for (unsigned i = 0; i < keys * rounds; i++)
+        hits += mp__mini_access(mini, hash_of(i % keys));
+    return hits;
+}
+
+static void a_loop_larger_than_the_cache_defeats_lru_and_not_lirs(void **state)
+{
+    mp__mini *lru = make(MP__MINI_LRU, 100), *lirs = make(MP__MINI_LIRS, 100);
+
+    (void)state;
+    assert_int_equal(loop_hits(lru, 120, 50), 0);
+    assert_true(loop_hits(lirs, 120, 50) > 49 * 95);
+    lru = mp__mini_free(lru);
+    lirs = mp__mini_free(lirs);
+}
+
+static void what_fits_is_missed_once(void **state)
+{
+    (void)state;
+    for (int kind = MP__MINI_LRU; kind <= MP__MINI_TINYLFU; kind++) {
+        mp__mini *mini = make((enum mp__mini_kind)kind, 100);
+
+        assert_int_equal(loop_hits(mini, 100, 10), 900);
+        assert_int_equal(mp__mini_count(mini), 100);
+        mini = mp__mini_free(mini);
+    }
+}
+
+static void what_was_used_often_survives_a_scan_but_in_lru(void **state)
+{
+    (void)state;
+    for (int kind = MP__MINI_S3FIFO; kind <= MP__MINI_TINYLFU; kind++) {
+        mp__mini *mini = make((enum mp__mini_kind)kind, 100);
+        unsigned kept = 0;
+
+        (void)loop_hits(mini, 40, 10);
+        for (unsigned i = 0; i < 100;
+             i++) /* out of every queue for newcomers, into that of the used */
+            (void)mp__mini_access(mini, hash_of(500 + i));
+        (void)loop_hits(mini, 40, 4);
+        for (unsigned i = 0; i < 1000; i++)
+            (void)mp__mini_access(mini, hash_of(1000 + i));
+        for (unsigned i = 0; i < 40; i++)
+            kept += mp__mini_holds(mini, hash_of(i));
+        assert_true(kept >= 38);
+        mini = mp__mini_free(mini);
+    }
+}
+
+/* Any order of calls: never more than the capacity, every owner comes out once. */
+static void owners_come_out_exactly_once_whatever_is_called(void **state)
+{
+    static char owned[400];
+
+    (void)state;
+    for (int kind = MP__MINI_LRU; kind <= MP__MINI_TINYLFU; kind++) {
+        mp__mini *mini = make((enum mp__mini_kind)kind, 50);
+        uint64_t random = 11;
+        size_t in = 0;
+        void *owner;
+
+        memset(owned, 0, sizeof(owned));
+        for (int step = 0; step < 60000; step++) {
+            size_t key;
+
+            random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+            key = (random >> 33) % sizeof(owned);
+            if (mp__mini_holds(mini, hash_of(key)) && random >> 60 == 0) {
+                assert_ptr_equal(mp__mini_owner(mini, hash_of(key)), &owned[key]);
+                mp__mini_forget(mini, hash_of(key));
+                owned[key] = 0;
+                in--;
+            } else if (!mp__mini_touch(mini, hash_of(key))) {
+                if (in >= 50) {
+                    assert_true(mp__mini_evict(mini, &owner));
+                    assert_int_equal(*(char *)owner, 1);
+                    *(char *)owner = 0;
+                    in--;
+                }
+                mp__mini_insert(mini, hash_of(key), &owned[key]);
+                owned[key] = 1;
+                in++;
+            }
+            assert_int_equal(mp__mini_count(mini), in);
+        }
+        for (; in > 0; in--) {
+            assert_true(mp__mini_evict(mini, &owner));
+            assert_int_equal(*(char *)owner, 1);
+            *(char *)owner = 0;
+        }
+        assert_false(mp__mini_evict(mini, &owner));
+        mini = mp__mini_free(mini);
+    }
+}
+
+static void a_copy_goes_on_as_the_original_does(void **state)
+{
+    (void)state;
+    for (int kind = MP__MINI_LRU; kind <= MP__MINI_TINYLFU; kind++) {
+        mp__mini *one = make((enum mp__mini_kind)kind, 64),
+                 *two = make((enum mp__mini_kind)kind, 64);
+        uint64_t random = 3;
+
+        (void)loop_hits(one, 90, 10);
+        mp__mini_copy(two, one);
+        for (int i = 0; i < 20000; i++) {
+            random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+            assert_int_equal(mp__mini_access(one, hash_of((random >> 33) % 150)),
+                             mp__mini_access(two, hash_of((random >> 33) % 150)));
+        }
+        one = mp__mini_free(one);
+        two = mp__mini_free(two);
+    }
+}
+
+static void a_panel_stays_within_256_kib_however_large_the_cache(void **state)
+{
+    (void)state;
+    for (size_t capacity = 1; capacity <= 10000000; capacity *= 10) {
+        mp__panel *panel = NULL;
+
+        assert_int_equal(mp__panel_new(capacity, &panel), 0);
+        assert_true(mp__panel_bytes(panel) <= 256UL * 1024);
+        panel = mp__panel_free(panel);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(a_loop_larger_than_the_cache_defeats_lru_and_not_lirs),
+    MP_TEST(what_fits_is_missed_once),
+    MP_TEST(what_was_used_often_survives_a_scan_but_in_lru),
+    MP_TEST(owners_come_out_exactly_once_whatever_is_called),
+    MP_TEST(a_copy_goes_on_as_the_original_does),
+    MP_TEST(a_panel_stays_within_256_kib_however_large_the_cache),
+};
+
+MP_TEST_MAIN(tests)
