@@ -154,7 +154,7 @@ static bool should_move(const move *m, const mp__l3_row *row, mp__l3_place place
 /* A marker in the place of the damaged record @found, which stands in @bytes itself. */
 static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes)
 {
-    char address[MP__L3_ADDRESS_MAX];
+    char address[MP__L3_ADDRESS_MAX] = "";
     mp__record gone = {.address = mp_str_new(address, found->record.address.size),
                        .revision = found->record.revision};
 

@@ -111,6 +111,23 @@ class Limits(unittest.TestCase):
             sock.close()
         self.assertEqual(client("PING"), "PONG")
 
+    def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        client = daemon.client()
+        self.addCleanup(client.close)
+        host, port = daemon.resp.rsplit(":", 1)
+        before = daemon.rss_kb()
+        crowd = [socket.create_connection((host, int(port)), 10) for _ in range(900)]
+        self.addCleanup(lambda: [sock.close() for sock in crowd])
+        wait_until(lambda: len(client("CLIENT", "LIST").splitlines()) == 901, what="the crowd")
+        self.assertLess((daemon.rss_kb() - before) / 900, 4, "KB a connection")
+        self.assertEqual(client("SET", "crowd", "1"), "OK")
+        for sock in crowd:
+            sock.sendall(b"GET crowd\r\n")
+        for sock in crowd:
+            self.assertEqual(sock.recv(64), b"$1\r\n1\r\n")
+
     def test_the_client_over_the_limit_is_told_so(self):
         # Two loops accept side by side, so that it need not be the last who is one too many.
         wait_until(self.is_empty, what="a daemon without clients")
