@@ -56,7 +56,9 @@ void mp__cmd_reset(MP__COMMAND_ARGS)
     c->version = 2;
     c->level = MP__LEVEL_EVENTUAL;
     c->strict = false;
+    (void)pthread_mutex_lock(&c->worker->list_lock);
     c->name[0] = '\0';
+    (void)pthread_mutex_unlock(&c->worker->list_lock);
     use_database(c, 0);
     mp__resp_simple(mp__connection_out(c), "RESET");
 }
@@ -176,8 +178,11 @@ void mp__cmd_hello(MP__COMMAND_ARGS)
                        "Client names cannot contain spaces, newlines or special characters.");
         return;
     }
-    if (name.data)
+    if (name.data) {
+        (void)pthread_mutex_lock(&c->worker->list_lock);
         name_set(c->name, sizeof(c->name), name);
+        (void)pthread_mutex_unlock(&c->worker->list_lock);
+    }
     c->version = (int)version;
     hello_reply(c);
 }
@@ -228,6 +233,7 @@ static void client_list(mp__connection *c, bool only_me)
     char mine[32];
     const char *at;
 
+    mp__connection_show(c);
     mp__connections_list(c->worker->server, &text);
     (void)mp__buf_add_char(&text, '\0');
     if (text.error) {

@@ -718,6 +718,8 @@ static void environment_of_database(mp__connection *c)
     c->named_environment = false;
 }
 
+static void show(mp__connection *c);
+
 void mp__connection_accept(void *context, mp__stream *stream)
 {
     mp__worker_loop *worker = context;
@@ -746,6 +748,7 @@ void mp__connection_accept(void *context, mp__stream *stream)
     mp__resp_parser_init(&c->parser, &worker->limits.resp);
     environment_of_database(c);
     (void)pthread_mutex_lock(&worker->list_lock);
+    show(c);
     c->next = worker->connections;
     if (c->next)
         c->next->previous = c;
@@ -797,6 +800,10 @@ void mp__connections_scan(mp__worker_loop *worker, uint64_t now_ns)
         if (why)
             cut(c, why);
     }
+    (void)pthread_mutex_lock(&worker->list_lock);
+    for (mp__connection *c = worker->connections; c; c = c->next)
+        show(c);
+    (void)pthread_mutex_unlock(&worker->list_lock);
 }
 
 void mp__connections_drain(mp__worker_loop *worker)
@@ -820,8 +827,33 @@ void mp__connections_close(mp__worker_loop *worker)
 
 /* ---- of all workers ---- */
 
+/* Under the list lock. */
+static void show(mp__connection *c)
+{
+    c->shown.active_ns = c->active_ns;
+    c->shown.in_size = c->in.size;
+    c->shown.in_capacity = c->in.capacity;
+    c->shown.queued = mp__stream_queued(c->stream);
+    c->shown.database = c->database;
+    c->shown.subscription_count = c->subscription_count;
+    c->shown.version = c->version;
+    memcpy(c->shown.user, c->identity.name, sizeof(c->shown.user));
+    memcpy(c->shown.last_command, c->last_command, sizeof(c->shown.last_command));
+}
+
+void mp__connection_show(mp__connection *c)
+{
+    (void)pthread_mutex_lock(&c->worker->list_lock);
+    show(c);
+    (void)pthread_mutex_unlock(&c->worker->list_lock);
+}
+
 static void list_one(const mp__connection *c, uint64_t now, mp__buf *out)
 {
+    const mp__shown *s = &c->shown;
+
+    if (now < s->active_ns)
+        now = s->active_ns;
     (void)mp__buf_printf(
         out,
         "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=%s age=%" PRIu64 " idle=%" PRIu64
@@ -829,10 +861,10 @@ static void list_one(const mp__connection *c, uint64_t now, mp__buf *out)
         "rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%d "
         "lib-name=%s lib-ver=%s\n",
         c->id, c->peer, c->worker->server->resp_address, c->name, (now - c->created_ns) / SECOND_NS,
-        (now - c->active_ns) / SECOND_NS, c->subscription_count ? "P" : "N", c->database,
-        c->subscription_count, c->in.size, mp__stream_queued(c->stream),
-        sizeof(*c) + c->in.capacity, c->last_command[0] ? c->last_command : "NULL",
-        c->identity.name, c->version, c->library, c->library_version);
+        (now - s->active_ns) / SECOND_NS, s->subscription_count ? "P" : "N", s->database,
+        s->subscription_count, s->in_size, s->queued, sizeof(*c) + s->in_capacity,
+        s->last_command[0] ? s->last_command : "NULL", s->user, s->version, c->library,
+        c->library_version);
 }
 
 void mp__connections_list(mp__server *server, mp__buf *out)
@@ -842,10 +874,9 @@ void mp__connections_list(mp__server *server, mp__buf *out)
     for (unsigned i = 0; i < server->worker_count; i++) {
         mp__worker_loop *worker = &server->workers[i];
 
-        /* fields of another worker's connections may be a moment old; the list itself is locked */
         (void)pthread_mutex_lock(&worker->list_lock);
         for (mp__connection *c = worker->connections; c; c = c->next)
-            list_one(c, now > c->active_ns ? now : c->active_ns, out);
+            list_one(c, now, out);
         (void)pthread_mutex_unlock(&worker->list_lock);
     }
 }

@@ -50,6 +50,17 @@ typedef struct mp__subscription {
     char text[];
 } mp__subscription;
 
+/* What CLIENT LIST shows to the loops of other connections: a copy, made under the worker's
+ * list_lock a few times a second, and before the connection itself asks. */
+typedef struct mp__shown {
+    uint64_t active_ns;
+    size_t in_size, in_capacity, queued;
+    unsigned database;
+    uint32_t subscription_count;
+    int version;
+    char user[sizeof(((mp__identity *)0)->name)], last_command[24];
+} mp__shown;
+
 struct mp__connection {
     mp__connection *next, *previous; /* of the worker */
     mp__connection *next_dirty, *next_subscriber;
@@ -76,9 +87,13 @@ struct mp__connection {
     uint64_t active_ns, created_ns;
     mp__subscription *subscriptions;
     uint32_t subscription_count;
-    char name[64], library[64], library_version[32], peer[64], last_command[24];
+    char last_command[24], peer[64];
+    char name[64], library[64], library_version[32]; /* written under list_lock */
+    mp__shown shown;
 };
 
+/* Make what CLIENT LIST shows of it true. Its own loop. */
+void mp__connection_show(mp__connection *c);
 /* Where a reply that is known now goes. */
 mp__buf *mp__connection_out(mp__connection *c);
 mp_str mp__connection_environment(const mp__connection *c);
