@@ -107,6 +107,11 @@ const mp__option mp__option_table[] = {
      "anything away."},
     {"cache.negative_ttl", MP__OPTION_DURATION, "60s", 0, 365 * DAY, NULL, "ms", true,
      "The same for the knowledge that there is no value."},
+    {"cache.preload", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "What is brought into L1 at the start, before anybody reads it: environment/namespace/key, or "
+     "environment/namespace/ke* for all keys that begin so. MP.PRELOAD does the same at any time."},
+    {"cache.preload_budget", MP__OPTION_INT, "75", 1, 100, NULL, "%", true,
+     "Most of L1, in entries and in bytes, that preloading fills."},
     {"cache.refresh_ahead", MP__OPTION_REAL, "1", 0, 100, NULL, "", true,
      "How early a value in use is verified before its cache.default_ttl ends, behind the answer, "
      "so "

@@ -239,6 +239,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     if (!atomic_load(&manager->open))
         return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too
                       */
+    (void)atomic_fetch_add(&manager->changes_kept, 1);
     mp__flight_dirty(manager, after->address, hash);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
     (void)mp__cache_put_record(manager->cache, &kept, 0, generation,
@@ -292,6 +293,8 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
                    to == MP__ORIGIN_LIVE ? "" : cause);
     (void)pthread_mutex_unlock(&manager->notable_lock);
     mp__event_note(manager, state_notes[to], "%s", cause);
+    if (to == MP__ORIGIN_LIVE)
+        mp__preload_again(manager);
     mp__log(manager->log, to == MP__ORIGIN_LIVE ? MP__LOG_INFO : MP__LOG_ERROR, "origin",
             state_notes[to], "%s", cause);
 }

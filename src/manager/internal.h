@@ -41,6 +41,8 @@ typedef struct mp__notable {
     char what[24], text[160]; /* "origin-lost", "moved away: ..." */
 } mp__notable;
 
+typedef struct mp__preload mp__preload; /* preload.c */
+
 struct mp__manager {
     mp_env *env;
     mp__log_sink *log;
@@ -72,6 +74,10 @@ struct mp__manager {
     /* refresh ahead: see ahead.c */
     _Atomic uint32_t ahead_window_s, ahead_beta_percent, ahead_limit, ahead_under_way;
     _Atomic uint64_t fetch_ns_mean;
+
+    mp__preload *preload;
+    _Atomic uint32_t preload_percent; /* of L1 */
+    _Atomic uint64_t changes_kept;    /* writes and changes that were kept */
 
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
@@ -118,6 +124,17 @@ void mp__ahead_window(mp__manager *manager); /* anew; some times a second */
 void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash);
 /* A fetch took so long; good: the origin answered. */
 void mp__ahead_learn(mp__manager *manager, uint64_t took_ns, bool good, bool was_ahead);
+
+/* ---- preload.c ---- */
+
+MP_MUST_USE int mp__preload_new(mp__manager *manager);
+void mp__preload_stop(mp__manager *manager); /* before the origin is closed */
+void mp__preload_free(mp__manager *manager); /* after it */
+/* What cache.preload names. */
+MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *options,
+                                       mp__diag *diag);
+void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */
+void mp__preload_json(mp__manager *manager, mp__buf *out);
 
 /* ---- read_path.c ---- */
 

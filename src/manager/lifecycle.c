@@ -24,6 +24,8 @@ static void settings_take(mp__manager *manager, const mp__options *options)
     atomic_store(&manager->timeout_ms, mp__options_int(options, "origin.timeout"));
     atomic_store(&manager->ahead_beta_percent,
                  (uint32_t)(mp__options_real(options, "cache.refresh_ahead") * 100));
+    atomic_store(&manager->preload_percent,
+                 (uint32_t)mp__options_int(options, "cache.preload_budget"));
     mp__ahead_window(manager);
 }
 
@@ -354,7 +356,9 @@ mp__manager *mp__manager_close(mp__manager *manager)
     if (!manager)
         return NULL;
     manager->slow = mp__worker_free(manager->slow);
+    mp__preload_stop(manager);
     manager->origin = mp__origin_close(manager->origin);
+    mp__preload_free(manager);
     manager->cache = mp_cache_free(manager->cache);
     if (manager->event_file)
         mp__event_note(manager, "stop", "version %s", MP_VERSION);
@@ -382,6 +386,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     settings_take(manager, config->options);
     rc = databases_take(manager, config->options, diag);
     if (rc == 0)
+        rc = mp__preload_new(manager);
+    if (rc == 0)
         rc = mp__access_new(&manager->access);
     if (rc == 0)
         rc = lock_dir(manager, diag);
@@ -397,6 +403,11 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         rc = open_cache(manager, config->options, diag);
     if (rc == 0)
         rc = mp__worker_new(manager->env, "mp-slow", mp__worker_run_each, NULL, &manager->slow);
+    if (rc == 0) {
+        atomic_store(&manager->open, true);
+        repair(manager);
+        rc = mp__preload_configured(manager, config->options, diag);
+    }
     if (rc) {
         if (diag && !diag->text[0])
             (void)mp__diag_set(diag, rc, "cannot start on %s: %s", config->data_dir,
@@ -404,8 +415,6 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         (void)mp__manager_close(manager);
         return rc;
     }
-    atomic_store(&manager->open, true);
-    repair(manager);
     mp__event_note(manager, "start", "version %s", MP_VERSION);
     *ret_manager = manager;
     return 0;

@@ -202,6 +202,14 @@ MP_MUST_USE int mp__watch_add(mp__manager *manager, mp__loop *loop,
 /* On the watcher's loop; no call comes after it returned. */
 mp__watcher *mp__watch_remove(mp__watcher *watcher);
 
+/* ---- preload ---- */
+
+/* Bring what @patterns name into L1, behind: "environment/namespace/key", or with a * at the end
+ * for all that begin so; at most cache.preload_budget of L1. MP_EINVAL, or MP_ELIMIT while one is
+ * under way, with a text. Progress stands in the status. Any thread. */
+MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
+                                  mp__diag *diag);
+
 /* ---- explain and status ---- */
 
 /* What is known of @address and why a read would be answered as it would, as JSON: tiers, revision,

@@ -138,6 +138,7 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
         mp__json_add_u64(out, "unknown", mp__monitor_events(manager->monitor, MP__EVENT_UNKNOWN));
         mp__json_end(out, '}');
     }
+    mp__preload_json(manager, out);
     mp__json_key(out, "events");
     mp__events_json(manager, DAY_MS, out);
     mp__json_end(out, '}');

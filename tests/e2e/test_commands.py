@@ -266,6 +266,20 @@ class Verbs(unittest.TestCase):
         for words in (("get", "j"), ("ls",), ("history", "j", "--values"), ("explain", "j"), ("status",)):
             json.loads(self.daemon.cli(*words, "--json", check=True).stdout)
 
+    def test_preload_brings_keys_into_memory_and_tells_how_far_it_is(self):
+        client = self.daemon.client()
+        for i in range(30):
+            client("SET", f"preload/k{i}", "v")
+        self.assertEqual(client("MP.PRELOAD", "preload/*", "preload/k1"), "OK")
+
+        def ended():
+            preload = json.loads(self.daemon.cli("status", "--json", check=True).stdout)["preload"]
+            return preload if preload["state"] != "running" else None
+        preload = wait_until(ended, what="the end of the preload")
+        self.assertEqual((preload["state"], preload["keys"]), ("done", 31))
+        with self.assertRaisesRegex(ReplyError, "wrong number"):
+            client("MP.PRELOAD")
+
     def test_ls_goes_through_all_pages(self):
         client = self.daemon.client()
         for i in range(2300):

@@ -64,6 +64,11 @@ const mp__command mp__commands[] = {
      "MP.LEVEL [strong|eventual|weak [STRICT]]: how this connection reads.", mp__cmd_mp_level},
     {"MP.LS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
      "MP.LS [PREFIX p] [AFTER name] [COUNT n] [VALUES]: keys in order.", mp__cmd_mp_ls},
+    {"MP.PRELOAD", -2, R, 1, -1, 1, "marketprism", "0.1.0",
+     "MP.PRELOAD pattern [...]: bring keys into memory, behind; a * at the end names all that "
+     "begin "
+     "so. MP.STATUS tells how far it is.",
+     mp__cmd_mp_preload},
     {"MP.PUT", -4, W, 1, -1, 3, "marketprism", "0.1.0",
      "MP.PUT key media-type value [...]: set all or none; unchanged values make no revision.",
      mp__cmd_mp_put},

@@ -38,6 +38,7 @@ void mp__cmd_mp_rev(MP__COMMAND_ARGS);
 void mp__cmd_mp_env(MP__COMMAND_ARGS);
 void mp__cmd_mp_rollback(MP__COMMAND_ARGS);
 void mp__cmd_mp_explain(MP__COMMAND_ARGS);
+void mp__cmd_mp_preload(MP__COMMAND_ARGS);
 void mp__cmd_mp_status(MP__COMMAND_ARGS);
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS);
 void mp__cmd_mp_watch(MP__COMMAND_ARGS);

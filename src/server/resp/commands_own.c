@@ -379,3 +379,47 @@ void mp__cmd_mp_status(MP__COMMAND_ARGS)
     (void)mp__manager_status(c->worker->server->manager, &json);
     reply_json(c, &json);
 }
+
+/* ---- MP.PRELOAD ---- */
+
+/* Addresses of @names one after the other in @text; 0 or what is wrong, answered. */
+static int preload_patterns(mp__connection *c, const mp_str *names, uint32_t count,
+                            char (*text)[MP__ADDRESS_MAX], mp_str *patterns)
+{
+    mp__manager *manager = c->worker->server->manager;
+
+    for (uint32_t i = 0; i < count; i++) {
+        int size = mp__key_address(c, names[i], text[i]), rc;
+
+        if (size <= 0)
+            return MP_EINVAL;
+        patterns[i] = mp_str_new(text[i], (size_t)size);
+        rc = mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_READ,
+                              patterns[i], NULL);
+        if (rc) {
+            mp__reply_status(c, mp__connection_out(c), rc, NULL);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void mp__cmd_mp_preload(MP__COMMAND_ARGS)
+{
+    char(*text)[MP__ADDRESS_MAX] = mp__calloc(count, sizeof(*text));
+    mp_str *patterns = mp__calloc(count, sizeof(*patterns));
+    mp__diag diag = {0};
+    int rc;
+
+    if (!text || !patterns) {
+        mp__reply_status(c, mp__connection_out(c), MP_ENOMEM, NULL);
+    } else if (preload_patterns(c, arguments + 1, count - 1, text, patterns) == 0) {
+        rc = mp__preload_start(c->worker->server->manager, patterns, count - 1, &diag);
+        if (rc)
+            mp__reply_status(c, mp__connection_out(c), rc, diag.text);
+        else
+            mp__resp_simple(mp__connection_out(c), "OK");
+    }
+    (void)mp__free(text);
+    (void)mp__free(patterns);
+}
