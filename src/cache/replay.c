@@ -136,7 +136,7 @@ int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used,
 /* ---- replaying ---- */
 
 /* "w-tinylfu:40" names a window; every other name stands for itself. */
-static int make_policy(const char *name, size_t capacity, mp__policy **ret_policy)
+int mp__replay_policy_make(const char *name, size_t capacity, mp__policy **ret_policy)
 {
     static const char prefix[] = "w-tinylfu:";
     const mp__policy_ops *ops = mp__policy_find(name);
@@ -177,7 +177,7 @@ int mp__replay_new(const mp__trace *trace, const char *policy, size_t capacity,
     if (rc == 0 && !r->keys)
         rc = MP_ENOMEM;
     if (rc == 0)
-        rc = make_policy(policy, capacity, &r->policy);
+        rc = mp__replay_policy_make(policy, capacity, &r->policy);
     if (rc) {
         (void)mp__replay_free(r);
         return rc;

@@ -41,6 +41,10 @@ typedef struct mp__replay {
     uint64_t hits, requests;
 } mp__replay;
 
+/* A policy by its name: as in mp__policies, or "w-tinylfu:n". MP_EINVAL: there is none.
+ * MP_ENOMEM. */
+MP_MUST_USE int mp__replay_policy_make(const char *name, size_t capacity, mp__policy **ret_policy);
+
 /* Make one for @trace with room for @capacity entries; @policy as in mp__policies, a W-TinyLFU with
  * a window of n percent is "w-tinylfu:n". MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
 MP_MUST_USE int mp__replay_new(const mp__trace *trace, const char *policy, size_t capacity,

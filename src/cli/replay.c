@@ -12,6 +12,7 @@
 #include <zstd.h>
 
 #include "cache/cache.h"
+#include "cache/predict.h"
 #include "cache/replay.h"
 #include "cli/cli.h"
 #include "core/alloc.h"
@@ -24,12 +25,14 @@ const mp__flag mp__replay_flags[] = {
      "input. More than once: one after the other."},
     {"--capacity", "-c", "N[,N...]", "Entries that the cache holds; 1000 by default."},
     {"--policy", "-p", "NAME[,NAME...]", "Policies, or all; w-tinylfu:40 has a window of 40 %."},
+    {"--predict", NULL, "N[,N...]",
+     "Also predict, in the same pass from a sample of the keys, what N entries would hit."},
     {"--threads", NULL, "N", "Replays at once; as many as processors by default."},
     {"--json", NULL, NULL, "Print JSON, one line a policy and capacity."},
     {NULL, NULL, NULL, NULL},
 };
 
-enum { CHUNK = 1 << 20, LIST_MAX = 64, THREADS_MAX = 64 };
+enum { CHUNK = 1 << 20, LIST_MAX = 64, THREADS_MAX = 64, STRETCH = 4096 };
 
 /* ---- reading ---- */
 
@@ -148,12 +151,19 @@ static int read_trace(const mp__arguments *arguments, const char *path, mp__trac
 
 /* ---- replaying ---- */
 
+typedef struct forecast {
+    size_t capacity;
+    mp__prediction is;
+} forecast;
+
 typedef struct job {
     char policy[32];
     size_t capacity;
     uint64_t requests, hits;
     double ns_per_request;
     int error;
+    forecast *forecasts;
+    size_t forecast_count;
 } job;
 
 typedef struct work {
@@ -172,20 +182,55 @@ static double now_ns(void)
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
+static int predicts_new(const job *j, mp__predict **predicts)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < j->forecast_count && rc == 0; i++)
+        rc = mp__predict_new(j->policy, j->forecasts[i].capacity, &predicts[i]);
+    return rc;
+}
+
+/* The replay and its predictions see every request in one pass, some at a time. */
+static void run_with_predicts(const work *w, mp__replay *replay, const job *j,
+                              mp__predict *const *predicts)
+{
+    size_t to;
+
+    for (size_t from = 0; from < w->trace->requests; from = to) {
+        to = w->trace->requests - from > STRETCH ? from + STRETCH : w->trace->requests;
+        mp__replay_run(replay, from, to);
+        for (size_t p = 0; p < j->forecast_count; p++)
+            for (size_t i = from; i < to; i++)
+                mp__predict_see(predicts[p], w->trace->hashes[w->trace->ids[i]]);
+    }
+}
+
 static void run_job(const work *w, job *j)
 {
+    mp__predict *predicts[LIST_MAX] = {NULL};
     mp__replay *replay = NULL;
     double began;
 
     j->error = mp__replay_new(w->trace, j->policy, j->capacity, &replay);
-    if (j->error)
+    if (j->error == 0)
+        j->error = predicts_new(j, predicts);
+    if (j->error) {
+        (void)mp__replay_free(replay);
+        for (size_t i = 0; i < j->forecast_count; i++)
+            (void)mp__predict_free(predicts[i]);
         return;
+    }
     began = now_ns();
-    mp__replay_run(replay, 0, w->trace->requests);
+    run_with_predicts(w, replay, j, predicts);
     j->ns_per_request = (now_ns() - began) / (double)w->trace->requests;
     j->requests = replay->requests;
     j->hits = replay->hits;
     (void)mp__replay_free(replay);
+    for (size_t i = 0; i < j->forecast_count; i++) {
+        mp__predict_read(predicts[i], &j->forecasts[i].is);
+        predicts[i] = mp__predict_free(predicts[i]);
+    }
 }
 
 static void *run_jobs(void *context)
@@ -219,6 +264,32 @@ static void run_all(work *w, unsigned threads)
 
 /* ---- telling ---- */
 
+static void add_ratio(mp__buf *json, const char *name, double ratio)
+{
+    mp__json_key(json, name);
+    (void)mp__buf_printf(json, "%.6f", ratio);
+}
+
+static void add_predictions(mp__buf *json, const job *j)
+{
+    mp__json_key(json, "predictions");
+    mp__json_begin(json, '[');
+    for (size_t i = 0; i < j->forecast_count; i++) {
+        const mp__prediction *is = &j->forecasts[i].is;
+
+        mp__json_begin(json, '{');
+        mp__json_add_u64(json, "capacity", j->forecasts[i].capacity);
+        add_ratio(json, "hit_ratio", is->hit_ratio);
+        add_ratio(json, "low", is->low);
+        add_ratio(json, "high", is->high);
+        add_ratio(json, "sample", is->sample);
+        mp__json_add_u64(json, "sampled_entries", is->entries);
+        mp__json_add_u64(json, "sampled_requests", is->requests);
+        mp__json_end(json, '}');
+    }
+    mp__json_end(json, ']');
+}
+
 static int print_json(const job *j)
 {
     mp__buf json = MP__BUF_INIT;
@@ -233,6 +304,8 @@ static int print_json(const job *j)
     (void)mp__buf_printf(&json, "%.6f", (double)j->hits / (double)j->requests);
     mp__json_key(&json, "ns_per_request");
     (void)mp__buf_printf(&json, "%.1f", j->ns_per_request);
+    if (j->forecast_count)
+        add_predictions(&json, j);
     mp__json_end(&json, '}');
     (void)mp__buf_add_char(&json, '\n');
     code = mp__cli_put(mp__buf_str(&json));
@@ -259,6 +332,10 @@ static int print_all(const mp__arguments *arguments, const work *w)
         else
             (void)printf("%-16s %10zu %10.4f %12" PRIu64 " %8.1f\n", j->policy, j->capacity,
                          (double)j->hits / (double)j->requests, j->hits, j->ns_per_request);
+        for (size_t p = 0; p < j->forecast_count && !as_json && code == 0; p++)
+            (void)printf("  predicted %17zu %10.4f   from %.4f to %.4f\n", j->forecasts[p].capacity,
+                         j->forecasts[p].is.hit_ratio, j->forecasts[p].is.low,
+                         j->forecasts[p].is.high);
     }
     return code;
 }
@@ -277,24 +354,27 @@ static bool next_item(const char **list, char *item, size_t capacity)
     return true;
 }
 
-static int read_capacities(const mp__arguments *arguments, size_t *capacities, size_t *ret_count)
+static int read_capacities(const mp__arguments *arguments, const char *flag, const char *otherwise,
+                           size_t *capacities, size_t *ret_count)
 {
-    const char *list = mp__flag_value(arguments, "--capacity");
+    const char *list = mp__flag_value(arguments, flag);
     char item[32];
 
     *ret_count = 0;
-    for (list = list ? list : "1000"; next_item(&list, item, sizeof(item));) {
+    if (!list && !otherwise)
+        return 0;
+    for (list = list ? list : otherwise; next_item(&list, item, sizeof(item));) {
         char *end;
         unsigned long long n = strtoull(item, &end, 10);
 
         if (!*item || *end || n < 1 || n > 1000000000)
             return mp__cli_fail(arguments, MP__EXIT_USAGE,
-                                "--capacity: '%s' is no number from 1 to 1000000000", item);
+                                "%s: '%s' is no number from 1 to 1000000000", flag, item);
         if (*ret_count == LIST_MAX)
-            return mp__cli_fail(arguments, MP__EXIT_USAGE, "--capacity: more than %d", LIST_MAX);
+            return mp__cli_fail(arguments, MP__EXIT_USAGE, "%s: more than %d", flag, LIST_MAX);
         capacities[(*ret_count)++] = (size_t)n;
     }
-    return *ret_count ? 0 : mp__cli_fail(arguments, MP__EXIT_USAGE, "--capacity is empty");
+    return *ret_count ? 0 : mp__cli_fail(arguments, MP__EXIT_USAGE, "%s is empty", flag);
 }
 
 static int check_policy(const mp__arguments *arguments, const char *name)
@@ -337,25 +417,38 @@ static int read_policies(const mp__arguments *arguments, char (*policies)[32], s
 
 static int replay_all(const mp__arguments *arguments, const mp__trace *trace, unsigned threads)
 {
-    size_t capacities[LIST_MAX], capacity_count, policy_count;
+    size_t capacities[LIST_MAX], capacity_count, policy_count = 0;
+    size_t others[LIST_MAX], other_count = 0;
     char policies[LIST_MAX][32];
     work w = {.trace = trace, .progress = isatty(2)};
-    int code = read_capacities(arguments, capacities, &capacity_count);
+    forecast *forecasts;
+    int code = read_capacities(arguments, "--capacity", "1000", capacities, &capacity_count);
 
+    if (code == 0)
+        code = read_capacities(arguments, "--predict", NULL, others, &other_count);
     if (code == 0)
         code = read_policies(arguments, policies, &policy_count);
     if (code)
         return code;
     w.jobs = mp__calloc(capacity_count * policy_count, sizeof(*w.jobs));
-    if (!w.jobs)
+    forecasts = mp__calloc(capacity_count * policy_count * other_count + 1, sizeof(*forecasts));
+    if (!w.jobs || !forecasts) {
+        (void)mp__free(forecasts);
+        (void)mp__free(w.jobs);
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    }
     for (size_t p = 0; p < policy_count; p++)
         for (size_t c = 0; c < capacity_count; c++) {
             memcpy(w.jobs[w.count].policy, policies[p], sizeof(policies[p]));
+            w.jobs[w.count].forecasts = forecasts + w.count * other_count;
+            w.jobs[w.count].forecast_count = other_count;
+            for (size_t o = 0; o < other_count; o++)
+                w.jobs[w.count].forecasts[o].capacity = others[o];
             w.jobs[w.count++].capacity = capacities[c];
         }
     run_all(&w, threads);
     code = print_all(arguments, &w);
+    (void)mp__free(forecasts);
     (void)mp__free(w.jobs);
     return code;
 }

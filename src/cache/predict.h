@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a cache of another capacity, or with another policy, would hit: a miniature of it that sees
+ * a hash sample of the same requests. The optimizer's model of the cache, and replay --predict.
+ *
+ * The miniature runs the very policy. Of its hits in 32 parts of the sample follow the estimate for
+ * all requests and how sure it is. Not locked: one thread at a time. */
+#ifndef MP_CACHE_PREDICT_H
+#define MP_CACHE_PREDICT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <marketprism/error.h>
+
+#include "core/core.h"
+
+typedef struct mp__predict mp__predict;
+
+typedef struct mp__prediction {
+    double hit_ratio;  /* 0 to 1, since the first request */
+    double low, high;  /* nine times out of ten the truth lies between */
+    double sample;     /* share of the keys that it saw */
+    size_t entries;    /* of the miniature; below 100 do not show a number */
+    uint64_t requests; /* sampled */
+} mp__prediction;
+
+/* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries.
+ * MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
+MP_MUST_USE int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict);
+mp__predict *mp__predict_free(mp__predict *predict); /* accepts NULL, returns NULL */
+
+/* One request for the key of @hash. */
+void mp__predict_see(mp__predict *predict, uint64_t hash);
+void mp__predict_read(const mp__predict *predict, mp__prediction *ret_prediction);
+
+#endif

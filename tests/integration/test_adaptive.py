@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The adaptive policy and the predictions on public traces nobody here wrote: at what the figures in
+docs/cache.md say. Where the folder of traces is not, all of it is skipped."""
+
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+import mp_tap
+
+BINARY = os.environ["BINARY"]
+TRACES = pathlib.Path(os.environ["SOURCE"]).parent / "shared" / "traces"
+LARGE = {"cache2k-orm-busy", "arc-P3"}  # only with MP_SOAK: millions of requests
+LIMITS = {"Belady", "W-TinyLFU-best-static-window"}  # chosen afterwards; no policy
+
+
+def replay(traces, *words):
+    names = [word for trace in traces for word in ("--trace", str(TRACES / f"{trace}.txt.zst"))]
+    done = subprocess.run([BINARY, "replay", *names, *map(str, words), "--json"],
+                          capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def table():
+    rows = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for line in (TRACES / "hit-ratios.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        trace, capacity, _, algorithm, ratio = line.split("\t")
+        if int(capacity) >= 100 and algorithm not in LIMITS:
+            if trace not in LARGE or os.environ.get("MP_SOAK"):
+                rows[trace][int(capacity)][algorithm] = float(ratio)
+    return rows
+
+
+def comma(items):
+    return ",".join(map(str, items))
+
+
+@unittest.skipUnless(TRACES.is_dir(), "there is no ../shared/traces")
+class Adaptive(unittest.TestCase):
+    def test_it_is_better_than_every_fixed_policy_in_the_mean_and_near_the_best_everywhere(self):
+        sums, own, far = collections.defaultdict(list), [], []
+        for trace, points in sorted(table().items()):
+            ratios = []
+            for got in replay([trace], "--policy", "adaptive", "--capacity", comma(points)):
+                fixed = points[got["capacity"]]
+                ratios.append(got["hit_ratio"])
+                below = max(fixed.values()) - got["hit_ratio"]
+                if got["requests"] >= 20 * got["capacity"] and below > 0.035:
+                    far.append((trace, got["capacity"], round(100 * below, 2)))
+            own.append(sum(ratios) / len(ratios))
+            for name in set.intersection(*(set(fixed) for fixed in points.values())):
+                sums[name].append(sum(f[name] for f in points.values()) / len(points))
+        everywhere = {n: sum(x) / len(x) for n, x in sums.items() if len(x) == len(own)}
+        self.assertGreater(len(everywhere), 8)
+        self.assertGreater(sum(own) / len(own), max(everywhere.values()) + 0.005)
+        self.assertEqual(far, [])
+
+    def test_a_loop_between_two_phases_of_recency_is_near_the_best_of_each_phase(self):
+        parts = ["corda-vaultservice"] + 5 * ["lirs-loop"] + ["corda-vaultservice"]
+        fixed = "lru,s3-fifo,lirs,arc,2q,w-tinylfu:1,w-tinylfu:10,w-tinylfu:40"
+        for capacity in (512, 1024, 2048):
+            best = 0
+            for trace, times in (("corda-vaultservice", 2), ("lirs-loop", 5)):
+                best += times * max(got["hits"] for got in
+                                    replay([trace], "--policy", fixed, "--capacity", capacity))
+            got, = replay(parts, "--policy", "adaptive", "--capacity", capacity)
+            self.assertGreater(got["hit_ratio"], best / got["requests"] - 0.02, capacity)
+
+    def test_predictions_are_within_a_point_and_intervals_hold_nine_times_of_ten(self):
+        errors, held = [], 0
+        policies = "lru,s3-fifo,lirs,arc,2q,w-tinylfu:10"
+        for trace, points in sorted(table().items()):
+            sizes = comma(sorted(set(points) | {512, 700, 1500, 3000}))
+            truth = {(got["policy"], got["capacity"]): got["hit_ratio"]
+                     for got in replay([trace], "--policy", policies, "--capacity", sizes)}
+            for got in replay([trace], "--policy", policies, "--capacity", 100,
+                              "--predict", sizes):
+                for said in got["predictions"]:
+                    if said["sample"] >= 1 or said["sampled_entries"] < 256:
+                        continue
+                    is_so = truth[got["policy"], said["capacity"]]
+                    errors.append(abs(said["hit_ratio"] - is_so))
+                    held += said["low"] <= is_so <= said["high"]
+        self.assertGreater(len(errors), 400)
+        self.assertLess(sum(errors) / len(errors), 0.01)
+        self.assertGreater(held / len(errors), 0.85)
+        self.assertLess(held / len(errors), 0.95)
+
+
+if __name__ == "__main__":
+    mp_tap.main()

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include <math.h>
+
+#include "cache/mini.h"
+#include "cache/predict.h"
+#include "core/alloc.h"
+
+static uint64_t hash_of(uint64_t key)
+{
+    key = (key + 1) * 0x9e3779b97f4a7c15ULL;
+    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9ULL;
+    key = (key ^ key >> 27) * 0x94d049bb133111ebULL;
+    return key ^ key >> 31;
+}
+
+static uint64_t random_state;
+
+static uint64_t dice(uint64_t below)
+{
+    random_state = random_state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (random_state >> 33) % below;
+}
+
+/* A few keys very often, a long tail, and a different skew in each family. */
+static uint64_t skewed(unsigned family, uint64_t keys)
+{
+    double u = ((double)dice(1u << 30) + 1) / (1u << 30);
+
+    return (uint64_t)((double)keys * pow(u, 1.5 + family));
+}
+
+typedef struct pair {
+    mp__mini *whole;
+    mp__predict *predict;
+    uint64_t hits, requests;
+} pair;
+
+static void pair_open(pair *p, enum mp__mini_kind kind, const char *policy, size_t capacity)
+{
+    const mp__mini_shape shape = {"", kind, 100};
+
+    *p = (pair){0};
+    assert_int_equal(mp__mini_new(&shape, capacity, false, false, &p->whole), 0);
+    assert_int_equal(mp__predict_new(policy, capacity, &p->predict), 0);
+}
+
+static void pair_close(pair *p)
+{
+    p->whole = mp__mini_free(p->whole);
+    p->predict = mp__predict_free(p->predict);
+}
+
+static void ask(pair *p, uint64_t hash)
+{
+    p->requests++;
+    p->hits += mp__mini_access(p->whole, hash);
+    mp__predict_see(p->predict, hash);
+}
+
+static void predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten(void **state)
+{
+    static const struct {
+        enum mp__mini_kind kind;
+        const char *policy;
+    } policies[] = {{MP__MINI_LRU, "lru"}, {MP__MINI_TWOQ, "2q"}, {MP__MINI_LIRS, "lirs"}};
+    static const size_t capacities[] = {600, 1500, 4000, 9000};
+    unsigned count = 0, held = 0;
+    double error = 0;
+
+    (void)state;
+    for (unsigned family = 0; family < 4; family++)
+        for (size_t c = 0; c < 4; c++)
+            for (size_t k = 0; k < 3; k++) {
+                mp__prediction is;
+                double truth;
+                pair p;
+
+                random_state = 100 * family + c;
+                pair_open(&p, policies[k].kind, policies[k].policy, capacities[c]);
+                for (int i = 0; i < 60000; i++)
+                    ask(&p, hash_of(skewed(family, 30000) + 100000 * (c + 10 * family)));
+                mp__predict_read(p.predict, &is);
+                truth = (double)p.hits / (double)p.requests;
+                assert_true(is.entries >= 256);
+                assert_true(is.sample <= 0.5);
+                error += fabs(is.hit_ratio - truth);
+                held += truth >= is.low && truth <= is.high;
+                count++;
+                pair_close(&p);
+            }
+    print_message("# mean error %.2f points, %u of %u intervals held\n", 100 * error / count, held,
+                  count);
+    assert_true(error / count <= 0.01);
+    assert_true(held >= count * 75 / 100); /* few: no more than a coarse check of the 90 % */
+}
+
+static void a_loop_too_large_is_not_taken_for_hits_by_the_correction(void **state)
+{
+    pair p;
+    mp__prediction is;
+
+    (void)state;
+    pair_open(&p, MP__MINI_LRU, "lru", 1000);
+    for (unsigned i = 0; i < 60000; i++)
+        ask(&p, hash_of(i % 3000));
+    mp__predict_read(p.predict, &is);
+    assert_int_equal(p.hits, 0);
+    assert_true(is.hit_ratio < 0.001);
+    pair_close(&p);
+}
+
+static void a_small_cache_is_not_sampled_and_exact(void **state)
+{
+    pair p;
+    mp__prediction is;
+
+    (void)state;
+    random_state = 5;
+    pair_open(&p, MP__MINI_LRU, "lru", 100);
+    for (unsigned i = 0; i < 20000; i++)
+        ask(&p, hash_of(skewed(1, 1000)));
+    mp__predict_read(p.predict, &is);
+    assert_true(fabs(is.hit_ratio - (double)p.hits / (double)p.requests) < 1e-9);
+    assert_true(is.low == is.hit_ratio && is.high == is.hit_ratio);
+    pair_close(&p);
+}
+
+static void nothing_seen_says_anything_is_possible(void **state)
+{
+    mp__predict *p = NULL;
+    mp__prediction is;
+
+    (void)state;
+    assert_int_equal(mp__predict_new("adaptive", 1000, &p), 0);
+    mp__predict_read(p, &is);
+    assert_true(is.low == 0 && is.high == 1 && is.requests == 0);
+    p = mp__predict_free(p);
+}
+
+static void what_cannot_be_predicted_is_refused(void **state)
+{
+    mp__predict *p = NULL;
+
+    (void)state;
+    assert_int_equal(mp__predict_new("no such", 1000, &p), MP_EINVAL);
+    assert_int_equal(mp__predict_new("lru", 0, &p), MP_EINVAL);
+    assert_null(p);
+}
+
+static int allocations_left;
+
+static bool out_of_memory(size_t size)
+{
+    (void)size;
+    return allocations_left-- <= 0;
+}
+
+static void without_memory_nothing_is_made_nor_lost(void **state)
+{
+    int rc = MP_ENOMEM;
+
+    (void)state;
+    for (int n = 0; rc != 0; n++) {
+        mp__predict *p = NULL;
+
+        assert_true(n < 100);
+        allocations_left = n;
+        mp__alloc_fail_hook = out_of_memory;
+        rc = mp__predict_new("adaptive", 1000, &p);
+        mp__alloc_fail_hook = NULL;
+        assert_true(rc == 0 || rc == MP_ENOMEM);
+        p = mp__predict_free(p);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten),
+    MP_TEST(a_loop_too_large_is_not_taken_for_hits_by_the_correction),
+    MP_TEST(a_small_cache_is_not_sampled_and_exact),
+    MP_TEST(nothing_seen_says_anything_is_possible),
+    MP_TEST(what_cannot_be_predicted_is_refused),
+    MP_TEST(without_memory_nothing_is_made_nor_lost),
+};
+
+MP_TEST_MAIN(tests)
