@@ -27,10 +27,9 @@ typedef struct mp_cache mp_cache;
 
 /* Zero means the default. */
 typedef struct mp_cache_config {
-    size_t l1_entries; /* most entries in L1; default 1,000 */
-    size_t l1_bytes;   /* most bytes of pages, index included; default 64 MiB */
-    const char
-        *policy; /* "s3-fifo" (default), "adaptive" or as `marketprism policies` lists; borrowed */
+    size_t l1_entries;    /* most entries in L1; default 1,000 */
+    size_t l1_bytes;      /* most bytes of pages, index included; default 64 MiB */
+    const char *policy;   /* as `marketprism policies` lists; default "adaptive"; borrowed */
     const char *data_dir; /* folder for L3, made if missing; NULL: memory only. Borrowed */
     uint64_t l3_bytes;    /* most bytes on disk; default 1000 MiB */
 } mp_cache_config;

@@ -59,7 +59,7 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
 
 int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__diag *diag)
 {
-    const mp__policy_ops *policy = mp__policy_find(options->policy ? options->policy : "s3-fifo");
+    const mp__policy_ops *policy = mp__policy_find(options->policy ? options->policy : "adaptive");
     mp_cache *cache;
     int rc;
 
@@ -322,8 +322,8 @@ static int knob_bytes_set(void *module, double value, mp__diag *diag)
 }
 
 /* As mp__policies. */
-static const char *const policy_names[] = {"s3-fifo", "adaptive", "lru", "w-tinylfu", "lirs", "arc",
-                                           "2q",      "sieve",    "lfu", "fifo",      "ttl",  NULL};
+static const char *const policy_names[] = {"adaptive", "s3-fifo", "lru", "w-tinylfu", "lirs", "arc",
+                                           "2q",       "sieve",   "lfu", "fifo",      "ttl",  NULL};
 
 static double knob_policy_get(void *module)
 {

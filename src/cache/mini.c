@@ -190,6 +190,19 @@ static int mini_fill(mp__mini *m, bool owners, bool sketch)
     return 0;
 }
 
+size_t mp__mini_bytes_for(const mp__mini_shape *shape, size_t capacity, bool owners, bool sketch)
+{
+    mp__mini m = {.capacity = capacity, .ops = mp__mini_ops_of(shape->kind)};
+    size_t n = capacity + m.ops->ghosts(&m) + 2;
+    size_t bytes = sizeof(m) + n * sizeof(*m.records) + power_of_two(n) * sizeof(*m.buckets);
+
+    if (owners)
+        bytes += n * sizeof(*m.owners);
+    if (sketch)
+        bytes += sizeof(*m.sketch) + power_of_two(capacity * MP__MINI_SKETCH_RATIO);
+    return bytes;
+}
+
 int mp__mini_new(const mp__mini_shape *shape, size_t capacity, bool owners, bool sketch,
                  mp__mini **ret_mini)
 {

@@ -72,5 +72,7 @@ void mp__mini_sketch_move(mp__mini *to, mp__mini *from);
 size_t mp__mini_count(const mp__mini *mini);
 size_t mp__mini_capacity(const mp__mini *mini);
 size_t mp__mini_bytes(const mp__mini *mini);
+/* What one of @shape would take. */
+size_t mp__mini_bytes_for(const mp__mini_shape *shape, size_t capacity, bool owners, bool sketch);
 
 #endif

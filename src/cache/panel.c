@@ -10,12 +10,12 @@ enum { OWN = MP__PANEL_MEMBERS, ROWS }; /* the cache itself is a row beside its 
 
 /* How the panel decides, in entries of a member where not said otherwise. */
 static const double TURN = 0.125; /* sampled requests between two looks */
-static const double FAST = 4;     /* horizon that notices a change of phase */
+static const double FAST = 5;     /* horizon that notices a change of phase */
 static const double SLOW = 16;    /* horizon that tells close ones apart */
 static const double Z_FAST = 4;   /* lead over its own error that is asked for */
 static const double Z_SLOW = 2;
 static const double GAIN = 0.05;    /* and hits that it must be worth, as a change costs some */
-static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
+static const double DWELL = 2;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
 static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */

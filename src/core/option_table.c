@@ -98,8 +98,8 @@ const mp__option mp__option_table[] = {
      "Size of one file of L3."},
     {"cache.l3_sync_interval", MP__OPTION_DURATION, "1s", 10, 600 * S, NULL, "ms", false,
      "How often L3 is synced. Written at once, so only a power loss can cost this much of it."},
-    {"cache.policy", MP__OPTION_CHOICE, "s3-fifo", 0, 0,
-     "s3-fifo|adaptive|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
+    {"cache.policy", MP__OPTION_CHOICE, "adaptive", 0, 0,
+     "adaptive|s3-fifo|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
      "Which entry leaves L1 when room is needed."},
     {"cache.default_ttl", MP__OPTION_DURATION, "3600s", 1 * S, 365 * DAY, NULL, "ms", true,
      "When a value must be verified at the origin again, also while its watch is live. Never "

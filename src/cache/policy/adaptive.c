@@ -17,7 +17,7 @@ typedef struct adaptive {
     mp__panel *panel;
     mp__mini *order;
     mp__policy_queue orphans;
-    bool behind; /* there was no memory to follow the last change of the leader */
+    bool behind; /* the last change of the leader is still to be followed */
 } adaptive;
 
 static mp__policy *adaptive_free(mp__policy *policy)
@@ -74,8 +74,11 @@ static void catch_up(adaptive *a)
 
         if (!uses)
             return;
-        while (uses-- > 0)
+        while (uses-- > 0) {
             (void)mp__mini_touch(a->order, node->hash);
+            /* not now: the order is being walked */
+            a->behind |= mp__panel_see(a->panel, node->hash, true);
+        }
     }
 }
 
@@ -272,11 +275,18 @@ static void adaptive_replace(mp__policy *policy, mp__policy_node *node, mp__poli
         mp__mini_owner_set(a->order, node->hash, next);
 }
 
+/* Of the largest order: a change of the leader must not break the owner's limit. */
 static size_t adaptive_bytes(const mp__policy *policy)
 {
     const adaptive *a = (const adaptive *)policy;
+    size_t most = 0;
 
-    return sizeof(*a) + mp__panel_bytes(a->panel) + mp__mini_bytes(a->order);
+    for (size_t i = 0; i < MP__PANEL_MEMBERS; i++) {
+        size_t bytes = mp__mini_bytes_for(mp__panel_shape(i), a->capacity, true, true);
+
+        most = bytes > most ? bytes : most;
+    }
+    return sizeof(*a) + mp__panel_bytes(a->panel) + most;
 }
 
 static int adaptive_resize(mp__policy *policy, size_t capacity)

@@ -279,6 +279,37 @@ static void a_new_capacity_keeps_what_is_cached(void **state)
     run_close(&r);
 }
 
+/* In the cache readers only raise a counter of two bits, and nobody reports a hit. */
+static void uses_that_readers_note_are_seen_at_evictions(void **state)
+{
+    run r;
+    size_t hits = 0;
+
+    (void)state;
+    run_open(&r, 512, 11);
+    for (size_t i = 0; i < 60000; i++) {
+        item *it = &r.items[i % 4 ? hot(&r, 700) : 100000 + i];
+
+        if (it->in) {
+            hits++;
+            if (it->frequency < 3)
+                it->frequency++;
+        } else {
+            if (r.cached == r.capacity) {
+                item *victim = (item *)r.policy->ops->evict(r.policy);
+
+                victim->in = false;
+                r.cached--;
+            }
+            it->in = true;
+            r.cached++;
+            r.policy->ops->insert(r.policy, &it->node);
+        }
+    }
+    assert_true(hits > 60000 * 68 / 100); /* of 75 % that are not new */
+    run_close(&r);
+}
+
 static int allocations_left;
 
 static bool out_of_memory(size_t size)
@@ -313,6 +344,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_changing_loop_beside_pairs_is_near_the_best),
     MP_TEST(pairs_beside_a_hot_set_are_near_the_best),
     MP_TEST(noise_does_not_make_it_change_its_mind),
+    MP_TEST(uses_that_readers_note_are_seen_at_evictions),
     MP_TEST(a_new_capacity_keeps_what_is_cached),
     MP_TEST(without_memory_for_a_change_it_goes_on_and_follows_later),
 };

@@ -75,7 +75,7 @@ static void errors_name_place_and_remedy_and_change_nothing(void **state)
         {"cache:\n  l1_size: many\n", 2, 12, "not a number"},
         {"cache:\n  l1_size: 0\n", 2, 12, "out of range"},
         {"cache:\n  l1_size: 1.5\n", 2, 12, "whole"},
-        {"cache:\n  policy: tape\n", 2, 11, "s3-fifo|adaptive|lru"},
+        {"cache:\n  policy: tape\n", 2, 11, "adaptive|s3-fifo|lru"},
         {"cache:\n  default_ttl: 5 parsecs\n", 2, 16, "duration"},
         {"cache:\n  l1_size: 5\n  l1_size: 6\n", 3, 3, "already"},
         {"cache: [1]\n", 1, 8, "no option 'cache'"},
