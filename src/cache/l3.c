@@ -383,7 +383,7 @@ static int read_record(const found *f, bool nowait, mp__l3_found *ret_record)
         return n == -EAGAIN ? MP_EAGAIN : (int)n;
     if (n != size ||
         mp__l3_record_read(f->bytes, size, &f->segment->seed, offset, ret_record) != 0 ||
-        ret_record->kind == MP__L3_GONE)
+        ret_record->kind > MP__RECORD_ABSENT)
         return MP_ECORRUPT;
     if (ret_record->damaged || ret_record->size != size)
         return MP_ECORRUPT;

@@ -146,9 +146,18 @@ void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t 
     uint32_t size = get32(bytes + AT_SIZE);
     uint64_t place = seed_at(seed, offset, size);
 
-    bytes[AT_FLAGS] = (unsigned char)((bytes[AT_FLAGS] & ~MP__L3_SYNCED) | flags);
+    bytes[AT_FLAGS] = (unsigned char)flags;
     put32(bytes + AT_HEAD_SUM, sum_of_head(place, bytes));
     put64(bytes + AT_SUM, sum_of_all(place, bytes, size));
+}
+
+void mp__l3_mark_write(const mp__l3_seed *seed, uint32_t offset,
+                       unsigned char out[MP__L3_MARK_SIZE])
+{
+    static const mp__record mark = {.address = {"=", 1}};
+
+    mp__l3_record_write(&mark, MP__L3_MARK, 0, out);
+    mp__l3_record_seal(out, seed, offset, 0);
 }
 
 void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found)
@@ -175,7 +184,7 @@ void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found)
         .kind = bytes[AT_KIND],
         .flags = bytes[AT_FLAGS],
     };
-    if (ret_found->kind != MP__L3_GONE)
+    if (ret_found->kind <= MP__RECORD_ABSENT)
         ret_found->record.kind = ret_found->kind;
 }
 
@@ -187,7 +196,7 @@ static bool head_holds(const unsigned char *data, size_t size, uint64_t place)
 
     return address_size != 0 && address_size <= MP__L3_ADDRESS_MAX &&
            MP__L3_RECORD_HEAD + address_size <= size && data[AT_KIND] >= MP__RECORD_VALUE &&
-           data[AT_KIND] <= MP__L3_GONE &&
+           data[AT_KIND] <= MP__L3_MARK &&
            stored == ((MP__L3_RECORD_HEAD + content + 7) & ~(size_t)7) &&
            get32(data + AT_HEAD_SUM) == sum_of_head(place, data);
 }

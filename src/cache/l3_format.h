@@ -39,13 +39,16 @@ enum {
     MP__L3_ADDRESS_MAX = 4096, /* bounds what the search behind damage costs */
 };
 
-/* A third kind beside MP__RECORD_VALUE and _ABSENT: something of this revision was here and is
- * lost, so that anything older is out of date. */
-enum { MP__L3_GONE = 3 };
+/* Kinds beside MP__RECORD_VALUE and _ABSENT. */
+enum {
+    MP__L3_GONE =
+        3, /* something of this revision was here and is lost: what is older is outdated */
+    MP__L3_MARK = 4, /* of no address: all before it in its segment was synced */
+};
+enum { MP__L3_MARK_SIZE = 104 };
 
 enum mp__l3_flags {
     MP__L3_FORCED = 1, /* replaces what stands before it in the log, whatever its revision */
-    MP__L3_SYNCED = 2, /* all before it in its segment was synced when it was written */
 };
 
 /* What every sum in a segment depends on. */
@@ -82,9 +85,12 @@ size_t mp__l3_record_size(const mp__record *record);
  * record->kind. */
 void mp__l3_record_write(const mp__record *record, unsigned kind, unsigned flags,
                          unsigned char *out);
-/* Add @flags and the sums, which depend on where it will stand. Again for another place. */
+/* Set its flags and the sums, which depend on where it will stand. Again for another place. */
 void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
                         unsigned flags);
+/* A mark, with its sums. */
+void mp__l3_mark_write(const mp__l3_seed *seed, uint32_t offset,
+                       unsigned char out[MP__L3_MARK_SIZE]);
 /* The fields of a record in memory that never left it: no sum is looked at. */
 void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found);
 /* The record at @data, which was read at @offset of the segment. 0, also when it is damaged behind

@@ -26,7 +26,7 @@ typedef struct mp__l3_segment {
     _Atomic uint32_t refs;
     _Atomic uint64_t live_bytes;
     uint64_t size;    /* of the file so far; the writer's, as all below */
-    uint64_t log_end; /* of a segment that was found without a footer */
+    uint64_t log_end; /* of a segment that was found without a footer; else 0 */
     size_t certain;   /* rows of it that were synced for sure */
     uint32_t id;      /* in the index */
     mp__l3_row *rows; /* of a segment without a footer; NULL: read them from there */

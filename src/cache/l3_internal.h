@@ -42,15 +42,16 @@ struct mp__l3 {
 
     pthread_mutex_t writing; /* over all down to the empty line */
     bool opened;             /* the folder is locked and was read */
-    bool tidied;             /* mp__l3_after_open() ran */
-    bool hold;               /* what the process before us did not sync is not yet written again */
+    bool tidied;             /* mp__l3_after_open() is through */
+    bool sealed;             /* mp__l3_seal_leftovers() is through */
+    unsigned tidy_tries;
+    bool hold; /* what the process before us did not sync is not yet written again */
     mp__file *lock_file;
     unsigned char folder[16];          /* id of the folder */
     mp__l3_segment *segments, *active; /* oldest first; active is the last of them or NULL */
     uint64_t next_number;
     uint64_t last_sync_ns, retry_at_ns, retry_ns;
     bool dirty;           /* active was written to since its last sync */
-    bool mark_synced;     /* the next record may say that all before it is */
     bool names_dirty;     /* files were made or deleted since the folder was synced */
     bool dropped_in_vain; /* room was made on a full disk and somebody else took it */
     mp__l3_pending *written, **written_last; /* into active, since its last sync */
@@ -118,10 +119,10 @@ MP_MUST_USE int mp__l3_segment_new(mp__l3 *l3, const mp__l3_seed *seed, mp__file
                                    mp__l3_segment **ret_segment);
 MP_MUST_USE int mp__l3_segment_reserve(mp__l3_segment *segment, size_t more);
 void mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row); /* reserved before */
-/* Write the footer; where that fails nothing of it stays. Not synced. */
+/* Write the footer, which says that all before it is synced. Where that fails nothing of it stays;
+ * it is not synced itself, since without it a restart is slower and no more. */
 MP_MUST_USE int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment);
-void mp__l3_segment_cut_footer(mp__l3 *l3, mp__l3_segment *segment); /* it could not be synced */
-void mp__l3_segment_forget_rows(mp__l3_segment *segment);            /* its footer has them */
+void mp__l3_segment_forget_rows(mp__l3_segment *segment); /* its footer has them */
 /* The rows of @segment: from memory, its footer, or by a scan. The caller's to mp__free(). */
 MP_MUST_USE int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                                     size_t *ret_count);
@@ -169,9 +170,10 @@ void mp__l3_folder_set_aside(mp__l3 *l3, uint64_t number);
 /* Lock the folder, read it into index and list. On failure nothing of it is kept but the lock. */
 MP_MUST_USE int mp__l3_recover(mp__l3 *l3, mp__diag *diag);
 /* What need not be done before the first read: what the process before us may not have synced is
- * queued again, segments that a crash left without a footer get one, and a bound that is lower than
- * it was is kept. */
-void mp__l3_after_open(mp__l3 *l3);
+ * queued again, and a bound that is lower than it was is kept. */
+MP_MUST_USE int mp__l3_after_open(mp__l3 *l3);
+/* Once that is synced: footers for the segments that a crash left without. */
+void mp__l3_seal_leftovers(mp__l3 *l3);
 
 /* ---- l3_writer.c ---- */
 
@@ -191,6 +193,8 @@ MP_MUST_USE int mp__l3_room_before(mp__l3 *l3);
 /* After it was made: room for the one after it, by moving what lives out of old segments into the
  * active one, of which @spare bytes stay free. */
 MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
+/* Delete segments in which nothing is needed; whether there were any. */
+bool mp__l3_drop_dead(mp__l3 *l3);
 /* Forget the oldest segment with all in it. -ENOENT when there is none but the active. */
 MP_MUST_USE int mp__l3_drop_oldest(mp__l3 *l3);
 

@@ -114,6 +114,13 @@ static int delete_dead(mp__l3 *l3)
     return rc;
 }
 
+bool mp__l3_drop_dead(mp__l3 *l3)
+{
+    uint64_t before = atomic_load(&l3->segment_count);
+
+    return delete_dead(l3) == 0 && atomic_load(&l3->segment_count) < before;
+}
+
 /* ---- moving ---- */
 
 typedef struct move {
@@ -197,7 +204,7 @@ static void gather(move *m, const mp__l3_row *row, bool keep_all)
     size = read_record(m, row);
     if (size == 0)
         return;
-    mp__l3_record_seal(m->l3->run + m->run, &active->seed, offset, 0);
+    mp__l3_record_seal(m->l3->run + m->run, &active->seed, offset, row->flags);
     m->moved[m->count] = *row;
     m->moved[m->count].offset = offset;
     m->moved[m->count].size = size;

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+enum { TIDY_TRIES = 8 }; /* with the pauses between them 90 s */
+
 /* ---- the index from rows ---- */
 
 /* A place that a record in the queue will make superfluous: it came in while the folder could not
@@ -172,19 +174,21 @@ static int load_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
 /* ---- the folder ---- */
 
 /* The last segment goes on where its last good record ends, if it was not sealed and has room. Not
- * one with damage in it: what is said there to be synced would then be said of the damage, too. */
+ * one with damage in it: a mark would say of that, too, that it was synced. Nor one without a mark:
+ * perhaps its head never reached the disk. */
 static void continue_last(mp__l3 *l3)
 {
     mp__l3_segment *last = l3->segments;
 
     while (last && last->next)
         last = last->next;
-    if (!last || last->has_footer || !last->is_ours || last->has_damage ||
+    if (!last || last->has_footer || !last->is_ours || last->has_damage || last->certain == 0 ||
         last->log_end + mp__l3_footer_size(last->row_count) > l3->segment_bytes / 4 * 3 ||
         mp__file_truncate(last->file, last->log_end) != 0)
         return;
     mp__l3_uncount(&l3->bytes, last->size - last->log_end);
     last->size = last->log_end;
+    last->log_end = 0; /* no leftover any more */
     l3->active = last;
 }
 
@@ -270,8 +274,9 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
 
 /* ---- afterwards ---- */
 
-/* The record in the queue again, if nothing newer took its place. */
-static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
+/* The record in the queue again, if nothing newer took its place. One that is damaged is left to
+ * the reader who finds it. */
+static int write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *row)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
     mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
@@ -280,10 +285,12 @@ static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *r
     mp__l3_found found;
     mp__l3_slot *slot;
     bool is_taken = false;
+    int64_t n;
 
     if (!pending)
-        return; /* it stays where it is, and perhaps it is there for certain */
-    if (mp__file_pread(segment->file, pending->bytes, row->size, row->offset) == row->size &&
+        return MP_ENOMEM;
+    n = mp__file_pread(segment->file, pending->bytes, row->size, row->offset);
+    if (n == row->size &&
         mp__l3_record_read(pending->bytes, row->size, &segment->seed, row->offset, &found) == 0 &&
         !found.damaged) {
         (void)pthread_mutex_lock(&shard->lock);
@@ -298,50 +305,53 @@ static void write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *r
     }
     if (!is_taken)
         mp__l3_pending_free(l3, pending);
+    return n < 0 ? (int)n : 0;
 }
 
 /* What the process before us wrote last may not be on disk, even though we read it, and a sync that
  * succeeds now says nothing where one of its syncs had failed. So it is written once more: at most
- * what came since the last record that says that all before it is synced. */
-static void write_uncertain_again(mp__l3 *l3, mp__l3_segment *segment)
+ * what came since the last mark. What cannot be read after some tries stays as it is. */
+static int write_uncertain_again(mp__l3 *l3, mp__l3_segment *segment)
 {
-    for (size_t i = segment->certain; i < segment->row_count; i++)
-        write_again(l3, segment, &segment->rows[i]);
+    int rc = 0;
+
+    for (; segment->certain < segment->row_count; segment->certain++) {
+        rc = write_again(l3, segment, &segment->rows[segment->certain]);
+        if (rc && l3->tidy_tries < TIDY_TRIES)
+            return rc;
+    }
+    return 0;
 }
 
-/* The last segment was sealed, but the process may have ended before it was synced. */
-static void sync_last_footer(mp__l3 *l3, mp__l3_segment *last)
+int mp__l3_after_open(mp__l3 *l3)
 {
-    if (mp__file_sync(last->file) == 0 ||
-        mp__l3_segment_rows(l3, last, &last->rows, &last->row_count) != 0)
-        return;
-    write_uncertain_again(l3, last);
-    mp__l3_segment_forget_rows(last);
+    int rc = 0;
+
+    l3->tidy_tries++;
+    for (mp__l3_segment *s = l3->segments; s && rc == 0; s = s->next)
+        if (s->rows && s->is_ours)
+            rc = write_uncertain_again(l3, s);
+    /* the bound was higher once */
+    while (rc == 0 && atomic_load(&l3->bytes) > l3->bytes_max && mp__l3_drop_oldest(l3) == 0)
+        ;
+    return rc;
 }
 
-/* A footer for a segment that a crash left without. */
+/* What follows the last good record is cut off. A footer that does not come about costs the next
+ * start a scan; it or a scan brings the rows back. */
 static void seal_leftover(mp__l3 *l3, mp__l3_segment *segment)
 {
     if (mp__file_truncate(segment->file, segment->log_end) == 0) {
         mp__l3_uncount(&l3->bytes, segment->size - segment->log_end);
         segment->size = segment->log_end;
-        if (mp__l3_segment_footer(l3, segment) == 0 && mp__file_sync(segment->file) != 0)
-            mp__l3_segment_cut_footer(l3, segment);
+        (void)mp__l3_segment_footer(l3, segment);
     }
-    mp__l3_segment_forget_rows(segment); /* its footer or a scan brings them back */
+    mp__l3_segment_forget_rows(segment);
 }
 
-void mp__l3_after_open(mp__l3 *l3)
+void mp__l3_seal_leftovers(mp__l3 *l3)
 {
-    for (mp__l3_segment *s = l3->segments; s; s = s->next) {
-        if (s->rows && s->is_ours)
-            write_uncertain_again(l3, s);
-        else if (!s->next && s->has_footer && s->is_ours)
-            sync_last_footer(l3, s);
-        if (s != l3->active && s->rows && s->is_ours)
+    for (mp__l3_segment *s = l3->segments; s; s = s->next)
+        if (s != l3->active && s->rows && s->is_ours && s->log_end && !s->has_footer)
             seal_leftover(l3, s);
-    }
-    /* the bound was higher once */
-    while (atomic_load(&l3->bytes) > l3->bytes_max && mp__l3_drop_oldest(l3) == 0)
-        ;
 }

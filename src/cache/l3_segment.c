@@ -177,17 +177,6 @@ int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment)
     return 0;
 }
 
-void mp__l3_segment_cut_footer(mp__l3 *l3, mp__l3_segment *segment)
-{
-    uint64_t size = mp__l3_footer_size(segment->row_count);
-
-    if (!segment->has_footer || mp__file_truncate(segment->file, segment->size - size) != 0)
-        return;
-    segment->size -= size;
-    segment->has_footer = false;
-    mp__l3_uncount(&l3->bytes, size);
-}
-
 void mp__l3_segment_forget_rows(mp__l3_segment *segment)
 {
     segment->rows = mp__free(segment->rows);
@@ -248,6 +237,10 @@ static void scan_record(void *context, const mp__l3_found *found)
 {
     scan *s = context;
 
+    if (found->kind == MP__L3_MARK) {
+        s->certain = found->damaged ? s->certain : s->count;
+        return;
+    }
     if (s->count == s->capacity) {
         size_t capacity = s->capacity ? s->capacity * 2 : 256;
         mp__l3_row *rows = mp__realloc_array(s->rows, capacity, sizeof(*rows));
@@ -259,8 +252,6 @@ static void scan_record(void *context, const mp__l3_found *found)
         s->rows = rows;
         s->capacity = capacity;
     }
-    if (!found->damaged && (found->flags & MP__L3_SYNCED))
-        s->certain = s->count;
     s->rows[s->count++] = (mp__l3_row){
         .hash = mp__hash_str(s->key, found->record.address),
         .revision = found->record.revision,

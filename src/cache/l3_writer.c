@@ -62,16 +62,7 @@ static int sync_segment(mp__l3 *l3, mp__l3_segment *segment)
     l3->written = NULL;
     l3->written_last = &l3->written;
     l3->written_bytes = 0;
-    l3->mark_synced = rc == 0;
     return rc;
-}
-
-int mp__l3_sync_active(mp__l3 *l3)
-{
-    if (l3->dirty && l3->active)
-        return sync_segment(l3, l3->active);
-    l3->last_sync_ns = mp__env_now_ns(l3->env);
-    return 0;
 }
 
 /* ---- writing ---- */
@@ -94,6 +85,46 @@ static void abandon(mp__l3 *l3, int error)
     if (l3->dirty)
         (void)sync_segment(l3, segment);
     l3->active = NULL;
+}
+
+static uint64_t room_in(const mp__l3 *l3, const mp__l3_segment *segment)
+{
+    uint64_t used = segment->size + mp__l3_footer_size(segment->row_count);
+
+    return used < l3->segment_bytes ? l3->segment_bytes - used : 0;
+}
+
+/* Say that all so far is synced, for the process after us. */
+static void write_mark(mp__l3 *l3)
+{
+    mp__l3_segment *segment = l3->active;
+    unsigned char mark[MP__L3_MARK_SIZE];
+    int rc;
+
+    if (room_in(l3, segment) < sizeof(mark))
+        return;
+    mp__l3_mark_write(&segment->seed, (uint32_t)segment->size, mark);
+    rc = mp__file_pwrite(segment->file, mark, sizeof(mark), segment->size);
+    if (rc) {
+        abandon(l3, rc);
+        return;
+    }
+    segment->size += sizeof(mark);
+    mp__l3_count(&l3->bytes, sizeof(mark));
+}
+
+int mp__l3_sync_active(mp__l3 *l3)
+{
+    int rc;
+
+    if (!l3->dirty || !l3->active) {
+        l3->last_sync_ns = mp__env_now_ns(l3->env);
+        return 0;
+    }
+    rc = sync_segment(l3, l3->active);
+    if (rc == 0)
+        write_mark(l3);
+    return rc;
 }
 
 int mp__l3_run_reserve(mp__l3 *l3, size_t size)
@@ -129,27 +160,13 @@ int mp__l3_run_write(mp__l3 *l3, size_t bytes)
 
 /* ---- appending ---- */
 
-static uint64_t room_in(const mp__l3 *l3, const mp__l3_segment *segment)
-{
-    uint64_t used = segment->size + mp__l3_footer_size(segment->row_count);
-
-    return used < l3->segment_bytes ? l3->segment_bytes - used : 0;
-}
-
-/* The active segment is full: its footer, its last sync. Without the footer it is only slower to
- * read at a restart; with one it must not be left when nobody knows what is synced. */
+/* The active segment is full: its last sync, then its footer. */
 static int seal_active(mp__l3 *l3)
 {
     mp__l3_segment *segment = l3->active;
-    int rc = mp__l3_segment_footer(l3, segment);
+    int rc = mp__l3_sync_active(l3);
 
-    if (rc == 0 || l3->dirty)
-        rc = sync_segment(l3, segment);
-    else
-        rc = 0;
-    if (rc)
-        mp__l3_segment_cut_footer(l3, segment);
-    else if (segment->has_footer)
+    if (rc == 0 && l3->active && mp__l3_segment_footer(l3, segment) == 0)
         mp__l3_segment_forget_rows(segment);
     l3->active = NULL;
     return rc;
@@ -167,7 +184,6 @@ static int active_with_room(mp__l3 *l3, uint32_t size)
         rc = mp__l3_room_before(l3);
         if (rc == 0)
             rc = mp__l3_segment_create(l3, &l3->active);
-        l3->mark_synced = false;
         if (rc == 0)
             rc = mp__l3_room_after(l3, need);
     }
@@ -178,7 +194,6 @@ static int active_with_room(mp__l3 *l3, uint32_t size)
 static int gather(mp__l3 *l3, mp__l3_pending *first, size_t *ret_bytes)
 {
     mp__l3_segment *segment = l3->active;
-    unsigned flags = l3->mark_synced ? MP__L3_SYNCED : 0;
     size_t bytes = 0, count = 0;
 
     for (mp__l3_pending *p = first; p; p = p->next, count++)
@@ -189,8 +204,7 @@ static int gather(mp__l3 *l3, mp__l3_pending *first, size_t *ret_bytes)
     for (mp__l3_pending *p = first; p; p = p->next) {
         memcpy(l3->run + bytes, p->bytes, p->size);
         mp__l3_record_seal(l3->run + bytes, &segment->seed, (uint32_t)(segment->size + bytes),
-                           p->flags | flags);
-        flags = 0;
+                           p->flags);
         bytes += p->size;
     }
     *ret_bytes = bytes;
@@ -238,7 +252,6 @@ static int append_run(mp__l3 *l3, uint32_t first_size)
         mp__l3_queue_return(l3, list);
         return rc;
     }
-    l3->mark_synced = false;
     note_written(l3, list, (uint32_t)at);
     return l3->written_bytes > l3->pending_bytes_max / 4 ? mp__l3_sync_active(l3) : 0;
 }
@@ -264,12 +277,14 @@ void mp__l3_open_failed(mp__l3 *l3, int error)
     failed(l3, error, NULL);
 }
 
-/* The disk is full: what is oldest makes room for what is newest, once. If somebody else takes that
- * room, nothing more is given up for it. */
+/* The disk is full: what is dead makes room, or else what is oldest, once. If somebody else takes
+ * that room, nothing more is given up for it. */
 static bool made_room(mp__l3 *l3, int error)
 {
     if ((error != -ENOSPC && error != -EDQUOT) || l3->dropped_in_vain || !l3->opened)
         return false;
+    if (mp__l3_drop_dead(l3))
+        return true;
     l3->dropped_in_vain = mp__l3_drop_oldest(l3) == 0;
     return l3->dropped_in_vain;
 }
@@ -295,8 +310,8 @@ static int write_all(mp__l3 *l3, bool sync)
     if (!l3->opened)
         rc = mp__l3_recover(l3, &diag);
     if (rc == 0 && !l3->tidied) {
-        mp__l3_after_open(l3);
-        l3->tidied = true;
+        rc = mp__l3_after_open(l3);
+        l3->tidied = rc == 0;
     }
     if (rc == 0)
         rc = write_queue(l3);
@@ -307,6 +322,10 @@ static int write_all(mp__l3 *l3, bool sync)
         return rc;
     }
     l3->hold = false; /* what was queued before us is synced */
+    if (!l3->sealed) {
+        mp__l3_seal_leftovers(l3);
+        l3->sealed = true;
+    }
     if (l3->retry_ns) {
         l3->retry_ns = 0;
         atomic_store(&l3->waiting, false);

@@ -59,7 +59,7 @@ typedef struct disk_worker {
 struct mp_platter {
     mp_env env;
     uint64_t random, now_ms;
-    bool off, uncached;
+    bool off, uncached, read_only;
     inode *inodes;
     name *names;
     size_t name_count, name_capacity;
@@ -220,6 +220,9 @@ static int trip(mp_platter *disk, unsigned call)
 {
     if (disk->off)
         return -EIO;
+    if (disk->read_only &&
+        (call & (MP_PLATTER_WRITE | MP_PLATTER_TRUNCATE | MP_PLATTER_NAME | MP_PLATTER_SYNC)))
+        return -EROFS;
     if (!(disk->fail_calls & call) || disk->fail_count == 0)
         return 0;
     if (disk->fail_in > 1) {
@@ -267,6 +270,8 @@ static int disk_open(mp_env *env, const char *path, int flags, mp__file **ret_fi
         return rc;
     if ((!n || !n->node) && !(flags & MP__OPEN_CREATE))
         return -ENOENT;
+    if (disk->read_only && (flags & MP__OPEN_WRITE))
+        return -EROFS;
     if (n && n->node && (flags & MP__OPEN_EXCLUSIVE))
         return -EEXIST;
     n = name_make(disk, path);
@@ -399,8 +404,8 @@ static int disk_stat(mp_env *env, const char *path, mp__stat *ret_stat)
 
 static int disk_mkdir(mp_env *env, const char *path)
 {
-    (void)path; /* folders are part of the names */
-    return trip(disk_of(env), MP_PLATTER_NAME);
+    (void)path; /* folders are part of the names, so they are there */
+    return disk_of(env)->read_only ? -EEXIST : trip(disk_of(env), MP_PLATTER_NAME);
 }
 
 /* All names below @from; they are one folder's, so they move together. */
@@ -641,6 +646,11 @@ mp_env *mp_platter_env(mp_platter *disk)
 void mp_platter_set_capacity(mp_platter *disk, uint64_t bytes)
 {
     disk->capacity = bytes;
+}
+
+void mp_platter_set_read_only(mp_platter *disk, bool read_only)
+{
+    disk->read_only = read_only;
 }
 
 void mp_platter_set_cached(mp_platter *disk, bool cached)

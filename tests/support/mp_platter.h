@@ -58,6 +58,8 @@ size_t mp_platter_failures(const mp_platter *disk);
 /* Most bytes of all files; writes beyond get -ENOSPC. Default: no bound. */
 void mp_platter_set_capacity(mp_platter *disk, uint64_t bytes);
 uint64_t mp_platter_used(const mp_platter *disk);
+/* Nothing can be written, as after an error that made the system remount. */
+void mp_platter_set_read_only(mp_platter *disk, bool read_only);
 /* nowait reads find the disk's pages in memory (the default), or not. */
 void mp_platter_set_cached(mp_platter *disk, bool cached);
 
