@@ -8,6 +8,7 @@
 #include "cache/l1.h"
 #include "cache/l1_read.h"
 #include "cache/l3.h"
+#include "cache/panel.h"
 #include "core/alloc.h"
 
 enum { L1_ENTRIES = 1000, NEGATIVE_PERCENT = 10, L3_SYNC_MS = 1000 };
@@ -277,6 +278,24 @@ int mp__cache_set_policy(mp_cache *cache, const char *policy)
     const mp__policy_ops *ops = mp__policy_find(policy);
 
     return ops ? mp__l1_set_policy(cache->l1, ops) : MP_EINVAL;
+}
+
+void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel)
+{
+    mp__panel_view view;
+
+    *ret_panel = (mp__cache_panel){.policy = mp__l1_policy_name(cache->l1)};
+    if (!mp__l1_panel_look(cache->l1, &view))
+        return;
+    ret_panel->leader = mp__panel_shape(view.leader)->name;
+    ret_panel->count = MP__PANEL_MEMBERS;
+    for (size_t i = 0; i < MP__PANEL_MEMBERS; i++) {
+        ret_panel->members[i].name = mp__panel_shape(i)->name;
+        ret_panel->members[i].hit_ratio = view.hit_ratio[i];
+    }
+    ret_panel->sample = view.sample;
+    ret_panel->requests = view.requests;
+    ret_panel->changes = view.switches;
 }
 
 const char *mp__cache_policy_at(size_t i, const char **ret_text)

@@ -154,6 +154,21 @@ int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
 MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
+/* What the adaptive policy's panel shows: how each policy would have hit lately, by name, and which
+ * one the cache follows. Any thread. */
+typedef struct mp__cache_panel {
+    const char *policy; /* of the cache; the rest is zero unless it is "adaptive" */
+    const char *leader;
+    size_t count;
+    struct {
+        const char *name;
+        double hit_ratio;
+    } members[8];
+    double sample;   /* share of the keys that the panel sees */
+    double requests; /* sampled, that the ratios stand on */
+    uint64_t changes;
+} mp__cache_panel;
+void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel);
 /* The i-th policy's name and what it does, or NULL behind the last. */
 const char *mp__cache_policy_at(size_t i, const char **ret_text);
 extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */

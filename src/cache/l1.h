@@ -51,6 +51,9 @@ MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
 MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);
 MP_MUST_USE int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *policy);
 const char *mp__l1_policy_name(mp__l1 *l1);
+struct mp__panel_view;
+/* False: the policy is not adaptive. */
+bool mp__l1_panel_look(mp__l1 *l1, struct mp__panel_view *ret_view);
 void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats);
 
 #endif

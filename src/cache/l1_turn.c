@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* L1: its limits and its policy, changed while it is used; its counters. */
 #include "cache/l1_internal.h"
+#include "cache/panel.h"
+#include "cache/policy/policies.h"
 
 static void table_drop(mp__retired *retired)
 {
@@ -132,6 +134,16 @@ const char *mp__l1_policy_name(mp__l1 *l1)
     name = l1->policy->ops->name;
     mp__l1_unlock(l1);
     return name;
+}
+
+bool mp__l1_panel_look(mp__l1 *l1, mp__panel_view *ret_view)
+{
+    bool is_adaptive;
+
+    mp__l1_lock(l1);
+    is_adaptive = mp__adaptive_look(l1->policy, ret_view);
+    mp__l1_unlock(l1);
+    return is_adaptive;
 }
 
 void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)

@@ -239,6 +239,7 @@ void mp__panel_look(const mp__panel *p, mp__panel_view *ret_view)
     *ret_view = (mp__panel_view){.requests = p->seen,
                                  .sample = p->sample,
                                  .switches = p->switches,
+                                 .leader = p->leader,
                                  .entries = mp__mini_capacity(p->members[0])};
     for (size_t i = 0; i < MP__PANEL_MEMBERS && expected > 0; i++) {
         double ratio = (p->hits_sum[i] + expected - p->seen) / expected;

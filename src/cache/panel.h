@@ -37,6 +37,7 @@ typedef struct mp__panel_view {
     double requests;                     /* sampled, that these stand on */
     double sample;                       /* share of the keys, 0 to 1 */
     uint64_t switches;
+    size_t leader;
     size_t entries; /* of each member */
 } mp__panel_view;
 void mp__panel_look(const mp__panel *panel, mp__panel_view *ret_view);

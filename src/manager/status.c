@@ -49,6 +49,28 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     *ret_summary = s;
 }
 
+static void panel_json(mp__manager *manager, mp__buf *out)
+{
+    mp__cache_panel panel;
+
+    mp__cache_panel_read(manager->cache, &panel);
+    mp__json_add_text(out, "policy", panel.policy);
+    if (!panel.count)
+        return;
+    mp__json_key(out, "panel");
+    mp__json_begin(out, '{');
+    mp__json_add_text(out, "follows", panel.leader);
+    mp__json_add_u64(out, "changes", panel.changes);
+    mp__json_add_real(out, "sample", panel.sample);
+    mp__json_add_u64(out, "sampled_requests", (uint64_t)panel.requests);
+    mp__json_key(out, "hit_ratios");
+    mp__json_begin(out, '{');
+    for (size_t i = 0; i < panel.count; i++)
+        mp__json_add_real(out, panel.members[i].name, panel.members[i].hit_ratio);
+    mp__json_end(out, '}');
+    mp__json_end(out, '}');
+}
+
 static void cache_json(mp__manager *manager, mp__buf *out)
 {
     mp_cache_stats s;
@@ -67,6 +89,7 @@ static void cache_json(mp__manager *manager, mp__buf *out)
         out, "hit_ratio",
         s.l1_hits + s.l1_misses ? (double)s.l1_hits / (double)(s.l1_hits + s.l1_misses) : 0);
     mp__json_add_u64(out, "evictions", s.l1_evictions);
+    panel_json(manager, out);
     mp__json_end(out, '}');
     mp__json_key(out, "l3");
     mp__json_begin(out, '{');

@@ -308,6 +308,14 @@ static int adaptive_resize(mp__policy *policy, size_t capacity)
     return 0;
 }
 
+bool mp__adaptive_look(const mp__policy *policy, mp__panel_view *ret_view)
+{
+    if (policy->ops != &mp__policy_adaptive)
+        return false;
+    mp__panel_look(((const adaptive *)policy)->panel, ret_view);
+    return true;
+}
+
 const mp__policy_ops mp__policy_adaptive = {
     .name = "adaptive",
     .text = "Follows whichever of eight policies and windows serves the requests best just now, as "

@@ -59,6 +59,42 @@ static void a_value_is_got_replaced_and_deleted(void **state)
     assert_null(mp_cache_free(NULL));
 }
 
+static double panel_ratio(const mp__cache_panel *panel, const char *name)
+{
+    for (size_t i = 0; i < panel->count; i++)
+        if (strcmp(panel->members[i].name, name) == 0)
+            return panel->members[i].hit_ratio;
+    fail_msg("no %s", name);
+    return 0;
+}
+
+static void a_loop_larger_than_the_cache_hits_by_default_and_the_panel_says_why(void **state)
+{
+    mp_cache *cache = cache_new(100);
+    mp__cache_panel panel;
+    unsigned hits = 0;
+    char key[16];
+
+    (void)state;
+    for (unsigned i = 0; i < 30000; i++) {
+        (void)snprintf(key, sizeof(key), "%u", i % 150);
+        if (get(cache, key, "v") == 0)
+            hits++;
+        else
+            put(cache, key, "v");
+    }
+    assert_true(hits > 10000); /* of 20,000 at best; LRU would hit none */
+    mp__cache_panel_read(cache, &panel);
+    mp_assert_str(mp_str_of(panel.policy), "adaptive");
+    assert_non_null(panel.leader);
+    assert_true(panel_ratio(&panel, "lru") < panel_ratio(&panel, "lirs"));
+    assert_int_equal(mp__cache_set_policy(cache, "lru"), 0);
+    mp__cache_panel_read(cache, &panel);
+    mp_assert_str(mp_str_of(panel.policy), "lru");
+    assert_int_equal(panel.count, 0);
+    cache = mp_cache_free(cache);
+}
+
 static void keys_of_every_length_are_kept_apart(void **state)
 {
     char key[MP_CACHE_KEY_MAX], other[MP_CACHE_KEY_MAX];
@@ -455,6 +491,7 @@ static void every_failing_allocation_is_an_error_and_not_a_crash(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_value_is_got_replaced_and_deleted),
+    MP_TEST(a_loop_larger_than_the_cache_hits_by_default_and_the_panel_says_why),
     MP_TEST(keys_of_every_length_are_kept_apart),
     MP_TEST(what_cannot_be_is_refused),
     MP_TEST(many_keys_at_once_are_as_one_by_one),
