@@ -564,7 +564,7 @@ static void readers_never_see_another_keys_value(void **state)
     long wrong[3];
 
     (void)state;
-    shared = l1_new(300, "s3-fifo");
+    shared = l1_new(300, "adaptive");
     pthread_create(&writer, NULL, writer_main, NULL);
     for (int i = 0; i < 3; i++)
         pthread_create(&readers[i], NULL, reader_main, &wrong[i]);
@@ -600,7 +600,7 @@ static void a_reader_misses_nothing_while_the_index_and_the_values_change(void *
 
     (void)state;
     atomic_store(&stop_writing, false);
-    shared = l1_new(300, "s3-fifo");
+    shared = l1_new(300, "adaptive");
     for (int i = 0; i < 100; i++) {
         snprintf(address, sizeof(address), "e/n/%d", i);
         assert_int_equal(put(shared, address, "v", 1), 0);
