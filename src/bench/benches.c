@@ -11,6 +11,8 @@ const mp__bench mp__benches[] = {
     {"l1-get", "hits in memory, one by one and batched, against a bare read-only table",
      mp__bench_l1_get},
     {"l1-mixed", "the same while another thread replaces values and evicts", mp__bench_l1_mixed},
+    {"l3-get", "reads from disk that the system has in memory, against a bare pread and checksum",
+     mp__bench_l3_get},
     {"record", "a latency recorded and a thing counted, against a bare histogram and counter",
      mp__bench_record},
     {"restart", "kill -9 of a daemon with 100,000 keys, to its first right answer after a restart",
