@@ -78,9 +78,9 @@ const char *mp__reason_name(enum mp__reason reason); /* "fresh" "within-bound" "
 typedef struct mp__read {
     /* in */
     mp__loop *loop;
-    mp_str address; /* canonical; the caller's until done */
-    uint64_t hash;  /* mp__cache_hash of it */
-    const mp__identity *identity;
+    mp_str address;               /* canonical; the caller's until done */
+    uint64_t hash;                /* mp__cache_hash of it */
+    const mp__identity *identity; /* the caller's until done */
     enum mp__level level;
     bool strict;           /* MP_ESTALE rather than a value that is past its bound */
     bool stale_if_error;   /* a strong read may answer stale when the origin is gone */
@@ -116,8 +116,8 @@ MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
 typedef struct mp__write_request {
     /* in */
     mp__loop *loop;
-    const mp__identity *identity;
-    mp__change *changes; /* as in origin.h; the caller's until done */
+    const mp__identity *identity; /* the caller's until done, as the changes are */
+    mp__change *changes;          /* as in origin.h */
     size_t count;
     void (*done)(struct mp__write_request *request);
     void *context;
@@ -153,11 +153,11 @@ typedef struct mp__query {
     /* in */
     enum { MP__QUERY_LIST, MP__QUERY_HISTORY, MP__QUERY_COUNT, MP__QUERY_ENVIRONMENTS } kind;
     mp__loop *loop;
-    const mp__identity *identity;
-    mp_str environment, prefix; /* LIST */
-    mp_str address;             /* HISTORY */
-    uint64_t after;             /* LIST: cursor; HISTORY: before this revision, 0 newest */
-    mp_str after_address;       /* LIST with by_key */
+    const mp__identity *identity; /* the caller's until done */
+    mp_str environment, prefix;   /* LIST */
+    mp_str address;               /* HISTORY */
+    uint64_t after;               /* LIST: cursor; HISTORY: before this revision, 0 newest */
+    mp_str after_address;         /* LIST with by_key */
     bool by_key, with_values;
     uint32_t limit;
     void (*done)(struct mp__query *query);

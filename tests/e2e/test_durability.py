@@ -4,13 +4,15 @@ written. ROUNDS sets how many kills; `make soak` takes more than `make test`."""
 
 import os
 import random
+import socket
+import struct
 import threading
 import time
 import unittest
 import zlib
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError
+from mp_daemon import Daemon, ReplyError, Resp
 
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
 FLIPS = int(os.environ.get("FLIPS", "300"))
@@ -49,6 +51,27 @@ class Writer(threading.Thread):
                 self.acknowledged[key] = self.next
         except (OSError, ConnectionError, ReplyError, ValueError):
             pass
+
+
+class Leaving(unittest.TestCase):
+    def test_a_client_that_leaves_during_its_write_is_still_named_in_the_history(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        client = daemon.client()
+        self.addCleanup(client.close)
+        for number in range(60):
+            leaving = daemon.client()
+            leaving.socket.sendall(b"".join(Resp.encode("SET", f"app/k{key}", f"{number}")
+                                            for key in range(20)))
+            leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            leaving.close()
+        seen = 0
+        for key in range(20):
+            for revision in client("MP.HISTORY", f"app/k{key}", "COUNT", "100") or ():
+                fields = dict(zip(revision[::2], revision[1::2]))
+                self.assertEqual(fields[b"actor"], b"default")
+                seen += 1
+        self.assertGreater(seen, 100)
 
 
 class KillNine(unittest.TestCase):

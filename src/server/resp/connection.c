@@ -72,6 +72,7 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
     slot->reads = (mp__read *)(slot + 1);
     slot->memory = (char *)(slot->reads + reads);
     slot->began_ns = c->worker->tick_ns;
+    slot->identity = c->identity;
     *c->last_slot = slot;
     c->last_slot = &slot->next;
     c->slot_count++;
@@ -122,14 +123,12 @@ static void read_done(mp__read *read)
 
 void mp__slot_reads_start(mp__slot *slot)
 {
-    mp__connection *c = slot->connection;
-
     slot->waiting = slot->count + 1; /* one for this function, so that it is not ready too early */
     for (uint32_t i = 0; i < slot->count; i++) {
         mp__read *read = &slot->reads[i];
 
         read->loop = slot->worker->loop;
-        read->identity = &c->identity;
+        read->identity = &slot->identity;
         read->done = read_done;
         read->context = slot;
         if (mp__read_start(slot->worker->server->manager, read)) {
@@ -157,7 +156,7 @@ static void write_done(mp__write_request *request)
 void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count)
 {
     slot->write.loop = slot->worker->loop;
-    slot->write.identity = &slot->connection->identity;
+    slot->write.identity = &slot->identity;
     slot->write.changes = changes;
     slot->write.count = count;
     slot->write.done = write_done;
@@ -173,7 +172,7 @@ static void query_done(mp__query *query)
 void mp__slot_query_start(mp__slot *slot)
 {
     slot->query.loop = slot->worker->loop;
-    slot->query.identity = &slot->connection->identity;
+    slot->query.identity = &slot->identity;
     slot->query.done = query_done;
     slot->query.context = slot;
     mp__query_start(slot->worker->server->manager, &slot->query);

@@ -23,6 +23,7 @@ struct mp__slot {
     bool ready;
     mp__buf reply, after;
     uint64_t began_ns;
+    mp__identity identity; /* who asked: the connection may go, or log in anew, meanwhile */
     /* writes the reply once everything the slot waited for is there */
     void (*format)(mp__slot *slot, mp__buf *out);
     uint32_t waiting, count; /* reads under way; reads in all */
