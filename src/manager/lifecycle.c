@@ -208,16 +208,17 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
  * its L3 is set aside before it is opened. */
 static int match_epoch(mp__manager *manager, mp__diag *diag)
 {
+    const char *now = mp__origin_epoch(manager->origin);
     char path[4200], l3[4200], aside[4300], *epoch = NULL;
     size_t size = 0;
     int rc = in_dir(manager, "l3.epoch", path, sizeof(path));
 
     if (rc == 0)
         rc = in_dir(manager, "l3", l3, sizeof(l3));
-    if (rc || !manager->origin->epoch[0])
+    if (rc || !now[0])
         return rc;
     rc = mp__env_read_file(manager->env, path, 64, &epoch, &size);
-    if (rc == 0 && strcmp(epoch, manager->origin->epoch) != 0) {
+    if (rc == 0 && strcmp(epoch, now) != 0) {
         int moved;
 
         (void)snprintf(aside, sizeof(aside), "%s.of-%.32s", l3, epoch);
@@ -237,8 +238,7 @@ static int match_epoch(mp__manager *manager, mp__diag *diag)
     }
     (void)mp__free(epoch);
     if (rc == -ENOENT)
-        rc = mp__env_write_file_atomic(manager->env, path, manager->origin->epoch,
-                                       strlen(manager->origin->epoch));
+        rc = mp__env_write_file_atomic(manager->env, path, now, strlen(now));
     return rc == MP_ENOMEM ? rc : 0;
 }
 

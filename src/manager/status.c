@@ -40,7 +40,7 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     s.revision = stats.revision;
     s.keys = stats.keys;
     s.ready = mp__origin_vouches(manager) || cache.l3_entries > 0 || cache.l1_entries > 0;
-    (void)snprintf(s.epoch, sizeof(s.epoch), "%s", manager->origin->epoch);
+    (void)snprintf(s.epoch, sizeof(s.epoch), "%s", mp__origin_epoch(manager->origin));
     (void)pthread_mutex_lock(&manager->notable_lock);
     if (state != MP__ORIGIN_LIVE)
         (void)snprintf(s.text, sizeof(s.text), "origin %s: %.100s; %s",

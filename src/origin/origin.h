@@ -8,8 +8,10 @@
 #ifndef MP_ORIGIN_ORIGIN_H
 #define MP_ORIGIN_ORIGIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/env.h"
 #include "core/log.h"
@@ -185,8 +187,26 @@ typedef struct mp__origin_ops {
 struct mp__origin { /* first member of each kind's own struct */
     const mp__origin_ops *ops;
     mp__state state; /* readable from any thread */
-    char epoch[33];  /* names this life of the data; a restore begins a new one. Fixed once open */
+    /* Names this life of the data; a restore begins a new one. Written once, then known: read it
+     * through mp__origin_epoch(). */
+    char epoch[33];
+    _Atomic bool epoch_known;
 };
+
+/* Its epoch, 32 characters, or "" while it has never been seen (an origin that was lost before it
+ * was opened). Any thread; lives as long as the origin. */
+static inline const char *mp__origin_epoch(const mp__origin *origin)
+{
+    return atomic_load_explicit(&origin->epoch_known, memory_order_acquire) ? origin->epoch : "";
+}
+/* For origins: say it; once. */
+static inline void mp__origin_epoch_set(mp__origin *origin, const char epoch[33])
+{
+    if (atomic_load_explicit(&origin->epoch_known, memory_order_relaxed))
+        return;
+    memcpy(origin->epoch, epoch, sizeof(origin->epoch));
+    atomic_store_explicit(&origin->epoch_known, true, memory_order_release);
+}
 
 /* Open an origin of kind @kind. 0 also when its data are lost or it is down: then the state says so
  * and it recovers by itself. MP_EINVAL unknown kind (with did-you-mean); MP_EVERSION. */

@@ -143,13 +143,13 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
         /* The reader connects at once: as long as it is there the WAL's index is, too, which knows
          * how far the commits go when the writer has to begin anew. */
         mp__sqlite_read_batch(s, NULL);
+        s->opened = true; /* before there is a writer's thread, which looks at it */
         rc = mp__sqlite_start_workers(s);
     }
     if (rc) {
         (void)sqlite_close(&s->base);
         return rc;
     }
-    s->opened = true;
     *ret_origin = &s->base;
     return 0;
 }

@@ -115,7 +115,7 @@ uint64_t mp__sqlite_mark_read(mp__sqlite *s, const char *epoch)
 
 void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision)
 {
-    mark m = mark_make(s->base.epoch, revision);
+    mark m = mark_make(mp__origin_epoch(&s->base), revision);
 
     /* A mark that cannot be written guards less, and harms nobody. */
     if (mark_open(s) == 0)

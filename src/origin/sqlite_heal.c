@@ -111,7 +111,7 @@ void mp__sqlite_heal(mp__sqlite *s)
     (void)sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (mp__vfs_scrub(s->write_db.db, false, &left) != 0)
         return;
-    if (left && !seal_if_sound(s, s->base.epoch)) {
+    if (left && !seal_if_sound(s, mp__origin_epoch(&s->base))) {
         s->next_heal_ns = now + HEAL_AGAIN_S * 1000000000ull;
         mp__log(s->options.log, MP__LOG_ERROR, "origin", "damaged",
                 "%" PRIu64 " pages of %s are damaged; what is on them is unknown; restore it from"

@@ -83,8 +83,7 @@ static int adopt(mp__sqlite *s, const mp__sqlite_id *id)
         rc = mp__env_stat(s->env, s->path, &s->file);
     if (rc)
         return rc == MP_EABSENT ? MP_ECORRUPT : rc;
-    if (!s->base.epoch[0])
-        memcpy(s->base.epoch, epoch, sizeof(epoch));
+    mp__origin_epoch_set(&s->base, epoch);
     if (!id || strcmp(id->epoch, epoch) != 0)
         s->id_due = mp__sqlite_id_write(s, epoch) != 0;
     mark = mp__sqlite_mark_read(s, epoch);
@@ -306,7 +305,7 @@ static void look_for_changes(mp__sqlite *s)
     if (!s->write_db.db || mp__state_now(&s->base.state) != MP__ORIGIN_LIVE)
         return;
     if (s->id_due)
-        s->id_due = mp__sqlite_id_write(s, s->base.epoch) != 0;
+        s->id_due = mp__sqlite_id_write(s, mp__origin_epoch(&s->base)) != 0;
     if (s->recount_due && recount(s) == 0) {
         s->recount_due = false;
         (void)take_stock(s);

@@ -367,7 +367,7 @@ static int truth_open(const mp__origin_options *options, mp__origin **ret_origin
     node->options = *options;
     node->last_stopped = &node->stopped;
     node->seen = truth->revision;
-    (void)snprintf(node->base.epoch, sizeof(node->base.epoch), "%032d", 1);
+    mp__origin_epoch_set(&node->base, "00000000000000000000000000000001");
     mp__state_init(&node->base.state, &mp__origin_states, MP__ORIGIN_OPENING, trace, node);
     if (mp__worker_new(options->env, name_of(node, "request", name), mp__worker_run_each, NULL,
                        &node->requests) ||

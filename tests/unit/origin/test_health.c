@@ -681,13 +681,13 @@ static void beginning_anew_moves_the_remains_aside(void **state)
 
     (void)state;
     assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
-    memcpy(epoch, origin->epoch, sizeof(epoch));
+    (void)snprintf(epoch, sizeof(epoch), "%s", mp__origin_epoch(origin));
     assert_int_equal(strlen(epoch), 32);
     origin = mp__origin_close(origin);
     assert_int_equal(mp__origin_open("sqlite", &options, &origin, NULL), 0);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
     assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
-    assert_string_not_equal(origin->epoch, epoch);
+    assert_string_not_equal(mp__origin_epoch(origin), epoch);
     dir = opendir(folder);
     while ((entry = readdir(dir)) != NULL)
         old += strncmp(entry->d_name, "origin.db.old-", 14) == 0;
