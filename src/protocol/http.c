@@ -34,8 +34,6 @@ struct mp__http_parser {
     const char *error;
 };
 
-static llhttp_settings_t settings;
-
 static mp__http_parser *of(llhttp_t *p)
 {
     return p->data;
@@ -266,21 +264,23 @@ static int on_complete(llhttp_t *l)
 
 /* ---- the parser ---- */
 
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_begin,
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_complete,
+    .on_headers_complete = on_headers,
+    .on_body = on_body,
+    .on_message_complete = on_complete,
+};
+
 int mp__http_parser_new(const mp__http_limits *limits, mp__http_parser **ret_parser)
 {
     mp__http_parser *p = mp__calloc(1, sizeof(*p));
 
     if (!p)
         return MP_ENOMEM;
-    llhttp_settings_init(&settings); /* the same values each time */
-    settings.on_message_begin = on_begin;
-    settings.on_url = on_url;
-    settings.on_header_field = on_field;
-    settings.on_header_value = on_value;
-    settings.on_header_value_complete = on_value_complete;
-    settings.on_headers_complete = on_headers;
-    settings.on_body = on_body;
-    settings.on_message_complete = on_complete;
     llhttp_init(&p->llhttp, HTTP_REQUEST, &settings);
     p->llhttp.data = p;
     p->limits = *limits;
