@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits and time limits, malformed input, refusals at start."""
 
+import os
 import pathlib
 import random
 import re
@@ -121,7 +122,8 @@ class Limits(unittest.TestCase):
         crowd = [socket.create_connection((host, int(port)), 10) for _ in range(900)]
         self.addCleanup(lambda: [sock.close() for sock in crowd])
         wait_until(lambda: len(client("CLIENT", "LIST").splitlines()) == 901, what="the crowd")
-        self.assertLess((daemon.rss_kb() - before) / 900, 4, "KB a connection")
+        if "MP_SANITIZER" not in os.environ:  # whose own memory is counted, too
+            self.assertLess((daemon.rss_kb() - before) / 900, 4, "KB a connection")
         self.assertEqual(client("SET", "crowd", "1"), "OK")
         for sock in crowd:
             sock.sendall(b"GET crowd\r\n")
