@@ -59,19 +59,30 @@ class Leaving(unittest.TestCase):
         self.addCleanup(daemon.close)
         client = daemon.client()
         self.addCleanup(client.close)
+        seen = 0
+        for _ in range(20):  # a reset may overtake what it ends
+            self.leave_and_reset(daemon)
+            seen += self.count_named(client)
+            if seen > 100:
+                break
+        self.assertGreater(seen, 100)
+
+    def leave_and_reset(self, daemon):
         for number in range(60):
             leaving = daemon.client()
             leaving.socket.sendall(b"".join(Resp.encode("SET", f"app/k{key}", f"{number}")
                                             for key in range(20)))
             leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             leaving.close()
+
+    def count_named(self, client):
         seen = 0
         for key in range(20):
             for revision in client("MP.HISTORY", f"app/k{key}", "COUNT", "100") or ():
                 fields = dict(zip(revision[::2], revision[1::2]))
                 self.assertEqual(fields[b"actor"], b"default")
                 seen += 1
-        self.assertGreater(seen, 100)
+        return seen
 
 
 class KillNine(unittest.TestCase):

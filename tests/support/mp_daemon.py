@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -117,8 +118,20 @@ class Daemon:
         return code
 
     def close(self):
+        """The end of a test: the daemon ends as it should, so that leaks and coverage are seen."""
+        code = 0
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                code = self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                code = "no end within 20 s"
+        log = self.log_text() if code else ""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if code:
+            raise AssertionError(f"the daemon's end: {code}\n{log[-4000:]}")
 
     def log_text(self):
         return pathlib.Path(self.folder, "log").read_text(errors="replace")
