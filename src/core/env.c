@@ -269,6 +269,17 @@ mp__timer *mp__timer_free(mp__timer *timer)
     return timer ? timer->ops->timer_free(timer) : NULL;
 }
 
+int mp__dirwatch_new(mp__loop *loop, const char *path, void (*fn)(void *context, const char *name),
+                     void *context, mp__dirwatch **ret_watch)
+{
+    return loop->ops->dirwatch_new(loop, path, fn, context, ret_watch);
+}
+
+mp__dirwatch *mp__dirwatch_free(mp__dirwatch *watch)
+{
+    return watch ? watch->ops->dirwatch_free(watch) : NULL;
+}
+
 /* ---- streams ---- */
 
 static int port_parse(const char *text, uint16_t *ret_port)

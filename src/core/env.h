@@ -21,6 +21,7 @@ typedef struct mp_env mp_env;
 typedef struct mp__file mp__file;
 typedef struct mp__loop mp__loop;
 typedef struct mp__timer mp__timer;
+typedef struct mp__dirwatch mp__dirwatch;
 typedef struct mp__listener mp__listener;
 typedef struct mp__stream mp__stream;
 typedef struct mp__worker mp__worker;
@@ -56,6 +57,7 @@ enum mp__open_flags {
 typedef struct mp__stat {
     uint64_t size, device, inode;
     int64_t modified_ms;
+    int64_t changed_ns; /* Unix ns of the last change of content or attributes; steps of some ms */
     bool is_dir;
 } mp__stat;
 
@@ -114,6 +116,16 @@ MP_MUST_USE int mp__timer_new(mp__loop *loop, void (*fn)(void *context), void *c
 void mp__timer_start(mp__timer *timer, uint64_t delay_ms, uint64_t repeat_ms); /* 0: once */
 void mp__timer_stop(mp__timer *timer);
 mp__timer *mp__timer_free(mp__timer *timer); /* stops it; may be called from its own callback */
+
+/* Call @fn when a name in the folder @path is made, written to, renamed or removed, or the folder
+ * itself is; @name is NULL when the system does not say which. Not for what lies deeper. Changes
+ * may go untold (an overrun queue, a network file system): look again from time to time. A folder
+ * that was moved or made anew must be watched anew. -ENOSPC, -EMFILE: the system gives no more
+ * watches (fs.inotify.max_user_watches, max_user_instances); -ENOENT. Loop thread. */
+MP_MUST_USE int mp__dirwatch_new(mp__loop *loop, const char *path,
+                                 void (*fn)(void *context, const char *name), void *context,
+                                 mp__dirwatch **ret_watch);
+mp__dirwatch *mp__dirwatch_free(mp__dirwatch *watch); /* may be called from its own callback */
 
 /* Signals (real env: libuv; simulated: never). Loop thread. @fn gets the number. */
 MP_MUST_USE int mp__loop_on_signal(mp__loop *loop, int signal,

@@ -47,6 +47,11 @@ typedef struct mp__env_ops {
     void (*timer_stop)(mp__timer *timer);
     mp__timer *(*timer_free)(mp__timer *timer);
 
+    int (*dirwatch_new)(mp__loop *loop, const char *path,
+                        void (*fn)(void *context, const char *name), void *context,
+                        mp__dirwatch **ret_watch);
+    mp__dirwatch *(*dirwatch_free)(mp__dirwatch *watch);
+
     int (*listen)(mp__loop *loop, const char *host, uint16_t *port, bool shared,
                   void (*on_accept)(void *context, mp__stream *stream), void *context,
                   mp__listener **ret_listener);
@@ -83,6 +88,9 @@ struct mp__loop {
     mp_env *env;
 };
 struct mp__timer {
+    const mp__env_ops *ops;
+};
+struct mp__dirwatch {
     const mp__env_ops *ops;
 };
 struct mp__listener {

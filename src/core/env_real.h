@@ -66,6 +66,11 @@ void mp__real_timer_start(mp__timer *timer, uint64_t delay_ms, uint64_t repeat_m
 void mp__real_timer_stop(mp__timer *timer);
 mp__timer *mp__real_timer_free(mp__timer *timer);
 
+int mp__real_dirwatch_new(mp__loop *loop, const char *path,
+                          void (*fn)(void *context, const char *name), void *context,
+                          mp__dirwatch **ret_watch);
+mp__dirwatch *mp__real_dirwatch_free(mp__dirwatch *watch);
+
 int mp__real_listen(mp__loop *loop, const char *host, uint16_t *port, bool shared,
                     void (*on_accept)(void *context, mp__stream *stream), void *context,
                     mp__listener **ret_listener);

@@ -32,12 +32,15 @@ typedef struct inode {
     image now, synced;
     change *first, **last;
     const void *locked_by;
+    uint64_t number;
+    int64_t changed_ns;
 } inode;
 
 typedef struct name {
     char path[NAME_MAX_BYTES];
     inode *node; /* NULL: it is not there */
     inode *synced;
+    int64_t changed_ns; /* when the name was last given or taken */
 } name;
 
 typedef struct disk_file {
@@ -58,7 +61,8 @@ typedef struct disk_worker {
 
 struct mp_platter {
     mp_env env;
-    uint64_t random, now_ms;
+    uint64_t random, now_ms, inode_count;
+    int64_t changes; /* a time of change is never the one before */
     bool off, uncached, read_only;
     inode *inodes;
     name *names;
@@ -201,9 +205,29 @@ static inode *inode_new(mp_platter *disk)
     inode *node = get(sizeof(*node));
 
     node->last = &node->first;
+    node->number = ++disk->inode_count;
     node->next = disk->inodes;
     disk->inodes = node;
     return node;
+}
+
+static int64_t change_time(mp_platter *disk)
+{
+    return (1700000000000 + (int64_t)disk->now_ms) * 1000000 + disk->changes++ % 1000000;
+}
+
+static void touch(mp_platter *disk, inode *node)
+{
+    node->changed_ns = change_time(disk);
+}
+
+/* Let @n stand for @node, or for nothing. */
+static void name_set(mp_platter *disk, name *n, inode *node)
+{
+    n->node = node;
+    n->changed_ns = change_time(disk);
+    if (node)
+        node->changed_ns = n->changed_ns;
 }
 
 static bool in_folder(const char *path, const char *folder)
@@ -276,8 +300,9 @@ static int disk_open(mp_env *env, const char *path, int flags, mp__file **ret_fi
         return -EEXIST;
     n = name_make(disk, path);
     if (!n->node)
-        n->node = inode_new(disk);
+        name_set(disk, n, inode_new(disk));
     if (flags & MP__OPEN_TRUNCATE) {
+        touch(disk, n->node);
         image_resize(&n->node->now, 0);
         change_note(n->node, true, 0, NULL, 0);
     }
@@ -338,6 +363,7 @@ static int disk_pwrite(mp__file *base, const void *data, size_t size, uint64_t o
     if (rc == -ENOSPC && offset + size > now && used + (offset + size - now) > disk->capacity)
         size = 0;
     image_write(&file->node->now, offset, data, size);
+    touch(disk, file->node);
     change_note(file->node, false, offset, data, size);
     return rc;
 }
@@ -361,8 +387,17 @@ static int disk_truncate(mp__file *base, uint64_t size)
     if (rc)
         return rc;
     image_resize(&file->node->now, (size_t)size);
+    touch(file->disk, file->node);
     change_note(file->node, true, size, NULL, 0);
     return 0;
+}
+
+static mp__stat describe(const inode *node)
+{
+    return (mp__stat){.size = node->now.size,
+                      .inode = node->number,
+                      .changed_ns = node->changed_ns,
+                      .modified_ms = node->changed_ns / 1000000};
 }
 
 static int disk_file_stat(mp__file *base, mp__stat *ret_stat)
@@ -371,7 +406,7 @@ static int disk_file_stat(mp__file *base, mp__stat *ret_stat)
     int rc = trip(file->disk, MP_PLATTER_LOOK);
 
     if (rc == 0)
-        *ret_stat = (mp__stat){.size = file->node->now.size};
+        *ret_stat = describe(file->node);
     return rc;
 }
 
@@ -388,6 +423,28 @@ static int disk_lock(mp__file *base)
     return 0;
 }
 
+/* A folder is there as long as something lies in it; it changes with the names below it. */
+static int folder_stat(const mp_platter *disk, const char *path, mp__stat *ret_stat)
+{
+    size_t size = strlen(path);
+    mp__stat stat = {.is_dir = true, .inode = UINT64_MAX};
+    bool there = false;
+
+    for (size_t i = 0; i < disk->name_count; i++) {
+        const name *n = &disk->names[i];
+
+        if (strncmp(n->path, path, size) != 0 || n->path[size] != '/')
+            continue;
+        there |= n->node != NULL;
+        if (n->changed_ns > stat.changed_ns)
+            stat.changed_ns = n->changed_ns;
+    }
+    if (!there)
+        return -ENOENT;
+    *ret_stat = stat;
+    return 0;
+}
+
 static int disk_stat(mp_env *env, const char *path, mp__stat *ret_stat)
 {
     mp_platter *disk = disk_of(env);
@@ -396,9 +453,10 @@ static int disk_stat(mp_env *env, const char *path, mp__stat *ret_stat)
 
     if (rc)
         return rc;
-    if (!n || !n->node)
-        return -ENOENT;
-    *ret_stat = (mp__stat){.size = n->node->now.size};
+    if (n && n->node)
+        *ret_stat = describe(n->node);
+    else
+        return folder_stat(disk, path, ret_stat);
     return 0;
 }
 
@@ -423,8 +481,8 @@ static int rename_folder(mp_platter *disk, const char *from, const char *to)
             continue;
         n = snprintf(path, sizeof(path), "%s%s", to, disk->names[i].path + size);
         assert(n > 0 && (size_t)n < sizeof(path));
-        disk->names[i].node = NULL;
-        name_make(disk, path)->node = node; /* which may move the names */
+        name_set(disk, &disk->names[i], NULL);
+        name_set(disk, name_make(disk, path), node); /* which may move the names */
         moved++;
     }
     return moved ? 0 : -ENOENT;
@@ -442,8 +500,8 @@ static int disk_rename(mp_env *env, const char *from, const char *to)
     if (!n || !n->node)
         return rename_folder(disk, from, to);
     node = n->node;
-    n->node = NULL;
-    name_make(disk, to)->node = node;
+    name_set(disk, n, NULL);
+    name_set(disk, name_make(disk, to), node);
     return 0;
 }
 
@@ -457,7 +515,7 @@ static int disk_unlink(mp_env *env, const char *path)
         return rc;
     if (!n || !n->node)
         return -ENOENT;
-    n->node = NULL;
+    name_set(disk, n, NULL);
     return 0;
 }
 
@@ -472,6 +530,33 @@ static int disk_sync_dir(mp_env *env, const char *path)
     return rc;
 }
 
+/* Whether names[@at] lies below a folder in @path, and is the first that does. */
+static bool is_first_of_folder(const mp_platter *disk, size_t at, const char *path)
+{
+    const char *own = disk->names[at].path, *slash;
+    size_t size = strlen(path);
+
+    if (strncmp(own, path, size) != 0 || own[size] != '/')
+        return false;
+    slash = strchr(own + size + 1, '/');
+    if (!slash)
+        return false;
+    for (size_t i = 0; i < at; i++)
+        if (disk->names[i].node &&
+            strncmp(disk->names[i].path, own, (size_t)(slash - own) + 1) == 0)
+            return false;
+    return true;
+}
+
+static int each_folder(const char *rest, int (*each)(void *context, const char *name),
+                       void *context)
+{
+    char folder[NAME_MAX_BYTES];
+
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)strcspn(rest, "/"), rest);
+    return each(context, folder);
+}
+
 static int disk_list(mp_env *env, const char *path, int (*each)(void *context, const char *name),
                      void *context)
 {
@@ -481,6 +566,8 @@ static int disk_list(mp_env *env, const char *path, int (*each)(void *context, c
     for (size_t i = 0; i < disk->name_count && rc == 0; i++)
         if (disk->names[i].node && in_folder(disk->names[i].path, path))
             rc = each(context, disk->names[i].path + strlen(path) + 1);
+        else if (disk->names[i].node && is_first_of_folder(disk, i, path))
+            rc = each_folder(disk->names[i].path + strlen(path) + 1, each, context);
     return rc;
 }
 
@@ -697,7 +784,8 @@ void mp_platter_put(mp_platter *disk, const char *path, const void *data, size_t
 {
     name *n = name_make(disk, path);
 
-    n->node = n->synced = inode_new(disk);
+    name_set(disk, n, inode_new(disk));
+    n->synced = n->node;
     image_write(&n->node->now, 0, data, size);
     image_write(&n->node->synced, 0, data, size);
 }

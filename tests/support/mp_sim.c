@@ -18,6 +18,7 @@ typedef struct sim_loop sim_loop;
 typedef struct sim_worker sim_worker;
 typedef struct sim_timer sim_timer;
 typedef struct sim_stream sim_stream;
+typedef struct sim_dirwatch sim_dirwatch;
 typedef struct sim_listener sim_listener;
 typedef struct sim_connect sim_connect;
 
@@ -39,6 +40,17 @@ struct sim_timer {
     uint64_t due_ns, repeat_ns;
     void (*fn)(void *context);
     void *context;
+};
+
+struct sim_dirwatch {
+    mp__dirwatch base;
+    sim_dirwatch *next;
+    sim_loop *loop;
+    uint64_t ready_ns; /* when it is told of what changed */
+    void (*fn)(void *context, const char *name);
+    void *context;
+    char name[128]; /* "": several */
+    char path[256];
 };
 
 struct sim_worker {
@@ -95,6 +107,9 @@ struct mp_sim {
     int64_t wall_offset_ms;
     sim_loop *loops;
     sim_timer *timers;
+    sim_dirwatch *dirwatches;
+    int dirwatch_error;
+    bool dirwatch_silent;
     sim_worker *workers;
     sim_listener *listeners;
     sim_stream *streams;
@@ -173,12 +188,22 @@ static int sim_mkdir(mp_env *env, const char *path)
 
 static int sim_rename(mp_env *env, const char *from, const char *to)
 {
-    return files(env)->ops->rename(files(env), from, to);
+    int rc = files(env)->ops->rename(files(env), from, to);
+
+    if (rc == 0) {
+        mp_sim_touched(sim_of(env), from);
+        mp_sim_touched(sim_of(env), to);
+    }
+    return rc;
 }
 
 static int sim_unlink(mp_env *env, const char *path)
 {
-    return files(env)->ops->unlink(files(env), path);
+    int rc = files(env)->ops->unlink(files(env), path);
+
+    if (rc == 0)
+        mp_sim_touched(sim_of(env), path);
+    return rc;
 }
 
 static int sim_sync_dir(mp_env *env, const char *path)
@@ -351,6 +376,77 @@ static void timer_fires(sim_timer *timer)
     timer->due_ns = timer->repeat_ns ? loop->sim->now_ns + timer->repeat_ns : NEVER;
     timer->fn(timer->context); /* which may free it */
     turn_ends(loop);
+}
+
+/* ---- watches of folders ---- */
+
+static int sim_dirwatch_new(mp__loop *base, const char *path,
+                            void (*fn)(void *context, const char *name), void *context,
+                            mp__dirwatch **ret_watch)
+{
+    sim_loop *loop = (sim_loop *)base;
+    sim_dirwatch *watch;
+
+    if (loop->sim->dirwatch_error)
+        return loop->sim->dirwatch_error;
+    watch = get(sizeof(*watch));
+    watch->base.ops = base->ops;
+    watch->loop = loop;
+    watch->ready_ns = NEVER;
+    watch->fn = fn;
+    watch->context = context;
+    (void)snprintf(watch->path, sizeof(watch->path), "%s", path);
+    watch->next = loop->sim->dirwatches;
+    loop->sim->dirwatches = watch;
+    *ret_watch = &watch->base;
+    return 0;
+}
+
+static mp__dirwatch *sim_dirwatch_free(mp__dirwatch *base)
+{
+    sim_dirwatch *watch = (sim_dirwatch *)base, **link = &watch->loop->sim->dirwatches;
+
+    while (*link != watch)
+        link = &(*link)->next;
+    *link = watch->next;
+    free(watch);
+    return NULL;
+}
+
+static void dirwatch_tells(sim_dirwatch *watch)
+{
+    sim_loop *loop = watch->loop;
+    char name[sizeof(watch->name)];
+
+    (void)snprintf(name, sizeof(name), "%s", watch->name);
+    watch->ready_ns = NEVER;
+    watch->fn(watch->context, name[0] ? name : NULL); /* which may free it */
+    turn_ends(loop);
+}
+
+void mp_sim_touched(mp_sim *sim, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    for (sim_dirwatch *w = sim->dirwatches; w && slash && !sim->dirwatch_silent; w = w->next) {
+        bool inside = strlen(w->path) == (size_t)(slash - path) &&
+                      strncmp(w->path, path, (size_t)(slash - path)) == 0;
+
+        if (!inside && strcmp(w->path, path) != 0)
+            continue;
+        if (w->ready_ns != NEVER)
+            w->name[0] = '\0';
+        else
+            (void)snprintf(w->name, sizeof(w->name), "%s", slash + 1);
+        if (w->ready_ns == NEVER)
+            w->ready_ns = soon(sim, LATENCY_US);
+    }
+}
+
+void mp_sim_dirwatch(mp_sim *sim, int error, bool silent)
+{
+    sim->dirwatch_error = error;
+    sim->dirwatch_silent = silent;
 }
 
 /* ---- workers ---- */
@@ -685,7 +781,7 @@ static const mp__env_ops sim_ops;
 typedef struct choice {
     uint64_t at_ns; /* the earliest that is */
     uint64_t count; /* of those that may happen now */
-    enum { NOTHING, LOOP, TIMER, WORKER, IDLE, STREAM, CONNECT } kind;
+    enum { NOTHING, LOOP, TIMER, DIRWATCH, WORKER, IDLE, STREAM, CONNECT } kind;
     void *what;
 } choice;
 
@@ -716,6 +812,8 @@ static choice look(mp_sim *sim)
         offer(sim, &c, l->ready_ns, LOOP, l);
     for (sim_timer *t = sim->timers; t; t = t->next)
         offer(sim, &c, t->due_ns, TIMER, t);
+    for (sim_dirwatch *w = sim->dirwatches; w; w = w->next)
+        offer(sim, &c, w->ready_ns, DIRWATCH, w);
     for (sim_worker *w = sim->workers; w; w = w->next) {
         offer(sim, &c, w->ready_ns, WORKER, w);
         if (!w->queue.first)
@@ -746,6 +844,9 @@ static void happen(mp_sim *sim, choice c)
         break;
     case TIMER:
         timer_fires(c.what);
+        break;
+    case DIRWATCH:
+        dirwatch_tells(c.what);
         break;
     case WORKER:
     case IDLE:
@@ -848,6 +949,8 @@ static const mp__env_ops sim_ops = {
     .timer_start = sim_timer_start,
     .timer_stop = sim_timer_stop,
     .timer_free = sim_timer_free,
+    .dirwatch_new = sim_dirwatch_new,
+    .dirwatch_free = sim_dirwatch_free,
     .listen = sim_listen,
     .listen_probe = sim_listen_probe,
     .listener_pause = sim_listener_pause,
@@ -884,7 +987,7 @@ mp_sim *mp_sim_new(uint64_t seed)
 
 mp_sim *mp_sim_free(mp_sim *sim)
 {
-    assert(!sim->workers && !sim->loops && !sim->timers && !sim->listeners);
+    assert(!sim->workers && !sim->loops && !sim->timers && !sim->listeners && !sim->dirwatches);
     while (sim->streams)
         stream_free(sim->streams);
     (void)mp_platter_free(sim->disk);

@@ -35,11 +35,19 @@ bool mp_sim_run_until(mp_sim *sim, bool (*done)(void *context), void *context, u
 /* Set the wall clock forward or back; the monotonic one goes on. */
 void mp_sim_jump(mp_sim *sim, int64_t ms);
 
+/* Tell those that watch its folder that @path changed: for what a test did to the disk by itself.
+ * Renaming and unlinking through the env tells them, too. */
+void mp_sim_touched(mp_sim *sim, const char *path);
+
 /* ---- what goes wrong ---- */
 
 /* Tasks of workers whose names begin with @name take @least_ms to @most_ms longer; 0, 0 ends it. */
 void mp_sim_slow(mp_sim *sim, const char *name, uint64_t least_ms, uint64_t most_ms);
 /* No byte passes between any two sockets from now on, and nobody is told; false ends it. */
 void mp_sim_partition(mp_sim *sim, bool on);
+
+/* Watches of folders are refused with @error from now on (0: not), and, @silent, none is told of
+ * anything. */
+void mp_sim_dirwatch(mp_sim *sim, int error, bool silent);
 
 #endif

@@ -336,6 +336,63 @@ static void an_idle_worker_is_called_without_work(void **state)
     assert_int_equal(test.tasks, 0);
 }
 
+/* ---- watches of folders ---- */
+
+typedef struct watch_test {
+    mp__loop *loop;
+    mp__dirwatch *watch;
+    const char *waits_for;
+    int told;
+} watch_test;
+
+static void name_changed(void *context, const char *name)
+{
+    watch_test *test = context;
+
+    if (!name || strcmp(name, test->waits_for) != 0)
+        return;
+    test->told++;
+    test->watch = mp__dirwatch_free(test->watch); /* from within its own call */
+    mp__loop_stop(test->loop);
+}
+
+static void a_file_renamed_into_a_watched_folder_is_told(void **state)
+{
+    mp_env *env = mp__env_real();
+    watch_test test = {.waits_for = "new.yaml"};
+    char from[128];
+
+    (void)state;
+    assert_int_equal(mp__env_mkdir(env, in_folder("w")), 0);
+    assert_int_equal(mp__env_write_file_atomic(env, in_folder("outside"), "x", 1), 0);
+    assert_int_equal(mp__loop_new(env, "mp-test", &test.loop), 0);
+    assert_int_equal(
+        mp__dirwatch_new(test.loop, in_folder("none"), name_changed, &test, &test.watch), -ENOENT);
+    assert_int_equal(mp__dirwatch_new(test.loop, in_folder("w"), name_changed, &test, &test.watch),
+                     0);
+    snprintf(from, sizeof(from), "%s", in_folder("outside"));
+    assert_int_equal(mp__env_rename(env, from, in_folder("w/new.yaml")), 0);
+    (void)mp__loop_run(test.loop);
+    assert_int_equal(test.told, 1);
+    (void)mp__loop_free(test.loop);
+}
+
+static void a_change_of_content_shows_in_the_time_of_change(void **state)
+{
+    mp_env *env = mp__env_real();
+    mp__stat before, after;
+
+    (void)state;
+    assert_int_equal(mp__env_write_file_atomic(env, in_folder("c"), "x", 1), 0);
+    assert_int_equal(mp__env_stat(env, in_folder("c"), &before), 0);
+    assert_true(before.changed_ns / 1000000 >= before.modified_ms);
+    do { /* the system's clock for files goes in steps of some milliseconds */
+        assert_int_equal(mp__env_write_file_atomic(env, in_folder("c"), "y", 1), 0);
+        assert_int_equal(mp__env_stat(env, in_folder("c"), &after), 0);
+    } while (after.changed_ns == before.changed_ns);
+    assert_true(after.changed_ns > before.changed_ns);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(files_are_read_back_as_written),
     MP_TEST(a_lock_is_refused_to_a_second_opener),
@@ -346,6 +403,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_connection_to_nobody_is_refused),
     MP_TEST(a_worker_finishes_what_is_queued_before_it_ends),
     MP_TEST(an_idle_worker_is_called_without_work),
+    MP_TEST(a_file_renamed_into_a_watched_folder_is_told),
+    MP_TEST(a_change_of_content_shows_in_the_time_of_change),
 };
 
 int main(void)
