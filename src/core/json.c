@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/json.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 /* Bytes of the UTF-8 sequence at @p, 0 when it is none (RFC 3629). */
 static size_t utf8_size(const unsigned char *p, size_t left)
 {
@@ -105,4 +108,19 @@ void mp__json_add_real(mp__buf *out, const char *name, double value)
 {
     mp__json_key(out, name);
     (void)mp__buf_printf(out, "%.6g", value);
+}
+
+size_t mp__real_text(double value, char *out)
+{
+    int size = 0;
+
+    /* 15 digits always survive text, 17 always tell two doubles apart. */
+    for (int digits = 15; digits <= 17; digits++) {
+        size = snprintf(out, 32, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            break;
+    }
+    if (!strpbrk(out, ".en"))
+        size += snprintf(out + size, 32 - (size_t)size, ".0");
+    return (size_t)size;
 }

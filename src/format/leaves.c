@@ -118,21 +118,6 @@ int mp__path_add_index(mp__buf *path, size_t index)
 
 /* ---- tree to leaves ---- */
 
-size_t mp__real_text(double value, char *out)
-{
-    int size = 0;
-
-    /* 15 digits always survive text, 17 always tell two doubles apart. */
-    for (int digits = 15; digits <= 17; digits++) {
-        size = snprintf(out, 32, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
-            break;
-    }
-    if (!strpbrk(out, ".en"))
-        size += snprintf(out + size, 32 - (size_t)size, ".0");
-    return (size_t)size;
-}
-
 static int add_scalar(mp__leaves *leaves, mp_str key, const json_t *value)
 {
     char text[32];

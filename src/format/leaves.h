@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "core/json.h"
 #include "format/format.h"
 
 enum {
@@ -29,8 +30,5 @@ int mp__leaves_add_tree(mp__leaves *leaves, mp__buf *path, const json_t *tree, i
 /* The tree that the leaves describe, a new reference in *ret_tree. MP_EINVAL with the key when two
  * contradict each other, a list has a hole or a value is no JSON; MP_ENOMEM. */
 int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag);
-
-/* A finite number as the shortest text that reads back the same; @out holds 32 bytes. */
-size_t mp__real_text(double value, char *out);
 
 #endif
