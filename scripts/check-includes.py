@@ -25,6 +25,7 @@ MAY_USE = {
     "access": ["core"],
     "protocol": ["core"],
     "format": ["core"],
+    "schema": ["core"],
     "origin": ["core", "monitor", "audit", "alerts", "protocol"],
     "cache": ["core", "monitor", "audit", "alerts"],
     "balancer": ["core", "monitor", "audit", "alerts"],
@@ -34,12 +35,12 @@ MAY_USE = {
                 "analyzer", "optimizer"],
     # The manager's requests carry entries of the cache and changes of the origin, so that the
     # server sees their types; it calls neither, and is linked alone to prove it.
-    "server": ["core", "monitor", "access", "protocol", "manager", "cache", "origin"],
+    "server": ["core", "monitor", "access", "protocol", "schema", "manager", "cache", "origin"],
     "front": ["core", "monitor", "protocol", "balancer"],
     "client": ["core", "protocol"],
-    "bench": ["core", "monitor", "access", "protocol", "format", "origin", "cache", "balancer",
+    "bench": ["core", "monitor", "access", "protocol", "format", "schema", "origin", "cache", "balancer",
               "manager", "server", "client"],
-    "cli": ["core", "monitor", "audit", "alerts", "access", "protocol", "format", "origin", "cache",
+    "cli": ["core", "monitor", "audit", "alerts", "access", "protocol", "format", "schema", "origin", "cache",
             "balancer", "analyzer", "optimizer", "manager", "server", "front", "client", "bench"],
 }
 
@@ -60,7 +61,7 @@ OUTSIDE = {
     "sqlite3.h": ["origin", "monitor", "audit"],
     "zstd.h": ["cache", "cli"],
     "zdict.h": ["cache"],
-    "jansson.h": ["format", "manager", "protocol", "cli"],
+    "jansson.h": ["format", "schema", "manager", "protocol", "cli"],
     "llhttp.h": ["protocol"],
     "curl": ["origin"],
     "libpq-fe.h": ["origin"],

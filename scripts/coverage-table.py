@@ -10,7 +10,7 @@ import sys
 TOTAL_BAR = 80.0
 PARSER_BAR = 95.0
 # Whatever reads bytes that come from outside.
-PARSERS = ["src/protocol/*.c", "src/format/*.c", "src/core/option*.c", "src/core/address.c",
+PARSERS = ["src/protocol/*.c", "src/format/*.c", "src/schema/*.c", "src/core/option*.c", "src/core/address.c",
            "src/cache/l3_format.c"]
 
 
