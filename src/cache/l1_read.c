@@ -145,6 +145,9 @@ void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
                        (hash & atomic_load_explicit(&front->near_mask, memory_order_relaxed)));
 }
 
+/* How much of an entry is fetched for who will copy it: head, address and most values. */
+enum { MP__L1_WHOLE = 320 };
+
 /* First all buckets, then all entries that a tag points to: the memory answers while we go on. No
  * entry is announced, since a prefetch of freed memory does no harm. */
 void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count, bool whole)
@@ -168,9 +171,8 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
         entry = (const char *)atomic_load_explicit(
             &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
         __builtin_prefetch(entry + offsetof(mp__entry, blob.pub));
-        if (whole) {
-            __builtin_prefetch(entry);
-            __builtin_prefetch(entry + sizeof(mp__entry));
-        }
+        if (whole)
+            for (size_t at = 0; at < MP__L1_WHOLE; at += 64)
+                __builtin_prefetch(entry + at);
     }
 }
