@@ -129,7 +129,8 @@ class Daemon:
                 code = "no end within 20 s"
         log = self.log_text() if code else ""
         self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if "MP_KEEP" not in os.environ:  # to look at what a failed test left
+            shutil.rmtree(self.folder, ignore_errors=True)
         if code:
             raise AssertionError(f"the daemon's end: {code}\n{log[-4000:]}")
 
