@@ -14,33 +14,68 @@
 
 enum { HEAL_AGAIN_S = 60 };
 
+/* Only what the file itself says counts: a disk that fails says nothing of it. */
+enum verdict { SOUND, UNSOUND, UNKNOWN };
+
+static enum verdict verdict_of(int error)
+{
+    switch (error & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return UNSOUND;
+    default:
+        return UNKNOWN;
+    }
+}
+
 /* One text out of SQL that is not kept. */
-static bool says(mp__sqlite_db *db, const char *question, const char *answer)
+static enum verdict says(mp__sqlite_db *db, const char *question, const char *answer)
 {
     sqlite3_stmt *statement = NULL;
     const char *text = NULL;
-    bool same = false;
+    enum verdict verdict;
+    int rc = sqlite3_prepare_v2(db->db, question, -1, &statement, NULL);
 
-    if (sqlite3_prepare_v2(db->db, question, -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW)
         text = (const char *)sqlite3_column_text(statement, 0);
     if (text)
-        same = strcmp(text, answer) == 0;
+        verdict = strcmp(text, answer) == 0 ? SOUND : UNSOUND;
+    else /* a NULL is an answer, too: there is nothing of what was asked for */
+        verdict = rc == SQLITE_ROW && sqlite3_column_type(statement, 0) == SQLITE_NULL
+                      ? UNSOUND
+                      : verdict_of(rc);
     (void)sqlite3_finalize(statement);
-    return same;
+    return verdict;
 }
 
-static bool is_sound(mp__sqlite_db *db, const char *epoch)
+static enum verdict judge(mp__sqlite_db *db, const char *epoch)
 {
     char is[33] = "";
+    enum verdict verdict = says(db, "PRAGMA integrity_check(1)", "ok");
+    int rc;
 
-    return says(db, "PRAGMA integrity_check(1)", "ok") &&
-           says(db,
-                "SELECT value = (SELECT coalesce(max(revision), 0) FROM history) FROM meta"
-                " WHERE name = 'revision'",
-                "1") &&
-           mp__sqlite_meta_text(db, "epoch", is, sizeof(is)) == 0 &&
-           (!epoch[0] || strcmp(is, epoch) == 0);
+    if (verdict == SOUND)
+        verdict = says(db,
+                       "SELECT value = (SELECT coalesce(max(revision), 0) FROM history) FROM meta"
+                       " WHERE name = 'revision'",
+                       "1");
+    if (verdict != SOUND)
+        return verdict;
+    rc = mp__sqlite_meta_text(db, "epoch", is, sizeof(is));
+    if (rc)
+        return rc == MP_EABSENT || rc == MP_ECORRUPT ? UNSOUND : UNKNOWN;
+    return !epoch[0] || strcmp(is, epoch) == 0 ? SOUND : UNSOUND;
+}
+
+/* A read that failed is among what PRAGMA integrity_check finds; it is no finding. */
+static enum verdict is_sound(const mp__sqlite *s, mp__sqlite_db *db, const char *epoch)
+{
+    uint64_t failed = mp__vfs_stats_read(s->vfs).failed;
+    enum verdict verdict = judge(db, epoch);
+
+    return mp__vfs_stats_read(s->vfs).failed == failed ? verdict : UNKNOWN;
 }
 
 /* Look at the file without regard to its pages' checksums, and seal them if it is sound. */
@@ -56,7 +91,8 @@ static bool seal_if_sound(mp__sqlite *s, const char *epoch)
     mp__vfs_open_unverified(false);
     if (rc)
         return false;
-    sound = is_sound(&look, epoch) && mp__vfs_scrub(look.db, true, &left) == 0 && left == 0;
+    sound =
+        is_sound(s, &look, epoch) == SOUND && mp__vfs_scrub(look.db, true, &left) == 0 && left == 0;
     mp__sqlite_db_close(&look);
     s->recount_due |= sound;
     if (sound)
@@ -72,13 +108,15 @@ bool mp__sqlite_heal_closed(mp__sqlite *s, const char *epoch)
 }
 
 /* A file was put back where a WAL still lies. If that is not its own (a backup was copied in), the
- * two together are neither: then the WAL is moved aside, and the file stands alone. */
+ * two together are neither: then the WAL is moved aside, and the file stands alone. It holds
+ * acknowledged writes otherwise, so that doubt leaves it where it is. */
 void mp__sqlite_heal_wal(mp__sqlite *s, const char *epoch)
 {
     MP__CLEANUP_FREE char *wal = mp__malloc(strlen(s->path) + 5);
+    enum verdict verdict;
     mp__sqlite_db look;
     mp__stat stat;
-    bool sound;
+    int rc;
 
     if (!wal)
         return;
@@ -86,15 +124,16 @@ void mp__sqlite_heal_wal(mp__sqlite *s, const char *epoch)
     if (mp__env_stat(s->env, wal, &stat) != 0 || stat.size == 0)
         return;
     mp__vfs_open_unverified(true);
-    sound =
-        mp__sqlite_db_open(&look, s->env, s->vfs, s->path, s->options.timeout_ms, false, NULL) == 0;
+    rc = mp__sqlite_db_open(&look, s->env, s->vfs, s->path, s->options.timeout_ms, false, NULL);
     mp__vfs_open_unverified(false);
-    if (sound) {
-        sound = is_sound(&look, epoch);
-        (void)sqlite3_db_config(look.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !sound, NULL);
+    if (rc) {
+        verdict = rc == MP_ECORRUPT ? UNSOUND : UNKNOWN;
+    } else {
+        verdict = is_sound(s, &look, epoch);
+        (void)sqlite3_db_config(look.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, verdict != SOUND, NULL);
         mp__sqlite_db_close(&look);
     }
-    if (!sound && mp__sqlite_wal_aside(s) == 0)
+    if (verdict == UNSOUND && mp__sqlite_wal_aside(s) == 0)
         mp__log(s->options.log, MP__LOG_WARN, "origin", "wal-aside",
                 "the WAL beside %s does not belong to the file that was put there", s->path);
 }

@@ -17,7 +17,7 @@ struct mp__vfs {
     sqlite3_vfs *below;
     sqlite3_vfs *own_below; /* ours to free, or NULL */
     char name[40];
-    _Atomic uint64_t mended, damaged;
+    _Atomic uint64_t mended, damaged, failed;
 };
 
 enum mp__file_kind { MP__FILE_OTHER, MP__FILE_DATABASE, MP__FILE_WAL };
@@ -47,7 +47,11 @@ static inline void mp__vfs_count(_Atomic uint64_t *counter)
 
 static inline int mp__vfs_read_below(mp__sum_file *f, void *data, int size, sqlite3_int64 offset)
 {
-    return f->below->pMethods->xRead(f->below, data, size, offset);
+    int rc = f->below->pMethods->xRead(f->below, data, size, offset);
+
+    if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
+        mp__vfs_count(&f->vfs->failed);
+    return rc;
 }
 
 static inline int mp__vfs_write_below(mp__sum_file *f, const void *data, int size,

@@ -274,5 +274,6 @@ const char *mp__vfs_name(const mp__vfs *vfs)
 mp__vfs_stats mp__vfs_stats_read(const mp__vfs *vfs)
 {
     return (mp__vfs_stats){atomic_load_explicit(&vfs->mended, memory_order_relaxed),
-                           atomic_load_explicit(&vfs->damaged, memory_order_relaxed)};
+                           atomic_load_explicit(&vfs->damaged, memory_order_relaxed),
+                           atomic_load_explicit(&vfs->failed, memory_order_relaxed)};
 }

@@ -2,6 +2,7 @@
 """The disk under the daemon is full, or fails: reads go on, writes get a clear error, and when the
 disk is well again so is the daemon, by itself."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -29,7 +30,12 @@ class Disk(unittest.TestCase):
         client = self.daemon.client()
         for i in range(KEYS):
             client("SET", f"app/key{i}", f"value{i}")
+        wait_until(self.is_kept, what="every write kept on L3")
         return client
+
+    def is_kept(self):
+        status = json.loads(self.daemon.cli("status", "--json").stdout)
+        return status["cache"]["l3"]["pending_bytes"] == 0
 
     def write_until_refused(self, client):
         """Pages of the log that are there already take some more."""

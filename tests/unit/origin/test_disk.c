@@ -227,6 +227,52 @@ static void any_call_may_fail_once(void **state)
     faults_at_every_call(MP_DISK_WRITE | MP_DISK_SYNC | MP_DISK_META, false, false, -EIO);
 }
 
+/* Until the origin looked at its files again and again. */
+static void wait_probes(mp_disk *disk)
+{
+    uint64_t before = mp_disk_calls(disk);
+    const struct timespec moment = {.tv_nsec = 200000};
+
+    for (int i = 0; i < 100000 && mp_disk_calls(disk) < before + 20; i++)
+        (void)nanosleep(&moment, NULL);
+    assert_true(mp_disk_calls(disk) >= before + 20);
+}
+
+/* A crash left everything in the WAL, and then the disk fails from the n-th call of the start on. */
+static void a_start_on_a_failing_disk_loses_nothing_acknowledged(void **state)
+{
+    static const unsigned masks[] = {MP_DISK_READ, MP_DISK_WRITE | MP_DISK_SYNC, MP_DISK_ALL};
+    int down = 0;
+
+    (void)state;
+    for (size_t m = 0; m < 3; m++)
+        for (uint64_t n = 1; n < 60; n += step()) {
+            mp_disk *disk = mp_disk_new((unsigned)n);
+            told t = nothing_told();
+
+            assert_int_equal(open_on(disk), 0);
+            ((mp__sqlite *)origin)->checkpoint_pages = 1000;
+            write_script(&t, 0);
+            mp_disk_power(disk, false);
+            origin = mp__origin_close(origin);
+            mp_disk_crash(disk);
+            mp_disk_fail(disk, masks[m], n, true, -EIO);
+            if (open_on(disk) == 0 && seen.state == MP__ORIGIN_DOWN) {
+                down++;
+                wait_probes(disk);
+            }
+            mp_disk_fail(disk, 0, 0, false, -EIO);
+            if (!origin)
+                assert_int_equal(open_on(disk), 0);
+            wait_live();
+            check_script(&t, false);
+            origin = mp__origin_close(origin);
+            disk = mp_disk_free(disk);
+        }
+    print_message("# %d starts found the origin down\n", down);
+    assert_true(down > 5);
+}
+
 static void a_full_disk_is_said_and_survived(void **state)
 {
     static char large[30000];
@@ -284,6 +330,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_torn_write_is_refused_and_undone),
     MP_TEST(writes_that_find_no_room_leave_what_was_acknowledged),
     MP_TEST(any_call_may_fail_once),
+    MP_TEST(a_start_on_a_failing_disk_loses_nothing_acknowledged),
     MP_TEST(a_full_disk_is_said_and_survived),
     MP_TEST(writes_to_a_disk_that_fails_are_refused_as_degraded),
 };
