@@ -28,6 +28,58 @@ int mp__environment_check(mp_str environment, mp__diag *diag)
     return 0;
 }
 
+/* ---- scopes ---- */
+
+enum { NAMES_MAX = 3 };
+
+int mp__scope_check(mp_str scope, mp__diag *diag)
+{
+    size_t at = 0;
+
+    for (int names = 1;; names++) {
+        const char *end = at < scope.size ? memchr(scope.data + at, '~', scope.size - at) : NULL;
+        size_t size = (end ? (size_t)(end - scope.data) : scope.size) - at;
+        int rc = mp__environment_check(mp_str_new(scope.data + at, size), diag);
+
+        if (rc || !end)
+            return rc;
+        if (names == NAMES_MAX)
+            return mp__diag_set(diag, MP_EINVAL, "a scope is environment~region~instance at most");
+        at += size + 1;
+    }
+}
+
+int mp__scope_build(mp_str environment, mp_str region, mp_str instance, char out[MP__SCOPE_MAX],
+                    mp__diag *diag)
+{
+    mp_str names[NAMES_MAX] = {environment, region, instance};
+    size_t size = 0;
+
+    if (instance.size && !region.size)
+        return mp__diag_set(diag, MP_EINVAL, "an instance is one of a region: name it, too");
+    for (int i = 0; i < NAMES_MAX && (i == 0 || names[i].size); i++) {
+        int rc = mp__environment_check(names[i], diag);
+
+        if (rc)
+            return rc;
+        if (i)
+            out[size++] = '~';
+        memcpy(out + size, names[i].data, names[i].size);
+        size += names[i].size;
+    }
+    return (int)size;
+}
+
+mp_str mp__scope_up(mp_str scope, mp_str base)
+{
+    for (size_t i = scope.size; i > 0; i--)
+        if (scope.data[i - 1] == '~')
+            return mp_str_new(scope.data, i - 1);
+    return mp_str_equal(scope, base) ? mp_str_new("", 0) : base;
+}
+
+/* ---- addresses ---- */
+
 int mp__address_join(mp_str environment, mp_str namespace_, mp_str key, char out[MP__ADDRESS_MAX],
                      mp__diag *diag)
 {
@@ -37,9 +89,8 @@ int mp__address_join(mp_str environment, mp_str namespace_, mp_str key, char out
         return mp__diag_set(diag, MP_EINVAL, "the namespace before the slash is empty");
     if (key.size == 0)
         return mp__diag_set(diag, MP_EINVAL, "the key is empty");
-    if (environment.size > MP__ENVIRONMENT_MAX)
-        return mp__diag_set(diag, MP_ELIMIT, "the environment's name is longer than %u bytes",
-                            MP__ENVIRONMENT_MAX);
+    if (environment.size > MP__SCOPE_MAX)
+        return mp__diag_set(diag, MP_ELIMIT, "the scope is longer than %u bytes", MP__SCOPE_MAX);
     if (namespace_.size > MP__NAMESPACE_MAX)
         return mp__diag_set(diag, MP_ELIMIT, "the namespace is longer than %u bytes",
                             MP__NAMESPACE_MAX);

@@ -60,7 +60,7 @@ static int databases_take(mp__manager *manager, const mp__options *options, mp__
         return MP_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         const char *name = mp__options_list_at(options, "resp.databases", i);
-        int rc = mp__environment_check(mp_str_of(name), diag);
+        int rc = mp__scope_check(mp_str_of(name), diag);
 
         if (rc)
             return mp__diag_set(diag, rc, "resp.databases: '%s' is no name for an environment",

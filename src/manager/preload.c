@@ -103,7 +103,7 @@ static bool pattern_split(mp_str pattern, mp_str *ret_environment, mp_str *ret_p
     *ret_is_exact = ret_prefix->data[ret_prefix->size - 1] != '*';
     if (!*ret_is_exact)
         ret_prefix->size--;
-    return mp__environment_check(*ret_environment, NULL) == 0;
+    return mp__scope_check(*ret_environment, NULL) == 0;
 }
 
 /* ---- a page ---- */

@@ -292,7 +292,7 @@ static int check(const mp__change *change)
     mp_str environment, namespace_, key;
 
     if (mp__address_split(change->address, &environment, &namespace_, &key) != 0 ||
-        mp__environment_check(environment, NULL) != 0)
+        mp__scope_check(environment, NULL) != 0)
         return MP_EINVAL;
     if (change->address.size > MP__ADDRESS_MAX || change->media_type.size > MP__MEDIA_TYPE_MAX)
         return MP_ELIMIT;

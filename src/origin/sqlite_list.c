@@ -248,7 +248,7 @@ static int listing_begin(listing *l)
 {
     const mp__list *list = l->list;
 
-    if (list->environment.size > MP__ENVIRONMENT_MAX ||
+    if (list->environment.size > MP__SCOPE_MAX ||
         list->environment.size + list->prefix.size + 1 > MP__ADDRESS_MAX)
         return MP_ELIMIT;
     if (list->environment.size) {

@@ -302,7 +302,7 @@ void mp__cmd_mp_env(MP__COMMAND_ARGS)
         mp__reply_syntax(c);
         return;
     }
-    if (mp__environment_check(arguments[1], &diag) != 0) {
+    if (mp__scope_check(arguments[1], &diag) != 0) {
         mp__reply_address_error(out, &diag);
         return;
     }

@@ -76,7 +76,7 @@ struct mp__connection {
     int version; /* 2 or 3 */
     unsigned database;
     bool named_environment; /* by MP.ENV, without a number */
-    char environment[MP__ENVIRONMENT_MAX + 1];
+    char environment[MP__SCOPE_MAX + 1];
     size_t environment_size;
     enum mp__level level;
     bool strict;

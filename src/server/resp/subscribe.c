@@ -151,7 +151,7 @@ void mp__cmd_unsubscribe(MP__COMMAND_ARGS)
 void mp__cmd_mp_watch(MP__COMMAND_ARGS)
 {
     mp_str environment = mp__connection_environment(c), prefix = mp_str_new("", 0);
-    char text[MP__ENVIRONMENT_MAX + 1 + MP__ADDRESS_MAX];
+    char text[MP__SCOPE_MAX + 1 + MP__ADDRESS_MAX];
     size_t size = environment.size + 1;
 
     if (count == 3 && mp__word_is(arguments[1], "PREFIX") && arguments[2].size < MP__ADDRESS_MAX) {
