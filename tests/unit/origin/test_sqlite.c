@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/address.h"
 #include "mp_origin.h"
 
 #include "core/core.h"
@@ -414,7 +415,7 @@ static void lists_give_every_key_once_in_both_orders(void **state)
 static void lists_are_bounded_and_may_come_without_values(void **state)
 {
     static mp_listed l;
-    static char prefix[1300];
+    static char prefix[MP__ADDRESS_MAX + 1];
     static const uint32_t bad_limits[] = {0, 10001};
 
     (void)state;
