@@ -209,7 +209,7 @@ static int bare_once(double *ret_ms, mp__diag *diag)
     char name[] = "marketprism", version[] = "version", text[256];
     char *arguments[] = {name, version, NULL};
     double began = now_ms();
-    pid_t pid;
+    pid_t pid = -1;
     int out, rc = spawn(arguments, &pid, &out);
 
     if (rc)

@@ -172,7 +172,7 @@ static void keep(mp__preload *p, const mp__record *record)
 /* Under the lock. True when the budget is used up. */
 static bool keep_page(mp__preload *p, const mp__record *records, size_t count)
 {
-    mp_str environment, prefix;
+    mp_str environment = MP_STR(""), prefix = MP_STR("");
     bool is_exact;
 
     (void)pattern_split(mp_str_of(p->patterns[p->pattern]), &environment, &prefix, &is_exact);
