@@ -26,7 +26,7 @@ MAY_USE = {
     "protocol": ["core"],
     "format": ["core"],
     "schema": ["core"],
-    "origin": ["core", "monitor", "audit", "alerts", "protocol"],
+    "origin": ["core", "monitor", "audit", "alerts", "protocol", "format"],
     "cache": ["core", "monitor", "audit", "alerts"],
     "balancer": ["core", "monitor", "audit", "alerts"],
     "analyzer": ["core", "monitor"],

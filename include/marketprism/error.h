@@ -38,7 +38,9 @@ MP_BEGIN_DECLS
     X(MP_ECLOSED, -5020, "closed", "")                                                             \
     X(MP_EEXISTS, -5021, "exists already", "")                                                     \
     X(MP_EORIGINLOST, -5022, "the origin's data is gone",                                          \
-      "put its file back, or begin anew (serve --new-origin)")
+      "put its file back, or begin anew (serve --new-origin)")                                     \
+    X(MP_EREADONLY, -5023, "the origin is read-only",                                              \
+      "change it where it comes from; marketprism explain KEY names the file")
 
 enum mp_error {
 #define MP_ERROR_X(name, number, text, remedy) name = number,

@@ -402,6 +402,25 @@ static void print_events(const json_t *root, size_t most)
     }
 }
 
+/* What an origin of files has that is wrong, one a line. */
+static void print_troubles(const json_t *origin, size_t most)
+{
+    const json_t *troubles = json_object_get(origin, "troubles");
+    size_t count = json_array_size(troubles);
+
+    for (size_t i = 0; i < count && i < most; i++) {
+        const json_t *t = json_array_get(troubles, i);
+        const char *file = text_of(t, "file");
+
+        (void)printf("%-10s %s", text_of(t, "severity"), file);
+        if (number_of(t, "line"))
+            (void)printf(":%lld:%lld", number_of(t, "line"), number_of(t, "column"));
+        (void)printf("%s%s\n", *file ? ": " : "", text_of(t, "text"));
+    }
+    if (count > most)
+        (void)printf("           and %zu more; see status --json\n", count - most);
+}
+
 static void explain_people(const json_t *root)
 {
     const json_t *origin = json_object_get(root, "origin"),
@@ -427,6 +446,9 @@ static void explain_people(const json_t *root)
                  text_of(origin, "state"), number_of(origin, "revision"));
     if (*text_of(origin, "trouble"))
         (void)printf("trouble    %s\n", text_of(origin, "trouble"));
+    if (*text_of(origin, "file"))
+        (void)printf("file       %s/%s\n", text_of(origin, "path"), text_of(origin, "file"));
+    print_troubles(origin, 10);
     (void)printf("\nlately\n");
     print_events(root, 12);
 }
@@ -448,6 +470,10 @@ static void status_people(const json_t *root)
                  text_of(origin, "state"),
                  json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes",
                  number_of(origin, "revision"), number_of(origin, "keys"));
+    if (json_object_get(origin, "files"))
+        (void)printf("files      %lld in %s, %lld in error\n", number_of(origin, "files"),
+                     text_of(origin, "path"), number_of(origin, "files_in_error"));
+    print_troubles(origin, 5);
     (void)printf("memory     %lld of %lld entries, %.1f of %.1f MiB, hit ratio %.4f\n",
                  number_of(l1, "entries"), number_of(l1, "entries_max"),
                  (double)number_of(l1, "bytes") / 1048576,

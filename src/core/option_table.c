@@ -72,16 +72,29 @@ const mp__option mp__option_table[] = {
     {"http.keepalive_timeout", MP__OPTION_DURATION, "60s", 1 * S, 3600 * S, NULL, "ms", true,
      "An idle connection is closed after this time."},
 
-    {"origin.type", MP__OPTION_CHOICE, "sqlite", 0, 0, "sqlite", "", false,
-     "Where configuration comes from and is committed to."},
+    {"origin.type", MP__OPTION_CHOICE, "sqlite", 0, 0, "sqlite|file", "", false,
+     "Where configuration comes from and is committed to: a database of our own, or a folder of "
+     "files that others write and that is watched (docs/origins.md)."},
     {"origin.path", MP__OPTION_STRING, "", 0, 0, NULL, "", false,
-     "The database of the sqlite origin; empty: origin.db in data_dir."},
+     "The database of the sqlite origin; empty: origin.db in data_dir. The folder of the file "
+     "origin, "
+     "with files named ENVIRONMENT/NAMESPACE.yaml."},
     {"origin.timeout", MP__OPTION_DURATION, "2s", 10, 300 * S, NULL, "ms", true,
      "How long a read waits for the origin before it answers from what is kept."},
     {"origin.probe_interval", MP__OPTION_DURATION, "1s", 50, 600 * S, NULL, "ms", false,
      "How often the origin's health and changes by others are looked at."},
     {"origin.sweep_interval", MP__OPTION_DURATION, "1s", 50, 3600 * S, NULL, "ms", false,
      "How often values past their expiry are deleted. They are never served, swept or not."},
+    {"origin.rescan_interval", MP__OPTION_DURATION, "30s", 100, DAY, NULL, "ms", false,
+     "How often the file origin looks at its folder without having been told of a change. Events "
+     "come at once; on a network file system, which sends none, this is how old a value can be."},
+    {"origin.settle", MP__OPTION_DURATION, "50ms", 1, 60 * S, NULL, "ms", false,
+     "A file is taken when it was left alone for this long, so that who writes in place is not "
+     "read half-way."},
+    {"origin.file_max", MP__OPTION_BYTES, "16MiB", 1 * KIB, 64 * MIB, NULL, "bytes", false,
+     "Largest file of the file origin; a larger one is not taken."},
+    {"origin.keys_max", MP__OPTION_INT, "1000000", 1, 1e8, NULL, "keys", false,
+     "Most keys of all files of the file origin; a file that would make more is not taken."},
 
     {"cache.l1_size", MP__OPTION_INT, "1000", 1, 1e9, NULL, "entries", true,
      "Most entries in memory (L1)."},

@@ -259,6 +259,19 @@ void mp__change_own(void *context, const mp__record *after)
     (void)mp__entry_unref(entry);
 }
 
+void mp__change_seen(void *context, const mp__record *after)
+{
+    mp__manager *manager = context;
+    const mp__entry *entry;
+
+    if (!atomic_load(&manager->open))
+        return; /* nobody has been told of anything yet; what L3 kept is verified when it is read */
+    entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
+                            mp__manager_wall_ms(manager));
+    publish(manager, after, entry, MP__EVENT_DELETE);
+    (void)mp__entry_unref(entry);
+}
+
 void mp__change_unseen(void *context, const char *cause)
 {
     mp__manager *manager = context;

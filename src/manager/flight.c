@@ -176,6 +176,23 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     return entry;
 }
 
+/* What an origin that cannot be asked remembers is as good as what we kept ourselves, if that is
+ * not newer: the last known good. A reference, or NULL. */
+static const mp__entry *remember(mp__flight *flight, const mp__record *record)
+{
+    mp__manager *manager = flight->manager;
+    const mp__entry *entry = NULL;
+    mp__record kept = *record;
+
+    if (flight->known && flight->known->revision >= record->revision)
+        return mp__entry_ref(flight->known);
+    kept.address = address_of(flight);
+    kept.fetched_ms = record->verified_ms;
+    if (mp__cache_put_record(manager->cache, &kept, 0, 0, mp__manager_now_s(manager), &entry) != 0)
+        return NULL;
+    return entry;
+}
+
 /* Take @flight out of the table; what waited for a later look begins the next one. */
 static mp__flight *take_off_table(mp__flight *flight, bool *ret_dirty)
 {
@@ -231,6 +248,8 @@ static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
         entry = fill(flight, record, dirty);
         if (!entry)
             status = MP_ENOMEM;
+    } else if (record) {
+        entry = remember(flight, record);
     }
     answer_all(manager, flight->waiters, status, entry, flight->started_ms);
     answer_all(manager, flight->later, MP_ENOMEM, NULL,

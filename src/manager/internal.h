@@ -91,7 +91,7 @@ struct mp__manager {
     size_t notable_count; /* ever; the ring holds the last MP__EVENTS_KEPT */
     mp__file *event_file;
     uint64_t event_bytes;
-    char trouble[256]; /* of the origin, for people; "" when live */
+    char trouble[320]; /* of the origin, for people; "" when live */
     bool l3_was_in_trouble;
 };
 
@@ -139,7 +139,7 @@ void mp__preload_json(mp__manager *manager, mp__buf *out);
 /* ---- read_path.c ---- */
 
 /* The origin has answered (or has not, status): finish @read. @entry is borrowed, and true as of
- * @as_of_ms. */
+ * @as_of_ms; with an error it is what the origin remembers, or NULL. */
 void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
                      int64_t as_of_ms);
 /* Call done on the read's loop. */
@@ -151,6 +151,7 @@ void mp__change_state(void *manager, enum mp__origin_state from, enum mp__origin
                       const char *cause);
 void mp__change_unseen(void *manager, const char *cause);
 void mp__change_own(void *manager, const mp__record *after);
+void mp__change_seen(void *manager, const mp__record *after);
 /* Keep what holds as of @as_of_ms, when the watch @generation was live, in all tiers; flights of it
  * are dirty. Returns a reference or NULL. */
 const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,

@@ -180,19 +180,26 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
 static int open_origin(mp__manager *manager, const mp__manager_config *config, mp__diag *diag)
 {
     char path[4200];
+    const char *kind = mp__options_text(config->options, "origin.type");
     const char *given = mp__options_text(config->options, "origin.path");
     mp__origin_options origin = {
         .env = manager->env,
         .log = manager->log,
-        .path = given[0] ? given : path,
+        .path = given[0] || strcmp(kind, "sqlite") != 0 ? given : path,
+        .state_dir = manager->data_dir,
         .new_origin = config->new_origin,
         .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),
         .sweep_ms = (uint64_t)mp__options_int(config->options, "origin.sweep_interval"),
         .timeout_ms = (uint64_t)mp__options_int(config->options, "origin.timeout"),
+        .rescan_ms = (uint64_t)mp__options_int(config->options, "origin.rescan_interval"),
+        .settle_ms = (uint64_t)mp__options_int(config->options, "origin.settle"),
+        .file_bytes_max = (size_t)mp__options_int(config->options, "origin.file_max"),
+        .keys_max = (size_t)mp__options_int(config->options, "origin.keys_max"),
         .context = manager,
         .on_state = mp__change_state,
         .on_unseen_change = mp__change_unseen,
         .on_change = mp__change_own,
+        .on_seen = mp__change_seen,
     };
     int rc = in_dir(manager, "origin.db", path, sizeof(path));
 
@@ -200,8 +207,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         return rc;
     if (config->origin)
         return config->origin->open(&origin, &manager->origin, diag);
-    return mp__origin_open(mp__options_text(config->options, "origin.type"), &origin,
-                           &manager->origin, diag);
+    return mp__origin_open(kind, &origin, &manager->origin, diag);
 }
 
 /* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so

@@ -223,7 +223,7 @@ int mp__manager_status(mp__manager *manager, mp__buf *out);
 typedef struct mp__summary {
     enum mp__origin_state origin;
     bool writable, ready;
-    char text[256]; /* one line: what is wrong and the remedy; "" when all is well */
+    char text[512]; /* one line: what is wrong and the remedy; "" when all is well */
     uint64_t revision, keys;
     char epoch[33];
 } mp__summary;

@@ -205,6 +205,7 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
     for (size_t i = 0; i < count && status == 0; i++)
         status = add_item(query, &capacity, &records[i], mp_str_new("", 0));
     query->next = next;
+    query->stale = list->remembered;
     if (status)
         fall_back(query, status);
     else
@@ -232,6 +233,7 @@ static void counted(mp__count *count, int status, uint64_t keys)
         return;
     }
     query->count = keys;
+    query->stale = count->remembered;
     reply(query, 0);
 }
 

@@ -10,8 +10,12 @@
 enum { DAY_MS = 86400000 };
 
 /* What to do about an origin that is not live; "" when there is nothing to do. */
-static const char *remedy(enum mp__origin_state state)
+static const char *remedy(const mp__origin *origin, enum mp__origin_state state)
 {
+    const char *own = origin->ops->remedy ? origin->ops->remedy(state) : NULL;
+
+    if (own)
+        return own;
     switch (state) {
     case MP__ORIGIN_LOST:
         return "put the database back (it is noticed within a second), "
@@ -32,7 +36,8 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
 {
     mp__origin_stats stats;
     enum mp__origin_state state = (enum mp__origin_state)mp__state_now(&manager->origin->state);
-    mp__summary s = {.origin = state, .writable = state == MP__ORIGIN_LIVE};
+    mp__summary s = {.origin = state,
+                     .writable = state == MP__ORIGIN_LIVE && !manager->origin->ops->read_only};
     mp_cache_stats cache;
 
     mp__origin_stats_read(manager->origin, &stats);
@@ -43,8 +48,9 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     (void)snprintf(s.epoch, sizeof(s.epoch), "%s", mp__origin_epoch(manager->origin));
     (void)pthread_mutex_lock(&manager->notable_lock);
     if (state != MP__ORIGIN_LIVE)
-        (void)snprintf(s.text, sizeof(s.text), "origin %s: %.100s; %s",
-                       mp__origin_states.states[state], manager->trouble, remedy(state));
+        (void)snprintf(s.text, sizeof(s.text), "origin %s: %.250s; %s",
+                       mp__origin_states.states[state], manager->trouble,
+                       remedy(manager->origin, state));
     (void)pthread_mutex_unlock(&manager->notable_lock);
     *ret_summary = s;
 }
@@ -128,6 +134,8 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_add_u64(out, "corrupt_rows", s.corrupt_rows);
     mp__json_add_u64(out, "salvaged", s.salvaged);
     mp__json_add_u64(out, "size_bytes", s.size_bytes);
+    if (manager->origin->ops->describe)
+        manager->origin->ops->describe(manager->origin, mp_str_new("", 0), out);
     mp__json_end(out, '}');
 }
 
@@ -262,6 +270,8 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__json_add_text(out, "state", mp__origin_states.states[summary.origin]);
     mp__json_add_u64(out, "revision", summary.revision);
     mp__json_add_text(out, "trouble", summary.text);
+    if (manager->origin->ops->describe)
+        manager->origin->ops->describe(manager->origin, address, out);
     mp__json_end(out, '}');
     mp__json_key(out, "bounds");
     mp__json_begin(out, '{');

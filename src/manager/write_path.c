@@ -46,6 +46,9 @@ static const char *refusal(int status)
                "--new-origin`)";
     case MP_EORIGIN:
         return "the origin cannot be reached; nothing was changed. See `marketprism status`";
+    case MP_EREADONLY:
+        return "configuration comes from files here; edit the file that `marketprism explain KEY` "
+               "names";
     case MP_ETIMEOUT:
         return "the origin is locked by another process; nothing was changed, try again";
     default:

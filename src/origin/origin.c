@@ -5,10 +5,12 @@
 #include <stdio.h>
 
 #include "core/option.h"
+#include "origin/file.h"
 #include "origin/sqlite.h"
 
 static const mp__origin_ops *const kinds[] = {
     &mp__sqlite_ops,
+    &mp__file_ops,
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/buf.h"
 #include "core/env.h"
 #include "core/log.h"
 #include "core/record.h"
@@ -45,8 +46,9 @@ typedef struct mp__fetch {
     bool unchanged;       /* result */
     uint64_t as_of;       /* result: the origin's revision when it answered */
     /* status 0: @record is VALUE or ABSENT (never past its expiry). MP_ECORRUPT: it is there and
-     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known. On the origin's thread.
-     */
+     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known; then @record may be what
+     * the origin remembers of it, verified_ms telling as of when, else it is NULL. On the origin's
+     * thread. */
     void (*done)(struct mp__fetch *fetch, int status, const mp__record *record);
 } mp__fetch;
 
@@ -110,6 +112,7 @@ typedef struct mp__list {
     bool with_values;
     bool by_key; /* ordered by address (cursor then is `after_address`), else by cursor */
     mp_str after_address;
+    bool remembered; /* result: the origin cannot look, and says what it remembers */
     /* @records in the order of the cursor; @next is 0 when it ends. Every key that is there all the
      * time is given exactly once. */
     void (*done)(struct mp__list *list, int status, const mp__record *records, size_t count,
@@ -132,6 +135,7 @@ typedef struct mp__count {
     mp__origin *origin; /* the origin's, as is task */
     mp__task task;
     mp_str environment;
+    bool remembered; /* result, as in a list */
     void (*done)(struct mp__count *count, int status, uint64_t keys);
 } mp__count;
 
@@ -148,12 +152,18 @@ typedef struct mp__origin_stats {
 
 typedef struct mp__origin_options {
     mp_env *env;
-    mp__log_sink *log;   /* may be NULL */
-    const char *path;    /* sqlite: the database file */
-    bool new_origin;     /* begin anew although there was one once (it is moved aside) */
-    uint64_t probe_ms;   /* how often health is looked at; 0: 1000 */
-    uint64_t sweep_ms;   /* how often expired values are deleted; 0: 1000 */
-    uint64_t timeout_ms; /* how long a lock of another program is waited for; 0: 2000 */
+    mp__log_sink *log;     /* may be NULL */
+    const char *path;      /* sqlite: the database file; file: the folder */
+    const char *state_dir; /* where an origin keeps what it must remember itself; may be NULL */
+    bool new_origin;       /* begin anew although there was one once (it is moved aside) */
+    uint64_t probe_ms;     /* how often health is looked at; 0: 1000 */
+    uint64_t sweep_ms;     /* how often expired values are deleted; 0: 1000 */
+    uint64_t timeout_ms;   /* how long a lock of another program is waited for; 0: 2000 */
+    /* file; 0: the defaults of the options */
+    uint64_t rescan_ms;    /* how often it is looked at without an event */
+    uint64_t settle_ms;    /* how long a file must be left alone before it is taken */
+    size_t file_bytes_max; /* of one file */
+    size_t keys_max;       /* of all files */
     void *context;
     /* The state moved; on one of the origin's threads, never two at once. Moves that
      * mp__origin_open() and mp__origin_salvage() make are told on the caller's thread. */
@@ -165,6 +175,9 @@ typedef struct mp__origin_options {
     /* A change that no mp__write of ours asked for (expiry sweep, salvage); as in mp__write, in the
      * same order. */
     void (*on_change)(void *context, const mp__record *after);
+    /* A change that somebody else made at the origin, seen as it happened; as on_change, which
+     * tells of expiries. */
+    void (*on_seen)(void *context, const mp__record *after);
 } mp__origin_options;
 
 /* A kind of origin: a struct of functions in its own file, listed in origin.c. */
@@ -182,6 +195,12 @@ typedef struct mp__origin_ops {
      * revision if the origin has nothing as new. One that is LOST only because of them (stats say
      * `behind`) goes LIVE by it, even with @count 0. May be NULL. Blocks; at start only. */
     int (*salvage)(mp__origin *origin, const mp__record *records, size_t count);
+    /* Add members to a JSON object: about the origin, or about @address where that is not "". Any
+     * thread. May be NULL. */
+    void (*describe)(mp__origin *origin, mp_str address, mp__buf *json);
+    /* What to do about it in a state, one line; NULL, or NULL given back: the usual. */
+    const char *(*remedy)(enum mp__origin_state state);
+    bool read_only; /* every write is refused with MP_EREADONLY */
 } mp__origin_ops;
 
 struct mp__origin { /* first member of each kind's own struct */

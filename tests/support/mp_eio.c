@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that fails under a running program: preloaded into it, its writes, syncs and truncations
- * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. */
+ * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. With $MP_NO_INOTIFY
+ * the system has no watches of folders left. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 static int fails(int fd)
@@ -58,4 +60,17 @@ EXPORT int fdatasync(int fd)
 EXPORT int fsync(int fd)
 {
     REAL(fsync);
+}
+
+EXPORT int inotify_init1(int flags)
+{
+    void *found = dlsym(RTLD_NEXT, "inotify_init1");
+    __typeof__(&inotify_init1) real;
+
+    memcpy(&real, &found, sizeof(real));
+    if (getenv("MP_NO_INOTIFY")) {
+        errno = EMFILE;
+        return -1;
+    }
+    return real(flags);
 }

@@ -280,6 +280,9 @@ void mp__reply_status(mp__connection *c, mp__buf *out, int status, const char *t
     case -EIO:
         code = "MISCONF";
         break;
+    case MP_EREADONLY:
+        code = "READONLY";
+        break;
     case MP_ECORRUPT:
         code = "CORRUPT";
         break;

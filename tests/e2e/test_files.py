@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of files as the origin: whatever is done to it, the last good version is served."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+import unittest
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        self.folder = pathlib.Path(self.daemon.folder, "conf")
+        self.production = self.folder / "production"
+        self.production.mkdir(parents=True)
+        self.daemon.options += ["--set", "origin.type=file", "--set", f"origin.path={self.folder}"]
+        self.rename("app", "name: first\nlimit: 10\ndb:\n  host: a\n")
+
+    def start(self, *more):
+        self.daemon.start(*more)
+        self.client = self.daemon.client()
+        self.addCleanup(self.client.close)
+
+    def rename(self, name, text, environment="production", ending=".yaml"):
+        """As careful programs write: a file beside it, renamed over it."""
+        beside = self.folder / environment / f".{name}{ending}.tmp"
+        beside.write_text(text)
+        beside.rename(self.folder / environment / f"{name}{ending}")
+
+    def get(self, key):
+        return self.client("GET", key)
+
+    def is_soon(self, key, value, client=None):
+        wait_until(lambda: (client or self.client)("GET", key) == value, what=f"{key} = {value}")
+
+    def status(self):
+        return json.loads(self.daemon.cli("status", "--json", check=True).stdout)
+
+    def explain(self, key):
+        return json.loads(self.daemon.cli("explain", key, "--json", check=True).stdout)
+
+    def is_state(self, state):
+        return wait_until(lambda: (s := self.status())["origin"]["state"] == state and s, what=state)
+
+    # ---- reading, and writing that is not ours to do
+
+    def test_files_are_there_when_the_daemon_says_it_is_ready(self):
+        (self.folder / "staging").mkdir()
+        (self.folder / "staging" / "app.json").write_text('{"name": "other", "list": [1, "x"]}')
+        (self.production / "gateway.env").write_text("PORT=80\n")
+        (self.production / "app.yaml~").write_text("name: backup\n")
+        (self.production / ".app.yaml.swp").write_text("name: swap\n")
+        (self.production / "notes.txt").write_text("nothing of ours\n")
+        self.start()
+        self.assertEqual(self.get("app/name"), b"first")
+        self.assertEqual(self.get("app/db.host"), b"a")
+        self.assertEqual(self.get("gateway/PORT"), b"80")
+        self.client("SELECT", 1)
+        self.assertEqual(self.get("app/list[1]"), b"x")
+        status = self.status()["origin"]
+        self.assertEqual((status["kind"], status["state"], status["keys"], status["files"]),
+                         ("file", "live", 7, 3))
+        self.assertFalse(status["writable"])
+        self.assertEqual(status["troubles"], [])
+
+    def test_writes_are_refused_with_the_file_to_edit(self):
+        self.start()
+        for command in (("SET", "app/name", "x"), ("DEL", "app/name"), ("EXPIRE", "app/name", "9")):
+            with self.assertRaisesRegex(ReplyError, "^READONLY .*edit the file"):
+                self.client(*command)
+        self.assertEqual(self.explain("app/name")["origin"]["file"], "production/app.yaml")
+        self.assertIn("production/app.yaml", self.daemon.cli("explain", "app/name").stdout)
+        refused = self.daemon.cli("set", "app/name", "x")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("edit the file", refused.stderr)
+        self.assertEqual(self.get("app/name"), b"first")
+
+    # ---- changes
+
+    def test_each_way_to_change_a_file_is_seen_and_told(self):
+        self.start()
+        watcher = self.daemon.client()
+        self.addCleanup(watcher.close)
+        watcher("PSUBSCRIBE", "__keyspace@0__:*")
+        self.assertEqual(self.get("app/name"), b"first")
+        self.rename("app", "name: second\nlimit: 10\n")
+        self.is_soon("app/name", b"second")
+        self.is_soon("app/db.host", None)
+        (self.production / "app.yaml").write_text("name: third\nlimit: 10\n")  # in place
+        self.is_soon("app/name", b"third")
+        (self.production / "new.json").write_text('{"a": 1}')
+        self.is_soon("new/a", b"1")
+        (self.production / "new.json").unlink()
+        self.is_soon("new/a", None)
+        told = []
+        while ("app/name", "set") not in told or ("new/a", "del") not in told:
+            message = watcher.read()
+            told.append((message[2].decode().split(":", 1)[1], message[3].decode()))
+        self.assertIn(("app/db.host", "del"), told)
+        self.assertNotIn(("app/limit", "set"), told)  # it did not change
+
+    def test_a_touch_changes_nothing(self):
+        self.start()
+        before = self.status()["origin"]["revision"]
+        os.utime(self.production / "app.yaml")
+        self.rename("app", (self.production / "app.yaml").read_text())
+        self.rename("mark", "x: 1\n")  # when it is seen, the others were
+        self.is_soon("mark/x", b"1")
+        self.assertEqual(self.status()["origin"]["revision"], before + 1)
+        history = self.daemon.cli("history", "app/name", check=True).stdout
+        self.assertEqual(len(history.splitlines()), 1)
+        self.assertIn("file production/app.yaml", history)
+
+    def test_a_mounted_configmap_is_swapped_as_one(self):
+        mount = self.folder / "staging"
+        for generation in (1, 2):
+            data = mount / f"..2026_{generation}"
+            data.mkdir(parents=True)
+            for name in ("one", "two"):
+                (data / f"{name}.yaml").write_text(f"generation: {generation}\n")
+        (mount / "..data").symlink_to("..2026_1")
+        for name in ("one", "two"):
+            (mount / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+        self.start()
+        self.client("SELECT", 1)
+        self.assertEqual(self.get("one/generation"), b"1")
+        (mount / "..data_tmp").symlink_to("..2026_2")
+        (mount / "..data_tmp").rename(mount / "..data")
+        self.is_soon("one/generation", b"2")
+        self.is_soon("two/generation", b"2")
+        self.assertEqual(self.status()["origin"]["state"], "live")
+
+    def test_a_linked_folder_is_swapped_as_one(self):
+        other = self.folder.with_name("release-2")
+        (other / "production").mkdir(parents=True)
+        (other / "production" / "app.yaml").write_text("name: two\n")
+        real = self.folder.with_name("release-1")
+        self.folder.rename(real)
+        self.folder.symlink_to(real)
+        self.start()
+        self.assertEqual(self.get("app/name"), b"first")
+        beside = self.folder.with_name("conf.new")
+        beside.symlink_to(other)
+        beside.rename(self.folder)
+        self.is_soon("app/name", b"two")
+        self.is_soon("app/limit", None)
+
+    # ---- trouble
+
+    def test_a_broken_file_keeps_its_last_good_version_until_it_is_mended(self):
+        self.start()
+        self.rename("other", "x: 1\n")
+        self.rename("app", "name: second\nlist: [1, 2\n")
+        status = self.is_state("degraded")
+        trouble = status["origin"]["troubles"][0]
+        self.assertEqual((trouble["file"], trouble["line"], trouble["severity"]),
+                         ("production/app.yaml", 3, "error"))
+        self.assertIn("production/app.yaml:3:1", status["trouble"])
+        self.assertIn("production/app.yaml:3:1", self.daemon.log_text())
+        self.assertIn("production/app.yaml:3:1", self.daemon.cli("status").stdout)
+        self.assertEqual(self.explain("app/name")["origin"]["troubles"][0]["line"], 3)
+        self.assertEqual(self.explain("other/x")["origin"]["troubles"], [])
+        self.assertEqual(self.get("app/name"), b"first")
+        self.is_soon("other/x", b"1")  # of others nothing is held up
+        self.daemon.kill()  # the last good version is not lost with the process
+        self.start()
+        self.assertIn("production/app.yaml:3:1", self.daemon.ready["trouble"])
+        self.assertEqual(self.get("app/name"), b"first")
+        self.assertEqual(self.get("app/db.host"), b"a")
+        self.rename("app", "name: mended\n")
+        self.is_soon("app/name", b"mended")
+        self.is_soon("app/db.host", None)
+        status = self.is_state("live")
+        self.assertEqual((status["trouble"], status["origin"]["troubles"]), ("", []))
+
+    def test_a_file_cut_to_nothing_is_not_believed(self):
+        self.start()
+        (self.production / "app.yaml").write_text("")
+        self.assertIn("is empty", self.is_state("degraded")["trouble"])
+        self.assertEqual(self.get("app/name"), b"first")
+        self.rename("app", "{}\n")  # said in so many words
+        self.is_soon("app/name", None)
+        self.is_state("live")
+
+    def test_two_files_that_give_one_key_are_both_named(self):
+        self.start()
+        (self.production / "app.json").write_text('{"name": "clash", "more": 1}')
+        text = self.is_state("degraded")["trouble"]
+        self.assertIn("production/app.json", text)
+        self.assertIn("production/app.yaml", text)
+        self.assertIn("'name'", text)
+        self.assertEqual(self.get("app/name"), b"first")
+        self.assertIsNone(self.get("app/more"))  # as a whole or not at all
+        self.rename("app", "limit: 10\n")
+        self.is_soon("app/name", b"clash")
+        self.is_soon("app/more", b"1")
+        self.is_state("live")
+
+    def test_what_is_in_no_place_of_its_own_is_said(self):
+        (self.folder / "stray.yaml").write_text("x: 1\n")
+        (self.production / "deeper").mkdir()
+        os.mkfifo(self.production / "pipe.yaml")
+        self.start()
+        troubles = {t["file"]: t["text"] for t in self.status()["origin"]["troubles"]}
+        self.assertIn("ENVIRONMENT", troubles["stray.yaml"])
+        self.assertIn("not read", troubles["production/deeper"])
+        self.assertIn("not a file", troubles["production/pipe.yaml"])
+        self.assertEqual(self.get("app/name"), b"first")
+
+    def test_a_file_that_is_too_large_or_gives_too_many_keys_is_not_taken(self):
+        self.start("--set", "origin.file_max=4KiB", "--set", "origin.keys_max=10")
+        self.rename("large", "x: " + "y" * 5000 + "\n")
+        self.assertIn("origin.file_max", self.is_state("degraded")["trouble"])
+        self.rename("large", "".join(f"k{i}: 1\n" for i in range(8)))
+        wait_until(lambda: "origin.keys_max" in self.status()["trouble"], what="the other limit")
+        self.assertEqual(self.get("app/name"), b"first")
+        self.rename("large", "x: 1\n")
+        self.is_soon("large/x", b"1")
+
+    # ---- the folder goes
+
+    def check_lost(self):
+        # also what nobody ever read
+        for key, value in (("app/name", b"first"), ("app/limit", b"10"), ("app/db.host", b"a")):
+            self.assertEqual(self.get(key), value)
+        meta = self.client.meta("app/limit")
+        self.assertEqual((meta["stale"], meta["reason"]), (1, b"origin-lost"))
+        self.assertGreaterEqual(meta["age_ms"], 0)
+        with self.assertRaisesRegex(ReplyError, "^ORIGIN"):
+            self.client("MP.GET", "app/name", "LEVEL", "strong")
+        self.assertIn("app/db.host", self.daemon.cli("ls", "app/").stdout)
+
+    def test_a_folder_that_is_moved_away_is_lost_and_found_again(self):
+        self.start()
+        away = self.folder.with_name("away")
+        self.folder.rename(away)
+        self.assertIn("put the folder back", self.is_state("lost")["trouble"])
+        self.check_lost()
+        self.daemon.kill()
+        self.start()
+        self.assertIn("lost", self.daemon.ready["trouble"])
+        self.check_lost()
+        self.rename_into(away)
+        self.is_state("live")
+        self.assertEqual(self.client.meta("app/limit")["stale"], 0)
+
+    def rename_into(self, away):
+        beside = away / "production" / "app.yaml.new"
+        beside.write_text("name: back\nlimit: 10\n")
+        beside.rename(away / "production" / "app.yaml")
+        away.rename(self.folder)
+        self.is_soon("app/name", b"back")
+
+    def test_a_folder_that_comes_up_empty_is_not_taken_for_an_empty_one(self):
+        self.start()
+        self.daemon.kill()
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.start()
+        self.assertIn("not mounted", self.daemon.ready["trouble"])
+        self.check_lost()
+
+    def test_an_environment_whose_folder_goes_keeps_its_keys(self):
+        (self.folder / "staging").mkdir()
+        (self.folder / "staging" / "app.yaml").write_text("name: staged\n")
+        self.start()
+        shutil.rmtree(self.folder / "staging")
+        self.assertIn("staging: the folder is gone", self.is_state("degraded")["trouble"])
+        self.client("SELECT", 1)
+        self.assertEqual(self.get("app/name"), b"staged")
+        (self.folder / "staging").mkdir()  # it is meant to be empty
+        self.is_soon("app/name", None)
+        self.is_state("live")
+
+    def test_without_a_folder_from_the_start_the_daemon_waits_for_it(self):
+        shutil.rmtree(self.folder)
+        self.start()
+        self.assertIn("there is no folder", self.daemon.ready["trouble"])
+        with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+            self.get("app/name")
+        self.production.mkdir(parents=True)
+        self.rename("app", "name: came\n")
+        self.is_state("live")
+        self.is_soon("app/name", b"came")
+
+    def test_a_path_must_be_given(self):
+        done = subprocess.run([BINARY, "serve", "--data-dir", str(self.daemon.data), "--resp",
+                               "127.0.0.1:0", "--http", "127.0.0.1:0", "--set", "origin.type=file"],
+                              capture_output=True, text=True, timeout=20)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("origin.path", done.stderr)
+
+    # ---- restarts
+
+    def test_what_changed_while_nobody_looked_is_found_at_the_start(self):
+        self.rename("gone", "x: 1\n")
+        self.start()
+        old = self.status()["origin"]
+        self.assertEqual(self.get("app/limit"), b"10")
+        self.daemon.kill()
+        self.rename("app", "name: second\nlimit: 10\n")
+        (self.production / "gone.yaml").unlink()
+        self.rename("new", "y: 2\n")
+        self.start()
+        self.assertEqual(self.get("app/name"), b"second")
+        self.assertIsNone(self.get("app/db.host"))
+        self.assertIsNone(self.get("gone/x"))
+        self.assertEqual(self.get("new/y"), b"2")
+        new = self.status()["origin"]
+        self.assertEqual(new["epoch"], old["epoch"])
+        self.assertEqual(new["revision"], old["revision"] + 4)  # name, db.host, gone/x, new/y
+        self.assertEqual(self.client.meta("app/limit")["revision"], 2)
+
+    def test_a_lost_store_is_made_anew_from_the_files(self):
+        self.start()
+        self.assertEqual(self.get("app/name"), b"first")
+        self.daemon.kill()
+        for file in self.daemon.data.glob("files.db*"):
+            file.unlink()
+        self.rename("app", "name: second\n")
+        self.start()
+        self.assertEqual(self.daemon.ready["trouble"], "")
+        self.assertEqual(self.get("app/name"), b"second")
+        self.assertIsNone(self.get("app/limit"))
+        self.assertIn("store-made-anew", self.daemon.log_text())
+
+    # ---- many
+
+    def test_ten_thousand_keys_and_a_change_within_a_second(self):
+        def text(mark):
+            return "".join(f"k{i}: value-{i}\n" for i in range(9999)) + f"mark: {mark}\n"
+
+        self.rename("many", text(0))
+        self.start()
+        self.assertEqual(self.status()["origin"]["keys"], 10003)
+        self.assertEqual(self.get("many/mark"), b"0")
+        worst = 0.0
+        for mark in range(1, 6):
+            (self.production / ".beside").write_text(text(mark))
+            began = time.monotonic()
+            (self.production / ".beside").rename(self.production / "many.yaml")
+            self.is_soon("many/mark", str(mark).encode())
+            worst = max(worst, time.monotonic() - began)
+        print(f"slowest of 5: {worst * 1000:.0f} ms")
+        self.assertLess(worst, 1.0)
+        self.rename("many", "".join(f"k{i}: other-{i}\n" for i in range(10000)))
+        self.is_soon("many/k9999", b"other-9999")
+
+    def test_without_watches_changes_are_seen_by_looking(self):
+        library = os.environ.get("MP_EIO", "")
+        if not pathlib.Path(library).is_file():
+            self.skipTest("the library that lets calls fail was not built")
+        if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
+            self.skipTest("the sanitizer must be the first library")
+        self.daemon.wrap = ["env", f"LD_PRELOAD={library}", "MP_NO_INOTIFY=1"]
+        self.start()
+        troubles = self.status()["origin"]["troubles"]
+        self.assertIn("max_user_instances", troubles[0]["text"])
+        self.assertEqual(self.status()["origin"]["state"], "live")
+        self.rename("app", "name: second\n")
+        self.is_soon("app/name", b"second")
+
+
+if __name__ == "__main__":
+    mp_tap.main()
