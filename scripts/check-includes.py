@@ -61,6 +61,7 @@ OUTSIDE = {
     "sqlite3.h": ["origin", "monitor", "audit"],
     "zstd.h": ["cache", "cli"],
     "zdict.h": ["cache"],
+    "zlib.h": ["server"],
     "jansson.h": ["format", "schema", "manager", "protocol", "cli"],
     "llhttp.h": ["protocol"],
     "curl": ["origin"],

@@ -20,6 +20,7 @@ build|libuv1-dev|event loop
 build|libsqlite3-dev|embedded store of the origin
 build|libxxhash-dev|checksums
 build|libzstd-dev|compression
+build|zlib1g-dev|compression of HTTP answers
 build|libsodium-dev|cryptography
 build|libssl-dev|TLS
 build|libjansson-dev|JSON

@@ -359,6 +359,8 @@ static void give(mp__http_parser *p, mp__http_request *r)
         .keep_alive = llhttp_should_keep_alive(&p->llhttp) != 0,
         .expect_continue = p->expect,
         .head = p->llhttp.method == HTTP_HEAD,
+        .http_1_0 = p->llhttp.http_minor == 0,
+        .upgrade = p->llhttp.upgrade != 0,
     };
     if (question)
         r->query = mp_str_new(question + 1, (size_t)(target.data + target.size - question - 1));
@@ -405,6 +407,15 @@ int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_r
 int mp__http_parser_stage(const mp__http_parser *parser)
 {
     return parser->complete || !parser->begun ? 0 : parser->in_body ? 2 : 1;
+}
+
+bool mp__http_parser_continues(mp__http_parser *parser)
+{
+    bool yes = parser->expect && mp__http_parser_stage(parser) == 2 && parser->body.size == 0;
+
+    if (yes)
+        parser->expect = false; /* once */
+    return yes;
 }
 
 const char *mp__http_parser_error(const mp__http_parser *parser)
@@ -469,29 +480,37 @@ const char *mp__http_status_text(int status)
         const char *text;
     } texts[] = {
         {100, "Continue"},
+        {101, "Switching Protocols"},
         {200, "OK"},
         {201, "Created"},
+        {202, "Accepted"},
         {204, "No Content"},
+        {206, "Partial Content"},
         {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
         {408, "Request Timeout"},
         {409, "Conflict"},
+        {410, "Gone"},
         {412, "Precondition Failed"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
         {415, "Unsupported Media Type"},
         {417, "Expectation Failed"},
         {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
         {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
         {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -500,26 +519,44 @@ const char *mp__http_status_text(int status)
     return "Unknown";
 }
 
-void mp__http_reply_begin(mp__buf *out, int status, bool keep_alive)
+void mp__http_reply_status(mp__buf *out, int status)
 {
-    (void)mp__buf_printf(out, "HTTP/1.1 %d %s\r\n", status, mp__http_status_text(status));
-    if (!keep_alive)
-        (void)mp__buf_add_str(out, MP_STR("Connection: close\r\n"));
+    const char *text = mp__http_status_text(status);
+
+    (void)mp__buf_add(out, "HTTP/1.1 ", 9);
+    (void)mp__buf_add_u64(out, (uint64_t)status);
+    (void)mp__buf_add_char(out, ' ');
+    (void)mp__buf_add(out, text, strlen(text));
+    (void)mp__buf_add(out, "\r\n", 2);
 }
 
 void mp__http_reply_header(mp__buf *out, const char *name, mp_str value)
 {
+    size_t size = 0;
+
+    while (size < value.size &&
+           ((unsigned char)value.data[size] >= 0x20 || value.data[size] == '\t'))
+        size++;
     (void)mp__buf_add(out, name, strlen(name));
     (void)mp__buf_add(out, ": ", 2);
-    (void)mp__buf_add_str(out, value);
+    (void)mp__buf_add(out, value.data, size);
     (void)mp__buf_add(out, "\r\n", 2);
 }
 
-void mp__http_reply_end(mp__buf *out, mp_str content_type, mp_str body, bool head)
+/* From days to a date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". */
+void mp__http_date(int64_t unix_s, char out[MP__HTTP_DATE_SIZE])
 {
-    if (content_type.size)
-        mp__http_reply_header(out, "Content-Type", content_type);
-    (void)mp__buf_printf(out, "Content-Length: %zu\r\n\r\n", body.size);
-    if (!head)
-        (void)mp__buf_add_str(out, body);
+    static const char days[] = "ThuFriSatSunMonTueWed",
+                      months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
+    int64_t s = unix_s < 0 ? 0 : unix_s > 253402300799 ? 253402300799 : unix_s; /* 1970 to 9999 */
+    uint32_t day = (uint32_t)(s / 86400), left = (uint32_t)(s % 86400);
+    uint32_t z = day + 719468, era = z / 146097, of_era = z % 146097;
+    uint32_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint32_t of_year = of_era - (365 * year + year / 4 - year / 100);
+    uint32_t month = (5 * of_year + 2) / 153, date = of_year - (153 * month + 2) / 5 + 1;
+
+    year += era * 400 + (month >= 10);
+    (void)snprintf(out, MP__HTTP_DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+                   days + day % 7 * 3, date % 100, months + month * 3, year % 10000,
+                   left / 3600 % 24, left / 60 % 60, left % 60);
 }

@@ -29,6 +29,9 @@ typedef struct mp__http_request {
     size_t header_count;
     mp_str body;
     bool keep_alive, expect_continue, head; /* head: answer without a body */
+    bool http_1_0;
+    bool upgrade; /* it asks for another protocol; what comes behind it is not HTTP if it gets it,
+                   * and is not read as HTTP if it does not: answer and close */
 } mp__http_request;
 
 typedef struct mp__http_parser mp__http_parser;
@@ -43,6 +46,8 @@ MP_MUST_USE int mp__http_parse(mp__http_parser *parser, const char *data, size_t
                                mp__http_request *ret_request, size_t *ret_used, int *ret_status);
 /* Inside a request (for time limits): 0 idle, 1 in the head, 2 in the body. */
 int mp__http_parser_stage(const mp__http_parser *parser);
+/* True once for a request that waits for 100 Continue before it sends its body: after MP_EAGAIN. */
+bool mp__http_parser_continues(mp__http_parser *parser);
 /* Why the last MP_EPROTO, one line. */
 const char *mp__http_parser_error(const mp__http_parser *parser);
 
@@ -51,11 +56,13 @@ mp_str mp__http_header_find(const mp__http_request *request, const char *name);
 /* Decoded value of @name in the query into @out; false when it is not there or malformed. */
 bool mp__http_query_find(mp_str query, const char *name, mp__buf *out);
 
-/* Status line and common headers (Date is the caller's), then the caller's own with
- * mp__http_reply_header, then the end with the body. */
-void mp__http_reply_begin(mp__buf *out, int status, bool keep_alive);
+/* "HTTP/1.1 200 OK\r\n" */
+void mp__http_reply_status(mp__buf *out, int status);
+/* "name: value\r\n"; a value that would break the line is cut there. */
 void mp__http_reply_header(mp__buf *out, const char *name, mp_str value);
-void mp__http_reply_end(mp__buf *out, mp_str content_type, mp_str body, bool head);
 const char *mp__http_status_text(int status);
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7): 29 bytes and the terminator. */
+enum { MP__HTTP_DATE_SIZE = 30 };
+void mp__http_date(int64_t unix_s, char out[MP__HTTP_DATE_SIZE]);
 
 #endif

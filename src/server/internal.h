@@ -49,12 +49,17 @@ typedef struct mp__worker_loop {
     mp__hash_key hash_key;
     mp__server_limits limits;
     uint64_t tick_ns; /* of the turn for which the manager was told the time */
+    int64_t wall_ms;  /* then */
     mp__buf out;      /* replies of the connection at work, until they are written */
     mp__get_batch batch;
     size_t
         rewind; /* of the bytes at work: from here on they must be read again; SIZE_MAX: nowhere */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
+    mp__buf http_late;   /* an HTTP answer that comes later, until it is written */
+    int64_t http_date_s; /* of http_head */
+    char http_head[64];  /* "HTTP/1.1 200 OK", Date */
+    size_t http_head_size;
     struct mp__connection *subscribers;
     mp__watcher *watcher;
     uint32_t backlogged;       /* connections with unread replies */
@@ -101,8 +106,6 @@ void mp__http_accept(void *worker, mp__stream *stream);
 void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns);
 void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
-/* A request to its answer in @out; false: close afterwards. */
-void mp__http_answer(mp__worker_loop *worker, const mp__http_request *request, mp__buf *out);
 
 /* Whether a descriptor more may be taken; the count goes down with mp__client_leaves. */
 bool mp__client_enters(_Atomic uint32_t *count, uint32_t max);

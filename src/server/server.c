@@ -102,7 +102,8 @@ void mp__worker_tick(mp__worker_loop *worker)
     if (now == worker->tick_ns)
         return;
     worker->tick_ns = now;
-    mp__manager_tick(worker->server->manager, mp__env_wall_ms(worker->server->env), now);
+    worker->wall_ms = mp__env_wall_ms(worker->server->env);
+    mp__manager_tick(worker->server->manager, worker->wall_ms, now);
 }
 
 static void turn_ends(void *context)
@@ -329,6 +330,7 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         worker->http_listener = mp__listener_free(worker->http_listener);
         worker->loop = mp__loop_free(worker->loop);
         mp__buf_done(&worker->out);
+        mp__buf_done(&worker->http_late);
         (void)pthread_mutex_destroy(&worker->list_lock);
     }
     (void)mp__free(server->workers);

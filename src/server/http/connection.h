@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An HTTP connection as connection.c, stream.c and reply.c see it. */
+#ifndef MP_SERVER_HTTP_CONNECTION_H
+#define MP_SERVER_HTTP_CONNECTION_H
+
+#include "server/http/http.h"
+
+struct mp__http_connection {
+    mp__http_connection *next, *previous; /* of the worker */
+    mp__worker_loop *worker;
+    mp__stream *stream;
+    mp__http_parser *parser; /* NULL in a stream */
+    mp__buf in;              /* what came behind the request at work */
+    uint64_t stage_since_ns, active_ns, stalled_since_ns;
+    size_t stalled_queue;
+    int stage;
+    bool closing;        /* after the answer at work */
+    bool closed;         /* no more of the socket; memory stays for what is under way */
+    bool released;       /* the stream's memory has gone */
+    bool busy;           /* x is under way */
+    bool in_parse;       /* inside run_all(): answers gather in worker->out */
+    bool paused;         /* reading is */
+    bool posted;         /* task is queued */
+    const char *cut_why; /* the task cuts for this reason; NULL: closes */
+    mp__task task;
+    mp__exchange x;
+};
+
+/* Hand @out to the socket and empty it. False: the connection has gone. */
+bool mp__http_write_out(mp__http_connection *c, mp__buf *out);
+/* The answer at work is in x.out and done: send it where it was late, go on with what waits. */
+void mp__http_answered(mp__http_connection *c);
+/* Free what the exchange holds. */
+void mp__exchange_release(mp__exchange *x);
+
+enum mp__http_ending { MP__HTTP_CLOSE, MP__HTTP_CLOSE_AFTER_SENDING, MP__HTTP_RESET };
+void mp__http_close(mp__http_connection *c, enum mp__http_ending ending);
+/* The same from the loop, not from inside this call. @why is static, or NULL. */
+void mp__http_close_soon(mp__http_connection *c, const char *why);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What operators ask: is it alive, is it ready, figures, state. */
+#include "server/http/handlers.h"
+
+void mp__http_root(mp__exchange *x)
+{
+    mp__buf text = MP__BUF_INIT;
+
+    (void)mp__buf_add_str(&text, MP_STR("MarketPrism\n\n"));
+    for (size_t i = 0; i < mp__route_count; i++)
+        (void)mp__buf_printf(&text, "%-6s %-32s %s\n", mp__routes[i].method, mp__routes[i].pattern,
+                             mp__routes[i].summary);
+    if (text.error)
+        mp__answer_no_memory(x);
+    else
+        mp__answer_text(x, 200, mp__buf_str(&text));
+    mp__buf_done(&text);
+}
+
+void mp__http_health(mp__exchange *x)
+{
+    mp__answer_text(x, 200, MP_STR("ok\n"));
+}
+
+void mp__http_ready(mp__exchange *x)
+{
+    mp__buf body = MP__BUF_INIT;
+    mp__summary s;
+
+    mp__manager_summary(x->worker->server->manager, &s);
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "ready", s.ready);
+    mp__json_add_text(&body, "origin", mp__origin_states.states[s.origin]);
+    mp__json_add_bool(&body, "writable", s.writable);
+    mp__json_add_text(&body, "trouble", s.text);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, s.ready ? 200 : 503, &body);
+}
+
+void mp__http_metrics(mp__exchange *x)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    if (!x->worker->server->monitor || mp__monitor_expose(x->worker->server->monitor, &body) != 0) {
+        mp__answer_no_memory(x);
+    } else {
+        mp__answer_begin(x, 200);
+        mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+        mp__answer_end(x, MP_STR("text/plain; version=0.0.4; charset=utf-8"), mp__buf_str(&body));
+    }
+    mp__buf_done(&body);
+}
+
+void mp__http_status(mp__exchange *x)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    (void)mp__manager_status(x->worker->server->manager, &body);
+    mp__answer_json(x, 200, &body);
+}

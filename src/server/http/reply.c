@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers: head, body, problem documents, compression; and the memory of an exchange. */
+#include "server/http/connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include <zlib.h>
+
+enum {
+    GZIP_LEAST = 1024,      /* bytes: below it the head outweighs the gain */
+    GZIP_LEVEL = 1,         /* in a loop that others wait for: speed before size */
+    GZIP_HERE = 256 * 1024, /* more is not compressed in the loop: it would hold up the others */
+};
+
+/* ---- memory ---- */
+
+typedef struct mp__exchange_chunk {
+    struct mp__exchange_chunk *next;
+    _Alignas(16) char bytes[];
+} chunk;
+
+void *mp__exchange_memory(mp__exchange *x, size_t size)
+{
+    chunk *more = size < SIZE_MAX - sizeof(*more) ? mp__calloc(1, sizeof(*more) + size) : NULL;
+
+    if (!more)
+        return NULL;
+    more->next = x->memory;
+    x->memory = more;
+    return more->bytes;
+}
+
+void mp__exchange_release(mp__exchange *x)
+{
+    while (x->memory) {
+        chunk *next = x->memory->next;
+
+        (void)mp__free(x->memory);
+        x->memory = next;
+    }
+}
+
+void mp__exchange_on_close(mp__exchange *x, void (*fn)(mp__exchange *x, void *context),
+                           void *context)
+{
+    x->on_close = fn;
+    x->context = context;
+}
+
+mp_str mp__exchange_query(mp__exchange *x, const char *name)
+{
+    mp__buf value = MP__BUF_INIT;
+    mp_str found = {NULL, 0};
+    char *copy;
+
+    if (x->request.query.size && mp__http_query_find(x->request.query, name, &value)) {
+        copy = mp__exchange_memory(x, value.size + 1);
+        if (copy && value.size)
+            memcpy(copy, value.data, value.size);
+        found = mp_str_new(copy, copy ? value.size : 0);
+    }
+    mp__buf_done(&value);
+    return found;
+}
+
+/* ---- the head ---- */
+
+/* "HTTP/1.1 200 OK" and Date, made once a second. */
+static void head_of_now(mp__worker_loop *worker)
+{
+    int64_t now_s = worker->wall_ms / 1000;
+    char date[MP__HTTP_DATE_SIZE];
+    int n;
+
+    if (worker->http_head_size && worker->http_date_s == now_s)
+        return;
+    mp__http_date(now_s, date);
+    n = snprintf(worker->http_head, sizeof(worker->http_head), "HTTP/1.1 200 OK\r\nDate: %s\r\n",
+                 date);
+    worker->http_date_s = now_s;
+    worker->http_head_size = (size_t)n;
+}
+
+enum { STATUS_LINE_200 = sizeof("HTTP/1.1 200 OK\r\n") - 1 };
+
+void mp__answer_begin(mp__exchange *x, int status)
+{
+    mp__http_connection *c = x->connection;
+    mp__worker_loop *worker = x->worker;
+
+    x->status = status;
+    x->out = c->in_parse ? &worker->out : &worker->http_late;
+    head_of_now(worker);
+    if (status == 200) {
+        (void)mp__buf_add(x->out, worker->http_head, worker->http_head_size);
+    } else {
+        mp__http_reply_status(x->out, status);
+        (void)mp__buf_add(x->out, worker->http_head + STATUS_LINE_200,
+                          worker->http_head_size - STATUS_LINE_200);
+    }
+    if (worker->draining)
+        c->closing = true;
+    if (status == 101)
+        return;
+    if (c->closing)
+        (void)mp__buf_add_str(x->out, MP_STR("Connection: close\r\n"));
+    else if (x->request.http_1_0)
+        (void)mp__buf_add_str(x->out, MP_STR("Connection: keep-alive\r\n"));
+}
+
+void mp__answer_header(mp__exchange *x, const char *name, mp_str value)
+{
+    mp__http_reply_header(x->out, name, value);
+}
+
+void mp__answer_header_text(mp__exchange *x, const char *name, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    mp__http_reply_header(x->out, name, mp_str_of(text));
+}
+
+/* ---- the body ---- */
+
+/* The weight that @accept gives to @coding: RFC 9110 section 12.5.3; * counts for every other. */
+static bool accepts(mp_str accept, const char *coding)
+{
+    const char *p = accept.data, *end = p + accept.size;
+    bool star = false, star_yes = false;
+
+    while (p < end) {
+        const char *stop = memchr(p, ',', (size_t)(end - p));
+        const char *name = p, *parameter;
+        size_t size;
+        bool yes;
+
+        stop = stop ? stop : end;
+        while (name < stop && (*name == ' ' || *name == '\t'))
+            name++;
+        for (size = 0; name + size < stop && name[size] != ';' && name[size] != ' '; size++)
+            continue;
+        parameter = memchr(name, '=', (size_t)(stop - name));
+        yes = !parameter || strspn(parameter + 1, "0.") < (size_t)(stop - parameter - 1);
+        if (size == strlen(coding) && strncasecmp(name, coding, size) == 0)
+            return yes;
+        if (size == 1 && *name == '*') {
+            star = true;
+            star_yes = yes;
+        }
+        p = stop + 1;
+    }
+    return star && star_yes;
+}
+
+static bool begins_with(mp_str text, const char *start)
+{
+    return text.size >= strlen(start) && strncasecmp(text.data, start, strlen(start)) == 0;
+}
+
+bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t size)
+{
+    mp_str accept;
+
+    if (size < GZIP_LEAST || size > GZIP_HERE)
+        return false;
+    if (!begins_with(content_type, "text/") && !begins_with(content_type, "application/json") &&
+        !begins_with(content_type, "application/yaml") &&
+        !begins_with(content_type, "application/toml") &&
+        !begins_with(content_type, "application/xml") &&
+        !begins_with(content_type, "application/problem+json"))
+        return false;
+    accept = mp__http_header_find(&x->request, "accept-encoding");
+    return accept.size && accepts(accept, "gzip");
+}
+
+/* @body compressed into @out; false where it fails or does not pay: @out then has nothing of it. */
+static bool compress_body(mp__buf *out, mp_str body)
+{
+    z_stream z = {0};
+    size_t before = out->size, room;
+    int rc;
+
+    if (deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return false;
+    room = deflateBound(&z, body.size);
+    if (mp__buf_reserve(out, room) != 0) {
+        (void)deflateEnd(&z);
+        return false;
+    }
+    z.next_in = (Bytef *)(uintptr_t)body.data;
+    z.avail_in = (uInt)body.size;
+    z.next_out = (Bytef *)out->data + before;
+    z.avail_out = (uInt)room;
+    rc = deflate(&z, Z_FINISH);
+    if (rc == Z_STREAM_END && z.total_out < body.size)
+        out->size = before + z.total_out;
+    (void)deflateEnd(&z);
+    return out->size > before;
+}
+
+/* The answer stands in x->out; the exchange is over. */
+static void over(mp__exchange *x)
+{
+    mp__http_connection *c = x->connection;
+
+    if (x->gone)
+        mp__buf_reset(x->out);
+    mp__http_answered(c);
+}
+
+static void add_length(mp__buf *out, size_t size)
+{
+    (void)mp__buf_add(out, "Content-Length: ", 16);
+    (void)mp__buf_add_u64(out, size);
+    (void)mp__buf_add(out, "\r\n\r\n", 4);
+}
+
+void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body)
+{
+    mp__buf small = MP__BUF_INIT;
+
+    assert(x->out);
+    if (content_type.size)
+        mp__http_reply_header(x->out, "Content-Type", content_type);
+    if (mp__answer_compresses(x, content_type, body.size)) {
+        (void)mp__buf_add_str(x->out, MP_STR("Vary: Accept-Encoding\r\n"));
+        if (compress_body(&small, body)) {
+            (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
+            body = mp__buf_str(&small);
+        }
+    }
+    add_length(x->out, body.size);
+    if (!x->request.head)
+        (void)mp__buf_add_str(x->out, body);
+    mp__buf_done(&small);
+    over(x);
+}
+
+void mp__answer_end_empty(mp__exchange *x)
+{
+    (void)mp__buf_add(x->out, "\r\n", 2);
+    over(x);
+}
+
+void mp__answer_json(mp__exchange *x, int status, mp__buf *body)
+{
+    if (body->error) {
+        mp__buf_done(body);
+        mp__answer_no_memory(x);
+        return;
+    }
+    (void)mp__buf_add_char(body, '\n');
+    mp__answer_begin(x, status);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_end(x, MP_STR("application/json"), mp__buf_str(body));
+    mp__buf_done(body);
+}
+
+void mp__answer_text(mp__exchange *x, int status, mp_str text)
+{
+    mp__answer_begin(x, status);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_end(x, MP_STR("text/plain; charset=utf-8"), text);
+}
+
+/* ---- problems ---- */
+
+static void problem_document(const mp__exchange *x, const mp__problem *p, mp__buf *body)
+{
+    char type[64];
+
+    (void)snprintf(type, sizeof(type), p->type ? "/problems/%s" : "about:blank", p->type);
+    mp__json_begin(body, '{');
+    mp__json_add_text(body, "type", type);
+    mp__json_add_text(body, "title", mp__http_status_text(p->status));
+    mp__json_add_u64(body, "status", (uint64_t)p->status);
+    mp__json_add_text(body, "detail", p->detail ? p->detail : mp__http_status_text(p->status));
+    if (x->request.target.size)
+        mp__json_add_string(body, "instance", x->request.target);
+    if (p->remedy && p->remedy[0])
+        mp__json_add_text(body, "remedy", p->remedy);
+    if (p->place && p->place->file[0])
+        mp__json_add_text(body, "file", p->place->file);
+    if (p->place && p->place->line > 0) {
+        mp__json_add_i64(body, "line", p->place->line);
+        mp__json_add_i64(body, "column", p->place->column);
+    }
+    if (p->retry_after_ms > 0)
+        mp__json_add_i64(body, "retry_after_ms", p->retry_after_ms);
+    if (p->last_known_revision)
+        mp__json_add_u64(body, "last_known_revision", p->last_known_revision);
+    mp__json_end(body, '}');
+    (void)mp__buf_add_char(body, '\n');
+}
+
+void mp__answer_problem(mp__exchange *x, const mp__problem *p)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    problem_document(x, p, &body);
+    if (body.error)
+        mp__buf_reset(&body); /* the status alone must do */
+    mp__answer_begin(x, p->status);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    if (p->allow)
+        mp__answer_header(x, "Allow", mp_str_of(p->allow));
+    if (p->retry_after_ms > 0)
+        mp__answer_header_text(x, "Retry-After", "%" PRId64, (p->retry_after_ms + 999) / 1000);
+    mp__answer_end(x, MP_STR("application/problem+json"), mp__buf_str(&body));
+    mp__buf_done(&body);
+}
+
+static int status_of_error(int error)
+{
+    static const struct {
+        int error, status;
+    } rows[] = {
+        {MP_EABSENT, 404},   {MP_EINVAL, 400},   {MP_ESYNTAX, 400},  {MP_ECONFLICT, 412},
+        {MP_EEXISTS, 412},   {MP_EDENIED, 403},  {MP_ELIMIT, 413},   {MP_EUNSUPPORTED, 415},
+        {MP_ENOMEM, 503},    {MP_EUNKNOWN, 503}, {MP_EORIGIN, 503},  {MP_EORIGINLOST, 503},
+        {MP_EDEGRADED, 503}, {MP_ESTALE, 503},   {MP_ETIMEOUT, 504}, {MP_ECANCELED, 503},
+        {MP_ECORRUPT, 503},  {-ENOSPC, 507},     {-EIO, 503},        {-EROFS, 503},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].error == error)
+            return rows[i].status;
+    return 500;
+}
+
+/* "MP_EORIGINLOST" -> "originlost" */
+static void type_of_error(int error, char *out, size_t capacity)
+{
+    const char *name = mp_error_name(error);
+    size_t n = 0;
+
+    if (strncmp(name, "MP_E", 4) == 0)
+        name += 4;
+    for (; *name && n + 1 < capacity; name++)
+        out[n++] = (char)(*name >= 'A' && *name <= 'Z' ? *name + 32 : *name);
+    out[n] = '\0';
+}
+
+void mp__answer_error(mp__exchange *x, int error, const char *detail)
+{
+    int status = status_of_error(error);
+    char type[32];
+
+    type_of_error(error, type, sizeof(type));
+    mp__answer_problem(x,
+                       &(mp__problem){.status = status,
+                                      .type = type,
+                                      .detail = detail && detail[0] ? detail : mp_strerror(error),
+                                      .remedy = mp_error_remedy(error),
+                                      .retry_after_ms = status >= 503 ? 1000 : 0});
+}
+
+void mp__answer_invalid(mp__exchange *x, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    mp__answer_problem(x, &(mp__problem){.status = 400, .type = "invalid", .detail = text});
+}
+
+void mp__answer_no_memory(mp__exchange *x)
+{
+    mp__answer_error(x, MP_ENOMEM, NULL);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table of what can be asked over HTTP. The OpenAPI document is checked against it. */
+#include <stdio.h>
+
+#include "server/http/handlers.h"
+
+const mp__route mp__routes[] = {
+    {"GET", "/", mp__http_root, "What there is"},
+    {"GET", "/healthz", mp__http_health, "The process lives"},
+    {"GET", "/readyz", mp__http_ready, "Reads can be answered"},
+    {"GET", "/metrics", mp__http_metrics, "Figures for Prometheus"},
+    {"GET", "/v1/status", mp__http_status, "State as JSON"},
+};
+const size_t mp__route_count = sizeof(mp__routes) / sizeof(mp__routes[0]);
+
+/* Whether @path is of @pattern, and what its braces stand for. */
+static bool match(const char *pattern, mp_str path, mp_str *values)
+{
+    const char *p = path.data, *end = p + path.size;
+    int n = 0;
+
+    while (*pattern) {
+        if (*pattern == '{') {
+            const char *close = strchr(pattern, '}'), *stop = end;
+            bool rest = close[-1] == '.';
+
+            if (!rest) {
+                stop = memchr(p, '/', (size_t)(end - p));
+                stop = stop ? stop : end;
+            }
+            if (stop == p)
+                return false;
+            values[n++] = mp_str_new(p, (size_t)(stop - p));
+            p = stop;
+            pattern = close + 1;
+        } else if (p < end && *p == *pattern) {
+            p++;
+            pattern++;
+        } else {
+            return p == end && pattern[0] == '/' && pattern[1] == '\0' && path.size > 1;
+        }
+    }
+    return p == end;
+}
+
+static bool is_method(const mp__route *route, mp_str method)
+{
+    return mp_str_equal(method, mp_str_of(route->method)) ||
+           (mp_str_equal(method, MP_STR("HEAD")) && strcmp(route->method, "GET") == 0);
+}
+
+static void allow(const mp__route *route, char *text, size_t capacity)
+{
+    size_t used = strlen(text);
+
+    (void)snprintf(text + used, capacity - used, "%s%s%s", used ? ", " : "", route->method,
+                   strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+}
+
+const mp__route *mp__route_find(mp_str method, mp_str path, mp_str ret_values[MP__ROUTE_VALUES_MAX],
+                                char *ret_allowed, size_t allowed_capacity)
+{
+    ret_allowed[0] = '\0';
+    for (size_t i = 0; i < mp__route_count; i++) {
+        if (!match(mp__routes[i].pattern, path, ret_values))
+            continue;
+        if (is_method(&mp__routes[i], method))
+            return &mp__routes[i];
+        allow(&mp__routes[i], ret_allowed, allowed_capacity);
+    }
+    return NULL;
+}
