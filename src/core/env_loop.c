@@ -13,11 +13,17 @@ static mp__real_loop *real(mp__loop *loop)
     return (mp__real_loop *)loop;
 }
 
+static void signal_closed(uv_handle_t *handle)
+{
+    (void)mp__free(handle->data);
+}
+
+/* What is still open when a loop ends is its own and its signals'. */
 static void close_if_open(uv_handle_t *handle, void *context)
 {
     (void)context;
     if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
+        uv_close(handle, uv_handle_get_type(handle) == UV_SIGNAL ? signal_closed : NULL);
 }
 
 static void run_posted(uv_async_t *wake)
@@ -154,11 +160,6 @@ static void signal_came(uv_signal_t *uv, int signal)
     real_signal *s = uv->data;
 
     s->fn(s->context, signal);
-}
-
-static void signal_closed(uv_handle_t *handle)
-{
-    (void)mp__free(handle->data);
 }
 
 int mp__real_loop_on_signal(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
