@@ -158,7 +158,7 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
     if (!record || !record->depth) /* nothing would keep the table */
         return;
     table = mp__l1_table_announced(front_of(l1), record);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && !whole; i++) /* who wants all did so when it made the hash */
         __builtin_prefetch(&table->buckets[hashes[i] & table->mask]);
     for (size_t i = 0; i < count; i++) {
         mp__l1_bucket *bucket = &table->buckets[hashes[i] & table->mask];

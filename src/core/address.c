@@ -3,12 +3,31 @@
 
 #include <ctype.h>
 
+/* Which of eight bytes are control characters: bit 7 of each. Below 0x20 the subtraction borrows
+ * into bit 7 where bit 7 was clear, and so does that of a byte that the XOR made zero. The lowest
+ * bit that is set is always right; a borrow may set others above it wrongly, never alone. */
+static uint64_t controls(uint64_t bytes)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t deleted = bytes ^ ones * 0x7f;
+
+    return (((bytes - ones * 0x20) & ~bytes) | ((deleted - ones) & ~deleted)) & ones * 0x80;
+}
+
 static bool has_control(mp_str s)
 {
-    for (size_t i = 0; i < s.size; i++)
-        if ((unsigned char)s.data[i] < 0x20 || s.data[i] == 0x7f)
+    uint64_t word = 0;
+    size_t i = 0;
+
+    for (; i + 8 <= s.size; i += 8) {
+        memcpy(&word, s.data + i, 8);
+        if (controls(word))
             return true;
-    return false;
+    }
+    word = 0x2020202020202020u;
+    if (i < s.size)
+        memcpy(&word, s.data + i, s.size - i);
+    return controls(word) != 0;
 }
 
 int mp__environment_check(mp_str environment, mp__diag *diag)

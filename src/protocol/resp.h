@@ -47,6 +47,11 @@ void mp__resp_parser_done(mp__resp_parser *parser);
  * MP_EPROTO: refuse and close; parser->error. MP_ENOMEM. @data is written to (inline quotes). */
 MP_MUST_USE int mp__resp_parse(mp__resp_parser *parser, char *data, size_t size,
                                mp__resp_command *ret_command, size_t *ret_used);
+/* The command that a cache is asked most, told at a glance: when all of "GET key" stands at @data
+ * as clients write it and the parser is between two commands, how long it is, with its key. 0:
+ * anything else, also what is refused; mp__resp_parse() tells. */
+size_t mp__resp_parse_get(const mp__resp_parser *parser, const char *data, size_t size,
+                          mp_str *ret_key);
 /* Bytes that are still missing at the least to end the command begun; 1 when not known. For the
  * reader to make room once. */
 size_t mp__resp_wants(const mp__resp_parser *parser, size_t size);

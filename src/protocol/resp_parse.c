@@ -267,6 +267,29 @@ static int parse_array(mp__resp_parser *parser, char *data, size_t size, size_t 
     return rc;
 }
 
+size_t mp__resp_parse_get(const mp__resp_parser *parser, const char *data, size_t size,
+                          mp_str *ret_key)
+{
+    static const char head[] = "*2\r\n$3\r\nGET\r\n$";
+    const char *p = data + sizeof(head) - 1, *end = data + size;
+    size_t length = 0, whole;
+
+    if (parser->position || size < sizeof(head) + 5 || memcmp(data, head, sizeof(head) - 1) != 0 ||
+        *p == '0')
+        return 0;
+    for (int i = 0; i < 3 && *p >= '0' && *p <= '9'; i++) /* within the bytes asked for above */
+        length = length * 10 + (size_t)(*p++ - '0');
+    if (p[0] != '\r' || p[1] != '\n' || length == 0 || (size_t)(end - p) < length + 4)
+        return 0;
+    p += 2;
+    whole = (size_t)(p - data) + length + 2;
+    if (p[length] != '\r' || p[length + 1] != '\n' || length > parser->limits.bulk_max ||
+        (parser->limits.command_max && whole > parser->limits.command_max))
+        return 0;
+    *ret_key = mp_str_new(p, length);
+    return whole;
+}
+
 int mp__resp_parse(mp__resp_parser *parser, char *data, size_t size, mp__resp_command *ret_command,
                    size_t *ret_used)
 {

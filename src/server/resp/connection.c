@@ -503,14 +503,19 @@ static bool must_wait(const mp__connection *c, unsigned flags)
            ((flags & MP__COMMAND_WRITE) && kind == MP__SLOT_READ) || c->slot_count >= SLOTS_MAX;
 }
 
+/* Whether a GET may go into the batch. */
+static bool takes_gets(const mp__connection *c)
+{
+    return !(c->subscription_count && c->version == 2) && !must_wait(c, MP__COMMAND_READ);
+}
+
 /* Run one command, or say with false that it must come again later. */
 static bool run_command(mp__connection *c, const mp__resp_command *command, bool is_inline,
                         size_t start)
 {
     const mp__command *known;
 
-    if (!is_inline && is_get(command) && !(c->subscription_count && c->version == 2) &&
-        !must_wait(c, MP__COMMAND_READ)) {
+    if (!is_inline && is_get(command) && takes_gets(c)) {
         batch_add(c, command->arguments[1], start);
         return true;
     }
@@ -541,6 +546,37 @@ static void refuse_protocol(mp__connection *c, int rc)
     mp__connection_finish(c);
 }
 
+/* Run the command at @data + @at; returns its size, or 0 when there is no whole one, or it is not
+ * its turn, or it is refused. */
+static size_t run_next(mp__connection *c, char *data, size_t at, size_t size)
+{
+    mp__resp_command command;
+    mp_str key;
+    size_t used = mp__resp_parse_get(&c->parser, data + at, size - at, &key);
+    int rc;
+
+    if (used && takes_gets(c)) {
+        batch_add(c, key, at);
+        return used;
+    }
+    if (data[at] != '*' && c->slots) { /* an inline command is changed by reading it: once only */
+        c->blocked = true;
+        return 0;
+    }
+    rc = mp__resp_parse(&c->parser, data + at, size - at, &command, &used);
+    if (rc == MP_EAGAIN)
+        return 0;
+    if (rc) {
+        refuse_protocol(c, rc);
+        return 0;
+    }
+    if (command.count && !run_command(c, &command, data[at] != '*', at)) {
+        c->blocked = true;
+        return 0;
+    }
+    return used;
+}
+
 /* Run what stands in @data; returns how many bytes were used. */
 static size_t run_all(mp__connection *c, char *data, size_t size)
 {
@@ -550,27 +586,9 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
 
     worker->rewind = SIZE_MAX;
     while (at < size && !c->closing && !c->blocked) {
-        mp__resp_command command;
-        size_t used;
-        int rc;
+        size_t used = run_next(c, data, at, size);
 
-        if (data[at] != '*' &&
-            c->slots) { /* an inline command is changed by reading it: once only */
-            c->blocked = true;
-            break;
-        }
-        rc = mp__resp_parse(&c->parser, data + at, size - at, &command, &used);
-        if (rc == MP_EAGAIN)
-            break;
-        if (rc) {
-            refuse_protocol(c, rc);
-            break;
-        }
-        if (command.count && !run_command(c, &command, data[at] != '*', at)) {
-            c->blocked = true;
-            break;
-        }
-        if (worker->rewind != SIZE_MAX)
+        if (!used || worker->rewind != SIZE_MAX)
             break;
         at += used;
         commands++;

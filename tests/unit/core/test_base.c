@@ -63,6 +63,24 @@ static void address_refuses_empty_parts_and_control_characters(void **state)
     }
 }
 
+static void a_control_character_is_found_wherever_it_stands(void **state)
+{
+    char key[24], out[MP__ADDRESS_MAX];
+
+    (void)state;
+    for (size_t size = 1; size < sizeof(key); size++)
+        for (size_t at = 0; at < size; at++)
+            for (int byte = 0; byte < 256; byte++) {
+                bool control = byte < 0x20 || byte == 0x7f;
+
+                memset(key, at % 2 ? '\xff' : ' ', sizeof(key));
+                key[at] = (char)byte;
+                assert_int_equal(mp__address_join(MP_STR("e"), MP_STR("n"), mp_str_new(key, size),
+                                                  out, NULL) == MP_EINVAL,
+                                 control);
+            }
+}
+
 static void every_error_has_a_name_and_a_text(void **state)
 {
     (void)state;
@@ -104,6 +122,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(address_of_a_name_without_slash_is_in_the_default_namespace),
     MP_TEST(address_round_trips_through_its_name),
     MP_TEST(address_refuses_empty_parts_and_control_characters),
+    MP_TEST(a_control_character_is_found_wherever_it_stands),
     MP_TEST(every_error_has_a_name_and_a_text),
     MP_TEST(buffer_stops_at_its_limit_and_keeps_the_error),
     MP_TEST(blob_is_freed_with_its_last_reference),

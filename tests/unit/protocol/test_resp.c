@@ -281,6 +281,62 @@ static void a_long_class_is_paid_for_by_the_byte(void **state)
     assert_false(mp__glob_match(mp_str_new(pattern, 2003), mp_str_new(text, 100), 10000));
 }
 
+/* Whether the glance says nothing of @bytes, or just what the parser says. */
+static bool glance_agrees(const char *bytes, size_t size, const mp__resp_limits *with)
+{
+    mp__resp_parser parser;
+    mp__resp_command command;
+    char *copy = malloc(size + 1); /* its own block, so that a read past the end is seen */
+    size_t glance, used = 0;
+    mp_str key = {0};
+    bool agrees = true;
+
+    memcpy(copy, bytes, size);
+    mp__resp_parser_init(&parser, with);
+    glance = mp__resp_parse_get(&parser, copy, size, &key);
+    if (glance)
+        agrees = mp__resp_parse(&parser, copy, size, &command, &used) == 0 && used == glance &&
+                 command.count == 2 && mp_str_equal(command.arguments[0], MP_STR("GET")) &&
+                 mp_str_equal(command.arguments[1], key);
+    mp__resp_parser_done(&parser);
+    free(copy);
+    return agrees;
+}
+
+static void a_get_told_at_a_glance_is_what_the_parser_tells(void **state)
+{
+    static const char *const gets[] = {
+        "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+        "*2\r\n$3\r\nGET\r\n$14\r\nexchanges/a.b.c\r\n",
+        "*2\r\n$3\r\nGET\r\n$11\r\nk234567\r\n9a\r\n*1\r\n$4\r\nPING\r\n",
+    };
+    static const mp__resp_limits short_bulks = {1024, 5, 64u << 10},
+                                 short_commands = {1024, 2u << 20, 64u << 10, 25};
+    mp__resp_parser parser;
+    char bytes[128];
+    mp_str key;
+
+    (void)state;
+    mp__resp_parser_init(&parser, &limits);
+    assert_int_equal(mp__resp_parse_get(&parser, gets[0], strlen(gets[0]), &key), 20);
+    assert_true(mp_str_equal(key, MP_STR("k")));
+    mp__resp_parser_done(&parser);
+    for (size_t g = 0; g < 3; g++) {
+        size_t size = strlen(gets[g]);
+
+        for (size_t cut = 0; cut <= size; cut++)
+            assert_true(glance_agrees(gets[g], cut, &limits));
+        for (size_t at = 0; at < size; at++)
+            for (int byte = 0; byte < 256; byte++) {
+                memcpy(bytes, gets[g], size);
+                bytes[at] = (char)byte;
+                assert_true(glance_agrees(bytes, size, &limits));
+            }
+        assert_true(glance_agrees(gets[g], size, &short_bulks));
+        assert_true(glance_agrees(gets[g], size, &short_commands));
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(every_cut_of_the_input_gives_the_same_commands),
     MP_TEST(commands_come_out_as_they_went_in),
@@ -292,6 +348,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(globs_match_as_redis_matches),
     MP_TEST(a_glob_bomb_ends_at_its_step_limit),
     MP_TEST(a_long_class_is_paid_for_by_the_byte),
+    MP_TEST(a_get_told_at_a_glance_is_what_the_parser_tells),
 };
 
 MP_TEST_MAIN(tests)
