@@ -413,7 +413,10 @@ static int env_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
     (void)snprintf(f->path, sizeof(f->path), "%s", name);
     if (flags & SQLITE_OPEN_CREATE) {
         how |= MP__OPEN_CREATE;
-        f->new_entry = mp__env_stat(v->env, name, &stat) == -ENOENT;
+        /* As SQLite's own: of a journal always, since one that is there may be left from a life
+         * that was killed before it synced the folder. */
+        f->new_entry = (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) ||
+                       mp__env_stat(v->env, name, &stat) == -ENOENT;
     }
     f->delete_on_close = flags & SQLITE_OPEN_DELETEONCLOSE;
     rc = mp__file_open(v->env, name, how, &f->file);
