@@ -139,18 +139,18 @@ static int read_text(mp__file_origin *o, mp__file_source *source)
         o->unsettled = true; /* changed under our eyes */
         return 0;
     }
+    content = mp__checksum(1, text, size) | 1;
+    if (content != source->content) { /* else touched, not changed */
+        rc = parse(source, mp_str_new(text, size));
+        if (rc)
+            return rc;
+        source->content = content;
+        source->group->touched = true;
+    }
     /* one that changed in this tick of the clock may change again and not show it */
     source->known = age_ms(o, &source->stat) > READ_AGAIN_MS;
     o->unsettled |= !source->known;
-    content = mp__checksum(1, text, size) | 1;
-    if (content == source->content)
-        return 0; /* touched, not changed */
-    rc = parse(source, mp_str_new(text, size));
-    if (rc == 0)
-        source->content = content;
-    if (rc == 0)
-        source->group->touched = true;
-    return rc;
+    return 0;
 }
 
 static int look_at(mp__file_origin *o, mp__file_source *source)
