@@ -64,6 +64,7 @@ OUTSIDE = {
     "zlib.h": ["server"],
     "jansson.h": ["format", "schema", "manager", "protocol", "cli"],
     "llhttp.h": ["protocol"],
+    "pcre2.h": ["schema"],
     "curl": ["origin"],
     "libpq-fe.h": ["origin"],
 }

@@ -25,6 +25,7 @@ build|libsodium-dev|cryptography
 build|libssl-dev|TLS
 build|libjansson-dev|JSON
 build|libyaml-dev|YAML
+build|libpcre2-dev|patterns of schemas
 build|node-llhttp|sources of the HTTP parser
 test|libcmocka-dev|unit tests
 test|python3|tests against the running daemon
