@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Bytes of the UTF-8 sequence at @p, 0 when it is none (RFC 3629). */
-static size_t utf8_size(const unsigned char *p, size_t left)
+size_t mp__utf8_size(const unsigned char *p, size_t left)
 {
     size_t n = p[0] < 0x80   ? 1
                : p[0] < 0xc2 ? 0
@@ -31,7 +30,7 @@ void mp__json_string(mp__buf *out, mp_str text)
 
     (void)mp__buf_add_char(out, '"');
     while (p < end) {
-        size_t n = utf8_size(p, (size_t)(end - p));
+        size_t n = mp__utf8_size(p, (size_t)(end - p));
 
         if (n == 0) {
             (void)mp__buf_add(out, "\xef\xbf\xbd", 3);

@@ -71,6 +71,12 @@ const mp__option mp__option_table[] = {
      "A request's body must have arrived within this time of its head."},
     {"http.keepalive_timeout", MP__OPTION_DURATION, "60s", 1 * S, 3600 * S, NULL, "ms", true,
      "An idle connection is closed after this time."},
+    {"http.cache_max_age", MP__OPTION_DURATION, "5s", 0, 365 * DAY, NULL, "ms", true,
+     "How long a cache between the daemon and its clients may answer a value by itself "
+     "(Cache-Control: max-age), in whole seconds; 0: it asks each time."},
+    {"http.cache_stale_if_error", MP__OPTION_DURATION, "1d", 0, 365 * DAY, NULL, "ms", true,
+     "How long such a cache may go on answering when the daemon cannot be reached "
+     "(Cache-Control: stale-if-error)."},
 
     {"origin.type", MP__OPTION_CHOICE, "sqlite", 0, 0, "sqlite|file", "", false,
      "Where configuration comes from and is committed to: a database of our own, or a folder of "

@@ -24,6 +24,9 @@ typedef struct mp__server_limits {
     uint64_t stalled_ns, partial_ns, floor_bps, idle_ns;
     uint64_t http_head_ns, http_body_ns, http_keepalive_ns;
     uint32_t resp_clients_max, http_clients_max;
+    int64_t http_cache_max_age_s;
+    char http_cache_control[80]; /* "Cache-Control: ...\r\n" of a value that is fresh */
+    size_t http_cache_control_size;
     char version_reported[32];
 } mp__server_limits;
 

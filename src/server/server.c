@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -58,6 +59,11 @@ static void limits_take(mp__server *server, const mp__options *o)
         .http_clients_max = clients_allowed((uint64_t)mp__options_int(o, "http.max_clients")),
     };
 
+    l.http_cache_max_age_s = mp__options_int(o, "http.cache_max_age") / 1000;
+    l.http_cache_control_size = (size_t)snprintf(
+        l.http_cache_control, sizeof(l.http_cache_control),
+        "Cache-Control: max-age=%" PRId64 ", stale-if-error=%" PRId64 "\r\n",
+        l.http_cache_max_age_s, mp__options_int(o, "http.cache_stale_if_error") / 1000);
     (void)snprintf(l.version_reported, sizeof(l.version_reported), "%s",
                    mp__options_text(o, "resp.version_reported"));
     (void)pthread_mutex_lock(&server->limits_lock);

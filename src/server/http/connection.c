@@ -189,6 +189,30 @@ static void no_route(mp__exchange *x, const char *allowed)
                                          .allow = allowed});
 }
 
+/* Whether a page of another site sent this through somebody's browser: its Origin is not us. Who
+ * reaches a loopback address may write, and a browser reaches it for every page it shows. */
+static bool is_cross_site(const mp__http_request *r)
+{
+    mp_str origin = mp__http_header_find(r, "origin"), host;
+    const char *slashes;
+
+    if (!origin.data)
+        return false;
+    slashes = memmem(origin.data, origin.size, "://", 3);
+    if (!slashes)
+        return true; /* "null" */
+    slashes += 3;
+    host = mp__http_header_find(r, "host");
+    return !mp_str_equal(host, mp_str_new(slashes, (size_t)(origin.data + origin.size - slashes)));
+}
+
+static bool is_safe(const mp__http_request *r)
+{
+    return (r->head || mp_str_equal(r->method, MP_STR("GET")) ||
+            mp_str_equal(r->method, MP_STR("OPTIONS"))) &&
+           !r->upgrade; /* a WebSocket is not held back by a browser's same-origin rule */
+}
+
 static void run_request(mp__http_connection *c, const mp__http_request *request)
 {
     mp__exchange *x = &c->x;
@@ -200,10 +224,16 @@ static void run_request(mp__http_connection *c, const mp__http_request *request)
     exchange_begin(c);
     x->request = *request;
     x->route = mp__route_find(request->method, request->path, x->values, allowed, sizeof(allowed));
-    if (x->route)
-        x->route->run(x);
-    else
+    if (!x->route)
         no_route(x, allowed);
+    else if (!is_safe(request) && is_cross_site(request))
+        mp__answer_problem(x, &(mp__problem){.status = 403,
+                                             .type = "cross-site",
+                                             .detail = "the header Origin names another site",
+                                             .remedy = "write from a program, or from a page of "
+                                                       "this server"});
+    else
+        x->route->run(x);
 }
 
 /* What came behind a request that is under way. */
@@ -278,9 +308,9 @@ static void settle(mp__http_connection *c)
     note_stage(c);
     if (!mp__http_write_out(c, &c->worker->out) || c->busy)
         return;
-    if (c->closing)
+    if (c->closing || (c->ended && c->in.size == 0))
         mp__http_close(c, MP__HTTP_CLOSE_AFTER_SENDING);
-    else
+    else if (!c->ended)
         pause_reading(c, over_soft(c));
 }
 
@@ -337,14 +367,14 @@ void mp__http_answered(mp__http_connection *c)
         return;
     c->active_ns = c->worker->tick_ns;
     note_stage(c);
-    if (c->closing) {
+    if (c->closing || (c->ended && c->in.size == 0)) {
         mp__http_close(c, MP__HTTP_CLOSE_AFTER_SENDING);
         return;
     }
     if (!over_soft(c)) {
         if (c->in.size)
             process_kept(c);
-        else
+        else if (!c->ended)
             pause_reading(c, false);
     }
 }
@@ -354,8 +384,8 @@ void mp__http_answered(mp__http_connection *c)
 /* The client has ended its side: what it asked is still answered, streams and waits are not. */
 static void on_end(mp__http_connection *c)
 {
-    if (c->busy && !c->x.streaming && !c->x.on_close)
-        c->closing = true;
+    if ((c->busy && !c->x.streaming && !c->x.on_close) || (!c->busy && c->in.size))
+        c->ended = true;
     else
         mp__http_close(c, c->busy ? MP__HTTP_CLOSE : MP__HTTP_CLOSE_AFTER_SENDING);
 }
@@ -392,7 +422,7 @@ static void on_drained(void *context)
             c->x.events->on_writable(&c->x, c->x.context);
     } else if (!c->busy && c->in.size) {
         process_kept(c);
-    } else if (!c->busy) {
+    } else if (!c->busy && !c->ended) {
         pause_reading(c, false);
     }
 }

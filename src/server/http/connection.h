@@ -19,6 +19,7 @@ struct mp__http_connection {
     bool released;       /* the stream's memory has gone */
     bool busy;           /* x is under way */
     bool in_parse;       /* inside run_all(): answers gather in worker->out */
+    bool ended;          /* the client ended its side: no more will be asked */
     bool paused;         /* reading is */
     bool posted;         /* task is queued */
     const char *cut_why; /* the task cuts for this reason; NULL: closes */

@@ -1,11 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handlers of the routes, by file. Each gets an exchange and sees to its end. */
+/* The handlers of the routes, by file, and what they share. Each handler gets an exchange and sees
+ * to its end; a helper that answered an error itself says so with false. */
 #ifndef MP_SERVER_HTTP_HANDLERS_H
 #define MP_SERVER_HTTP_HANDLERS_H
 
 #include "server/http/http.h"
 
-/* operations.c */
+/* ---- request.c ---- */
+
+typedef struct mp__parameter {
+    const char *name;
+    mp_str value; /* data NULL: not given */
+} mp__parameter;
+
+/* Where in the overlay: the first three parameters of all that name keys. */
+enum { MP__PLACE_ENV, MP__PLACE_REGION, MP__PLACE_INSTANCE, MP__PLACE_COUNT };
+#define MP__PLACE_PARAMETERS                                                                       \
+    {"env"}, {"region"},                                                                           \
+    {                                                                                              \
+        "instance"                                                                                 \
+    }
+
+/* Fill in the values of the query. A name that is none of them, or is there twice, is refused: a
+ * mistyped ?enviroment= shall not read from production. False: answered. */
+bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t count);
+bool mp__http_number(mp_str text, uint64_t *ret_value); /* digits, at most INT64_MAX */
+/* Of a parameter that was given; one that was not leaves the result alone. False: answered. */
+bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_t low,
+                        uint64_t high, uint64_t *ret_value);
+bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms);
+bool mp__http_flag_of(mp__exchange *x, const mp__parameter *parameter, bool *ret_value);
+
+/* The scope that the place names (the first environment of resp.databases without env). */
+bool mp__http_scope(mp__exchange *x, const mp__parameter *place, char out[MP__SCOPE_MAX],
+                    mp_str *ret_scope);
+bool mp__http_address(mp__exchange *x, mp_str scope, mp_str namespace_, mp_str key,
+                      char out[MP__ADDRESS_MAX], mp_str *ret_address);
+
+/* The next item of a comma-separated header value; false at its end. */
+bool mp__http_list_next(mp_str *list, mp_str *ret_item);
+
+/* A hash of value and revision: the same on every node (RFC 9110 section 8.8.3). */
+enum { MP__ETAG_SIZE = 18 };
+typedef struct mp__etag {
+    char text[MP__ETAG_SIZE]; /* with its quotes, not terminated */
+} mp__etag;
+void mp__etag_make(uint64_t revision, mp_str value, mp__etag *ret_etag);
+/* Whether @list, as of If-Match or If-None-Match, names @etag (NULL: there is no value). */
+bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak);
+
+/* "name": "text"; bytes that are no UTF-8 as "name_base64" (RFC 4648). */
+void mp__http_json_value(mp__buf *out, const char *name, mp_str value);
+
+/* ---- config_read.c ---- */
+
+/* A value and all that an answer says of it. */
+typedef struct mp__value_answer {
+    mp_str value, media_type;
+    uint64_t revision;
+    int64_t age_ms, expires_ms;
+    enum mp__level level;
+    enum mp__tier tier;
+    bool stale, past; /* past: of a revision that was, which never changes */
+    enum mp__reason reason;
+} mp__value_answer;
+
+/* Answer a GET or HEAD, or 304 or 412 where its conditions say so. */
+void mp__http_answer_value(mp__exchange *x, const mp__value_answer *value);
+/* What an error of a read is answered with. */
+void mp__http_answer_read_error(mp__exchange *x, const mp__read *read);
+
+void mp__http_config_get(mp__exchange *x);
+
+/* ---- config_write.c ---- */
+
+void mp__http_config_put(mp__exchange *x);
+void mp__http_config_patch(mp__exchange *x);
+void mp__http_config_delete(mp__exchange *x);
+/* The media type of the body as it is kept: without spaces, "" where it says nothing. */
+bool mp__http_media_type(mp__exchange *x, mp_str *ret_type);
+/* What a refused write is answered with. */
+void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *request);
+
+/* ---- history.c ---- */
+
+void mp__http_history(mp__exchange *x);
+void mp__http_rollback(mp__exchange *x);
+void mp__http_explain(mp__exchange *x);
+
+/* ---- operations.c ---- */
+
 void mp__http_root(mp__exchange *x);
 void mp__http_health(mp__exchange *x);
 void mp__http_ready(mp__exchange *x);

@@ -116,6 +116,7 @@ typedef struct mp__problem {
     int64_t retry_after_ms;       /* > 0: also as the header Retry-After, in whole seconds */
     uint64_t last_known_revision; /* > 0: said */
     const char *allow;            /* the header Allow; NULL: none */
+    bool accept_patch;            /* the header Accept-Patch */
     const mp__diag *place;        /* file, line, column where there are any; may be NULL */
 } mp__problem;
 void mp__answer_problem(mp__exchange *x, const mp__problem *problem);

@@ -312,6 +312,9 @@ void mp__answer_problem(mp__exchange *x, const mp__problem *p)
     mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
     if (p->allow)
         mp__answer_header(x, "Allow", mp_str_of(p->allow));
+    if (p->accept_patch)
+        mp__answer_header(x, "Accept-Patch",
+                          MP_STR("application/merge-patch+json, application/json-patch+json"));
     if (p->retry_after_ms > 0)
         mp__answer_header_text(x, "Retry-After", "%" PRId64, (p->retry_after_ms + 999) / 1000);
     mp__answer_end(x, MP_STR("application/problem+json"), mp__buf_str(&body));
@@ -323,11 +326,12 @@ static int status_of_error(int error)
     static const struct {
         int error, status;
     } rows[] = {
-        {MP_EABSENT, 404},   {MP_EINVAL, 400},   {MP_ESYNTAX, 400},  {MP_ECONFLICT, 412},
-        {MP_EEXISTS, 412},   {MP_EDENIED, 403},  {MP_ELIMIT, 413},   {MP_EUNSUPPORTED, 415},
-        {MP_ENOMEM, 503},    {MP_EUNKNOWN, 503}, {MP_EORIGIN, 503},  {MP_EORIGINLOST, 503},
-        {MP_EDEGRADED, 503}, {MP_ESTALE, 503},   {MP_ETIMEOUT, 504}, {MP_ECANCELED, 503},
-        {MP_ECORRUPT, 503},  {-ENOSPC, 507},     {-EIO, 503},        {-EROFS, 503},
+        {MP_EABSENT, 404},   {MP_EINVAL, 400},    {MP_ESYNTAX, 400},  {MP_ECONFLICT, 412},
+        {MP_EEXISTS, 412},   {MP_EDENIED, 403},   {MP_ELIMIT, 413},   {MP_EUNSUPPORTED, 415},
+        {MP_ENOMEM, 503},    {MP_EUNKNOWN, 503},  {MP_EORIGIN, 503},  {MP_EORIGINLOST, 503},
+        {MP_EDEGRADED, 503}, {MP_ESTALE, 503},    {MP_ETIMEOUT, 504}, {MP_ECANCELED, 503},
+        {MP_ECORRUPT, 503},  {MP_EREADONLY, 403}, {-ENOSPC, 507},     {-EIO, 503},
+        {-EROFS, 503},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -9,6 +9,13 @@ const mp__route mp__routes[] = {
     {"GET", "/healthz", mp__http_health, "The process lives"},
     {"GET", "/readyz", mp__http_ready, "Reads can be answered"},
     {"GET", "/metrics", mp__http_metrics, "Figures for Prometheus"},
+    {"GET", "/v1/config/{namespace}/{key...}", mp__http_config_get, "One value"},
+    {"PUT", "/v1/config/{namespace}/{key...}", mp__http_config_put, "Write one value"},
+    {"PATCH", "/v1/config/{namespace}/{key...}", mp__http_config_patch, "Change a JSON value"},
+    {"DELETE", "/v1/config/{namespace}/{key...}", mp__http_config_delete, "Delete one value"},
+    {"GET", "/v1/history/{namespace}/{key...}", mp__http_history, "Revisions of one key"},
+    {"POST", "/v1/rollback/{namespace}/{key...}", mp__http_rollback, "Back to an old revision"},
+    {"GET", "/v1/explain/{namespace}/{key...}", mp__http_explain, "Why a read answers so"},
     {"GET", "/v1/status", mp__http_status, "State as JSON"},
 };
 const size_t mp__route_count = sizeof(mp__routes) / sizeof(mp__routes[0]);

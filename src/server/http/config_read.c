@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET and HEAD of one value. What L1 holds fresh is answered in the parse loop; the rest takes the
+ * read path and is answered when it comes. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "server/http/connection.h"
+#include "server/http/handlers.h"
+
+/* ---- the answer ---- */
+
+#define NAME_AND_SIZE(text) (text), sizeof(text) - 1
+
+static void add_number(mp__buf *out, const char *name, size_t name_size, uint64_t value)
+{
+    (void)mp__buf_add(out, name, name_size);
+    (void)mp__buf_add_u64(out, value);
+    (void)mp__buf_add(out, "\r\n", 2);
+}
+
+static void add_etag(mp__buf *out, const mp__etag *etag, bool compressed)
+{
+    (void)mp__buf_add(out, NAME_AND_SIZE("ETag: "));
+    (void)mp__buf_add(out, etag->text, MP__ETAG_SIZE - 1);
+    (void)mp__buf_add_str(out, compressed ? MP_STR("-gz\"\r\n") : MP_STR("\"\r\n"));
+}
+
+/* How long a cache between us and the client may answer by itself. */
+static void add_cache_control(mp__exchange *x, const mp__value_answer *v)
+{
+    const mp__server_limits *l = &x->worker->limits;
+    int64_t left_s;
+
+    if (v->stale || v->level == MP__LEVEL_STRONG) {
+        (void)mp__buf_add_str(x->out, MP_STR("Cache-Control: no-cache\r\n"));
+    } else if (v->expires_ms) {
+        left_s = (v->expires_ms - x->worker->wall_ms) / 1000;
+        left_s = left_s < 0 ? 0 : left_s;
+        left_s = left_s < l->http_cache_max_age_s ? left_s : l->http_cache_max_age_s;
+        mp__answer_header_text(x, "Cache-Control", "max-age=%" PRId64, left_s);
+    } else {
+        (void)mp__buf_add(x->out, l->http_cache_control, l->http_cache_control_size);
+    }
+}
+
+static void add_freshness(mp__exchange *x, const mp__value_answer *v)
+{
+    static const mp_str levels[] = {
+        [MP__LEVEL_EVENTUAL] = {NAME_AND_SIZE("MarketPrism-Level: eventual\r\n")},
+        [MP__LEVEL_STRONG] = {NAME_AND_SIZE("MarketPrism-Level: strong\r\n")},
+        [MP__LEVEL_WEAK] = {NAME_AND_SIZE("MarketPrism-Level: weak\r\n")},
+    };
+    mp__buf *out = x->out;
+
+    add_number(out, NAME_AND_SIZE("MarketPrism-Revision: "), v->revision);
+    if (v->past)
+        return;
+    add_number(out, NAME_AND_SIZE("Age: "), (uint64_t)(v->age_ms / 1000));
+    (void)mp__buf_add_str(out, levels[v->level]);
+    if (v->tier == MP__TIER_L1)
+        (void)mp__buf_add_str(out, MP_STR("MarketPrism-Tier: L1\r\n"));
+    else
+        mp__answer_header(x, "MarketPrism-Tier", mp_str_of(mp__tier_name(v->tier)));
+    if (v->stale)
+        mp__answer_header_text(x, "MarketPrism-Stale", "true; age=%" PRId64 "; reason=%s",
+                               v->age_ms / 1000, mp__reason_name(v->reason));
+}
+
+static void answer_precondition(mp__exchange *x, uint64_t revision)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 412,
+                                         .type = "precondition",
+                                         .detail = "what If-Match names is not the present value",
+                                         .remedy = "read it again and decide anew",
+                                         .last_known_revision = revision});
+}
+
+void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
+{
+    mp_str if_match = mp__http_header_find(&x->request, "if-match"), if_none_match;
+    bool compressed = mp__answer_compresses(x, v->media_type, v->value.size);
+    mp__etag etag;
+
+    mp__etag_make(v->revision, v->value, &etag);
+    if (if_match.data && !mp__etag_matches(if_match, &etag, false)) {
+        answer_precondition(x, v->revision);
+        return;
+    }
+    if_none_match = mp__http_header_find(&x->request, "if-none-match");
+    if (if_none_match.data && mp__etag_matches(if_none_match, &etag, true)) {
+        mp__answer_begin(x, 304);
+        add_etag(x->out, &etag, compressed);
+        add_cache_control(x, v);
+        add_freshness(x, v);
+        mp__answer_end_empty(x);
+        return;
+    }
+    mp__answer_begin(x, 200);
+    add_etag(x->out, &etag, compressed);
+    add_cache_control(x, v);
+    add_freshness(x, v);
+    /* Values are of many writers: no browser shall take one for a page of ours. */
+    (void)mp__buf_add_str(x->out, MP_STR("X-Content-Type-Options: nosniff\r\n"
+                                         "Content-Security-Policy: sandbox\r\n"));
+    mp__answer_end(x, v->media_type.size ? v->media_type : MP_STR("application/octet-stream"),
+                   v->value);
+}
+
+void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
+{
+    uint64_t revision = read->entry ? read->entry->revision : 0;
+
+    if (read->status == MP_EABSENT) {
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "absent",
+                                             .detail = "the origin says that there is no such key",
+                                             .remedy = "see the list of the namespace for what "
+                                                       "there is",
+                                             .last_known_revision = revision});
+    } else if (read->status == MP_EUNKNOWN && read->level == MP__LEVEL_WEAK) {
+        mp__answer_problem(x, &(mp__problem){.status = 504,
+                                             .type = "unknown",
+                                             .detail = "nothing is kept of this key, and the "
+                                                       "request forbids to ask the origin",
+                                             .remedy = "read with level eventual"});
+    } else if (read->status == MP_EUNKNOWN) {
+        mp__answer_problem(
+            x, &(mp__problem){.status = 503,
+                              .type = "unknown",
+                              .detail = "nobody can be asked for this key and nothing is kept",
+                              .remedy = "bring the origin back; see /v1/status",
+                              .retry_after_ms = 1000});
+    } else {
+        mp__answer_error(x, read->status, NULL);
+    }
+}
+
+static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read *read)
+{
+    mp__http_answer_value(x,
+                          &(mp__value_answer){.value = mp_blob_str(&entry->blob.pub),
+                                              .media_type = mp__entry_media_type(entry),
+                                              .revision = entry->revision,
+                                              .age_ms = read->age_ms,
+                                              .expires_ms = entry->expires ? entry->expires_ms : 0,
+                                              .level = read->level,
+                                              .tier = read->tier,
+                                              .stale = read->stale,
+                                              .reason = read->reason});
+}
+
+/* ---- what the request asks for ---- */
+
+typedef struct read_work {
+    mp__read read;
+    int64_t stale_max_ms; /* of max-stale=N: -1 any */
+    char address[MP__ADDRESS_MAX];
+} read_work;
+
+static bool word_is(mp_str text, const char *word)
+{
+    return text.size == strlen(word) && strncasecmp(text.data, word, text.size) == 0;
+}
+
+/* Cache-Control of the request (RFC 9111 section 5.2.1) as level and bounds; what it does not know
+ * it leaves alone, as the RFC wants. */
+static void take_cache_control(mp_str header, read_work *w)
+{
+    mp_str item;
+
+    while (mp__http_list_next(&header, &item)) {
+        const char *equals = memchr(item.data, '=', item.size);
+        mp_str name = equals ? mp_str_new(item.data, (size_t)(equals - item.data)) : item;
+        uint64_t seconds = 0;
+        bool number =
+            equals && mp__http_number(mp_str_new(equals + 1, item.size - name.size - 1), &seconds);
+        int64_t ms = seconds < INT64_MAX / 1000 ? (int64_t)seconds * 1000 : INT64_MAX;
+
+        if (word_is(name, "no-cache") || word_is(name, "no-store"))
+            w->read.level = MP__LEVEL_STRONG;
+        else if (word_is(name, "only-if-cached"))
+            w->read.level = MP__LEVEL_WEAK;
+        else if (word_is(name, "max-age") && number)
+            w->read.age_max_ms = ms;
+        else if (word_is(name, "max-stale") || word_is(name, "stale-if-error")) {
+            w->read.stale_if_error = true;
+            w->stale_max_ms = number ? ms : -1;
+        }
+    }
+}
+
+enum { AT = MP__PLACE_COUNT, LEVEL, MAX_AGE, MIN_REV, STRICT, PARAMETERS };
+
+/* False: answered. */
+static bool take_parameters(mp__exchange *x, const mp__parameter *p, read_work *w)
+{
+    if (p[LEVEL].value.data && mp__level_parse(p[LEVEL].value, &w->read.level) != 0) {
+        mp__answer_invalid(x, "level is strong, eventual or weak");
+        return false;
+    }
+    return mp__http_duration_of(x, &p[MAX_AGE], &w->read.age_max_ms) &&
+           mp__http_number_of(x, &p[MIN_REV], 0, INT64_MAX, &w->read.revision_min) &&
+           mp__http_flag_of(x, &p[STRICT], &w->read.strict);
+}
+
+/* ---- answers that come later ---- */
+
+static void answer_read(mp__exchange *x, read_work *w)
+{
+    mp__read *read = &w->read;
+
+    if (read->status == 0 && read->stale && w->stale_max_ms >= 0 &&
+        read->age_ms > w->stale_max_ms) {
+        read->entry = mp__entry_unref(read->entry);
+        read->status = MP_ESTALE;
+    }
+    /* the answer copies what it needs before the exchange, and with it the read, is over */
+    const mp__entry *entry = read->entry;
+
+    if (read->status == 0)
+        answer_entry(x, entry, read);
+    else
+        mp__http_answer_read_error(x, read);
+    (void)mp__entry_unref(entry);
+}
+
+static void read_done(mp__read *read)
+{
+    answer_read(read->context, (read_work *)read);
+}
+
+/* One revision of the past, from the origin's history. */
+typedef struct past_work {
+    mp__query query;
+    char address[MP__ADDRESS_MAX];
+} past_work;
+
+static void answer_past(mp__exchange *x, const mp__query *query)
+{
+    const mp__list_item *item = query->count ? &query->items[0] : NULL;
+
+    if (query->status)
+        mp__answer_error(x, query->status, NULL);
+    else if (!item || item->deleted)
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "absent",
+                                             .detail = "there was no such key at that revision",
+                                             .last_known_revision = item ? item->revision : 0});
+    else
+        mp__http_answer_value(x, &(mp__value_answer){.value = item->value,
+                                                     .media_type = item->media_type,
+                                                     .revision = item->revision,
+                                                     .past = true});
+}
+
+static void past_done(mp__query *query)
+{
+    mp__query q = *query; /* the exchange's memory goes with the answer */
+
+    answer_past(q.context, &q);
+    mp__query_done(&q);
+}
+
+static void start_past(mp__exchange *x, mp_str address, uint64_t at)
+{
+    past_work *w = mp__exchange_memory(x, sizeof(*w));
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    memcpy(w->address, address.data, address.size);
+    w->query.kind = MP__QUERY_HISTORY;
+    w->query.loop = x->worker->loop;
+    w->query.identity = &x->identity;
+    w->query.address = mp_str_new(w->address, address.size);
+    w->query.after = at + 1;
+    w->query.with_values = true;
+    w->query.limit = 1;
+    w->query.done = past_done;
+    w->query.context = x;
+    mp__query_start(x->worker->server->manager, &w->query);
+}
+
+/* ---- the handler ---- */
+
+static void start_read(mp__exchange *x, mp_str address, uint64_t hash, const mp__parameter *p,
+                       mp_str cache_control)
+{
+    read_work *w = mp__exchange_memory(x, sizeof(*w));
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    memcpy(w->address, address.data, address.size);
+    w->read.loop = x->worker->loop;
+    w->read.address = mp_str_new(w->address, address.size);
+    w->read.hash = hash;
+    w->read.identity = &x->identity;
+    w->read.age_max_ms = -1;
+    w->read.done = read_done;
+    w->read.context = x;
+    w->stale_max_ms = -1;
+    if (cache_control.data)
+        take_cache_control(cache_control, w);
+    if (p && !take_parameters(x, p, w))
+        return;
+    if (mp__read_start(x->worker->server->manager, &w->read))
+        answer_read(x, w);
+}
+
+/* A hit in L1 that is held fresh, which is what nearly every read is. */
+static bool answer_now(mp__exchange *x, mp_str address, uint64_t hash)
+{
+    const mp__read read = {.tier = MP__TIER_L1, .reason = MP__REASON_FRESH};
+    const mp__entry *entry;
+
+    if (mp_read_begin() != 0)
+        return false;
+    entry = mp__read_now(x->worker->server->manager, address, hash, MP__LEVEL_EVENTUAL, 0);
+    if (entry && entry->kind == MP__RECORD_VALUE) {
+        mp__monitor_hits(x->worker->server->monitor, MP__OP_GET, MP__TIER_L1, 1);
+        answer_entry(x, entry, &read);
+    } else {
+        entry = NULL;
+    }
+    mp_read_end();
+    return entry != NULL;
+}
+
+void mp__http_config_get(mp__exchange *x)
+{
+    mp__parameter p[PARAMETERS] = {
+        MP__PLACE_PARAMETERS,    [AT] = {"at"},           [LEVEL] = {"level"},
+        [MAX_AGE] = {"max_age"}, [MIN_REV] = {"min_rev"}, [STRICT] = {"strict"}};
+    mp_str cache_control = mp__http_header_find(&x->request, "cache-control"), scope, address;
+    char scope_text[MP__SCOPE_MAX], text[MP__ADDRESS_MAX];
+    bool plain = !cache_control.data;
+    uint64_t at = 0, hash;
+
+    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
+        !mp__http_address(x, scope, x->values[0], x->values[1], text, &address) ||
+        !mp__http_number_of(x, &p[AT], 1, INT64_MAX, &at))
+        return;
+    if (at) {
+        start_past(x, address, at);
+        return;
+    }
+    for (int i = AT; i < PARAMETERS; i++)
+        plain = plain && !p[i].value.data;
+    hash = mp__cache_hash(x->worker->hash_key, address);
+    if (!plain || !answer_now(x, address, hash))
+        start_read(x, address, hash, plain ? NULL : p, cache_control);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PUT, PATCH and DELETE of one value.
+ *
+ *     conditions that name an entity tag, a patch, a dry run -> read first, at level strong
+ *       |
+ *     decide: 412, 404, 409, or what is to be written, bound to the revision that was read
+ *       |
+ *     write -> durable -> answer
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "schema/schema.h"
+#include "server/http/handlers.h"
+
+enum { PATCH_TRIES = 8, VALUE_MAX = 4 * 1024 * 1024 };
+
+enum write_kind { PUT, MERGE_PATCH, JSON_PATCH, DELETE };
+
+typedef struct write_work {
+    mp__exchange *x;
+    mp__read read;
+    mp__write_request write;
+    mp__change change;
+    enum write_kind kind;
+    mp_str if_match, if_none_match;
+    bool dry_run, conditional; /* conditional: the client's own conditions bind it */
+    int tries;
+    char address[MP__ADDRESS_MAX];
+} write_work;
+
+/* ---- refusals ---- */
+
+static void answer_precondition(mp__exchange *x, uint64_t revision, const char *detail)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 412,
+                                         .type = "precondition",
+                                         .detail = detail,
+                                         .remedy = "read the present value and decide anew",
+                                         .last_known_revision = revision});
+}
+
+void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *request)
+{
+    char text[sizeof(request->text)];
+
+    memcpy(text, request->text, sizeof(text));
+    mp__answer_error(x, request->status, text);
+}
+
+/* ---- what the body is ---- */
+
+bool mp__http_media_type(mp__exchange *x, mp_str *ret_type)
+{
+    mp_str header = mp__http_header_find(&x->request, "content-type");
+    char *type = header.size ? mp__exchange_memory(x, header.size) : NULL;
+    size_t n = 0;
+
+    *ret_type = mp_str_new("", 0);
+    if (header.size && !type) {
+        mp__answer_no_memory(x);
+        return false;
+    }
+    for (size_t i = 0; i < header.size && n <= MP__MEDIA_TYPE_MAX; i++) {
+        unsigned char c = (unsigned char)header.data[i];
+
+        if (c == ' ' || c == '\t')
+            continue;
+        if (c < 0x20 || c >= 0x7f) {
+            mp__answer_invalid(x, "a Content-Type has visible ASCII characters only");
+            return false;
+        }
+        type[n++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    if (n > MP__MEDIA_TYPE_MAX) {
+        mp__answer_invalid(x, "a Content-Type has at most %u characters", MP__MEDIA_TYPE_MAX);
+        return false;
+    }
+    /* what curl -d says of any bytes says nothing of these */
+    if (n && !mp_str_equal(mp_str_new(type, n), MP_STR("application/x-www-form-urlencoded")))
+        *ret_type = mp_str_new(type, n);
+    return true;
+}
+
+/* ---- answers ---- */
+
+static const char *would(const write_work *w, const mp__entry *now)
+{
+    if (w->kind == DELETE)
+        return "delete";
+    if (!now)
+        return "create";
+    return mp_str_equal(mp_blob_str(&now->blob.pub), w->change.value) &&
+                   mp_str_equal(mp__entry_media_type(now), w->change.media_type)
+               ? "nothing"
+               : "change";
+}
+
+static void answer_dry_run(write_work *w, const mp__entry *now)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "dry_run", true);
+    mp__json_add_text(&body, "would", would(w, now));
+    mp__json_add_u64(&body, "revision", now ? now->revision : 0);
+    mp__json_end(&body, '}');
+    mp__answer_json(w->x, 200, &body);
+}
+
+static void answer_done(write_work *w)
+{
+    const mp__change *change = &w->change;
+    mp__exchange *x = w->x;
+    mp__buf body = MP__BUF_INIT;
+    bool created = change->changed && change->op == MP__CHANGE_PUT &&
+                   change->after.revision == change->after.created_revision;
+    mp__etag etag;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_u64(&body, "revision", change->after.revision);
+    mp__json_add_bool(&body, "changed", change->changed);
+    if (change->op == MP__CHANGE_PUT)
+        mp__json_add_u64(&body, "version", change->after.version);
+    mp__json_end(&body, '}');
+    (void)mp__buf_add_char(&body, '\n');
+    mp__answer_begin(x, created ? 201 : 200);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, change->after.revision);
+    if (change->op == MP__CHANGE_PUT) {
+        mp__etag_make(change->after.revision, change->value, &etag);
+        mp__answer_header_text(x, "ETag", "%.*s\"", MP__ETAG_SIZE - 1, etag.text);
+    }
+    mp__answer_end(x, MP_STR("application/json"), mp__buf_str(&body));
+    mp__buf_done(&body);
+}
+
+static void start(write_work *w);
+
+/* A condition did not hold at the commit. */
+static void answer_conflict(write_work *w)
+{
+    if (!w->conditional && w->tries < PATCH_TRIES) {
+        start(w); /* somebody wrote between our read and our write: patch what is there now */
+        return;
+    }
+    if (w->conditional)
+        answer_precondition(w->x, w->change.after.revision,
+                            "the value is not as the conditions of the request want it");
+    else
+        mp__answer_problem(w->x, &(mp__problem){.status = 409,
+                                                .type = "conflict",
+                                                .detail = "others keep changing this value",
+                                                .remedy = "try again",
+                                                .retry_after_ms = 1000});
+}
+
+static void answer_absent(mp__exchange *x)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 404,
+                                         .type = "absent",
+                                         .detail = "there is no such key; nothing was changed"});
+}
+
+static void write_done(mp__write_request *request)
+{
+    write_work *w = request->context;
+
+    mp__monitor_record(w->x->worker->server->monitor, w->kind == DELETE ? MP__OP_DEL : MP__OP_SET,
+                       MP__TIER_ORIGIN, mp__env_now_ns(w->x->worker->server->env) - w->x->began_ns,
+                       1);
+    if (request->status == MP_ECONFLICT || request->status == MP_EEXISTS ||
+        (request->status == MP_EABSENT && (w->change.flags & MP__IF_PRESENT)))
+        answer_conflict(w);
+    else if (request->status)
+        mp__http_answer_write_error(w->x, request);
+    else if (w->change.status == MP_EABSENT)
+        answer_absent(w->x);
+    else
+        answer_done(w);
+}
+
+static void write_it(write_work *w)
+{
+    w->write.loop = w->x->worker->loop;
+    w->write.identity = &w->x->identity;
+    w->write.changes = &w->change;
+    w->write.count = 1;
+    w->write.done = write_done;
+    w->write.context = w;
+    mp__write_start(w->x->worker->server->manager, &w->write);
+}
+
+/* ---- deciding by what is there ---- */
+
+static void answer_patch_error(mp__exchange *x, int rc, const mp__diag *diag)
+{
+    int status = rc == MP_ESYNTAX || rc == MP_EINVAL           ? 400
+                 : rc == MP_ECONFLICT || rc == MP_EUNSUPPORTED ? 409
+                 : rc == MP_EABSENT                            ? 422
+                 : rc == MP_ELIMIT                             ? 413
+                                                               : 0;
+
+    if (!status)
+        mp__answer_error(x, rc, diag->text);
+    else
+        mp__answer_problem(x, &(mp__problem){.status = status,
+                                             .type = status == 409 ? "patch-conflict" : "patch",
+                                             .detail = diag->text,
+                                             .remedy = "nothing was changed; see RFC 6902 and 7396",
+                                             .place = diag});
+}
+
+/* The patched value becomes the change's; false: answered. */
+static bool patch(write_work *w, const mp__entry *now)
+{
+    mp_str target = now ? mp_blob_str(&now->blob.pub) : (mp_str){NULL, 0};
+    mp__buf out = {.size_max = VALUE_MAX};
+    mp__diag diag = {0};
+    char *value;
+    int rc = w->kind == MERGE_PATCH ? mp__merge_patch(target, w->x->request.body, &out, &diag)
+                                    : mp__json_patch(target, w->x->request.body, &out, &diag);
+
+    if (rc) {
+        answer_patch_error(w->x, rc, &diag);
+        mp__buf_done(&out);
+        return false;
+    }
+    value = mp__exchange_memory(w->x, out.size + 1);
+    if (value && out.size)
+        memcpy(value, out.data, out.size);
+    w->change.value = mp_str_new(value, out.size);
+    w->change.media_type = MP_STR("application/json");
+    mp__buf_done(&out);
+    if (!value)
+        mp__answer_no_memory(w->x);
+    return value != NULL;
+}
+
+/* Whether the conditions hold for @now (NULL: absent); false: answered. */
+static bool conditions_hold(write_work *w, const mp__entry *now)
+{
+    mp__etag etag;
+
+    if (now)
+        mp__etag_make(now->revision, mp_blob_str(&now->blob.pub), &etag);
+    if (w->if_match.data && !mp__etag_matches(w->if_match, now ? &etag : NULL, false)) {
+        answer_precondition(w->x, now ? now->revision : 0,
+                            now ? "what If-Match names is not the present value"
+                                : "If-Match wants a value and there is none");
+        return false;
+    }
+    if (w->if_none_match.data && mp__etag_matches(w->if_none_match, now ? &etag : NULL, true)) {
+        answer_precondition(w->x, now ? now->revision : 0,
+                            "If-None-Match names the present value, or any, and there is one");
+        return false;
+    }
+    return true;
+}
+
+/* The change shall happen to what was read, or not at all. A value that is another layer's is none
+ * of this one's. */
+static void bind_to(write_work *w, const mp__entry *now)
+{
+    bool own = now && mp_str_equal(mp__entry_address(now), w->read.address);
+
+    w->change.flags &= ~(unsigned)(MP__IF_ABSENT | MP__IF_REVISION);
+    w->change.flags |= own ? MP__IF_REVISION : MP__IF_ABSENT;
+    w->change.if_revision = own ? now->revision : 0;
+}
+
+static void decide(write_work *w, const mp__entry *now)
+{
+    if (!conditions_hold(w, now))
+        return;
+    if (w->kind == DELETE && !now) {
+        answer_absent(w->x);
+        return;
+    }
+    if ((w->kind == MERGE_PATCH || w->kind == JSON_PATCH) && !patch(w, now))
+        return;
+    if (w->dry_run) {
+        answer_dry_run(w, now);
+        return;
+    }
+    bind_to(w, now);
+    write_it(w);
+}
+
+static void have_read(write_work *w)
+{
+    const mp__entry *entry = w->read.entry;
+
+    w->read.entry = NULL;
+    if (w->read.status == 0)
+        decide(w, entry);
+    else if (w->read.status == MP_EABSENT)
+        decide(w, NULL);
+    else
+        mp__http_answer_read_error(w->x, &w->read);
+    (void)mp__entry_unref(entry);
+}
+
+static void read_done(mp__read *read)
+{
+    have_read(read->context);
+}
+
+static void start(write_work *w)
+{
+    w->tries++;
+    if (w->conditional || w->dry_run || w->kind == MERGE_PATCH || w->kind == JSON_PATCH) {
+        w->read.loop = w->x->worker->loop;
+        w->read.identity = &w->x->identity;
+        w->read.level = MP__LEVEL_STRONG;
+        w->read.age_max_ms = -1;
+        w->read.done = read_done;
+        w->read.context = w;
+        if (mp__read_start(w->x->worker->server->manager, &w->read))
+            have_read(w);
+    } else {
+        write_it(w);
+    }
+}
+
+/* ---- the handlers ---- */
+
+enum { TTL = MP__PLACE_COUNT, DRY_RUN, PARAMETERS };
+
+static void run(mp__exchange *x, enum write_kind kind)
+{
+    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [TTL] = {"ttl"}, [DRY_RUN] = {"dry_run"}};
+    write_work *w = mp__exchange_memory(x, sizeof(*w));
+    char scope_text[MP__SCOPE_MAX];
+    int64_t ttl_ms = 0;
+    mp_str scope;
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    w->x = x;
+    w->kind = kind;
+    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
+        !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->read.address) ||
+        !mp__http_duration_of(x, &p[TTL], &ttl_ms) ||
+        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
+        (kind == PUT && !mp__http_media_type(x, &w->change.media_type)))
+        return;
+    w->read.hash = mp__cache_hash(x->worker->hash_key, w->read.address);
+    w->if_match = mp__http_header_find(&x->request, "if-match");
+    w->if_none_match = mp__http_header_find(&x->request, "if-none-match");
+    w->conditional = w->if_match.data || w->if_none_match.data;
+    w->change.op = kind == DELETE ? MP__CHANGE_DELETE : MP__CHANGE_PUT;
+    w->change.address = w->read.address;
+    w->change.value = x->request.body;
+    if (kind != DELETE && ttl_ms)
+        w->change.expires_ms = mp__env_wall_ms(x->worker->server->env) + ttl_ms;
+    else if (kind != DELETE)
+        w->change.flags = MP__IF_CHANGED;
+    start(w);
+}
+
+void mp__http_config_put(mp__exchange *x)
+{
+    run(x, PUT);
+}
+
+void mp__http_config_delete(mp__exchange *x)
+{
+    run(x, DELETE);
+}
+
+static bool is_type(mp_str type, const char *name)
+{
+    return type.size >= strlen(name) && memcmp(type.data, name, strlen(name)) == 0 &&
+           (type.size == strlen(name) || type.data[strlen(name)] == ';');
+}
+
+void mp__http_config_patch(mp__exchange *x)
+{
+    mp_str type;
+
+    if (!mp__http_media_type(x, &type))
+        return;
+    if (is_type(type, "application/merge-patch+json"))
+        run(x, MERGE_PATCH);
+    else if (is_type(type, "application/json-patch+json"))
+        run(x, JSON_PATCH);
+    else
+        mp__answer_problem(x, &(mp__problem){.status = 415,
+                                             .type = "patch-type",
+                                             .detail = "this Content-Type is no patch",
+                                             .remedy =
+                                                 "use application/merge-patch+json (RFC 7396) or "
+                                                 "application/json-patch+json (RFC 6902)",
+                                             .accept_patch = true});
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The past of one key: its revisions, back to one of them, and why a read answers as it does. */
+#include <inttypes.h>
+
+#include "server/http/handlers.h"
+
+/* ---- GET /v1/history/{namespace}/{key...} ---- */
+
+typedef struct history_work {
+    mp__query query;
+    bool with_values;
+    char address[MP__ADDRESS_MAX];
+} history_work;
+
+static void add_revision(mp__buf *body, const mp__list_item *item, bool with_values)
+{
+    mp__json_begin(body, '{');
+    mp__json_add_u64(body, "revision", item->revision);
+    mp__json_add_bool(body, "deleted", item->deleted);
+    if (!item->deleted) {
+        mp__json_add_u64(body, "version", item->version);
+        mp__json_add_string(body, "media_type", item->media_type);
+        if (with_values)
+            mp__http_json_value(body, "value", item->value);
+    }
+    mp__json_add_i64(body, "at_ms", item->modified_ms);
+    if (item->expires_ms)
+        mp__json_add_i64(body, "expires_ms", item->expires_ms);
+    mp__json_add_string(body, "actor", item->actor);
+    mp__json_end(body, '}');
+}
+
+static void answer_history(mp__exchange *x, const mp__query *query, bool with_values)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    if (query->status) {
+        mp__answer_error(x, query->status, NULL);
+        return;
+    }
+    mp__json_begin(&body, '{');
+    mp__json_add_string(&body, "namespace", x->values[0]);
+    mp__json_add_string(&body, "key", x->values[1]);
+    mp__json_key(&body, "revisions");
+    mp__json_begin(&body, '[');
+    for (size_t i = 0; i < query->count; i++)
+        add_revision(&body, &query->items[i], with_values);
+    mp__json_end(&body, ']');
+    if (query->next)
+        mp__json_add_u64(&body, "next_before", query->next);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, 200, &body);
+}
+
+static void history_done(mp__query *query)
+{
+    history_work *w = (history_work *)query;
+    mp__query q = *query; /* the exchange's memory goes with the answer */
+
+    answer_history(q.context, &q, w->with_values);
+    mp__query_done(&q);
+}
+
+void mp__http_history(mp__exchange *x)
+{
+    enum { LIMIT = MP__PLACE_COUNT, BEFORE, VALUES, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {
+        MP__PLACE_PARAMETERS, [LIMIT] = {"limit"}, [BEFORE] = {"before"}, [VALUES] = {"values"}};
+    history_work *w = mp__exchange_memory(x, sizeof(*w));
+    char scope_text[MP__SCOPE_MAX];
+    uint64_t limit = 100;
+    mp_str scope;
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
+        !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->query.address) ||
+        !mp__http_number_of(x, &p[LIMIT], 1, 1000, &limit) ||
+        !mp__http_number_of(x, &p[BEFORE], 1, INT64_MAX, &w->query.after) ||
+        !mp__http_flag_of(x, &p[VALUES], &w->with_values))
+        return;
+    w->query.kind = MP__QUERY_HISTORY;
+    w->query.loop = x->worker->loop;
+    w->query.identity = &x->identity;
+    w->query.limit = (uint32_t)limit;
+    w->query.with_values = w->with_values;
+    w->query.done = history_done;
+    w->query.context = x;
+    mp__query_start(x->worker->server->manager, &w->query);
+}
+
+/* ---- POST /v1/rollback/{namespace}/{key...}?to=REVISION ---- */
+
+typedef struct rollback_work {
+    mp__exchange *x;
+    mp__write_request write;
+    mp__change change;
+    char address[MP__ADDRESS_MAX];
+} rollback_work;
+
+static void rollback_done(mp__write_request *request)
+{
+    rollback_work *w = request->context;
+    mp__exchange *x = w->x;
+    mp__buf body = MP__BUF_INIT;
+
+    if (request->status == MP_EABSENT || (request->status == 0 && w->change.status == MP_EABSENT)) {
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "no-such-revision",
+                                             .detail = "this key had no value at that revision",
+                                             .remedy = "GET /v1/history/... lists its revisions"});
+        return;
+    }
+    if (request->status) {
+        mp__http_answer_write_error(x, request);
+        return;
+    }
+    mp__json_begin(&body, '{');
+    mp__json_add_u64(&body, "revision", w->change.after.revision);
+    mp__json_add_u64(&body, "restored", w->change.to_revision);
+    mp__json_add_bool(&body, "changed", w->change.changed);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, 200, &body);
+}
+
+void mp__http_rollback(mp__exchange *x)
+{
+    enum { TO = MP__PLACE_COUNT, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [TO] = {"to"}};
+    rollback_work *w = mp__exchange_memory(x, sizeof(*w));
+    char scope_text[MP__SCOPE_MAX];
+    mp_str scope;
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    w->x = x;
+    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
+        !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->change.address) ||
+        !mp__http_number_of(x, &p[TO], 1, INT64_MAX, &w->change.to_revision))
+        return;
+    if (!w->change.to_revision) {
+        mp__answer_invalid(x, "say which revision shall be the newest again: ?to=REVISION");
+        return;
+    }
+    w->change.op = MP__CHANGE_ROLLBACK;
+    w->write.loop = x->worker->loop;
+    w->write.identity = &x->identity;
+    w->write.changes = &w->change;
+    w->write.count = 1;
+    w->write.done = rollback_done;
+    w->write.context = w;
+    mp__write_start(x->worker->server->manager, &w->write);
+}
+
+/* ---- GET /v1/explain/{namespace}/{key...} ---- */
+
+void mp__http_explain(mp__exchange *x)
+{
+    mp__parameter p[] = {MP__PLACE_PARAMETERS};
+    char scope_text[MP__SCOPE_MAX], text[MP__ADDRESS_MAX];
+    mp__buf body = MP__BUF_INIT;
+    mp_str scope, address;
+    int rc;
+
+    if (!mp__http_parameters(x, p, MP__PLACE_COUNT) || !mp__http_scope(x, p, scope_text, &scope) ||
+        !mp__http_address(x, scope, x->values[0], x->values[1], text, &address))
+        return;
+    rc = mp__access_check(mp__manager_access(x->worker->server->manager), &x->identity,
+                          MP__RIGHT_READ, address, NULL);
+    if (rc) {
+        mp__answer_error(x, rc, NULL);
+        return;
+    }
+    (void)mp__manager_explain(x->worker->server->manager, address,
+                              mp__cache_hash(x->worker->hash_key, address), &body);
+    mp__answer_json(x, 200, &body);
+}

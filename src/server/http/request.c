@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What handlers ask of a request: query parameters, addresses, numbers, durations, conditions. */
+#include <assert.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "core/option.h"
+#include "server/http/handlers.h"
+
+enum { PARAMETERS_MAX = 24 };
+
+/* ---- query parameters ---- */
+
+static int hex(char c)
+{
+    c = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Decode [@p, @end) to @to; its size, or -1 when a %XX is none. */
+static int64_t decode(const char *p, const char *end, char *to)
+{
+    char *start = to;
+
+    for (; p < end; p++) {
+        if (*p != '%') {
+            *to++ = *p == '+' ? ' ' : *p;
+            continue;
+        }
+        if (end - p < 3 || hex(p[1]) < 0 || hex(p[2]) < 0)
+            return -1;
+        *to++ = (char)(hex(p[1]) * 16 + hex(p[2]));
+        p += 2;
+    }
+    return to - start;
+}
+
+static mp__parameter *find(mp__parameter *parameters, size_t count, mp_str name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (mp_str_equal(name, mp_str_of(parameters[i].name)))
+            return &parameters[i];
+    return NULL;
+}
+
+static void unknown(mp__exchange *x, const mp__parameter *parameters, size_t count, mp_str name)
+{
+    const char *names[PARAMETERS_MAX], *meant;
+    char word[64];
+    size_t size = name.size < sizeof(word) - 1 ? name.size : sizeof(word) - 1;
+
+    for (size_t i = 0; i < count; i++)
+        names[i] = parameters[i].name;
+    memcpy(word, name.data, size);
+    word[size] = '\0';
+    meant = count ? mp__did_you_mean(word, names, count) : NULL;
+    if (meant)
+        mp__answer_invalid(x, "this path has no parameter '%s'; did you mean '%s'?", word, meant);
+    else
+        mp__answer_invalid(x, "this path has no parameter '%s'", word);
+}
+
+/* One name=value of the query into its parameter; false: answered. */
+static bool take_parameter(mp__exchange *x, mp__parameter *parameters, size_t count, const char *p,
+                           const char *stop, char **more)
+{
+    const char *equals = memchr(p, '=', (size_t)(stop - p));
+    const char *name_end = equals ? equals : stop;
+    mp__parameter *parameter;
+    int64_t size = decode(p, name_end, *more);
+
+    parameter = size < 0 ? NULL : find(parameters, count, mp_str_new(*more, (size_t)size));
+    if (!parameter) {
+        unknown(x, parameters, count, mp_str_new(p, (size_t)(name_end - p)));
+        return false;
+    }
+    if (parameter->value.data) {
+        mp__answer_invalid(x, "the parameter '%s' is there twice", parameter->name);
+        return false;
+    }
+    size = decode(equals ? equals + 1 : stop, stop, *more);
+    if (size < 0) {
+        mp__answer_invalid(x, "the parameter '%s' has a bad percent-encoding", parameter->name);
+        return false;
+    }
+    parameter->value = mp_str_new(*more, (size_t)size);
+    *more += size;
+    return true;
+}
+
+bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t count)
+{
+    mp_str query = x->request.query;
+    const char *p = query.data, *end = p + query.size, *stop;
+    char *memory;
+
+    assert(count <= PARAMETERS_MAX);
+    if (query.size == 0)
+        return true;
+    memory = mp__exchange_memory(x, 2 * query.size + 1); /* a name is decoded behind the values */
+    if (!memory) {
+        mp__answer_no_memory(x);
+        return false;
+    }
+    for (; p < end; p = stop + 1) {
+        stop = memchr(p, '&', (size_t)(end - p));
+        stop = stop ? stop : end;
+        if (stop != p && !take_parameter(x, parameters, count, p, stop, &memory))
+            return false;
+    }
+    return true;
+}
+
+/* ---- numbers and durations ---- */
+
+bool mp__http_number(mp_str text, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(text.data[i] - '0'), &value))
+            return false;
+    if (text.size == 0 || value > INT64_MAX)
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_t low,
+                        uint64_t high, uint64_t *ret_value)
+{
+    uint64_t value;
+
+    if (!parameter->value.data)
+        return true;
+    if (mp__http_number(parameter->value, &value) && value >= low && value <= high) {
+        *ret_value = value;
+        return true;
+    }
+    mp__answer_invalid(x, "%s is a whole number from %llu to %llu", parameter->name,
+                       (unsigned long long)low, (unsigned long long)high);
+    return false;
+}
+
+bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"", 1000}};
+    mp_str text = parameter->value;
+    uint64_t value;
+    size_t digits = 0;
+
+    if (!text.data)
+        return true;
+    while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9')
+        digits++;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (mp_str_equal(mp_str_new(text.data + digits, text.size - digits),
+                         mp_str_of(units[i].unit)) &&
+            mp__http_number(mp_str_new(text.data, digits), &value) &&
+            !__builtin_mul_overflow(value, units[i].ms, &value) && value <= INT64_MAX / 2) {
+            *ret_ms = (int64_t)value;
+            return true;
+        }
+    mp__answer_invalid(x,
+                       "%s is a duration such as 500ms, 30s, 5m, 1h or 7d; a plain number is "
+                       "seconds",
+                       parameter->name);
+    return false;
+}
+
+bool mp__http_flag_of(mp__exchange *x, const mp__parameter *parameter, bool *ret_value)
+{
+    mp_str v = parameter->value;
+
+    if (!v.data)
+        return true;
+    if (v.size == 0 || mp_str_equal(v, MP_STR("true")) || mp_str_equal(v, MP_STR("1"))) {
+        *ret_value = true;
+        return true;
+    }
+    if (mp_str_equal(v, MP_STR("false")) || mp_str_equal(v, MP_STR("0"))) {
+        *ret_value = false;
+        return true;
+    }
+    mp__answer_invalid(x, "%s is true or false", parameter->name);
+    return false;
+}
+
+/* ---- addresses ---- */
+
+bool mp__http_scope(mp__exchange *x, const mp__parameter *place, char out[MP__SCOPE_MAX],
+                    mp_str *ret_scope)
+{
+    mp__diag diag = {0};
+    mp_str environment = place[MP__PLACE_ENV].value;
+    int size;
+
+    if (environment.size == 0)
+        environment = mp__manager_environment(x->worker->server->manager, 0);
+    size = mp__scope_build(environment, place[MP__PLACE_REGION].value,
+                           place[MP__PLACE_INSTANCE].value, out, &diag);
+    if (size < 0) {
+        mp__answer_invalid(x, "%s", diag.text);
+        return false;
+    }
+    *ret_scope = mp_str_new(out, (size_t)size);
+    return true;
+}
+
+bool mp__http_address(mp__exchange *x, mp_str scope, mp_str namespace_, mp_str key,
+                      char out[MP__ADDRESS_MAX], mp_str *ret_address)
+{
+    mp__diag diag = {0};
+    int size = mp__address_join(scope, namespace_, key, out, &diag);
+
+    if (size < 0) {
+        mp__answer_invalid(x, "%s", diag.text);
+        return false;
+    }
+    *ret_address = mp_str_new(out, (size_t)size);
+    return true;
+}
+
+/* ---- header values: comma-separated lists ---- */
+
+bool mp__http_list_next(mp_str *list, mp_str *ret_item)
+{
+    const char *p = list->data, *end = p + list->size, *start;
+    bool quoted = false;
+
+    while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
+        p++;
+    start = p;
+    while (p < end && (quoted || *p != ',')) {
+        quoted ^= *p == '"';
+        p++;
+    }
+    *list = mp_str_new(p, (size_t)(end - p));
+    while (p > start && (p[-1] == ' ' || p[-1] == '\t'))
+        p--;
+    *ret_item = mp_str_new(start, (size_t)(p - start));
+    return p > start;
+}
+
+/* ---- entity tags ---- */
+
+void mp__etag_make(uint64_t revision, mp_str value, mp__etag *ret_etag)
+{
+    uint64_t hash = mp__checksum(revision, value.data, value.size);
+
+    ret_etag->text[0] = '"';
+    for (int i = 0; i < 16; i++)
+        ret_etag->text[1 + i] = "0123456789abcdef"[(hash >> (60 - 4 * i)) & 15];
+    ret_etag->text[17] = '"';
+}
+
+/* The same value in another coding has another strong tag: "hash-gz" (RFC 9110 section 8.8.3). */
+static mp_str without_coding(mp_str tag)
+{
+    static const char ending[] = "-gz\"";
+    size_t n = sizeof(ending) - 1;
+
+    return tag.size > n && memcmp(tag.data + tag.size - n, ending, n) == 0
+               ? mp_str_new(tag.data, tag.size - n)
+           : tag.size ? mp_str_new(tag.data, tag.size - 1)
+                      : tag;
+}
+
+bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak)
+{
+    mp_str item;
+
+    while (mp__http_list_next(&list, &item)) {
+        if (item.size == 1 && item.data[0] == '*')
+            return etag != NULL;
+        if (item.size > 2 && item.data[0] == 'W' && item.data[1] == '/') {
+            if (!weak)
+                continue; /* a weak tag never matches strongly: section 8.8.3.2 */
+            item = mp_str_new(item.data + 2, item.size - 2);
+        }
+        if (etag && mp_str_equal(without_coding(item), mp_str_new(etag->text, MP__ETAG_SIZE - 1)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- values in JSON ---- */
+
+/* Whether every byte belongs to UTF-8 as RFC 3629 has it. */
+static bool is_utf8(mp_str text)
+{
+    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
+
+    while (p < end) {
+        size_t n = mp__utf8_size(p, (size_t)(end - p));
+
+        if (n == 0)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+static void add_base64(mp__buf *out, mp_str bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    (void)mp__buf_add_char(out, '"');
+    for (size_t i = 0; i < bytes.size; i += 3) {
+        uint32_t left = (uint32_t)(bytes.size - i), v = (unsigned char)bytes.data[i];
+        char four[4];
+
+        v = v << 8 | (left > 1 ? (unsigned char)bytes.data[i + 1] : 0u);
+        v = v << 8 | (left > 2 ? (unsigned char)bytes.data[i + 2] : 0u);
+        four[0] = digits[v >> 18];
+        four[1] = digits[v >> 12 & 63];
+        four[2] = left > 1 ? digits[v >> 6 & 63] : '=';
+        four[3] = left > 2 ? digits[v & 63] : '=';
+        (void)mp__buf_add(out, four, 4);
+    }
+    (void)mp__buf_add_char(out, '"');
+}
+
+void mp__http_json_value(mp__buf *out, const char *name, mp_str value)
+{
+    char other[64];
+
+    if (is_utf8(value)) {
+        mp__json_add_string(out, name, value);
+        return;
+    }
+    (void)snprintf(other, sizeof(other), "%s_base64", name);
+    mp__json_key(out, other);
+    add_base64(out, value);
+}

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Values over HTTP: read, written, patched, deleted, with conditions and marks of freshness."""
+
+import json
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, wait_until
+from mp_http import Http
+
+BASE = "/v1/config/"
+
+
+class Values(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+        cls.http = Http(cls.daemon.http)
+        cls.resp = cls.daemon.client()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.http.close()
+        cls.resp.close()
+        cls.daemon.close()
+
+    def is_problem(self, answer, status, type):
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer["Content-Type"], "application/problem+json")
+        problem = answer.json
+        self.assertEqual(problem["status"], status)
+        self.assertEqual(problem["type"], "/problems/" + type)
+        self.assertTrue(problem["title"] and problem["detail"])
+        return problem
+
+    def test_what_is_put_is_what_is_got(self):
+        put = self.http.put(BASE + "default/a", "hello", "text/plain; charset=UTF-8")
+        self.assertEqual(put.status, 201, put)
+        got = self.http.get(BASE + "default/a")
+        self.assertEqual((got.status, got.body), (200, b"hello"))
+        self.assertEqual(got["Content-Type"], "text/plain;charset=utf-8")
+        self.assertEqual(got["ETag"], put["ETag"])
+        self.assertEqual(got["MarketPrism-Revision"], str(put.json["revision"]))
+        self.assertEqual(got["MarketPrism-Level"], "eventual")
+        self.assertEqual(got["MarketPrism-Tier"], "L1")
+        self.assertEqual(got["Age"], "0")
+        self.assertIn("max-age=5", got["Cache-Control"])
+        self.assertIsNone(got["MarketPrism-Stale"])
+        self.assertEqual(got["X-Content-Type-Options"], "nosniff")
+
+    def test_the_same_value_again_makes_no_revision(self):
+        first = self.http.put(BASE + "default/same", "1").json
+        again = self.http.put(BASE + "default/same", "1")
+        self.assertEqual((again.status, again.json["changed"]), (200, False))
+        self.assertEqual(again.json["revision"], first["revision"])
+
+    def test_bytes_of_any_kind_come_back(self):
+        value = bytes(range(256)) * 1000
+        self.http.put(BASE + "default/bytes", value, "application/octet-stream")
+        self.assertEqual(self.http.get(BASE + "default/bytes").body, value)
+
+    def test_an_empty_value_is_not_absent(self):
+        self.http.put(BASE + "default/empty", "")
+        got = self.http.get(BASE + "default/empty")
+        self.assertEqual((got.status, got.body), (200, b""))
+
+    def test_keys_have_slashes_and_any_letters(self):
+        self.http.put(BASE + "ns/tls/cert%20of%20%C3%BC", "pem")
+        self.assertEqual(self.http.get(BASE + "ns/tls%2Fcert%20of%20%C3%BC").body, b"pem")
+        self.assertEqual(self.resp("GET", "ns/tls/cert of ü"), b"pem")
+
+    def test_both_protocols_see_one_key_space(self):
+        self.resp("SET", "other", "from resp")
+        got = self.http.get(BASE + "default/other")
+        self.assertEqual(got.body, b"from resp")
+        self.assertEqual(got["Content-Type"], "application/octet-stream")
+
+    def test_environments_are_apart(self):
+        self.http.put(BASE + "default/e?env=staging", "s")
+        self.assertEqual(self.http.get(BASE + "default/e?env=staging").body, b"s")
+        self.is_problem(self.http.get(BASE + "default/e"), 404, "absent")
+
+    def test_head_is_get_without_the_body(self):
+        self.http.put(BASE + "default/head", "12345", "text/plain")
+        head, got = self.http("HEAD", BASE + "default/head"), self.http.get(BASE + "default/head")
+        self.assertEqual((head.status, head.body, head["Content-Length"]), (200, b"", "5"))
+        for name in ("ETag", "Content-Type", "MarketPrism-Revision"):
+            self.assertEqual(head[name], got[name])
+
+    def test_absent_says_so(self):
+        problem = self.is_problem(self.http.get(BASE + "default/never"), 404, "absent")
+        self.assertEqual(problem["instance"], BASE + "default/never")
+        self.is_problem(self.http("DELETE", BASE + "default/never"), 404, "absent")
+
+    def test_a_mistyped_parameter_is_refused(self):
+        problem = self.is_problem(self.http.get(BASE + "default/a?evn=staging"), 400, "invalid")
+        self.assertIn("did you mean 'env'", problem["detail"])
+        for bad in ("env=a&env=b", "env=%zz", "env=a%2Fb", "level=soft", "max_age=1x", "min_rev=-1",
+                    "instance=i", "at=0", "strict=perhaps"):
+            self.is_problem(self.http.get(BASE + "default/a?" + bad), 400, "invalid")
+
+    # ---- conditions ----
+
+    def test_if_none_match_saves_the_body(self):
+        tag = self.http.put(BASE + "default/t", "x" * 100)["ETag"]
+        for sent in (tag, "W/" + tag, f'"other", {tag}', "*"):
+            answer = self.http.get(BASE + "default/t", If_None_Match=sent)
+            self.assertEqual((answer.status, answer.body), (304, b""), sent)
+            self.assertEqual(answer["ETag"], tag)
+            self.assertIsNone(answer["Content-Type"])
+        self.assertEqual(self.http.get(BASE + "default/t", If_None_Match='"other"').status, 200)
+        self.http.put(BASE + "default/t", "y")
+        self.assertEqual(self.http.get(BASE + "default/t", If_None_Match=tag).status, 200)
+
+    def test_if_match_on_a_read(self):
+        tag = self.http.put(BASE + "default/m", "x")["ETag"]
+        self.assertEqual(self.http.get(BASE + "default/m", If_Match=tag).status, 200)
+        self.is_problem(self.http.get(BASE + "default/m", If_Match="W/" + tag), 412, "precondition")
+
+    def test_only_the_present_value_is_replaced(self):
+        tag = self.http.put(BASE + "default/cas", "1")["ETag"]
+        second = self.http.put(BASE + "default/cas", "2", If_Match=tag)
+        self.assertEqual(second.status, 200, second)
+        lost = self.http.put(BASE + "default/cas", "3", If_Match=tag)
+        problem = self.is_problem(lost, 412, "precondition")
+        self.assertEqual(problem["last_known_revision"], second.json["revision"])
+        self.assertEqual(self.http.get(BASE + "default/cas").body, b"2")
+        self.is_problem(self.http("DELETE", BASE + "default/cas", If_Match=tag), 412, "precondition")
+        self.assertEqual(self.http("DELETE", BASE + "default/cas", If_Match=second["ETag"]).status, 200)
+        self.is_problem(self.http.put(BASE + "default/cas", "4", If_Match="*"), 412, "precondition")
+
+    def test_only_a_new_key_is_created(self):
+        self.assertEqual(self.http.put(BASE + "default/new", "1", If_None_Match="*").status, 201)
+        self.is_problem(self.http.put(BASE + "default/new", "2", If_None_Match="*"), 412, "precondition")
+
+    # ---- patches ----
+
+    def test_a_merge_patch_changes_a_part(self):
+        self.http.put(BASE + "default/p", {"a": 1, "b": {"c": 2}})
+        answer = self.http("PATCH", BASE + "default/p", json.dumps({"b": {"c": None, "d": 3}}),
+                           "application/merge-patch+json")
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(self.http.get(BASE + "default/p").json, {"a": 1, "b": {"d": 3}})
+
+    def test_a_json_patch_is_done_whole_or_not(self):
+        self.http.put(BASE + "default/q", {"a": [1]})
+        type = "application/json-patch+json"
+        good = [{"op": "test", "path": "/a/0", "value": 1}, {"op": "add", "path": "/a/-", "value": 2}]
+        self.assertEqual(self.http("PATCH", BASE + "default/q", json.dumps(good), type).status, 200)
+        for patch, status, name in ((good[1:] + [{"op": "test", "path": "/a/0", "value": 9}], 409, "patch-conflict"),
+                                    (good[1:] + [{"op": "remove", "path": "/z"}], 422, "patch"),
+                                    ([{"op": "fly", "path": ""}], 400, "patch")):
+            self.is_problem(self.http("PATCH", BASE + "default/q", json.dumps(patch), type), status, name)
+        self.is_problem(self.http("PATCH", BASE + "default/q", "[{", type), 400, "patch")
+        self.assertEqual(self.http.get(BASE + "default/q").json, {"a": [1, 2]})
+
+    def test_what_is_no_patch_is_refused(self):
+        answer = self.http("PATCH", BASE + "default/q", "{}", "application/json")
+        self.is_problem(answer, 415, "patch-type")
+        self.assertIn("application/merge-patch+json", answer["Accept-Patch"])
+        self.http.put(BASE + "default/plain", "no json", "text/plain")
+        self.is_problem(self.http("PATCH", BASE + "default/plain", "[]", "application/json-patch+json"),
+                        409, "patch-conflict")
+
+    # ---- time ----
+
+    def test_a_value_can_expire(self):
+        self.http.put(BASE + "default/ttl?ttl=300ms", "x")
+        self.assertIn("max-age=0", self.http.get(BASE + "default/ttl")["Cache-Control"])
+        wait_until(lambda: self.http.get(BASE + "default/ttl").status == 404)
+
+    def test_the_past_can_be_read(self):
+        first = self.http.put(BASE + "default/past", "one").json["revision"]
+        second = self.http.put(BASE + "default/past", "two").json["revision"]
+        gone = self.http("DELETE", BASE + "default/past").json["revision"]
+        got = self.http.get(BASE + f"default/past?at={first}")
+        self.assertEqual((got.body, got["MarketPrism-Revision"]), (b"one", str(first)))
+        self.assertEqual(self.http.get(BASE + f"default/past?at={gone - 1}").body, b"two")
+        self.is_problem(self.http.get(BASE + f"default/past?at={gone}"), 404, "absent")
+        self.is_problem(self.http.get(BASE + f"default/past?at={first - 1}"), 404, "absent")
+        history = self.http.get("/v1/history/default/past?values").json["revisions"]
+        self.assertEqual([(r["revision"], r["deleted"], r.get("value")) for r in history],
+                         [(gone, True, None), (second, False, "two"), (first, False, "one")])
+        page = self.http.get("/v1/history/default/past?limit=2").json
+        self.assertEqual(page["next_before"], second)
+        rest = self.http.get(f"/v1/history/default/past?before={second}").json["revisions"]
+        self.assertEqual([r["revision"] for r in rest], [first])
+        back = self.http("POST", f"/v1/rollback/default/past?to={first}")
+        self.assertEqual(back.status, 200, back)
+        self.assertEqual(self.http.get(BASE + "default/past").body, b"one")
+        self.is_problem(self.http("POST", f"/v1/rollback/default/past?to={gone}"), 404, "no-such-revision")
+        self.is_problem(self.http("POST", "/v1/rollback/default/past"), 400, "invalid")
+
+    def test_a_dry_run_changes_nothing(self):
+        self.http.put(BASE + "default/dry", "1")
+        for method, body, type, would in (("PUT", "2", None, "change"), ("PUT", "1", None, "nothing"),
+                                          ("DELETE", None, None, "delete"),
+                                          ("PATCH", "{}", "application/merge-patch+json", "change")):
+            answer = self.http(method, BASE + "default/dry?dry_run", body, type)
+            self.assertEqual((answer.status, answer.json["would"]), (200, would), answer)
+        self.assertEqual(self.http.put(BASE + "default/dry2?dry_run=true", "1").json["would"], "create")
+        self.assertEqual(self.http.get(BASE + "default/dry").body, b"1")
+        self.assertEqual(self.http.get(BASE + "default/dry2").status, 404)
+
+    def test_why_is_told(self):
+        self.http.put(BASE + "default/why", "1")
+        said = self.http.get("/v1/explain/default/why").json
+        self.assertEqual((said["address"], said["kind"]), ("production/default/why", "value"))
+
+    # ---- caches and browsers ----
+
+    def test_cache_control_of_the_request_chooses_the_level(self):
+        self.http.put(BASE + "default/cc", "1")
+        strong = self.http.get(BASE + "default/cc", Cache_Control="no-cache")
+        self.assertEqual((strong["MarketPrism-Level"], strong["MarketPrism-Tier"]), ("strong", "origin"))
+        weak = self.http.get(BASE + "default/cc", Cache_Control="only-if-cached, max-stale=10")
+        self.assertEqual((weak["MarketPrism-Level"], weak["MarketPrism-Tier"]), ("weak", "L1"))
+
+    def test_large_values_are_compressed_for_who_takes_it(self):
+        value = json.dumps({"list": ["abc"] * 2000})
+        plain_tag = self.http.put(BASE + "default/large", value, "application/json")["ETag"]
+        packed = self.http.get(BASE + "default/large", Accept_Encoding="br, gzip;q=0.5")
+        self.assertEqual((packed["Content-Encoding"], packed["Vary"]), ("gzip", "Accept-Encoding"))
+        self.assertEqual(packed.text, value)
+        self.assertLess(int(packed["Content-Length"]), len(value) // 10)
+        self.assertNotEqual(packed["ETag"], plain_tag)
+        for refusal in ("gzip;q=0", "identity", "br"):
+            self.assertIsNone(self.http.get(BASE + "default/large", Accept_Encoding=refusal)["Content-Encoding"])
+        again = self.http.get(BASE + "default/large", Accept_Encoding="gzip", If_None_Match=packed["ETag"])
+        self.assertEqual(again.status, 304)
+        self.assertEqual(self.http.put(BASE + "default/large", "{}", If_Match=packed["ETag"]).status, 200)
+
+    def test_pages_of_other_sites_cannot_write(self):
+        answer = self.http.put(BASE + "default/csrf", "1", Origin="http://evil.example")
+        self.is_problem(answer, 403, "cross-site")
+        self.is_problem(self.http.put(BASE + "default/csrf", "1", Origin="null"), 403, "cross-site")
+        self.assertEqual(self.http.put(BASE + "default/csrf", "1", Origin="http://" + self.daemon.http).status, 201)
+
+    def test_paths_that_are_none(self):
+        self.is_problem(self.http.get("/v1/nothing"), 404, "no-such-path")
+        answer = self.http("POST", BASE + "default/a", "x")
+        self.is_problem(answer, 405, "method-not-allowed")
+        self.assertEqual(answer["Allow"], "GET, HEAD, PUT, PATCH, DELETE")
+        options = self.http("OPTIONS", BASE + "default/a")
+        self.assertEqual((options.status, options["Allow"]), (204, "GET, HEAD, PUT, PATCH, DELETE"))
+
+    # ---- order ----
+
+    def test_a_pipeline_is_answered_in_order_and_reads_see_the_writes_before(self):
+        def request(line, body=b""):
+            return line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        sent = b"".join(request(b"PUT /v1/config/default/pipe", b"v%d" % i) +
+                        request(b"GET /v1/config/default/pipe") for i in range(50))
+        got = self.http.raw(sent)
+        self.assertEqual(got.count(b"HTTP/1.1 "), 100)
+        place = 0
+        for i in range(50):
+            place = got.index(b"\r\n\r\nv%d" % i, place)
+
+    def test_who_waits_for_100_gets_it(self):
+        got = self.http.raw(b"PUT /v1/config/default/continue HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                            b"Content-Length: 2\r\n\r\n", half=True)
+        self.assertTrue(got.startswith(b"HTTP/1.1 100 Continue\r\n\r\n"), got)
+
+    def test_http_1_0_is_answered(self):
+        got = self.http.raw(b"GET /healthz HTTP/1.0\r\n\r\n", half=False)
+        self.assertTrue(got.startswith(b"HTTP/1.1 200 OK\r\n") and b"Connection: close" in got, got)
+        got = self.http.raw(b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        self.assertIn(b"Connection: keep-alive\r\n", got)
+
+
+if __name__ == "__main__":
+    mp_tap.main()
