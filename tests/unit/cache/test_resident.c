@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the limit in bytes says is what the process weighs: resident memory follows cache.l1_bytes
+ * under values of many sizes that come, grow, shrink and go. */
+#include "mp_test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <marketprism/marketprism.h>
+
+enum { LIMIT = 64 << 20, KEYS = 400000, ENTRIES = 50000, VALUE_MAX = 64 << 10 };
+
+static uint64_t seed = 88172645463325252u;
+
+/* xorshift64 (Marsaglia, "Xorshift RNGs", 2003). */
+static uint64_t next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+static size_t resident(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long whole = 0, pages = 0;
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu", &whole, &pages), 2);
+    (void)fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Most are small, as configuration is; @bias turns to larger or smaller ones for a while. */
+static size_t size_of_value(unsigned bias)
+{
+    unsigned bits = 4 + (unsigned)(next() % (6 + bias));
+
+    return (size_t)(next() % (2u << bits)) + 1;
+}
+
+static void operate(mp_cache *cache, const char *bytes, unsigned bias)
+{
+    uint64_t key = next() % KEYS, what = next() % 10;
+    mp_str name = mp_str_new((const char *)&key, sizeof(key));
+    size_t size = 0;
+
+    if (what == 0) {
+        assert_int_equal(mp_cache_delete(cache, name), 0);
+    } else if (what < 4) {
+        char copy[16];
+        int rc = mp_cache_copy(cache, name, copy, sizeof(copy), &size);
+
+        assert_true(rc == 0 || rc == MP_ELIMIT || rc == MP_EUNKNOWN || rc == MP_EABSENT);
+    } else {
+        size = size_of_value(bias);
+        assert_int_equal(
+            mp_cache_put(cache, name, mp_str_new(bytes, size < VALUE_MAX ? size : VALUE_MAX), 0),
+            0);
+    }
+}
+
+static void resident_memory_follows_the_limit(void **state)
+{
+    const char *thorough = getenv("MP_THOROUGH");
+    size_t operations = thorough ? 10000000 : 1000000, before = resident();
+    mp_cache_config config = {.l1_entries = ENTRIES, .l1_bytes = LIMIT};
+    char *bytes = malloc(VALUE_MAX);
+    double highest = 0, off = 0;
+    mp_cache_stats stats;
+    mp_cache *cache;
+
+    (void)state;
+    assert_non_null(bytes);
+    memset(bytes, 'v', VALUE_MAX);
+    assert_int_equal(mp_cache_new(&config, &cache), 0);
+    for (size_t i = 0; i < operations; i++) {
+        operate(cache, bytes, i / (operations / 8) % 2 ? 6 : 1);
+        if (i % (operations / 100) == 0 && i > operations / 4) { /* it has been full once */
+            double is = (double)(resident() - before);
+
+            mp_cache_stats_read(cache, &stats);
+            highest = fmax(highest, is / LIMIT);
+            off = fmax(off, fabs(is - (double)stats.l1_bytes) / LIMIT);
+        }
+    }
+    print_message("# resident: at most %.3f of the limit, at most %.3f of it beside what is said\n",
+                  highest, off);
+    if (!getenv("MP_SANITIZER")) { /* whose own memory is counted, too */
+        assert_true(highest <= 1.10);
+        assert_true(off <= 0.10);
+    }
+    cache = mp_cache_free(cache);
+    free(bytes);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(resident_memory_follows_the_limit),
+};
+MP_TEST_MAIN(tests)
