@@ -158,6 +158,7 @@ typedef struct mp__query {
     mp_str address;               /* HISTORY */
     uint64_t after;               /* LIST: cursor; HISTORY: before this revision, 0 newest */
     mp_str after_address;         /* LIST with by_key */
+    uint64_t at_revision;         /* LIST with by_key: as it was then; 0: as it is */
     bool by_key, with_values;
     uint32_t limit;
     void (*done)(struct mp__query *query);
@@ -165,9 +166,10 @@ typedef struct mp__query {
     /* out: items and their bytes belong to the query until mp__query_done() */
     int status;
     mp__list_item *items;
-    size_t count;  /* items; or the number of keys */
-    uint64_t next; /* cursor to go on, 0: the end */
-    bool stale;    /* from L3, the origin being gone */
+    size_t count;   /* items; or the number of keys */
+    uint64_t next;  /* cursor to go on, 0: the end */
+    uint64_t as_of; /* LIST: the origin's revision when it answered; 0 when stale */
+    bool stale;     /* from L3, the origin being gone */
     /* the manager's */
     void *memory;
     union {

@@ -176,6 +176,7 @@ static void list_kept(mp__task *task)
     if (rc == 0 && query->kind == MP__QUERY_LIST)
         cut_page(query);
     query->stale = true;
+    query->as_of = 0;
     reply(query, rc);
 }
 
@@ -186,7 +187,8 @@ static void fall_back(mp__query *query, int status)
                 status == MP_ETIMEOUT || status == -EIO;
 
     mp__query_done(query);
-    if (!gone || (query->kind != MP__QUERY_LIST && query->kind != MP__QUERY_COUNT)) {
+    if (!gone || query->at_revision ||
+        (query->kind != MP__QUERY_LIST && query->kind != MP__QUERY_COUNT)) {
         reply(query, status);
         return;
     }
@@ -248,6 +250,7 @@ static void start_list(mp__manager *manager, mp__query *query)
         .with_values = query->with_values,
         .by_key = query->by_key,
         .after_address = query->after_address,
+        .at_revision = query->at_revision,
         .done = listed,
     };
     mp__origin_list(manager->origin, &query->u.list);
@@ -263,6 +266,7 @@ void mp__query_start(mp__manager *manager, mp__query *query)
     query->memory = NULL;
     query->count = 0;
     query->next = 0;
+    query->as_of = 0;
     query->stale = false;
     if (rc) {
         reply(query, rc);

@@ -149,7 +149,9 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
     request->started_ms = mp__manager_wall_ms(manager);
     request->generation = atomic_load(&manager->generation);
     for (size_t i = 0; i < request->count && rc == 0; i++)
-        rc = mp__access_check(manager->access, request->identity, MP__RIGHT_WRITE,
+        rc = mp__access_check(manager->access, request->identity,
+                              request->changes[i].op == MP__CHANGE_CHECK ? MP__RIGHT_READ
+                                                                         : MP__RIGHT_WRITE,
                               request->changes[i].address, &diag);
     if (rc) {
         request->status = rc;

@@ -59,6 +59,7 @@ enum mp__change_op {
     MP__CHANGE_DELETE,
     MP__CHANGE_EXPIRE,   /* set or clear expires_ms of what is there */
     MP__CHANGE_ROLLBACK, /* make the value of revision `to_revision` the newest again */
+    MP__CHANGE_CHECK,    /* nothing: only its conditions count, for the others beside it */
 };
 
 enum mp__change_flags {
@@ -112,6 +113,11 @@ typedef struct mp__list {
     bool with_values;
     bool by_key; /* ordered by address (cursor then is `after_address`), else by cursor */
     mp_str after_address;
+    /* With by_key: as it was when this was the newest revision, but without what has expired since;
+     * so that later pages show what the first one saw. 0: as it is. MP_EINVAL: it is not there yet.
+     */
+    uint64_t at_revision;
+    uint64_t as_of;  /* result: the origin's revision when it answered */
     bool remembered; /* result: the origin cannot look, and says what it remembers */
     /* @records in the order of the cursor; @next is 0 when it ends. Every key that is there all the
      * time is given exactly once. */

@@ -50,6 +50,7 @@ enum mp__sqlite_sql {
     MP__SQL_DELETE,
     MP__SQL_LIST_BY_ID,
     MP__SQL_LIST_BY_KEY,
+    MP__SQL_LIST_AT,
     MP__SQL_ENVIRONMENTS,
     MP__SQL_COUNT,
     MP__SQL_COUNT_ALL,

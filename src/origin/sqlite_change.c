@@ -324,6 +324,8 @@ int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str 
         return do_expire(batch, change, &now, actor);
     case MP__CHANGE_ROLLBACK:
         return do_rollback(batch, change, &now, actor);
+    case MP__CHANGE_CHECK:
+        return 0;
     }
     change->status = MP_EINVAL;
     return 0;

@@ -202,9 +202,29 @@ static size_t after_prefix(char *prefix, size_t size)
     return size;
 }
 
+/* A row of history, which is how it was at the revision that was asked for. */
+static int take_past(listing *l, sqlite3_stmt *statement)
+{
+    mp__sqlite_row row;
+    int rc = mp__sqlite_history_read(statement, &row);
+
+    if (rc == MP_ECORRUPT) {
+        mp__sqlite_count(&l->s->corrupt_rows, 1);
+        l->damaged = true;
+        return 0;
+    }
+    if (rc || row.record.kind == MP__RECORD_ABSENT ||
+        mp__sqlite_is_expired(&row.record, l->s->read_now_ms))
+        return rc;
+    row.record.fetched_ms = row.record.verified_ms = l->s->read_now_ms;
+    return copy_row(&l->rows, &row);
+}
+
 static int list_by_key(listing *l)
 {
-    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_LIST_BY_KEY);
+    bool past = l->list->at_revision && l->list->at_revision != l->s->read_revision;
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, past ? MP__SQL_LIST_AT : MP__SQL_LIST_BY_KEY);
+    int64_t third = past ? (int64_t)l->list->at_revision : l->s->read_now_ms;
     char from[sizeof(l->prefix)], to[sizeof(l->prefix)];
     size_t from_size = l->prefix_size, to_size;
     mp_str after = l->list->after_address;
@@ -221,9 +241,9 @@ static int list_by_key(listing *l)
     }
     if (mp__sqlite_bind_str(statement, 1, mp_str_new(from, from_size)) != SQLITE_OK ||
         mp__sqlite_bind_str(statement, 2, mp_str_new(to, to_size)) != SQLITE_OK ||
-        sqlite3_bind_int64(statement, 3, l->s->read_now_ms) != SQLITE_OK)
+        sqlite3_bind_int64(statement, 3, third) != SQLITE_OK)
         return MP_ENOMEM;
-    return take_all(l, statement, take_row);
+    return take_all(l, statement, past ? take_past : take_row);
 }
 
 static int take_environment(listing *l, sqlite3_stmt *statement)
@@ -248,6 +268,8 @@ static int listing_begin(listing *l)
 {
     const mp__list *list = l->list;
 
+    if (list->at_revision > l->s->read_revision || (list->at_revision && !list->by_key))
+        return MP_EINVAL;
     if (list->environment.size > MP__SCOPE_MAX ||
         list->environment.size + list->prefix.size + 1 > MP__ADDRESS_MAX)
         return MP_ELIMIT;
@@ -285,6 +307,7 @@ void mp__sqlite_run_list(mp__task *task)
     listing l = {.s = s, .db = &s->read_db, .list = list};
     int rc = s->read_status ? s->read_status : list_rows(&l);
 
+    list->as_of = s->read_revision;
     settle(&l.rows);
     mp__sqlite_read_note(s, rc);
     list->done(list, rc, l.rows.records, l.rows.count, l.next);

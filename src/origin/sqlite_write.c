@@ -163,7 +163,8 @@ void mp__sqlite_batch_deliver(mp__sqlite_batch *batch)
 static bool is_failure(const mp__change *change)
 {
     if (change->status == MP_EABSENT)
-        return change->op == MP__CHANGE_PUT || change->op == MP__CHANGE_ROLLBACK;
+        return change->op == MP__CHANGE_PUT || change->op == MP__CHANGE_ROLLBACK ||
+               change->op == MP__CHANGE_CHECK;
     return change->status != 0;
 }
 

@@ -450,6 +450,98 @@ static void lists_by_key_go_past_bytes_of_all_ones(void **state)
     assert_string_equal(l.values[1], "2");
 }
 
+/* All of the environment dev at @revision in pages of two, as "key=value ...". */
+static void list_at(uint64_t revision, char *text, size_t capacity)
+{
+    static mp_listed l;
+    char after[64] = "";
+    size_t used = 0;
+
+    text[0] = '\0';
+    do {
+        memset(&l, 0, sizeof(l));
+        mp_listed_begin(&l);
+        l.u.list = (mp__list){.environment = MP_STR("dev"),
+                              .prefix = MP_STR("n/"),
+                              .limit = 2,
+                              .with_values = true,
+                              .by_key = true,
+                              .after_address = mp_str_of(after),
+                              .at_revision = revision,
+                              .done = mp_listed_done};
+        mp__origin_list(origin, &l.u.list);
+        mp_wait_for(&l.wait, 1);
+        assert_int_equal(l.status, 0);
+        for (size_t i = 0; i < l.count; i++)
+            used += (size_t)snprintf(text + used, capacity - used, "%s=%s ", l.addresses[i] + 6,
+                                     l.values[i]);
+        if (l.count)
+            snprintf(after, sizeof(after), "%s", l.addresses[l.count - 1]);
+    } while (l.next);
+}
+
+static void a_list_of_a_revision_shows_what_was_there_then(void **state)
+{
+    char text[256];
+    static mp_listed l;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/n/a", "1"), 0); /* revision 1 */
+    assert_int_equal(mp_set(origin, "dev/n/b", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/c", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/b", "2"), 0); /* 4 */
+    assert_int_equal(mp_del(origin, "dev/n/c"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/d", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/n/c", "2"), 0); /* 7 */
+    list_at(1, text, sizeof(text));
+    assert_string_equal(text, "a=1 ");
+    list_at(3, text, sizeof(text));
+    assert_string_equal(text, "a=1 b=1 c=1 ");
+    list_at(5, text, sizeof(text));
+    assert_string_equal(text, "a=1 b=2 ");
+    list_at(7, text, sizeof(text));
+    assert_string_equal(text, "a=1 b=2 c=2 d=1 ");
+    list_at(0, text, sizeof(text));
+    assert_string_equal(text, "a=1 b=2 c=2 d=1 ");
+    mp_listed_begin(&l);
+    l.u.list = (mp__list){.environment = MP_STR("dev"),
+                          .limit = 2,
+                          .by_key = true,
+                          .at_revision = 8,
+                          .done = mp_listed_done};
+    mp__origin_list(origin, &l.u.list);
+    mp_wait_for(&l.wait, 1);
+    assert_int_equal(l.status, MP_EINVAL);
+    assert_int_equal(l.u.list.as_of, 7);
+}
+
+static void a_check_that_fails_holds_back_the_writes_beside_it(void **state)
+{
+    mp_put put;
+    mp_got got;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/n/a", "1"), 0);
+    mp_put_begin(&put);
+    (void)mp_put_add(&put, MP__CHANGE_PUT, "dev/n/b", "1", 0);
+    mp_put_add(&put, MP__CHANGE_CHECK, "dev/n/a", NULL, MP__IF_REVISION)->if_revision = 9;
+    assert_int_equal(mp_put_run(origin, &put), MP_ECONFLICT);
+    mp_put_begin(&put);
+    (void)mp_put_add(&put, MP__CHANGE_PUT, "dev/n/b", "1", 0);
+    (void)mp_put_add(&put, MP__CHANGE_CHECK, "dev/n/none", NULL, MP__IF_PRESENT);
+    assert_int_equal(mp_put_run(origin, &put), MP_EABSENT);
+    assert_int_equal(mp_get(origin, "dev/n/b", &got), 0);
+    assert_int_equal(got.record.kind, MP__RECORD_ABSENT);
+    mp_put_begin(&put);
+    (void)mp_put_add(&put, MP__CHANGE_PUT, "dev/n/b", "1", 0);
+    mp_put_add(&put, MP__CHANGE_CHECK, "dev/n/a", NULL, MP__IF_REVISION)->if_revision = 1;
+    (void)mp_put_add(&put, MP__CHANGE_CHECK, "dev/n/none", NULL, MP__IF_ABSENT);
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_false(put.changes[1].changed);
+    assert_int_equal(mp_get(origin, "dev/n/b", &got), 0);
+    assert_string_equal(got.value, "1");
+}
+
 static void keys_are_counted_as_they_come_and_go(void **state)
 {
     mp__origin_stats stats;
@@ -513,6 +605,8 @@ static const struct CMUnitTest tests[] = {
     FRESH(lists_give_every_key_once_in_both_orders),
     FRESH(lists_are_bounded_and_may_come_without_values),
     FRESH(lists_by_key_go_past_bytes_of_all_ones),
+    FRESH(a_list_of_a_revision_shows_what_was_there_then),
+    FRESH(a_check_that_fails_holds_back_the_writes_beside_it),
     FRESH(keys_are_counted_as_they_come_and_go),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
 };
