@@ -173,4 +173,17 @@ void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel);
 const char *mp__cache_policy_at(size_t i, const char **ret_text);
 extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
 
+/* What a look at a folder of L3 from outside found. */
+typedef struct mp__cache_examined {
+    size_t segments, set_aside; /* set aside: quarantined for damage, *.seg.bad */
+    size_t segments_read, damaged_segments;
+    uint64_t bytes_read, records, damaged_records;
+    bool newer; /* a segment was written by a newer version */
+    char first_damaged[64];
+} mp__cache_examined;
+/* Read the newest segments in @l3_dir, about @bytes_most of them, and check every sum. Changes
+ * nothing and needs no lock. Blocks. -ENOENT: there is none. */
+MP_MUST_USE int mp__cache_examine(mp_env *env, const char *l3_dir, uint64_t bytes_most,
+                                  mp__cache_examined *ret_examined);
+
 #endif

@@ -74,6 +74,11 @@ const mp__verb mp__verbs[] = {
     {"explain", "KEY", "Why a read of the key is answered as it is.", "", mp__no_flags, 1, 1,
      mp__verb_explain, true},
     {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},
+    {"doctor", "[--config FILE] [--data-dir DIR]",
+     "Look for what is wrong or will be: each finding in a line, with what to do.",
+     "With a daemon or without: disk, limits, memory, clock, ports, permissions, origin, damage, "
+     "formats, kernel, service. Changes nothing. Exit code 1 when something is in trouble.",
+     mp__doctor_flags, 0, 0, mp__verb_doctor, false},
     {"check-config", "FILE", "Check a configuration file; errors come with file:line:column.", "",
      mp__no_flags, 1, 1, mp__verb_check_config, false},
     {"bench", "NAME", "Measure a part of the product beside a reference in the same run.",

@@ -101,6 +101,12 @@ void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str med
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
 int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */
 
+/* The options of --config, --data-dir, --resp, --http, --log-level and each --set: file first,
+ * command line over it. */
+struct mp__options;
+int mp__cli_options(const mp__arguments *arguments, struct mp__options **ret_options,
+                    mp__diag *diag);
+
 /* The verbs, by file. */
 int mp__verb_serve(const mp__arguments *arguments);
 int mp__verb_get(const mp__arguments *arguments);
@@ -122,10 +128,11 @@ int mp__verb_replay(const mp__arguments *arguments);
 int mp__verb_watch(const mp__arguments *arguments);
 int mp__verb_render(const mp__arguments *arguments);
 int mp__verb_exec(const mp__arguments *arguments);
+int mp__verb_doctor(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
 
-extern const mp__flag mp__serve_flags[], mp__get_flags[], mp__set_flags[], mp__ls_flags[],
-    mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__replay_flags[],
+extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
+    mp__ls_flags[], mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__replay_flags[],
     mp__render_flags[], mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 

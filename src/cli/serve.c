@@ -80,8 +80,7 @@ static int read_config(mp__options *options, const char *path, mp__diag *diag)
     return rc;
 }
 
-/* File first, command line over it. */
-static int load_options(const mp__arguments *arguments, mp__options **ret_options, mp__diag *diag)
+int mp__cli_options(const mp__arguments *arguments, mp__options **ret_options, mp__diag *diag)
 {
     const char *config = mp__flag_value(arguments, "--config");
     mp__options *options;
@@ -162,7 +161,7 @@ static void reload_signal(void *context, int signal)
     mp__options *options = NULL;
     mp__diag diag = {0};
     char text[900];
-    int rc = load_options(d->arguments, &options, &diag);
+    int rc = mp__cli_options(d->arguments, &options, &diag);
 
     (void)signal;
     if (rc == 0)
@@ -262,7 +261,7 @@ int mp__verb_serve(const mp__arguments *arguments)
      * threshold by itself otherwise, and memory that a storm of clients took would stay. */
     (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
-    rc = load_options(arguments, &d.options, &diag);
+    rc = mp__cli_options(arguments, &d.options, &diag);
     if (rc == 0)
         rc = open_log(&d);
     if (rc == 0)

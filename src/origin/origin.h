@@ -249,4 +249,23 @@ void mp__origin_count(mp__origin *origin, mp__count *count);
 void mp__origin_stats_read(mp__origin *origin, mp__origin_stats *ret_stats);
 int mp__origin_salvage(mp__origin *origin, const mp__record *records, size_t count);
 
+/* ---- from outside ---- */
+
+/* What a look at a database of ours found, and at what says that there was one. */
+typedef struct mp__origin_examined {
+    bool there, was_there; /* the file; its .id */
+    bool is_ours;          /* a database of ours, by its header */
+    bool has_wal;          /* commits that are not in the file yet */
+    bool has_sums;         /* its pages end in checksums */
+    int version;           /* of its format */
+    uint64_t bytes, pages, pages_read, pages_damaged;
+    uint64_t first_damaged; /* page */
+} mp__origin_examined;
+enum { MP__ORIGIN_VERSION = 1 }; /* the newest format of a database that we know */
+/* Read the database file at @path, about @bytes_most of it, and check the sum of every page,
+ * without opening it as a database: nothing is locked or changed, a daemon may go on writing to it.
+ * 0 also where it is not there; -errno where it cannot be read. Blocks. */
+MP_MUST_USE int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes_most,
+                                   mp__origin_examined *ret_examined);
+
 #endif

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The doctor's checks of configuration, data directory, daemon, origin and cache. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/cache.h"
+#include "cli/doctor.h"
+#include "core/alloc.h"
+#include "format/format.h"
+#include "origin/origin.h"
+
+enum { EXAMINE_BYTES = 256 << 20, FORMAT = 1, FILE_MOST = 64 << 20, FILES_NAMED = 10 };
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "";
+}
+
+static long long number_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+/* ---- config ---- */
+
+void mp__check_config(mp__doctor *d)
+{
+    struct stat st;
+    char text[900];
+
+    if (d->config_error.text[0])
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "mend the place that is named; `marketprism check-config FILE` says more",
+                       "%.390s", mp__diag_format(&d->config_error, text, sizeof(text)));
+    else
+        mp__doctor_say(d, MP__FINDING_OK, "", "%s",
+                       d->config ? d->config : "no file, all defaults");
+    if (!d->config || stat(d->config, &st) != 0)
+        return;
+    if (st.st_mode & S_IWOTH)
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "chmod o-w, or anybody here can turn the daemon",
+                       "%s can be written by everybody", d->config);
+}
+
+/* ---- the data directory ---- */
+
+static void say_missing(mp__doctor *d)
+{
+    char parent[4300];
+    char *slash;
+
+    (void)snprintf(parent, sizeof(parent), "%s", d->data_dir);
+    /* the nearest that is there must let us make one */
+    while ((slash = strrchr(parent, '/')) != NULL && slash > parent) {
+        *slash = '\0';
+        if (access(parent, F_OK) == 0)
+            break;
+    }
+    if (!strchr(d->data_dir, '/') || access(parent, F_OK) != 0)
+        (void)snprintf(parent, sizeof(parent), "%s", d->data_dir[0] == '/' ? "/" : ".");
+    if (access(parent, W_OK | X_OK) == 0)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "it is made at the first start; if there was one, name it with --data-dir",
+                       "there is no %s yet", d->data_dir);
+    else
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "make it, owned by who runs the daemon, or choose another with --data-dir",
+                       "there is no %s, and it cannot be made in %s: %s", d->data_dir, parent,
+                       mp_strerror(-errno));
+}
+
+static void say_mode(mp__doctor *d, const struct stat *st)
+{
+    if (st->st_mode & (S_IWGRP | S_IWOTH))
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "chmod 700 it: whoever writes there can forge values",
+                       "%s can be written by others (mode %04o)", d->data_dir, st->st_mode & 07777);
+    else if (st->st_mode & (S_IRGRP | S_IROTH | S_IXGRP | S_IXOTH))
+        mp__doctor_say(d, MP__FINDING_WARNING, "chmod 700 it, if values are not for everybody",
+                       "%s can be read by others (mode %04o)", d->data_dir, st->st_mode & 07777);
+}
+
+static void say_lock(mp__doctor *d)
+{
+    long pid = mp__doctor_pid(d);
+    bool is_ours = d->status && strcmp(text_of(d->status, "data_dir"), d->data_dir) == 0;
+
+    if (pid && !is_ours)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "give --resp HOST:PORT of that daemon; a second one cannot start on it",
+                       "%s is in use by process %ld, which does not answer at %s", d->data_dir, pid,
+                       d->resp);
+    else if (pid)
+        mp__doctor_say(d, MP__FINDING_OK, "", "%s, in use by process %ld", d->data_dir, pid);
+    else
+        mp__doctor_say(d, MP__FINDING_OK, "", "%s, no daemon runs on it", d->data_dir);
+}
+
+/* Permission bits do not say it all: a file system can be mounted read-only. */
+static void say_writable(mp__doctor *d)
+{
+    int error = access(d->data_dir, R_OK | W_OK | X_OK) == 0 ? 0 : errno;
+
+    if (error == EROFS)
+        mp__doctor_say(
+            d, MP__FINDING_TROUBLE,
+            "mend the disk and mount it writable (dmesg says why it is not); what is kept "
+            "is served meanwhile",
+            "%s is on a file system that is mounted read-only", d->data_dir);
+    else if (error)
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "chown and chmod 700 it to who runs the daemon",
+                       "%s cannot be read and written by user %u: %s", d->data_dir, d->world->uid,
+                       mp_strerror(-error));
+}
+
+void mp__check_data_dir(mp__doctor *d)
+{
+    struct stat st;
+
+    if (stat(d->data_dir, &st) != 0) {
+        if (errno == ENOENT)
+            say_missing(d);
+        else
+            mp__doctor_say(d, MP__FINDING_TROUBLE, "let who runs the daemon reach it", "%s: %s",
+                           d->data_dir, mp_strerror(-errno));
+        return;
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "choose another with --data-dir",
+                       "%s is not a folder", d->data_dir);
+        return;
+    }
+    say_lock(d);
+    say_mode(d, &st);
+    say_writable(d);
+}
+
+/* ---- versions ---- */
+
+static bool database_path(const mp__doctor *d, char *path, size_t capacity)
+{
+    const char *given = mp__options_text(d->options, "origin.path");
+    bool is_sqlite = strcmp(mp__options_text(d->options, "origin.type"), "sqlite") == 0;
+
+    if (is_sqlite && given[0])
+        return (size_t)snprintf(path, capacity, "%s", given) < capacity;
+    return mp__doctor_path(d, is_sqlite ? "origin.db" : "files.db", path, capacity) == 0;
+}
+
+void mp__check_versions(mp__doctor *d)
+{
+    char path[4300];
+    MP__CLEANUP_FREE char *text = NULL;
+    mp__origin_examined found;
+    size_t size;
+    long format = FORMAT;
+    bool newer = false;
+
+    if (mp__doctor_path(d, "format", path, sizeof(path)) == 0 &&
+        mp__env_read_file(d->env, path, 64, &text, &size) == 0)
+        format = strtol(text, NULL, 10);
+    if (format > FORMAT) {
+        newer = true;
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "run the version that wrote it, or a newer one",
+                       "%s is of format %ld, this version knows %d", d->data_dir, format, FORMAT);
+    }
+    if (database_path(d, path, sizeof(path)) && mp__origin_examine(d->env, path, 0, &found) == 0 &&
+        found.is_ours && found.version > MP__ORIGIN_VERSION) {
+        newer = true;
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "run the version that wrote it, or a newer one",
+                       "%s is of format %d, this version knows %d", path, found.version,
+                       MP__ORIGIN_VERSION);
+    }
+    if (!newer)
+        mp__doctor_say(d, MP__FINDING_OK, "", "nothing was written by a newer version");
+}
+
+/* ---- the daemon ---- */
+
+void mp__check_daemon(mp__doctor *d)
+{
+    const char *trouble = text_of(d->status, "trouble");
+
+    if (!d->status) {
+        mp__doctor_say(d, MP__FINDING_OK, "", "none answers: %.300s", d->no_answer);
+        return;
+    }
+    if (strcmp(text_of(d->status, "data_dir"), d->data_dir) != 0)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "name that one with --data-dir, or its port with --resp",
+                       "the daemon at %s runs on %s", d->resp, text_of(d->status, "data_dir"));
+    if (!json_is_true(json_object_get(d->status, "ready")))
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "see the origin below", "the daemon is not ready");
+    if (*trouble)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "as it says; `marketprism status` shows when it went", "%.390s", trouble);
+    else
+        mp__doctor_say(d, MP__FINDING_OK, "", "version %s answers at %s, up %lld s",
+                       text_of(d->status, "version"), d->resp, number_of(d->status, "uptime_s"));
+}
+
+/* ---- the origin ---- */
+
+static void say_counts(mp__doctor *d)
+{
+    const json_t *origin = json_object_get(d->status, "origin");
+
+    if (number_of(origin, "corrupt_rows") > 0)
+        mp__doctor_say(
+            d, MP__FINDING_WARNING,
+            "look at the disk (smartctl, dmesg); what was not salvaged must be set again",
+            "the daemon met %lld damaged rows and salvaged %lld", number_of(origin, "corrupt_rows"),
+            number_of(origin, "salvaged"));
+}
+
+/* A file of sums that do not hold is damaged, or another program wrote it. */
+static void say_pages(mp__doctor *d, const char *path, const mp__origin_examined *found)
+{
+    char size[32];
+
+    if (!found->has_sums)
+        mp__doctor_say(d, MP__FINDING_OK, "", "%s, %s, without checksums of pages", path,
+                       mp__doctor_bytes(found->bytes, size, sizeof(size)));
+    else if (found->pages_damaged)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "start the daemon: it sets right what history and cache still know; or "
+                       "restore a backup",
+                       "%" PRIu64 " of %" PRIu64 " pages of %s fail their checksum, page %" PRIu64
+                       " first: damaged, or written by another program",
+                       found->pages_damaged, found->pages_read, path, found->first_damaged);
+    else
+        mp__doctor_say(d, MP__FINDING_OK, "",
+                       "%s, %s, all %" PRIu64 " pages read hold their checksum", path,
+                       mp__doctor_bytes(found->bytes, size, sizeof(size)), found->pages_read);
+}
+
+static void check_database(mp__doctor *d, const char *path, bool is_store)
+{
+    mp__origin_examined found;
+    int rc = mp__origin_examine(d->env, path, EXAMINE_BYTES, &found);
+
+    if (rc)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       rc == -EACCES ? "chown it to who runs the daemon"
+                                     : "look at the disk (smartctl, dmesg)",
+                       "%s cannot be read: %s", path, mp_strerror(rc));
+    else if (!found.there && found.was_there && !is_store)
+        mp__doctor_say(
+            d, MP__FINDING_TROUBLE,
+            "put it back (noticed within a second), restore a backup, or begin anew with "
+            "`serve --new-origin`",
+            "%s is gone, and there was one", path);
+    else if (!found.there && found.was_there)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "nothing: it is made anew from the files at the start",
+                       "%s is gone: the history ends", path);
+    else if (!found.there)
+        mp__doctor_say(d, MP__FINDING_OK, "", "there is no %s yet", path);
+    else if (!found.is_ours)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "put the right file there, restore a backup, or begin anew with `serve "
+                       "--new-origin`",
+                       "%s is no database of marketprism", path);
+    else
+        say_pages(d, path, &found);
+}
+
+typedef struct folder_check {
+    mp__doctor *d;
+    const char *folder; /* of one environment, or the whole */
+    size_t files, wrong;
+    int depth;
+} folder_check;
+
+static void parse_file(folder_check *c, const char *path, const mp__format *format)
+{
+    MP__CLEANUP_FREE char *text = NULL;
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+    char said[900];
+    size_t size;
+    int rc = mp__env_read_file(c->d->env, path, FILE_MOST, &text, &size);
+
+    c->files++;
+    if (rc == 0)
+        rc = format->parse(mp_str_new(text, size), &leaves, &diag);
+    mp__leaves_done(&leaves);
+    if (rc == 0)
+        return;
+    if (c->wrong++ >= FILES_NAMED)
+        return;
+    if (!diag.text[0])
+        (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
+    (void)snprintf(diag.file, sizeof(diag.file), "%.255s", path);
+    mp__doctor_say(c->d, MP__FINDING_TROUBLE,
+                   "mend the place; until then its last good version stays", "%.390s",
+                   mp__diag_format(&diag, said, sizeof(said)));
+}
+
+static int check_entry(void *context, const char *name)
+{
+    folder_check *c = context;
+    char path[4300];
+    mp__stat stat;
+
+    if (name[0] == '.' && strcmp(name, ".env") != 0)
+        return 0;
+    (void)snprintf(path, sizeof(path), "%s/%s", c->folder, name);
+    if (mp__env_stat(c->d->env, path, &stat) != 0 || stat.is_special)
+        return 0;
+    if (stat.is_dir && c->depth == 0) {
+        folder_check inner = {.d = c->d, .folder = path, .wrong = c->wrong, .depth = 1};
+
+        (void)mp__env_list(c->d->env, path, check_entry, &inner);
+        c->files += inner.files;
+        c->wrong = inner.wrong;
+    } else if (!stat.is_dir && c->depth == 1 && mp__format_of_path(name)) {
+        parse_file(c, path, mp__format_of_path(name));
+    }
+    return 0;
+}
+
+static void check_folder(mp__doctor *d)
+{
+    const char *path = mp__options_text(d->options, "origin.path");
+    folder_check c = {.d = d, .folder = path};
+    int rc = path[0] ? mp__env_list(d->env, path, check_entry, &c) : MP_EINVAL;
+
+    if (!path[0])
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "set origin.path to the folder of the files",
+                       "origin.type is file, and origin.path is empty");
+    else if (rc)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       rc == -EACCES ? "let who runs the daemon read it"
+                                     : "put it back or mount it; what it last gave is served",
+                       "the folder %s: %s", path, mp_strerror(rc));
+    else if (c.files == 0)
+        mp__doctor_say(d, MP__FINDING_WARNING, "files go to ENVIRONMENT/NAMESPACE.yaml in it",
+                       "%s holds no files", path);
+    else if (c.wrong == 0)
+        mp__doctor_say(d, MP__FINDING_OK, "", "%zu files in %s, all of them parse", c.files, path);
+}
+
+void mp__check_origin(mp__doctor *d)
+{
+    bool is_file = strcmp(mp__options_text(d->options, "origin.type"), "file") == 0;
+    char path[4300];
+
+    /* a daemon that answers knows best what its origin is */
+    if (d->status)
+        is_file = strcmp(text_of(json_object_get(d->status, "origin"), "kind"), "file") == 0;
+    if (is_file && strcmp(mp__options_text(d->options, "origin.type"), "file") == 0)
+        check_folder(d);
+    if (database_path(d, path, sizeof(path)) &&
+        is_file == (strcmp(mp__options_text(d->options, "origin.type"), "file") == 0))
+        check_database(d, path, is_file);
+    else if (mp__doctor_path(d, is_file ? "files.db" : "origin.db", path, sizeof(path)) == 0)
+        check_database(d, path, is_file);
+    if (d->status)
+        say_counts(d);
+}
+
+/* ---- what the cache keeps on disk ---- */
+
+void mp__check_damage(mp__doctor *d)
+{
+    mp__cache_examined found;
+    char path[4300], size[32];
+    const json_t *l3 = json_object_get(json_object_get(d->status, "cache"), "l3");
+    int rc = mp__doctor_path(d, "l3", path, sizeof(path));
+
+    if (rc == 0)
+        rc = mp__cache_examine(d->env, path, EXAMINE_BYTES, &found);
+    if (rc == -ENOENT) {
+        mp__doctor_say(d, MP__FINDING_OK, "", "nothing is kept on disk yet");
+        return;
+    }
+    if (rc) {
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "look at the disk (smartctl, dmesg) and at who owns it",
+                       "%s cannot be read: %s", path, mp_strerror(rc));
+        return;
+    }
+    if (found.newer)
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "run the version that wrote it, or move the folder away: it is a cache",
+                       "%s was written by a newer version", path);
+    if (found.damaged_segments)
+        mp__doctor_say(
+            d, MP__FINDING_TROUBLE,
+            "look at the disk (smartctl, dmesg); damaged records are left out and fetched "
+            "again, nothing wrong is served",
+            "%zu of %zu segments read are damaged (%" PRIu64 " places), %s first",
+            found.damaged_segments, found.segments_read, found.damaged_records,
+            found.first_damaged);
+    if (found.set_aside)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "they are for looking at; remove l3/*.seg.bad when you have",
+                       "%zu damaged segments were set aside", found.set_aside);
+    if (*text_of(l3, "trouble"))
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "make room or mend the disk; it recovers by itself",
+                       "the cache on disk: %.300s", text_of(l3, "trouble"));
+    if (!found.newer && !found.damaged_segments)
+        mp__doctor_say(d, MP__FINDING_OK, "",
+                       "%" PRIu64 " records in %zu of %zu segments (%s) hold their checksum",
+                       found.records, found.segments_read, found.segments,
+                       mp__doctor_bytes(found.bytes_read, size, sizeof(size)));
+}

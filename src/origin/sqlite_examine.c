@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking at a database file from outside: its header, and the sum at the end of each page. See
+ * the SQLite file format (sqlite.org/fileformat2.html, 1.3) for where things are in the header. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "origin/sqlite.h"
+
+enum { TRIES = 3, RESERVED_AT = 20, VERSION_AT = 60, APPLICATION_AT = 68 };
+
+static uint32_t big_endian(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* A page that is being written just now holds at the next try. */
+static bool page_holds(mp__file *file, uint64_t number)
+{
+    unsigned char page[MP__VFS_PAGE];
+
+    for (int i = 0; i < TRIES; i++) {
+        int64_t n = mp__file_pread(file, page, sizeof(page), (number - 1) * MP__VFS_PAGE);
+
+        if (n == 0)
+            return true; /* the file became shorter */
+        if (n == MP__VFS_PAGE && mp__vfs_page_holds(page, number))
+            return true;
+    }
+    return false;
+}
+
+static int examine_header(mp__file *file, mp__origin_examined *found)
+{
+    unsigned char head[100] = {0};
+    int64_t n = mp__file_pread(file, head, sizeof(head), 0);
+
+    if (n < 0)
+        return (int)n;
+    found->is_ours = n == sizeof(head) && memcmp(head, "SQLite format 3", 16) == 0 &&
+                     big_endian(head + APPLICATION_AT) == MP__SQLITE_APPLICATION;
+    found->version = (int)big_endian(head + VERSION_AT);
+    found->has_sums = head[RESERVED_AT] == MP__VFS_RESERVED;
+    /* made, and not yet brought up to what was committed: all of it is in the WAL */
+    if (!found->is_ours && found->has_wal &&
+        (found->bytes == 0 || (big_endian(head + APPLICATION_AT) == 0 && found->version == 0))) {
+        found->is_ours = true;
+        found->version = MP__SQLITE_FORMAT;
+    }
+    return 0;
+}
+
+static void examine_pages(mp__file *file, uint64_t bytes_most, mp__origin_examined *found)
+{
+    uint64_t most = bytes_most / MP__VFS_PAGE;
+    /* from the beginning, and where there are too many every so many-th of them */
+    uint64_t step = most && found->pages > most ? (found->pages + most - 1) / most : 1;
+
+    for (uint64_t number = 1; number <= found->pages; number += step) {
+        found->pages_read++;
+        if (page_holds(file, number))
+            continue;
+        if (!found->pages_damaged++)
+            found->first_damaged = number;
+    }
+}
+
+/* Whether there is a file beside @path: "folder/origin.db", with @cut bytes less and @ending. */
+static bool is_beside(mp_env *env, const char *path, size_t cut, const char *ending)
+{
+    size_t size = strlen(path), capacity = size + strlen(ending) + 1;
+    MP__CLEANUP_FREE char *name = mp__malloc(capacity);
+    mp__stat stat;
+
+    if (!name)
+        return false;
+    (void)snprintf(name, capacity, "%.*s%s", (int)(size - cut), path, ending);
+    return mp__env_stat(env, name, &stat) == 0;
+}
+
+static bool has_id(mp_env *env, const char *path)
+{
+    size_t size = strlen(path);
+    bool is_db = size > 3 && strcmp(path + size - 3, ".db") == 0;
+
+    return is_beside(env, path, is_db ? 3 : 0, ".id");
+}
+
+int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes_most,
+                       mp__origin_examined *ret_examined)
+{
+    mp__origin_examined found = {.was_there = has_id(env, path),
+                                 .has_wal = is_beside(env, path, 0, "-wal")};
+    mp__file *file;
+    mp__stat stat;
+    int rc = mp__file_open(env, path, MP__OPEN_READ, &file);
+
+    if (rc == -ENOENT) {
+        *ret_examined = found;
+        return 0;
+    }
+    if (rc)
+        return rc;
+    rc = mp__file_stat(file, &stat);
+    if (rc == 0) {
+        found.there = true;
+        found.bytes = stat.size;
+        found.pages = stat.size / MP__VFS_PAGE;
+        rc = examine_header(file, &found);
+    }
+    if (rc == 0 && found.is_ours && found.has_sums)
+        examine_pages(file, bytes_most, &found);
+    mp__file_close(file);
+    if (rc == 0)
+        *ret_examined = found;
+    return rc;
+}

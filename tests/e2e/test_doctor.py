@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""marketprism doctor finds what was broken on purpose, says what to do, and changes nothing."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import unittest
+
+import mp_tap
+from mp_daemon import BINARY, Daemon, wait_until
+
+
+class Doctor(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+
+    def fill(self, count=50):
+        client = self.daemon.client()
+        for i in range(count):
+            client("SET", f"app/key{i}", f"value{i}" * 100)
+        client.close()
+
+    def doctor(self, *options, data_dir=True, code=None):
+        words = [BINARY, "doctor", "--json", "--set", "http.listen=127.0.0.1:0", *options]
+        if not any(option.startswith("resp.listen") for option in options) \
+                and "--resp" not in options:
+            words += ["--set", "resp.listen=127.0.0.1:1"]  # nobody is there
+        if data_dir:
+            words += ["--data-dir", str(self.daemon.data)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        if code is not None:
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["well"], done.returncode == 0)
+        for finding in report["findings"]:  # whatever is wrong comes with what to do
+            self.assertEqual(finding["severity"] != "ok", bool(finding["remedy"]), finding)
+        return report
+
+    def one(self, report, check, severity, part):
+        found = [f for f in report["findings"]
+                 if (f["check"], f["severity"]) == (check, severity) and part in f["what"]]
+        self.assertTrue(found, f"no {severity} of {check} with {part!r}: {report['findings']}")
+        return found[0]
+
+    def test_all_is_well_with_a_daemon_and_without(self):
+        self.daemon.start()
+        self.fill()
+        report = self.doctor("--resp", self.daemon.resp, data_dir=False, code=0)
+        self.assertEqual(report["data_dir"], str(self.daemon.data))  # the daemon said so
+        self.one(report, "daemon", "ok", "version")
+        self.one(report, "data-dir", "ok", "in use by process")
+        self.one(report, "ports", "ok", "the system chooses")
+        self.assertEqual(self.daemon.stop(), 0)
+        before = sorted(p.name for p in self.daemon.data.iterdir())
+        report = self.doctor(code=0)
+        self.one(report, "daemon", "ok", "none answers")
+        self.one(report, "origin", "ok", "hold their checksum")
+        self.one(report, "damage", "ok", "records")
+        self.one(report, "disk", "ok", "synced write")
+        self.assertEqual(sorted(p.name for p in self.daemon.data.iterdir()), before)
+
+    def test_a_database_just_begun_is_no_trouble(self):
+        self.daemon.start()
+        self.doctor("--resp", self.daemon.resp, code=0)
+        self.daemon.kill()
+        self.doctor(code=0)
+
+    def test_a_missing_database_is_told_with_both_ways_out(self):
+        self.daemon.start()
+        self.fill()
+        self.daemon.kill()
+        for file in self.daemon.data.glob("origin.db*"):
+            file.unlink()
+        finding = self.one(self.doctor(code=1), "origin", "trouble", "is gone")
+        self.assertIn("--new-origin", finding["remedy"])
+        self.assertIn("put it back", finding["remedy"])
+        self.daemon.start()
+        report = self.doctor("--resp", self.daemon.resp, code=1)
+        self.one(report, "daemon", "trouble", "lost")
+
+    def test_a_damaged_database_and_a_foreign_one_are_told_apart(self):
+        self.daemon.start()
+        self.fill(400)
+        self.assertEqual(self.daemon.stop(), 0)
+        database = self.daemon.data / "origin.db"
+        whole = database.read_bytes()
+        broken = bytearray(whole)
+        broken[4096 * 3 + 100] ^= 0x40
+        database.write_bytes(broken)
+        finding = self.one(self.doctor(code=1), "origin", "trouble", "page 4")
+        self.assertIn("start the daemon", finding["remedy"])
+        database.write_bytes(b"not a database" * 1000)
+        self.one(self.doctor(code=1), "origin", "trouble", "no database of marketprism")
+        newer = bytearray(whole)
+        newer[60:64] = (99).to_bytes(4, "big")
+        database.write_bytes(newer)
+        self.one(self.doctor(code=1), "versions", "trouble", "format 99")
+
+    def test_a_damaged_segment_is_named(self):
+        self.daemon.start()
+        self.fill()
+        self.assertEqual(self.daemon.stop(), 0)
+        segment = sorted((self.daemon.data / "l3").glob("l3-*.seg"))[0]
+        data = bytearray(segment.read_bytes())
+        data[1000] ^= 1
+        segment.write_bytes(data)
+        finding = self.one(self.doctor(code=1), "damage", "trouble", segment.name)
+        self.assertIn("smartctl", finding["remedy"])
+        segment.rename(segment.with_name(segment.name + ".bad"))
+        self.one(self.doctor(code=0), "damage", "warning", "set aside")
+
+    def test_a_taken_port_is_told_with_its_holder(self):
+        self.daemon.data.mkdir()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            report = self.doctor("--set", f"http.listen={address}", code=1)
+            finding = self.one(report, "ports", "trouble", f"{address} is held by")
+            self.assertIn(str(os.getpid()), finding["what"])
+            self.assertIn("another port", finding["remedy"])
+
+    def test_permissions_that_are_too_wide_or_too_narrow_are_told(self):
+        self.daemon.data.mkdir(mode=0o700)
+        self.daemon.data.chmod(0o755)
+        self.one(self.doctor(code=0), "data-dir", "warning", "read by others")
+        self.daemon.data.chmod(0o777)
+        self.one(self.doctor(code=1), "data-dir", "trouble", "written by others")
+        self.daemon.data.chmod(0o700)
+        config = pathlib.Path(self.daemon.folder, "mp.yaml")
+        config.write_text("cache:\n  l1_size: 10\n")
+        config.chmod(0o666)
+        self.one(self.doctor("--config", str(config), code=1), "config", "trouble", "by everybody")
+
+    def test_a_folder_that_is_read_only_is_told(self):
+        self.daemon.data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            done = subprocess.run(["unshare", "--mount", "sh", "-c",
+                                   f'mount --bind "{self.daemon.data}" "{self.daemon.data}" && '
+                                   f'mount -o remount,ro,bind "{self.daemon.data}" && exec '
+                                   f'"{BINARY}" doctor --json --set resp.listen=127.0.0.1:1 '
+                                   f'--set http.listen=127.0.0.1:0 --data-dir "{self.daemon.data}"'],
+                                  capture_output=True, text=True, timeout=60)
+            if not done.stdout:
+                self.skipTest("nothing can be mounted here")
+            report = json.loads(done.stdout)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("mount", self.one(report, "data-dir", "trouble", "read-only")["remedy"])
+        else:
+            self.daemon.data.chmod(0o500)
+            self.addCleanup(self.daemon.data.chmod, 0o700)
+            self.one(self.doctor(code=1), "data-dir", "trouble", "cannot be read and written")
+
+    def test_a_wrong_configuration_is_told_with_its_place_and_the_rest_goes_on(self):
+        config = pathlib.Path(self.daemon.folder, "mp.yaml")
+        config.write_text("cache:\n  l1_sise: 10\n")
+        report = self.doctor("--config", str(config), code=1)
+        self.one(report, "config", "trouble", "mp.yaml:2:3")
+        self.one(report, "clock", report["findings"][[f["check"] for f in report["findings"]]
+                                                     .index("clock")]["severity"], "")
+
+    def test_files_that_do_not_parse_are_told_also_without_a_daemon(self):
+        folder = pathlib.Path(self.daemon.folder, "conf", "production")
+        folder.mkdir(parents=True)
+        (folder / "good.yaml").write_text("a: 1\n")
+        options = ["--set", "origin.type=file", "--set", f"origin.path={folder.parent}"]
+        self.one(self.doctor(*options, code=0), "origin", "ok", "1 files")
+        (folder / "bad.json").write_text('{"a": 1,\n "b": }')
+        self.one(self.doctor(*options, code=1), "origin", "trouble", "bad.json:2:")
+        self.one(self.doctor("--set", "origin.type=file", code=1), "origin", "trouble",
+                 "origin.path is empty")
+        self.one(self.doctor("--set", "origin.type=file", "--set", "origin.path=/nowhere", code=1),
+                 "origin", "trouble", "/nowhere")
+
+    def test_people_get_a_line_each_and_the_remedy_below(self):
+        self.daemon.data.mkdir()
+        self.daemon.data.chmod(0o777)
+        done = subprocess.run([BINARY, "doctor", "--data-dir", str(self.daemon.data), "--set",
+                               "resp.listen=127.0.0.1:1", "--set", "http.listen=127.0.0.1:0"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        lines = done.stdout.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("trouble  data-dir"))
+        self.assertIn("-> chmod 700", lines[at + 1])
+        self.assertRegex(lines[-1], r"^1 trouble, \d+ warnings?$")
+
+
+if __name__ == "__main__":
+    mp_tap.main()
