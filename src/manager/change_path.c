@@ -5,9 +5,10 @@
  *   unseen        somebody else changed the origin, or it may have missed something: the watch that
  *                 held entries fresh ends and a new one begins, under a new generation number.
  *                 Entries of the old generation are verified once, when they are next read;
- * watchers are told to look again (RESET) state         live: a new watch. Down or lost: no watch;
- * entries keep what they are, and the time until which the origin vouched for them is remembered,
- * so that their age is honest
+ *                 watchers are told to look again (RESET)
+ *   state         live: a new watch (FRESH). Down or lost: no watch (STALE); entries keep what
+ *                 they are, and the time until which the origin vouched for them is remembered,
+ *                 so that their age is honest
  *
  * Freshness is thus one comparison of two numbers on the read path. */
 #include <stdio.h>
@@ -38,172 +39,6 @@ static void watch_begins(mp__manager *manager)
 
 /* ---- watchers ---- */
 
-enum { QUEUE_MAX = 65536 };
-
-typedef struct queued_event {
-    struct queued_event *next;
-    mp__event event;
-    char address[];
-} queued_event;
-
-struct mp__watcher {
-    struct mp__watcher *next;
-    mp__manager *manager;
-    mp__loop *loop;
-    void (*fn)(void *context, const mp__event *event);
-    void *context;
-    mp__task task;
-    /* under watch_lock */
-    queued_event *first, **last;
-    size_t count;
-    bool posted, reset, removed;
-};
-
-static void queued_free(queued_event *q)
-{
-    (void)mp__entry_unref(q->event.entry);
-    (void)mp__free(q);
-}
-
-static void queue_clear(mp__watcher *watcher)
-{
-    while (watcher->first) {
-        queued_event *next = watcher->first->next;
-
-        queued_free(watcher->first);
-        watcher->first = next;
-    }
-    watcher->last = &watcher->first;
-    watcher->count = 0;
-}
-
-static void watcher_runs(mp__task *task)
-{
-    mp__watcher *watcher = (mp__watcher *)((char *)task - offsetof(mp__watcher, task));
-    mp__manager *manager = watcher->manager;
-    queued_event *first;
-    bool reset, removed;
-
-    (void)pthread_mutex_lock(&manager->watch_lock);
-    first = watcher->first;
-    watcher->first = NULL;
-    watcher->last = &watcher->first;
-    watcher->count = 0;
-    reset = watcher->reset;
-    watcher->reset = watcher->posted = false;
-    removed = watcher->removed;
-    (void)pthread_mutex_unlock(&manager->watch_lock);
-    if (reset && !removed) {
-        mp__event event = {.kind = MP__EVENT_RESET, .address = mp_str_new("", 0)};
-
-        watcher->fn(watcher->context, &event);
-    }
-    while (first) {
-        queued_event *next = first->next;
-
-        if (!removed)
-            watcher->fn(watcher->context, &first->event);
-        queued_free(first);
-        first = next;
-    }
-    if (removed)
-        (void)mp__free(watcher);
-}
-
-/* Under watch_lock. */
-static void wake(mp__watcher *watcher)
-{
-    if (watcher->posted)
-        return;
-    watcher->posted = true;
-    watcher->task.run = watcher_runs;
-    mp__loop_post(watcher->loop, &watcher->task);
-}
-
-static void enqueue(mp__watcher *watcher, const mp__event *event)
-{
-    queued_event *q = watcher->count < QUEUE_MAX && !watcher->reset
-                          ? mp__malloc(sizeof(*q) + event->address.size)
-                          : NULL;
-
-    if (!q) { /* what cannot be told one by one is told as "look again" */
-        queue_clear(watcher);
-        watcher->reset = true;
-    } else {
-        *q = (queued_event){.event = *event};
-        memcpy(q->address, event->address.data, event->address.size);
-        q->event.address = mp_str_new(q->address, event->address.size);
-        if (event->entry)
-            q->event.entry = mp__entry_ref(event->entry);
-        *watcher->last = q;
-        watcher->last = &q->next;
-        watcher->count++;
-    }
-    wake(watcher);
-}
-
-int mp__watch_add(mp__manager *manager, mp__loop *loop,
-                  void (*fn)(void *context, const mp__event *event), void *context,
-                  mp__watcher **ret_watcher)
-{
-    mp__watcher *watcher = mp__calloc(1, sizeof(*watcher));
-
-    if (!watcher)
-        return MP_ENOMEM;
-    watcher->manager = manager;
-    watcher->loop = loop;
-    watcher->fn = fn;
-    watcher->context = context;
-    watcher->last = &watcher->first;
-    (void)pthread_mutex_lock(&manager->watch_lock);
-    watcher->next = manager->watchers;
-    manager->watchers = watcher;
-    (void)atomic_fetch_add(&manager->watcher_count, 1);
-    (void)pthread_mutex_unlock(&manager->watch_lock);
-    *ret_watcher = watcher;
-    return 0;
-}
-
-mp__watcher *mp__watch_remove(mp__watcher *watcher)
-{
-    mp__manager *manager;
-    mp__watcher **link;
-    bool posted;
-
-    if (!watcher)
-        return NULL;
-    manager = watcher->manager;
-    (void)pthread_mutex_lock(&manager->watch_lock);
-    for (link = &manager->watchers; *link != watcher; link = &(*link)->next)
-        ;
-    *link = watcher->next;
-    queue_clear(watcher);
-    watcher->removed = true;
-    posted = watcher->posted;
-    (void)atomic_fetch_sub(&manager->watcher_count, 1);
-    (void)pthread_mutex_unlock(&manager->watch_lock);
-    if (!posted)
-        (void)mp__free(watcher); /* else its task, which is on its way, frees it */
-    return NULL;
-}
-
-static void tell_all(mp__manager *manager, const mp__event *event)
-{
-    if (atomic_load_explicit(&manager->watcher_count, memory_order_acquire) == 0)
-        return;
-    (void)pthread_mutex_lock(&manager->watch_lock);
-    for (mp__watcher *w = manager->watchers; w; w = w->next) {
-        if (event->kind == MP__EVENT_RESET) {
-            queue_clear(w);
-            w->reset = true;
-            wake(w);
-        } else {
-            enqueue(w, event);
-        }
-    }
-    (void)pthread_mutex_unlock(&manager->watch_lock);
-}
-
 static void publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
                     int kind_when_gone)
 {
@@ -214,9 +49,11 @@ static void publish(mp__manager *manager, const mp__record *after, const mp__ent
         .entry = entry,
     };
 
-    if (!entry) /* there was no memory to keep it, nor to say what it is */
-        event = (mp__event){.kind = MP__EVENT_RESET, .address = mp_str_new("", 0)};
-    tell_all(manager, &event);
+    if (!entry) { /* there was no memory to keep it, nor to say what it is */
+        event.kind = MP__EVENT_RESET;
+        event.address = mp_str_new("", 0);
+    }
+    mp__watchers_tell(manager, &event);
 }
 
 void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry)
@@ -284,7 +121,7 @@ void mp__change_unseen(void *context, const char *cause)
     mp__event_note(manager, "origin-unseen", "%s", cause);
     mp__log(manager->log, MP__LOG_INFO, "origin", "unseen-change",
             "%s; what is kept is verified when it is next read", cause);
-    tell_all(manager, &reset);
+    mp__watchers_tell(manager, &reset);
 }
 
 static const char *const state_notes[] = {"origin-opening", "origin-live", "origin-degraded",
@@ -296,6 +133,8 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
     mp__manager *manager = context;
     bool was = from == MP__ORIGIN_LIVE || from == MP__ORIGIN_DEGRADED;
     bool is = to == MP__ORIGIN_LIVE || to == MP__ORIGIN_DEGRADED;
+    mp__event event = {.kind = is ? MP__EVENT_FRESH : MP__EVENT_STALE,
+                       .address = mp_str_new("", 0)};
 
     if (was && !is)
         watch_ends(manager);
@@ -310,4 +149,6 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
         mp__preload_again(manager);
     mp__log(manager->log, to == MP__ORIGIN_LIVE ? MP__LOG_INFO : MP__LOG_ERROR, "origin",
             state_notes[to], "%s", cause);
+    if (is != was)
+        mp__watchers_tell(manager, &event);
 }

@@ -85,6 +85,8 @@ struct mp__manager {
     pthread_mutex_t watch_lock;
     struct mp__watcher *watchers;
     _Atomic uint32_t watcher_count;
+    _Atomic uint64_t published; /* newest revision that watchers were told of, or would have been */
+    _Atomic bool told_stale;
 
     pthread_mutex_t notable_lock;
     mp__notable notables[MP__EVENTS_KEPT];
@@ -158,6 +160,14 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
                                  int64_t as_of_ms);
 void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry);
 bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */
+
+/* ---- watchers.c ---- */
+
+/* Where watching begins while nothing was published yet. */
+void mp__watchers_begin(mp__manager *manager, uint64_t revision, bool stale);
+/* Queue @event for each watcher; a RESET replaces what is queued. Never two at once but for STALE,
+ * FRESH and RESET. */
+void mp__watchers_tell(mp__manager *manager, const mp__event *event);
 
 /* ---- events.c ---- */
 

@@ -333,6 +333,14 @@ static void repair(mp__manager *manager)
     (void)mp__free(s.records);
 }
 
+static void begin_watching(mp__manager *manager)
+{
+    mp__origin_stats stats;
+
+    mp__origin_stats_read(manager->origin, &stats);
+    mp__watchers_begin(manager, stats.revision, !mp__origin_vouches(manager));
+}
+
 /* ---- opening and closing ---- */
 
 static mp__manager *manager_new(const mp__manager_config *config)
@@ -412,6 +420,7 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0) {
         atomic_store(&manager->open, true);
         repair(manager);
+        begin_watching(manager);
         rc = mp__preload_configured(manager, config->options, diag);
     }
     if (rc) {

@@ -188,20 +188,38 @@ void mp__query_done(mp__query *query); /* frees the results */
 /* ---- change: watchers ---- */
 
 typedef struct mp__event {
-    enum { MP__EVENT_PUT, MP__EVENT_DELETE, MP__EVENT_EXPIRED, MP__EVENT_RESET } kind;
-    mp_str address; /* "" with RESET: anything may have changed */
+    enum mp__event_kind {
+        MP__EVENT_PUT,
+        MP__EVENT_DELETE,
+        MP__EVENT_EXPIRED,
+        MP__EVENT_RESET, /* anything may have changed: look again */
+        MP__EVENT_STALE, /* the origin cannot be asked any more: what is kept may become old */
+        MP__EVENT_FRESH, /* it can again */
+    } kind;
+    mp_str address; /* "" with the last three: they are about every key */
     uint64_t revision;
-    const mp__entry *entry; /* of PUT, may be NULL */
+    const mp__entry *entry; /* of PUT; NULL where it was left out for want of room */
 } mp__event;
 
+enum { MP__EVENTS_TOGETHER = 8 };
+
 typedef struct mp__watcher mp__watcher;
-/* Call @fn on @loop for every change from now on, in commit order, each after the reply to its
- * writer was posted. The event is borrowed for the call. One a loop is the idea: the loop finds its
- * own subscribers. */
+
+/* Where a watcher begins: it hears of every change above @revision, and what a read answers from
+ * now on is at least as new as that. */
+typedef struct mp__watch_start {
+    uint64_t revision;
+    bool stale; /* the origin cannot be asked just now */
+} mp__watch_start;
+
+/* Call @fn on @loop for every change from now on, in commit order, up to MP__EVENTS_TOGETHER a
+ * call, each after the reply to its writer was posted; between two calls the loop does other
+ * things. A loop that lags far behind hears RESET instead of what it missed. The events are
+ * borrowed for the call. One a loop is the idea: the loop finds its own subscribers. */
 MP_MUST_USE int mp__watch_add(mp__manager *manager, mp__loop *loop,
-                              void (*fn)(void *context, const mp__event *event), void *context,
-                              mp__watcher **ret_watcher);
-/* On the watcher's loop; no call comes after it returned. */
+                              void (*fn)(void *context, const mp__event *events, size_t count),
+                              void *context, mp__watch_start *ret_start, mp__watcher **ret_watcher);
+/* On the watcher's loop, not from inside @fn; no call comes after it returned. */
 mp__watcher *mp__watch_remove(mp__watcher *watcher);
 
 /* ---- preload ---- */

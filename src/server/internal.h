@@ -13,6 +13,7 @@
 #include "protocol/http.h"
 #include "protocol/resp.h"
 #include "server/server.h"
+#include "server/watch.h"
 
 enum { MP__GET_BATCH = 32, MP__SCAN_MS = 250 };
 
@@ -64,7 +65,8 @@ typedef struct mp__worker_loop {
     char http_head[64];  /* "HTTP/1.1 200 OK", Date */
     size_t http_head_size;
     struct mp__connection *subscribers;
-    mp__watcher *watcher;
+    mp__watch *watch;          /* who waits for what; NULL until somebody does */
+    mp__watcher *watcher;      /* what tells it */
     uint32_t backlogged;       /* connections with unread replies */
     pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
     bool draining;
@@ -92,6 +94,8 @@ struct mp__server {
 
 /* Tell the manager the time once a turn. */
 void mp__worker_tick(mp__worker_loop *worker);
+/* The worker's watch, which hears of changes from the first call on; NULL without memory. */
+mp__watch *mp__worker_watch(mp__worker_loop *worker);
 
 /* ---- RESP connections: connection.c ---- */
 void mp__connection_accept(void *worker, mp__stream *stream);

@@ -112,6 +112,31 @@ void mp__worker_tick(mp__worker_loop *worker)
     mp__manager_tick(worker->server->manager, worker->wall_ms, now);
 }
 
+static void changes_came(void *context, const mp__event *events, size_t count)
+{
+    mp__worker_loop *worker = context;
+
+    mp__worker_tick(worker);
+    mp__watch_tell(worker->watch, events, count);
+}
+
+mp__watch *mp__worker_watch(mp__worker_loop *worker)
+{
+    mp__watch_start start;
+
+    if (worker->watch)
+        return worker->watch;
+    if (mp__watch_new(worker->hash_key, &worker->watch) != 0)
+        return NULL;
+    if (mp__watch_add(worker->server->manager, worker->loop, changes_came, worker, &start,
+                      &worker->watcher) != 0) {
+        worker->watch = mp__watch_free(worker->watch);
+        return NULL;
+    }
+    mp__watch_begin(worker->watch, &start);
+    return worker->watch;
+}
+
 static void turn_ends(void *context)
 {
     mp__connections_flush(context);
@@ -331,6 +356,7 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
             continue;
         mp__loop_join(worker->loop);
         worker->watcher = mp__watch_remove(worker->watcher);
+        worker->watch = mp__watch_free(worker->watch);
         worker->scan = mp__timer_free(worker->scan);
         worker->resp_listener = mp__listener_free(worker->resp_listener);
         worker->http_listener = mp__listener_free(worker->http_listener);

@@ -373,6 +373,11 @@ static void drained(void *context)
             connection_close(c);
         return;
     }
+    if (c->lapsed) {
+        mp__subscriptions_resume(c);
+        if (c->closed)
+            return;
+    }
     if (c->blocked) {
         c->blocked = false;
         process(c);

@@ -46,6 +46,7 @@ enum mp__subscription_kind {
 
 typedef struct mp__subscription {
     struct mp__subscription *next;
+    mp__watch_point point;
     enum mp__subscription_kind kind;
     uint16_t size;
     char text[];
@@ -87,7 +88,9 @@ struct mp__connection {
     size_t stalled_queue;
     uint64_t active_ns, created_ns;
     mp__subscription *subscriptions;
-    uint32_t subscription_count;
+    mp__waiter waiter;                          /* hears of what one of them fits */
+    uint32_t subscription_count, message_count; /* message_count: channels and globs */
+    bool lapsed; /* it read so slowly that changes were left out: it is told so when it reads */
     char last_command[24], peer[64];
     char name[64], library[64], library_version[32]; /* written under list_lock */
     mp__shown shown;
@@ -118,7 +121,8 @@ void mp__connection_finish(mp__connection *c);
 
 /* subscribe.c */
 void mp__subscriptions_clear(mp__connection *c);
-void mp__worker_event(void *worker, const mp__event *event);
+/* It has read all that it was sent: say what was left out, if anything was. */
+void mp__subscriptions_resume(mp__connection *c);
 
 /* ---- commands: commands.c holds the table ---- */
 

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subscriptions to changes of keys, named as Redis names them: __keyspace@N__:key carries the
  * event, __keyevent@N__:event carries the key. N is the environment's number in resp.databases.
- * MP.WATCH listens by prefix, in any environment, and is told the revision too. */
+ * MP.WATCH listens by prefix, in any environment, and is told the revision too.
+ *
+ * Each subscription joins the worker's watch at the longest beginning of addresses that holds all
+ * that it can fit; a connection that is told of a change then looks which of its own do. */
 #include <stdio.h>
 
 #include "server/resp/commands.h"
 
-enum { SUBSCRIPTIONS_MAX = 10000, CHANNEL_MAX = 4096 };
+enum {
+    SUBSCRIPTIONS_MAX = 10000,
+    CHANNEL_MAX = 4096,
+    UNREAD_MAX = 64 * 1024, /* of changes; who reads more slowly is told to look again */
+};
 
 static void leave_worker(mp__connection *c)
 {
@@ -22,12 +29,14 @@ void mp__subscriptions_clear(mp__connection *c)
     while (c->subscriptions) {
         mp__subscription *next = c->subscriptions->next;
 
+        mp__watch_leave(c->worker->watch, &c->subscriptions->point);
         (void)mp__free(c->subscriptions);
         c->subscriptions = next;
     }
     if (c->subscription_count)
         leave_worker(c);
-    c->subscription_count = 0;
+    c->subscription_count = c->message_count = 0;
+    c->lapsed = false;
 }
 
 static void confirm(mp__connection *c, const char *what, mp_str channel, bool known)
@@ -53,14 +62,88 @@ static mp__subscription **find(mp__connection *c, mp_str text, enum mp__subscrip
     return link;
 }
 
-/* The worker listens to changes from its first subscriber on. */
-static bool worker_listens(mp__connection *c)
-{
-    mp__worker_loop *worker = c->worker;
+/* ---- which addresses a subscription can fit ---- */
 
-    return worker->watcher || mp__watch_add(worker->server->manager, worker->loop, mp__worker_event,
-                                            worker, &worker->watcher) == 0;
+/* "__keyspace@N__:rest" and "__keyevent@N__:rest": the environment and the rest. False: @channel is
+ * no such channel, and nothing is ever sent to it. */
+static bool split_channel(const mp__worker_loop *worker, mp_str channel, bool *ret_is_keyspace,
+                          mp_str *ret_environment, mp_str *ret_rest)
+{
+    static const char keyspace[] = "__keyspace@", keyevent[] = "__keyevent@", end[] = "__:";
+    enum { HEAD = sizeof(keyspace) - 1, END = sizeof(end) - 1, DIGITS_MAX = 6 };
+    const char *p = channel.data + HEAD, *stop = channel.data + channel.size;
+    unsigned number = 0;
+
+    if (channel.size < HEAD + 1 + END ||
+        (memcmp(channel.data, keyspace, HEAD) != 0 && memcmp(channel.data, keyevent, HEAD) != 0))
+        return false;
+    for (int i = 0; i < DIGITS_MAX && p < stop && *p >= '0' && *p <= '9'; i++)
+        number = number * 10 + (unsigned)(*p++ - '0');
+    if (p == channel.data + HEAD || stop - p < END || memcmp(p, end, END) != 0)
+        return false;
+    *ret_is_keyspace = memcmp(channel.data, keyspace, HEAD) == 0;
+    *ret_environment = mp__manager_environment(worker->server->manager, number);
+    *ret_rest = mp_str_new(p + END, (size_t)(stop - p - END));
+    return ret_environment->size > 0;
 }
+
+static mp_str before_wildcard(mp_str glob)
+{
+    size_t n = 0;
+
+    while (n < glob.size && !memchr("*?[\\", glob.data[n], 4))
+        n++;
+    return mp_str_new(glob.data, n);
+}
+
+static mp_str under(mp_str environment, mp_str name, char text[MP__ADDRESS_MAX])
+{
+    size_t size = environment.size + 1;
+
+    memcpy(text, environment.data, environment.size);
+    text[environment.size] = '/';
+    if (size + name.size <= MP__ADDRESS_MAX && name.size) {
+        memcpy(text + size, name.data, name.size);
+        size += name.size;
+    }
+    return mp_str_new(text, size);
+}
+
+/* Let @s hear of what it can fit; true also where that is nothing. */
+static bool join(mp__connection *c, mp__subscription *s)
+{
+    mp__watch *watch = mp__worker_watch(c->worker);
+    mp_str text = mp_str_new(s->text, s->size), prefix = mp_str_new("", 0), environment, rest;
+    bool is_keyspace, is_channel, exact = false;
+    char address[MP__ADDRESS_MAX];
+
+    if (!watch)
+        return false;
+    if (s->kind == MP__SUBSCRIPTION_PREFIX)
+        return mp__watch_join(watch, &s->point, &c->waiter, text, false) == 0;
+    is_channel =
+        split_channel(c->worker, s->kind == MP__SUBSCRIPTION_CHANNEL ? text : before_wildcard(text),
+                      &is_keyspace, &environment, &rest);
+    if (s->kind == MP__SUBSCRIPTION_CHANNEL && !is_channel)
+        return true;
+    if (s->kind == MP__SUBSCRIPTION_CHANNEL && is_keyspace) {
+        int size = mp__address_from_name(environment, rest, address, NULL);
+
+        if (size < 0)
+            return true; /* no key is called so */
+        prefix = mp_str_new(address, (size_t)size);
+        exact = true;
+    } else if (is_channel) { /* without a slash the name may be one of the namespace default */
+        bool in_namespace = is_keyspace && rest.size && memchr(rest.data, '/', rest.size);
+
+        prefix = under(environment, in_namespace ? rest : mp_str_new("", 0), address);
+    }
+    return mp__watch_join(watch, &s->point, &c->waiter, prefix, exact) == 0;
+}
+
+/* ---- subscribing ---- */
+
+static void changes_come(mp__waiter *waiter, mp__watch_group *group, unsigned which);
 
 static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
@@ -68,14 +151,21 @@ static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_
 
     if (*link)
         return true;
-    if (c->subscription_count >= SUBSCRIPTIONS_MAX || text.size > CHANNEL_MAX || !worker_listens(c))
+    if (c->subscription_count >= SUBSCRIPTIONS_MAX || text.size > CHANNEL_MAX)
         return false;
     s = mp__malloc(sizeof(*s) + text.size);
     if (!s)
         return false;
     *s = (mp__subscription){.kind = kind, .size = (uint16_t)text.size};
-    memcpy(s->text, text.data, text.size);
+    if (text.size)
+        memcpy(s->text, text.data, text.size);
+    c->waiter.tell = changes_come;
+    if (!join(c, s)) {
+        (void)mp__free(s);
+        return false;
+    }
     *link = s;
+    c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
     if (c->subscription_count++ == 0) {
         c->next_subscriber = c->worker->subscribers;
         c->worker->subscribers = c;
@@ -113,6 +203,8 @@ static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscriptio
 
     if (gone) {
         *link = gone->next;
+        mp__watch_leave(c->worker->watch, &gone->point);
+        c->message_count -= kind != MP__SUBSCRIPTION_PREFIX;
         if (--c->subscription_count == 0)
             leave_worker(c);
     }
@@ -304,17 +396,49 @@ static void deliver_messages(mp__worker_loop *worker, mp__connection *c, const m
     deliver(c, mp_str_of(keyevent), name);
 }
 
-void mp__worker_event(void *context, const mp__event *event)
-{
-    static const char *const events[] = {"set", "del", "expired", "reset"};
-    mp__worker_loop *worker = context;
-    mp_str what = mp_str_of(events[event->kind]);
-    mp__connection *next;
+static const char *const words[] = {
+    [MP__EVENT_PUT] = "set",
+    [MP__EVENT_DELETE] = "del",
+    [MP__EVENT_EXPIRED] = "expired",
+    [MP__EVENT_RESET] = "reset",
+};
 
-    for (mp__connection *c = worker->subscribers; c; c = next) {
-        next = c->next_subscriber;
-        deliver_messages(worker, c, event, what);
+/* A channel has no word for what was left out: its subscribers are cut at resp.output_hard, as
+ * Redis does. Who only watches prefixes is told to look again, once he reads. */
+static bool lapses(mp__connection *c)
+{
+    if (!c->lapsed && c->message_count == 0 && mp__stream_queued(c->stream) > UNREAD_MAX)
+        c->lapsed = true;
+    return c->lapsed;
+}
+
+static void changes_come(mp__waiter *waiter, mp__watch_group *group, unsigned which)
+{
+    mp__connection *c = (mp__connection *)((char *)waiter - offsetof(mp__connection, waiter));
+
+    if (lapses(c))
+        return;
+    for (size_t i = 0; i < group->count; i++) {
+        const mp__event *event = &group->events[i];
+        mp_str what;
+
+        if (!(which & 1u << i) || event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
+            continue;
+        what = mp_str_of(words[event->kind]);
+        if (c->message_count)
+            deliver_messages(c->worker, c, event, what);
         deliver_change(c, event, what);
-        mp__connection_push(c);
     }
+    mp__connection_push(c);
+}
+
+void mp__subscriptions_resume(mp__connection *c)
+{
+    mp__event event = {.kind = MP__EVENT_RESET,
+                       .address = mp_str_new("", 0),
+                       .revision = mp__watch_revision(c->worker->watch)};
+
+    c->lapsed = false;
+    deliver_change(c, &event, mp_str_of(words[event.kind]));
+    mp__connection_push(c);
 }

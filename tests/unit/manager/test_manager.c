@@ -785,25 +785,31 @@ static void a_preload_and_writes_that_meet_leave_the_newest(void **state)
 
 static char heard[256];
 
-static void hear(void *context, const mp__event *event)
+static void hear(void *context, const mp__event *events, size_t count)
 {
-    static const char *const names[] = {"put", "delete", "expired", "reset"};
-    size_t n = strlen(heard);
+    static const char *const names[] = {"put", "delete", "expired", "reset", "stale", "fresh"};
 
     (void)context;
-    snprintf(heard + n, sizeof(heard) - n, "%s %.*s %" PRIu64 ";", names[event->kind],
-             (int)mp__address_name(event->address).size, mp__address_name(event->address).data,
-             event->revision);
+    assert_in_range(count, 1, MP__EVENTS_TOGETHER);
+    for (size_t i = 0; i < count; i++) {
+        const mp__event *event = &events[i];
+        size_t n = strlen(heard);
+
+        snprintf(heard + n, sizeof(heard) - n, "%s %.*s %" PRIu64 ";", names[event->kind],
+                 (int)mp__address_name(event->address).size, mp__address_name(event->address).data,
+                 event->revision);
+    }
 }
 
 static void watchers_hear_of_every_change_in_its_order(void **state)
 {
     mp__watcher *watcher = NULL;
+    mp__watch_start begin;
     int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 500;
 
     (void)state;
     heard[0] = '\0';
-    assert_int_equal(mp__watch_add(manager, loop, hear, NULL, &watcher), 0);
+    assert_int_equal(mp__watch_add(manager, loop, hear, NULL, &begin, &watcher), 0);
     assert_int_equal(put("production/default/a", "1"), 0);
     assert_int_equal(change(MP__CHANGE_PUT, "production/default/b", "2", at), 0);
     assert_int_equal(change(MP__CHANGE_DELETE, "production/default/a", "", 0), 0);
@@ -813,6 +819,30 @@ static void watchers_hear_of_every_change_in_its_order(void **state)
     assert_int_equal(put("production/default/a", "1"), 0);
     mp_sim_run(sim, 1000);
     assert_string_equal(heard, "put a 1;put b 2;delete a 3;expired b 4;");
+}
+
+static void watchers_hear_that_the_origin_went_and_came_back(void **state)
+{
+    mp__watcher *watcher = NULL;
+    mp__watch_start begin;
+
+    (void)state;
+    heard[0] = '\0';
+    assert_int_equal(put("production/default/a", "1"), 0);
+    assert_int_equal(mp__watch_add(manager, loop, hear, NULL, &begin, &watcher), 0);
+    assert_int_equal(begin.revision, 1);
+    assert_false(begin.stale);
+    origin_goes();
+    assert_string_equal(heard, "stale  0;");
+    assert_null(mp__watch_remove(watcher));
+    assert_int_equal(mp__watch_add(manager, loop, hear, NULL, &begin, &watcher), 0);
+    assert_true(begin.stale);
+    origin_comes_back();
+    assert_string_equal(heard, "stale  0;fresh  0;reset  1;");
+    assert_int_equal(put("production/default/a", "2"), 0);
+    mp_sim_run(sim, 1000);
+    assert_string_equal(heard, "stale  0;fresh  0;reset  1;put a 2;");
+    assert_null(mp__watch_remove(watcher));
 }
 
 /* ---- opening ---- */
@@ -922,6 +952,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_preload_that_finds_no_origin_comes_when_it_is_back),
     FRESH(a_preload_and_writes_that_meet_leave_the_newest),
     FRESH(watchers_hear_of_every_change_in_its_order),
+    FRESH(watchers_hear_that_the_origin_went_and_came_back),
     FRESH(a_data_directory_serves_one_daemon),
     FRESH(a_lost_origin_is_never_begun_anew_unless_it_is_said),
     FRESH(an_origin_that_lost_its_newest_commits_gets_them_back),

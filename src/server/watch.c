@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The index of who waits for what: a table of the prefixes that are watched, and how many there are
+ * of each length. A waiter for one address only watches the prefix that is this address and a zero
+ * byte behind it, which no address holds and every one is taken to end with. */
+#include "server/watch.h"
+
+#include <assert.h>
+
+#include "core/address.h"
+#include "core/alloc.h"
+
+/* A prefix that is longer than any address waits in vain. */
+enum { LENGTH_MAX = MP__ADDRESS_MAX + 1, BUCKETS_FIRST = 64 };
+
+typedef struct mp__watch_node {
+    struct mp__watch_node *next;
+    uint64_t hash;
+    mp__watch_point *points;
+    size_t size;
+    char text[];
+} node;
+
+struct mp__watch {
+    mp__hash_key key;
+    node **buckets;
+    size_t bucket_count, node_count; /* a power of two */
+    uint32_t lengths[LENGTH_MAX + 1];
+    size_t longest; /* at least the longest that there is */
+    mp__waiter *waiters, *told;
+    uint32_t waiter_count;
+    uint64_t revision;
+    bool stale;
+};
+
+int mp__watch_new(mp__hash_key key, mp__watch **ret_watch)
+{
+    mp__watch *watch = mp__calloc(1, sizeof(*watch));
+
+    if (watch)
+        watch->buckets = mp__calloc(BUCKETS_FIRST, sizeof(*watch->buckets));
+    if (!watch || !watch->buckets) {
+        (void)mp__free(watch);
+        return MP_ENOMEM;
+    }
+    watch->key = key;
+    watch->bucket_count = BUCKETS_FIRST;
+    *ret_watch = watch;
+    return 0;
+}
+
+mp__watch *mp__watch_free(mp__watch *watch)
+{
+    if (!watch)
+        return NULL;
+    assert(watch->node_count == 0);
+    (void)mp__free(watch->buckets);
+    return mp__free(watch);
+}
+
+void mp__watch_begin(mp__watch *watch, const mp__watch_start *start)
+{
+    watch->revision = start->revision;
+    watch->stale = start->stale;
+}
+
+uint64_t mp__watch_revision(const mp__watch *watch)
+{
+    return watch->revision;
+}
+
+bool mp__watch_is_stale(const mp__watch *watch)
+{
+    return watch->stale;
+}
+
+uint32_t mp__watch_waiters(const mp__watch *watch)
+{
+    return watch->waiter_count;
+}
+
+/* ---- the table ---- */
+
+static node **find(mp__watch *watch, mp_str text, uint64_t hash)
+{
+    node **link = &watch->buckets[hash & (watch->bucket_count - 1)];
+
+    while (*link &&
+           ((*link)->hash != hash || !mp_str_equal(mp_str_new((*link)->text, (*link)->size), text)))
+        link = &(*link)->next;
+    return link;
+}
+
+/* Without memory the table stays as it is, and its chains grow. */
+static void grow(mp__watch *watch)
+{
+    size_t count = watch->bucket_count * 2;
+    node **buckets = mp__calloc(count, sizeof(node *));
+
+    if (!buckets)
+        return;
+    for (size_t i = 0; i < watch->bucket_count; i++) {
+        while (watch->buckets[i]) {
+            node *n = watch->buckets[i];
+
+            watch->buckets[i] = n->next;
+            n->next = buckets[n->hash & (count - 1)];
+            buckets[n->hash & (count - 1)] = n;
+        }
+    }
+    (void)mp__free(watch->buckets);
+    watch->buckets = buckets;
+    watch->bucket_count = count;
+}
+
+static void count_length(mp__watch *watch, size_t size, int by)
+{
+    if (size > LENGTH_MAX)
+        return;
+    watch->lengths[size] += (uint32_t)by;
+    if (size > watch->longest)
+        watch->longest = size;
+    while (watch->longest && watch->lengths[watch->longest] == 0)
+        watch->longest--;
+}
+
+static node *node_of(mp__watch *watch, mp_str text)
+{
+    uint64_t hash = mp__hash_str(watch->key, text);
+    node *n = *find(watch, text, hash);
+
+    if (n)
+        return n;
+    n = mp__malloc(sizeof(*n) + text.size);
+    if (!n)
+        return NULL;
+    if (watch->node_count == watch->bucket_count)
+        grow(watch);
+    *n = (node){.hash = hash, .size = text.size};
+    if (text.size)
+        memcpy(n->text, text.data, text.size);
+    n->next = watch->buckets[hash & (watch->bucket_count - 1)];
+    watch->buckets[hash & (watch->bucket_count - 1)] = n;
+    watch->node_count++;
+    count_length(watch, text.size, 1);
+    return n;
+}
+
+static void node_free(mp__watch *watch, node *gone)
+{
+    node **link = find(watch, mp_str_new(gone->text, gone->size), gone->hash);
+
+    *link = gone->next;
+    watch->node_count--;
+    count_length(watch, gone->size, -1);
+    (void)mp__free(gone);
+}
+
+/* ---- joining and leaving ---- */
+
+static node *node_of_point(mp__watch *watch, mp_str prefix, bool exact)
+{
+    char text[LENGTH_MAX];
+
+    if (!exact)
+        return node_of(watch, prefix);
+    assert(prefix.size < sizeof(text));
+    memcpy(text, prefix.data, prefix.size);
+    text[prefix.size] = '\0';
+    return node_of(watch, mp_str_new(text, prefix.size + 1));
+}
+
+int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter, mp_str prefix,
+                   bool exact)
+{
+    node *n = node_of_point(watch, prefix, exact);
+
+    if (!n)
+        return MP_ENOMEM;
+    *point = (mp__watch_point){.waiter = waiter, .next = n->points, .link = &n->points, .node = n};
+    if (point->next)
+        point->next->link = &point->next;
+    n->points = point;
+    if (waiter->points++ == 0) {
+        waiter->next = watch->waiters;
+        waiter->link = &watch->waiters;
+        if (waiter->next)
+            waiter->next->link = &waiter->next;
+        watch->waiters = waiter;
+        watch->waiter_count++;
+        waiter->which = 0;
+        waiter->told_link = NULL;
+    }
+    return 0;
+}
+
+static void untell(mp__waiter *waiter)
+{
+    if (!waiter->told_link)
+        return;
+    *waiter->told_link = waiter->next_told;
+    if (waiter->next_told)
+        waiter->next_told->told_link = waiter->told_link;
+    waiter->told_link = NULL;
+    waiter->which = 0;
+}
+
+void mp__watch_leave(mp__watch *watch, mp__watch_point *point)
+{
+    mp__waiter *waiter = point->waiter;
+
+    if (!waiter)
+        return;
+    *point->link = point->next;
+    if (point->next)
+        point->next->link = point->link;
+    if (!point->node->points)
+        node_free(watch, point->node);
+    point->waiter = NULL;
+    if (--waiter->points)
+        return;
+    *waiter->link = waiter->next;
+    if (waiter->next)
+        waiter->next->link = waiter->link;
+    watch->waiter_count--;
+    untell(waiter);
+}
+
+/* ---- telling ---- */
+
+/* Waiters are told in the order in which they were found, which is by the length of what they
+ * wait for; @last is the end of the list. */
+static void mark(mp__waiter *waiter, size_t event, mp__waiter ***last)
+{
+    waiter->which |= (uint8_t)(1u << event);
+    if (waiter->told_link)
+        return;
+    waiter->next_told = NULL;
+    waiter->told_link = *last;
+    **last = waiter;
+    *last = &waiter->next_told;
+}
+
+static void mark_those_of(mp__watch *watch, mp_str address, size_t event, mp__waiter ***last)
+{
+    char text[LENGTH_MAX];
+    size_t longest = watch->longest <= address.size + 1 ? watch->longest : address.size + 1;
+
+    if (address.size >= sizeof(text))
+        return;
+    memcpy(text, address.data, address.size);
+    text[address.size] = '\0';
+    for (size_t size = 0; size <= longest; size++) {
+        mp_str prefix = mp_str_new(text, size);
+        node *n =
+            watch->lengths[size] ? *find(watch, prefix, mp__hash_str(watch->key, prefix)) : NULL;
+
+        for (mp__watch_point *p = n ? n->points : NULL; p; p = p->next)
+            mark(p->waiter, event, last);
+    }
+}
+
+static void mark_all(mp__watch *watch, size_t event, mp__waiter ***last)
+{
+    for (mp__waiter *w = watch->waiters; w; w = w->next)
+        mark(w, event, last);
+}
+
+static void note(mp__watch *watch, const mp__event *event)
+{
+    if (event->revision > watch->revision)
+        watch->revision = event->revision;
+    if (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
+        watch->stale = event->kind == MP__EVENT_STALE;
+}
+
+void mp__watch_tell(mp__watch *watch, const mp__event *events, size_t count)
+{
+    mp__watch_group group = {.events = events, .count = count};
+    mp__waiter **last = &watch->told;
+
+    assert(count <= MP__EVENTS_TOGETHER && !watch->told);
+    for (size_t i = 0; i < count; i++) {
+        note(watch, &events[i]);
+        if (events[i].address.size)
+            mark_those_of(watch, events[i].address, i, &last);
+        else
+            mark_all(watch, i, &last);
+    }
+    while (watch->told) {
+        mp__waiter *waiter = watch->told;
+        unsigned which = waiter->which;
+
+        untell(waiter);
+        waiter->tell(waiter, &group, which);
+    }
+    for (size_t i = 0; i < count; i++)
+        for (int f = 0; f < MP__FRAME_COUNT; f++)
+            mp__buf_done(&group.frames[i][f]);
+}

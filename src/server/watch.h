@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watching inside the server: one core a worker loop that finds, for each change, who waits for it,
+ * whatever protocol they speak.
+ *
+ *   waiter   who is told: a RESP connection, an HTTP stream or a long poll
+ *   point    a beginning of addresses that a waiter listens to; a waiter has one or many
+ *   group    some changes of one moment, in commit order. A waiter is told once a group, of those
+ *            of its changes that fit one of its points, so that it writes once; what transports
+ *            write is made once a group and shared by all who want the same
+ *
+ * A change costs one look-up for each different length of the prefixes that are watched, plus those
+ * whom it concerns; waiters for other keys cost nothing. All of it belongs to the loop's thread. */
+#ifndef MP_SERVER_WATCH_H
+#define MP_SERVER_WATCH_H
+
+#include "core/buf.h"
+#include "core/hash.h"
+#include "manager/manager.h"
+
+typedef struct mp__watch mp__watch;
+typedef struct mp__waiter mp__waiter;
+
+/* What is made once a group: an event as each kind of transport writes it. */
+enum mp__watch_frame { MP__FRAME_SSE, MP__FRAME_LINE, MP__FRAME_WEBSOCKET, MP__FRAME_COUNT };
+
+typedef struct mp__watch_group {
+    const mp__event *events;
+    size_t count;                                         /* at most MP__EVENTS_TOGETHER */
+    mp__buf frames[MP__EVENTS_TOGETHER][MP__FRAME_COUNT]; /* empty until somebody makes it */
+} mp__watch_group;
+
+struct mp__waiter {
+    /* Bit i of @which: group->events[i] is for this waiter. It may leave any of its points, or end,
+     * inside. */
+    void (*tell)(mp__waiter *waiter, mp__watch_group *group, unsigned which);
+    /* the core's */
+    mp__waiter *next, **link; /* of all */
+    mp__waiter *next_told, **told_link;
+    uint32_t points;
+    uint8_t which;
+};
+
+typedef struct mp__watch_point {
+    mp__waiter *waiter; /* NULL: it listens to nothing */
+    /* the core's */
+    struct mp__watch_point *next, **link;
+    struct mp__watch_node *node;
+} mp__watch_point;
+
+MP_MUST_USE int mp__watch_new(mp__hash_key key, mp__watch **ret_watch);
+mp__watch *mp__watch_free(mp__watch *watch); /* every point has left */
+
+/* Let @waiter (zeroed but for tell before its first point) hear of addresses that begin with
+ * @prefix, as "environment/namespace/ke", and of everything that is about every key. With @exact:
+ * of this address only. The point and the waiter live until mp__watch_leave(). MP_ENOMEM. */
+MP_MUST_USE int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter,
+                               mp_str prefix, bool exact);
+void mp__watch_leave(mp__watch *watch, mp__watch_point *point); /* nothing when it has not joined */
+
+/* Where the core stands: all that was told up to now has at most this revision. */
+uint64_t mp__watch_revision(const mp__watch *watch);
+bool mp__watch_is_stale(const mp__watch *watch); /* the origin cannot be asked */
+uint32_t mp__watch_waiters(const mp__watch *watch);
+void mp__watch_begin(mp__watch *watch, const mp__watch_start *start);
+
+/* Tell of at most MP__EVENTS_TOGETHER events, in commit order. */
+void mp__watch_tell(mp__watch *watch, const mp__event *events, size_t count);
+
+#endif
