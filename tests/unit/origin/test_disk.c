@@ -238,7 +238,8 @@ static void wait_probes(mp_disk *disk)
     assert_true(mp_disk_calls(disk) >= before + 20);
 }
 
-/* A crash left everything in the WAL, and then the disk fails from the n-th call of the start on. */
+/* A crash left everything in the WAL, and then the disk fails from the n-th call of the start on.
+ */
 static void a_start_on_a_failing_disk_loses_nothing_acknowledged(void **state)
 {
     static const unsigned masks[] = {MP_DISK_READ, MP_DISK_WRITE | MP_DISK_SYNC, MP_DISK_ALL};

@@ -535,8 +535,7 @@ static void random_step(machine *m, file_model *files, uint64_t *next)
         open_origin(m);
         break;
     case 3:
-        mp_platter_power_off(mp_sim_disk(m->sim),
-                             (enum mp_platter_crash)mp_sim_random(m->sim, 3));
+        mp_platter_power_off(mp_sim_disk(m->sim), (enum mp_platter_crash)mp_sim_random(m->sim, 3));
         close_origin(m);
         mp_platter_power_on(mp_sim_disk(m->sim));
         open_origin(m);
