@@ -35,7 +35,7 @@ MAY_USE = {
                 "analyzer", "optimizer"],
     # The manager's requests carry entries of the cache and changes of the origin, so that the
     # server sees their types; it calls neither, and is linked alone to prove it.
-    "server": ["core", "monitor", "access", "protocol", "schema", "manager", "cache", "origin"],
+    "server": ["core", "monitor", "access", "protocol", "format", "schema", "manager", "cache", "origin"],
     "front": ["core", "monitor", "protocol", "balancer"],
     "client": ["core", "protocol"],
     "bench": ["core", "monitor", "access", "protocol", "format", "schema", "origin", "cache", "balancer",
@@ -48,6 +48,7 @@ MAY_USE = {
 FRONT = {
     "core": "core/",
     "protocol": ("protocol/resp.h", "protocol/http.h"),
+    "schema": ("schema/schema.h", "schema/tree.h"),  # documents as text; as trees
     "cache": ("cache/cache.h", "cache/replay.h", "cache/predict.h"),  # live; on a trace; what if
 }
 
@@ -62,7 +63,7 @@ OUTSIDE = {
     "zstd.h": ["cache", "cli"],
     "zdict.h": ["cache"],
     "zlib.h": ["server"],
-    "jansson.h": ["format", "schema", "manager", "protocol", "cli"],
+    "jansson.h": ["format", "schema", "manager", "protocol", "server", "cli"],
     "llhttp.h": ["protocol"],
     "pcre2.h": ["schema"],
     "curl": ["origin"],

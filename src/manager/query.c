@@ -208,6 +208,7 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
         status = add_item(query, &capacity, &records[i], mp_str_new("", 0));
     query->next = next;
     query->stale = list->remembered;
+    query->as_of = list->remembered ? 0 : list->as_of;
     if (status)
         fall_back(query, status);
     else

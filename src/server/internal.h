@@ -80,6 +80,7 @@ struct mp__server {
     mp__monitor *monitor;
     mp__options *options; /* a copy */
     mp__worker_loop *workers;
+    mp__worker *http_worker; /* parses and prints what would hold up a loop */
     unsigned worker_count;
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;

@@ -261,6 +261,9 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
     server->started_ns = mp__env_now_ns(config->env);
     (void)pthread_mutex_init(&server->limits_lock, NULL);
     rc = mp__options_copy(config->options, &server->options);
+    if (rc == 0)
+        rc =
+            mp__worker_new(config->env, "mp-http", mp__worker_run_each, NULL, &server->http_worker);
     if (rc == 0) {
         limits_take(server, server->options);
         server->worker_count = (unsigned)mp__options_int(server->options, "server.workers");
@@ -349,12 +352,15 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         wait_for_clients(server, grace_ms);
         post_all(server, true);
     }
+    for (unsigned i = 0; server->workers && i < server->worker_count; i++)
+        if (server->workers[i].loop)
+            mp__loop_join(server->workers[i].loop);
+    server->http_worker = mp__worker_free(server->http_worker); /* it posts to the loops */
     for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
         mp__worker_loop *worker = &server->workers[i];
 
         if (!worker->loop)
             continue;
-        mp__loop_join(worker->loop);
         worker->watcher = mp__watch_remove(worker->watcher);
         worker->watch = mp__watch_free(worker->watch);
         worker->scan = mp__timer_free(worker->scan);

@@ -4,6 +4,7 @@
 #ifndef MP_SERVER_HTTP_HANDLERS_H
 #define MP_SERVER_HTTP_HANDLERS_H
 
+#include "format/format.h"
 #include "server/http/http.h"
 
 /* ---- request.c ---- */
@@ -81,6 +82,31 @@ void mp__http_config_delete(mp__exchange *x);
 bool mp__http_media_type(mp__exchange *x, mp_str *ret_type);
 /* What a refused write is answered with. */
 void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *request);
+
+/* ---- list.c ---- */
+
+void mp__http_namespaces(mp__exchange *x);
+void mp__http_list(mp__exchange *x);
+void mp__http_environments(mp__exchange *x);
+
+/* ---- transfer.c ---- */
+
+/* What Accept wants of the formats; NULL: a list, where @listing. False: answered (406). */
+bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format);
+void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,
+                        const mp__parameter *prefix, const mp__parameter *at);
+void mp__http_export(mp__exchange *x);
+void mp__http_import(mp__exchange *x);
+
+/* ---- diff.c ---- */
+
+void mp__http_diff_key(mp__exchange *x);
+void mp__http_diff_prefix(mp__exchange *x);
+
+/* ---- batch.c ---- */
+
+void mp__http_batch_get(mp__exchange *x);
+void mp__http_txn(mp__exchange *x);
 
 /* ---- history.c ---- */
 

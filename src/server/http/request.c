@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "core/option.h"
-#include "server/http/handlers.h"
+#include "server/http/collect.h"
 
 enum { PARAMETERS_MAX = 24 };
 
@@ -305,26 +305,6 @@ static bool is_utf8(mp_str text)
     return true;
 }
 
-static void add_base64(mp__buf *out, mp_str bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    (void)mp__buf_add_char(out, '"');
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        uint32_t left = (uint32_t)(bytes.size - i), v = (unsigned char)bytes.data[i];
-        char four[4];
-
-        v = v << 8 | (left > 1 ? (unsigned char)bytes.data[i + 1] : 0u);
-        v = v << 8 | (left > 2 ? (unsigned char)bytes.data[i + 2] : 0u);
-        four[0] = digits[v >> 18];
-        four[1] = digits[v >> 12 & 63];
-        four[2] = left > 1 ? digits[v >> 6 & 63] : '=';
-        four[3] = left > 2 ? digits[v & 63] : '=';
-        (void)mp__buf_add(out, four, 4);
-    }
-    (void)mp__buf_add_char(out, '"');
-}
-
 void mp__http_json_value(mp__buf *out, const char *name, mp_str value)
 {
     char other[64];
@@ -335,5 +315,7 @@ void mp__http_json_value(mp__buf *out, const char *name, mp_str value)
     }
     (void)snprintf(other, sizeof(other), "%s_base64", name);
     mp__json_key(out, other);
-    add_base64(out, value);
+    (void)mp__buf_add_char(out, '"');
+    mp__base64_add(out, value, false);
+    (void)mp__buf_add_char(out, '"');
 }

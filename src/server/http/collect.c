@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Walks over the origin's lists, many reads at once, and work on the thread mp-http. */
+#include <errno.h>
+
+#include "server/http/collect.h"
+
+/* ---- walks ---- */
+
+enum {
+    PAGE_KEYS = 1000,
+    PAGE_VALUES = 32,        /* values may be large: what one page holds is held in memory */
+    PAGE_VALUES_LATER = 256, /* once a page was seen to be small */
+    PAGE_SMALL = 64 * 1024,
+};
+
+typedef struct mp__walk_page { /* what a query gave, kept while its items are looked at */
+    struct mp__walk_page *next;
+    mp__query query;
+} mp__walk_page;
+
+mp__walk *mp__walk_new(mp__exchange *x, mp_str scope, mp_str prefix)
+{
+    mp__walk *walk = prefix.size <= MP__WALK_NAME_MAX && scope.size <= MP__SCOPE_MAX
+                         ? mp__calloc(1, sizeof(*walk))
+                         : NULL;
+
+    if (!walk)
+        return NULL;
+    walk->x = x;
+    memcpy(walk->scope, scope.data, scope.size);
+    walk->scope_size = scope.size;
+    if (prefix.size)
+        memcpy(walk->prefix, prefix.data, prefix.size);
+    walk->prefix_size = prefix.size;
+    walk->items_max = MP__WALK_ITEMS_MAX;
+    walk->bytes_max = MP__WALK_BYTES_MAX;
+    return walk;
+}
+
+mp__walk *mp__walk_free(mp__walk *walk)
+{
+    if (!walk)
+        return NULL;
+    while (walk->pages) {
+        mp__walk_page *next = walk->pages->next;
+
+        mp__query_done(&walk->pages->query);
+        (void)mp__free(walk->pages);
+        walk->pages = next;
+    }
+    (void)mp__free(walk->items);
+    return mp__free(walk);
+}
+
+bool mp__walk_after(mp__walk *walk, mp_str name, bool group)
+{
+    size_t size = walk->scope_size + 1 + name.size;
+
+    if (name.size == 0 || name.size > MP__WALK_NAME_MAX)
+        return false;
+    memcpy(walk->after, walk->scope, walk->scope_size);
+    walk->after[walk->scope_size] = '/';
+    memcpy(walk->after + walk->scope_size + 1, name.data, name.size);
+    if (group) { /* behind all that begin so: no address is longer, or has a greater byte */
+        memset(walk->after + size, 0xff, sizeof(walk->after) - size);
+        size = sizeof(walk->after);
+    }
+    walk->after_size = size;
+    return true;
+}
+
+static void finish(mp__walk *walk, int status)
+{
+    if (status == 0 && walk->more && walk->whole)
+        status = MP_ELIMIT;
+    walk->status = status;
+    walk->done(walk);
+}
+
+/* The group of @name: up to and with the delimiter behind the prefix; data NULL: it has none. */
+static mp_str group_of(const mp__walk *walk, mp_str name)
+{
+    const char *found;
+
+    if (!walk->delimiter.size || name.size < walk->prefix_size)
+        return (mp_str){NULL, 0};
+    found = memmem(name.data + walk->prefix_size, name.size - walk->prefix_size,
+                   walk->delimiter.data, walk->delimiter.size);
+    return found ? mp_str_new(name.data, (size_t)(found - name.data) + walk->delimiter.size)
+                 : (mp_str){NULL, 0};
+}
+
+/* 1: taken or passed over; 0: there is no room; negative: an error. */
+static int take(mp__walk *walk, const mp__list_item *item)
+{
+    mp_str name = mp__http_name_of(item->address), group = group_of(walk, name);
+    const mp__walk_item *last = walk->count ? &walk->items[walk->count - 1] : NULL;
+
+    if (group.data && last && last->group && mp_str_equal(last->name, group))
+        return 1;
+    if (walk->count == walk->items_max || walk->bytes >= walk->bytes_max)
+        return 0;
+    if (walk->count == walk->capacity) {
+        size_t capacity = walk->capacity ? walk->capacity * 2 : 64;
+        mp__walk_item *items = mp__realloc_array(walk->items, capacity, sizeof(*items));
+
+        if (!items)
+            return MP_ENOMEM;
+        walk->items = items;
+        walk->capacity = capacity;
+    }
+    walk->items[walk->count++] =
+        (mp__walk_item){.item = item, .name = group.data ? group : name, .group = group.data};
+    walk->bytes += item->value.size;
+    return 1;
+}
+
+static void ask(mp__walk *walk);
+
+static void came(mp__query *query)
+{
+    mp__walk *walk = query->context;
+    mp__walk_page *page = query->status ? NULL : mp__calloc(1, sizeof(*page));
+    size_t before = walk->bytes;
+    int rc = 1;
+
+    if (!page) {
+        mp__query_done(query);
+        finish(walk, query->status ? query->status : MP_ENOMEM);
+        return;
+    }
+    page->query = *query;
+    page->next = walk->pages;
+    walk->pages = page;
+    walk->stale |= query->stale;
+    if (!walk->at_revision)
+        walk->at_revision = query->as_of;
+    walk->as_of = walk->stale ? 0 : walk->at_revision;
+    for (size_t i = 0; i < query->count && rc == 1; i++)
+        rc = take(walk, &page->query.items[i]);
+    if (rc == 0)
+        walk->more = true;
+    if (rc <= 0 || query->next == 0 || query->count == 0) {
+        finish(walk, rc < 0 ? rc : 0);
+        return;
+    }
+    query->limit = !walk->with_values                  ? PAGE_KEYS
+                   : walk->bytes - before < PAGE_SMALL ? PAGE_VALUES_LATER
+                                                       : PAGE_VALUES;
+    (void)mp__walk_after(walk, walk->items[walk->count - 1].name,
+                         walk->items[walk->count - 1].group);
+    ask(walk);
+}
+
+static void ask(mp__walk *walk)
+{
+    mp__query *q = &walk->query;
+    uint32_t limit = q->limit;
+
+    *q = (mp__query){
+        .kind = MP__QUERY_LIST,
+        .loop = walk->x->worker->loop,
+        .identity = &walk->x->identity,
+        .environment = mp_str_new(walk->scope, walk->scope_size),
+        .prefix = mp_str_new(walk->prefix, walk->prefix_size),
+        .after_address = mp_str_new(walk->after, walk->after_size),
+        .at_revision = walk->at_revision,
+        .by_key = true,
+        .with_values = walk->with_values,
+        .limit = limit,
+        .done = came,
+        .context = walk,
+    };
+    mp__query_start(walk->x->worker->server->manager, q);
+}
+
+void mp__walk_start(mp__walk *walk)
+{
+    size_t page = walk->with_values ? PAGE_VALUES : PAGE_KEYS;
+
+    /* one more than is wanted tells whether there is more */
+    walk->query.limit = (uint32_t)(walk->items_max < page ? walk->items_max + 1 : page);
+    ask(walk);
+}
+
+void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk)
+{
+    if (walk->status == MP_ELIMIT)
+        mp__answer_problem(x, &(mp__problem){.status = 413,
+                                             .type = "limit",
+                                             .detail = "there are more keys or bytes here than one "
+                                                       "answer may hold",
+                                             .remedy = "narrow it with prefix, or read the list "
+                                                       "page by page"});
+    else if (walk->status == MP_EINVAL)
+        mp__answer_invalid(x, "that revision is not there yet");
+    else
+        mp__answer_error(x, walk->status, NULL);
+}
+
+/* ---- many reads ---- */
+
+mp__gather *mp__gather_new(mp__exchange *x, size_t count)
+{
+    mp__gather *gather = mp__exchange_memory(x, sizeof(*gather));
+
+    if (!gather)
+        return NULL;
+    gather->x = x;
+    gather->count = count;
+    gather->reads = mp__exchange_memory(x, (count ? count : 1) * sizeof(*gather->reads));
+    if (!gather->reads)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        gather->reads[i].age_max_ms = -1;
+    return gather;
+}
+
+static void one_less(mp__gather *gather)
+{
+    if (--gather->left == 0)
+        gather->done(gather);
+}
+
+static void read_done(mp__read *read)
+{
+    one_less(read->context);
+}
+
+void mp__gather_start(mp__gather *gather)
+{
+    mp__worker_loop *worker = gather->x->worker;
+
+    gather->left = gather->count + 1; /* one is ours, so that done() comes once, at the end */
+    for (size_t i = 0; i < gather->count; i++) {
+        mp__read *read = &gather->reads[i];
+
+        read->loop = worker->loop;
+        read->identity = &gather->x->identity;
+        read->hash = mp__cache_hash(worker->hash_key, read->address);
+        read->done = read_done;
+        read->context = gather;
+        if (mp__read_start(worker->server->manager, read))
+            gather->left--;
+    }
+    one_less(gather);
+}
+
+void mp__gather_release(mp__gather *gather)
+{
+    for (size_t i = 0; i < gather->count; i++)
+        gather->reads[i].entry = mp__entry_unref(gather->reads[i].entry);
+}
+
+/* ---- jobs ---- */
+
+enum {
+    JOB_HERE = 32 * 1024 /* bytes that are worked on in the loop: a fraction of a millisecond */
+};
+
+static void job_done(mp__task *task)
+{
+    mp__job *job = (mp__job *)((char *)task - offsetof(mp__job, task));
+
+    job->done(job);
+}
+
+static void job_run(mp__task *task)
+{
+    mp__job *job = (mp__job *)((char *)task - offsetof(mp__job, task));
+    mp__loop *loop = job->x->worker->loop;
+
+    job->run(job);
+    job->task.run = job_done;
+    mp__loop_post(loop, &job->task);
+}
+
+void mp__job_start(mp__job *job, size_t size)
+{
+    if (size <= JOB_HERE) {
+        job->run(job);
+        job->done(job);
+        return;
+    }
+    job->task.run = job_run;
+    mp__worker_post(job->x->worker->server->http_worker, &job->task);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bodies in JSON, read strictly, and the parts that JSON answers share. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/option.h"
+#include "schema/tree.h"
+#include "server/http/collect.h"
+
+enum { BODY_MAX = 1024 * 1024 /* read in the loop: some milliseconds */ };
+
+/* ---- bodies ---- */
+
+bool mp__http_json_body(mp__exchange *x, const char *const *names, json_t **ret_body)
+{
+    mp__diag diag = {0};
+    json_t *body = NULL;
+    int rc = MP_ELIMIT;
+
+    if (x->request.body.size > BODY_MAX)
+        (void)mp__diag_set(&diag, rc, "the body is larger than 1 MiB");
+    else
+        rc = mp__tree_parse(x->request.body, "the body", &body, &diag);
+    if (rc) {
+        mp__answer_problem(x, &(mp__problem){.status = rc == MP_ENOMEM   ? 503
+                                                       : rc == MP_ELIMIT ? 413
+                                                                         : 400,
+                                             .type = "body",
+                                             .detail = diag.text[0] ? diag.text : mp_strerror(rc),
+                                             .remedy = "send a JSON object; docs/http.md shows it",
+                                             .place = &diag});
+        return false;
+    }
+    if (!json_is_object(body)) {
+        mp__answer_invalid(x, "the body is a JSON object, not another value");
+        json_decref(body);
+        return false;
+    }
+    if (!mp__http_json_members(x, body, "the body", names)) {
+        json_decref(body);
+        return false;
+    }
+    *ret_body = body;
+    return true;
+}
+
+bool mp__http_json_members(mp__exchange *x, const json_t *object, const char *where,
+                           const char *const *names)
+{
+    json_t *members = (json_t *)(uintptr_t)object; /* jansson's iterators do not write */
+    size_t count = 0;
+
+    while (names[count])
+        count++;
+    for (void *i = json_object_iter(members); i; i = json_object_iter_next(members, i)) {
+        const char *name = json_object_iter_key(i), *meant;
+        size_t k = 0;
+
+        while (k < count && strcmp(name, names[k]) != 0)
+            k++;
+        if (k < count)
+            continue;
+        meant = mp__did_you_mean(name, names, count);
+        if (meant)
+            mp__answer_invalid(x, "%s has no member '%.64s'; did you mean '%s'?", where, name,
+                               meant);
+        else
+            mp__answer_invalid(x, "%s has no member '%.64s'", where, name);
+        return false;
+    }
+    return true;
+}
+
+mp_str mp__http_json_text(const json_t *string)
+{
+    return json_is_string(string)
+               ? mp_str_new(json_string_value(string), json_string_length(string))
+               : (mp_str){NULL, 0};
+}
+
+bool mp__http_json_address(mp__exchange *x, const json_t *named, const char *where, mp_str scope,
+                           mp_str *ret_address)
+{
+    char *out = mp__exchange_memory(x, MP__ADDRESS_MAX);
+    bool plain = json_is_string(named);
+    const json_t *in = json_object_get(named, "namespace");
+    mp_str key = mp__http_json_text(plain ? named : json_object_get(named, "key"));
+    mp__diag diag = {0};
+    int size;
+
+    if (!out) {
+        mp__answer_no_memory(x);
+        return false;
+    }
+    if (!key.data || (in && !json_is_string(in))) {
+        mp__answer_invalid(x, "%s: a key is a text, \"namespace/key\" or in a namespace of its own",
+                           where);
+        return false;
+    }
+    size = in ? mp__address_join(scope, mp__http_json_text(in), key, out, &diag)
+              : mp__address_from_name(scope, key, out, &diag);
+    if (size < 0) {
+        mp__answer_invalid(x, "%s: %s", where, diag.text);
+        return false;
+    }
+    *ret_address = mp_str_new(out, (size_t)size);
+    return true;
+}
+
+/* ---- parts of answers ---- */
+
+mp_str mp__http_name_of(mp_str address)
+{
+    const char *slash = memchr(address.data, '/', address.size);
+
+    return slash ? mp_str_new(slash + 1, (size_t)(address.data + address.size - slash - 1))
+                 : address;
+}
+
+void mp__http_json_name(mp__buf *body, mp_str name)
+{
+    const char *slash = memchr(name.data, '/', name.size);
+    size_t size = slash ? (size_t)(slash - name.data) : 0;
+
+    mp__json_add_string(body, "namespace", mp_str_new(name.data, size));
+    mp__json_add_string(body, "key", slash ? mp_str_new(slash + 1, name.size - size - 1) : name);
+}
+
+void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_value)
+{
+    mp__json_add_u64(body, "revision", item->revision);
+    mp__json_add_u64(body, "version", item->version);
+    mp__json_add_string(body, "media_type", item->media_type);
+    mp__json_add_i64(body, "modified_ms", item->modified_ms);
+    if (item->expires_ms)
+        mp__json_add_i64(body, "expires_ms", item->expires_ms);
+    if (with_value)
+        mp__http_json_value(body, "value", item->value);
+}
+
+void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
+                            bool stale, uint64_t tag)
+{
+    mp_str asked = mp__http_header_find(&x->request, "if-none-match");
+    bool packed = mp__answer_compresses(x, content_type, body->size), same;
+    char text[MP__ETAG_SIZE + 4];
+    mp__etag etag;
+
+    if (body->error) {
+        mp__buf_done(body);
+        mp__answer_no_memory(x);
+        return;
+    }
+    mp__etag_make(tag, content_type, &etag);
+    same = asked.data && mp__etag_matches(asked, &etag, true);
+    (void)snprintf(text, sizeof(text), "%.*s%s\"", MP__ETAG_SIZE - 1, etag.text,
+                   packed ? "-gz" : "");
+    mp__answer_begin(x, same ? 304 : 200);
+    mp__answer_header(x, "ETag", mp_str_of(text));
+    mp__answer_header(x, "Cache-Control", MP_STR("no-cache"));
+    mp__answer_header(x, "Vary", MP_STR("Accept"));
+    if (revision)
+        mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, revision);
+    if (stale)
+        mp__answer_header(x, "MarketPrism-Stale", MP_STR("true; reason=origin-down"));
+    if (same)
+        mp__answer_end_empty(x);
+    else
+        mp__answer_end(x, content_type, mp__buf_str(body));
+    mp__buf_done(body);
+}

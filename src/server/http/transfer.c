@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Export of a namespace as a file, and import of a file: the format is a media type, in Accept or
+ * Content-Type, of the table mp__formats. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "server/http/collect.h"
+
+/* ---- choosing a format ---- */
+
+static void list_formats(char *out, size_t capacity)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (const mp__format *const *f = mp__formats; *f && used < capacity; f++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s%s", used ? ", " : "",
+                                 (*f)->media_type);
+}
+
+static bool word_is(mp_str text, const char *word)
+{
+    return text.size == strlen(word) && strncasecmp(text.data, word, text.size) == 0;
+}
+
+/* "type/sub;q=0.5" -> its type, and its weight in thousandths (RFC 9110 section 12.4.2). */
+static mp_str split_weight(mp_str item, int *ret_weight)
+{
+    const char *semicolon = memchr(item.data, ';', item.size), *end = item.data + item.size;
+    mp_str type = semicolon ? mp_str_new(item.data, (size_t)(semicolon - item.data)) : item;
+    const char *q = semicolon ? memmem(semicolon, (size_t)(end - semicolon), "q=", 2) : NULL;
+    int weight = 1000, unit = 100;
+
+    while (type.size && (type.data[type.size - 1] == ' ' || type.data[type.size - 1] == '\t'))
+        type.size--;
+    if (q && q + 2 < end) {
+        weight = q[2] == '1' ? 1000 : 0;
+        for (q += 4; q < end && *q >= '0' && *q <= '9' && unit && weight < 1000; q++, unit /= 10)
+            weight += (*q - '0') * unit;
+    }
+    *ret_weight = weight;
+    return type;
+}
+
+/* How much the client wants @media_type: the most special range that takes it counts. */
+static int weight_of(mp_str accept, const char *media_type)
+{
+    size_t major = (size_t)(strchr(media_type, '/') - media_type) + 1;
+    int weight, best = -1, kind = 0;
+    mp_str item;
+
+    while (mp__http_list_next(&accept, &item)) {
+        mp_str type = split_weight(item, &weight);
+        int k = word_is(type, media_type) ? 3
+                : type.size == major + 1 && type.data[major] == '*' &&
+                        strncasecmp(type.data, media_type, major) == 0
+                    ? 2
+                : word_is(type, "*/*") ? 1
+                                       : 0;
+
+        if (k > kind) {
+            kind = k;
+            best = weight;
+        }
+    }
+    return best;
+}
+
+bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format)
+{
+    mp_str accept = mp__http_header_find(&x->request, "accept");
+    const mp__format *best = NULL;
+    int best_weight = 0;
+    char names[256], detail[320];
+
+    /* A list is JSON by itself: it wins among equals, and over the format JSON. */
+    if (listing)
+        best_weight = accept.size ? weight_of(accept, "application/json") : 1000;
+    for (const mp__format *const *f = mp__formats; *f; f++) {
+        int weight = accept.size ? weight_of(accept, (*f)->media_type) : 1000;
+
+        if (weight > best_weight) {
+            best = *f;
+            best_weight = weight;
+        }
+    }
+    if (best_weight > 0) {
+        *ret_format = best;
+        return true;
+    }
+    list_formats(names, sizeof(names));
+    (void)snprintf(detail, sizeof(detail), "Accept takes none of %s", names);
+    mp__answer_problem(x, &(mp__problem){.status = 406,
+                                         .type = "not-acceptable",
+                                         .detail = detail,
+                                         .remedy = "name one of them in Accept"});
+    return false;
+}
+
+/* ---- export ---- */
+
+typedef struct export_work {
+    mp__job job;
+    mp__walk *walk;
+    const mp__format *format;
+    mp__buf body;
+    mp__diag diag;
+    int status;
+    uint64_t tag;
+} export_work;
+
+static int print_leaves(export_work *w, size_t namespace_size)
+{
+    mp__leaves leaves = {0};
+    int rc = 0;
+
+    for (size_t i = 0; i < w->walk->count && rc == 0; i++) {
+        const mp__walk_item *item = &w->walk->items[i];
+        char type[MP__MEDIA_TYPE_MAX + 1];
+        mp_str media = item->item->media_type;
+
+        memcpy(type, media.data, media.size);
+        type[media.size] = '\0';
+        rc = mp__leaves_add(
+            &leaves,
+            mp_str_new(item->name.data + namespace_size + 1, item->name.size - namespace_size - 1),
+            item->item->value, type);
+    }
+    if (rc == 0)
+        rc = mp__leaves_sort(&leaves, &w->diag);
+    if (rc == 0)
+        rc = w->format->print(&leaves, &w->body, &w->diag);
+    mp__leaves_done(&leaves);
+    return rc ? rc : w->body.error;
+}
+
+static void export_run(mp__job *job)
+{
+    export_work *w = (export_work *)job;
+
+    w->status = print_leaves(w, w->job.x->values[0].size);
+    w->tag = mp__checksum(0, w->body.data, w->body.size);
+}
+
+static void export_done(mp__job *job)
+{
+    export_work *w = (export_work *)job;
+    mp__exchange *x = w->job.x;
+    mp__walk *walk = w->walk;
+    mp__buf body = w->body;
+
+    if (w->status == MP_EINVAL || w->status == MP_EUNSUPPORTED) {
+        mp__buf_done(&body);
+        mp__answer_problem(x, &(mp__problem){.status = 422,
+                                             .type = "export",
+                                             .detail = w->diag.text,
+                                             .remedy = "take another format, or a part of it with "
+                                                       "prefix"});
+    } else if (w->status) {
+        mp__buf_done(&body);
+        mp__answer_error(x, w->status, w->diag.text);
+    } else {
+        mp__http_answer_tagged(x, mp_str_of(w->format->media_type), &body, walk->as_of, walk->stale,
+                               w->tag);
+    }
+    (void)mp__walk_free(walk);
+}
+
+static void export_walked(mp__walk *walk)
+{
+    export_work *w = walk->context;
+
+    if (walk->status) {
+        mp__http_answer_walk_error(walk->x, walk);
+        (void)mp__walk_free(walk);
+        return;
+    }
+    w->job.x = walk->x;
+    w->job.run = export_run;
+    w->job.done = export_done;
+    mp__job_start(&w->job, walk->bytes + walk->count * 64);
+}
+
+/* The walk over @prefix in the exchange's namespace; NULL: answered. */
+static mp__walk *walk_of(mp__exchange *x, const mp__parameter *place, mp_str prefix)
+{
+    char scope_text[MP__SCOPE_MAX], name[MP__WALK_NAME_MAX];
+    mp_str scope, namespace_ = x->values[0];
+    mp__walk *walk;
+
+    if (!mp__http_scope(x, place, scope_text, &scope))
+        return NULL;
+    if (namespace_.size + 1 + prefix.size > sizeof(name)) {
+        mp__answer_invalid(x, "namespace and prefix are longer than any address");
+        return NULL;
+    }
+    memcpy(name, namespace_.data, namespace_.size);
+    name[namespace_.size] = '/';
+    if (prefix.size)
+        memcpy(name + namespace_.size + 1, prefix.data, prefix.size);
+    walk = mp__walk_new(x, scope, mp_str_new(name, namespace_.size + 1 + prefix.size));
+    if (!walk)
+        mp__answer_no_memory(x);
+    else
+        walk->whole = walk->with_values = true;
+    return walk;
+}
+
+void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,
+                        const mp__parameter *prefix, const mp__parameter *at)
+{
+    export_work *w = mp__exchange_memory(x, sizeof(*w));
+    uint64_t revision = 0;
+    mp__walk *walk;
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    if (!mp__http_number_of(x, at, 1, INT64_MAX, &revision))
+        return;
+    walk = walk_of(x, place, prefix->value);
+    if (!walk)
+        return;
+    w->walk = walk;
+    w->format = format;
+    walk->at_revision = revision;
+    walk->context = w;
+    walk->done = export_walked;
+    mp__walk_start(walk);
+}
+
+void mp__http_export(mp__exchange *x)
+{
+    enum { PREFIX = MP__PLACE_COUNT, AT, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [AT] = {"at"}};
+    const mp__format *format = NULL;
+
+    if (mp__http_parameters(x, p, PARAMETERS) && mp__http_negotiate(x, false, &format))
+        mp__http_export_as(x, format, p, &p[PREFIX], &p[AT]);
+}
+
+/* ---- import ---- */
+
+enum { IMPORT_MAX = 20000 /* keys: one transaction, which others wait for */ };
+
+typedef struct import_work {
+    mp__job job;
+    mp__write_request write;
+    mp__walk *walk;
+    const mp__format *format;
+    mp__leaves leaves;
+    mp__diag diag;
+    int status;
+    bool dry_run;
+    mp_str scope, prefix;
+    char scope_text[MP__SCOPE_MAX];
+    char *addresses; /* of the changes, one behind the other */
+} import_work;
+
+static void import_free(import_work *w)
+{
+    mp__leaves_done(&w->leaves);
+    w->walk = mp__walk_free(w->walk);
+    (void)mp__free(w->write.changes);
+    w->addresses = mp__free(w->addresses);
+}
+
+/* The changes of the leaves: 0, MP_ENOMEM, or an error with a text about one of them. */
+static int make_changes(import_work *w)
+{
+    mp__leaves *leaves = &w->leaves;
+    mp_str namespace_ = w->job.x->values[0];
+    char key[MP__KEY_MAX], address[MP__ADDRESS_MAX], *to;
+    size_t room = 0;
+
+    for (size_t i = 0; i < leaves->count; i++)
+        room += w->scope.size + namespace_.size + w->prefix.size + leaves->items[i].key.size + 2;
+    w->write.changes = mp__calloc(leaves->count ? leaves->count : 1, sizeof(mp__change));
+    w->addresses = to = mp__malloc(room ? room : 1);
+    if (!w->write.changes || !to)
+        return MP_ENOMEM;
+    for (size_t i = 0; i < leaves->count; i++) {
+        mp_str leaf = leaves->items[i].key;
+        int size;
+
+        if (w->prefix.size + leaf.size > sizeof(key))
+            return mp__diag_set(&w->diag, MP_ELIMIT, "%.64s...: a key has at most %u bytes",
+                                leaf.size > 64 ? leaf.data : "a key", MP__KEY_MAX);
+        if (w->prefix.size)
+            memcpy(key, w->prefix.data, w->prefix.size);
+        memcpy(key + w->prefix.size, leaf.data, leaf.size);
+        size = mp__address_join(w->scope, namespace_, mp_str_new(key, w->prefix.size + leaf.size),
+                                address, &w->diag);
+        if (size < 0)
+            return size;
+        memcpy(to, address, (size_t)size);
+        w->write.changes[i] = (mp__change){.op = MP__CHANGE_PUT,
+                                           .flags = MP__IF_CHANGED,
+                                           .address = mp_str_new(to, (size_t)size),
+                                           .value = leaves->items[i].value,
+                                           .media_type = leaves->items[i].media_type};
+        to += size;
+    }
+    w->write.count = leaves->count;
+    return 0;
+}
+
+static void import_run(mp__job *job)
+{
+    import_work *w = (import_work *)job;
+
+    w->status = w->format->parse(w->job.x->request.body, &w->leaves, &w->diag);
+    if (w->status == 0 && w->leaves.count > IMPORT_MAX)
+        w->status = mp__diag_set(&w->diag, MP_ELIMIT, "%zu keys in one file, at most %d are taken",
+                                 w->leaves.count, IMPORT_MAX);
+    if (w->status == 0)
+        w->status = mp__leaves_sort(&w->leaves, &w->diag);
+    if (w->status == 0)
+        w->status = make_changes(w);
+}
+
+static void answer_file_error(mp__exchange *x, import_work *w)
+{
+    mp__diag diag = w->diag;
+    int rc = w->status;
+    char text[600], place[64] = "";
+
+    if (diag.line > 0)
+        (void)snprintf(place, sizeof(place), "%d:%d: ", diag.line, diag.column);
+    (void)snprintf(text, sizeof(text), "%s%s", place, diag.text[0] ? diag.text : mp_strerror(rc));
+    import_free(w);
+    mp__answer_problem(x, &(mp__problem){.status = rc == MP_ELIMIT   ? 413
+                                                   : rc == MP_ENOMEM ? 503
+                                                                     : 400,
+                                         .type = rc == MP_ELIMIT ? "limit" : "file",
+                                         .detail = text,
+                                         .remedy = "mend the place that is named; nothing was "
+                                                   "changed",
+                                         .place = &diag});
+}
+
+static void import_written(mp__write_request *request)
+{
+    import_work *w = request->context;
+    mp__exchange *x = w->job.x;
+    mp__buf body = MP__BUF_INIT;
+    size_t changed = 0;
+
+    if (request->status) {
+        mp__http_answer_write_error(x, request);
+        return;
+    }
+    for (size_t i = 0; i < request->count; i++)
+        changed += request->changes[i].changed;
+    mp__json_begin(&body, '{');
+    mp__json_add_u64(&body, "revision", request->revision);
+    mp__json_add_u64(&body, "keys", request->count);
+    mp__json_add_u64(&body, "changed", changed);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, 200, &body);
+}
+
+static void written(mp__write_request *request)
+{
+    import_work *w = request->context, kept = *w; /* the exchange's memory goes with the answer */
+
+    import_written(request);
+    kept.walk = NULL;
+    import_free(&kept);
+}
+
+static mp_str address_of(const mp__walk_item *item)
+{
+    return item->item->address;
+}
+
+static int order(mp_str a, mp_str b)
+{
+    int c = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+    return c ? c : (a.size > b.size) - (a.size < b.size);
+}
+
+/* The changes are in the order of their keys, as the walk is: one pass over both. */
+static void add_import_changes(mp__buf *body, const import_work *w, uint64_t counts[3])
+{
+    const mp__walk *walk = w->walk;
+    size_t at = 0;
+
+    for (size_t i = 0; i < w->write.count; i++) {
+        const mp__change *change = &w->write.changes[i];
+        const mp__list_item *now = NULL;
+
+        while (at < walk->count && order(address_of(&walk->items[at]), change->address) < 0)
+            at++;
+        if (at < walk->count && mp_str_equal(address_of(&walk->items[at]), change->address))
+            now = walk->items[at].item;
+        if (now && mp_str_equal(now->value, change->value) &&
+            mp_str_equal(now->media_type, change->media_type)) {
+            counts[2]++;
+            continue;
+        }
+        counts[now != NULL]++;
+        mp__json_begin(body, '{');
+        mp__http_json_name(body, mp__http_name_of(change->address));
+        mp__json_add_text(body, "op", now ? "change" : "add");
+        if (now)
+            mp__http_json_value(body, "from", now->value);
+        mp__http_json_value(body, "to", change->value);
+        mp__json_end(body, '}');
+    }
+}
+
+static void dry_run_walked(mp__walk *walk)
+{
+    import_work *w = walk->context;
+    mp__exchange *x = walk->x;
+    mp__buf body = MP__BUF_INIT;
+    uint64_t counts[3] = {0};
+
+    if (walk->status) {
+        int status = walk->status;
+
+        import_free(w);
+        mp__answer_error(x, status, NULL);
+        return;
+    }
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "dry_run", true);
+    mp__json_key(&body, "changes");
+    mp__json_begin(&body, '[');
+    add_import_changes(&body, w, counts);
+    mp__json_end(&body, ']');
+    mp__json_add_u64(&body, "added", counts[0]);
+    mp__json_add_u64(&body, "changed", counts[1]);
+    mp__json_add_u64(&body, "same", counts[2]);
+    mp__json_end(&body, '}');
+    import_free(w);
+    mp__answer_json(x, 200, &body);
+}
+
+static void import_parsed(mp__job *job)
+{
+    import_work *w = (import_work *)job;
+    mp__exchange *x = w->job.x;
+
+    if (w->status) {
+        answer_file_error(x, w);
+        return;
+    }
+    if (w->dry_run) {
+        w->walk->context = w;
+        w->walk->done = dry_run_walked;
+        mp__walk_start(w->walk);
+        return;
+    }
+    if (w->write.count == 0) {
+        mp__buf body = MP__BUF_INIT;
+
+        (void)mp__buf_add_str(&body, MP_STR("{\"revision\":0,\"keys\":0,\"changed\":0}"));
+        import_free(w);
+        mp__answer_json(x, 200, &body);
+        return;
+    }
+    w->write.loop = x->worker->loop;
+    w->write.identity = &x->identity;
+    w->write.done = written;
+    w->write.context = w;
+    mp__write_start(x->worker->server->manager, &w->write);
+}
+
+/* The format of the body; false: answered. */
+static bool content_format(mp__exchange *x, const mp__format **ret_format)
+{
+    char names[256], detail[360];
+    const char *semicolon;
+    mp_str type;
+
+    if (!mp__http_media_type(x, &type))
+        return false;
+    semicolon = memchr(type.data, ';', type.size);
+    if (semicolon)
+        type.size = (size_t)(semicolon - type.data);
+    for (const mp__format *const *f = mp__formats; *f; f++)
+        if (word_is(type, (*f)->media_type)) {
+            *ret_format = *f;
+            return true;
+        }
+    list_formats(names, sizeof(names));
+    (void)snprintf(detail, sizeof(detail), "Content-Type is none of %s", names);
+    mp__answer_problem(x, &(mp__problem){.status = 415,
+                                         .type = "format",
+                                         .detail = detail,
+                                         .remedy = "say in Content-Type what the body is"});
+    return false;
+}
+
+void mp__http_import(mp__exchange *x)
+{
+    enum { PREFIX = MP__PLACE_COUNT, DRY_RUN, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {
+        MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [DRY_RUN] = {"dry_run"}};
+    import_work *w = mp__exchange_memory(x, sizeof(*w));
+
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
+        !mp__http_scope(x, p, w->scope_text, &w->scope) || !content_format(x, &w->format))
+        return;
+    w->prefix = p[PREFIX].value;
+    if (w->dry_run) {
+        w->walk = walk_of(x, p, w->prefix);
+        if (!w->walk)
+            return;
+    }
+    w->job.x = x;
+    w->job.run = import_run;
+    w->job.done = import_parsed;
+    mp__job_start(&w->job, x->request.body.size);
+}

@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Many keys over HTTP: lists, batches, transactions, differences, export and import."""
+
+import base64
+import json
+import pathlib
+import shutil
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, wait_until
+from mp_http import Http
+
+BASE = "/v1/config/"
+
+
+class Many(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+        cls.http = Http(cls.daemon.http)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.http.close()
+        cls.daemon.close()
+
+    def is_problem(self, answer, status, type):
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer["Content-Type"], "application/problem+json")
+        self.assertEqual(answer.json["type"], "/problems/" + type)
+        return answer.json
+
+    def post(self, path, body, type=None, **headers):
+        return self.http("POST", path, body, type, **headers)
+
+    def fill(self, namespace, keys):
+        """Write a dict of texts in one transaction."""
+        ops = [{"op": "put", "namespace": namespace, "key": k, "value": v} for k, v in keys.items()]
+        answer = self.post("/v1/txn", {"ops": ops})
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json["revision"]
+
+    def names(self, answer):
+        self.assertEqual(answer.status, 200, answer)
+        return [k["key"] for k in answer.json["keys"]]
+
+    # ---- lists ----
+
+    def test_a_list_has_keys_values_and_its_revision(self):
+        revision = self.fill("list", {"b": "2", "a": "1", "c/d": "3"})
+        answer = self.http.get(BASE + "list/")
+        self.assertEqual([(k["key"], k["value"]) for k in answer.json["keys"]], [("a", "1"), ("b", "2"), ("c/d", "3")])
+        self.assertGreaterEqual(answer.json["revision"], revision)
+        self.assertEqual(answer["MarketPrism-Revision"], str(answer.json["revision"]))
+        self.assertFalse(answer.json["stale"])
+        self.assertNotIn("next", answer.json)
+        self.assertEqual(self.names(self.http.get(BASE + "list?prefix=c")), ["c/d"])
+        only = self.http.get(BASE + "list/?keys_only").json["keys"][0]
+        self.assertNotIn("value", only)
+        self.assertEqual(self.names(self.http.get(BASE + "nothing-is-here/")), [])
+        self.assertEqual(self.http("HEAD", BASE + "list/").body, b"")
+
+    def test_later_pages_show_what_the_first_one_saw(self):
+        keys = {f"k{i:03d}": str(i) for i in range(25)}
+        self.fill("pages", keys)
+        page = self.http.get(BASE + "pages/?limit=10")
+        seen = [(k["key"], k["value"]) for k in page.json["keys"]]
+        self.fill("pages", {"k005x": "new", "k011": "changed", "k999": "new"})
+        self.http("DELETE", BASE + "pages/k015")
+        while "next" in page.json:
+            page = self.http.get(BASE + "pages/?limit=10&after=" + page.json["next"])
+            self.assertEqual(page.status, 200, page)
+            self.assertLessEqual(len(page.json["keys"]), 10)
+            seen += [(k["key"], k["value"]) for k in page.json["keys"]]
+        self.assertEqual(seen, sorted(keys.items()))
+
+    def test_a_token_is_for_its_own_list(self):
+        self.fill("token", {f"k{i}": "v" for i in range(5)})
+        token = self.http.get(BASE + "token/?limit=2").json["next"]
+        self.assertEqual(self.names(self.http.get(BASE + "token/?limit=9&after=" + token)), ["k2", "k3", "k4"])
+        for path in ("token/?prefix=k&after=" + token, "other/?after=" + token, "token/?after=" + token[:-2] + "é",
+                     "token/?after=zz", "token/?env=staging&after=" + token, "token/?delimiter=/&after=" + token):
+            self.is_problem(self.http.get(BASE + path.replace("é", "%C3%A9")), 400, "page-token")
+
+    def test_the_past_can_be_listed(self):
+        then = self.fill("then", {"a": "1", "b": "2"})
+        self.fill("then", {"a": "9", "c": "3"})
+        answer = self.http.get(BASE + f"then/?at={then}")
+        self.assertEqual([(k["key"], k["value"]) for k in answer.json["keys"]], [("a", "1"), ("b", "2")])
+        self.assertEqual(answer.json["revision"], then)
+        self.is_problem(self.http.get(BASE + "then/?at=999999999"), 400, "invalid")
+
+    def test_a_delimiter_groups(self):
+        self.fill("tree", {"a": "1", "b/1": "1", "b/2": "1", "b0": "1", "c/d/e": "1", "d": "1"})
+        answer = self.http.get(BASE + "tree/?delimiter=/")
+        self.assertEqual(self.names(answer), ["a", "b0", "d"])
+        self.assertEqual(answer.json["prefixes"], ["b/", "c/"])
+        below = self.http.get(BASE + "tree/?delimiter=/&prefix=c/").json
+        self.assertEqual((below["keys"], below["prefixes"]), ([], ["c/d/"]))
+        got, after = [], ""
+        for _ in range(5):
+            page = self.http.get(BASE + "tree/?delimiter=/&limit=1" + after).json
+            got += [k["key"] for k in page["keys"]] + page["prefixes"]
+            after = "&after=" + page.get("next", "")
+        self.assertEqual(got, ["a", "b/", "b0", "c/", "d"])
+
+    def test_groups_larger_than_a_page_are_passed_over(self):
+        for start in range(0, 3000, 1000):
+            self.fill("big", {f"g/{i}": "v" for i in range(start, start + 1000)})
+        self.fill("big", {"h": "v"})
+        answer = self.http.get(BASE + "big/?delimiter=/").json
+        self.assertEqual(([k["key"] for k in answer["keys"]], answer["prefixes"]), (["h"], ["g/"]))
+        self.assertEqual(len(self.http.get(BASE + "big/").json["keys"]), 1000)
+
+    def test_a_list_asked_again_with_its_tag_costs_nothing(self):
+        self.fill("tagged", {"a": "1"})
+        tag = self.http.get(BASE + "tagged/")["ETag"]
+        self.fill("elsewhere", {"a": "1"})
+        self.assertEqual(self.http.get(BASE + "tagged/", If_None_Match=tag).status, 304)
+        self.fill("tagged", {"a": "2"})
+        self.assertEqual(self.http.get(BASE + "tagged/", If_None_Match=tag).status, 200)
+
+    def test_namespaces_and_environments_are_listed(self):
+        for name in ("zone-a", "zone", "zone0"):
+            self.fill(name, {"k/1": "v", "k/2": "v"})
+        answer = self.http.get(BASE + "?prefix=zone")
+        self.assertEqual(sorted(answer.json["namespaces"]), ["zone", "zone-a", "zone0"])
+        first = self.http.get(BASE + "?prefix=zone&limit=1").json
+        self.assertEqual(len(first["namespaces"]), 1)
+        rest = self.http.get(BASE + "?prefix=zone&after=" + first["next"]).json
+        self.assertEqual(first["namespaces"] + rest["namespaces"], answer.json["namespaces"])
+        self.http.put(BASE + "default/a?env=staging", "1")
+        environments = self.http.get("/v1/environments").json["environments"]
+        self.assertTrue({"production", "staging"} <= set(environments), environments)
+        self.assertEqual(self.http.get(BASE + "?env=staging").json["namespaces"], ["default"])
+
+    def test_bytes_in_a_list_are_base64(self):
+        self.http.put(BASE + "binary/x", b"\xff\x00", "application/octet-stream")
+        key = self.http.get(BASE + "binary/").json["keys"][0]
+        self.assertEqual(base64.b64decode(key["value_base64"]), b"\xff\x00")
+
+    def test_bad_lists_are_refused(self):
+        for bad in ("limit=0", "limit=1001", "limit=x", "delimiter=123456789", "keys_only=maybe", "prefx=a", "at=0",
+                    "prefix=" + "x" * 2000, "env=no/such"):
+            self.is_problem(self.http.get(BASE + "list/?" + bad), 400, "invalid")
+        self.is_problem(self.http.get(BASE + "?prefix=a/b"), 400, "invalid")
+
+    # ---- batches ----
+
+    def test_many_values_in_one_request(self):
+        revision = self.fill("batch", {"a": "1", "b": "2"})
+        answer = self.post("/v1/batch-get", {"keys": ["batch/a", {"namespace": "batch", "key": "b"}, "batch/none"]})
+        values = answer.json["values"]
+        self.assertEqual([(v["key"], v.get("value"), v["found"]) for v in values],
+                         [("a", "1", True), ("b", "2", True), ("none", None, False)])
+        self.assertEqual(values[2]["problem"], "absent")
+        self.assertEqual(values[1]["revision"], revision)
+        strong = self.post("/v1/batch-get", {"keys": ["batch/a"], "level": "strong"}).json["values"][0]
+        self.assertEqual((strong["level"], strong["tier"]), ("strong", "origin"))
+        self.assertEqual(self.post("/v1/batch-get", {"keys": []}).json, {"values": []})
+
+    def test_bad_batches_are_refused_with_their_place(self):
+        problem = self.is_problem(self.post("/v1/batch-get", '{"keys": [\n  "a" "b"]}'), 400, "body")
+        self.assertEqual(problem["line"], 2)
+        for bad in ({"keys": "a"}, {"keys": [1]}, {"key": []}, {"keys": ["a"] * 1001}, {"keys": ["a"], "level": "x"},
+                    {"keys": [{"key": "a", "name": "b"}]}, {"keys": ["a\x01"]}, [], {"keys": [], "max_age": "x"}):
+            self.is_problem(self.post("/v1/batch-get", bad), 400, "invalid")
+        self.is_problem(self.post("/v1/batch-get", "[" * 500 + "]" * 500), 413, "body")
+
+    # ---- transactions ----
+
+    def test_a_transaction_is_done_whole(self):
+        answer = self.post("/v1/txn", {"ops": [
+            {"op": "put", "key": "txn/text", "value": "t", "media_type": "text/plain"},
+            {"op": "put", "key": "txn/json", "json": {"a": [1, 2.5]}},
+            {"op": "put", "key": "txn/bytes", "value_base64": "/wA="},
+            {"op": "delete", "key": "txn/none"}]})
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual([r["changed"] for r in answer.json["results"]], [True, True, True, False])
+        self.assertEqual(self.http.get(BASE + "txn/json").json, {"a": [1, 2.5]})
+        self.assertEqual(self.http.get(BASE + "txn/bytes").body, b"\xff\x00")
+        self.assertEqual(self.http.get(BASE + "txn/text")["Content-Type"], "text/plain")
+
+    def test_a_condition_that_does_not_hold_stops_all(self):
+        first = self.fill("cond", {"a": "1"})
+        ops = [{"op": "put", "key": "cond/b", "value": "2"}, {"op": "delete", "key": "cond/a"}]
+        for compare in ([{"key": "cond/a", "revision": first + 100}], [{"key": "cond/a", "absent": True}],
+                        [{"key": "cond/a", "revision": first}, {"key": "cond/b", "present": True}]):
+            for dry in ("", "?dry_run"):
+                problem = self.is_problem(self.post("/v1/txn" + dry, {"compare": compare, "ops": ops}), 412, "precondition")
+                self.assertIn(f"compare[{len(compare) - 1}]: cond/", problem["detail"])
+        self.assertEqual(self.http.get(BASE + "cond/b").status, 404)
+        good = {"compare": [{"key": "cond/a", "revision": first}, {"key": "cond/b", "absent": True}], "ops": ops}
+        dry = self.post("/v1/txn?dry_run", good)
+        self.assertEqual([r["would"] for r in dry.json["results"]], ["create", "delete"])
+        self.assertEqual(self.http.get(BASE + "cond/b").status, 404)
+        self.assertEqual(self.post("/v1/txn", good).status, 200)
+        self.assertEqual((self.http.get(BASE + "cond/b").body, self.http.get(BASE + "cond/a").status), (b"2", 404))
+
+    def test_a_transaction_can_roll_back(self):
+        old = self.fill("back", {"a": "1"})
+        self.fill("back", {"a": "2"})
+        self.assertEqual(self.post("/v1/txn", {"ops": [{"op": "rollback", "key": "back/a", "to": old}]}).status, 200)
+        self.assertEqual(self.http.get(BASE + "back/a").body, b"1")
+        self.is_problem(self.post("/v1/txn", {"ops": [{"op": "rollback", "key": "back/z", "to": old},
+                                                      {"op": "put", "key": "back/y", "value": ""}]}), 412, "precondition")
+        self.assertEqual(self.http.get(BASE + "back/y").status, 404)
+
+    def test_bad_transactions_are_refused(self):
+        put = {"op": "put", "key": "bad/a", "value": "1"}
+        for bad in ({}, {"ops": []}, {"ops": [put, put]}, {"ops": [dict(put, op="fly")]}, {"ops": [dict(put, json=1)]},
+                    {"ops": [{"op": "put", "key": "a"}]}, {"ops": [dict(put, valeu="x")]}, {"ops": [put], "compare": {}},
+                    {"ops": [put], "compare": [{"key": "bad/a"}]}, {"ops": ["x"]}, {"ops": [dict(put, ttl=5)]},
+                    {"ops": [put], "compare": [{"key": "bad/a", "absent": False}]}, {"ops": [dict(put, ttl="5 years")]},
+                    {"ops": [{"op": "put", "key": "bad/a", "value_base64": "a"}]}, {"ops": [dict(put, key="")]},
+                    {"ops": [dict(put, media_type="a b")]}, {"ops": [dict(put, key=f"k{i}") for i in range(1001)]}):
+            self.is_problem(self.post("/v1/txn", bad), 400, "invalid")
+        self.assertEqual(self.http.get(BASE + "bad/").json["keys"], [])
+
+    # ---- differences ----
+
+    def test_two_revisions_of_a_key_differ_by_leaves(self):
+        first = self.http.put(BASE + "diff/j", {"a": 1, "b": {"c": "x"}}).json["revision"]
+        second = self.http.put(BASE + "diff/j", {"a": 2, "b": {"d": True}}).json["revision"]
+        for query in ("", f"?from={first}", f"?from={first}&to={second}"):
+            answer = self.http.get("/v1/diff/diff/j" + query).json
+            self.assertEqual((answer["op"], answer["from"]["revision"], answer["to"]["revision"]), ("change", first, second))
+            self.assertEqual([(c["path"], c["op"], c.get("from"), c.get("to")) for c in answer["changes"]],
+                             [("a", "change", "1", "2"), ("b.c", "remove", "x", None), ("b.d", "add", None, "true")])
+        same = self.http.get(f"/v1/diff/diff/j?from={second}").json
+        self.assertEqual((same["different"], same["op"], same["changes"]), (False, "none", []))
+        before = self.http.get(f"/v1/diff/diff/j?to={first}").json
+        self.assertEqual((before["op"], before["to"]["revision"]), ("add", first))
+        self.http("DELETE", BASE + "diff/j")
+        self.assertEqual(self.http.get("/v1/diff/diff/j").json["op"], "remove")
+        self.is_problem(self.http.get("/v1/diff/diff/never"), 404, "absent")
+
+    def test_two_environments_of_a_namespace_differ(self):
+        self.fill("envs", {"same": "1", "changed": "1", "gone": "1"})
+        for key, value in (("same", "1"), ("changed", "2"), ("new", "3")):
+            self.post("/v1/txn?env=staging", {"ops": [{"op": "put", "namespace": "envs", "key": key, "value": value}]})
+        answer = self.http.get("/v1/diff/envs/?to_env=staging").json
+        self.assertEqual([(c["key"], c["op"]) for c in answer["changes"]],
+                         [("changed", "change"), ("gone", "remove"), ("new", "add")])
+        self.assertEqual((answer["added"], answer["removed"], answer["changed"], answer["same"]), (1, 1, 1, 1))
+        self.assertEqual(answer["changes"][0]["to"]["value"], "2")
+        key = self.http.get("/v1/diff/envs/changed?to_env=staging").json
+        self.assertEqual((key["from"]["value"], key["to"]["value"]), ("1", "2"))
+
+    def test_two_revisions_of_a_prefix_differ(self):
+        first = self.fill("revs", {"p/a": "1", "p/b": "1", "q": "1"})
+        self.fill("revs", {"p/a": "2", "q": "2"})
+        answer = self.http.get(f"/v1/diff/revs/?from={first}&prefix=p/&keys_only").json
+        self.assertEqual([(c["key"], c["op"]) for c in answer["changes"]], [("p/a", "change")])
+        self.assertNotIn("value", answer["changes"][0]["to"])
+        self.is_problem(self.http.get("/v1/diff/revs/"), 400, "invalid")
+
+    # ---- export and import ----
+
+    FILES = {"application/json": '{"db": {"host": "h", "ports": [1, 2]}, "on": true}\n',
+             "application/yaml": "db:\n  host: h\n  ports: [1, 2]\non: true\n"}
+
+    def test_a_file_that_is_imported_is_exported_again(self):
+        for number, (type, text) in enumerate(self.FILES.items()):
+            answer = self.post(f"/v1/import/file{number}", text, type)
+            self.assertEqual((answer.status, answer.json["keys"], answer.json["changed"]), (200, 4, 4), answer)
+            again = self.post(f"/v1/import/file{number}", text, type)
+            self.assertEqual((again.json["keys"], again.json["changed"]), (4, 0))
+            back = self.http.get(f"/v1/export/file{number}", Accept="application/json")
+            self.assertEqual(back.json, {"db": {"host": "h", "ports": [1, 2]}, "on": True})
+            yaml = self.http.get(f"/v1/export/file{number}", Accept="application/yaml")
+            self.assertEqual(yaml["Content-Type"], "application/yaml")
+            self.assertEqual(self.post("/v1/import/other?prefix=x" + str(number) + ".", yaml.text, "application/yaml").status, 200)
+        self.assertEqual(self.http.get("/v1/export/other?prefix=x1", Accept="application/json").json["x1"]["on"], True)
+
+    def test_accept_chooses_between_list_and_file(self):
+        self.post("/v1/import/accept", '{"A": "1"}', "application/json")
+        yaml = self.http.get(BASE + "accept/", Accept="application/json;q=0.5, application/yaml")
+        self.assertEqual(yaml["Content-Type"], "application/yaml")
+        for accept in ("application/json, application/yaml", "*/*", "application/*"):
+            self.assertIn("keys", self.http.get(BASE + "accept/", Accept=accept).json)
+        env = self.http.get(BASE + "accept/", Accept="text/x-shellscript")
+        self.assertIn("A=", env.text)
+        tag = yaml["ETag"]
+        self.assertNotEqual(tag, env["ETag"])
+        self.assertEqual(self.http.get("/v1/export/accept", Accept="application/yaml", If_None_Match=tag).status, 304)
+        self.is_problem(self.http.get("/v1/export/accept", Accept="image/png, application/json;q=0"), 406, "not-acceptable")
+
+    def test_what_a_format_cannot_say_is_refused(self):
+        self.fill("contra", {"a": "1", "a.b": "2"})
+        self.is_problem(self.http.get("/v1/export/contra", Accept="application/json"), 422, "export")
+
+    def test_a_broken_file_changes_nothing_and_names_its_place(self):
+        problem = self.is_problem(self.post("/v1/import/broken", '{"a": 1,\n "b": }', "application/json"), 400, "file")
+        self.assertEqual((problem["line"], problem["column"] > 0), (2, True))
+        self.assertTrue(problem["detail"].startswith("2:"), problem)
+        self.is_problem(self.post("/v1/import/broken", "a: 1\na: 2\n", "application/yaml"), 400, "file")
+        self.is_problem(self.post("/v1/import/broken", json.dumps({"x" * 1025: 1}), "application/json"), 413, "limit")
+        many = json.dumps({f"k{i}": i for i in range(20001)})
+        self.is_problem(self.post("/v1/import/broken", many, "application/json"), 413, "limit")
+        self.is_problem(self.post("/v1/import/broken", "x", "image/png"), 415, "format")
+        self.is_problem(self.post("/v1/import/broken", "x"), 415, "format")
+        self.assertEqual(self.http.get(BASE + "broken/").json["keys"], [])
+
+    def test_a_dry_run_of_an_import_answers_what_would_differ(self):
+        self.post("/v1/import/dry", '{"a": "1", "b": "2"}', "application/json")
+        answer = self.post("/v1/import/dry?dry_run", '{"a": "1", "b": "3", "c": "4"}', "application/json")
+        self.assertEqual([(c["key"], c["op"], c.get("from"), c["to"]) for c in answer.json["changes"]],
+                         [("b", "change", "2", "3"), ("c", "add", None, "4")])
+        self.assertEqual((answer.json["added"], answer.json["changed"], answer.json["same"]), (1, 1, 1))
+        self.assertEqual(self.http.get(BASE + "dry/b").body, b"2")
+
+    def test_a_large_namespace_is_imported_and_exported_whole(self):
+        large = {f"group{i % 50}": {f"k{j}": "v" * 20 for j in range(i % 50, 10000, 50)} for i in range(50)}
+        answer = self.post("/v1/import/large", json.dumps(large), "application/json")
+        self.assertEqual((answer.status, answer.json["keys"]), (200, 10000), answer)
+        self.assertEqual(self.http.get("/v1/export/large", Accept="application/json").json, large)
+
+
+class WithoutOrigin(unittest.TestCase):
+    def test_lists_of_what_is_kept_say_that_they_are_stale(self):
+        daemon = Daemon().start()
+        http = Http(daemon.http)
+        try:
+            for i in range(5):
+                http.put(BASE + f"kept/k{i}", "v")
+            first = http.get(BASE + "kept/?limit=2").json
+            away = pathlib.Path(daemon.folder, "away")
+            away.mkdir()
+            for file in daemon.data.glob("origin*"):
+                shutil.move(file, away / file.name)
+            wait_until(lambda: http.get("/readyz").json["origin"] in ("lost", "down"))
+            answer = http.get(BASE + "kept/")
+            self.assertEqual([k["key"] for k in answer.json["keys"]], [f"k{i}" for i in range(5)])
+            self.assertEqual((answer.json["stale"], answer.json["revision"]), (True, 0))
+            self.assertTrue(answer["MarketPrism-Stale"].startswith("true"))
+            self.assertEqual(http.get(BASE + "kept/?after=" + first["next"]).status, 503)
+            page = http.get(BASE + "kept/?limit=3").json
+            rest = http.get(BASE + "kept/?after=" + page["next"]).json
+            self.assertEqual(len(page["keys"]) + len(rest["keys"]), 5)
+            write = http("POST", "/v1/txn", {"ops": [{"op": "put", "key": "kept/x", "value": ""}]})
+            self.assertEqual(write.status, 503, write)
+        finally:
+            http.close()
+            daemon.close()
+
+
+if __name__ == "__main__":
+    mp_tap.main()
