@@ -39,6 +39,8 @@ peers|prometheus|promtool checks /metrics
 peers|nodejs|client libraries of Node
 peers|npm|brings the client libraries of Node
 peers|spin|checks the model of lock-free reads
+peers|systemd|judges the unit
+peers|strace|sees which system calls the unit must allow
 lint|clang-format|layout
 lint|clang-tidy|static analysis
 lint|cppcheck|static analysis

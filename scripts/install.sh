@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Install under PREFIX (default /usr/local), below DESTDIR where it is set, and keep a list of what
-# was installed for scripts/uninstall.sh.
+# was installed for scripts/uninstall.sh. A configuration that is there already stays as it is.
 #
 #   --built  install the folder BUILD (default build) as it is; its prefix must be PREFIX
 # shellcheck source=scripts/lib.sh
@@ -31,4 +31,18 @@ while IFS= read -r path; do
     fi
 done <<<"$old"
 sort -u <<<"$new" >"$list"
+
+# The unit names this file. Not on the list: what was written into it is the user's.
+conf=$(sed -n 's/^ExecStart=.*--config //p' "$build/deploy/marketprism.service")
+if [ ! -e "${DESTDIR:-}$conf" ]; then
+    mkdir -p "$(dirname "${DESTDIR:-}$conf")"
+    sed "s,/etc/marketprism/marketprism.conf,$conf," deploy/marketprism.conf >"${DESTDIR:-}$conf.new"
+    chmod 644 "${DESTDIR:-}$conf.new"
+    mv "${DESTDIR:-}$conf.new" "${DESTDIR:-}$conf"
+    echo "Made ${DESTDIR:-}$conf"
+fi
 echo "Installed; make uninstall removes it. The list: $list"
+[ -n "${DESTDIR:-}" ] || [ ! -d /run/systemd/system ] || cat <<EOF
+As a service (as root):
+  systemd-sysusers && systemctl daemon-reload && systemctl enable --now marketprism
+EOF

@@ -8,19 +8,26 @@
 top=${DESTDIR:-}${PREFIX:-/usr/local}
 list=$top/share/marketprism/installed-files
 [ -f "$list" ] || die "nothing to remove: $list is not there (another PREFIX or DESTDIR?)"
-mapfile -t paths < <(sort -r "$list") # what is inside comes before its folder
-removed=0
+mapfile -t paths <"$list"
+files=()
+folders=()
 for path in "${paths[@]}"; do
     if [ -d "$path" ] && [ ! -L "$path" ]; then
-        rmdir -- "$path" 2>/dev/null || true # somebody else uses it
+        folders+=("$path")
     else
-        rm -f -- "$path"
-        removed=$((removed + 1))
+        files+=("$path")
     fi
-    # Folders of ours go when they are empty; share/ and lib/ belong to everybody.
-    folder=$(dirname "$path")
-    while [[ $folder == "$top"/*/marketprism* ]] && rmdir -- "$folder" 2>/dev/null; do
-        folder=$(dirname "$folder")
-    done
 done
-echo "Removed $removed files from $top."
+rm -f -- "${files[@]}"
+# Folders of ours go when they are empty, what is inside before what holds it; share/ and lib/ belong
+# to everybody, and what somebody else uses stays.
+while IFS= read -r path; do
+    while [[ $path == "$top"/*/marketprism* ]]; do
+        folders+=("$path")
+        path=${path%/*}
+    done
+done < <(printf '%s\n' "${files[@]%/*}" | sort -u)
+while IFS= read -r path; do
+    rmdir -- "$path" 2>/dev/null || true
+done < <(printf '%s\n' "${folders[@]}" | sort -ru)
+echo "Removed ${#files[@]} files from $top."

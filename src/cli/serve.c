@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "core/alloc.h"
+#include "core/env_notify.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/option.h"
@@ -136,6 +137,36 @@ static int open_log(daemon_state *d)
     return rc;
 }
 
+/* ---- the service manager ---- */
+
+/* Where it started us it waits for this; elsewhere nothing happens. */
+static void tell_manager(const daemon_state *d, const char *state)
+{
+    int rc = mp__service_notify(state);
+
+    if (rc)
+        mp__log(d->log, MP__LOG_WARN, "daemon", "not-notified",
+                "the service manager at NOTIFY_SOCKET cannot be told: %s", mp_strerror(rc));
+}
+
+static void tell_reloading(const daemon_state *d)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
+                   (unsigned long long)(mp__env_now_ns(mp__env_real()) / 1000));
+    tell_manager(d, text);
+}
+
+static void tell_ready(const daemon_state *d)
+{
+    char text[256];
+
+    (void)snprintf(text, sizeof(text), "READY=1\nSTATUS=RESP at %s, HTTP at %s",
+                   mp__server_resp_address(d->server), mp__server_http_address(d->server));
+    tell_manager(d, text);
+}
+
 /* ---- signals ---- */
 
 static void stop_signal(void *context, int signal)
@@ -143,6 +174,7 @@ static void stop_signal(void *context, int signal)
     daemon_state *d = context;
 
     mp__log(d->log, MP__LOG_INFO, "daemon", "stopping", "signal %d", signal);
+    tell_manager(d, "STOPPING=1\nSTATUS=answering what is under way");
     mp__loop_stop(d->loop);
 }
 
@@ -155,15 +187,13 @@ static void say_change(void *context, const mp__option *option)
                 option->path);
 }
 
-static void reload_signal(void *context, int signal)
+static void reload(daemon_state *d)
 {
-    daemon_state *d = context;
     mp__options *options = NULL;
     mp__diag diag = {0};
     char text[900];
     int rc = mp__cli_options(d->arguments, &options, &diag);
 
-    (void)signal;
     if (rc == 0)
         rc = mp__manager_reload(d->manager, options, &diag);
     if (rc == 0)
@@ -181,6 +211,17 @@ static void reload_signal(void *context, int signal)
     mp__log(d->log, MP__LOG_INFO, "daemon", "reloaded", "%s",
             mp__flag_given(d->arguments, "--config") ? mp__flag_value(d->arguments, "--config")
                                                      : "command line");
+}
+
+/* Refused or not, what serves after it is ready. */
+static void reload_signal(void *context, int signal)
+{
+    daemon_state *d = context;
+
+    (void)signal;
+    tell_reloading(d);
+    reload(d);
+    tell_ready(d);
 }
 
 /* ---- the daemon ---- */
@@ -277,6 +318,7 @@ int mp__verb_serve(const mp__arguments *arguments)
                              "%s", mp__diag_format(&diag, text, sizeof(text))));
     }
     say_ready(&d, started_ns);
+    tell_ready(&d);
     (void)mp__loop_run(d.loop);
     return end(&d, 0);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make install` installs works by itself, and `make uninstall` leaves nothing of it.
+"""What `make install` installs works by itself, and `make uninstall` leaves nothing of it but the
+configuration.
 BUILD is the build folder, PREFIX its prefix, COMPILER the compiler."""
 
 import os
@@ -94,11 +95,31 @@ class Install(unittest.TestCase):
             declared |= set(re.findall(r"^MP_API\s[^(;]*?\b(mp_\w+)\(", text, re.M))
         library = next(self.prefix.rglob("libmarketprism.so"))
         symbols = run("nm", "-D", "--defined-only", library).stdout
-        exported = set(re.findall(r" [TDBR] (\w+)@@MARKETPRISM_0", symbols))
+        exported = set(re.findall(r" [TDBR] (\w+)@@MARKETPRISM_1", symbols))
         self.assertGreater(len(declared), 10)
         self.assertEqual(exported, declared)
 
-    def test_z_uninstall_leaves_nothing(self):
+    def test_the_service_and_its_configuration_are_installed(self):
+        unit = (self.prefix / "lib/systemd/system/marketprism.service").read_text(encoding="utf-8")
+        start = re.search(r"^ExecStart=(\S+) serve --config (\S+)$", unit, re.M)
+        for path in start.groups():
+            self.assertTrue(os.path.exists(str(self.folder) + path), path)
+        self.assertTrue((self.prefix / "lib/sysusers.d/marketprism.conf").exists())
+        docs = self.prefix / "share/doc/marketprism"
+        for name in ("README.md", "docs/configuration.md", "examples/config/production/default.yaml"):
+            self.assertTrue((docs / name).exists(), name)
+
+    def test_a_configuration_that_is_there_stays_as_it_is(self):
+        conf = self.prefix / "etc/marketprism/marketprism.conf"
+        before = conf.read_text(encoding="utf-8")
+        self.assertIn("data_dir: /var/lib/marketprism", before)
+        self.addCleanup(conf.write_text, before, encoding="utf-8")
+        conf.write_text("mine: 1\n", encoding="utf-8")
+        done = run(ROOT / "scripts" / "install.sh", "--built", DESTDIR=str(self.folder))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(conf.read_text(encoding="utf-8"), "mine: 1\n")
+
+    def test_z_uninstall_leaves_nothing_but_the_configuration(self):
         for path in self.folder.iterdir():
             if path.is_file():  # what the other tests compiled
                 path.unlink()
@@ -106,8 +127,8 @@ class Install(unittest.TestCase):
         strange.touch()
         done = run(ROOT / "scripts" / "uninstall.sh", DESTDIR=str(self.folder))
         self.assertEqual(done.returncode, 0, done.stderr)
-        left = [path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink()]
-        self.assertEqual(left, [strange])
+        left = {path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink()}
+        self.assertEqual(left, {strange, self.prefix / "etc/marketprism/marketprism.conf"})
         self.assertFalse((self.prefix / "include").exists())
         self.assertFalse((self.prefix / "lib").exists())
 
