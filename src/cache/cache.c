@@ -24,6 +24,9 @@ struct mp_cache {
     mp__hash_key hash_key;
     mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
     _Atomic uint64_t counted; /* revisions that this cache counts itself: mp_cache_put() */
+    _Atomic bool is_open;     /* L1 is there: L3's scrubber may look into it */
+    void (*on_damaged)(void *context, mp_str address, uint64_t hash);
+    void *context;
 };
 
 const char *mp__tier_name(enum mp__tier tier)
@@ -35,6 +38,44 @@ const char *mp__tier_name(enum mp__tier tier)
 
 /* ---- opening ---- */
 
+/* L1's copy of what L3 lost, if it is not older and not past its expiry. A reference, or NULL. */
+static const mp__entry *copy_in_l1(mp_cache *cache, mp_str address, uint64_t hash,
+                                   uint64_t revision)
+{
+    const mp__entry *entry;
+
+    if (mp_read_begin() != 0)
+        return NULL;
+    entry = mp__l1_peek(cache->l1, address, hash);
+    if (entry && (entry->revision < revision ||
+                  (entry->expires && entry->expires_ms <= mp__env_wall_ms(cache->env))))
+        entry = NULL;
+    if (entry)
+        (void)mp__entry_ref(entry);
+    mp_read_end();
+    return entry;
+}
+
+/* The scrubber found a damaged record: L1 gives it again, or the one who opened the cache does. */
+static void heal(void *context, mp_str address, uint64_t hash, uint64_t revision)
+{
+    mp_cache *cache = context;
+    const mp__entry *entry;
+    mp__record record;
+
+    if (!atomic_load(&cache->is_open))
+        return;
+    entry = copy_in_l1(cache, address, hash, revision);
+    if (entry) {
+        mp__entry_record(entry, &record);
+        (void)mp__l3_put(cache->l3, hash, &record, false, atomic_load(&entry->generation),
+                         atomic_load(&entry->verify_by_s));
+        (void)mp__entry_unref(entry);
+    } else if (cache->on_damaged) {
+        cache->on_damaged(cache->context, address, hash);
+    }
+}
+
 static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *diag)
 {
     mp__l3_options l3 = {
@@ -45,6 +86,9 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
         .sync_ms = options->l3_sync_ms ? options->l3_sync_ms : L3_SYNC_MS,
         .pending_bytes_max =
             options->l3_pending_bytes ? options->l3_pending_bytes : L3_PENDING_BYTES,
+        .scrub_rate = options->l3_scrub_rate,
+        .on_damaged = heal,
+        .context = cache,
     };
     int rc;
 
@@ -70,6 +114,8 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
     if (!cache)
         return MP_ENOMEM;
     cache->env = options->env;
+    cache->on_damaged = options->on_damaged;
+    cache->context = options->context;
     mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
     rc = mp__slab_new(0, &cache->heap);
     if (rc == 0 && options->l3_dir)
@@ -89,6 +135,7 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
         (void)mp_cache_free(cache);
         return rc;
     }
+    atomic_store(&cache->is_open, true);
     *ret_cache = cache;
     return 0;
 }
@@ -214,7 +261,8 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
     if (record->address.size == 0 || record->address.size > MP_CACHE_KEY_MAX ||
         record->value.size > MP_CACHE_VALUE_MAX || record->media_type.size > MP__MEDIA_TYPE_MAX)
         return MP_EINVAL;
-    if (cache->l3 && !(flags & MP__PUT_L1_ONLY))
+    if (cache->l3 && !(flags & MP__PUT_L1_ONLY) &&
+        (!(flags & MP__PUT_FILL) || force || mp__l3_admits(cache->l3, hash)))
         (void)mp__l3_put(cache->l3, hash, record, force, generation,
                          verify_by_s); /* it counts what it could not take */
     rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
@@ -254,6 +302,29 @@ uint64_t mp__cache_kept_revision(mp_cache *cache)
 int mp__cache_flush(mp_cache *cache)
 {
     return cache->l3 ? mp__l3_flush(cache->l3) : 0;
+}
+
+void mp__cache_soundness_read(mp_cache *cache, mp__cache_soundness *ret_soundness)
+{
+    mp__l3_stats l3 = {0};
+
+    if (cache->l3)
+        mp__l3_stats_read(cache->l3, &l3);
+    *ret_soundness = (mp__cache_soundness){
+        .scrubbed_bytes = l3.scrubbed_bytes,
+        .passes = l3.scrub_passes,
+        .damaged = l3.scrub_damaged,
+        .healed = l3.healed,
+        .passed_ms = l3.scrub_passed_ms,
+        .expired = l3.expired,
+        .not_admitted = l3.not_admitted,
+    };
+}
+
+void mp__cache_scrub_stop(mp_cache *cache)
+{
+    if (cache->l3)
+        mp__l3_scrub_stop(cache->l3);
 }
 
 int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag)

@@ -64,6 +64,11 @@ typedef struct mp__cache_options {
     uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
     uint64_t l3_sync_ms;                 /* 0: default 1000 */
     uint64_t l3_pending_bytes;           /* most bytes queued for the disk; 0: default 64 MiB */
+    uint64_t l3_scrub_rate; /* bytes of L3 a second that are read again to find damage; 0: none */
+    /* May be NULL: the record of @address was found damaged on disk and L1 does not have it either;
+     * put it again if the origin has it. On a thread of L3's, until mp__cache_scrub_stop(). */
+    void (*on_damaged)(void *context, mp_str address, uint64_t hash);
+    void *context;
 } mp__cache_options;
 
 /* As mp_cache_new(), in an env. An unusable L3 folder (EIO, read-only, ENOSPC) is no error: the
@@ -111,6 +116,7 @@ void mp__cache_load_start(mp_cache *cache, mp__cache_load *load);
 
 enum mp__put_flags {
     MP__PUT_L1_ONLY = 1, /* do not append to L3 (it came from there, or it is a negative fill) */
+    MP__PUT_FILL = 4,    /* it was only fetched: L3 may leave it out where it has hardly room */
     MP__PUT_FORCE = 2,   /* replace a newer revision too (the origin began a new epoch) */
 };
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
@@ -146,6 +152,18 @@ uint64_t mp__cache_kept_revision(mp_cache *cache);
 
 /* Write what L3 has queued and sync it. Blocks. 0 or the disk's error. */
 MP_MUST_USE int mp__cache_flush(mp_cache *cache);
+
+/* How L3 is kept sound. Any thread. */
+typedef struct mp__cache_soundness {
+    uint64_t scrubbed_bytes, passes; /* read again; how often all of it was */
+    uint64_t damaged;                /* records that this found */
+    uint64_t healed;                 /* values that came again after their record was lost */
+    int64_t passed_ms;               /* Unix ms when the last whole pass ended; 0: none has */
+    uint64_t expired, not_admitted;  /* room taken back; fills for which there was hardly room */
+} mp__cache_soundness;
+void mp__cache_soundness_read(mp_cache *cache, mp__cache_soundness *ret_soundness);
+/* No call of on_damaged comes after it returns: before what that uses is closed. */
+void mp__cache_scrub_stop(mp_cache *cache);
 
 /* 0, or why L3 does not take writes just now (-ENOSPC, -EIO, ...), with a text. Any thread. */
 int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);

@@ -64,6 +64,9 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->segment_bytes = options->segment_bytes;
     l3->sync_ns = options->sync_ms * 1000000u;
     l3->pending_bytes_max = options->pending_bytes_max;
+    l3->scrub_rate = options->scrub_rate;
+    l3->on_damaged = options->on_damaged;
+    l3->context = options->context;
     l3->kick.run = nothing;
     l3->written_last = &l3->written;
     (void)pthread_mutex_init(&l3->queue_lock, NULL);
@@ -82,8 +85,12 @@ static int start_workers(mp__l3 *l3)
                              &l3->writer);
     if (rc == 0)
         rc = mp__worker_new(l3->env, "mp-l3-read", mp__worker_run_each, NULL, &l3->reader);
-    if (rc)
+    if (rc == 0 && l3->scrub_rate)
+        rc = mp__l3_scrub_start(l3);
+    if (rc) {
+        l3->reader = mp__worker_free(l3->reader);
         l3->writer = mp__worker_free(l3->writer);
+    }
     return rc;
 }
 
@@ -137,6 +144,7 @@ mp__l3 *mp__l3_free(mp__l3 *l3)
 {
     if (!l3)
         return NULL;
+    mp__l3_scrub_stop(l3);
     l3->reader = mp__worker_free(l3->reader);
     l3->writer = mp__worker_free(l3->writer);
     (void)mp__l3_write_all(l3, true);
@@ -259,6 +267,7 @@ static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record,
     else if (rc == 0 && bytes_with(l3, slot) > l3->pending_bytes_max)
         rc = MP_ELIMIT;
     if (rc == 0) {
+        mp__l3_count(&l3->healed, mp__l3_slot_kind(slot) == MP__L3_GONE);
         mp__l3_slot_take_pending(l3, shard, slot, pending);
         slot->generation = generation;
         slot->verify_by_s = verify_by_s;
@@ -348,24 +357,6 @@ static void found_done(found *f)
     (void)mp__free(f->bytes);
 }
 
-/* It was there and is damaged: it is gone from now on, if it is still what stands there. */
-static void leave_out(mp__l3 *l3, mp_str address, uint64_t hash, const found *f)
-{
-    mp__record gone = {.address = address, .revision = f->revision};
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
-    mp__l3_slot *slot;
-
-    (void)pthread_mutex_lock(&shard->lock);
-    slot = mp__l3_shard_find(shard, hash);
-    if (slot && mp__l3_slot_place(slot) == f->place) {
-        mp__l3_slot_gone(l3, shard, slot, slot->revision,
-                         mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, 0));
-        mp__l3_count(&l3->corrupt, 1);
-    }
-    (void)pthread_mutex_unlock(&shard->lock);
-    mp__l3_queue_kick(l3);
-}
-
 /* The record's bytes, checked. MP_ECORRUPT: no more than its address can be believed, if
  * *ret_damaged. MP_EAGAIN: it needs the disk. -errno. */
 static int read_record(const found *f, bool nowait, mp__l3_found *ret_record)
@@ -401,7 +392,7 @@ static int get_found(mp__l3 *l3, mp_str address, uint64_t hash, found *f, bool n
     int rc = read_record(f, nowait, &read);
 
     if (rc == MP_ECORRUPT)
-        leave_out(l3, address, hash, f);
+        (void)mp__l3_leave_out(l3, address, hash, f->place);
     else if (rc && rc != MP_EAGAIN)
         mp__l3_count(&l3->errors, 1);
     if (rc)
@@ -576,5 +567,12 @@ void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats)
         .pending_bytes = atomic_load(&l3->pending_bytes),
         .recovered = atomic_load(&l3->recovered),
         .recovery_ns = atomic_load(&l3->recovery_ns),
+        .expired = atomic_load(&l3->expired),
+        .not_admitted = atomic_load(&l3->not_admitted),
+        .healed = atomic_load(&l3->healed),
+        .scrubbed_bytes = atomic_load(&l3->scrubbed_bytes),
+        .scrub_passes = atomic_load(&l3->scrub_passes),
+        .scrub_damaged = atomic_load(&l3->scrub_damaged),
+        .scrub_passed_ms = atomic_load(&l3->scrub_passed_ms),
     };
 }

@@ -16,12 +16,22 @@ typedef struct mp__l3_options {
     mp_env *env;
     const char *dir;
     uint64_t bytes_max, segment_bytes, sync_ms, pending_bytes_max;
+    uint64_t scrub_rate; /* bytes a second that are read again to find damage; 0: none */
+    /* May be NULL: the scrubber found the record of @address damaged, which is left out now; ask
+     * for it again where it may be had. On the thread "mp-l3-scrub", until mp__l3_scrub_stop(). */
+    void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);
+    void *context;
 } mp__l3_options;
 
 typedef struct mp__l3_stats {
     uint64_t hits, misses, appends, forgotten, corrupt, errors, dropped;
     uint64_t entries, bytes, bytes_max, segments, pending_bytes;
     uint64_t recovered, recovery_ns;
+    uint64_t expired;      /* values past their own expiry whose room was taken back */
+    uint64_t not_admitted; /* fills that were not kept since it was nearly full */
+    uint64_t healed;       /* values that came again after their record was lost */
+    uint64_t scrubbed_bytes, scrub_passes, scrub_damaged;
+    int64_t scrub_passed_ms; /* Unix ms when the last whole pass ended; 0: none has */
 } mp__l3_stats;
 
 /* Open or make the folder, recover the index, start the writer "mp-l3" and the reader "mp-l3-read".
@@ -29,6 +39,9 @@ typedef struct mp__l3_stats {
  */
 MP_MUST_USE int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag);
 mp__l3 *mp__l3_free(mp__l3 *l3); /* writes what is queued, syncs; accepts NULL, returns NULL */
+
+/* No call of on_damaged comes after it returns. Before what that uses is closed. */
+void mp__l3_scrub_stop(mp__l3 *l3);
 
 /* The secret that hashes passed in are made with: kept in the folder, so that footers stay true. */
 mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
@@ -39,6 +52,10 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
  * kept, else 0. */
 MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
                            uint32_t generation, uint32_t verify_by_s);
+/* Whether a value that was only fetched should be put: always, unless L3 is nearly full of what is
+ * needed, nothing of the address is kept, and it was not asked for lately. Counts as being asked
+ * for. Any thread. */
+bool mp__l3_admits(mp__l3 *l3, uint64_t hash);
 /* Note the freshness of what is kept, if it still is @revision. Any thread. */
 void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t generation,
                      uint32_t verify_by_s);

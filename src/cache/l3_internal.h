@@ -7,6 +7,8 @@
  *   l3_reclaim.c  makes room: moves what lives out of a segment and gives it up
  *   l3_segment.c  segments as files
  *   l3_recover.c  from a folder to an index
+ *   l3_scrub.c    reads everything again from time to time
+ *   l3_admit.c    what is kept when there is hardly room
  *   l3_folder.c   lock, id, list of files
  *   l3_index.c    where the newest record of each address is
  *   l3_format.c   bytes
@@ -24,6 +26,24 @@
 
 #define MP__L3_PATH_MAX 4352             /* the folder's path, and a name */
 enum { MP__L3_RUN_BYTES = 1024 * 1024 }; /* most bytes of one write, unless one record is larger */
+
+/* Where the scrubber is; its thread's. */
+typedef struct mp__l3_scrub {
+    uint64_t number;         /* of the segment under way or the last one; 0: before the first */
+    mp__l3_segment *segment; /* referenced, or NULL */
+    mp__l3_row *rows;
+    size_t count, at;
+    int64_t credit;   /* bytes that may be read now; less than 0: read before they were allowed */
+    uint64_t last_ns; /* when that was reckoned */
+    bool is_partial;  /* the pass began in the middle */
+} mp__l3_scrub;
+
+/* How often addresses were filled lately: see l3_admit.c. */
+enum { MP__L3_SKETCH_BYTES = 1 << 16 };
+typedef struct mp__l3_sketch {
+    _Atomic uint8_t counts[MP__L3_SKETCH_BYTES];
+    _Atomic uint32_t added;
+} mp__l3_sketch;
 
 struct mp__l3 {
     mp_env *env;
@@ -61,12 +81,25 @@ struct mp__l3 {
 
     mp__worker *writer, *reader;
 
+    mp__worker *scrubber; /* NULL: none */
+    uint64_t scrub_rate;
+    void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);
+    void *context;
+    _Atomic bool scrub_stop;
+    mp__l3_scrub scrub;
+
+    mp__l3_sketch sketch;
+    _Atomic bool nearly_full; /* of what is needed */
+
     pthread_mutex_t trouble_lock;
     int trouble;
     char trouble_text[512];
 
     _Atomic uint64_t hits, misses, appends, forgotten, corrupt, errors, dropped;
     _Atomic uint64_t bytes, segment_count, revision_max, recovered, recovery_ns;
+    _Atomic uint64_t expired, not_admitted, healed;
+    _Atomic uint64_t scrubbed_bytes, scrub_passes, scrub_damaged;
+    _Atomic int64_t scrub_passed_ms;
 };
 
 static inline void mp__l3_count(_Atomic uint64_t *counter, uint64_t n)
@@ -102,6 +135,9 @@ void mp__l3_queue_kick(mp__l3 *l3);
  * @marker (may be NULL; taken) in the log. Under the shard's lock. */
 void mp__l3_slot_gone(mp__l3 *l3, mp__l3_shard *shard, mp__l3_slot *slot, uint64_t revision,
                       mp__l3_pending *marker);
+/* The record at @place is damaged: it is gone from now on, if it is still what stands there, and
+ * after a restart too where its address is known (else empty). Whether something was lost. */
+bool mp__l3_leave_out(mp__l3 *l3, mp_str address, uint64_t hash, mp__l3_place place);
 void mp__l3_queue_kicked(mp__l3 *l3); /* the writer has the kick */
 /* The writer's. The size of the first in the queue, 0 when there is none. */
 uint32_t mp__l3_queue_next_size(mp__l3 *l3);
@@ -185,6 +221,16 @@ MP_MUST_USE int mp__l3_run_reserve(mp__l3 *l3, size_t size);
 /* Under `writing`: write the run at the end of the active segment; on failure that is given up. */
 MP_MUST_USE int mp__l3_run_write(mp__l3 *l3, size_t bytes);
 MP_MUST_USE int mp__l3_sync_active(mp__l3 *l3);
+
+/* ---- l3_scrub.c ---- */
+
+MP_MUST_USE int mp__l3_scrub_start(mp__l3 *l3);
+void mp__l3_scrub_batch(void *l3, mp__task *first); /* the scrubber's run_batch */
+
+/* ---- l3_admit.c: under `writing` ---- */
+
+/* Look anew at how full it is of what is needed: when a segment is made. */
+void mp__l3_fullness_note(mp__l3 *l3);
 
 /* ---- l3_reclaim.c: under `writing` ---- */
 

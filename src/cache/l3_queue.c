@@ -148,6 +148,27 @@ void mp__l3_slot_gone(mp__l3 *l3, mp__l3_shard *shard, mp__l3_slot *slot, uint64
     mp__l3_slot_set(shard, slot, MP__L3_GONE, revision, forced);
 }
 
+bool mp__l3_leave_out(mp__l3 *l3, mp_str address, uint64_t hash, mp__l3_place place)
+{
+    mp__record gone = {.address = address};
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
+    bool is_left_out = false;
+    mp__l3_slot *slot;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, hash);
+    if (slot && mp__l3_slot_place(slot) == place) {
+        is_left_out = mp__l3_slot_kind(slot) != MP__L3_GONE;
+        gone.revision = slot->revision;
+        mp__l3_slot_gone(l3, shard, slot, slot->revision,
+                         address.size ? mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, 0) : NULL);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    mp__l3_count(&l3->corrupt, is_left_out);
+    mp__l3_queue_kick(l3);
+    return is_left_out;
+}
+
 /* ---- the writer's side ---- */
 
 uint32_t mp__l3_queue_next_size(mp__l3 *l3)

@@ -132,6 +132,7 @@ typedef struct move {
     uint64_t budget;       /* bytes that may still move, rows included */
     size_t run;            /* bytes put together */
     bool is_oldest;
+    int64_t now_ms; /* wall time */
 } move;
 
 /* In the oldest segment, what was used since it was written; tombstones hide nothing there. */
@@ -170,9 +171,45 @@ static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes)
     return (uint32_t)mp__l3_record_size(&gone);
 }
 
-/* Read the record to the end of the run. A damaged one becomes a marker that it is gone, where its
- * address can still be read. Its new size, 0 when there is nothing to write. */
-static uint32_t read_record(move *m, const mp__l3_row *row)
+/* The value of @row is past its own expiry, and nothing older that it hides can come back. */
+static void forget_expired(move *m, const mp__l3_row *row)
+{
+    mp__l3 *l3 = m->l3;
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
+    mp__l3_place place = mp__l3_place_make(m->from->id, row->offset, row->size);
+    mp__l3_slot *slot;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, row->hash);
+    if (slot && mp__l3_slot_place(slot) == place) {
+        mp__l3_slot_let_go(l3, slot);
+        mp__l3_shard_remove(shard, slot);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
+/* What will be written of the record @found, in its place: all of it, or no more than a marker that
+ * it is gone where it is damaged or past its expiry. Its size; 0: nothing. */
+static uint32_t what_stays(move *m, const mp__l3_row *row, const mp__l3_found *found,
+                           unsigned char *bytes, uint8_t *ret_kind)
+{
+    int64_t expires_ms = found->record.expires_ms;
+
+    if (found->damaged) {
+        mp__l3_count(&m->l3->corrupt, row->kind != MP__L3_GONE);
+    } else if (row->kind == MP__RECORD_VALUE && expires_ms && expires_ms <= m->now_ms) {
+        mp__l3_count(&m->l3->expired, 1);
+        if (m->is_oldest)
+            forget_expired(m, row);
+    } else {
+        return found->size;
+    }
+    *ret_kind = MP__L3_GONE;
+    return m->is_oldest ? 0 : write_marker(found, bytes);
+}
+
+/* Read the record to the end of the run. Its new size, 0 when there is nothing to write. */
+static uint32_t read_record(move *m, const mp__l3_row *row, uint8_t *ret_kind)
 {
     mp__l3 *l3 = m->l3;
     mp__l3_found found;
@@ -186,10 +223,7 @@ static uint32_t read_record(move *m, const mp__l3_row *row)
         mp__l3_count(&l3->corrupt, 1);
         return 0;
     }
-    if (!found.damaged)
-        return found.size;
-    mp__l3_count(&l3->corrupt, row->kind != MP__L3_GONE);
-    return m->is_oldest ? 0 : write_marker(&found, bytes);
+    return what_stays(m, row, &found, bytes, ret_kind);
 }
 
 /* Put @row's record into the run, if it shall move and there is room. */
@@ -198,18 +232,18 @@ static void gather(move *m, const mp__l3_row *row, bool keep_all)
     mp__l3_place place = mp__l3_place_make(m->from->id, row->offset, row->size);
     mp__l3_segment *active = m->l3->active;
     uint32_t offset = (uint32_t)(active->size + m->run), size;
+    uint8_t kind = row->kind;
 
     if (row->size + MP__L3_ROW > m->budget || !should_move(m, row, place, keep_all))
         return;
-    size = read_record(m, row);
+    size = read_record(m, row, &kind);
     if (size == 0)
         return;
     mp__l3_record_seal(m->l3->run + m->run, &active->seed, offset, row->flags);
     m->moved[m->count] = *row;
     m->moved[m->count].offset = offset;
     m->moved[m->count].size = size;
-    if (size < row->size)
-        m->moved[m->count].kind = MP__L3_GONE;
+    m->moved[m->count].kind = kind;
     m->old[m->count++] = place;
     m->run += size;
     m->budget -= size + MP__L3_ROW;
@@ -279,7 +313,11 @@ static int move_rows(move *m, const mp__l3_row *rows, size_t count, bool keep_al
  * moved keeps the segment. An error is not one of reading @from. */
 static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep_all, bool forget)
 {
-    move m = {.l3 = l3, .from = from, .budget = budget, .is_oldest = from == l3->segments};
+    move m = {.l3 = l3,
+              .from = from,
+              .budget = budget,
+              .is_oldest = from == l3->segments,
+              .now_ms = mp__env_wall_ms(l3->env)};
     mp__l3_row *rows = NULL;
     size_t count = 0;
     int rc;

@@ -267,6 +267,7 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
         return rc;
     }
     continue_last(l3);
+    mp__l3_fullness_note(l3);
     l3->opened = true;
     atomic_store(&l3->recovery_ns, mp__env_now_ns(l3->env) - started);
     return 0;

@@ -186,6 +186,7 @@ static int active_with_room(mp__l3 *l3, uint32_t size)
             rc = mp__l3_segment_create(l3, &l3->active);
         if (rc == 0)
             rc = mp__l3_room_after(l3, need);
+        mp__l3_fullness_note(l3);
     }
     return rc;
 }

@@ -368,6 +368,19 @@ void mp__check_origin(mp__doctor *d)
 
 /* ---- what the cache keeps on disk ---- */
 
+/* What the daemon's own reading again has found since it was started. */
+static void scrub_findings(mp__doctor *d, const json_t *l3)
+{
+    long long damaged = number_of(json_object_get(l3, "scrub"), "damaged");
+
+    if (damaged > 0)
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "look at the disk (smartctl, dmesg): it gives back what was not written",
+                       "the scrubber found %lld damaged records of the cache on disk since the "
+                       "daemon was started; %lld values came again from memory or the origin",
+                       damaged, number_of(l3, "healed"));
+}
+
 void mp__check_damage(mp__doctor *d)
 {
     mp__cache_examined found;
@@ -403,6 +416,7 @@ void mp__check_damage(mp__doctor *d)
         mp__doctor_say(d, MP__FINDING_WARNING,
                        "they are for looking at; remove l3/*.seg.bad when you have",
                        "%zu damaged segments were set aside", found.set_aside);
+    scrub_findings(d, l3);
     if (*text_of(l3, "trouble"))
         mp__doctor_say(d, MP__FINDING_TROUBLE, "make room or mend the disk; it recovers by itself",
                        "the cache on disk: %.300s", text_of(l3, "trouble"));

@@ -117,6 +117,9 @@ const mp__option mp__option_table[] = {
      "Size of one file of L3."},
     {"cache.l3_sync_interval", MP__OPTION_DURATION, "1s", 10, 600 * S, NULL, "ms", false,
      "How often L3 is synced. Written at once, so only a power loss can cost this much of it."},
+    {"cache.l3_scrub_rate", MP__OPTION_BYTES, "64KiB", 0, 1 * GIB, NULL, "bytes/s", false,
+     "How much of L3 is read again each second, so that damage is found and healed from L1 or the "
+     "origin before it is needed; 64KiB is 5 GiB a day. 0: not at all."},
     {"cache.policy", MP__OPTION_CHOICE, "adaptive", 0, 0,
      "adaptive|s3-fifo|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
      "Which entry leaves L1 when room is needed."},

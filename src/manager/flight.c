@@ -124,6 +124,19 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
     return flight != NULL;
 }
 
+void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash)
+{
+    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight *flight = NULL;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    if (!find(shard, address, hash))
+        flight = flight_new(manager, shard, address, hash, NULL);
+    (void)pthread_mutex_unlock(&shard->lock);
+    if (flight)
+        send_off(flight);
+}
+
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
 {
     mp__flight_shard *shard = shard_of(manager, hash);
@@ -154,7 +167,7 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     uint32_t generation = flight->generation; /* a watch that began later did not see this */
     const mp__entry *entry = NULL;
     mp__record kept;
-    unsigned flags = 0;
+    unsigned flags = MP__PUT_FILL;
 
     if (flight->fetch.unchanged) {
         if (!dirty)

@@ -115,6 +115,8 @@ int64_t mp__manager_wall_ms(mp__manager *manager);
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join);
 /* Verify @entry behind the answer, unless a flight for it is under way: then false. */
 bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead);
+/* Ask the origin for @address, for nobody but the cache, which lost its record. Any thread. */
+void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash);
 /* A write of @address was committed: what is under way must not be kept. Any thread. */
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
 

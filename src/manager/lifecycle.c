@@ -155,6 +155,15 @@ static int check_format(mp__manager *manager, mp__diag *diag)
 
 /* ---- cache and origin ---- */
 
+/* L3's scrubber found a record damaged that L1 has not. */
+static void heal_from_origin(void *context, mp_str address, uint64_t hash)
+{
+    mp__manager *manager = context;
+
+    if (atomic_load(&manager->open) && mp__origin_vouches(manager))
+        mp__flight_heal(manager, address, hash);
+}
+
 static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
     char path[4200];
@@ -167,6 +176,9 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
         .l3_bytes = (uint64_t)mp__options_int(options, "cache.l3_size_mb") << 20,
         .l3_segment_bytes = (uint64_t)mp__options_int(options, "cache.l3_segment_bytes"),
         .l3_sync_ms = (uint64_t)mp__options_int(options, "cache.l3_sync_interval"),
+        .l3_scrub_rate = (uint64_t)mp__options_int(options, "cache.l3_scrub_rate"),
+        .on_damaged = heal_from_origin,
+        .context = manager,
     };
     int rc = in_dir(manager, "l3", path, sizeof(path));
 
@@ -371,6 +383,8 @@ mp__manager *mp__manager_close(mp__manager *manager)
         return NULL;
     manager->slow = mp__worker_free(manager->slow);
     mp__preload_stop(manager);
+    if (manager->cache)
+        mp__cache_scrub_stop(manager->cache); /* it asks the origin */
     manager->origin = mp__origin_close(manager->origin);
     mp__preload_free(manager);
     manager->cache = mp_cache_free(manager->cache);

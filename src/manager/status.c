@@ -77,6 +77,23 @@ static void panel_json(mp__manager *manager, mp__buf *out)
     mp__json_end(out, '}');
 }
 
+static void soundness_json(mp__manager *manager, mp__buf *out)
+{
+    mp__cache_soundness s;
+
+    mp__cache_soundness_read(manager->cache, &s);
+    mp__json_add_u64(out, "expired", s.expired);
+    mp__json_add_u64(out, "not_admitted", s.not_admitted);
+    mp__json_add_u64(out, "healed", s.healed);
+    mp__json_key(out, "scrub");
+    mp__json_begin(out, '{');
+    mp__json_add_u64(out, "bytes", s.scrubbed_bytes);
+    mp__json_add_u64(out, "passes", s.passes);
+    mp__json_add_u64(out, "damaged", s.damaged);
+    mp__json_add_i64(out, "passed_ms", s.passed_ms);
+    mp__json_end(out, '}');
+}
+
 static void cache_json(mp__manager *manager, mp__buf *out)
 {
     mp_cache_stats s;
@@ -109,6 +126,7 @@ static void cache_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "corrupt", s.l3_corrupt);
     mp__json_add_u64(out, "dropped", s.l3_dropped);
     mp__json_add_u64(out, "pending_bytes", s.l3_pending_bytes);
+    soundness_json(manager, out);
     (void)mp__cache_l3_trouble(manager->cache, &trouble);
     mp__json_add_text(out, "trouble", trouble.text);
     mp__json_end(out, '}');

@@ -403,6 +403,17 @@ const mp__metric mp__server_metrics[] = {
     {"l3_dropped_total", "", "Records not written because the queue was full.", MP__METRIC_COUNTER,
      ""},
     {"l3_pending_bytes", "bytes", "Bytes that wait to be written.", MP__METRIC_GAUGE, ""},
+    {"l3_expired_total", "", "Values past their own expiry whose room on disk was taken back.",
+     MP__METRIC_COUNTER, ""},
+    {"l3_not_admitted_total", "", "Fills not kept, since the disk is nearly full of others.",
+     MP__METRIC_COUNTER, ""},
+    {"l3_healed_total", "", "Values that came again after their record on disk was lost.",
+     MP__METRIC_COUNTER, ""},
+    {"l3_scrubbed_bytes_total", "bytes", "Bytes on disk read again to find damage.",
+     MP__METRIC_COUNTER, ""},
+    {"l3_scrub_passes_total", "", "How often all on disk was read again.", MP__METRIC_COUNTER, ""},
+    {"l3_scrub_damaged_total", "", "Damaged records that reading again found.", MP__METRIC_COUNTER,
+     ""},
     {"origin_up", "", "1 while the origin can be asked.", MP__METRIC_GAUGE, ""},
     {"origin_writable", "", "1 while the origin takes writes.", MP__METRIC_GAUGE, ""},
     {"origin_revision", "", "Newest revision of the origin.", MP__METRIC_GAUGE, ""},
@@ -415,9 +426,11 @@ double mp__server_metric_read(void *context, size_t index)
 {
     mp__server *server = context;
     mp_cache_stats c;
+    mp__cache_soundness d;
     mp__summary s;
 
     mp_cache_stats_read(mp__manager_cache(server->manager), &c);
+    mp__cache_soundness_read(mp__manager_cache(server->manager), &d);
     mp__manager_summary(server->manager, &s);
     const double values[] = {
         atomic_load(&server->resp_clients),
@@ -439,6 +452,12 @@ double mp__server_metric_read(void *context, size_t index)
         (double)c.l3_errors,
         (double)c.l3_dropped,
         (double)c.l3_pending_bytes,
+        (double)d.expired,
+        (double)d.not_admitted,
+        (double)d.healed,
+        (double)d.scrubbed_bytes,
+        (double)d.passes,
+        (double)d.damaged,
         s.origin == MP__ORIGIN_LIVE || s.origin == MP__ORIGIN_DEGRADED,
         s.writable,
         (double)s.revision,

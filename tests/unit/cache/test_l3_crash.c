@@ -214,6 +214,7 @@ static void lives(uint64_t first, uint64_t bytes_max, bool faults)
     const char *text = getenv("MP_SEEDS");
     uint64_t count = text ? strtoull(text, NULL, 10) : 40;
 
+    l3_scrub_rate = 16 << 10;
     for (life = first; life < first + count; life++)
         live(life, bytes_max, faults);
 }
