@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A journal: a file of records that is only appended to, for what must survive until it is
+ * somewhere else. What was synced is there after a crash; a record that was cut or damaged is left
+ * out and counted, and those behind it are still found.
+ *
+ *   file   = head(40) record*                       little endian, records at multiples of 8
+ *   head   = magic(8) version(4) kind(4) secret(16) sum(8)
+ *   record = sum(8) size(4) mark(4) bytes padding
+ *
+ * Sums are XXH3-64, begun with a seed of the file's secret and the place, so that a record which a
+ * client wrote into a value of its own is not taken for one by the search behind damage.
+ *
+ * One thread at a time. */
+#ifndef MP_CORE_JOURNAL_H
+#define MP_CORE_JOURNAL_H
+
+#include "core/buf.h"
+#include "core/env.h"
+
+enum { MP__JOURNAL_VERSION = 1, MP__JOURNAL_RECORD_MAX = 8 * 1024 * 1024 };
+
+typedef struct mp__journal mp__journal;
+
+typedef struct mp__journal_found {
+    uint64_t records;
+    uint64_t damaged; /* places behind which whole records follow: something was lost there */
+    uint64_t cut;     /* bytes at the end that are no whole record: a write that was not finished */
+} mp__journal_found;
+
+/* Open the journal at @path, or begin it; its records of the past go to @each in order (borrowed; a
+ * nonzero answer ends it and is returned). @kind tells what the records are: a file of another kind
+ * or no journal at all is MP_ECORRUPT, one of a newer version MP_EVERSION, with a text. Where
+ * something was damaged a copy of the file stays beside it as PATH.bad. Blocks. */
+MP_MUST_USE int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
+                                 int (*each)(void *context, mp_str record), void *context,
+                                 mp__journal **ret_journal, mp__journal_found *ret_found,
+                                 mp__diag *diag);
+/* Accepts NULL, returns NULL; syncs nothing. */
+mp__journal *mp__journal_close(mp__journal *journal);
+
+/* Put a record at the end, in memory as yet. MP_ENOMEM; MP_ELIMIT. */
+MP_MUST_USE int mp__journal_add(mp__journal *journal, mp_str record);
+/* Write and sync what was added. On an error nothing of it counts, it is forgotten, and nothing can
+ * be added until mp__journal_renew() has worked: what a failed sync left on the disk nobody knows.
+ * Blocks. */
+MP_MUST_USE int mp__journal_sync(mp__journal *journal);
+/* Drop what was added and not synced. */
+void mp__journal_drop(mp__journal *journal);
+
+/* Begin a new file with the records that @next gives (a record with data NULL ends them), synced
+ * and put in the place of the old one: to be rid of what is done, or after a failure. On an error
+ * all records of the past are still on the disk, and nothing can be added until it worked. Blocks.
+ */
+MP_MUST_USE int mp__journal_renew(mp__journal *journal, mp_str (*next)(void *context),
+                                  void *context);
+
+uint64_t mp__journal_bytes(const mp__journal *journal); /* of the file */
+bool mp__journal_is_broken(const mp__journal *journal); /* it needs mp__journal_renew() */
+
+#endif

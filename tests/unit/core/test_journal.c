@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal on a disk that loses power, tears, flips bits and fails. */
+#include "mp_test.h"
+
+#include <errno.h>
+
+#include "core/journal.h"
+#include "mp_fail.h"
+#include "mp_platter.h"
+
+enum { KIND = 7, RECORDS = 12 };
+#define PATH "/data/test.log"
+
+static mp_platter *disk;
+static mp__journal *journal;
+static mp__journal_found found;
+static mp__diag diag;
+static char seen[64][64]; /* records that an open gave */
+static size_t seen_count;
+
+static int set_up(void **state)
+{
+    (void)state;
+    disk = mp_platter_new(42);
+    assert_int_equal(mp__env_mkdir(mp_platter_env(disk), "/data"), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    journal = mp__journal_close(journal);
+    disk = mp_platter_free(disk);
+    return 0;
+}
+
+static int see(void *context, mp_str record)
+{
+    (void)context;
+    assert_true(seen_count < 64 && record.size < sizeof(seen[0]));
+    memcpy(seen[seen_count], record.data, record.size);
+    seen[seen_count++][record.size] = '\0';
+    return 0;
+}
+
+static int open_kind(uint32_t kind)
+{
+    seen_count = 0;
+    diag = (mp__diag){0};
+    found = (mp__journal_found){0};
+    return mp__journal_open(mp_platter_env(disk), PATH, kind, see, NULL, &journal, &found, &diag);
+}
+
+static void open_again(void)
+{
+    journal = mp__journal_close(journal);
+    assert_int_equal(open_kind(KIND), 0);
+}
+
+static const char *text_of(unsigned i)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "record %u %.*s", i, (int)(i * 3 % 20), "abcdefghijklmnopqrstu");
+    return text;
+}
+
+static int add(unsigned i)
+{
+    return mp__journal_add(journal, mp_str_of(text_of(i)));
+}
+
+static void fill(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        assert_int_equal(add(i), 0);
+        assert_int_equal(mp__journal_sync(journal), 0);
+    }
+}
+
+static void power_cut(enum mp_platter_crash crash)
+{
+    mp_platter_power_off(disk, crash);
+    journal = mp__journal_close(journal);
+    mp_platter_power_on(disk);
+}
+
+/* ---- promises ---- */
+
+static void what_was_synced_survives_power_cuts_in_order(void **state)
+{
+    (void)state;
+    open_again();
+    for (unsigned n = 0; n < RECORDS; n++) {
+        fill(n, n + 1);
+        assert_int_equal(add(99), 0); /* not synced */
+        power_cut(n % 2 ? MP_PLATTER_LOSE : MP_PLATTER_TEAR);
+        assert_int_equal(open_kind(KIND), 0);
+        assert_int_equal(seen_count, n + 1);
+        for (unsigned i = 0; i <= n; i++)
+            assert_string_equal(seen[i], text_of(i));
+    }
+}
+
+static void a_cut_at_any_byte_leaves_the_records_before_it(void **state)
+{
+    unsigned char *bytes, whole[4096];
+    size_t size;
+
+    (void)state;
+    open_again();
+    fill(0, RECORDS);
+    bytes = mp_platter_bytes(disk, PATH, &size);
+    assert_true(size < sizeof(whole));
+    memcpy(whole, bytes, size);
+    for (size_t cut = 0; cut < size; cut++) {
+        journal = mp__journal_close(journal);
+        mp_platter_put(disk, PATH, whole, cut);
+        assert_int_equal(open_kind(KIND), 0);
+        assert_true(seen_count < RECORDS);
+        for (unsigned i = 0; i < seen_count; i++)
+            assert_string_equal(seen[i], text_of(i));
+        assert_int_equal(found.damaged, 0);
+        fill(40, 41); /* and goes on */
+        open_again();
+        assert_string_equal(seen[seen_count - 1], text_of(40));
+    }
+}
+
+static void a_flipped_bit_costs_one_record_and_is_counted(void **state)
+{
+    unsigned char *bytes, whole[4096];
+    size_t size, head_size = 40, lost = 0;
+
+    (void)state;
+    open_again();
+    fill(0, RECORDS);
+    bytes = mp_platter_bytes(disk, PATH, &size);
+    memcpy(whole, bytes, size);
+    for (size_t at = head_size; at < size; at++) {
+        unsigned next = 0;
+
+        journal = mp__journal_close(journal);
+        whole[at] ^= (unsigned char)(1u << (at % 8));
+        mp_platter_put(disk, PATH, whole, size);
+        whole[at] ^= (unsigned char)(1u << (at % 8));
+        assert_int_equal(open_kind(KIND), 0);
+        assert_in_range(seen_count, RECORDS - 1, RECORDS); /* padding is no one's */
+        for (unsigned i = 0; i < seen_count; i++) {
+            if (strcmp(seen[i], text_of(next)) != 0)
+                next++;
+            assert_string_equal(seen[i], text_of(next));
+            next++;
+        }
+        if (seen_count < RECORDS) {
+            lost++;
+            assert_true(found.damaged == 1 || (found.damaged == 0 && found.cut > 0));
+        }
+        assert_int_equal(mp_platter_count(disk, ".bad") > 0, lost > 0);
+    }
+    assert_true(lost > size / 2);
+}
+
+static void a_damaged_head_another_kind_and_a_newer_version_are_refused_and_left_alone(void **state)
+{
+    unsigned char *bytes, whole[4096];
+    size_t size;
+
+    (void)state;
+    open_again();
+    fill(0, 3);
+    journal = mp__journal_close(journal);
+    assert_int_equal(open_kind(KIND + 1), MP_ECORRUPT);
+    assert_non_null(strstr(diag.text, PATH));
+    bytes = mp_platter_bytes(disk, PATH, &size);
+    memcpy(whole, bytes, size);
+    for (size_t at = 0; at < 40; at++) {
+        whole[at] ^= 0x41;
+        mp_platter_put(disk, PATH, whole, size);
+        whole[at] ^= 0x41;
+        assert_int_equal(open_kind(KIND), at >= 8 && at < 12 ? MP_EVERSION : MP_ECORRUPT);
+        bytes = mp_platter_bytes(disk, PATH, &size);
+        whole[at] ^= 0x41;
+        assert_memory_equal(bytes, whole, size);
+        whole[at] ^= 0x41;
+    }
+}
+
+static void a_sync_that_failed_is_never_taken_for_one_that_worked(void **state)
+{
+    static const unsigned calls[] = {MP_PLATTER_WRITE, MP_PLATTER_SYNC};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        open_again();
+        fill(0, 1);
+        mp_platter_fail(disk, calls[i], 1, 1, i ? -EIO : -ENOSPC);
+        assert_int_equal(add(1), 0);
+        assert_int_equal(mp__journal_sync(journal), i ? -EIO : -ENOSPC);
+        mp_platter_fail(disk, 0, 0, 0, 0);
+        assert_true(mp__journal_is_broken(journal));
+        assert_int_equal(add(2), MP_EDEGRADED);
+        assert_int_equal(mp__env_unlink(mp_platter_env(disk), PATH), 0);
+    }
+}
+
+static unsigned renewing;
+
+static mp_str next_of_three(void *context)
+{
+    unsigned *i = context;
+
+    return *i < renewing + 3 ? mp_str_of(text_of((*i)++)) : mp_str_new(NULL, 0);
+}
+
+static void renewing_keeps_what_it_is_given_whatever_fails(void **state)
+{
+    bool failed = true;
+
+    (void)state;
+    for (size_t nth = 1; failed; nth++) {
+        unsigned i = renewing = 20;
+        int rc;
+
+        (void)mp__env_unlink(mp_platter_env(disk), PATH);
+        open_again();
+        fill(0, 2);
+        mp_platter_fail(disk, MP_PLATTER_ANY, nth, 1, -EIO);
+        rc = mp__journal_renew(journal, next_of_three, &i);
+        failed = mp_platter_failures(disk) > 0;
+        mp_platter_fail(disk, 0, 0, 0, 0);
+        assert_int_equal(rc != 0, mp__journal_is_broken(journal));
+        if (rc) {
+            i = renewing;
+            assert_int_equal(mp__journal_renew(journal, next_of_three, &i), 0);
+        }
+        fill(23, 24);
+        power_cut(MP_PLATTER_LOSE);
+        assert_int_equal(open_kind(KIND), 0);
+        assert_int_equal(seen_count, 4);
+        for (unsigned k = 0; k < 4; k++)
+            assert_string_equal(seen[k], text_of(20 + k));
+    }
+}
+
+static void a_record_inside_a_record_is_not_found_behind_damage(void **state)
+{
+    unsigned char *bytes, inner[512];
+    size_t size, begin = 40;
+
+    (void)state;
+    open_again();
+    fill(0, 1);
+    bytes = mp_platter_bytes(disk, PATH, &size);
+    memcpy(inner, bytes + begin, size - begin); /* a whole record, as bytes of a value */
+    assert_int_equal(mp__journal_add(journal, mp_str_new((char *)inner, size - begin)), 0);
+    assert_int_equal(mp__journal_sync(journal), 0);
+    bytes = mp_platter_bytes(disk, PATH, &size);
+    bytes[size - 1 - 8] ^= 1; /* damages the outer one */
+    open_again();
+    assert_int_equal(seen_count, 1);
+}
+
+static void too_long_records_and_missing_memory_are_errors_that_cost_nothing(void **state)
+{
+    static char data[MP__JOURNAL_RECORD_MAX + 1];
+    int rc;
+
+    (void)state;
+    open_again();
+    fill(0, 2);
+    assert_int_equal(mp__journal_add(journal, mp_str_new(data, sizeof(data))), MP_ELIMIT);
+    for (size_t n = 1;; n++) {
+        journal = mp__journal_close(journal);
+        mp_fail_begin(n);
+        rc = open_kind(KIND);
+        if (rc == 0)
+            rc = add(2);
+        if (rc == 0)
+            rc = mp__journal_sync(journal);
+        if (!mp_fail_end())
+            break;
+        assert_int_equal(rc, MP_ENOMEM);
+    }
+    assert_int_equal(rc, 0);
+    open_again();
+    assert_int_equal(seen_count, 3);
+}
+
+static const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    T(what_was_synced_survives_power_cuts_in_order),
+    T(a_cut_at_any_byte_leaves_the_records_before_it),
+    T(a_flipped_bit_costs_one_record_and_is_counted),
+    T(a_damaged_head_another_kind_and_a_newer_version_are_refused_and_left_alone),
+    T(a_sync_that_failed_is_never_taken_for_one_that_worked),
+    T(renewing_keeps_what_it_is_given_whatever_fails),
+    T(a_record_inside_a_record_is_not_found_behind_damage),
+    T(too_long_records_and_missing_memory_are_errors_that_cost_nothing),
+};
+
+MP_TEST_MAIN(tests)
