@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
+#include "core/base64.h"
 
 enum { TEXT_MAX = 8 * 1024 * 1024, DEPTH_MAX = 64, WORD_MAX = 4096 };
 
@@ -445,26 +446,6 @@ static void filter_shell(mp_str in, mp__buf *out)
     (void)mp__buf_add_char(out, '\'');
 }
 
-/* RFC 4648 section 4. */
-static void filter_base64(mp_str in, mp__buf *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < in.size; i += 3) {
-        size_t n = in.size - i;
-        uint32_t v = (uint32_t)(unsigned char)in.data[i] << 16;
-
-        if (n > 1)
-            v |= (uint32_t)(unsigned char)in.data[i + 1] << 8;
-        if (n > 2)
-            v |= (unsigned char)in.data[i + 2];
-        (void)mp__buf_add_char(out, digits[v >> 18]);
-        (void)mp__buf_add_char(out, digits[v >> 12 & 63]);
-        (void)mp__buf_add_char(out, n > 1 ? digits[v >> 6 & 63] : '=');
-        (void)mp__buf_add_char(out, n > 2 ? digits[v & 63] : '=');
-    }
-}
-
 static void filter_case(mp_str in, char first, char last, mp__buf *out)
 {
     for (size_t i = 0; i < in.size; i++) {
@@ -502,7 +483,7 @@ static void apply(enum filter filter, mp_str in, mp__buf *out)
         filter_trim(in, out);
         break;
     case FILTER_BASE64:
-        filter_base64(in, out);
+        mp__base64_add(out, in, false);
         break;
     }
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base64.h"
+
 size_t mp__utf8_size(const unsigned char *p, size_t left)
 {
     size_t n = p[0] < 0x80   ? 1
@@ -46,6 +48,20 @@ void mp__json_string(mp__buf *out, mp_str text)
         }
     }
     (void)mp__buf_add_char(out, '"');
+}
+
+static bool is_utf8(mp_str text)
+{
+    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
+
+    while (p < end) {
+        size_t n = mp__utf8_size(p, (size_t)(end - p));
+
+        if (n == 0)
+            return false;
+        p += n;
+    }
+    return true;
 }
 
 static void comma(mp__buf *out)
@@ -122,4 +138,19 @@ size_t mp__real_text(double value, char *out)
     if (!strpbrk(out, ".en"))
         size += snprintf(out + size, 32 - (size_t)size, ".0");
     return (size_t)size;
+}
+
+void mp__json_add_bytes(mp__buf *out, const char *name, mp_str bytes)
+{
+    char other[64];
+
+    if (is_utf8(bytes)) {
+        mp__json_add_string(out, name, bytes);
+        return;
+    }
+    (void)snprintf(other, sizeof(other), "%s_base64", name);
+    mp__json_key(out, other);
+    (void)mp__buf_add_char(out, '"');
+    mp__base64_add(out, bytes, false);
+    (void)mp__buf_add_char(out, '"');
 }

@@ -33,6 +33,10 @@ void mp__json_add_i64(mp__buf *out, const char *name, int64_t value);
 void mp__json_add_bool(mp__buf *out, const char *name, bool value);
 void mp__json_add_real(mp__buf *out, const char *name, double value); /* 6 digits */
 
+/* "name": "text" where the bytes are UTF-8, else "name_base64": "...". @name of at most 48 bytes.
+ */
+void mp__json_add_bytes(mp__buf *out, const char *name, mp_str bytes);
+
 /* A finite number as the shortest text that reads back the same, with a point or an exponent; @out
  * holds 32 bytes. Returns its size. */
 size_t mp__real_text(double value, char *out);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base64.h"
 #include "schema/tree.h"
 #include "server/http/collect.h"
 
@@ -26,7 +27,7 @@ static void add_read(mp__buf *body, const mp__read *read)
     } else {
         mp__json_add_u64(body, "revision", entry->revision);
         mp__json_add_string(body, "media_type", mp__entry_media_type(entry));
-        mp__http_json_value(body, "value", mp_blob_str(&entry->blob.pub));
+        mp__json_add_bytes(body, "value", mp_blob_str(&entry->blob.pub));
         mp__json_add_text(body, "level", mp__level_name(read->level));
         mp__json_add_text(body, "tier", mp__tier_name(read->tier));
         mp__json_add_i64(body, "age_ms", read->age_ms);

@@ -117,8 +117,4 @@ void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_valu
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
                             bool stale, uint64_t tag);
 
-/* base64 (RFC 4648), with or without its URL alphabet. Decode appends; false: it is none. */
-void mp__base64_add(mp__buf *out, mp_str bytes, bool url);
-bool mp__base64_decode(mp_str text, bool url, mp__buf *out);
-
 #endif

@@ -265,9 +265,9 @@ static void add_leaf(mp__buf *body, const char *op, const mp__leaf *from, const 
     mp__json_add_string(body, "path", from ? from->key : to->key);
     mp__json_add_text(body, "op", op);
     if (from)
-        mp__http_json_value(body, "from", from->value);
+        mp__json_add_bytes(body, "from", from->value);
     if (to)
-        mp__http_json_value(body, "to", to->value);
+        mp__json_add_bytes(body, "to", to->value);
     mp__json_end(body, '}');
 }
 

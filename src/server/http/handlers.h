@@ -50,9 +50,6 @@ void mp__etag_make(uint64_t revision, mp_str value, mp__etag *ret_etag);
 /* Whether @list, as of If-Match or If-None-Match, names @etag (NULL: there is no value). */
 bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak);
 
-/* "name": "text"; bytes that are no UTF-8 as "name_base64" (RFC 4648). */
-void mp__http_json_value(mp__buf *out, const char *name, mp_str value);
-
 /* ---- config_read.c ---- */
 
 /* A value and all that an answer says of it. */

@@ -21,7 +21,7 @@ static void add_revision(mp__buf *body, const mp__list_item *item, bool with_val
         mp__json_add_u64(body, "version", item->version);
         mp__json_add_string(body, "media_type", item->media_type);
         if (with_values)
-            mp__http_json_value(body, "value", item->value);
+            mp__json_add_bytes(body, "value", item->value);
     }
     mp__json_add_i64(body, "at_ms", item->modified_ms);
     if (item->expires_ms)

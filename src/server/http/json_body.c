@@ -135,7 +135,7 @@ void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_valu
     if (item->expires_ms)
         mp__json_add_i64(body, "expires_ms", item->expires_ms);
     if (with_value)
-        mp__http_json_value(body, "value", item->value);
+        mp__json_add_bytes(body, "value", item->value);
 }
 
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,

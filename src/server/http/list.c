@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/base64.h"
 #include "server/http/collect.h"
 
 enum { LIMIT_MAX = 1000, LIST_BYTES = 1024 * 1024, DELIMITER_MAX = 8 };

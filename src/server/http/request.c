@@ -287,35 +287,3 @@ bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak)
     }
     return false;
 }
-
-/* ---- values in JSON ---- */
-
-/* Whether every byte belongs to UTF-8 as RFC 3629 has it. */
-static bool is_utf8(mp_str text)
-{
-    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
-
-    while (p < end) {
-        size_t n = mp__utf8_size(p, (size_t)(end - p));
-
-        if (n == 0)
-            return false;
-        p += n;
-    }
-    return true;
-}
-
-void mp__http_json_value(mp__buf *out, const char *name, mp_str value)
-{
-    char other[64];
-
-    if (is_utf8(value)) {
-        mp__json_add_string(out, name, value);
-        return;
-    }
-    (void)snprintf(other, sizeof(other), "%s_base64", name);
-    mp__json_key(out, other);
-    (void)mp__buf_add_char(out, '"');
-    mp__base64_add(out, value, false);
-    (void)mp__buf_add_char(out, '"');
-}

@@ -407,8 +407,8 @@ static void add_import_changes(mp__buf *body, const import_work *w, uint64_t cou
         mp__http_json_name(body, mp__http_name_of(change->address));
         mp__json_add_text(body, "op", now ? "change" : "add");
         if (now)
-            mp__http_json_value(body, "from", now->value);
-        mp__http_json_value(body, "to", change->value);
+            mp__json_add_bytes(body, "from", now->value);
+        mp__json_add_bytes(body, "to", change->value);
         mp__json_end(body, '}');
     }
 }

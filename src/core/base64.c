@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Base64 (RFC 4648 sections 4 and 5): bytes in JSON, and page tokens in URLs. */
-#include "server/http/collect.h"
+#include "core/base64.h"
+
+#include <stdint.h>
+#include <string.h>
 
 static const char *digits_of(bool url)
 {
