@@ -32,7 +32,7 @@ typedef struct mp__entry {
     _Atomic uint32_t verify_by_s; /* coarse monotonic seconds when it must be verified again */
     mp__blob blob; /* its public part, the value, begins the line; size 0 for ABSENT */
     uint16_t address_size;
-    uint8_t kind; /* enum mp__record_kind */
+    uint8_t kind; /* enum mp__record_kind, with MASK told from VALUE */
     uint8_t media_type_size;
     _Atomic uint8_t frequency; /* of use, 2 bits, saturating */
     bool expires;              /* expires_ms is not 0 */
@@ -122,9 +122,9 @@ enum mp__put_flags {
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
  * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
  * the same revision is there, 0 with that newer entry and its verified time moved on. ABSENT goes
- * to L3 as a tombstone when L3 holds the address. @generation and @verify_by_s as in mp__entry.
- * *ret_entry (may be NULL) is a reference. MP_ENOMEM: nothing is kept, and an older entry of the
- * address is removed rather than left to lie. Any thread. */
+ * to L3 as a tombstone when L3 holds the address, or the record is worth keeping. @generation and
+ * @verify_by_s as in mp__entry. *ret_entry (may be NULL) is a reference. MP_ENOMEM: nothing is
+ * kept, and an older entry of the address is removed rather than left to lie. Any thread. */
 MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
                                      uint32_t generation, uint32_t verify_by_s,
                                      const mp__entry **ret_entry);

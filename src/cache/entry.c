@@ -25,7 +25,7 @@ void mp__entry_record(const mp__entry *entry, mp__record *ret_record)
         .address = mp__entry_address(entry),
         .value = mp_blob_str(&entry->blob.pub),
         .media_type = mp__entry_media_type(entry),
-        .kind = entry->kind,
+        .kind = entry->kind == MP__RECORD_ABSENT ? MP__RECORD_ABSENT : MP__RECORD_VALUE,
         .revision = entry->revision,
         .created_revision = cold->created_revision,
         .version = cold->version,
@@ -62,6 +62,15 @@ void mp__entry_verified(const mp__entry *entry, int64_t verified_ms, uint32_t ge
     atomic_store_explicit(&cold->verified_ms, verified_ms, memory_order_relaxed);
     atomic_store_explicit(&e->verify_by_s, verify_by_s, memory_order_relaxed);
     atomic_store_explicit(&e->generation, generation, memory_order_relaxed);
+}
+
+/* So that a hit sees it in the byte that it looks at anyway. */
+static uint8_t kind_of(const mp__record *record)
+{
+    if (record->kind == MP__RECORD_VALUE &&
+        mp_str_equal(record->media_type, MP_STR(MP__MEDIA_MASK)))
+        return MP__RECORD_MASK;
+    return (uint8_t)record->kind;
 }
 
 size_t mp__entry_bytes(const mp__record *record)
@@ -104,7 +113,7 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     mp__policy_uses_are(&cold->node, &entry->frequency);
     entry->address_size = (uint16_t)record->address.size;
     entry->media_type_size = (uint8_t)record->media_type.size;
-    entry->kind = (uint8_t)record->kind;
+    entry->kind = kind_of(record);
     memcpy(p, record->address.data, record->address.size);
     p += record->address.size;
     if (record->media_type.size)

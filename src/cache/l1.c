@@ -432,7 +432,9 @@ static bool keep_present(const mp__entry *present, const mp__record *record, boo
         return false;
     if (present->revision > record->revision)
         return true;
-    return present->kind == record->kind && present->expires_ms == record->expires_ms &&
+    return (present->kind == MP__RECORD_ABSENT) == (record->kind == MP__RECORD_ABSENT) &&
+           mp_str_equal(mp__entry_media_type(present), record->media_type) &&
+           present->expires_ms == record->expires_ms &&
            mp_str_equal(mp_blob_str(&present->blob.pub), record->value);
 }
 

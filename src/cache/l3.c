@@ -163,7 +163,7 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3)
 static bool superfluous(const mp__l3_slot *slot, const mp__record *record, bool force)
 {
     if (!slot)
-        return record->kind == MP__RECORD_ABSENT;
+        return record->kind == MP__RECORD_ABSENT && !record->is_worth_keeping;
     if (force)
         return false;
     return slot->revision > record->revision ||

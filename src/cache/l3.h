@@ -49,7 +49,7 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
 /* Queue @record (copied); seen by every later read at once. Returns 0, or MP_ELIMIT when the queue
  * is full (then an older record of the address is not served either), MP_ENOMEM likewise. A record
  * older than what is kept is left out (0) unless @force. ABSENT: a tombstone if the address is
- * kept, else 0. */
+ * kept or the record is worth keeping, else 0. */
 MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
                            uint32_t generation, uint32_t verify_by_s);
 /* Whether a value that was only fetched should be put: always, unless L3 is nearly full of what is

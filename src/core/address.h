@@ -11,6 +11,8 @@
 #ifndef MP_CORE_ADDRESS_H
 #define MP_CORE_ADDRESS_H
 
+#include <string.h>
+
 #include "core/error.h"
 
 #define MP__ENVIRONMENT_MAX 64u   /* bytes: a-z A-Z 0-9 . _ -, not beginning with . or - */
@@ -53,6 +55,14 @@ int mp__scope_check(mp_str scope, mp__diag *diag);
  */
 int mp__scope_build(mp_str environment, mp_str region, mp_str instance, char out[MP__SCOPE_MAX],
                     mp__diag *diag);
+
+/* Bytes of the scope that @address begins with: up to its first slash. */
+static inline size_t mp__scope_size(mp_str address)
+{
+    const char *slash = address.size ? memchr(address.data, '/', address.size) : NULL;
+
+    return slash ? (size_t)(slash - address.data) : address.size;
+}
 
 /* The layer that @scope falls back to: without its last name, at last @base ("": there is none),
  * and "" behind that. A slice of one of the two. */

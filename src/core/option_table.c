@@ -102,6 +102,15 @@ const mp__option mp__option_table[] = {
     {"origin.keys_max", MP__OPTION_INT, "1000000", 1, 1e8, NULL, "keys", false,
      "Most keys of all files of the file origin; a file that would make more is not taken."},
 
+    {"overlay.base", MP__OPTION_STRING, "base", 0, 0, NULL, "", false,
+     "The environment that all others fall back to: what production does not set is read from "
+     "here. "
+     "Empty: there is none (docs/overlays.md)."},
+    {"overlay.namespaces", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "The namespaces whose keys fall back to the next layer; empty: all."},
+    {"overlay.except", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "Namespaces whose keys never do: each layer has only its own."},
+
     {"cache.l1_size", MP__OPTION_INT, "1000", 1, 1e9, NULL, "entries", true,
      "Most entries in memory (L1)."},
     {"cache.l1_bytes", MP__OPTION_BYTES, "64MiB", 1 * MIB, 1024 * GIB, NULL, "bytes", true,

@@ -4,6 +4,7 @@
 #ifndef MP_CORE_RECORD_H
 #define MP_CORE_RECORD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <marketprism/str.h>
@@ -11,6 +12,8 @@
 enum mp__record_kind {
     MP__RECORD_VALUE = 1,
     MP__RECORD_ABSENT = 2, /* the origin said that there is none (or: it was deleted) */
+    /* What the cache makes of a VALUE of MP__MEDIA_MASK; of entries alone, in no record. */
+    MP__RECORD_MASK = 3,
 };
 
 typedef struct mp__record {
@@ -26,8 +29,16 @@ typedef struct mp__record {
     int64_t expires_ms;  /* Unix ms when it deletes itself; 0: never. Part of the value */
     int64_t fetched_ms;  /* Unix ms when this daemon got it */
     int64_t verified_ms; /* Unix ms when the origin last said that it is still so */
+    /* Of ABSENT: readers go on from here to another layer, which without this knowledge they could
+     * not, so that L3 keeps it although it holds nothing that it would hide. Not stored itself. */
+    bool is_worth_keeping;
 } mp__record;
 
 #define MP__MEDIA_TYPE_MAX 127u /* bytes */
+
+/* A value of this type says: here is none, and the layers behind this one are not looked at
+ * (manager/overlay.c). Readers of a scope are told that there is none; lists and the history of the
+ * layer itself show it. */
+#define MP__MEDIA_MASK "application/vnd.marketprism.mask"
 
 #endif

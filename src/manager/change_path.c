@@ -86,11 +86,23 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
 
 /* ---- what the origin tells ---- */
 
+static const mp__entry *keep_what_is_told(mp__manager *manager, const mp__record *after)
+{
+    const mp__entry *entry;
+
+    mp__overlay_applies(manager, after->address);
+    mp__overlay_mark(manager, after, atomic_load(&manager->generation),
+                     mp__manager_wall_ms(manager));
+    entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
+                            mp__manager_wall_ms(manager));
+    mp__overlay_applied(manager, after->address);
+    return entry;
+}
+
 void mp__change_own(void *context, const mp__record *after)
 {
     mp__manager *manager = context;
-    const mp__entry *entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
-                                             mp__manager_wall_ms(manager));
+    const mp__entry *entry = keep_what_is_told(manager, after);
 
     publish(manager, after, entry, MP__EVENT_EXPIRED); /* only its sweep deletes by itself */
     (void)mp__entry_unref(entry);
@@ -103,8 +115,7 @@ void mp__change_seen(void *context, const mp__record *after)
 
     if (!atomic_load(&manager->open))
         return; /* nobody has been told of anything yet; what L3 kept is verified when it is read */
-    entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
-                            mp__manager_wall_ms(manager));
+    entry = keep_what_is_told(manager, after);
     publish(manager, after, entry, MP__EVENT_DELETE);
     (void)mp__entry_unref(entry);
 }
@@ -145,8 +156,10 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
                    to == MP__ORIGIN_LIVE ? "" : cause);
     (void)pthread_mutex_unlock(&manager->notable_lock);
     mp__event_note(manager, state_notes[to], "%s", cause);
-    if (to == MP__ORIGIN_LIVE)
+    if (to == MP__ORIGIN_LIVE) {
         mp__preload_again(manager);
+        mp__overlay_warm(manager);
+    }
     mp__log(manager->log, to == MP__ORIGIN_LIVE ? MP__LOG_INFO : MP__LOG_ERROR, "origin",
             state_notes[to], "%s", cause);
     if (is != was)

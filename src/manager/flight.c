@@ -63,9 +63,18 @@ static mp__flight *flight_new(mp__manager *manager, mp__flight_shard *shard, mp_
     return flight;
 }
 
+static void listed(mp__list *list, int status, const mp__record *records, size_t count,
+                   uint64_t next);
+
 static void send_off(mp__flight *flight)
 {
     mp__monitor_count(flight->manager->monitor, MP__EVENT_FLIGHTS, 1);
+    if (mp__overlay_is_mark(address_of(flight))) {
+        flight->list = (mp__list){
+            .environment = address_of(flight), .limit = 1, .by_key = true, .done = listed};
+        mp__origin_list(flight->manager->origin, &flight->list);
+        return;
+    }
     mp__origin_fetch(flight->manager->origin, &flight->fetch);
 }
 
@@ -178,6 +187,7 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     }
     kept = *record;
     kept.address = address_of(flight);
+    kept.is_worth_keeping = mp__overlay_is_mark(kept.address);
     /* the origin may have looked as soon as it was asked, however long the answer took */
     kept.fetched_ms = kept.verified_ms = flight->started_ms;
     /* An origin that stands before what is kept was set back; it is the truth all the same. */
@@ -245,9 +255,9 @@ static void answer_all(mp__manager *manager, mp__read *reads, int status, const 
     }
 }
 
-static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
+static void land(mp__flight *flight, int status, const mp__record *record)
 {
-    mp__flight *flight = (mp__flight *)((char *)fetch - offsetof(mp__flight, fetch)), *next;
+    mp__flight *next;
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
     uint64_t took_ns;
@@ -273,6 +283,29 @@ static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
     (void)atomic_fetch_sub_explicit(&manager->flights_under_way, 1, memory_order_relaxed);
     if (next)
         send_off(next);
+}
+
+static void fetch_done(mp__fetch *fetch, int status, const mp__record *record)
+{
+    land((mp__flight *)((char *)fetch - offsetof(mp__flight, fetch)), status, record);
+}
+
+/* The first of the keys of a scope, if it has any. */
+static void listed(mp__list *list, int status, const mp__record *records, size_t count,
+                   uint64_t next)
+{
+    mp__flight *flight = (mp__flight *)((char *)list - offsetof(mp__flight, list));
+    mp__record record = {.kind = count ? MP__RECORD_VALUE : MP__RECORD_ABSENT,
+                         .revision = list->as_of,
+                         .created_revision = list->as_of,
+                         .version = 1};
+
+    (void)records;
+    (void)next;
+    flight->fetch.as_of = list->as_of;
+    if (status == 0 && list->remembered)
+        status = MP_EORIGIN;
+    land(flight, status, status == 0 ? &record : NULL);
 }
 
 /* ---- deadlines ---- */

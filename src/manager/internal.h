@@ -10,6 +10,15 @@
 #include "core/json.h"
 #include "manager/manager.h"
 
+enum { MP__OVERLAY_STRIPES = 256 };
+
+/* Writes to the layers of one key, for reads that look at several of them one after the other: all
+ * keys that share the stripe. See overlay.c. */
+typedef struct mp__overlay_stripe {
+    _Atomic uint32_t asked, answered; /* writes that the origin was asked for */
+    _Atomic uint32_t begun, ended;    /* changes being put into the cache */
+} mp__overlay_stripe;
+
 enum { MP__FLIGHT_SHARDS = 64, MP__EVENTS_KEPT = 128, MP__FLIGHT_WAITERS_MAX = 100000 };
 
 /* One request under way at the origin for all that wait for its address. */
@@ -17,6 +26,7 @@ typedef struct mp__flight {
     struct mp__flight *next;
     mp__manager *manager;
     mp__fetch fetch;
+    mp__list list; /* instead of the fetch, where it asks whether a scope has keys */
     uint64_t hash;
     mp__read *waiters, **last_waiter; /* answered by this flight */
     mp__read *later;        /* came after it began and want a newer look: the next flight's */
@@ -79,6 +89,12 @@ struct mp__manager {
     _Atomic uint32_t preload_percent; /* of L1 */
     _Atomic uint64_t changes_kept;    /* writes and changes that were kept */
 
+    /* overlay: see overlay.c */
+    char *overlay_base;
+    _Atomic bool may_warm;                 /* the origin is open and repaired */
+    char **overlay_only, **overlay_except; /* namespaces; NULL-ended */
+    mp__overlay_stripe stripes[MP__OVERLAY_STRIPES];
+
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
 
@@ -115,7 +131,8 @@ int64_t mp__manager_wall_ms(mp__manager *manager);
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join);
 /* Verify @entry behind the answer, unless a flight for it is under way: then false. */
 bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead);
-/* Ask the origin for @address, for nobody but the cache, which lost its record. Any thread. */
+/* Ask the origin for @address, for nobody but the cache, which lost its record or shall have it.
+ * Any thread. */
 void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash);
 /* A write of @address was committed: what is under way must not be kept. Any thread. */
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
@@ -140,7 +157,50 @@ MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *
 void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */
 void mp__preload_json(mp__manager *manager, mp__buf *out);
 
+/* ---- overlay.c ---- */
+
+MP_MUST_USE int mp__overlay_new(mp__manager *manager, const mp__options *options, mp__diag *diag);
+void mp__overlay_free(mp__manager *manager);
+/* Learn whether the base has keys, before the origin may go: it can be asked now. */
+void mp__overlay_warm(mp__manager *manager);
+/* Whether it is of a region or an instance, where few keys stand. */
+static inline bool mp__overlay_is_deep(mp_str address)
+{
+    return memchr(address.data, '~', mp__scope_size(address)) != NULL;
+}
+/* Whether @address is no key's, but a scope that is kept as VALUE, there are keys in it, or ABSENT,
+ * there are none. */
+static inline bool mp__overlay_is_mark(mp_str address)
+{
+    return mp__scope_size(address) == address.size;
+}
+/* @after holds in the cache from now on: its scope has keys. As mp__change_keep(). */
+void mp__overlay_mark(mp__manager *manager, const mp__record *after, uint32_t generation,
+                      int64_t as_of_ms);
+/* Before the first layer of @read is looked at. */
+void mp__overlay_begins(mp__manager *manager, mp__read *read);
+/* Look at the layers of @read, one after the other; as mp__read_start(). */
+MP_MUST_USE bool mp__overlay_starts(mp__manager *manager, mp__read *read);
+/* The nearest layer of @read was answered: go on to the next ones if there is none. True: @read is
+ * answered; false: it will be, and is then finished by mp__read_finish(). */
+bool mp__overlay_settles(mp__manager *manager, mp__read *read);
+/* The same within a read section, from L1 alone: as mp__read_now(). */
+const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address);
+/* Around what makes or applies changes of @address: between asking and the answer, between the
+ * first entry that changes and the last. */
+void mp__overlay_asks(mp__manager *manager, mp_str address);
+void mp__overlay_was_answered(mp__manager *manager, mp_str address);
+void mp__overlay_applies(mp__manager *manager, mp_str address);
+void mp__overlay_applied(mp__manager *manager, mp_str address);
+
 /* ---- read_path.c ---- */
+
+/* Whether a live watch holds @entry fresh, and not only up to a moment from now. */
+bool mp__read_is_held(const mp__manager *manager, const mp__entry *entry);
+/* As mp__read_start(), of one layer and without asking access. */
+MP_MUST_USE bool mp__read_layer(mp__manager *manager, mp__read *read);
+/* Count it and call its done. */
+void mp__read_finish(mp__manager *manager, mp__read *read);
 
 /* The origin has answered (or has not, status): finish @read. @entry is borrowed, and true as of
  * @as_of_ms; with an error it is what the origin remembers, or NULL. */

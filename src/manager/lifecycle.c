@@ -274,7 +274,7 @@ static int salvage_take(void *context, const mp__record *record)
     salvage *s = context;
     char *bytes;
 
-    if (record->revision <= s->above)
+    if (record->revision <= s->above || mp__overlay_is_mark(record->address))
         return 0;
     if (s->count == s->capacity) {
         size_t capacity = s->capacity ? s->capacity * 2 : 64;
@@ -392,6 +392,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
         mp__event_note(manager, "stop", "version %s", MP_VERSION);
     mp__events_close(manager);
     manager->access = mp__access_free(manager->access);
+    mp__overlay_free(manager);
     for (size_t i = 0; i < manager->database_count; i++)
         (void)mp__free(manager->databases[i]);
     (void)mp__free(manager->databases);
@@ -414,6 +415,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     settings_take(manager, config->options);
     rc = databases_take(manager, config->options, diag);
     if (rc == 0)
+        rc = mp__overlay_new(manager, config->options, diag);
+    if (rc == 0)
         rc = mp__preload_new(manager);
     if (rc == 0)
         rc = mp__access_new(&manager->access);
@@ -435,6 +438,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         atomic_store(&manager->open, true);
         repair(manager);
         begin_watching(manager);
+        atomic_store(&manager->may_warm, true);
+        mp__overlay_warm(manager);
         rc = mp__preload_configured(manager, config->options, diag);
     }
     if (rc) {

@@ -12,6 +12,7 @@
 
 #include "access/access.h"
 #include "cache/cache.h"
+#include "core/address.h"
 #include "core/env.h"
 #include "core/log.h"
 #include "core/option.h"
@@ -55,6 +56,22 @@ mp__hash_key mp__manager_hash_key(const mp__manager *manager);
 /* The name of the n-th environment of `resp.databases`, "" when there is none. */
 mp_str mp__manager_environment(const mp__manager *manager, unsigned database);
 
+/* ---- overlay: overlay.c ----
+ *
+ * Who reads an address of a scope gets the value of the nearest layer that has one: instance,
+ * region, environment, base. A value of MP__MEDIA_MASK ends the search: there is none. Writes go to
+ * the layer that is named and to no other. */
+
+/* The layers that a read of @namespace_ in @scope looks at, nearest first, @scope itself included:
+ * slices of @scope and of the manager's. Their number, at least 1. Any thread, no allocation. */
+size_t mp__overlay_layers(const mp__manager *manager, mp_str scope, mp_str namespace_,
+                          mp_str ret_layers[MP__LAYERS_MAX]);
+/* Whether a change of @address, which is of some layer, can change what a reader of @scope gets,
+ * and what it is called there ("namespace/key", a slice of @address). */
+bool mp__overlay_sees(const mp__manager *manager, mp_str scope, mp_str address, mp_str *ret_rest);
+/* The environment that all fall back to, "" when there is none. */
+mp_str mp__overlay_base(const mp__manager *manager);
+
 /* ---- read ---- */
 
 enum mp__level { MP__LEVEL_EVENTUAL, MP__LEVEL_STRONG, MP__LEVEL_WEAK };
@@ -86,13 +103,19 @@ typedef struct mp__read {
     bool stale_if_error;   /* a strong read may answer stale when the origin is gone */
     int64_t age_max_ms;    /* verify when older; -1: as the level says */
     uint64_t revision_min; /* read-your-writes and monotonic reads: not older than this */
+    bool own_layer;        /* only what the address itself holds, without those behind it */
     void (*done)(struct mp__read *read);
     void *context;
     /* out */
     int status;             /* 0; MP_EABSENT; MP_EUNKNOWN; MP_ESTALE; MP_EDENIED; ... */
     const mp__entry *entry; /* a reference for 0 and, where known, MP_EABSENT; the caller's to
-                             * give back with mp__entry_unref() */
-    enum mp__tier tier;     /* where it came from */
+                             * give back with mp__entry_unref(). Its address is that of the layer
+                             * that the value comes from */
+    mp_str layer; /* the scope that answered, a slice of the entry's address: of a value, or of the
+                   * mask that hides one; "" when no layer has anything */
+    /* Of several layers that were looked at: stale if one is, the age of the oldest, the reason of
+     * that one, the tier of the one that answered. */
+    enum mp__tier tier; /* where it came from */
     bool stale;
     int64_t age_ms; /* since the origin last said so */
     enum mp__reason reason;
@@ -100,11 +123,15 @@ typedef struct mp__read {
     mp__task task;
     struct mp__read *next;
     uint64_t started_ns;
+    mp__manager *manager;
+    uint32_t calm_asked, calm_begun; /* overlay.c: since when nobody writes to its layers */
+    bool is_part;                    /* of the read of an overlay */
 } mp__read;
 
 /* The hot path: the entry if it is in L1 and may be answered at level eventual or weak without a
- * further look, else NULL (then mp__read_start). Inside mp_read_begin(); borrowed; VALUE or ABSENT.
- * Access is checked: with anything but allow-all it answers NULL. */
+ * further look, else NULL (then mp__read_start). Inside mp_read_begin(); borrowed; VALUE, of
+ * whichever layer has one, or else there is none (ABSENT, MASK). Access is checked: with anything
+ * but allow-all it answers NULL. */
 const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
                               enum mp__level level, uint64_t revision_min);
 
@@ -141,7 +168,7 @@ void mp__write_start(mp__manager *manager, mp__write_request *request);
 /* ---- list, history, count: on the origin, or from what L3 kept when it is gone ---- */
 
 typedef struct mp__list_item {
-    mp_str address, value, media_type;
+    mp_str address, value, media_type; /* of the layer that has it */
     uint64_t revision;
     int64_t modified_ms, expires_ms;
     mp_str actor;
@@ -160,6 +187,10 @@ typedef struct mp__query {
     mp_str after_address;         /* LIST with by_key */
     uint64_t at_revision;         /* LIST with by_key: as it was then; 0: as it is */
     bool by_key, with_values;
+    /* LIST: what a reader of the scope `environment` gets, each key once with the value of the
+     * nearest layer that has one, and none that is masked. Without by_key a page may be empty and
+     * not the last. */
+    bool effective;
     uint32_t limit;
     void (*done)(struct mp__query *query);
     void *context;

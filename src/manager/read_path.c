@@ -17,11 +17,14 @@
  *     |
  *   fill          into L1 and L3, unless a write was committed meanwhile
  *     |
+ *   overlay       absent here: the same for the layer behind it (overlay.c)
+ *     |
  *   reply         with age, tier and reason; without an origin the last known good, marked stale
  *
  * Absent is what the origin said. Unknown is that nobody could be asked and nothing is kept. */
 #include <errno.h>
 
+#include "core/hazard.h"
 #include "manager/internal.h"
 
 const char *mp__level_name(enum mp__level level)
@@ -106,41 +109,56 @@ static void give(mp__manager *manager, mp__read *read, const mp__entry *entry, b
     read->stale = stale;
     read->reason = reason;
     read->age_ms = age < 0 ? 0 : age; /* the clock was set back while the daemon did not run */
-    read->status = entry->kind == MP__RECORD_ABSENT ? MP_EABSENT : 0;
+    read->status = entry->kind == MP__RECORD_VALUE ? 0 : MP_EABSENT;
+    read->layer = mp_str_new("", 0);
+    if (entry->kind != MP__RECORD_ABSENT)
+        read->layer = mp_str_new(entry->address, mp__scope_size(mp__entry_address(entry)));
     if (stale && read->strict) {
         read->entry = mp__entry_unref(entry);
         read->status = MP_ESTALE;
-    } else if (stale) {
-        mp__monitor_count(manager->monitor, MP__EVENT_STALE_SERVED, 1);
+        read->layer = mp_str_new("", 0);
     }
-    if (read->status == MP_EABSENT)
-        mp__monitor_count(manager->monitor, MP__EVENT_ABSENT, 1);
 }
 
-static void give_nothing(mp__manager *manager, mp__read *read, int status, enum mp__reason reason)
+static void give_nothing(mp__read *read, int status, enum mp__reason reason)
 {
     read->entry = NULL;
     read->stale = false;
     read->age_ms = 0;
     read->tier = MP__TIER_NONE;
     read->reason = reason;
+    read->layer = mp_str_new("", 0);
     read->status = status;
-    if (status == MP_EUNKNOWN)
-        mp__monitor_count(manager->monitor, MP__EVENT_UNKNOWN, 1);
 }
 
-static void record_latency(mp__manager *manager, const mp__read *read)
+static void count_answer(mp__manager *manager, const mp__read *read)
 {
     uint64_t now = mp__env_now_ns(manager->env);
 
+    if (read->is_part)
+        return;
     mp__monitor_record(manager->monitor, MP__OP_GET, read->tier, now - read->started_ns, 1);
+    if (read->stale && read->status != MP_ESTALE)
+        mp__monitor_count(manager->monitor, MP__EVENT_STALE_SERVED, 1);
+    if (read->status == MP_EABSENT)
+        mp__monitor_count(manager->monitor, MP__EVENT_ABSENT, 1);
+    if (read->status == MP_EUNKNOWN)
+        mp__monitor_count(manager->monitor, MP__EVENT_UNKNOWN, 1);
+}
+
+void mp__read_finish(mp__manager *manager, mp__read *read)
+{
+    count_answer(manager, read);
+    read->done(read);
 }
 
 static void run_done(mp__task *task)
 {
     mp__read *read = (mp__read *)((char *)task - offsetof(mp__read, task));
+    mp__manager *manager = read->manager;
 
-    read->done(read);
+    if (mp__overlay_settles(manager, read))
+        mp__read_finish(manager, read);
 }
 
 void mp__read_post(mp__read *read)
@@ -177,13 +195,12 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
         bool cannot_verify = kept != NULL;
 
         (void)mp__entry_unref(kept);
-        give_nothing(manager, read,
+        give_nothing(read,
                      status == MP_ENOMEM || status == MP_ELIMIT || status == MP_ECANCELED ? status
                      : cannot_verify ? (status == MP_EORIGINLOST ? status : MP_EORIGIN)
                                      : MP_EUNKNOWN,
                      trouble_reason(manager, status));
     }
-    record_latency(manager, read);
 }
 
 /* ---- judging what is kept ---- */
@@ -243,7 +260,6 @@ static bool answer_or_ask(mp__manager *manager, mp__read *read, const mp__entry 
         mp__ahead_maybe(manager, entry, read->hash);
     if (verdict != ASK_FIRST) {
         give(manager, read, entry, verdict == SERVE_STALE, reason);
-        record_latency(manager, read);
         return true;
     }
     read->entry = entry; /* put by, in case the origin cannot say */
@@ -253,6 +269,15 @@ static bool answer_or_ask(mp__manager *manager, mp__read *read, const mp__entry 
 
 /* ---- the path ---- */
 
+inline bool mp__read_is_held(const mp__manager *manager, const mp__entry *entry)
+{
+    /* one whose time is about to come is not: mp__read_start() may verify it ahead */
+    return is_held_fresh(manager, entry) &&
+           atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed) >
+               mp__manager_now_s(manager) +
+                   atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed);
+}
+
 const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
                               enum mp__level level, uint64_t revision_min)
 {
@@ -261,12 +286,14 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
     if (level == MP__LEVEL_STRONG)
         return NULL;
     entry = mp__cache_find(manager->cache, address, hash);
-    if (!entry || !is_held_fresh(manager, entry) || entry->revision < revision_min)
-        return NULL;
-    if (atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed) <=
-        mp__manager_now_s(manager) +
-            atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed))
-        return NULL; /* its time is about to come: mp__read_start() may verify it ahead */
+    if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min)
+        return !entry && !revision_min && mp__overlay_is_deep(address)
+                   ? mp__overlay_now(manager, address)
+                   : NULL;
+    if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0)) {
+        mp__hazard_release_last(mp__hazard_mine);
+        return revision_min ? NULL : mp__overlay_now(manager, address);
+    }
     return entry;
 }
 
@@ -302,8 +329,8 @@ static void disk_read_continues(mp__task *task)
 
     (void)mp__free(d);
     read->tier = MP__TIER_L3;
-    if (answer_or_ask(manager, read, entry))
-        read->done(read);
+    if (answer_or_ask(manager, read, entry) && mp__overlay_settles(manager, read))
+        mp__read_finish(manager, read);
 }
 
 static void disk_read_done(mp__cache_load *load, int status, const mp__entry *entry)
@@ -331,17 +358,13 @@ static bool read_disk(mp__manager *manager, mp__read *read)
     return false;
 }
 
-bool mp__read_start(mp__manager *manager, mp__read *read)
+bool mp__read_layer(mp__manager *manager, mp__read *read)
 {
     const mp__entry *entry = NULL;
-    int rc = mp__access_check(manager->access, read->identity, MP__RIGHT_READ, read->address, NULL);
+    int rc;
 
-    read->started_ns = mp__env_now_ns(manager->env);
+    read->manager = manager;
     read->entry = NULL;
-    if (rc) {
-        give_nothing(manager, read, rc, MP__REASON_FRESH);
-        return true;
-    }
     read->tier = MP__TIER_L1;
     entry = from_l1(manager, read);
     if (entry)
@@ -351,4 +374,19 @@ bool mp__read_start(mp__manager *manager, mp__read *read)
     if (rc == MP_EAGAIN)
         return read_disk(manager, read);
     return answer_or_ask(manager, read, rc == 0 ? entry : NULL);
+}
+
+bool mp__read_start(mp__manager *manager, mp__read *read)
+{
+    int rc = mp__access_check(manager->access, read->identity, MP__RIGHT_READ, read->address, NULL);
+
+    read->started_ns = mp__env_now_ns(manager->env);
+    read->is_part = false;
+    if (rc)
+        give_nothing(read, rc, MP__REASON_FRESH);
+    mp__overlay_begins(manager, read);
+    if (rc == 0 && !mp__overlay_starts(manager, read))
+        return false;
+    count_answer(manager, read);
+    return true;
 }

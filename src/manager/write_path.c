@@ -90,6 +90,20 @@ static const mp__entry *keep(const mp__write_request *request, const mp__change 
                            request->started_ms);
 }
 
+/* Of each run of changes in one scope the last made the newest revision. */
+static void mark_scopes(const mp__write_request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        const mp__change *change = &request->changes[i], *next = change + 1;
+        size_t scope = mp__scope_size(change->address);
+
+        if (i + 1 == request->count || mp__scope_size(next->address) != scope ||
+            memcmp(next->address.data, change->address.data, scope) != 0)
+            mp__overlay_mark(request->manager, &change->after, request->generation,
+                             request->started_ms);
+    }
+}
+
 static void committed(mp__write *write, int status)
 {
     mp__write_request *request =
@@ -101,7 +115,10 @@ static void committed(mp__write *write, int status)
 
     request->status = status;
     set_text(request, status);
+    for (size_t i = 0; i < count && status == 0; i++)
+        mp__overlay_applies(manager, request->changes[i].address);
     if (status == 0) {
+        mark_scopes(request);
         kept = mp__calloc(count, sizeof(*kept));
         after = mp__calloc(count, sizeof(*after));
         for (size_t i = 0; i < count; i++) {
@@ -122,6 +139,10 @@ static void committed(mp__write *write, int status)
     } else if (is_the_origins_fault(status)) {
         mp__monitor_count(manager->monitor, MP__EVENT_WRITES_REFUSED, 1);
     }
+    for (size_t i = 0; i < count && status == 0; i++)
+        mp__overlay_applied(manager, request->changes[i].address);
+    for (size_t i = 0; i < count; i++)
+        mp__overlay_was_answered(manager, request->changes[i].address);
     mp__monitor_record(manager->monitor, MP__OP_COMMIT, MP__TIER_ORIGIN,
                        mp__env_now_ns(manager->env) - request->started_ns, 1);
     reply(request); /* the request may be gone from here on */
@@ -166,5 +187,7 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
         .actor = mp_str_of(request->identity ? request->identity->name : ""),
         .done = committed,
     };
+    for (size_t i = 0; i < request->count; i++)
+        mp__overlay_asks(manager, request->changes[i].address);
     mp__origin_write(manager->origin, &request->write);
 }

@@ -45,6 +45,7 @@ static void open_at(const char *data_dir)
         print_message("# %s\n", diag.text);
     assert_non_null(manager);
     tick(NULL);
+    mp_sim_run(sim, 20); /* what it asks the origin at its start is answered */
 }
 
 static void option(const char *path, const char *value)

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a reader of a scope is promised, layer by layer, in a simulated machine. */
+#include "mp_test.h"
+
+#include <stdlib.h>
+
+#include "manager/manager.h"
+#include "mp_sim.h"
+
+#define BASE     "base/default/k"
+#define ENV      "production/default/k"
+#define REGION   "production~eu/default/k"
+#define INSTANCE "production~eu~i7/default/k"
+
+static const mp__identity identity = {"test"};
+static mp_sim *sim;
+static mp__manager *manager;
+static mp__options *options;
+static mp__loop *loop;
+static mp__timer *timer;
+
+/* ---- a daemon without protocols ---- */
+
+static void tick(void *context)
+{
+    (void)context;
+    if (!manager)
+        return;
+    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
+    mp__manager_deadlines(manager, loop);
+}
+
+static void open_at(const char *data_dir)
+{
+    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = data_dir};
+
+    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
+    tick(NULL);
+    mp_sim_run(sim, 20);
+}
+
+static void option(const char *path, const char *value)
+{
+    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
+}
+
+static void close_it(void)
+{
+    manager = mp__manager_close(manager);
+}
+
+static void open_again(const char *path, const char *value)
+{
+    close_it();
+    option(path, value);
+    open_at("/data");
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    sim = mp_sim_new(7);
+    assert_int_equal(mp__options_new(&options), 0);
+    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
+    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
+    mp__timer_start(timer, 50, 50);
+    open_at("/data");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    close_it();
+    timer = mp__timer_free(timer);
+    loop = mp__loop_free(loop);
+    options = mp__options_free(options);
+    sim = mp_sim_free(sim);
+    return 0;
+}
+
+static bool is_true(void *context)
+{
+    return *(bool *)context;
+}
+
+/* ---- asking ---- */
+
+static char got[256], layer[200];
+
+static void read_done(mp__read *read)
+{
+    *(bool *)read->context = true;
+}
+
+static mp__read last;
+
+static void prepare(const char *address, enum mp__level level)
+{
+    last = (mp__read){.loop = loop,
+                      .address = mp_str_of(address),
+                      .hash = mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                      .identity = &identity,
+                      .level = level,
+                      .age_max_ms = -1,
+                      .done = read_done};
+}
+
+static int run(void)
+{
+    bool done = false;
+
+    last.context = &done;
+    if (!mp__read_start(manager, &last))
+        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    snprintf(layer, sizeof(layer), "%.*s", (int)last.layer.size, last.layer.data);
+    got[0] = '\0';
+    if (last.status == 0)
+        snprintf(got, sizeof(got), "%.*s", (int)last.entry->blob.pub.size,
+                 (const char *)last.entry->blob.pub.data);
+    (void)mp__entry_unref(last.entry);
+    last.entry = NULL;
+    return last.status;
+}
+
+static int get(const char *address, enum mp__level level)
+{
+    prepare(address, level);
+    return run();
+}
+
+/* Each level gives @value of @from. */
+static void reads(const char *address, const char *value, const char *from)
+{
+    static const enum mp__level levels[] = {MP__LEVEL_EVENTUAL, MP__LEVEL_STRONG, MP__LEVEL_WEAK,
+                                            MP__LEVEL_EVENTUAL};
+
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(get(address, levels[i]), value ? 0 : MP_EABSENT);
+        assert_string_equal(got, value ? value : "");
+        assert_string_equal(layer, from);
+        assert_false(last.stale);
+    }
+}
+
+static void write_done(mp__write_request *request)
+{
+    *(bool *)request->context = true;
+}
+
+static uint64_t last_revision;
+
+static int change_all(mp__change *changes, size_t count)
+{
+    bool done = false;
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .changes = changes,
+                                 .count = count,
+                                 .done = write_done,
+                                 .context = &done};
+
+    mp__write_start(manager, &request);
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    (void)mp_blob_unref(request.old_value);
+    if (request.status == 0)
+        last_revision = request.revision;
+    return request.status;
+}
+
+static void put(const char *address, const char *value)
+{
+    mp__change c = {.op = MP__CHANGE_PUT, .address = mp_str_of(address), .value = mp_str_of(value)};
+
+    assert_int_equal(change_all(&c, 1), 0);
+}
+
+static void mask(const char *address)
+{
+    mp__change c = {
+        .op = MP__CHANGE_PUT, .address = mp_str_of(address), .media_type = MP_STR(MP__MEDIA_MASK)};
+
+    assert_int_equal(change_all(&c, 1), 0);
+}
+
+static void del(const char *address)
+{
+    mp__change c = {.op = MP__CHANGE_DELETE, .address = mp_str_of(address)};
+
+    assert_int_equal(change_all(&c, 1), 0);
+}
+
+/* At once, from L1, or not at all. */
+static bool now_is(const char *address, const char *value)
+{
+    const mp__entry *entry;
+    bool is;
+
+    assert_int_equal(mp_read_begin(), 0);
+    entry = mp__read_now(manager, mp_str_of(address),
+                         mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                         MP__LEVEL_EVENTUAL, 0);
+    is = entry && (value ? entry->kind == MP__RECORD_VALUE &&
+                               mp_str_equal(mp_blob_str(&entry->blob.pub), mp_str_of(value))
+                         : entry->kind != MP__RECORD_VALUE);
+    mp_read_end();
+    return is;
+}
+
+static uint64_t questions(void)
+{
+    mp__buf json = MP__BUF_INIT;
+    const char *at;
+    uint64_t n;
+
+    assert_int_equal(mp__manager_status(manager, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    at = strstr(json.data, "\"fetches\":");
+    assert_non_null(at);
+    n = strtoull(at + 10, NULL, 10);
+    mp__buf_done(&json);
+    return n;
+}
+
+static void origin_goes(void)
+{
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+}
+
+static void origin_comes_back(void)
+{
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
+    mp_sim_run(sim, 3000);
+}
+
+/* ---- which layer ---- */
+
+static void the_nearest_layer_that_has_a_value_answers(void **state)
+{
+    (void)state;
+    reads(INSTANCE, NULL, "");
+    put(BASE, "b");
+    reads(INSTANCE, "b", "base");
+    reads(ENV, "b", "base");
+    reads(BASE, "b", "base");
+    put(ENV, "e");
+    reads(INSTANCE, "e", "production");
+    put(REGION, "r");
+    reads(INSTANCE, "r", "production~eu");
+    reads(ENV, "e", "production");
+    put(INSTANCE, "i");
+    reads(INSTANCE, "i", "production~eu~i7");
+    reads(REGION, "r", "production~eu");
+    reads("production~us~i7/default/k", "e", "production");
+    reads("staging/default/k", "b", "base");
+}
+
+static void a_layer_whose_value_is_deleted_is_looked_through_again(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    put(ENV, "e");
+    put(INSTANCE, "i");
+    del(INSTANCE);
+    reads(INSTANCE, "e", "production");
+    del(ENV);
+    reads(INSTANCE, "b", "base");
+    del(BASE);
+    reads(INSTANCE, NULL, "");
+}
+
+static void a_mask_hides_what_stands_behind_it(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    mask(ENV);
+    reads(INSTANCE, NULL, "production");
+    reads(ENV, NULL, "production");
+    reads("staging/default/k", "b", "base");
+    put(INSTANCE, "i");
+    reads(INSTANCE, "i", "production~eu~i7");
+    del(INSTANCE);
+    del(ENV);
+    reads(INSTANCE, "b", "base");
+}
+
+static void a_value_that_expires_gives_way_to_the_layer_behind(void **state)
+{
+    mp__change c = {.op = MP__CHANGE_PUT,
+                    .address = MP_STR(ENV),
+                    .value = MP_STR("e"),
+                    .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 500};
+
+    (void)state;
+    put(BASE, "b");
+    assert_int_equal(change_all(&c, 1), 0);
+    reads(INSTANCE, "e", "production");
+    mp_sim_run(sim, 501);
+    reads(INSTANCE, "b", "base");
+    mp_sim_run(sim, 5000);
+    reads(INSTANCE, "b", "base");
+}
+
+static void a_rollback_in_any_layer_is_seen(void **state)
+{
+    mp__change c = {.op = MP__CHANGE_ROLLBACK, .address = MP_STR(BASE)};
+
+    (void)state;
+    put(BASE, "1");
+    c.to_revision = last_revision;
+    put(BASE, "2");
+    reads(INSTANCE, "2", "base");
+    assert_int_equal(change_all(&c, 1), 0);
+    reads(INSTANCE, "1", "base");
+}
+
+static void only_the_own_layer_is_read_by_who_wants_it_so(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    prepare(ENV, MP__LEVEL_EVENTUAL);
+    last.own_layer = true;
+    assert_int_equal(run(), MP_EABSENT);
+}
+
+static void without_a_base_an_environment_stands_alone(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    put(ENV, "e");
+    open_again("overlay.base", "");
+    reads(INSTANCE, "e", "production");
+    reads("staging/default/k", NULL, "");
+}
+
+static void a_namespace_can_be_left_out(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    put("base/other/k", "o");
+    open_again("overlay.except", "other");
+    reads(ENV, "b", "base");
+    reads("production/other/k", NULL, "");
+    open_again("overlay.namespaces", "third");
+    reads(ENV, NULL, "");
+}
+
+/* ---- at memory speed ---- */
+
+static void what_was_resolved_once_is_answered_from_memory(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    put(BASE, "b");
+    put("production/default/other", "o");
+    reads(INSTANCE, "b", "base");
+    before = questions();
+    assert_true(now_is(INSTANCE, "b"));
+    assert_true(now_is(ENV, "b"));
+    assert_int_equal(get(REGION, MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(questions(), before);
+}
+
+static void a_change_in_any_layer_is_seen_by_the_next_read_from_memory(void **state)
+{
+    static const char *const layers[] = {BASE, ENV, REGION, INSTANCE};
+
+    (void)state;
+    reads(INSTANCE, NULL, "");
+    assert_true(now_is(INSTANCE, NULL));
+    for (size_t i = 0; i < 4; i++) {
+        put(layers[i], layers[i]);
+        assert_int_equal(get(INSTANCE, MP__LEVEL_EVENTUAL), 0);
+        assert_true(now_is(INSTANCE, layers[i]));
+    }
+    for (size_t i = 4; i-- > 0;) {
+        del(layers[i]);
+        assert_true(now_is(INSTANCE, i ? layers[i - 1] : NULL));
+    }
+}
+
+static void layers_without_keys_cost_one_question_for_all_keys(void **state)
+{
+    char address[64];
+    uint64_t before;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "base/default/k%d", i);
+        put(address, "b");
+    }
+    reads("production~eu~i7/default/k0", "b", "base");
+    before = questions();
+    for (int i = 0; i < 50; i++) {
+        snprintf(address, sizeof(address), "production~eu~i7/default/k%d", i);
+        assert_int_equal(get(address, MP__LEVEL_EVENTUAL), 0);
+    }
+    assert_int_equal(questions(), before);
+}
+
+/* ---- without an origin ---- */
+
+static void a_layer_of_which_nothing_is_known_makes_the_whole_unknown(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    put("production/default/other", "o");
+    origin_goes();
+    assert_int_equal(get(BASE, MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(get(ENV, MP__LEVEL_EVENTUAL), MP_EUNKNOWN);
+    origin_comes_back();
+    reads(ENV, "b", "base");
+}
+
+static void
+what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin(void **state)
+{
+    (void)state;
+    put(BASE, "b");
+    put("production/default/other", "o");
+    reads(INSTANCE, "b", "base");
+    mp_sim_run(sim, 5000);
+    origin_goes();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(get(INSTANCE, MP__LEVEL_EVENTUAL), 0);
+        assert_string_equal(got, "b");
+        assert_string_equal(layer, "base");
+        assert_true(last.stale);
+        assert_int_equal(get(INSTANCE, MP__LEVEL_STRONG), MP_EORIGINLOST);
+        prepare(INSTANCE, MP__LEVEL_EVENTUAL);
+        last.strict = true;
+        assert_int_equal(run(), MP_ESTALE);
+        close_it();
+        open_at("/data");
+    }
+}
+
+static void the_age_is_that_of_the_layer_verified_longest_ago(void **state)
+{
+    (void)state;
+    option("cache.eventual_bound", "1h");
+    open_again("cache.hard_bound", "2h");
+    put(BASE, "b");
+    put("production/default/other", "o");
+    reads(ENV, "b", "base");
+    mp_sim_run(sim, 5000);
+    origin_goes();
+    mp_sim_run(sim, 60000);
+    assert_int_equal(get(ENV, MP__LEVEL_EVENTUAL), 0);
+    assert_in_range(last.age_ms, 60000, 70000);
+    assert_int_equal(last.reason, MP__REASON_ORIGIN_LOST);
+}
+
+/* ---- what a reader of a scope must hear of ---- */
+
+static void a_reader_of_a_scope_hears_of_its_layers_and_of_no_other(void **state)
+{
+    mp_str rest;
+
+    (void)state;
+    assert_true(mp__overlay_sees(manager, MP_STR("production~eu"), MP_STR(BASE), &rest));
+    assert_true(mp_str_equal(rest, MP_STR("default/k")));
+    assert_true(mp__overlay_sees(manager, MP_STR("production~eu"), MP_STR(ENV), &rest));
+    assert_true(mp__overlay_sees(manager, MP_STR("production~eu"), MP_STR(REGION), &rest));
+    assert_false(mp__overlay_sees(manager, MP_STR("production~eu"), MP_STR(INSTANCE), &rest));
+    assert_false(
+        mp__overlay_sees(manager, MP_STR("production~eu"), MP_STR("staging/default/k"), &rest));
+    assert_false(mp__overlay_sees(manager, MP_STR("base"), MP_STR(ENV), &rest));
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(the_nearest_layer_that_has_a_value_answers),
+    FRESH(a_layer_whose_value_is_deleted_is_looked_through_again),
+    FRESH(a_mask_hides_what_stands_behind_it),
+    FRESH(a_value_that_expires_gives_way_to_the_layer_behind),
+    FRESH(a_rollback_in_any_layer_is_seen),
+    FRESH(only_the_own_layer_is_read_by_who_wants_it_so),
+    FRESH(without_a_base_an_environment_stands_alone),
+    FRESH(a_namespace_can_be_left_out),
+    FRESH(what_was_resolved_once_is_answered_from_memory),
+    FRESH(a_change_in_any_layer_is_seen_by_the_next_read_from_memory),
+    FRESH(layers_without_keys_cost_one_question_for_all_keys),
+    FRESH(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
+    FRESH(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
+    FRESH(the_age_is_that_of_the_layer_verified_longest_ago),
+    FRESH(a_reader_of_a_scope_hears_of_its_layers_and_of_no_other),
+};
+MP_TEST_MAIN(tests)
