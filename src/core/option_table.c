@@ -77,6 +77,10 @@ const mp__option mp__option_table[] = {
     {"http.cache_stale_if_error", MP__OPTION_DURATION, "1d", 0, 365 * DAY, NULL, "ms", true,
      "How long such a cache may go on answering when the daemon cannot be reached "
      "(Cache-Control: stale-if-error)."},
+    {"http.idempotency_ttl", MP__OPTION_DURATION, "1d", 1 * S, 30 * DAY, NULL, "ms", true,
+     "How long the answer to a request with an Idempotency-Key is kept for who asks again."},
+    {"http.idempotency_bytes", MP__OPTION_BYTES, "16MiB", 64 * KIB, 1024 * MIB, NULL, "bytes", true,
+     "Most memory for such answers; the oldest go first."},
 
     {"origin.type", MP__OPTION_CHOICE, "sqlite", 0, 0, "sqlite|file", "", false,
      "Where configuration comes from and is committed to: a database of our own, or a folder of "

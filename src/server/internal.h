@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "protocol/http.h"
 #include "protocol/resp.h"
+#include "server/http/repeat.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -80,6 +81,7 @@ struct mp__server {
     mp__monitor *monitor;
     mp__options *options; /* a copy */
     mp__worker_loop *workers;
+    struct mp__repeats *repeats;
     mp__worker *http_worker; /* parses and prints what would hold up a loop */
     unsigned worker_count;
     _Atomic uint64_t next_id;

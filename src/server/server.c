@@ -69,6 +69,8 @@ static void limits_take(mp__server *server, const mp__options *o)
     (void)pthread_mutex_lock(&server->limits_lock);
     server->limits = l;
     (void)pthread_mutex_unlock(&server->limits_lock);
+    mp__repeats_limit(server->repeats, (size_t)mp__options_int(o, "http.idempotency_bytes"),
+                      ns_of(o, "http.idempotency_ttl"));
     (void)atomic_fetch_add(&server->limits_version, 1);
 }
 
@@ -264,6 +266,8 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
     if (rc == 0)
         rc =
             mp__worker_new(config->env, "mp-http", mp__worker_run_each, NULL, &server->http_worker);
+    if (rc == 0)
+        rc = mp__repeats_new(mp__manager_hash_key(config->manager), &server->repeats);
     if (rc == 0) {
         limits_take(server, server->options);
         server->worker_count = (unsigned)mp__options_int(server->options, "server.workers");
@@ -372,6 +376,7 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         (void)pthread_mutex_destroy(&worker->list_lock);
     }
     (void)mp__free(server->workers);
+    server->repeats = mp__repeats_free(server->repeats);
     server->options = mp__options_free(server->options);
     (void)pthread_mutex_destroy(&server->limits_lock);
     return mp__free(server);

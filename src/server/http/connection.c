@@ -163,8 +163,9 @@ static void refuse(mp__http_connection *c, int status)
     mp__monitor_count(c->worker->server->monitor, MP__EVENT_PROTOCOL_ERRORS, 1);
     c->closing = true;
     exchange_begin(c);
-    mp__answer_problem(
-        &c->x, &(mp__problem){.status = status, .detail = mp__http_parser_error(c->parser)});
+    mp__answer_problem(&c->x, &(mp__problem){.status = status,
+                                             .type = "request",
+                                             .detail = mp__http_parser_error(c->parser)});
 }
 
 static void no_route(mp__exchange *x, const char *allowed)
@@ -189,30 +190,6 @@ static void no_route(mp__exchange *x, const char *allowed)
                                          .allow = allowed});
 }
 
-/* Whether a page of another site sent this through somebody's browser: its Origin is not us. Who
- * reaches a loopback address may write, and a browser reaches it for every page it shows. */
-static bool is_cross_site(const mp__http_request *r)
-{
-    mp_str origin = mp__http_header_find(r, "origin"), host;
-    const char *slashes;
-
-    if (!origin.data)
-        return false;
-    slashes = memmem(origin.data, origin.size, "://", 3);
-    if (!slashes)
-        return true; /* "null" */
-    slashes += 3;
-    host = mp__http_header_find(r, "host");
-    return !mp_str_equal(host, mp_str_new(slashes, (size_t)(origin.data + origin.size - slashes)));
-}
-
-static bool is_safe(const mp__http_request *r)
-{
-    return (r->head || mp_str_equal(r->method, MP_STR("GET")) ||
-            mp_str_equal(r->method, MP_STR("OPTIONS"))) &&
-           !r->upgrade; /* a WebSocket is not held back by a browser's same-origin rule */
-}
-
 static void run_request(mp__http_connection *c, const mp__http_request *request)
 {
     mp__exchange *x = &c->x;
@@ -226,13 +203,7 @@ static void run_request(mp__http_connection *c, const mp__http_request *request)
     x->route = mp__route_find(request->method, request->path, x->values, allowed, sizeof(allowed));
     if (!x->route)
         no_route(x, allowed);
-    else if (!is_safe(request) && is_cross_site(request))
-        mp__answer_problem(x, &(mp__problem){.status = 403,
-                                             .type = "cross-site",
-                                             .detail = "the header Origin names another site",
-                                             .remedy = "write from a program, or from a page of "
-                                                       "this server"});
-    else
+    else if (mp__http_admit(x))
         x->route->run(x);
 }
 

@@ -31,6 +31,11 @@ struct mp__http_connection {
 bool mp__http_write_out(mp__http_connection *c, mp__buf *out);
 /* The answer at work is in x.out and done: send it where it was late, go on with what waits. */
 void mp__http_answered(mp__http_connection *c);
+/* Whether the handler may run: not for another site's page, nor a body that is none, nor a request
+ * that came before. False: answered. */
+bool mp__http_admit(mp__exchange *x);
+/* The answer that was kept of the same request. */
+void mp__answer_again(mp__exchange *x, int status, mp_str kept);
 /* Free what the exchange holds. */
 void mp__exchange_release(mp__exchange *x);
 

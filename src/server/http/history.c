@@ -2,7 +2,7 @@
 /* The past of one key: its revisions, back to one of them, and why a read answers as it does. */
 #include <inttypes.h>
 
-#include "server/http/handlers.h"
+#include "server/http/collect.h"
 
 /* ---- GET /v1/history/{namespace}/{key...} ---- */
 
@@ -49,7 +49,9 @@ static void answer_history(mp__exchange *x, const mp__query *query, bool with_va
     if (query->next)
         mp__json_add_u64(&body, "next_before", query->next);
     mp__json_end(&body, '}');
-    mp__answer_json(x, 200, &body);
+    (void)mp__buf_add_char(&body, '\n');
+    mp__http_answer_tagged(x, MP_STR("application/json"), &body, 0, false,
+                           mp__checksum(0, body.data, body.size));
 }
 
 static void history_done(mp__query *query)
@@ -97,8 +99,19 @@ typedef struct rollback_work {
     mp__exchange *x;
     mp__write_request write;
     mp__change change;
+    mp__query now, then; /* with conditions, or a dry run: what is there, what would be */
+    mp_str if_match;
+    bool dry_run;
     char address[MP__ADDRESS_MAX];
 } rollback_work;
+
+static void answer_no_revision(mp__exchange *x)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 404,
+                                         .type = "no-such-revision",
+                                         .detail = "this key had no value at that revision",
+                                         .remedy = "GET /v1/history/... lists its revisions"});
+}
 
 static void rollback_done(mp__write_request *request)
 {
@@ -106,11 +119,15 @@ static void rollback_done(mp__write_request *request)
     mp__exchange *x = w->x;
     mp__buf body = MP__BUF_INIT;
 
+    if (request->status == MP_ECONFLICT) {
+        mp__answer_problem(x, &(mp__problem){.status = 412,
+                                             .type = "precondition",
+                                             .detail = "the value was changed meanwhile",
+                                             .remedy = "read it again and decide anew"});
+        return;
+    }
     if (request->status == MP_EABSENT || (request->status == 0 && w->change.status == MP_EABSENT)) {
-        mp__answer_problem(x, &(mp__problem){.status = 404,
-                                             .type = "no-such-revision",
-                                             .detail = "this key had no value at that revision",
-                                             .remedy = "GET /v1/history/... lists its revisions"});
+        answer_no_revision(x);
         return;
     }
     if (request->status) {
@@ -125,10 +142,103 @@ static void rollback_done(mp__write_request *request)
     mp__answer_json(x, 200, &body);
 }
 
+static void rollback_write(rollback_work *w)
+{
+    w->write.loop = w->x->worker->loop;
+    w->write.identity = &w->x->identity;
+    w->write.changes = &w->change;
+    w->write.count = 1;
+    w->write.done = rollback_done;
+    w->write.context = w;
+    mp__write_start(w->x->worker->server->manager, &w->write);
+}
+
+static const mp__list_item *value_of(const mp__query *query)
+{
+    return query->count && !query->items[0].deleted ? &query->items[0] : NULL;
+}
+
+static void answer_rollback_dry_run(mp__exchange *x, const mp__list_item *now,
+                                    const mp__list_item *then, uint64_t to)
+{
+    bool same = now && mp_str_equal(now->value, then->value) &&
+                mp_str_equal(now->media_type, then->media_type);
+    mp__buf body = MP__BUF_INIT;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "dry_run", true);
+    mp__json_add_text(&body, "would", !now ? "create" : same ? "nothing" : "change");
+    mp__json_add_u64(&body, "revision", now ? now->revision : 0);
+    mp__json_add_u64(&body, "restored", to);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, 200, &body);
+}
+
+/* Both queries came: decide. They are done with when this returns. */
+static void rollback_decide(rollback_work *w)
+{
+    const mp__list_item *now = value_of(&w->now), *then = value_of(&w->then);
+    int status = w->now.status ? w->now.status : w->then.status;
+    mp__etag etag;
+
+    if (now)
+        mp__etag_make(now->revision, now->value, &etag);
+    if (status) {
+        mp__answer_error(w->x, status, NULL);
+    } else if (w->if_match.data && !mp__etag_matches(w->if_match, now ? &etag : NULL, false)) {
+        mp__answer_problem(w->x, &(mp__problem){.status = 412,
+                                                .type = "precondition",
+                                                .detail = "what If-Match names is not the present "
+                                                          "value",
+                                                .remedy = "read it again and decide anew",
+                                                .last_known_revision = now ? now->revision : 0});
+    } else if (!then) {
+        answer_no_revision(w->x);
+    } else if (w->dry_run) {
+        answer_rollback_dry_run(w->x, now, then, w->change.to_revision);
+    } else {
+        w->change.flags |= now ? MP__IF_REVISION : MP__IF_ABSENT;
+        w->change.if_revision = now ? now->revision : 0;
+        rollback_write(w);
+    }
+}
+
+static void then_came(mp__query *query)
+{
+    rollback_work *w = query->context;
+    mp__query now = w->now, then = *query; /* the exchange's memory may go with the answer */
+
+    rollback_decide(w);
+    mp__query_done(&now);
+    mp__query_done(&then);
+}
+
+static void ask_history(rollback_work *w, mp__query *query, uint64_t before,
+                        void (*done)(mp__query *query))
+{
+    query->kind = MP__QUERY_HISTORY;
+    query->loop = w->x->worker->loop;
+    query->identity = &w->x->identity;
+    query->address = w->change.address;
+    query->after = before;
+    query->limit = 1;
+    query->with_values = true;
+    query->done = done;
+    query->context = w;
+    mp__query_start(w->x->worker->server->manager, query);
+}
+
+static void now_came(mp__query *query)
+{
+    rollback_work *w = query->context;
+
+    ask_history(w, &w->then, w->change.to_revision + 1, then_came);
+}
+
 void mp__http_rollback(mp__exchange *x)
 {
-    enum { TO = MP__PLACE_COUNT, PARAMETERS };
-    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [TO] = {"to"}};
+    enum { TO = MP__PLACE_COUNT, DRY_RUN, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [TO] = {"to"}, [DRY_RUN] = {"dry_run"}};
     rollback_work *w = mp__exchange_memory(x, sizeof(*w));
     char scope_text[MP__SCOPE_MAX];
     mp_str scope;
@@ -140,20 +250,19 @@ void mp__http_rollback(mp__exchange *x)
     w->x = x;
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->change.address) ||
-        !mp__http_number_of(x, &p[TO], 1, INT64_MAX, &w->change.to_revision))
+        !mp__http_number_of(x, &p[TO], 1, INT64_MAX - 1, &w->change.to_revision) ||
+        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run))
         return;
     if (!w->change.to_revision) {
         mp__answer_invalid(x, "say which revision shall be the newest again: ?to=REVISION");
         return;
     }
     w->change.op = MP__CHANGE_ROLLBACK;
-    w->write.loop = x->worker->loop;
-    w->write.identity = &x->identity;
-    w->write.changes = &w->change;
-    w->write.count = 1;
-    w->write.done = rollback_done;
-    w->write.context = w;
-    mp__write_start(x->worker->server->manager, &w->write);
+    w->if_match = mp__http_header_find(&x->request, "if-match");
+    if (w->dry_run || w->if_match.data)
+        ask_history(w, &w->now, 0, now_came);
+    else
+        rollback_write(w);
 }
 
 /* ---- GET /v1/explain/{namespace}/{key...} ---- */

@@ -69,6 +69,9 @@ struct mp__exchange {
     void *context;
     const struct mp__http_stream_events *events;
     mp__buf *out;
+    size_t head_end;           /* of out: where the answer's own headers begin */
+    struct mp__repeat *repeat; /* the answer is kept for who asks again; else NULL */
+    mp__buf body;              /* unpacked */
     int status;
     bool chunked, raw, ending, drained;
 };
@@ -112,11 +115,12 @@ typedef struct mp__problem {
     int status;
     const char *type;             /* "absent": becomes /problems/absent; NULL: about:blank */
     const char *detail;           /* what is wrong here, one line */
-    const char *remedy;           /* what to do about it; NULL: none is said */
+    const char *remedy;           /* what to do about it; NULL: what the status suggests */
     int64_t retry_after_ms;       /* > 0: also as the header Retry-After, in whole seconds */
     uint64_t last_known_revision; /* > 0: said */
     const char *allow;            /* the header Allow; NULL: none */
     bool accept_patch;            /* the header Accept-Patch */
+    bool accept_encoding;         /* the header Accept-Encoding */
     const mp__diag *place;        /* file, line, column where there are any; may be NULL */
 } mp__problem;
 void mp__answer_problem(mp__exchange *x, const mp__problem *problem);

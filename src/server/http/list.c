@@ -296,7 +296,9 @@ static void environments_done(mp__query *query)
     if (q.next && q.count)
         mp__json_add_string(&body, "next", q.items[q.count - 1].address);
     mp__json_end(&body, '}');
-    mp__answer_json(q.context, 200, &body);
+    (void)mp__buf_add_char(&body, '\n');
+    mp__http_answer_tagged(q.context, MP_STR("application/json"), &body, 0, false,
+                           mp__checksum(0, body.data, body.size));
     mp__query_done(&q);
 }
 

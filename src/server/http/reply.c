@@ -42,6 +42,11 @@ void mp__exchange_release(mp__exchange *x)
         (void)mp__free(x->memory);
         x->memory = next;
     }
+    mp__buf_done(&x->body);
+    if (x->repeat) { /* it ended without an answer that could be kept */
+        mp__repeats_forget(x->worker->server->repeats, x->repeat);
+        x->repeat = NULL;
+    }
 }
 
 void mp__exchange_on_close(mp__exchange *x, void (*fn)(mp__exchange *x, void *context),
@@ -110,6 +115,7 @@ void mp__answer_begin(mp__exchange *x, int status)
         (void)mp__buf_add_str(x->out, MP_STR("Connection: close\r\n"));
     else if (x->request.http_1_0)
         (void)mp__buf_add_str(x->out, MP_STR("Connection: keep-alive\r\n"));
+    x->head_end = x->out->size;
 }
 
 void mp__answer_header(mp__exchange *x, const char *name, mp_str value)
@@ -169,8 +175,8 @@ bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t si
 {
     mp_str accept;
 
-    if (size < GZIP_LEAST || size > GZIP_HERE)
-        return false;
+    if (size < GZIP_LEAST || size > GZIP_HERE || x->repeat)
+        return false; /* one that is kept is kept for every client */
     if (!begins_with(content_type, "text/") && !begins_with(content_type, "application/json") &&
         !begins_with(content_type, "application/yaml") &&
         !begins_with(content_type, "application/toml") &&
@@ -206,11 +212,30 @@ static bool compress_body(mp__buf *out, mp_str body)
     return out->size > before;
 }
 
+enum { KEPT_MAX = 64 * 1024 }; /* bytes of an answer that is kept for who asks again */
+
+/* Keep the answer for who asks again. One that says that nothing happened, or nobody knows, is not
+ * kept: then the repeat shall run. */
+static void keep(mp__exchange *x)
+{
+    mp__repeats *repeats = x->worker->server->repeats;
+    size_t size = x->out->size - x->head_end;
+
+    if (x->status >= 500 || x->status == 429 || x->out->error || size > KEPT_MAX)
+        mp__repeats_forget(repeats, x->repeat);
+    else
+        mp__repeats_end(repeats, x->repeat, x->status, mp_str_new(x->out->data + x->head_end, size),
+                        x->worker->tick_ns);
+    x->repeat = NULL;
+}
+
 /* The answer stands in x->out; the exchange is over. */
 static void over(mp__exchange *x)
 {
     mp__http_connection *c = x->connection;
 
+    if (x->repeat)
+        keep(x);
     if (x->gone)
         mp__buf_reset(x->out);
     mp__http_answered(c);
@@ -250,6 +275,14 @@ void mp__answer_end_empty(mp__exchange *x)
     over(x);
 }
 
+void mp__answer_again(mp__exchange *x, int status, mp_str kept)
+{
+    mp__answer_begin(x, status);
+    mp__answer_header(x, "Idempotency-Replayed", MP_STR("true"));
+    (void)mp__buf_add_str(x->out, kept);
+    over(x);
+}
+
 void mp__answer_json(mp__exchange *x, int status, mp__buf *body)
 {
     if (body->error) {
@@ -273,6 +306,29 @@ void mp__answer_text(mp__exchange *x, int status, mp_str text)
 
 /* ---- problems ---- */
 
+/* What to do about a problem that has no remedy of its own. */
+static const char *usual_remedy(const mp__problem *p)
+{
+    switch (p->status) {
+    case 404:
+        return "look at what there is: GET / names the paths, GET /v1/config/ the namespaces";
+    case 400:
+        return p->type && strcmp(p->type, "request") == 0
+                   ? "send one sound HTTP/1.1 request after the other (RFC 9112)"
+                   : "see what this path takes: GET /v1/openapi.json";
+    case 408:
+    case 503:
+    case 504:
+        return "try again; GET /v1/status says what is wrong";
+    case 413:
+    case 414:
+    case 431:
+        return "make it smaller, or raise the limit (http.* in the configuration)";
+    default:
+        return "see GET /v1/openapi.json";
+    }
+}
+
 static void problem_document(const mp__exchange *x, const mp__problem *p, mp__buf *body)
 {
     char type[64];
@@ -285,8 +341,7 @@ static void problem_document(const mp__exchange *x, const mp__problem *p, mp__bu
     mp__json_add_text(body, "detail", p->detail ? p->detail : mp__http_status_text(p->status));
     if (x->request.target.size)
         mp__json_add_string(body, "instance", x->request.target);
-    if (p->remedy && p->remedy[0])
-        mp__json_add_text(body, "remedy", p->remedy);
+    mp__json_add_text(body, "remedy", p->remedy && p->remedy[0] ? p->remedy : usual_remedy(p));
     if (p->place && p->place->file[0])
         mp__json_add_text(body, "file", p->place->file);
     if (p->place && p->place->line > 0) {
@@ -315,6 +370,8 @@ void mp__answer_problem(mp__exchange *x, const mp__problem *p)
     if (p->accept_patch)
         mp__answer_header(x, "Accept-Patch",
                           MP_STR("application/merge-patch+json, application/json-patch+json"));
+    if (p->accept_encoding)
+        mp__answer_header(x, "Accept-Encoding", MP_STR("gzip, identity"));
     if (p->retry_after_ms > 0)
         mp__answer_header_text(x, "Retry-After", "%" PRId64, (p->retry_after_ms + 999) / 1000);
     mp__answer_end(x, MP_STR("application/problem+json"), mp__buf_str(&body));
