@@ -165,7 +165,7 @@ typedef struct mp__write_request {
 /* Always answered through done(), in the order of the starts from one loop. */
 void mp__write_start(mp__manager *manager, mp__write_request *request);
 
-/* ---- list, history, count: on the origin, or from what L3 kept when it is gone ---- */
+/* ---- list, history, count, changes: on the origin, or from what L3 kept when it is gone ---- */
 
 typedef struct mp__list_item {
     mp_str address, value, media_type; /* of the layer that has it */
@@ -178,12 +178,19 @@ typedef struct mp__list_item {
 
 typedef struct mp__query {
     /* in */
-    enum { MP__QUERY_LIST, MP__QUERY_HISTORY, MP__QUERY_COUNT, MP__QUERY_ENVIRONMENTS } kind;
+    enum {
+        MP__QUERY_LIST,
+        MP__QUERY_HISTORY,
+        MP__QUERY_COUNT,
+        MP__QUERY_ENVIRONMENTS,
+        MP__QUERY_CHANGED, /* as mp__changed in origin.h; of the origin only */
+    } kind;
     mp__loop *loop;
     const mp__identity *identity; /* the caller's until done */
     mp_str environment, prefix;   /* LIST */
     mp_str address;               /* HISTORY */
-    uint64_t after;               /* LIST: cursor; HISTORY: before this revision, 0 newest */
+    uint64_t after;               /* LIST: cursor; HISTORY: before this revision, 0 newest;
+                                   * CHANGED: behind this revision */
     mp_str after_address;         /* LIST with by_key */
     uint64_t at_revision;         /* LIST with by_key: as it was then; 0: as it is */
     bool by_key, with_values;
@@ -192,14 +199,17 @@ typedef struct mp__query {
      * not the last. */
     bool effective;
     uint32_t limit;
+    mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
+    size_t prefix_count, bytes_max;
+    size_t value_max; /* a longer value is left out, its data NULL */
     void (*done)(struct mp__query *query);
     void *context;
     /* out: items and their bytes belong to the query until mp__query_done() */
     int status;
     mp__list_item *items;
     size_t count;   /* items; or the number of keys */
-    uint64_t next;  /* cursor to go on, 0: the end */
-    uint64_t as_of; /* LIST: the origin's revision when it answered; 0 when stale */
+    uint64_t next;  /* cursor to go on, 0: the end; CHANGED: no change up to here is missing */
+    uint64_t as_of; /* LIST, CHANGED: the origin's revision when it answered; 0 when stale */
     bool stale;     /* from L3, the origin being gone */
     /* the manager's */
     void *memory;
@@ -207,6 +217,7 @@ typedef struct mp__query {
         mp__list list;
         mp__history history;
         mp__count count_;
+        mp__changed changed;
         mp__task task;
     } u;
     mp__task reply_task;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists, history and counts: asked of the origin; lists and counts, when it is gone, of what L3
- * kept, marked stale. History lives in the origin only. */
+/* Lists, history, changes and counts: asked of the origin; lists and counts, when it is gone, of
+ * what L3 kept, marked stale. History and changes live in the origin only. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -227,6 +227,27 @@ static void history_came(mp__history *history, int status, const mp__record *rec
     reply(query, status);
 }
 
+static void changes_came(mp__changed *changed, int status, const mp__record *records, size_t count,
+                         uint64_t through)
+{
+    mp__query *query = (mp__query *)((char *)changed - offsetof(mp__query, u.changed));
+    size_t capacity = 0;
+
+    for (size_t i = 0; i < count && status == 0; i++) {
+        mp__record record = records[i];
+        bool left_out = record.value.size > query->value_max;
+
+        if (left_out)
+            record.value = mp_str_new("", 0);
+        status = add_item(query, &capacity, &record, mp_str_new("", 0));
+        if (status == 0 && left_out)
+            query->items[query->count - 1].value = (mp_str){NULL, records[i].value.size};
+    }
+    query->next = through;
+    query->as_of = changed->as_of;
+    reply(query, status);
+}
+
 static void counted(mp__count *count, int status, uint64_t keys)
 {
     mp__query *query = (mp__query *)((char *)count - offsetof(mp__query, u.count_));
@@ -257,10 +278,37 @@ static void start_list(mp__manager *manager, mp__query *query)
     mp__origin_list(manager->origin, &query->u.list);
 }
 
-void mp__query_start(mp__manager *manager, mp__query *query)
+static void start_changed(mp__manager *manager, mp__query *query)
+{
+    query->with_values = true;
+    query->u.changed = (mp__changed){
+        .prefix_count = query->prefix_count,
+        .after = query->after,
+        .limit = query->limit,
+        .bytes_max = query->bytes_max,
+        .done = changes_came,
+    };
+    for (size_t i = 0; i < query->prefix_count; i++)
+        query->u.changed.prefixes[i] = query->prefixes[i];
+    mp__origin_changed(manager->origin, &query->u.changed);
+}
+
+static int may_ask(const mp__manager *manager, const mp__query *query)
 {
     mp_str about = query->kind == MP__QUERY_HISTORY ? query->address : query->prefix;
-    int rc = mp__access_check(manager->access, query->identity, MP__RIGHT_LIST, about, NULL);
+    int rc = 0;
+
+    if (query->kind != MP__QUERY_CHANGED)
+        return mp__access_check(manager->access, query->identity, MP__RIGHT_LIST, about, NULL);
+    for (size_t i = 0; i < query->prefix_count && rc == 0; i++)
+        rc = mp__access_check(manager->access, query->identity, MP__RIGHT_LIST, query->prefixes[i],
+                              NULL);
+    return rc;
+}
+
+void mp__query_start(mp__manager *manager, mp__query *query)
+{
+    int rc = may_ask(manager, query);
 
     query->manager = manager;
     query->items = NULL;
@@ -285,6 +333,8 @@ void mp__query_start(mp__manager *manager, mp__query *query)
             .done = history_came,
         };
         mp__origin_history(manager->origin, &query->u.history);
+    } else if (query->kind == MP__QUERY_CHANGED) {
+        start_changed(manager, query);
     } else {
         query->u.count_ = (mp__count){.environment = query->environment, .done = counted};
         mp__origin_count(manager->origin, &query->u.count_);

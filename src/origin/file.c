@@ -576,6 +576,11 @@ static void file_count(mp__origin *origin, mp__count *count)
     mp__origin_count(o->inner, count);
 }
 
+static void file_changed(mp__origin *origin, mp__changed *changed)
+{
+    mp__origin_changed(of(origin)->inner, changed);
+}
+
 static void file_stats(mp__origin *origin, mp__origin_stats *ret_stats)
 {
     mp__origin_stats_read(of(origin)->inner, ret_stats);
@@ -607,6 +612,7 @@ const mp__origin_ops mp__file_ops = {
     .list = file_list,
     .history = file_history,
     .count = file_count,
+    .changed = file_changed,
     .stats = file_stats,
     .describe = mp__file_describe,
     .remedy = file_remedy,

@@ -97,6 +97,15 @@ void mp__origin_count(mp__origin *origin, mp__count *count)
     origin->ops->count(origin, count);
 }
 
+void mp__origin_changed(mp__origin *origin, mp__changed *changed)
+{
+    changed->origin = origin;
+    if (origin->ops->changed)
+        origin->ops->changed(origin, changed);
+    else
+        changed->done(changed, MP_EUNSUPPORTED, NULL, 0, 0);
+}
+
 void mp__origin_stats_read(mp__origin *origin, mp__origin_stats *ret_stats)
 {
     origin->ops->stats(origin, ret_stats);

@@ -145,6 +145,25 @@ typedef struct mp__count {
     void (*done)(struct mp__count *count, int status, uint64_t keys);
 } mp__count;
 
+/* What changed behind a revision: for watchers that come back. */
+enum { MP__CHANGED_PREFIXES_MAX = 4 };
+typedef struct mp__changed {
+    mp__origin *origin; /* the origin's, as is task */
+    mp__task task;
+    mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* of addresses, "environment/namespace/ke" */
+    size_t prefix_count;
+    uint64_t after;   /* changes above this revision */
+    uint32_t limit;   /* most records in one answer, 1 to 10,000 */
+    size_t bytes_max; /* ends after the record that brings it there; 0: no such end */
+    uint64_t as_of;   /* result: the origin's revision when it answered */
+    /* @records in the order of their revisions, each exactly as it was made, a deletion as ABSENT.
+     * @through: no change at or below it is missing; it is `as_of` at the end, else go on behind
+     * it. MP_EINVAL: `after` is not there yet. MP_EUNSUPPORTED: this origin keeps no history.
+     * MP_EUNKNOWN, MP_ECORRUPT: something in between is not known any more. */
+    void (*done)(struct mp__changed *changed, int status, const mp__record *records, size_t count,
+                 uint64_t through);
+} mp__changed;
+
 /* ---- the origin ---- */
 
 typedef struct mp__origin_stats {
@@ -196,6 +215,7 @@ typedef struct mp__origin_ops {
     void (*list)(mp__origin *origin, mp__list *list);
     void (*history)(mp__origin *origin, mp__history *history);
     void (*count)(mp__origin *origin, mp__count *count);
+    void (*changed)(mp__origin *origin, mp__changed *changed); /* NULL: it keeps no history */
     void (*stats)(mp__origin *origin, mp__origin_stats *ret_stats);
     /* Give records back to an origin that lost its newest commits: each is committed with its own
      * revision if the origin has nothing as new. One that is LOST only because of them (stats say
@@ -240,12 +260,14 @@ MP_MUST_USE int mp__origin_open(const char *kind, const mp__origin_options *opti
 /* Finish what is queued, close, free. Accepts NULL, returns NULL. */
 mp__origin *mp__origin_close(mp__origin *origin);
 
-/* All five may be called from any thread; the callbacks come on the origin's threads, always. */
+/* All six may be called from any thread; the callbacks come on the origin's threads, but for an
+ * mp__origin_changed() that is not supported, which is answered inside the call. */
 void mp__origin_fetch(mp__origin *origin, mp__fetch *fetch);
 void mp__origin_write(mp__origin *origin, mp__write *write);
 void mp__origin_list(mp__origin *origin, mp__list *list);
 void mp__origin_history(mp__origin *origin, mp__history *history);
 void mp__origin_count(mp__origin *origin, mp__count *count);
+void mp__origin_changed(mp__origin *origin, mp__changed *changed);
 void mp__origin_stats_read(mp__origin *origin, mp__origin_stats *ret_stats);
 int mp__origin_salvage(mp__origin *origin, const mp__record *records, size_t count);
 

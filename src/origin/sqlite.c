@@ -185,6 +185,12 @@ static void sqlite_count(mp__origin *origin, mp__count *count)
     mp__worker_post(of(origin)->reader, &count->task);
 }
 
+static void sqlite_changed(mp__origin *origin, mp__changed *changed)
+{
+    changed->task.run = mp__sqlite_run_changed;
+    mp__worker_post(of(origin)->reader, &changed->task);
+}
+
 static void sqlite_stats(mp__origin *origin, mp__origin_stats *ret_stats)
 {
     const mp__sqlite *s = of(origin);
@@ -214,6 +220,7 @@ const mp__origin_ops mp__sqlite_ops = {
     .list = sqlite_list,
     .history = sqlite_history,
     .count = sqlite_count,
+    .changed = sqlite_changed,
     .stats = sqlite_stats,
     .salvage = mp__sqlite_salvage,
 };

@@ -5,7 +5,7 @@
  *   sqlite_db.c       one connection: opening, schema, statements, errors
  *   sqlite_row.c      rows of `entries` and `history` to records and back, checksums
  *   sqlite_read.c     the batch, fetch                               (reader's thread)
- *   sqlite_list.c     lists, history, count                          (reader's thread)
+ *   sqlite_list.c     lists, history, changes, count                 (reader's thread)
  *   sqlite_write.c    group commit                                   (writer's thread)
  *   sqlite_change.c   one change inside a commit                     (writer's thread)
  *   sqlite_health.c   attach, probe, degrade, lose and find again    (writer's thread)
@@ -58,6 +58,7 @@ enum mp__sqlite_sql {
     MP__SQL_HISTORY_INSERT,
     MP__SQL_HISTORY_OF,
     MP__SQL_HISTORY_AT,
+    MP__SQL_HISTORY_AFTER,
     MP__SQL_EXPIRED,
     MP__SQL_DATA_VERSION,
     MP__SQL_PROBE_WRITE,
@@ -219,6 +220,7 @@ void mp__sqlite_run_fetch(mp__task *task);
 void mp__sqlite_run_list(mp__task *task);
 void mp__sqlite_run_history(mp__task *task);
 void mp__sqlite_run_count(mp__task *task);
+void mp__sqlite_run_changed(mp__task *task);
 /* After a request: its statements are free again; its status is counted. */
 void mp__sqlite_read_done(mp__sqlite *s);
 void mp__sqlite_read_note(mp__sqlite *s, int status);

@@ -107,6 +107,8 @@ static const char *const sql[MP__SQL_STATEMENTS] = {
     [MP__SQL_HISTORY_OF] = "SELECT " MP__HISTORY_COLUMNS " FROM history"
                            " WHERE address = ?1 AND revision < ?2 ORDER BY revision DESC LIMIT ?3",
     [MP__SQL_HISTORY_AT] = "SELECT " MP__HISTORY_COLUMNS " FROM history WHERE revision = ?1",
+    [MP__SQL_HISTORY_AFTER] = "SELECT " MP__HISTORY_COLUMNS " FROM history WHERE revision > ?1"
+                              " ORDER BY revision",
     [MP__SQL_EXPIRED] = "SELECT " MP__ENTRY_COLUMNS " FROM entries"
                         " WHERE expires_ms > 0 AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2",
     [MP__SQL_DATA_VERSION] = "PRAGMA data_version",

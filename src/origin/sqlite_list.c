@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists, history and counts, on the reader's thread. Their rows are copied while the statements
- * run, since a statement's memory moves with every step. */
+/* Lists, history, changes and counts, on the reader's thread. Their rows are copied while the
+ * statements run, since a statement's memory moves with every step. */
 #include "origin/sqlite.h"
 
 #include <assert.h>
@@ -357,6 +357,83 @@ void mp__sqlite_run_history(mp__task *task)
     settle(&rows);
     mp__sqlite_read_note(s, rc);
     history->done(history, rc, rows.records, rows.actors, rows.count);
+    copies_done(&rows);
+}
+
+/* ---- changes ---- */
+
+static bool is_wanted(const mp__changed *changed, mp_str address)
+{
+    for (size_t i = 0; i < changed->prefix_count; i++) {
+        mp_str prefix = changed->prefixes[i];
+
+        if (address.size >= prefix.size && memcmp(address.data, prefix.data, prefix.size) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A revision of history, which follows the one before it without a gap: else commits were lost and
+ * only some of them came back. */
+static int take_change(const mp__changed *changed, sqlite3_stmt *statement, uint64_t expected,
+                       copies *rows)
+{
+    mp_str address =
+        mp_str_new(sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1));
+    mp__sqlite_row row;
+    int rc;
+
+    if ((uint64_t)sqlite3_column_int64(statement, 0) != expected)
+        return MP_EUNKNOWN;
+    if (!is_wanted(changed, address)) /* its sum is not looked at: nobody is told of it */
+        return 0;
+    rc = mp__sqlite_history_read(statement, &row);
+    return rc ? rc : copy_row(rows, &row);
+}
+
+static int changed_rows(mp__sqlite *s, const mp__changed *changed, copies *rows,
+                        uint64_t *ret_through)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(&s->read_db, MP__SQL_HISTORY_AFTER);
+    uint64_t through = changed->after;
+    int rc = changed->after > s->read_revision ? MP_EINVAL : 0;
+
+    if (rc == 0)
+        rc = copies_begin(rows, changed->limit, true, false);
+    if (rc == 0 && sqlite3_bind_int64(statement, 1, (int64_t)changed->after) != SQLITE_OK)
+        rc = MP_ENOMEM;
+    for (int seen = 0; rc == 0 && seen < SCAN_MAX && rows->count < changed->limit; seen++) {
+        if (changed->bytes_max && rows->used >= changed->bytes_max)
+            break;
+        rc = mp__sqlite_step(&s->read_db, statement);
+        if (rc != 1)
+            break;
+        rc = take_change(changed, statement, through + 1, rows);
+        through += rc == 0;
+    }
+    if (rc == 0 && through < s->read_revision && !sqlite3_stmt_busy(statement))
+        rc = MP_EUNKNOWN; /* the end came before the newest revision */
+    *ret_through = through;
+    return rc;
+}
+
+void mp__sqlite_run_changed(mp__task *task)
+{
+    mp__changed *changed = (mp__changed *)(void *)((char *)task - offsetof(mp__changed, task));
+    mp__sqlite *s = (mp__sqlite *)changed->origin;
+    uint64_t through = 0;
+    copies rows = {0};
+    int rc = s->read_status;
+
+    changed->as_of = s->read_revision;
+    if (rc == 0) {
+        rc = changed_rows(s, changed, &rows, &through);
+        mp__sqlite_read_done(s);
+    }
+    settle(&rows);
+    if (rc != MP_EINVAL && rc != MP_EUNKNOWN)
+        mp__sqlite_read_note(s, rc);
+    changed->done(changed, rc, rows.records, rc ? 0 : rows.count, through);
     copies_done(&rows);
 }
 

@@ -97,8 +97,8 @@ void mp__sqlite_read_note(mp__sqlite *s, int status)
 void mp__sqlite_read_done(mp__sqlite *s)
 {
     static const enum mp__sqlite_sql used[] = {
-        MP__SQL_FETCH,       MP__SQL_HISTORY_OF, MP__SQL_LIST_BY_ID,
-        MP__SQL_LIST_BY_KEY, MP__SQL_LIST_AT,    MP__SQL_ENVIRONMENTS,
+        MP__SQL_FETCH,   MP__SQL_HISTORY_OF,   MP__SQL_LIST_BY_ID,    MP__SQL_LIST_BY_KEY,
+        MP__SQL_LIST_AT, MP__SQL_ENVIRONMENTS, MP__SQL_HISTORY_AFTER,
     };
 
     for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)

@@ -176,6 +176,7 @@ typedef struct mp_listed {
         mp__list list;
         mp__history history;
         mp__count count;
+        mp__changed changed;
     } u;
     mp_wait wait;
     int status;
@@ -287,6 +288,33 @@ static inline uint64_t mp_keys(mp__origin *origin, const char *environment)
     mp_wait_for(&l.wait, 1);
     assert_int_equal(l.status, 0);
     return l.keys;
+}
+
+static inline void mp_changed_done(mp__changed *changed, int status, const mp__record *records,
+                                   size_t count, uint64_t through)
+{
+    mp_listed *l = (mp_listed *)changed;
+
+    l->status = status;
+    l->next = through;
+    mp_listed_take(l, records, NULL, count);
+    mp_wait_signal(&l->wait);
+}
+
+/* One page of what changed after @after under @prefix; l->next is through where. */
+static inline int mp_changes(mp__origin *origin, const char *prefix, uint64_t after, uint32_t limit,
+                             mp_listed *l)
+{
+    memset(l, 0, sizeof(*l));
+    mp_listed_begin(l);
+    l->u.changed = (mp__changed){.prefixes = {mp_str_of(prefix)},
+                                 .prefix_count = 1,
+                                 .after = after,
+                                 .limit = limit,
+                                 .done = mp_changed_done};
+    mp__origin_changed(origin, &l->u.changed);
+    mp_wait_for(&l->wait, 1);
+    return l->status;
 }
 
 /* ---- folders ---- */

@@ -616,6 +616,7 @@ static void an_expired_value_counts_as_absent_for_conditions(void **state)
 
 static void a_database_behind_what_was_acknowledged_is_lost_until_salvaged(void **state)
 {
+    static mp_listed listed;
     mp__origin_stats stats;
     mp_got got;
     mp__record given[3] = {
@@ -668,6 +669,12 @@ static void a_database_behind_what_was_acknowledged_is_lost_until_salvaged(void 
     assert_int_equal(mp_set(origin, "dev/default/a", "4"), 0);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
     assert_int_equal(got.record.revision, 7);
+    /* nobody knows all that happened in between, and nobody is told that he knows it */
+    assert_int_equal(mp_changes(origin, "dev/default/", 2, 100, &listed), MP_EUNKNOWN);
+    assert_int_equal(mp_changes(origin, "dev/default/", 5, 100, &listed), MP_EUNKNOWN);
+    assert_int_equal(listed.count, 0);
+    assert_int_equal(mp_changes(origin, "dev/default/", 6, 100, &listed), 0);
+    assert_int_equal(listed.count, 1);
 }
 
 static void beginning_anew_moves_the_remains_aside(void **state)

@@ -583,6 +583,55 @@ static void a_missing_database_is_lost_and_never_begun_anew_by_itself(void **sta
     assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
 }
 
+/* ---- what changed ---- */
+
+static void what_changed_behind_a_revision_comes_in_its_order_as_it_was_made(void **state)
+{
+    static mp_listed l;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/app/a", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev/other/x", "2"), 0);
+    assert_int_equal(mp_set(origin, "dev/app/a", "3"), 0);
+    assert_int_equal(mp_del(origin, "dev/app/a"), 0);
+    assert_int_equal(mp_set(origin, "dev/app/b", "5"), 0);
+    assert_int_equal(mp_changes(origin, "dev/app/", 0, 100, &l), 0);
+    assert_int_equal(l.count, 4);
+    assert_string_equal(l.values[0], "1");
+    assert_string_equal(l.values[1], "3");
+    assert_int_equal(l.records[2].kind, MP__RECORD_ABSENT);
+    assert_int_equal(l.records[2].revision, 4);
+    assert_string_equal(l.addresses[3], "dev/app/b");
+    assert_int_equal(l.next, 5);
+    assert_int_equal(l.u.changed.as_of, 5);
+    assert_int_equal(mp_changes(origin, "dev/app/a", 3, 100, &l), 0);
+    assert_int_equal(l.count, 1);
+    assert_int_equal(l.next, 5);
+    assert_int_equal(mp_changes(origin, "dev/app/", 5, 100, &l), 0);
+    assert_int_equal(l.count, 0);
+    assert_int_equal(l.next, 5);
+    assert_int_equal(mp_changes(origin, "dev/app/", 6, 100, &l), MP_EINVAL);
+}
+
+static void pages_of_changes_meet_without_a_gap(void **state)
+{
+    static mp_listed l;
+    uint64_t after = 0, expected = 1;
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(mp_set(origin, i % 5 ? "dev/other/x" : "dev/app/a", "v"), 0);
+    while (after < 50) {
+        assert_int_equal(mp_changes(origin, "dev/app/", after, 3, &l), 0);
+        assert_in_range(l.count, 0, 3);
+        for (size_t i = 0; i < l.count; i++, expected += 5)
+            assert_int_equal(l.records[i].revision, expected);
+        assert_true(l.next > after);
+        after = l.next;
+    }
+    assert_int_equal(expected, 51);
+}
+
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -608,6 +657,8 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_list_of_a_revision_shows_what_was_there_then),
     FRESH(a_check_that_fails_holds_back_the_writes_beside_it),
     FRESH(keys_are_counted_as_they_come_and_go),
+    FRESH(what_changed_behind_a_revision_comes_in_its_order_as_it_was_made),
+    FRESH(pages_of_changes_meet_without_a_gap),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
 };
 MP_TEST_MAIN(tests)
