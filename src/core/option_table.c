@@ -71,6 +71,9 @@ const mp__option mp__option_table[] = {
      "A request's body must have arrived within this time of its head."},
     {"http.keepalive_timeout", MP__OPTION_DURATION, "60s", 1 * S, 3600 * S, NULL, "ms", true,
      "An idle connection is closed after this time."},
+    {"http.watch_progress", MP__OPTION_DURATION, "15s", 250, 3600 * S, NULL, "ms", true,
+     "How often a watcher of /v1/watch to whom nothing happened is told how far he is, so that he "
+     "knows that the stream lives and where to resume."},
     {"http.cache_max_age", MP__OPTION_DURATION, "5s", 0, 365 * DAY, NULL, "ms", true,
      "How long a cache between the daemon and its clients may answer a value by itself "
      "(Cache-Control: max-age), in whole seconds; 0: it asks each time."},

@@ -290,5 +290,7 @@ typedef struct mp__summary {
     char epoch[33];
 } mp__summary;
 void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary);
+/* Names this life of the origin's data: "" while it was never seen, then one text for good. */
+const char *mp__manager_epoch(const mp__manager *manager);
 
 #endif

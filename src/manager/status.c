@@ -55,6 +55,11 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     *ret_summary = s;
 }
 
+const char *mp__manager_epoch(const mp__manager *manager)
+{
+    return mp__origin_epoch(manager->origin);
+}
+
 static void panel_json(mp__manager *manager, mp__buf *out)
 {
     mp__cache_panel panel;

@@ -24,7 +24,7 @@ typedef struct mp__server_limits {
     mp__http_limits http;
     size_t output_hard, output_soft;
     uint64_t stalled_ns, partial_ns, floor_bps, idle_ns;
-    uint64_t http_head_ns, http_body_ns, http_keepalive_ns;
+    uint64_t http_head_ns, http_body_ns, http_keepalive_ns, http_progress_ms;
     uint32_t resp_clients_max, http_clients_max;
     int64_t http_cache_max_age_s;
     char http_cache_control[80]; /* "Cache-Control: ...\r\n" of a value that is fresh */
@@ -66,9 +66,11 @@ typedef struct mp__worker_loop {
     char http_head[64];  /* "HTTP/1.1 200 OK", Date */
     size_t http_head_size;
     struct mp__connection *subscribers;
-    mp__watch *watch;          /* who waits for what; NULL until somebody does */
-    mp__watcher *watcher;      /* what tells it */
-    uint32_t backlogged;       /* connections with unread replies */
+    mp__watch *watch;             /* who waits for what; NULL until somebody does */
+    mp__watcher *watcher;         /* what tells it */
+    _Atomic uint32_t watchers;    /* as of the last scan */
+    struct mp__http_wheel *wheel; /* when watchers over HTTP are due: http/watch.c */
+    uint32_t backlogged;          /* connections with unread replies */
     pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
     bool draining;
     mp__task stop_task, cut_task;
@@ -87,6 +89,7 @@ struct mp__server {
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;
     _Atomic uint64_t commands;
+    _Atomic uint64_t watch_coalesced, watch_resets; /* of slow readers */
     pthread_mutex_t limits_lock;
     mp__server_limits limits;
     _Atomic uint32_t limits_version;
@@ -116,6 +119,8 @@ void mp__http_accept(void *worker, mp__stream *stream);
 void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns);
 void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
+void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */
+void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
 
 /* Whether a descriptor more may be taken; the count goes down with mp__client_leaves. */
 bool mp__client_enters(_Atomic uint32_t *count, uint32_t max);

@@ -55,6 +55,7 @@ static void limits_take(mp__server *server, const mp__options *o)
         .http_head_ns = ns_of(o, "http.header_timeout"),
         .http_body_ns = ns_of(o, "http.body_timeout"),
         .http_keepalive_ns = ns_of(o, "http.keepalive_timeout"),
+        .http_progress_ms = (uint64_t)mp__options_int(o, "http.watch_progress"),
         .resp_clients_max = clients_allowed((uint64_t)mp__options_int(o, "resp.max_clients")),
         .http_clients_max = clients_allowed((uint64_t)mp__options_int(o, "http.max_clients")),
     };
@@ -151,9 +152,13 @@ static void scan(void *context)
 
     worker_limits(worker);
     mp__worker_tick(worker);
+    if (worker->watch)
+        atomic_store_explicit(&worker->watchers, mp__watch_waiters(worker->watch),
+                              memory_order_relaxed);
     mp__manager_deadlines(worker->server->manager, worker->loop);
     mp__connections_scan(worker, now);
     mp__http_scan(worker, now);
+    mp__http_watch_scan(worker);
     if (worker->draining) {
         mp__connections_drain(worker);
         mp__http_drain(worker);
@@ -367,6 +372,7 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
             continue;
         worker->watcher = mp__watch_remove(worker->watcher);
         worker->watch = mp__watch_free(worker->watch);
+        mp__http_watch_done(worker);
         worker->scan = mp__timer_free(worker->scan);
         worker->resp_listener = mp__listener_free(worker->resp_listener);
         worker->http_listener = mp__listener_free(worker->http_listener);
@@ -387,6 +393,10 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
 const mp__metric mp__server_metrics[] = {
     {"resp_clients", "", "RESP connections.", MP__METRIC_GAUGE, ""},
     {"http_clients", "", "HTTP connections.", MP__METRIC_GAUGE, ""},
+    {"watchers", "", "Connections and streams that wait for changes.", MP__METRIC_GAUGE, ""},
+    {"watch_coalesced_total", "", "Changes of slow readers that a later one of the key replaced.",
+     MP__METRIC_COUNTER, ""},
+    {"watch_resets_total", "", "Watchers that were told to read anew.", MP__METRIC_COUNTER, ""},
     {"l1_entries", "", "Entries in memory.", MP__METRIC_GAUGE, ""},
     {"l1_bytes", "bytes", "Bytes of memory that L1 holds, index included.", MP__METRIC_GAUGE, ""},
     {"l1_bytes_limit", "bytes", "The limit of marketprism_l1_bytes.", MP__METRIC_GAUGE, ""},
@@ -427,6 +437,15 @@ const mp__metric mp__server_metrics[] = {
 };
 const size_t mp__server_metric_count = sizeof(mp__server_metrics) / sizeof(mp__server_metrics[0]);
 
+static double watchers(mp__server *server)
+{
+    double count = 0;
+
+    for (unsigned i = 0; i < server->worker_count; i++)
+        count += atomic_load_explicit(&server->workers[i].watchers, memory_order_relaxed);
+    return count;
+}
+
 double mp__server_metric_read(void *context, size_t index)
 {
     mp__server *server = context;
@@ -440,6 +459,9 @@ double mp__server_metric_read(void *context, size_t index)
     const double values[] = {
         atomic_load(&server->resp_clients),
         atomic_load(&server->http_clients),
+        watchers(server),
+        (double)atomic_load(&server->watch_coalesced),
+        (double)atomic_load(&server->watch_resets),
         (double)c.l1_entries,
         (double)c.l1_bytes,
         (double)c.l1_bytes_max,

@@ -2,10 +2,75 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watching, by every transport: what is heard, in which order, by whom."""
 
+import http.client
+import json
+import socket
+import threading
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon
+from mp_daemon import Daemon, wait_until
+from mp_http import Http
+
+PROGRESS = ("--set", "http.watch_progress=250ms")
+
+
+class Stream:
+    """One stream of /v1/watch, event by event: each a dict with the name of the event in "event" and
+    its position in "position", whatever the transport."""
+
+    def __init__(self, address, path, accept="text/event-stream", timeout=20, small=False, **headers):
+        host, port = address.rsplit(":", 1)
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+        if small:  # so that what is not read stays with the daemon
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(timeout)
+            sock.connect((host, int(port)))
+            self.connection.sock = sock
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request("GET", path, headers={"Accept": accept, **headers})
+        self.response = self.connection.getresponse()
+        self.sse = self.response.headers["Content-Type"] == "text/event-stream"
+
+    def close(self):
+        self.response.close()
+        self.connection.close()
+
+    def line(self):
+        line = self.response.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("the stream ended")
+        return line[:-1].decode()
+
+    def next(self):
+        if not self.sse:
+            return json.loads(self.line())
+        fields = {}
+        while line := self.line():
+            name, value = line.split(": ", 1)
+            fields[name] = value
+        event = json.loads(fields["data"])
+        assert event["event"] == fields["event"]
+        if "id" in fields:
+            event["position"] = fields["id"]
+        return event
+
+    def until(self, word, ignore=("progress",)):
+        """All up to the first event of this name, which comes last."""
+        events = []
+        while not events or events[-1]["event"] != word:
+            event = self.next()
+            if event["event"] == word or event["event"] not in ignore:
+                events.append(event)
+        return events
+
+    def change(self):
+        """The next put or delete."""
+        while True:
+            event = self.next()
+            if event["event"] in ("put", "delete"):
+                return event
 
 
 class Resp(unittest.TestCase):
@@ -66,7 +131,7 @@ class Resp(unittest.TestCase):
     def test_who_reads_slowly_is_told_to_look_again_and_hears_what_comes_then(self):
         slow = self.listener("MP.WATCH", "PREFIX", "slow/")
         name = "slow/" + "x" * 200
-        sent = last = 0
+        sent = 0
         while not slow_lapsed(self.c, slow):
             for _ in range(500):
                 self.c.send("SET", name, sent)
@@ -80,10 +145,9 @@ class Resp(unittest.TestCase):
         self.assertEqual(revisions, sorted(revisions))
         self.assertEqual(heard[-1][1], b"")
         self.assertLess(len(heard), sent)
-        self.c("SET", "slow/then", last)
-        message = slow.read()
-        self.assertEqual(message[1:3], [b"slow/then", b"set"])
-        self.assertGreater(message[3], revisions[-1])
+        self.c("SET", "slow/then", "1")
+        while (message := slow.read())[1] != b"slow/then":
+            self.assertGreater(message[3], revisions[-1])
 
 
 def slow_lapsed(c, slow):
@@ -91,6 +155,401 @@ def slow_lapsed(c, slow):
     return any(int(field.split(b"=")[1]) > 64 * 1024
                for line in c("CLIENT", "LIST").splitlines()
                for field in line.split() if field.startswith(b"omem="))
+
+
+def gauge(daemon, name):
+    for line in Http(daemon.http).get("/metrics").text.splitlines():
+        if line.startswith("marketprism_" + name + " "):
+            return float(line.split()[1])
+    raise AssertionError(name + " is no metric")
+
+
+class Streams(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--set", "server.workers=2", *PROGRESS).start()
+        cls.c = cls.daemon.client()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.c.close()
+        cls.daemon.close()
+
+    def stream(self, query="", accept="text/event-stream", **headers):
+        stream = Stream(self.daemon.http, "/v1/watch" + query, accept, **headers)
+        self.addCleanup(stream.close)
+        return stream
+
+    def test_both_kinds_of_streams_tell_what_changed_how_and_where(self):
+        for accept in ("text/event-stream", "application/x-ndjson"):
+            with self.subTest(accept):
+                stream = self.stream("?prefix=kinds/a", accept)
+                self.assertEqual(stream.response.headers["Content-Type"], accept)
+                self.assertEqual(stream.response.headers["Cache-Control"], "no-store")
+                sync = stream.next()
+                self.assertEqual(sync["event"], "sync")
+                self.c("SET", "kinds/b", "of no interest")
+                Http(self.daemon.http).put("/v1/config/kinds/a1", '{"x": "\\n"}', "application/json")
+                self.c("SET", "kinds/a2", b"\xff\x00")
+                self.c("DEL", "kinds/a1")
+                put = stream.change()
+                self.assertEqual((put["env"], put["namespace"], put["key"], put["value"], put["media_type"]),
+                                 ("production", "kinds", "a1", '{"x": "\\n"}', "application/json"))
+                self.assertEqual(put["position"].rsplit("-", 1), [sync["position"].rsplit("-", 1)[0],
+                                                                  str(put["revision"])])
+                self.assertEqual(put["revision"], sync["revision"] + 2)
+                self.assertEqual(stream.change()["value_base64"], "/wA=")
+                gone = stream.change()
+                self.assertEqual((gone["event"], gone["key"], gone["revision"]),
+                                 ("delete", "a1", put["revision"] + 2))
+                self.assertNotIn("value", gone)
+                self.c("DEL", "kinds/a2")
+                self.c("DEL", "kinds/b")
+                stream.close()
+
+    def test_an_environment_hears_of_its_own_keys(self):
+        stream = self.stream("?env=staging&prefix=own/")
+        stream.until("sync")
+        http_ = Http(self.daemon.http)
+        http_.put("/v1/config/own/a", "1")
+        http_.put("/v1/config/own/a?env=staging", "2")
+        event = stream.change()
+        self.assertEqual((event["env"], event["value"]), ("staging", "2"))
+
+    def test_who_hears_nothing_is_told_how_far_he_is(self):
+        stream = self.stream("?prefix=quiet/")
+        stream.until("sync")
+        self.c("SET", "loud/a", "1")
+        progress = stream.until("progress", ignore=())[-1]
+        later = stream.until("progress", ignore=())[-1]
+        self.assertGreaterEqual(later["revision"], progress["revision"])
+        self.c("SET", "loud/a", "2")
+        wait_until(lambda: stream.until("progress", ignore=())[-1]["revision"] > later["revision"])
+
+    def test_a_value_that_makes_a_large_event_is_left_out(self):
+        stream = self.stream("?prefix=large/")
+        stream.until("sync")
+        self.c("SET", "large/fits", "x" * 16000)
+        self.c("SET", "large/escaped", "\x01" * 8000)
+        self.c("SET", "large/not", "x" * 17000)
+        self.assertEqual(len(stream.change()["value"]), 16000)
+        for key in ("escaped", "not"):
+            event = stream.change()
+            self.assertEqual((event["key"], event["value_left_out"]), (key, True))
+            self.assertNotIn("value", event)
+
+    def test_a_watcher_that_comes_back_hears_what_it_missed_once(self):
+        stream = self.stream("?prefix=missed/")
+        sync = stream.until("sync")[-1]
+        stream.close()
+        for i in range(300):
+            self.c("SET", f"missed/{i % 7}", i)
+            self.c("SET", "elsewhere/k", i)
+        self.c("DEL", "missed/3")
+        missed = [str(i) for i in range(300)] + [None]
+        for how in ({"query": f"?prefix=missed/&from={sync['position']}"},
+                    {"query": f"?prefix=missed/&from={sync['revision']}"},
+                    {"query": "?prefix=missed/", "Last_Event_ID": sync["position"]},
+                    {"query": f"?prefix=missed/&from={sync['position']}", "accept": "application/x-ndjson"}):
+            with self.subTest(how):
+                stream = self.stream(**how)
+                events = stream.until("sync")
+                self.assertEqual([e.get("value") for e in events[:-1]], missed)
+                self.assertEqual(events[-2]["event"], "delete")
+                self.c("SET", "missed/then", "1")
+                self.assertEqual(stream.change()["revision"], events[-1]["revision"] + 1)
+                self.c("DEL", "missed/then")
+                missed += ["1", None]
+                stream.close()
+
+    def test_none_is_lost_or_doubled_between_the_history_and_live(self):
+        begin = self.stream("?prefix=raced/").until("sync")[-1]["position"]
+        stop, written = threading.Event(), []
+
+        def write():
+            client = self.daemon.client()
+            while not stop.is_set():
+                for _ in range(20):
+                    client.send("SET", f"raced/{len(written) % 3}", len(written))
+                    written.append(len(written))
+                for _ in range(20):
+                    client.read()
+            client.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for round in range(8):
+                wait_until(lambda: len(written) > 200 * (round + 1), 60)
+                stream = self.stream(f"?prefix=raced/&from={begin}")
+                heard, last = 0, None
+                while last is None or heard < len(written) or heard < 200:
+                    event = stream.next()
+                    if event["event"] == "put":
+                        self.assertEqual(event["value"], str(heard))
+                        heard += 1
+                    last = last or (event["event"] == "sync" or None)
+                stream.close()
+        finally:
+            stop.set()
+            writer.join()
+
+    def test_positions_that_are_not_known_are_answered_by_a_reset(self):
+        for position in ("0123456789abcdef0123456789abcdef-1", "none-5", "999999999"):
+            with self.subTest(position):
+                stream = self.stream(f"?prefix=unknown/&from={position}")
+                reset = stream.until("reset")[-1]
+                self.assertTrue(reset["reason"])
+                self.c("SET", "unknown/k", "1")
+                event = stream.change()
+                self.assertEqual(event["key"], "k")
+                self.assertGreater(event["revision"], reset["revision"])
+
+    def test_what_is_asked_wrongly_is_refused(self):
+        for query in ("?prefx=a", "?from=x", "?from=-3", "?from=a-b", "?wait=soon", "?wait=11m",
+                      "?from=1&rev=1", "?env=a/b", "?prefix=" + "x" * 2000):
+            with self.subTest(query):
+                answer = Http(self.daemon.http).get("/v1/watch" + query)
+                self.assertEqual((answer.status, answer["Content-Type"]),
+                                 (400, "application/problem+json"))
+
+    def test_all_watchers_of_whatever_kind_hear_the_same_in_the_same_order(self):
+        streams = [self.stream("?prefix=order/", accept)
+                   for accept in ("text/event-stream", "application/x-ndjson") for _ in range(10)]
+        for stream in streams:
+            stream.until("sync")
+        resp = [self.daemon.client() for _ in range(10)]
+        for client in resp:
+            self.addCleanup(client.close)
+            client("MP.WATCH", "PREFIX", "order/")
+        for i in range(200):
+            self.c.send("SET", f"order/{i * 7 % 11}", i)
+            if i % 5 == 0:
+                self.c.send("DEL", f"order/{i * 3 % 11}")
+        changes = sum(self.c.read() in ("OK", 1) for _ in range(240))
+        heard = [take(stream, changes) for stream in streams]
+        for other in heard[1:]:
+            self.assertEqual(other, heard[0])
+        revisions = [e[2] for e in heard[0]]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        for client in resp:
+            messages = [client.read() for _ in range(changes)]
+            self.assertEqual([(m[1].decode().split("/")[1], {b"set": "put", b"del": "delete"}[m[2]], m[3])
+                              for m in messages], heard[0])
+
+
+def take(stream, count):
+    return [(e["key"], e["event"], e["revision"]) for e in (stream.change() for _ in range(count))]
+
+
+class Polls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--set", "server.workers=2").start()
+        cls.c = cls.daemon.client()
+        cls.http = Http(cls.daemon.http, timeout=30)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.http.close()
+        cls.c.close()
+        cls.daemon.close()
+
+    def poll(self, query):
+        answer = self.http.get("/v1/watch" + query)
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def test_without_a_change_the_answer_comes_when_the_wait_is_over(self):
+        answer = self.poll("?prefix=idle/&wait=0s")
+        self.assertEqual((answer["events"], answer["reset"], answer["stale"]), ([], False, False))
+        again = self.poll(f"?prefix=idle/&wait=300ms&rev={answer['position']}")
+        self.assertEqual((again["events"], again["position"]), ([], answer["position"]))
+
+    def test_what_is_newer_is_answered_at_once(self):
+        begin = self.poll("?prefix=newer/&wait=0s")["position"]
+        self.c("SET", "newer/a", "1")
+        self.c("SET", "newer/b", "2")
+        answer = self.poll(f"?prefix=newer/&wait=10m&rev={begin}")
+        self.assertEqual([(e["event"], e["key"], e["value"]) for e in answer["events"]],
+                         [("put", "a", "1"), ("put", "b", "2")])
+        self.c("SET", "other/x", "1")
+        again = self.poll(f"?prefix=newer/&wait=0s&rev={answer['position']}")
+        self.assertEqual(again["events"], [])
+        self.assertGreater(again["revision"], answer["revision"])
+
+    def test_a_change_ends_the_wait_of_all_that_it_concerns(self):
+        begin = self.poll("?prefix=woken/&wait=0s")["position"]
+        answers, threads = [], []
+
+        def wait():
+            http_ = Http(self.daemon.http, timeout=30)
+            answers.append(http_.get(f"/v1/watch?prefix=woken/&wait=10m&rev={begin}").json)
+            http_.close()
+
+        for _ in range(20):
+            threads.append(threading.Thread(target=wait))
+            threads[-1].start()
+        wait_until(lambda: gauge(self.daemon, "watchers") == 20)
+        self.c("SET", "woken/k", "up")
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual([a["events"][0]["value"] for a in answers], ["up"] * 20)
+
+    def test_polling_on_loses_nothing_of_a_writer_that_runs(self):
+        position = self.poll("?prefix=followed/&wait=0s")["position"]
+
+        def write():
+            client = self.daemon.client()
+            for i in range(1000):
+                client("SET", f"followed/{i % 3}", i)
+            client.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        heard = []
+        while len(heard) < 1000:
+            answer = self.poll(f"?prefix=followed/&wait=20s&rev={position}")
+            heard += [int(e["value"]) for e in answer["events"]]
+            position = answer["position"]
+        writer.join()
+        self.assertEqual(heard, list(range(1000)))
+
+    def test_an_unknown_position_is_answered_at_once_by_a_reset(self):
+        answer = self.poll("?prefix=reset/&wait=10m&rev=0123-4")
+        self.assertTrue(answer["reset"])
+        self.assertEqual(answer["events"][0]["event"], "reset")
+        answer = self.poll(f"?prefix=reset/&wait=10m&rev={answer['revision'] + 1000}")
+        self.assertTrue(answer["reset"])
+
+    def test_who_waits_when_the_server_stops_is_told_to_ask_again(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(
+            Http(daemon.http).get("/v1/watch?wait=10m")))
+        thread.start()
+        wait_until(lambda: gauge(daemon, "watchers") == 1)
+        self.assertEqual(daemon.stop(), 0)
+        thread.join(20)
+        self.assertEqual(answers[0].status, 503)
+
+
+class Life(unittest.TestCase):
+    """What a watcher lives through: kill -9, a lost origin, its own slowness."""
+
+    def setUp(self):
+        self.daemon = Daemon(*PROGRESS).start()
+        self.addCleanup(self.daemon.close)
+
+    def stream(self, query, **more):
+        stream = Stream(self.daemon.http, "/v1/watch" + query, **more)
+        self.addCleanup(stream.close)
+        return stream
+
+    def test_a_position_holds_through_kill_9_and_restart(self):
+        c = self.daemon.client()
+        stream = self.stream("?prefix=kept/")
+        stream.until("sync")
+        c("SET", "kept/a", "1")
+        position = stream.change()["position"]
+        c("SET", "kept/b", "2")
+        self.daemon.kill()
+        with self.assertRaises((ConnectionError, OSError, http.client.HTTPException)):
+            while True:
+                stream.next()
+        self.daemon.start()
+        self.daemon.client()("SET", "kept/c", "3")
+        events = self.stream(f"?prefix=kept/&from={position}").until("sync")
+        self.assertEqual([e.get("value") for e in events], ["2", "3", None])
+
+    def test_watchers_are_counted(self):
+        stream = self.stream("?prefix=counted/")
+        wait_until(lambda: gauge(self.daemon, "watchers") == 1)
+        stream.close()
+        wait_until(lambda: gauge(self.daemon, "watchers") == 0)
+
+    def test_a_lost_origin_is_told_and_its_return_too(self):
+        c = self.daemon.client()
+        c("SET", "lost/a", "1")
+        stream = self.stream("?prefix=lost/")
+        sync = stream.until("sync")[-1]
+        path = self.daemon.data / "origin.db"
+        path.rename(self.daemon.data / "away.db")
+        stale = stream.until("stale")[-1]
+        self.assertIn("origin", stale["reason"])
+        late = self.stream(f"?prefix=lost/&from={sync['revision'] - 1}")
+        self.assertEqual(late.next()["event"], "stale")
+        poll = Http(self.daemon.http).get("/v1/watch?prefix=lost/&wait=0s").json
+        self.assertTrue(poll["stale"])
+        (self.daemon.data / "away.db").rename(path)
+        stream.until("fresh")
+        self.assertEqual(stream.until("reset")[-1]["revision"], sync["revision"])
+        late.until("fresh")
+        wait_until(lambda: c_set(c, "lost/b", "2"))
+        event = stream.change()
+        self.assertEqual((event["key"], event["value"]), ("b", "2"))
+        while late.change()["key"] != "b":
+            pass
+
+    def test_a_slow_reader_gets_the_latest_of_each_key_or_one_reset(self):
+        c = self.daemon.client()
+        slow = self.stream("?prefix=slow/", small=True, timeout=60)
+        slow.until("sync")
+        value = "x" * 2000
+        count = 0
+
+        def write(keys, times):
+            nonlocal count
+            for _ in range(times):
+                c.send("SET", f"slow/{count % keys}", f"{count} {value}")
+                count += 1
+            for _ in range(times):
+                c.read()
+
+        before = gauge(self.daemon, "watch_coalesced_total")
+        while gauge(self.daemon, "watch_coalesced_total") < before + 100:
+            write(3, 100)
+        write(3, 3)
+        heard = []
+        while not heard or int(heard[-1].split()[0]) < count - 1:
+            event = slow.change()
+            heard.append(event.get("value") or str(count - 1))
+        numbers = [int(v.split()[0]) for v in heard]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertLess(len(numbers), count)
+
+        resets = gauge(self.daemon, "watch_resets_total")
+        while gauge(self.daemon, "watch_resets_total") == resets:
+            write(5000, 500)
+        reset = slow.until("reset")[-1]
+        self.assertEqual(reset["reason"], "slow")
+        self.assertEqual(gauge(self.daemon, "watch_resets_total"), resets + 1)
+        c("SET", "slow/then", "1")
+        while (event := slow.change())["key"] != "then":
+            self.assertGreater(event["revision"], reset["revision"])
+
+    def test_many_slow_readers_hold_little_of_the_daemon(self):
+        c = self.daemon.client()
+        slow = [self.stream("?prefix=many/", small=True) for _ in range(100)]
+        for stream in slow:
+            stream.until("sync")
+        before = self.daemon.rss_kb()
+        value = "x" * 10000
+        resets = gauge(self.daemon, "watch_resets_total")
+        while gauge(self.daemon, "watch_resets_total") < resets + len(slow):
+            for i in range(200):
+                c.send("SET", f"many/{i}", value)
+            for i in range(200):
+                c.read()
+        self.assertLess(self.daemon.rss_kb() - before, 64 * len(slow) + 20 * 1024)
+
+
+def c_set(c, key, value):
+    try:
+        return c("SET", key, value) == "OK"
+    except Exception:
+        return False
 
 
 if __name__ == "__main__":

@@ -111,6 +111,10 @@ void mp__http_history(mp__exchange *x);
 void mp__http_rollback(mp__exchange *x);
 void mp__http_explain(mp__exchange *x);
 
+/* ---- watch.c ---- */
+
+void mp__http_watch(mp__exchange *x);
+
 /* ---- operations.c ---- */
 
 void mp__http_root(mp__exchange *x);

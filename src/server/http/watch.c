@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /v1/watch: what is asked, long polls, and time.
+ *
+ * Times of watchers are kept in a wheel: a scan of the worker looks at the watchers of its own slot
+ * alone, so that ten thousand of them are not told of their progress in one moment. */
+#include "server/http/watch.h"
+
+enum { SLOTS = 64, WAIT_MAX_MS = 600 * 1000, JITTER = 16 };
+
+struct mp__http_wheel {
+    mp__http_watcher *slots[SLOTS];
+    uint32_t tick; /* scans so far */
+};
+
+const char *mp__watch_epoch(const mp__http_watcher *w)
+{
+    return mp__manager_epoch(w->worker->server->manager);
+}
+
+/* ---- time ---- */
+
+static void unschedule(mp__http_watcher *w)
+{
+    if (!w->due_link)
+        return;
+    *w->due_link = w->next_due;
+    if (w->next_due)
+        w->next_due->due_link = w->due_link;
+    w->due_link = NULL;
+}
+
+void mp__watch_schedule(mp__http_watcher *w, uint64_t ms)
+{
+    struct mp__http_wheel *wheel = w->worker->wheel;
+    mp__http_watcher **slot;
+
+    unschedule(w);
+    w->due = wheel->tick + 1 + (uint32_t)(ms / MP__SCAN_MS);
+    slot = &wheel->slots[w->due % SLOTS];
+    w->next_due = *slot;
+    w->due_link = slot;
+    if (w->next_due)
+        w->next_due->due_link = &w->next_due;
+    *slot = w;
+}
+
+static void is_due(mp__http_watcher *w)
+{
+    unschedule(w);
+    if (w->kind == MP__WATCH_POLL) {
+        mp__watch_poll_answer(w, NULL, 0);
+        return;
+    }
+    mp__watch_schedule(w, w->worker->limits.http_progress_ms);
+    mp__watch_stream_progress(w);
+}
+
+void mp__http_watch_scan(mp__worker_loop *worker)
+{
+    struct mp__http_wheel *wheel = worker->wheel;
+    mp__http_watcher *next;
+
+    if (!wheel)
+        return;
+    wheel->tick++;
+    for (mp__http_watcher *w = wheel->slots[wheel->tick % SLOTS]; w; w = next) {
+        next = w->next_due;
+        if (w->due == wheel->tick)
+            is_due(w);
+    }
+}
+
+void mp__http_watch_done(mp__worker_loop *worker)
+{
+    worker->wheel = mp__free(worker->wheel);
+}
+
+/* ---- long polls ---- */
+
+void mp__watch_poll_answer(mp__http_watcher *w, const mp__watch_message *messages, size_t count)
+{
+    const char *epoch = mp__watch_epoch(w);
+    char position[MP__POSITION_MAX];
+    mp__exchange *x = w->x;
+    mp__buf body = MP__BUF_INIT;
+    bool reset = false;
+
+    if (count == 0 && !w->catching && w->position < mp__watch_revision(w->worker->watch))
+        w->position = mp__watch_revision(w->worker->watch);
+    mp__json_begin(&body, '{');
+    mp__json_add_string(&body, "position", mp__position_text(epoch, w->position, position));
+    mp__json_add_u64(&body, "revision", w->position);
+    mp__json_add_bool(&body, "stale", mp__watch_is_stale(w->worker->watch));
+    mp__json_key(&body, "events");
+    (void)mp__buf_add_char(&body, '[');
+    for (size_t i = 0; i < count; i++) {
+        reset |= messages[i].word == MP__WORD_RESET;
+        if (i)
+            (void)mp__buf_add_char(&body, ',');
+        mp__watch_json(&body, epoch, &messages[i]);
+    }
+    mp__json_end(&body, ']');
+    mp__json_add_bool(&body, "reset", reset);
+    mp__json_end(&body, '}');
+    mp__exchange_on_close(x, NULL, NULL);
+    mp__watch_end(w);
+    mp__answer_json(x, 200, &body);
+}
+
+/* ---- streams ---- */
+
+static void stream_writable(mp__exchange *x, void *context)
+{
+    (void)x;
+    mp__watch_stream_writable(context);
+}
+
+static void gone(mp__exchange *x, void *context)
+{
+    (void)x;
+    mp__watch_end(context);
+}
+
+static const mp__http_stream_events stream_events = {.on_writable = stream_writable,
+                                                     .on_close = gone};
+
+static bool begin_stream(mp__exchange *x, mp__http_watcher *w)
+{
+    mp__answer_begin(x, 200);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_header(x, "X-Content-Type-Options", MP_STR("nosniff"));
+    mp__answer_header(x, "X-Accel-Buffering", MP_STR("no")); /* nginx: pass it on as it comes */
+    return mp__http_stream_begin(
+        x, w->kind == MP__WATCH_SSE ? MP_STR("text/event-stream") : MP_STR("application/x-ndjson"),
+        &stream_events, w);
+}
+
+/* ---- what is asked ---- */
+
+enum { PREFIX = MP__PLACE_COUNT, FROM, WAIT, REV, PARAMETERS };
+
+typedef struct asked {
+    mp__parameter p[PARAMETERS];
+    char scope_text[MP__SCOPE_MAX];
+    mp_str scope, prefix;
+    bool has_from, known; /* known: of the present epoch */
+    uint64_t from;
+    int64_t wait_ms; /* -1: a stream */
+} asked;
+
+/* Where to begin: from=, rev= or the header Last-Event-ID of an event stream that comes back. */
+static bool take_from(mp__exchange *x, asked *a)
+{
+    mp_str text = a->p[FROM].value.data ? a->p[FROM].value : a->p[REV].value, epoch;
+    const char *present = mp__manager_epoch(x->worker->server->manager);
+
+    if (a->p[FROM].value.data && a->p[REV].value.data) {
+        mp__answer_invalid(x, "from and rev are two names of one thing: give one of them");
+        return false;
+    }
+    /* what the browser has seen since is newer than what the page asked for */
+    if (mp__http_header_find(&x->request, "last-event-id").size)
+        text = mp__http_header_find(&x->request, "last-event-id");
+    if (!text.data)
+        return true;
+    if (!mp__position_parse(text, &epoch, &a->from)) {
+        mp__answer_invalid(x, "from is the position of an event, as epoch-revision, or a revision");
+        return false;
+    }
+    a->has_from = true;
+    a->known = epoch.size == 0 || mp_str_equal(epoch, mp_str_of(present));
+    return true;
+}
+
+static bool take_wait(mp__exchange *x, asked *a)
+{
+    a->wait_ms = -1;
+    if (!a->p[WAIT].value.data) {
+        if (a->p[REV].value.data)
+            a->wait_ms = 30000;
+        return true;
+    }
+    if (!mp__http_duration_of(x, &a->p[WAIT], &a->wait_ms))
+        return false;
+    if (a->wait_ms <= WAIT_MAX_MS)
+        return true;
+    mp__answer_invalid(x, "wait is at most 10m");
+    return false;
+}
+
+static bool take_prefix(mp__exchange *x, asked *a)
+{
+    int rc;
+
+    a->prefix = a->p[PREFIX].value;
+    if (a->scope.size + 1 + a->prefix.size > MP__ADDRESS_MAX) {
+        mp__answer_invalid(x, "the prefix is longer than any key");
+        return false;
+    }
+    rc = mp__access_check(mp__manager_access(x->worker->server->manager), &x->identity,
+                          MP__RIGHT_LIST, a->prefix, NULL);
+    if (rc)
+        mp__answer_error(x, rc, NULL);
+    return rc == 0;
+}
+
+static enum mp__watch_kind kind_of(const mp__exchange *x, const asked *a)
+{
+    mp_str accept = mp__http_header_find(&x->request, "accept");
+
+    if (a->wait_ms >= 0)
+        return MP__WATCH_POLL;
+    if (accept.size && memmem(accept.data, accept.size, "application/x-ndjson", 20))
+        return MP__WATCH_LINES;
+    return MP__WATCH_SSE;
+}
+
+static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
+{
+    mp__worker_loop *worker = x->worker;
+    size_t size = a->scope.size + 1 + a->prefix.size;
+    mp__http_watcher *w;
+    char *text;
+
+    if (!worker->wheel)
+        worker->wheel = mp__calloc(1, sizeof(*worker->wheel));
+    if (!mp__worker_watch(worker) || !worker->wheel)
+        return NULL;
+    w = mp__calloc(1, sizeof(*w) + size);
+    if (!w)
+        return NULL;
+    text = (char *)(w + 1);
+    memcpy(text, a->scope.data, a->scope.size);
+    text[a->scope.size] = '/';
+    if (a->prefix.size)
+        memcpy(text + a->scope.size + 1, a->prefix.data, a->prefix.size);
+    w->prefix = mp_str_new(text, size);
+    w->x = x;
+    w->worker = worker;
+    w->kind = kind_of(x, a);
+    w->last = &w->first;
+    if (mp__watch_join(worker->watch, &w->point, &w->waiter, w->prefix, false) == 0)
+        return w;
+    return mp__free(w);
+}
+
+static void begin_poll(mp__http_watcher *w, const asked *a)
+{
+    uint64_t random, wait_ms = (uint64_t)a->wait_ms;
+
+    /* they that began to wait in one moment shall not all come back in one */
+    mp__env_random(w->worker->server->env, &random, sizeof(random));
+    mp__exchange_on_close(w->x, gone, w);
+    mp__watch_schedule(w, wait_ms + random % (wait_ms / JITTER + 1));
+    mp__watch_stream_begin(w, a->has_from, a->known, a->from);
+}
+
+void mp__http_watch(mp__exchange *x)
+{
+    asked a = {.p = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [FROM] = {"from"},
+                     [WAIT] = {"wait"}, [REV] = {"rev"}}};
+    mp__http_watcher *w;
+
+    if (!mp__http_parameters(x, a.p, PARAMETERS) ||
+        !mp__http_scope(x, a.p, a.scope_text, &a.scope) || !take_from(x, &a) || !take_wait(x, &a) ||
+        !take_prefix(x, &a))
+        return;
+    w = watcher_new(x, &a);
+    if (!w) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    if (w->kind == MP__WATCH_POLL) {
+        begin_poll(w, &a);
+        return;
+    }
+    if (!begin_stream(x, w)) {
+        w->x = NULL;
+        mp__watch_end(w);
+        return;
+    }
+    mp__watch_schedule(w, w->worker->limits.http_progress_ms);
+    mp__watch_stream_begin(w, a.has_from, a.known, a.from);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watching over HTTP: one watcher a request, as an event stream, as lines of JSON, as a WebSocket
+ * or as a long poll.
+ *
+ *   watch.c         what is asked; long polls; time: progress and the end of waiting
+ *   watch_stream.c  streams: catching up, live, slow readers
+ *   watch_frame.c   what is written: events as JSON, and the frames around it
+ *
+ *               from= is behind            through
+ *      begin ----------------> CATCHING ------------> LIVE  <--+
+ *        |                      |    ^                 |       | all sent
+ *        |                      |    +- the origin     | the socket takes no more
+ *        |                      v       is back        v       |
+ *        +--- no from ------> (reset) ------------>  events wait, the latest of each key;
+ *                                                    too many: one reset for all of them
+ *
+ * Memory of a reader that is slow or far behind is bounded: a page of history (PAGE_BYTES), what
+ * waits (PENDING_MAX) and what the socket has not taken (UNSENT_MAX and one frame): below 64 KiB
+ * together. Everything belongs to the worker's loop thread. */
+#ifndef MP_SERVER_HTTP_WATCH_H
+#define MP_SERVER_HTTP_WATCH_H
+
+#include "server/http/handlers.h"
+
+enum {
+    MP__WATCH_VALUE_MAX = 16 * 1024, /* a frame above goes without its value */
+    MP__WATCH_PENDING_MAX = 16 * 1024,
+    MP__WATCH_UNSENT_MAX = 16 * 1024,
+    MP__WATCH_PAGE_BYTES = 4 * 1024,
+    MP__WATCH_PAGE_RECORDS = 50,
+    MP__POSITION_MAX = 64,
+};
+
+/* ---- watch_frame.c ---- */
+
+enum mp__watch_word {
+    MP__WORD_PUT,
+    MP__WORD_DELETE,
+    MP__WORD_RESET,    /* what you know may be wrong: read anew; what comes now is behind it */
+    MP__WORD_STALE,    /* the origin cannot be asked any more */
+    MP__WORD_FRESH,    /* it can again */
+    MP__WORD_SYNC,     /* up to here you know everything; from here on it is live */
+    MP__WORD_PROGRESS, /* nothing new up to here */
+};
+
+/* One thing to say. */
+typedef struct mp__watch_message {
+    enum mp__watch_word word;
+    mp_str address; /* PUT, DELETE */
+    uint64_t revision;
+    bool has_value; /* PUT */
+    mp_str value, media_type;
+    size_t value_size; /* also of one that was left out */
+    int64_t modified_ms, expires_ms;
+    const char *reason; /* RESET, STALE; may be NULL */
+} mp__watch_message;
+
+void mp__watch_message_of_event(const mp__event *event, mp__watch_message *ret_message);
+void mp__watch_message_of_item(const mp__list_item *item, mp__watch_message *ret_message);
+void mp__watch_message_of_entry(const mp__entry *entry, mp__watch_message *ret_message);
+
+/* "epoch-revision" */
+mp_str mp__position_text(const char *epoch, uint64_t revision, char out[MP__POSITION_MAX]);
+/* A position, or a revision alone, which is one of the present epoch. False: it is neither. */
+bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision);
+
+/* The message as a JSON object, with its position. */
+void mp__watch_json(mp__buf *out, const char *epoch, const mp__watch_message *message);
+/* A whole frame. The value is left out of one that would be larger than MP__WATCH_VALUE_MAX. */
+void mp__watch_frame(mp__buf *out, enum mp__watch_frame kind, const char *epoch,
+                     const mp__watch_message *message);
+
+/* ---- watchers ---- */
+
+enum mp__watch_kind { MP__WATCH_SSE, MP__WATCH_LINES, MP__WATCH_WEBSOCKET, MP__WATCH_POLL };
+
+typedef struct mp__pending mp__pending;
+typedef struct mp__catching mp__catching;
+
+typedef struct mp__http_watcher {
+    mp__waiter waiter;
+    mp__watch_point point;
+    mp__exchange *x; /* NULL: the client has gone, and a look at the history is under way */
+    mp__worker_loop *worker;
+    enum mp__watch_kind kind;
+    bool overrun;           /* while catching up not all fitted that came live: look once more */
+    mp__catching *catching; /* NULL: live */
+    uint64_t position;      /* all up to here was told */
+    /* what waits: a reset before all, then the rest */
+    bool reset_due;
+    uint64_t reset_revision;
+    const char *reset_reason;
+    mp__pending *first, **last;
+    size_t pending_bytes;
+    /* time: watch.c */
+    struct mp__http_watcher *next_due, **due_link;
+    uint32_t due;  /* tick */
+    mp_str prefix; /* "scope/namespace/ke"; its bytes follow */
+} mp__http_watcher;
+
+/* ---- watch_stream.c ---- */
+
+/* Begin to hear: joined, and catching up where @from is behind. Streams have sent their head.
+ * @known: @from is a position of the present epoch; else it is answered by a reset. */
+void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint64_t from);
+void mp__watch_stream_writable(mp__http_watcher *w);
+void mp__watch_stream_progress(mp__http_watcher *w);
+/* Free it: at once, or when the look at the history that is under way has ended. */
+void mp__watch_end(mp__http_watcher *w);
+
+/* ---- watch.c ---- */
+
+/* A long poll has something to say. */
+void mp__watch_poll_answer(mp__http_watcher *w, const mp__watch_message *messages, size_t count);
+/* Call mp__watch_due() after @ms, in steps of some 250 ms; again: later than asked before. */
+void mp__watch_schedule(mp__http_watcher *w, uint64_t ms);
+const char *mp__watch_epoch(const mp__http_watcher *w);
+
+#endif

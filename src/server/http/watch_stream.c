@@ -1,0 +1,642 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One watcher's way: catching up from the history, then live; what waits for a slow reader.
+ *
+ * No change is lost or told twice between the two: the watcher has joined before the history is
+ * looked at, so each change is in the page, or comes live behind it, or both, and then its revision
+ * is not above the position that the page brought. */
+#include <errno.h>
+
+#include "server/http/watch.h"
+
+struct mp__pending {
+    mp__pending *next;
+    mp__watch_message message; /* PUT: without a value; that is in entry */
+    const mp__entry *entry;    /* a reference, or NULL */
+    uint64_t hash;
+    size_t bytes;
+    char address[];
+};
+
+/* Behind: pages of the history are under way or being sent. */
+struct mp__catching {
+    mp__query query;
+    mp__identity identity; /* who asks: the exchange may go meanwhile */
+    bool under_way, canceled;
+    size_t sent; /* of the query's items */
+    mp__http_watcher *watcher;
+};
+
+enum { RETRY_MS = 1000 };
+
+static enum mp__watch_frame frame_of(const mp__http_watcher *w)
+{
+    switch (w->kind) {
+    case MP__WATCH_SSE:
+        return MP__FRAME_SSE;
+    case MP__WATCH_WEBSOCKET:
+        return MP__FRAME_WEBSOCKET;
+    case MP__WATCH_LINES:
+    case MP__WATCH_POLL:
+        break;
+    }
+    return MP__FRAME_LINE;
+}
+
+static void count(_Atomic uint64_t *counter)
+{
+    (void)atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static bool is_about_keys(enum mp__watch_word word)
+{
+    return word == MP__WORD_PUT || word == MP__WORD_DELETE;
+}
+
+static bool is_blocked(const mp__http_watcher *w)
+{
+    return w->kind != MP__WATCH_POLL && mp__http_stream_unsent(w->x) > 0;
+}
+
+/* The socket has what stands in @buf, or keeps it; a stream that breaks is told of from the loop.
+ */
+static void send(mp__http_watcher *w, mp__buf *buf)
+{
+    if (buf->size)
+        (void)mp__http_stream_write(w->x, buf->data, buf->size);
+    mp__buf_done(buf);
+}
+
+static void send_message(mp__http_watcher *w, const mp__watch_message *message)
+{
+    mp__buf buf = MP__BUF_INIT;
+
+    if (w->kind == MP__WATCH_POLL)
+        return;
+    mp__watch_frame(&buf, frame_of(w), mp__watch_epoch(w), message);
+    send(w, &buf);
+}
+
+/* ---- what waits ---- */
+
+static void pending_free(mp__pending *p)
+{
+    (void)mp__entry_unref(p->entry);
+    (void)mp__free(p);
+}
+
+static void pending_clear(mp__http_watcher *w)
+{
+    while (w->first) {
+        mp__pending *next = w->first->next;
+
+        pending_free(w->first);
+        w->first = next;
+    }
+    w->last = &w->first;
+    w->pending_bytes = 0;
+}
+
+static bool is_waiting(const mp__http_watcher *w)
+{
+    return w->first || w->reset_due;
+}
+
+/* A reset that waits for its turn, in place of all that waits. */
+static void reset_later(mp__http_watcher *w, uint64_t revision, const char *reason)
+{
+    pending_clear(w);
+    w->reset_due = true;
+    w->reset_revision = revision;
+    w->reset_reason = reason;
+}
+
+static mp__pending *pending_pop(mp__http_watcher *w)
+{
+    mp__pending *p = w->first;
+
+    if (!p)
+        return NULL;
+    w->first = p->next;
+    if (!p->next)
+        w->last = &w->first;
+    w->pending_bytes -= p->bytes;
+    return p;
+}
+
+/* The latest of each key is enough: forget what waits of this one, or of the origin's state. */
+static void forget_older(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash)
+{
+    for (mp__pending **link = &w->first; *link; link = &(*link)->next) {
+        mp__pending *p = *link;
+
+        if (p->hash != hash || !mp_str_equal(p->message.address, m->address) ||
+            is_about_keys(p->message.word) != is_about_keys(m->word))
+            continue;
+        *link = p->next;
+        if (!p->next)
+            w->last = link;
+        w->pending_bytes -= p->bytes;
+        pending_free(p);
+        count(&w->worker->server->watch_coalesced);
+        return;
+    }
+}
+
+static bool pending_add(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash,
+                        const mp__entry *entry)
+{
+    size_t bytes = sizeof(mp__pending) + m->address.size;
+    size_t value = entry && m->has_value ? m->value.size : 0;
+    mp__pending *p;
+
+    if (w->pending_bytes + bytes + value > MP__WATCH_PENDING_MAX)
+        value = SIZE_MAX; /* without it, then */
+    if (w->pending_bytes + bytes > MP__WATCH_PENDING_MAX)
+        return false;
+    p = mp__malloc(bytes);
+    if (!p)
+        return false;
+    *p = (mp__pending){.message = *m, .hash = hash, .bytes = bytes};
+    if (m->address.size)
+        memcpy(p->address, m->address.data, m->address.size);
+    p->message.address = mp_str_new(p->address, m->address.size);
+    p->message.value = p->message.media_type = mp_str_new("", 0);
+    p->message.has_value = false;
+    if (value != SIZE_MAX && entry) {
+        p->entry = mp__entry_ref(entry);
+        p->bytes += value;
+    }
+    *w->last = p;
+    w->last = &p->next;
+    w->pending_bytes += p->bytes;
+    return true;
+}
+
+/* Keep @m until it can be told. What does not fit the history has, for who catches up; else a
+ * reset stands for it, and for all that comes until it is told. */
+static void wait_with(mp__http_watcher *w, const mp__watch_message *m, const mp__entry *entry)
+{
+    uint64_t hash = m->address.size ? mp__hash_str(w->worker->hash_key, m->address) : 0;
+
+    if (w->reset_due && is_about_keys(m->word)) {
+        w->reset_revision = m->revision;
+        return;
+    }
+    if (w->overrun && is_about_keys(m->word))
+        return;
+    if (!w->catching || !is_about_keys(m->word))
+        forget_older(w, m, hash);
+    if (pending_add(w, m, hash, entry))
+        return;
+    if (w->catching) {
+        pending_clear(w);
+        w->overrun = true;
+        return;
+    }
+    reset_later(w, m->revision, "slow");
+    count(&w->worker->server->watch_resets);
+}
+
+static void add_reset(mp__http_watcher *w, mp__buf *buf)
+{
+    mp__watch_message reset = {
+        .word = MP__WORD_RESET, .revision = w->reset_revision, .reason = w->reset_reason};
+
+    w->reset_due = false;
+    w->position = reset.revision;
+    mp__watch_frame(buf, frame_of(w), mp__watch_epoch(w), &reset);
+}
+
+static void add_pending(mp__http_watcher *w, mp__pending *p, mp__buf *buf)
+{
+    mp__watch_message *m = &p->message;
+
+    if (p->entry)
+        mp__watch_message_of_entry(p->entry, m);
+    if (is_about_keys(m->word) && m->revision <= w->position)
+        return; /* a page of the history had it */
+    mp__watch_frame(buf, frame_of(w), mp__watch_epoch(w), m);
+    if (m->revision > w->position)
+        w->position = m->revision;
+}
+
+/* Send what waits, as long as the socket takes it. */
+static void flush(mp__http_watcher *w)
+{
+    mp__pending *p;
+
+    while (!is_blocked(w) && is_waiting(w)) {
+        mp__buf buf = MP__BUF_INIT;
+
+        if (w->reset_due)
+            add_reset(w, &buf);
+        while (buf.size < MP__WATCH_UNSENT_MAX / 2 && (p = pending_pop(w)) != NULL) {
+            add_pending(w, p, &buf);
+            pending_free(p);
+        }
+        send(w, &buf);
+    }
+}
+
+/* A long poll has waited while it caught up: what came meanwhile is its answer. */
+static void flush_poll(mp__http_watcher *w)
+{
+    mp__watch_message messages[MP__WATCH_PAGE_RECORDS];
+    size_t n = 0;
+
+    for (mp__pending *p = w->first; p && n < MP__WATCH_PAGE_RECORDS; p = p->next) {
+        if (p->entry)
+            mp__watch_message_of_entry(p->entry, &p->message);
+        if (p->message.revision > w->position)
+            messages[n++] = p->message;
+    }
+    if (n) {
+        w->position = messages[n - 1].revision;
+        mp__watch_poll_answer(w, messages, n);
+    } else {
+        pending_clear(w);
+    }
+}
+
+/* ---- catching up ---- */
+
+static void look(mp__http_watcher *w);
+
+static void catching_free(mp__catching *c)
+{
+    mp__query_done(&c->query);
+    (void)mp__free(c);
+}
+
+static void go_live(mp__http_watcher *w, const mp__watch_message *first)
+{
+    if (w->catching)
+        catching_free(w->catching);
+    w->catching = NULL;
+    w->overrun = false;
+    if (w->kind == MP__WATCH_POLL) {
+        if (first->word == MP__WORD_RESET)
+            mp__watch_poll_answer(w, first, 1);
+        else
+            flush_poll(w);
+        return;
+    }
+    send_message(w, first);
+    flush(w);
+}
+
+/* The history cannot say what was missed. */
+static void reset(mp__http_watcher *w, const char *reason)
+{
+    mp__watch_message message = {
+        .word = MP__WORD_RESET, .revision = mp__watch_revision(w->worker->watch), .reason = reason};
+
+    w->position = message.revision;
+    count(&w->worker->server->watch_resets);
+    go_live(w, &message);
+}
+
+/* Send of the page what the socket takes. */
+static void send_page(mp__http_watcher *w)
+{
+    mp__catching *c = w->catching;
+
+    while (!is_blocked(w) && c->sent < c->query.count) {
+        mp__buf buf = MP__BUF_INIT;
+
+        while (buf.size < MP__WATCH_UNSENT_MAX / 2 && c->sent < c->query.count) {
+            mp__watch_message message;
+
+            mp__watch_message_of_item(&c->query.items[c->sent++], &message);
+            mp__watch_frame(&buf, frame_of(w), mp__watch_epoch(w), &message);
+            w->position = message.revision;
+        }
+        send(w, &buf);
+    }
+}
+
+static void answer_with_page(mp__http_watcher *w)
+{
+    mp__watch_message messages[MP__WATCH_PAGE_RECORDS];
+    const mp__query *query = &w->catching->query;
+
+    for (size_t i = 0; i < query->count; i++)
+        mp__watch_message_of_item(&query->items[i], &messages[i]);
+    w->position = query->next;
+    mp__watch_poll_answer(w, messages, query->count);
+}
+
+/* The page is there, or the socket takes more of it. */
+static void go_on(mp__http_watcher *w)
+{
+    mp__catching *c = w->catching;
+    mp__watch_message sync = {.word = MP__WORD_SYNC};
+
+    if (w->kind == MP__WATCH_POLL && c->query.count) {
+        answer_with_page(w);
+        return;
+    }
+    send_page(w);
+    if (c->sent < c->query.count || is_blocked(w))
+        return;
+    w->position = c->query.next;
+    if (c->query.next < c->query.as_of || w->overrun) {
+        w->overrun = false;
+        look(w);
+        return;
+    }
+    sync.revision = w->position;
+    go_live(w, &sync);
+}
+
+static bool cannot_be_asked(int status)
+{
+    return status == MP_EORIGIN || status == MP_EORIGINLOST || status == MP_ETIMEOUT ||
+           status == -EIO;
+}
+
+static void looked(mp__query *query)
+{
+    mp__catching *c = query->context;
+    mp__http_watcher *w = c->watcher;
+
+    c->under_way = false;
+    if (!w->x) {
+        mp__watch_end(w);
+    } else if (c->canceled) {
+        catching_free(c);
+        w->catching = NULL;
+        w->overrun = false;
+        flush(w);
+    } else if (cannot_be_asked(query->status)) {
+        mp__watch_schedule(w, RETRY_MS); /* also looked at when the origin is back */
+    } else if (query->status) {
+        reset(w, query->status == MP_EINVAL ? "this position is not there yet"
+                                            : "what changed since is not known any more");
+    } else {
+        go_on(w);
+    }
+}
+
+/* Look at the history behind the position. */
+static void look(mp__http_watcher *w)
+{
+    mp__catching *c = w->catching;
+
+    mp__query_done(&c->query);
+    c->sent = 0;
+    c->query = (mp__query){
+        .kind = MP__QUERY_CHANGED,
+        .loop = w->worker->loop,
+        .after = w->position,
+        .limit = MP__WATCH_PAGE_RECORDS,
+        .prefixes = {w->prefix},
+        .prefix_count = 1,
+        .bytes_max = MP__WATCH_PAGE_BYTES,
+        .value_max = MP__WATCH_VALUE_MAX,
+        .done = looked,
+        .context = c,
+    };
+    c->identity = w->x->identity;
+    c->query.identity = &c->identity;
+    c->under_way = true;
+    mp__query_start(w->worker->server->manager, &c->query);
+}
+
+static void catch_up(mp__http_watcher *w)
+{
+    w->catching = mp__calloc(1, sizeof(*w->catching));
+    if (!w->catching) {
+        reset(w, "out of memory");
+        return;
+    }
+    w->catching->watcher = w;
+    look(w);
+}
+
+/* ---- live ---- */
+
+/* A message that does not wait its turn: of the origin's state, which is about now. */
+static void tell_state(mp__http_watcher *w, mp__watch_group *group, size_t i)
+{
+    mp__watch_message message;
+    mp__summary summary;
+
+    if (w->kind == MP__WATCH_POLL)
+        return;
+    mp__watch_message_of_event(&group->events[i], &message);
+    if (message.word == MP__WORD_STALE) {
+        mp__manager_summary(w->worker->server->manager, &summary);
+        message.reason = summary.text;
+    }
+    if (is_blocked(w)) {
+        message.reason = NULL;
+        wait_with(w, &message, NULL);
+    } else {
+        send_message(w, &message);
+    }
+}
+
+static void tell_reset(mp__http_watcher *w, const mp__event *event)
+{
+    static const char reason[] = "the origin was changed by others, or changes were missed";
+    mp__watch_message message;
+
+    mp__watch_message_of_event(event, &message);
+    message.reason = reason;
+    if (message.revision < w->position)
+        message.revision = w->position;
+    w->position = message.revision;
+    if (w->kind == MP__WATCH_POLL) {
+        mp__watch_poll_answer(w, &message, 1);
+        return;
+    }
+    reset_later(w, message.revision, reason);
+    if (w->catching && w->catching->under_way) {
+        w->catching->canceled = true; /* goes on when it has ended */
+        return;
+    }
+    if (w->catching)
+        catching_free(w->catching);
+    w->catching = NULL;
+    w->overrun = false;
+    flush(w);
+}
+
+/* The frame of an event, made by the first who wants it. */
+static const mp__buf *frame(mp__http_watcher *w, mp__watch_group *group, size_t i)
+{
+    enum mp__watch_frame kind = frame_of(w);
+    mp__buf *buf = &group->frames[i][kind];
+    mp__watch_message message;
+
+    if (buf->size == 0) {
+        mp__watch_message_of_event(&group->events[i], &message);
+        mp__watch_frame(buf, kind, mp__watch_epoch(w), &message);
+    }
+    return buf;
+}
+
+/* Live events gathered for one write. */
+typedef struct gathered {
+    struct iovec parts[MP__EVENTS_TOGETHER];
+    int count;
+    size_t bytes;
+} gathered;
+
+static void send_gathered(mp__http_watcher *w, gathered *g)
+{
+    if (g->count)
+        (void)mp__http_stream_write_parts(w->x, g->parts, g->count);
+    *g = (gathered){0};
+}
+
+static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, gathered *g)
+{
+    const mp__event *event = &group->events[i];
+    const mp__buf *buf;
+
+    if (event->revision <= w->position)
+        return;
+    if (g->bytes > MP__WATCH_UNSENT_MAX / 2)
+        send_gathered(w, g);
+    if (w->catching || is_waiting(w) || is_blocked(w)) {
+        mp__watch_message message;
+
+        mp__watch_message_of_event(event, &message);
+        wait_with(w, &message, event->entry);
+        return;
+    }
+    buf = frame(w, group, i);
+    g->parts[g->count++] = (struct iovec){buf->data, buf->size};
+    g->bytes += buf->size;
+    w->position = event->revision;
+}
+
+static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned which)
+{
+    mp__watch_message messages[MP__EVENTS_TOGETHER];
+    size_t n = 0;
+
+    for (size_t i = 0; i < group->count; i++) {
+        const mp__event *event = &group->events[i];
+
+        if (!(which & 1u << i) || event->kind == MP__EVENT_STALE ||
+            event->kind == MP__EVENT_FRESH ||
+            (event->kind != MP__EVENT_RESET && event->revision <= w->position))
+            continue;
+        mp__watch_message_of_event(event, &messages[n++]);
+        w->position = event->revision;
+    }
+    if (n)
+        mp__watch_poll_answer(w, messages, n);
+}
+
+static void retry(mp__http_watcher *w)
+{
+    if (w->catching && !w->catching->under_way && w->catching->query.status)
+        look(w);
+}
+
+static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
+{
+    mp__http_watcher *w = (mp__http_watcher *)waiter;
+    gathered g = {0};
+
+    if (w->kind == MP__WATCH_POLL && !w->catching) {
+        tell_poll(w, group, which);
+        return;
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        if (!(which & 1u << i))
+            continue;
+        switch (group->events[i].kind) {
+        case MP__EVENT_PUT:
+        case MP__EVENT_DELETE:
+        case MP__EVENT_EXPIRED:
+            tell_change(w, group, i, &g);
+            break;
+        case MP__EVENT_RESET:
+            send_gathered(w, &g);
+            tell_reset(w, &group->events[i]);
+            if (w->kind == MP__WATCH_POLL)
+                return; /* answered, and gone */
+            break;
+        case MP__EVENT_STALE:
+        case MP__EVENT_FRESH:
+            send_gathered(w, &g);
+            tell_state(w, group, i);
+            if (group->events[i].kind == MP__EVENT_FRESH)
+                retry(w);
+            break;
+        }
+    }
+    send_gathered(w, &g);
+}
+
+/* ---- from outside ---- */
+
+void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint64_t from)
+{
+    mp__watch *watch = w->worker->watch;
+    mp__watch_message sync = {.word = MP__WORD_SYNC};
+
+    w->waiter.tell = tell;
+    w->last = &w->first;
+    w->position = has_from && known ? from : mp__watch_revision(watch);
+    if (mp__watch_is_stale(watch)) {
+        mp__watch_message stale = {.word = MP__WORD_STALE};
+        mp__summary summary;
+
+        mp__manager_summary(w->worker->server->manager, &summary);
+        stale.reason = summary.text;
+        send_message(w, &stale);
+    }
+    sync.revision = w->position;
+    if (has_from && !known)
+        reset(w, "a position of another life of the data");
+    else if (has_from && from != mp__watch_revision(watch))
+        catch_up(w);
+    else
+        go_live(w, &sync);
+}
+
+void mp__watch_stream_writable(mp__http_watcher *w)
+{
+    if (!w->catching)
+        flush(w);
+    else if (!w->catching->under_way && !w->catching->query.status)
+        go_on(w);
+}
+
+void mp__watch_stream_progress(mp__http_watcher *w)
+{
+    mp__watch_message progress = {.word = MP__WORD_PROGRESS};
+
+    retry(w);
+    if (is_waiting(w) || is_blocked(w))
+        return;
+    if (!w->catching && w->position < mp__watch_revision(w->worker->watch))
+        w->position = mp__watch_revision(w->worker->watch);
+    progress.revision = w->position;
+    send_message(w, &progress);
+}
+
+void mp__watch_end(mp__http_watcher *w)
+{
+    if (w->due_link) {
+        *w->due_link = w->next_due;
+        if (w->next_due)
+            w->next_due->due_link = w->due_link;
+        w->due_link = NULL;
+    }
+    if (w->worker->watch)
+        mp__watch_leave(w->worker->watch, &w->point);
+    pending_clear(w);
+    w->x = NULL;
+    if (w->catching && w->catching->under_way)
+        return;
+    if (w->catching)
+        catching_free(w->catching);
+    (void)mp__free(w);
+}
