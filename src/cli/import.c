@@ -16,7 +16,7 @@
 
 const mp__flag mp__import_flags[] = {
     {"--dry-run", NULL, NULL, "Read and check everything, write nothing."},
-    {"--format", "-f", "NAME", "json, yaml or env, whatever the file is called."},
+    {"--format", "-f", "NAME", MP__FORMAT_NAMES "; whatever the file is called."},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -113,8 +113,9 @@ static int read_file(import *im, const char *path, const char *environment)
     source *s;
 
     if (!format)
-        return mp__cli_fail(im->arguments, MP__EXIT_ERROR,
-                            "%s: the ending says no format; give --format json, yaml or env", path);
+        return mp__cli_fail(
+            im->arguments, MP__EXIT_ERROR,
+            "%s: the ending says no format; give --format, one of " MP__FORMAT_NAMES, path);
     if (im->count == im->capacity) {
         size_t capacity = im->capacity ? im->capacity * 2 : 16;
         source *sources = mp__realloc_array(im->sources, capacity, sizeof(*sources));
@@ -275,8 +276,8 @@ import im = {.arguments = arguments, .progress = isatty(2) };
     int code = 0;
 
     if (format && !mp__format_find(format))
-        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--format: '%s' is none of json, yaml, env",
-                            format);
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--format: '%s' is none of " MP__FORMAT_NAMES, format);
     for (int i = 0; i < arguments->word_count && code == 0; i++)
         code = is_folder(arguments->words[i]) ? read_folder(&im, arguments->words[i], NULL, 0)
                                               : read_file(&im, arguments->words[i], NULL);

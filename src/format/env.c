@@ -8,57 +8,19 @@
 #include <ctype.h>
 
 #include "format/kinds.h"
-#include "format/leaves.h"
+#include "format/text.h"
 
-typedef struct env_reader {
-    mp_str text;
-    size_t at, line_start;
-    int line;
-    mp__diag *diag;
-} env_reader;
-
-static int env_error(const env_reader *r, size_t at, const char *text)
+static int read_name(mp__text *t, mp_str *ret_name)
 {
-    return mp__diag_at(r->diag, MP_ESYNTAX, r->line, (int)(at - r->line_start) + 1, "%s", text);
-}
-
-static int peek(const env_reader *r)
-{
-    return r->at < r->text.size ? (unsigned char)r->text.data[r->at] : -1;
-}
-
-static void newline_passed(env_reader *r)
-{
-    r->line++;
-    r->line_start = r->at;
-}
-
-static void skip_blanks(env_reader *r)
-{
-    while (peek(r) == ' ' || peek(r) == '\t')
-        r->at++;
-}
-
-static void skip_line(env_reader *r)
-{
-    while (peek(r) != -1 && peek(r) != '\n')
-        r->at++;
-    if (peek(r) == '\n') {
-        r->at++;
-        newline_passed(r);
-    }
-}
-
-static int read_name(env_reader *r, mp_str *ret_name)
-{
-    size_t first = r->at;
-    int c = peek(r);
+    size_t first = t->at;
+    int c = mp__text_peek(t);
 
     if (!isalpha(c) && c != '_')
-        return env_error(r, r->at, "a name (letter or _) is expected here");
-    while (isalnum(peek(r)) || peek(r) == '_' || peek(r) == '.' || peek(r) == '-')
-        r->at++;
-    *ret_name = mp_str_new(r->text.data + first, r->at - first);
+        return mp__text_error(t, t->at, "a name (letter or _) is expected here");
+    while (isalnum(mp__text_peek(t)) || mp__text_peek(t) == '_' || mp__text_peek(t) == '.' ||
+           mp__text_peek(t) == '-')
+        t->at++;
+    *ret_name = mp_str_new(t->bytes.data + first, t->at - first);
     return 0;
 }
 
@@ -76,110 +38,107 @@ static char unescape(char c)
     }
 }
 
-static int read_quoted(env_reader *r, char quote, mp__buf *value)
+static int read_quoted(mp__text *t, char quote, mp__buf *value)
 {
-    env_reader begin = *r;
+    mp__text begin = *t;
 
-    r->at++;
+    t->at++;
     for (;;) {
-        int c = peek(r);
+        int c = mp__text_peek(t);
 
         if (c == -1)
-            return env_error(&begin, begin.at, "this quote is never closed");
-        r->at++;
+            return mp__text_error(&begin, begin.at, "this quote is never closed");
+        t->at++;
         if (c == quote)
             return value->error;
-        if (c == '\\' && quote == '"' && peek(r) != -1 && strchr("nrt\"\\$", peek(r))) {
-            c = (unsigned char)unescape(r->text.data[r->at]);
-            r->at++;
+        if (c == '\\' && quote == '"' && mp__text_peek(t) != -1 &&
+            strchr("nrt\"\\$", mp__text_peek(t))) {
+            c = (unsigned char)unescape(t->bytes.data[t->at]);
+            t->at++;
         } else if (c == '\n') {
-            newline_passed(r);
+            mp__text_line(t);
         }
         (void)mp__buf_add_char(value, (char)c);
     }
 }
 
-static int read_plain(env_reader *r, mp__buf *value)
+static int read_plain(mp__text *t, mp__buf *value)
 {
-    while (peek(r) != -1 && peek(r) != '\n') {
-        if (peek(r) == '#' && r->at &&
-            (r->text.data[r->at - 1] == ' ' || r->text.data[r->at - 1] == '\t'))
+    while (mp__text_peek(t) != -1 && mp__text_peek(t) != '\n') {
+        if (mp__text_peek(t) == '#' && t->at &&
+            (t->bytes.data[t->at - 1] == ' ' || t->bytes.data[t->at - 1] == '\t'))
             break;
-        (void)mp__buf_add_char(value, (char)peek(r));
-        r->at++;
+        (void)mp__buf_add_char(value, (char)mp__text_peek(t));
+        t->at++;
     }
-    while (value->size && strchr(" \t\r", value->data[value->size - 1]))
+    while (value->size && value->data[value->size - 1] &&
+           strchr(" \t\r", value->data[value->size - 1]))
         value->size--;
     return value->error;
 }
 
-static int read_value(env_reader *r, mp__buf *value)
+static int read_value(mp__text *t, mp__buf *value)
 {
     int rc;
 
     mp__buf_reset(value);
-    skip_blanks(r);
-    if (peek(r) != '"' && peek(r) != '\'')
-        return read_plain(r, value);
-    rc = read_quoted(r, (char)peek(r), value);
-    skip_blanks(r);
-    if (rc == 0 && peek(r) == '\r')
-        r->at++;
-    if (rc == 0 && peek(r) != '\n' && peek(r) != '#' && peek(r) != -1)
-        return env_error(r, r->at, "nothing but a comment may follow the closing quote");
+    mp__text_skip_blanks(t);
+    if (mp__text_peek(t) != '"' && mp__text_peek(t) != '\'')
+        return read_plain(t, value);
+    rc = read_quoted(t, (char)mp__text_peek(t), value);
+    mp__text_skip_blanks(t);
+    if (rc == 0 && mp__text_peek(t) == '\r')
+        t->at++;
+    if (rc == 0 && mp__text_peek(t) != '\n' && mp__text_peek(t) != '#' && mp__text_peek(t) != -1)
+        return mp__text_error(t, t->at, "nothing but a comment may follow the closing quote");
     return rc;
 }
 
-static int read_assignment(env_reader *r, mp__buf *value, mp__leaves *leaves)
+static int read_assignment(mp__text *t, mp__buf *value, mp__leaves *leaves)
 {
-    size_t name_at = r->at;
+    mp__text begin = *t;
     mp_str name = {0};
-    int rc = read_name(r, &name);
+    int rc = read_name(t, &name);
 
-    if (rc == 0 && mp_str_equal(name, MP_STR("export")) && (peek(r) == ' ' || peek(r) == '\t')) {
-        skip_blanks(r);
-        name_at = r->at;
-        rc = read_name(r, &name);
+    if (rc == 0 && mp_str_equal(name, MP_STR("export")) &&
+        (mp__text_peek(t) == ' ' || mp__text_peek(t) == '\t')) {
+        mp__text_skip_blanks(t);
+        begin = *t;
+        rc = read_name(t, &name);
     }
     if (rc)
         return rc;
-    skip_blanks(r);
-    if (peek(r) != '=')
-        return env_error(r, r->at, "'=' is expected after the name");
-    r->at++;
-    rc = read_value(r, value);
-    if (rc == 0)
-        rc = mp__leaves_add(leaves, name, mp__buf_str(value), MP__MEDIA_TEXT);
+    mp__text_skip_blanks(t);
+    if (mp__text_peek(t) != '=')
+        return mp__text_error(t, t->at, "'=' is expected after the name");
+    t->at++;
+    rc = read_value(t, value);
     if (rc == MP_ELIMIT)
-        (void)env_error(r, name_at, "the name or the value is too long");
+        return mp__text_limit(&begin, begin.at);
+    if (rc == 0)
+        rc = mp__text_add(&begin, begin.at, leaves, name, mp__buf_str(value), MP__MEDIA_TEXT);
     return rc;
 }
 
 static int env_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
-    env_reader r = {.text = bytes, .line = 1, .diag = diag};
+    mp__text t = mp__text_begin(bytes, diag);
     mp__buf value = {.size_max = MP__FORMAT_VALUE_MAX + 1};
     mp__leaves leaves = {0};
     int rc = 0;
 
-    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0)
-        r.at = r.line_start = 3;
-    while (rc == 0 && peek(&r) != -1) {
-        skip_blanks(&r);
-        if (peek(&r) != '#' && peek(&r) != '\n' && peek(&r) != '\r' && peek(&r) != -1)
-            rc = read_assignment(&r, &value, &leaves);
+    while (rc == 0 && mp__text_peek(&t) != -1) {
+        int c;
+
+        mp__text_skip_blanks(&t);
+        c = mp__text_peek(&t);
+        if (c != '#' && c != '\n' && c != '\r' && c != -1)
+            rc = read_assignment(&t, &value, &leaves);
         if (rc == 0)
-            skip_line(&r);
+            mp__text_skip_line(&t);
     }
-    if (rc == 0)
-        rc = mp__leaves_sort(&leaves, diag);
     mp__buf_done(&value);
-    if (rc) {
-        mp__leaves_done(&leaves);
-        return rc;
-    }
-    *ret_leaves = leaves;
-    return 0;
+    return mp__text_end(&t, rc, &leaves, ret_leaves);
 }
 
 static bool is_name(mp_str key)
@@ -218,5 +177,5 @@ static int env_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 static const char *const env_extensions[] = {".env", NULL};
 
 const mp__format mp__format_env = {
-    "env", env_extensions, "text/x-shellscript", env_parse, env_print,
+    "env", env_extensions, "text/x-shellscript", true, env_parse, env_print,
 };

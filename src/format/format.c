@@ -5,7 +5,10 @@
 
 #include "format/kinds.h"
 
-const mp__format *const mp__formats[] = {&mp__format_json, &mp__format_yaml, &mp__format_env, NULL};
+const mp__format *const mp__formats[] = {
+    &mp__format_json, &mp__format_yaml,       &mp__format_env,
+    &mp__format_ini,  &mp__format_properties, NULL,
+};
 
 const mp__format *mp__format_find(const char *name)
 {

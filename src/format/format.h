@@ -3,17 +3,21 @@
  *
  * A file is flattened: {"db": {"host": "a", "ports": [1, 2]}} gives db.host = a (text/plain),
  * db.ports[0] = 1 and db.ports[1] = 2 (application/json). A dot, bracket or backslash inside a name
- * is escaped with a backslash. Strings keep their bytes as text/plain; numbers, true, false, null,
+ * is escaped with a backslash. The names of .env, INI and properties files are keys as they stand.
+ * Strings keep their bytes as text/plain; numbers, true, false, null,
  * {} and [] keep their JSON text as application/json, so that an export has the same data and
  * types. Comments and order are not kept. */
 #ifndef MP_FORMAT_FORMAT_H
 #define MP_FORMAT_FORMAT_H
+
+#include <stdbool.h>
 
 #include "core/buf.h"
 #include "core/error.h"
 
 typedef struct mp__leaf {
     mp_str key, value, media_type;
+    int line, column; /* where its file says it, from 1; 0: not known */
 } mp__leaf;
 
 typedef struct mp__leaves {
@@ -28,6 +32,7 @@ typedef struct mp__format {
     const char *name;              /* "json" */
     const char *const *extensions; /* ".json"; NULL-ended */
     const char *media_type;        /* "application/json" */
+    bool is_text_only;             /* it has no types: what it prints reads back as text */
     /* Leaves of the bytes. MP_ESYNTAX with file:line:column and what was expected; MP_ELIMIT
      * (depth 64, 1,000,000 leaves, key or value too long); MP_ENOMEM; on an error *ret_leaves is
      * untouched. A duplicate key is an error. */
@@ -37,15 +42,18 @@ typedef struct mp__format {
     int (*print)(const mp__leaves *leaves, mp__buf *out, mp__diag *diag);
 } mp__format;
 
-extern const mp__format *const mp__formats[]; /* NULL-ended: json, yaml, env */
+extern const mp__format *const mp__formats[]; /* NULL-ended */
 
-const mp__format *mp__format_find(const char *name);    /* or NULL */
-const mp__format *mp__format_of_path(const char *path); /* by its ending, or NULL */
+const mp__format *mp__format_find(const char *name);        /* or NULL */
+const mp__format *mp__format_of_path(const char *path);     /* by its ending, or NULL */
+#define MP__FORMAT_NAMES "json, yaml, env, ini, properties" /* for messages */
 
 /* For parsers: add a copy of one leaf. MP_ENOMEM, MP_ELIMIT. */
 MP_MUST_USE int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value,
                                const char *media_type);
-/* Sort by key; MP_EEXISTS with the key in @diag when one is there twice. */
+/* Where the leaf that was added last stands in its file. */
+void mp__leaves_place(mp__leaves *leaves, int line, int column);
+/* Sort by key; MP_EEXISTS with the key and its second place in @diag when one is there twice. */
 MP_MUST_USE int mp__leaves_sort(mp__leaves *leaves, mp__diag *diag);
 
 #endif

@@ -12,7 +12,7 @@ static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
     mp__leaves leaves = {0};
     mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
     json_t *tree = json_loadb(bytes.data ? bytes.data : "", bytes.size,
-                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     int rc;
 
     if (!tree)
@@ -55,5 +55,5 @@ static int json_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 static const char *const json_extensions[] = {".json", NULL};
 
 const mp__format mp__format_json = {
-    "json", json_extensions, "application/json", json_parse, json_print,
+    "json", json_extensions, "application/json", false, json_parse, json_print,
 };

@@ -73,31 +73,66 @@ int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value, const char *med
         mp_str_new(bytes, key.size),
         mp_str_new(bytes + key.size, value.size),
         mp_str_of(media_type),
+        0,
+        0,
     };
     return 0;
 }
 
+void mp__leaves_place(mp__leaves *leaves, int line, int column)
+{
+    leaves->items[leaves->count - 1].line = line;
+    leaves->items[leaves->count - 1].column = column;
+}
+
+/* By key; the same key in the order of the file. */
 static int leaf_compare(const void *a, const void *b)
 {
-    const mp_str *x = &((const mp__leaf *)a)->key, *y = &((const mp__leaf *)b)->key;
-    size_t least = x->size < y->size ? x->size : y->size;
-    int order = memcmp(x->data, y->data, least);
+    const mp__leaf *x = a, *y = b;
+    size_t least = x->key.size < y->key.size ? x->key.size : y->key.size;
+    int order = memcmp(x->key.data, y->key.data, least);
 
-    return order ? order : (x->size > y->size) - (x->size < y->size);
+    if (order == 0)
+        order = (x->key.size > y->key.size) - (x->key.size < y->key.size);
+    if (order == 0)
+        order = (x->line > y->line) - (x->line < y->line);
+    return order ? order : (x->column > y->column) - (x->column < y->column);
 }
 
 int mp__leaves_sort(mp__leaves *leaves, mp__diag *diag)
 {
     if (leaves->count)
         qsort(leaves->items, leaves->count, sizeof(*leaves->items), leaf_compare);
-    for (size_t i = 1; i < leaves->count; i++)
-        if (mp_str_equal(leaves->items[i - 1].key, leaves->items[i].key))
-            return mp__diag_set(diag, MP_EEXISTS, "the key '%.*s' is there twice",
-                                (int)leaves->items[i].key.size, leaves->items[i].key.data);
+    for (size_t i = 1; i < leaves->count; i++) {
+        const mp__leaf *first = &leaves->items[i - 1], *second = &leaves->items[i];
+
+        if (!mp_str_equal(first->key, second->key))
+            continue;
+        if (first->line)
+            return mp__diag_at(diag, MP_EEXISTS, second->line, second->column,
+                               "the key '%.*s' is there twice, first in line %d",
+                               (int)second->key.size, second->key.data, first->line);
+        return mp__diag_set(diag, MP_EEXISTS, "the key '%.*s' is there twice",
+                            (int)second->key.size, second->key.data);
+    }
     return 0;
 }
 
 /* ---- paths ---- */
+
+bool mp__is_utf8(mp_str text)
+{
+    const unsigned char *p = (const unsigned char *)text.data;
+
+    for (size_t at = 0; at < text.size;) {
+        size_t size = p[at] < 0x80 ? 1 : mp__utf8_size(p + at, text.size - at);
+
+        if (size == 0)
+            return false;
+        at += size;
+    }
+    return true;
+}
 
 int mp__path_add_name(mp__buf *path, mp_str name)
 {
@@ -209,175 +244,4 @@ int mp__leaves_add_tree(mp__leaves *leaves, mp__buf *path, const json_t *tree, i
         path->size = before;
     }
     return rc;
-}
-
-/* ---- leaves to tree ---- */
-
-/* The next step of a key: a name (unescaped into @name) or an index. 1 found, 0 at the end, -1 not
- * a path of ours (it is then one name as it stands), MP_ENOMEM. */
-static int path_step(mp_str key, size_t *at, mp__buf *name, long *index)
-{
-    size_t i = *at;
-
-    *index = -1;
-    mp__buf_reset(name);
-    if (i >= key.size)
-        return 0;
-    if (key.data[i] == '[') {
-        long value = 0;
-        size_t first = ++i;
-
-        while (i < key.size && key.data[i] >= '0' && key.data[i] <= '9' && i - first < 7)
-            value = value * 10 + (key.data[i++] - '0');
-        if (i == first || i >= key.size || key.data[i] != ']' ||
-            (key.data[first] == '0' && i - first > 1))
-            return -1;
-        *index = value;
-        *at = i + 1;
-        return 1;
-    }
-    if (i > 0 && key.data[i++] != '.')
-        return -1;
-    for (; i < key.size && key.data[i] != '.' && key.data[i] != '['; i++) {
-        if (key.data[i] == '\\' && ++i >= key.size)
-            return -1;
-        (void)mp__buf_add_char(name, key.data[i]);
-    }
-    *at = i;
-    if (name->error)
-        return name->error;
-    return name->size ? 1 : -1;
-}
-
-/* 0: every step can be taken; -1: it is no path of ours; MP_ENOMEM. */
-static int path_check(mp_str key, mp__buf *name)
-{
-    size_t at = 0;
-    long index;
-    int step;
-
-    while ((step = path_step(key, &at, name, &index)) == 1)
-        ;
-    return step;
-}
-
-static json_t *leaf_json(const mp__leaf *leaf)
-{
-    if (mp_str_equal(leaf->media_type, MP_STR(MP__MEDIA_JSON)))
-        return json_loadb(leaf->value.data, leaf->value.size,
-                          JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    return json_stringn(leaf->value.data, leaf->value.size);
-}
-
-/* The child of @parent at a step, or NULL; set puts one there (the reference is taken). */
-static json_t *child_get(json_t *parent, const mp__buf *name, long index)
-{
-    if (index >= 0)
-        return json_array_get(parent, (size_t)index);
-    return json_object_getn(parent, name->data, name->size);
-}
-
-static int child_set(json_t *parent, const mp__buf *name, long index, json_t *child)
-{
-    if (index >= 0) {
-        while (json_array_size(parent) < (size_t)index)
-            if (json_array_append_new(parent, json_null()) != 0)
-                break;
-        return json_array_append_new(parent, child);
-    }
-    return json_object_setn_new(parent, name->data, name->size, child);
-}
-
-static int contradiction(mp_str key, mp__diag *diag)
-{
-    return mp__diag_set(diag, MP_EINVAL, "'%.*s' contradicts another key, which is a value there",
-                        (int)key.size, key.data);
-}
-
-/* Walk from *root along the key, making maps and lists on the way, and put @value at its end. */
-static int tree_put(json_t **root, mp_str key, json_t *value, mp__buf *scratch, mp__buf *ahead,
-                    mp__diag *diag)
-{
-    json_t *here = *root;
-    size_t at = 0;
-    long index, next_index;
-    int step = path_step(key, &at, scratch, &index);
-
-    if (step != 1)
-        return step < -1 ? step : MP_EINVAL;
-    for (;;) {
-        size_t next_at = at;
-        int more = path_step(key, &next_at, ahead, &next_index);
-        json_t *child;
-
-        if (more < 0)
-            return more < -1 ? more : MP_EINVAL;
-        if ((index >= 0) != json_is_array(here))
-            return contradiction(key, diag);
-        child = child_get(here, scratch, index);
-        if (more == 0) {
-            if (child && !json_is_null(child))
-                return contradiction(key, diag);
-            if (child && index >= 0)
-                return json_array_set(here, (size_t)index, value) ? MP_ENOMEM : 0;
-            return child_set(here, scratch, index, json_incref(value)) ? MP_ENOMEM : 0;
-        }
-        if (!child || json_is_null(child)) {
-            json_t *made = next_index >= 0 ? json_array() : json_object();
-
-            if (child ? json_array_set_new(here, (size_t)index, made)
-                      : child_set(here, scratch, index, made))
-                return MP_ENOMEM;
-            child = made;
-        } else if (!json_is_object(child) && !json_is_array(child)) {
-            return contradiction(key, diag);
-        }
-        here = child;
-        at = next_at;
-        index = next_index;
-        { /* what was looked at ahead is the present step now */
-            mp__buf swap = *scratch;
-
-            *scratch = *ahead;
-            *ahead = swap;
-        }
-    }
-}
-
-static int tree_add_leaf(json_t **root, const mp__leaf *leaf, mp__buf *scratch, mp__buf *ahead,
-                         mp__diag *diag)
-{
-    json_t *value = leaf_json(leaf);
-    int rc = path_check(leaf->key, scratch);
-
-    if (!value)
-        return mp__diag_set(diag, MP_EINVAL, "the value of '%.*s' is not what its media type says",
-                            (int)leaf->key.size, leaf->key.data);
-    if (rc == 0)
-        rc = tree_put(root, leaf->key, value, scratch, ahead, diag);
-    else if (rc == -1 && json_is_object(*root))
-        rc = json_object_setn(*root, leaf->key.data, leaf->key.size, value) ? MP_ENOMEM : 0;
-    else if (rc == -1)
-        rc = contradiction(leaf->key, diag);
-    json_decref(value);
-    return rc;
-}
-
-int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag)
-{
-    mp__buf scratch = MP__BUF_INIT, ahead = MP__BUF_INIT;
-    bool list = leaves->count && leaves->items[0].key.size && leaves->items[0].key.data[0] == '[';
-    json_t *root = list ? json_array() : json_object();
-    int rc = root ? 0 : MP_ENOMEM;
-
-    for (size_t i = 0; i < leaves->count && rc == 0; i++)
-        rc = tree_add_leaf(&root, &leaves->items[i], &scratch, &ahead, diag);
-    mp__buf_done(&scratch);
-    mp__buf_done(&ahead);
-    if (rc) {
-        json_decref(root);
-        return rc;
-    }
-    *ret_tree = root;
-    return 0;
 }

@@ -103,11 +103,8 @@ static int number_value(const yaml_reader *r, const yaml_node_t *node, const cha
     return *ret_value ? 0 : MP_ENOMEM;
 }
 
-static int text_value(const yaml_reader *r, const yaml_node_t *node, mp_str text,
-                      json_t **ret_value)
+static int text_value(mp_str text, json_t **ret_value)
 {
-    if (memchr(text.data, '\0', text.size))
-        return node_error(r, node, "a text may not hold NUL");
     *ret_value = json_stringn(text.data, text.size);
     return *ret_value ? 0 : MP_ENOMEM;
 }
@@ -134,7 +131,7 @@ static int plain_value(const yaml_reader *r, const yaml_node_t *node, mp_str tex
     else if (strlen(word) == text.size && (integer_base(word) || is_real(word)))
         return number_value(r, node, word, ret_value);
     else
-        return text_value(r, node, text, ret_value);
+        return text_value(text, ret_value);
     return 0;
 }
 
@@ -196,7 +193,7 @@ static int scalar_value(yaml_reader *r, const yaml_node_t *node, json_t **ret_va
         if (rc || !tagged)
             return rc ? rc : plain_value(r, node, text, ret_value);
     }
-    return text_value(r, node, text, ret_value);
+    return text_value(text, ret_value);
 }
 
 /* ---- collections ---- */
@@ -546,5 +543,5 @@ static int yaml_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 static const char *const yaml_extensions[] = {".yaml", ".yml", NULL};
 
 const mp__format mp__format_yaml = {
-    "yaml", yaml_extensions, "application/yaml", yaml_parse, yaml_print,
+    "yaml", yaml_extensions, "application/yaml", false, yaml_parse, yaml_print,
 };

@@ -258,6 +258,32 @@ class Files(unittest.TestCase):
         away.rename(self.folder)
         self.is_soon("app/name", b"back")
 
+    def test_every_format_is_read_watched_and_refused_with_its_place(self):
+        files = {  # what it holds, what it holds then, what is no such file and where
+            ".json": ('{"a": {"b": "one"}}', '{"a": {"b": "two"}}', '{"a":\n}', "2:"),
+            ".yml": ("a:\n  b: one\n", "a: {b: two}\n", "a:\n  b: [\n", "3:1"),
+            ".env": ("a.b=one\n", "a.b='two'\n", "a.b=two\n-\n", "2:1"),
+            ".ini": ("[a]\nb = one\n", "[a]\nb = \"two\" ; why\n", "[a]\nb = two\nc\n", "3:2"),
+            ".properties": ("a.b=one\n", "a.b : t\\\n  w\\u006f\n", "a.b=two\nc=\\u00\n", "2:3"),
+        }
+        for ending, (first, _, _, _) in files.items():
+            self.rename("of" + ending[1:], first, ending=ending)
+        self.start()
+        for ending, (_, second, _, _) in files.items():
+            key = f"of{ending[1:]}/a.b"
+            self.assertEqual(self.get(key), b"one")
+            self.rename("of" + ending[1:], second, ending=ending)
+            self.is_soon(key, b"two")
+        for ending, (_, _, broken, _) in files.items():
+            self.rename("of" + ending[1:], broken, ending=ending)
+        troubles = wait_until(lambda: (lambda t: len(t) == len(files) and t)(
+            self.status()["origin"]["troubles"]), what="a trouble for each file")
+        said = {t["file"]: f"{t['line']}:{t['column']}" for t in troubles}
+        for ending, (_, _, _, place) in files.items():
+            self.assertTrue(said[f"production/of{ending[1:]}{ending}"].startswith(place),
+                            (ending, said))
+            self.assertEqual(self.get(f"of{ending[1:]}/a.b"), b"two")
+
     def test_a_folder_that_comes_up_empty_is_not_taken_for_an_empty_one(self):
         self.start()
         self.daemon.kill()

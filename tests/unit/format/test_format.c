@@ -140,6 +140,162 @@ static void env_errors_name_their_place(void **state)
     refused_at("env", "A=\"x\"y\n", 1, 6);
 }
 
+static void ini_files_read_sections_quotes_and_comments(void **state)
+{
+    (void)state;
+    parses_to("ini",
+              "; said\n# said\ntop = 1\n\n[db]\nhost = a b ; why\n  port: 5432 # why\r\n"
+              "url=http://x?a=b;c#d\nempty =\n[db.pool] # more\nsize = \" 5; \\\"x\\n\" ; why\n"
+              "[ list[0] ]\na.b = 'C:\\new \"q\"'\n[db]\n\"a = b\" = c\n[\"]\"]\nx = y\n",
+              "].x=y:t\ndb.a = b=c:t\ndb.empty=:t\ndb.host=a b:t\ndb.pool.size= 5; \"x\n:t\n"
+              "db.port=5432:t\ndb.url=http://x?a=b;c#d:t\nlist[0].a.b=C:\\new \"q\":t\n"
+              "top=1:t\n");
+    parses_to("ini", "", "");
+    parses_to("ini", "\xef\xbb\xbf[a]\n", "");
+}
+
+static void ini_errors_name_their_place(void **state)
+{
+    (void)state;
+    refused_at("ini", "a = 1\nb\n", 2, 2);
+    refused_at("ini", "= 1\n", 1, 1);
+    refused_at("ini", "[a\nb = 1\n", 1, 3);
+    refused_at("ini", "[ ]\n", 1, 1);
+    refused_at("ini", "[\"\"]\n", 1, 1);
+    refused_at("ini", "[\"a\" b]\n", 1, 6);
+    refused_at("ini", "[a] b = 1\n", 1, 5);
+    refused_at("ini", "a = \"x\n\"\n", 1, 5);
+    refused_at("ini", "a = 'x\n", 1, 5);
+    refused_at("ini", "a = \"x\\q\"\n", 1, 7);
+    refused_at("ini", "a = \"x\" y\n", 1, 9);
+    refused_at("ini", "a = 1\rb = 2\r", 1, 6);
+    refused_at("ini", "\"\" = 1\n", 1, 1);
+    refused_at("ini", "\"a\" 1\n", 1, 5);
+    refused_at("ini", "\"a\n\" = 1\n", 1, 1);
+    refused_at("ini", "[a\tb]\nc = 1\n", 2, 1);
+}
+
+static void properties_read_as_java_reads_them(void **state)
+{
+    (void)state;
+    parses_to("properties",
+              "# said\n  ! said \\\na=1\nb : 2 \nc 3\nd\ne\\ f\\=\\:g = \\ h\\\n   i, \\\r\n\tj\n"
+              "k=\\u00e4\\uD83D\\uDE00\\t\\n\\r\\f\\q\\\\\nl\\#=x\rm=C\\:\\\\n\nn=\\\n\no=last\\",
+              "a=1:t\nb=2 :t\nc=3:t\nd=:t\ne f=:g= hi, j:t\n"
+              "k=\u00e4\U0001F600\t\n\r\fq\\:t\nl#=x:t\nm=C:\\n:t\nn=:t\no=last:t\n");
+    parses_to("properties", "a.b[0].c=x\na.b[1].c=\n", "a.b[0].c=x:t\na.b[1].c=:t\n");
+    parses_to("properties", "a=1\\\r2\nb   \\\n  =  \\\n  3\n", "a=12:t\nb=3:t\n");
+}
+
+static void properties_are_utf8_or_else_latin1(void **state)
+{
+    (void)state;
+    parses_to("properties", "a=\xc3\xa4\n", "a=\u00e4:t\n");
+    parses_to("properties", "a=\xc3\xa4\nb=\xe4\n", "a=\u00c3\u00a4:t\nb=\u00e4:t\n");
+    parses_to("properties", "\xe4\\\xe4=\xff\n", "\u00e4\u00e4=\u00ff:t\n");
+}
+
+static void properties_errors_name_their_place(void **state)
+{
+    (void)state;
+    refused_at("properties", "a=1\n  =2\n", 2, 3);
+    refused_at("properties", "a=\\u12\n", 1, 3);
+    refused_at("properties", "a=\\ud800\n", 1, 3);
+    refused_at("properties", "a=x\\\n  \\udc00\n", 2, 3);
+    refused_at("properties", "a\\tb=1\n", 1, 1);
+}
+
+static void a_key_that_is_there_twice_is_refused_at_its_second_place(void **state)
+{
+    static const struct {
+        const char *format, *text;
+        int line, column;
+    } cases[] = {
+        {"env", "A=1\nB=2\n  export A=\"3\n4\"\n", 3, 10},
+        {"ini", "[a]\nb = 1\n[c]\n[a]\n b = 1\n", 5, 2},
+        {"properties", "a=1\\\n2\n a 3\n", 3, 2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        assert_int_equal(
+            mp__format_find(cases[i].format)->parse(mp_str_of(cases[i].text), &leaves, &diag),
+            MP_EEXISTS);
+        assert_int_equal(diag.line, cases[i].line);
+        assert_int_equal(diag.column, cases[i].column);
+        assert_non_null(strstr(diag.text, i == 1 ? "line 2" : "line 1"));
+        assert_int_equal(leaves.count, 0);
+    }
+}
+
+static void what_is_too_long_is_refused_at_its_place(void **state)
+{
+    static const char *const formats[] = {"env", "ini", "properties"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        for (int value = 0; value < 2; value++) {
+            size_t size = value ? 2 * 1024 * 1024 + 1 : 5000;
+            mp__buf text = MP__BUF_INIT;
+            mp__leaves leaves = {0};
+            mp__diag diag = {0};
+
+            (void)mp__buf_add_str(&text, value ? MP_STR("a=1\nb=") : MP_STR("a=1\n"));
+            for (size_t k = 0; k < size; k++)
+                (void)mp__buf_add_char(&text, 'x');
+            (void)mp__buf_add_str(&text, value ? MP_STR("\n") : MP_STR("=1\n"));
+            assert_int_equal(mp__format_find(formats[i])->parse(mp__buf_str(&text), &leaves, &diag),
+                             MP_ELIMIT);
+            assert_int_equal(diag.line, 2);
+            assert_int_equal(diag.column, 1);
+            assert_int_equal(leaves.count, 0);
+            mp__buf_done(&text);
+        }
+    }
+}
+
+static void ini_groups_by_section_and_quotes_what_it_must(void **state)
+{
+    mp__leaves leaves = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__format_find("properties")
+                         ->parse(MP_STR("z=\na.b.c=1\na.d=\\ x\na.e\\=f=y \\;z\n[0].g=h\n.i=j\n"),
+                                 &leaves, &diag),
+                     0);
+    assert_int_equal(mp__format_find("ini")->print(&leaves, &out, &diag), 0);
+    (void)mp__buf_add_char(&out, '\0');
+    assert_string_equal(out.data, ".i = j\nz =\n\n[[0]]\ng = h\n\n[a]\nd = \" x\"\n\"e=f\" = "
+                                  "\"y ;z\"\n\n[a.b]\nc = 1\n");
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+}
+
+static void properties_are_printed_as_ascii(void **state)
+{
+    mp__leaves leaves = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a b=\u00e4"), MP_STR(" \U0001F600 \x01\n=\\"),
+                                    "text/plain"),
+                     0);
+    assert_int_equal(mp__format_find("properties")->print(&leaves, &out, &diag), 0);
+    (void)mp__buf_add_char(&out, '\0');
+    assert_string_equal(out.data, "a\\ b\\=\\u00E4=\\ \\uD83D\\uDE00 \\u0001\\n=\\\\\n");
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("bad"), MP_STR("\xff"), "text/plain"), 0);
+    assert_int_equal(mp__format_find("properties")->print(&leaves, &out, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "'bad'"));
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+}
+
 static void every_format_gives_back_what_it_read(void **state)
 {
     static const struct {
@@ -210,12 +366,74 @@ static void deep_nesting_is_refused(void **state)
                      MP_ELIMIT);
 }
 
+static void messages_name_the_formats_of_the_table(void **state)
+{
+    mp__buf names = MP__BUF_INIT;
+
+    (void)state;
+    for (const mp__format *const *f = mp__formats; *f; f++)
+        (void)mp__buf_printf(&names, "%s%s", names.size ? ", " : "", (*f)->name);
+    (void)mp__buf_add_char(&names, '\0');
+    assert_string_equal(names.data, MP__FORMAT_NAMES);
+    mp__buf_done(&names);
+}
+
+static void what_would_come_back_otherwise_is_refused_by_name(void **state)
+{
+    static const struct {
+        const char *keys[3], *says;
+    } cases[] = {
+        {{"a..b"}, "'a..b'"},        {{"a]"}, "'a]'"},
+        {{"a[x]"}, "'a[x]'"},        {{"l[0]", "l[2]"}, "'l[2]'"},
+        {{"l[1]"}, "'l[1]'"},        {{"l[0]", "l[9999999]"}, "'l[9999999]'"},
+        {{"a\\b"}, "'a\\b'"},        {{"l[0]", "m[1].x", "z"}, "'m[0]'"},
+        {{"a\xff"}, "UTF-8"},        {{"l[0]", "l[0].x"}, "'l[0].x'"},
+        {{"l[0]", "l.x"}, "'l[0]'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__leaves leaves = {0};
+        mp__buf out = MP__BUF_INIT;
+        mp__diag diag = {0};
+
+        for (size_t k = 0; k < 3 && cases[i].keys[k]; k++)
+            assert_int_equal(mp__leaves_add(&leaves, mp_str_of(cases[i].keys[k]), MP_STR("null"),
+                                            "application/json"),
+                             0);
+        assert_int_equal(mp__leaves_sort(&leaves, &diag), 0);
+        assert_int_equal(mp__format_find("json")->print(&leaves, &out, &diag), MP_EINVAL);
+        if (!strstr(diag.text, cases[i].says))
+            fail_msg("%s: said: %s", cases[i].keys[0], diag.text);
+        assert_int_equal(mp__format_find("ini")->print(&leaves, &out, &diag), 0);
+        mp__buf_done(&out);
+        mp__leaves_done(&leaves);
+    }
+}
+
+static void a_value_that_is_a_map_takes_no_further_keys(void **state)
+{
+    mp__leaves leaves = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a"), MP_STR("{}"), "application/json"), 0);
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a.b"), MP_STR("1"), "application/json"), 0);
+    assert_int_equal(mp__format_find("yaml")->print(&leaves, &out, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "'a.b'"));
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+}
+
 static void a_path_chooses_its_format_by_its_ending(void **state)
 {
     (void)state;
     assert_string_equal(mp__format_of_path("x/y.YML")->name, "yaml");
     assert_string_equal(mp__format_of_path(".env")->name, "env");
     assert_string_equal(mp__format_of_path("a.json")->name, "json");
+    assert_string_equal(mp__format_of_path("app.properties")->name, "properties");
+    assert_string_equal(mp__format_of_path("app.ini")->name, "ini");
     assert_null(mp__format_of_path("a.txt"));
     assert_null(mp__format_find("toml5"));
 }
@@ -230,9 +448,21 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(yaml_alias_bombs_are_refused),
     MP_TEST(env_files_read_quotes_comments_and_export),
     MP_TEST(env_errors_name_their_place),
+    MP_TEST(ini_files_read_sections_quotes_and_comments),
+    MP_TEST(ini_errors_name_their_place),
+    MP_TEST(properties_read_as_java_reads_them),
+    MP_TEST(properties_are_utf8_or_else_latin1),
+    MP_TEST(properties_errors_name_their_place),
+    MP_TEST(a_key_that_is_there_twice_is_refused_at_its_second_place),
+    MP_TEST(what_is_too_long_is_refused_at_its_place),
+    MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
+    MP_TEST(properties_are_printed_as_ascii),
     MP_TEST(every_format_gives_back_what_it_read),
     MP_TEST(contradicting_keys_are_refused_by_name),
     MP_TEST(deep_nesting_is_refused),
+    MP_TEST(messages_name_the_formats_of_the_table),
+    MP_TEST(what_would_come_back_otherwise_is_refused_by_name),
+    MP_TEST(a_value_that_is_a_map_takes_no_further_keys),
     MP_TEST(a_path_chooses_its_format_by_its_ending),
 };
 

@@ -15,6 +15,8 @@ static const struct {
      "base: &base {x: 1, y: [a, b]}\nuse:\n  <<: *base\n  x: 0x1f\n  z: |\n    two\n    lines\n"
      "quoted: \"\\x41 \\u00e4\"\nlist:\n- ~\n- .5\n- {}\n"},
     {"env", "export A=1\nB=\"two words\\n\" # comment\nC='$raw'\nD=\n"},
+    {"ini", "a = 1\n[b.c]\nd = \"x\\n\"\n\"e\" = 'y'\n[\"f\"]\ng = 2\n"},
+    {"properties", "a=1\nb\\ c = \\u00e4\\\n  x\nd\ne:f\n"},
 };
 
 static void a_file_is_read_whole_or_not_at_all(void **state)
