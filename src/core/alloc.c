@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/alloc.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 bool (*mp__alloc_fail_hook)(size_t size);
@@ -64,4 +65,9 @@ void *mp__free(void *pointer)
 {
     free(pointer);
     return NULL;
+}
+
+void mp__alloc_give_back(void)
+{
+    (void)malloc_trim(0);
 }

@@ -23,6 +23,9 @@ char *mp__strdup(const char *text) __attribute__((malloc, warn_unused_result));
 char *mp__str_dup(mp_str text) __attribute__((malloc, warn_unused_result)); /* terminated copy */
 /* Frees; accepts NULL. Always returns NULL. */
 void *mp__free(void *pointer);
+/* Give the system back what malloc keeps free: for the end of something rare that took megabytes,
+ * which the C library would otherwise hold, uncounted by any limit. Looks at all that is free. */
+void mp__alloc_give_back(void);
 
 /* For tests only: asked before each allocation; true lets it fail. NULL ends it. Set it while no
  * other thread allocates. */

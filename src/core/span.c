@@ -158,9 +158,11 @@ static void region_give_span(mp__span_store *store, mp__span_region *region, mp_
         (void)mp__free(region);
         return;
     }
-    (void)madvise(span, MP__SPAN_BYTES, MADV_DONTNEED);
-    if (!had_holes)
+    if (!had_holes) {
+        (void)madvise(region->base, REGION_BYTES, MADV_NOHUGEPAGE); /* khugepaged fills holes */
         holes_add(store, region);
+    }
+    (void)madvise(span, MP__SPAN_BYTES, MADV_DONTNEED);
 }
 
 static mp__span *region_take_hole(mp__span_store *store)
@@ -169,8 +171,10 @@ static mp__span *region_take_hole(mp__span_store *store)
     unsigned number = (unsigned)__builtin_ctz(region->away);
 
     region->away &= region->away - 1;
-    if (!region->away)
+    if (!region->away) {
         holes_remove(store, region);
+        (void)madvise(region->base, REGION_BYTES, MADV_HUGEPAGE); /* counted whole again */
+    }
     pages_add(store, MP__SPAN_BYTES);
     return span_begin(region->base + (size_t)number * MP__SPAN_BYTES, region, MP__SPAN_BYTES);
 }

@@ -4,8 +4,9 @@
  *
  * A store that has grown takes 2 MiB at a time and asks for a huge page: a table of 100,000 entries
  * would otherwise miss the TLB on each hit. Such a region is counted whole, as the system gives it
- * whole; spans of it that are no longer used go back one by one. A few idle spans are kept, so that
- * a count that swings around a boundary does not map and unmap. */
+ * whole; spans of it that are no longer used go back one by one, and from then on the system is
+ * told to leave the region in small pages: it would fill the holes again by itself, uncounted. A
+ * few idle spans are kept, so that a count that swings around a boundary does not map and unmap. */
 #ifndef MP_CORE_SPAN_H
 #define MP_CORE_SPAN_H
 

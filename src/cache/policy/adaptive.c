@@ -184,6 +184,7 @@ static void change(adaptive *a)
     a->order = mp__mini_free(a->order);
     a->order = next;
     c = contents_free(&c);
+    mp__alloc_give_back();
 }
 
 static void see(adaptive *a, uint64_t hash, bool hit)

@@ -9,7 +9,14 @@
 
 #include <marketprism/marketprism.h>
 
-enum { LIMIT = 64 << 20, KEYS = 400000, ENTRIES = 50000, VALUE_MAX = 64 << 10 };
+enum {
+    LIMIT = 64 << 20,
+    KEYS = 400000,
+    ENTRIES = 50000,
+    VALUE_MAX = 64 << 10,
+    PHASES = 4,
+    LARGE = 60000, /* operations with large values in each phase: they fill the limit three times */
+};
 
 static uint64_t seed = 88172645463325252u;
 
@@ -63,6 +70,17 @@ static void operate(mp_cache *cache, const char *bytes, unsigned bias)
     }
 }
 
+/* Of what size the values of this operation are: each phase begins with large ones, which push out
+ * the many small; then small ones come back, and those in between. */
+static unsigned bias_of(size_t operation, size_t operations)
+{
+    size_t phase = operations / PHASES, at = operation % phase;
+
+    if (at < LARGE)
+        return 6;
+    return at < phase / 2 ? 1 : 3;
+}
+
 static void resident_memory_follows_the_limit(void **state)
 {
     const char *thorough = getenv("MP_THOROUGH");
@@ -78,8 +96,8 @@ static void resident_memory_follows_the_limit(void **state)
     memset(bytes, 'v', VALUE_MAX);
     assert_int_equal(mp_cache_new(&config, &cache), 0);
     for (size_t i = 0; i < operations; i++) {
-        operate(cache, bytes, i / (operations / 8) % 2 ? 6 : 1);
-        if (i % (operations / 100) == 0 && i > operations / 4) { /* it has been full once */
+        operate(cache, bytes, bias_of(i, operations));
+        if (i % 10000 == 0 && i > LARGE) { /* it has been full once */
             double is = (double)(resident() - before);
 
             mp_cache_stats_read(cache, &stats);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mp_test.h"
 
+#include <sys/mman.h>
+
 #include "core/alloc.h"
 #include "core/slab.h"
 
@@ -157,6 +159,41 @@ static void a_lower_limit_gives_idle_pages_back(void **state)
     slab = mp__slab_close(slab);
 }
 
+/* Linux 6.1; not in every header yet. */
+enum { COLLAPSE = 25 };
+
+/* The system must not be able to fill with a huge page what was given back of a region, which it
+ * does by itself after some seconds where it may. */
+static void what_a_region_gave_back_is_not_filled_again(void **state)
+{
+    enum { COUNT = 8 * REGION / SPAN };
+    static void *objects[COUNT * 4];
+    mp__slab *slab = slab_new(0);
+    uintptr_t base;
+    size_t held;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT * 4; i++) {
+        objects[i] = mp__slab_alloc(slab, 15 * 1024); /* four a span */
+        assert_non_null(objects[i]);
+        memset(objects[i], 1, 15 * 1024);
+    }
+    base = (uintptr_t)objects[COUNT * 4 - 1] & ~(uintptr_t)(REGION - 1);
+    for (size_t i = 0; i < COUNT * 4; i++)
+        if (i % 64 != 63) { /* one in sixteen spans stays */
+            mp__slab_free(objects[i]);
+            objects[i] = NULL;
+        }
+    mp__slab_limit_set(slab, 1); /* the idle ones, too */
+    held = mp__slab_pages_bytes(slab);
+    assert_true(held < (size_t)COUNT * SPAN / 2);
+    assert_int_equal(madvise((void *)base, REGION, COLLAPSE), -1);
+    for (size_t i = 0; i < COUNT * 4; i++)
+        if (objects[i])
+            mp__slab_free(objects[i]);
+    slab = mp__slab_close(slab);
+}
+
 static void a_closed_slab_lives_until_its_last_object_is_freed(void **state)
 {
     mp__slab *slab = slab_new(0);
@@ -271,6 +308,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(the_limit_holds_to_the_page),
     MP_TEST(what_is_freed_serves_every_size_again),
     MP_TEST(a_lower_limit_gives_idle_pages_back),
+    MP_TEST(what_a_region_gave_back_is_not_filled_again),
     MP_TEST(a_closed_slab_lives_until_its_last_object_is_freed),
     MP_TEST(exactly_the_living_are_beside_each_other),
     MP_TEST(every_failing_allocation_leaves_the_slab_whole),
