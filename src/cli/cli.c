@@ -52,7 +52,8 @@ const mp__verb mp__verbs[] = {
     {"rollback", "KEY REVISION", "Make the value of an earlier revision the newest again.", "",
      mp__no_flags, 2, 2, mp__verb_rollback, true},
     {"import", "PATH...", "Import configuration files as keys, unchanged ones left alone.",
-     "JSON, YAML, .env, INI and Java properties, by the ending. A folder of files: NAMESPACE.yaml "
+     "JSON, YAML, TOML, .env, INI and Java properties, by the ending. A folder of files: "
+     "NAMESPACE.yaml "
      "becomes the namespace of its name; a folder of folders: "
      "the "
      "first level names environments. All files are read before the first key is written, so an "

@@ -6,8 +6,13 @@
 #include "format/kinds.h"
 
 const mp__format *const mp__formats[] = {
-    &mp__format_json, &mp__format_yaml,       &mp__format_env,
-    &mp__format_ini,  &mp__format_properties, NULL,
+    &mp__format_json,
+    &mp__format_yaml,
+    &mp__format_env,
+    &mp__format_ini,
+    &mp__format_properties,
+    &mp__format_toml,
+    NULL,
 };
 
 const mp__format *mp__format_find(const char *name)

@@ -5,8 +5,9 @@
  * db.ports[0] = 1 and db.ports[1] = 2 (application/json). A dot, bracket or backslash inside a name
  * is escaped with a backslash. The names of .env, INI and properties files are keys as they stand.
  * Strings keep their bytes as text/plain; numbers, true, false, null,
- * {} and [] keep their JSON text as application/json, so that an export has the same data and
- * types. Comments and order are not kept. */
+ * {} and [] keep their JSON text as application/json; dates, times, inf and nan of TOML keep their
+ * text as application/toml; so that an export has the same data and types. Comments and order are
+ * not kept. */
 #ifndef MP_FORMAT_FORMAT_H
 #define MP_FORMAT_FORMAT_H
 
@@ -44,9 +45,9 @@ typedef struct mp__format {
 
 extern const mp__format *const mp__formats[]; /* NULL-ended */
 
-const mp__format *mp__format_find(const char *name);        /* or NULL */
-const mp__format *mp__format_of_path(const char *path);     /* by its ending, or NULL */
-#define MP__FORMAT_NAMES "json, yaml, env, ini, properties" /* for messages */
+const mp__format *mp__format_find(const char *name);              /* or NULL */
+const mp__format *mp__format_of_path(const char *path);           /* by its ending, or NULL */
+#define MP__FORMAT_NAMES "json, yaml, env, ini, properties, toml" /* for messages */
 
 /* For parsers: add a copy of one leaf. MP_ENOMEM, MP_ELIMIT. */
 MP_MUST_USE int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value,

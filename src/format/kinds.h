@@ -6,6 +6,6 @@
 #include "format/format.h"
 
 extern const mp__format mp__format_json, mp__format_yaml, mp__format_env, mp__format_ini,
-    mp__format_properties;
+    mp__format_properties, mp__format_toml;
 
 #endif

@@ -264,6 +264,7 @@ class Files(unittest.TestCase):
             ".yml": ("a:\n  b: one\n", "a: {b: two}\n", "a:\n  b: [\n", "3:1"),
             ".env": ("a.b=one\n", "a.b='two'\n", "a.b=two\n-\n", "2:1"),
             ".ini": ("[a]\nb = one\n", "[a]\nb = \"two\" ; why\n", "[a]\nb = two\nc\n", "3:2"),
+            ".toml": ("a.b = 'one'\n", "[a]\nb = \"two\"\n", "[a]\nb = two\n", "2:5"),
             ".properties": ("a.b=one\n", "a.b : t\\\n  w\\u006f\n", "a.b=two\nc=\\u00\n", "2:3"),
         }
         for ending, (first, _, _, _) in files.items():

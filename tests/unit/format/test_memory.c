@@ -16,6 +16,7 @@ static const struct {
      "quoted: \"\\x41 \\u00e4\"\nlist:\n- ~\n- .5\n- {}\n"},
     {"env", "export A=1\nB=\"two words\\n\" # comment\nC='$raw'\nD=\n"},
     {"ini", "a = 1\n[b.c]\nd = \"x\\n\"\n\"e\" = 'y'\n[\"f\"]\ng = 2\n"},
+    {"toml", "a.b = 1\n'c d' = [\"x\", {e = 07:32:00}]\n[f]\n[[g]]\nh = \"\"\"\ni\"\"\"\n"},
     {"properties", "a=1\nb\\ c = \\u00e4\\\n  x\nd\ne:f\n"},
 };
 
