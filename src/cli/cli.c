@@ -15,6 +15,8 @@ const mp__flag mp__no_flags[] = {{NULL, NULL, NULL, NULL}};
 const mp__flag mp__client_flags[] = {
     {"--resp", NULL, "HOST:PORT", "The daemon; else $MARKETPRISM_ADDR, else 127.0.0.1:7480."},
     {"--env", "-e", "NAME", "Environment; else the daemon's first, production by default."},
+    {"--region", NULL, "NAME", "Region of the environment; its keys stand before those of it."},
+    {"--instance", NULL, "NAME", "Instance of the region, the nearest layer of all."},
     {"--namespace", "-n", "NAME", "Namespace of the keys that are named without one."},
     {"--json", NULL, NULL, "Print JSON."},
     {"--timeout", NULL, "SECONDS", "Longest wait for an answer; 5 by default."},
@@ -40,7 +42,7 @@ const mp__verb mp__verbs[] = {
     {"set", "KEY VALUE", "Set a value, durable before the answer. VALUE - reads standard input.",
      "", mp__set_flags, 2, 2, mp__verb_set, true},
     {"del", "KEY...", "Delete keys, all or none. Exit code 3 when none of them was there.", "",
-     mp__no_flags, 1, -1, mp__verb_del, true},
+     mp__del_flags, 1, -1, mp__verb_del, true},
     {"ls", "[PREFIX]",
      "List keys that begin with PREFIX, as NAMESPACE/KEY or KEY of the default namespace.", "",
      mp__ls_flags, 0, 1, mp__verb_ls, true},
@@ -389,19 +391,39 @@ static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
     return client;
 }
 
+static bool choose(const mp__arguments *arguments, mp__client *client, int *ret_code,
+                   const mp_str *words, size_t count)
+{
+    mp__reply *reply = mp__cli_call(arguments, client, ret_code, words, count);
+    bool good = reply != NULL;
+
+    (void)mp__reply_free(reply);
+    return good;
+}
+
 mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code)
 {
     const char *environment = mp__flag_value(arguments, "--env");
-    mp__client *client = connect_to(arguments, ret_code);
-    mp__reply *reply;
+    const char *region = mp__flag_value(arguments, "--region");
+    const char *instance = mp__flag_value(arguments, "--instance");
+    mp__client *client;
 
-    if (!client || !environment)
-        return client;
-    reply = mp__cli_call(arguments, client, ret_code,
-                         (mp_str[]){MP_STR("MP.ENV"), mp_str_of(environment)}, 2);
-    if (!reply)
-        return mp__client_close(client);
-    (void)mp__reply_free(reply);
+    if (instance && !region) {
+        *ret_code = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                                 "an --instance is one of a region: name it with --region");
+        return NULL;
+    }
+    client = connect_to(arguments, ret_code);
+    if (client && environment &&
+        !choose(arguments, client, ret_code, (mp_str[]){MP_STR("MP.ENV"), mp_str_of(environment)},
+                2))
+        client = mp__client_close(client);
+    if (client && region &&
+        !choose(
+            arguments, client, ret_code,
+            (mp_str[]){MP_STR("MP.SCOPE"), mp_str_of(region), mp_str_of(instance ? instance : "")},
+            3))
+        client = mp__client_close(client);
     return client;
 }
 

@@ -67,8 +67,8 @@ int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, .
     __attribute__((format(printf, 3, 4)));
 bool mp__cli_colour(int fd);
 
-/* A client of --resp or MARKETPRISM_ADDR, in the environment of --env; NULL: said why, exit code in
- * *ret_code. */
+/* A client of --resp or MARKETPRISM_ADDR, in the scope of --env, --region and --instance; NULL:
+ * said why, exit code in *ret_code. */
 mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code);
 /* Call with C strings (NULL-ended); NULL reply: said why. An error answer is said, too, and ends in
  * its exit code. */
@@ -83,10 +83,12 @@ int64_t mp__reply_integer(const mp__reply *reply); /* 0 for other types */
 mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
 
 /* Call @each for every key that begins with @prefix ("namespace/key-prefix"), in order; its record
- * is borrowed. A nonzero answer ends it and is given back; else 0, or the exit code of what was
+ * is borrowed. Of what a reader of the scope gets; `ls` without --effective: of the layer alone. A
+ * nonzero answer ends it and is given back; else 0, or the exit code of what was
  * said. */
 typedef struct mp__listed {
     mp_str key, value, media_type; /* value: empty unless asked for */
+    mp_str layer;                  /* that has it; "" unless the list is effective */
     int64_t revision, modified_ms;
 } mp__listed;
 int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str prefix,
@@ -132,8 +134,8 @@ int mp__verb_doctor(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
 
 extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
-    mp__ls_flags[], mp__history_flags[], mp__import_flags[], mp__watch_flags[], mp__replay_flags[],
-    mp__render_flags[], mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__ls_flags[], mp__del_flags[], mp__history_flags[], mp__import_flags[], mp__watch_flags[],
+    mp__replay_flags[], mp__render_flags[], mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

@@ -9,6 +9,8 @@
 const mp__flag mp__ls_flags[] = {
     {"--long", "-l", NULL, "Revision, age and media type, too."},
     {"--values", NULL, NULL, "Values, too."},
+    {"--effective", NULL, NULL,
+     "What a reader gets: also what region, environment and base have, the nearest of each."},
     {"--tree", NULL, NULL, "Draw namespaces and dotted names as a tree."},
     {"--environments", NULL, NULL, "List the environments instead."},
     {NULL, NULL, NULL, NULL},
@@ -16,6 +18,11 @@ const mp__flag mp__ls_flags[] = {
 
 /* One page of at most the daemon's default; *ret_more says whether another follows after `after`.
  */
+static bool is_effective(const mp__arguments *arguments)
+{
+    return strcmp(arguments->verb, "ls") != 0 || mp__flag_given(arguments, "--effective");
+}
+
 static int page(const mp__arguments *arguments, mp__client *client, mp_str prefix, bool with_values,
                 mp__buf *after, mp__reply **ret_reply, bool *ret_more)
 {
@@ -26,6 +33,8 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
 
     if (with_values)
         words[n++] = MP_STR("VALUES");
+    if (is_effective(arguments))
+        words[n++] = MP_STR("EFFECTIVE");
     if (after->size) {
         words[n++] = MP_STR("AFTER");
         words[n++] = mp__buf_str(after);
@@ -60,12 +69,15 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
 
             if (item->count < 4)
                 continue;
-            listed = (mp__listed){.key = mp__reply_text(&item->items[0]),
-                                  .revision = mp__reply_integer(&item->items[1]),
-                                  .modified_ms = mp__reply_integer(&item->items[2]),
-                                  .media_type = mp__reply_text(&item->items[3]),
-                                  .value = item->count > 4 ? mp__reply_text(&item->items[4])
-                                                           : mp_str_new("", 0)};
+            listed = (mp__listed){
+                .key = mp__reply_text(&item->items[0]),
+                .revision = mp__reply_integer(&item->items[1]),
+                .modified_ms = mp__reply_integer(&item->items[2]),
+                .media_type = mp__reply_text(&item->items[3]),
+                .value = with_values && item->count > 4 ? mp__reply_text(&item->items[4])
+                                                        : mp_str_new("", 0),
+                .layer = is_effective(arguments) ? mp__reply_text(&item->items[item->count - 1])
+                                                 : mp_str_new("", 0)};
             if (!only_named_namespaces || memchr(listed.key.data, '/', listed.key.size))
                 code = each(context, &listed);
         }
@@ -117,6 +129,8 @@ static int add_json(void *context, const mp__listed *listed)
     mp__json_add_i64(&l->json, "revision", listed->revision);
     mp__json_add_i64(&l->json, "modified_ms", listed->modified_ms);
     mp__json_add_string(&l->json, "media_type", listed->media_type);
+    if (listed->layer.size)
+        mp__json_add_string(&l->json, "layer", listed->layer);
     if (mp__flag_given(l->arguments, "--values"))
         mp__cli_add_value(&l->json, "value", listed->value, listed->media_type);
     mp__json_end(&l->json, '}');
@@ -130,6 +144,8 @@ static void print_long(const mp__listed *listed)
     (void)printf("%8" PRId64 "  %8s ago  %-18.*s  ", listed->revision,
                  mp__cli_ago(mp__cli_now_ms() - listed->modified_ms, ago, sizeof(ago)),
                  (int)listed->media_type.size, listed->media_type.data);
+    if (listed->layer.size)
+        (void)printf("%-18.*s  ", (int)listed->layer.size, listed->layer.data);
 }
 
 static void print_value(const listing *l, const mp__listed *listed)

@@ -16,12 +16,17 @@ const mp__flag mp__get_flags[] = {
     {"--level", "-l", "LEVEL", "strong, eventual (default) or weak."},
     {"--meta", "-m", NULL, "Print age, revision, tier and reason, too."},
     {"--strict", NULL, NULL, "Rather an error than a stale value."},
+    {"--own", NULL, NULL, "Only what this very layer holds, not what it falls back to."},
     {NULL, NULL, NULL, NULL},
 };
 const mp__flag mp__set_flags[] = {
     {"--ttl", NULL, "SECONDS", "Let the key delete itself after this time."},
     {"--type", "-t", "MEDIA-TYPE", "Media type of the value, as application/json."},
     {"--if-revision", NULL, "N", "Only if the key still has this revision; 0: does not exist."},
+    {NULL, NULL, NULL, NULL},
+};
+const mp__flag mp__del_flags[] = {
+    {"--mask", NULL, NULL, "Rather hide what the layers behind have: readers find none."},
     {NULL, NULL, NULL, NULL},
 };
 const mp__flag mp__history_flags[] = {
@@ -73,7 +78,7 @@ void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str med
 
 static const char *const meta_integers[] = {"revision",   "version",     "age_ms",
                                             "created_ms", "modified_ms", "expires_ms"};
-static const char *const meta_texts[] = {"state", "media_type", "reason", "tier", "level"};
+static const char *const meta_texts[] = {"state", "media_type", "reason", "tier", "level", "layer"};
 
 static void get_json(const char *key, const mp__reply *map)
 {
@@ -103,13 +108,15 @@ static void get_remarks(const mp__reply *map, bool all)
     mp_str tier = mp__reply_text(mp__reply_member(map, "tier"));
     mp_str reason = mp__reply_text(mp__reply_member(map, "reason"));
     mp_str level = mp__reply_text(mp__reply_member(map, "level"));
+    mp_str layer = mp__reply_text(mp__reply_member(map, "layer"));
     bool stale = mp__reply_integer(mp__reply_member(map, "stale")) != 0;
 
     if (!stale && !all)
         return;
-    (void)fprintf(stderr, "%s%s: revision %" PRId64 ", age %s, from %.*s, level %.*s, %.*s%s\n",
+    (void)fprintf(stderr,
+                  "%s%s: %.*s, revision %" PRId64 ", age %s, from %.*s, level %.*s, %.*s%s\n",
                   mp__cli_colour(2) && stale ? "\033[33m" : "", stale ? "stale" : "current",
-                  mp__reply_integer(mp__reply_member(map, "revision")),
+                  (int)layer.size, layer.data, mp__reply_integer(mp__reply_member(map, "revision")),
                   mp__cli_ago(mp__reply_integer(mp__reply_member(map, "age_ms")), age, sizeof(age)),
                   (int)tier.size, tier.data, (int)level.size, level.data, (int)reason.size,
                   reason.data, mp__cli_colour(2) && stale ? "\033[0m" : "");
@@ -136,6 +143,8 @@ int mp__verb_get(const mp__arguments *arguments)
 
     words[n++] = mp__cli_key(arguments, arguments->words[0], &key);
     words[n++] = MP_STR("META");
+    if (mp__flag_given(arguments, "--own"))
+        words[n++] = MP_STR("OWN");
     if (level) {
         words[n++] = MP_STR("LEVEL");
         words[n++] = mp_str_of(level);
@@ -236,10 +245,11 @@ int mp__verb_del(const mp__arguments *arguments)
     mp__buf *keys = mp__calloc(count, sizeof(*keys));
     mp__client *client = NULL;
     mp__reply *reply = NULL;
+    bool mask = mp__flag_given(arguments, "--mask");
     int code = MP__EXIT_ERROR;
 
     if (words && keys) {
-        words[0] = MP_STR("DEL");
+        words[0] = mask ? MP_STR("MP.MASK") : MP_STR("DEL");
         for (size_t i = 0; i < count; i++)
             words[i + 1] = mp__cli_key(arguments, arguments->words[i], &keys[i]);
         client = mp__cli_connect(arguments, &code);
@@ -248,11 +258,10 @@ int mp__verb_del(const mp__arguments *arguments)
     if (reply) {
         int64_t n = mp__reply_integer(reply);
 
-        code = n ? 0 : MP__EXIT_ABSENT;
-        if (mp__flag_given(arguments, "--json"))
-            (void)printf("{\"deleted\":%" PRId64 "}\n", n);
-        else
-            (void)printf("deleted %" PRId64 "\n", n);
+        code = n || mask ? 0 : MP__EXIT_ABSENT;
+        (void)printf(mp__flag_given(arguments, "--json") ? "{\"%s\":%" PRId64 "}\n"
+                                                         : "%s %" PRId64 "\n",
+                     mask ? "masked" : "deleted", n);
     }
     for (size_t i = 0; keys && i < count; i++)
         mp__buf_done(&keys[i]);

@@ -193,6 +193,42 @@ void mp__overlay_was_answered(mp__manager *manager, mp_str address);
 void mp__overlay_applies(mp__manager *manager, mp_str address);
 void mp__overlay_applied(mp__manager *manager, mp_str address);
 
+/* All that a read in @scope may look at, whatever the namespace, nearest first; their number. */
+size_t mp__overlay_scopes(const mp__manager *manager, mp_str scope,
+                          mp_str ret_layers[MP__LAYERS_MAX]);
+/* Whether keys of the namespace of @address fall back to the next layer. */
+bool mp__overlay_has(const mp__manager *manager, mp_str address);
+/* Whether it is known, and held so, that there are no keys in @scope. False: perhaps not. */
+bool mp__overlay_is_empty(mp__manager *manager, mp_str scope);
+
+/* The layers of @address, as mp__overlay_layers(). */
+size_t mp__overlay_layers_of(const mp__manager *manager, mp_str address,
+                             mp_str ret_layers[MP__LAYERS_MAX]);
+
+/* ---- explain_layers.c ---- */
+
+typedef struct mp__explained {
+    size_t count, winner; /* winner: of count, none */
+    bool is_known;        /* else nothing is kept of it in the layer `unknown` */
+    size_t unknown;
+    mp_str scopes[MP__LAYERS_MAX];
+    const mp__entry *entries[MP__LAYERS_MAX]; /* references, or NULL */
+    bool is_empty[MP__LAYERS_MAX];            /* the scope has no keys */
+} mp__explained;
+
+void mp__explained_take(mp__manager *manager, mp_str address, mp__explained *ret_explained);
+void mp__explained_done(mp__explained *explained);
+void mp__explained_json(const mp__explained *explained, mp__buf *out); /* members of an object */
+
+/* ---- effective.c, query.c ---- */
+
+/* Begin a LIST of what a reader of its scope gets. 0: it will be answered. */
+MP_MUST_USE int mp__effective_start(mp__query *query);
+void mp__query_reply(mp__query *query, int status);
+/* Add a copy of @item of the layer @layer, with the address that it has in the query's scope. */
+MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,
+                                       const mp__list_item *item, mp_str layer);
+
 /* ---- read_path.c ---- */
 
 /* Whether a live watch holds @entry fresh, and not only up to a moment from now. */

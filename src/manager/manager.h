@@ -168,7 +168,9 @@ void mp__write_start(mp__manager *manager, mp__write_request *request);
 /* ---- list, history, count, changes: on the origin, or from what L3 kept when it is gone ---- */
 
 typedef struct mp__list_item {
-    mp_str address, value, media_type; /* of the layer that has it */
+    mp_str address, value, media_type;
+    mp_str layer; /* of an effective list: the scope that has it; its address is then what a reader
+                   * of the query's scope calls it */
     uint64_t revision;
     int64_t modified_ms, expires_ms;
     mp_str actor;

@@ -90,16 +90,24 @@ static bool is_overlaid(const mp__manager *manager, mp_str namespace_)
            !(manager->overlay_except[0] && is_among(manager->overlay_except, namespace_));
 }
 
-size_t mp__overlay_layers(const mp__manager *manager, mp_str scope, mp_str namespace_,
+size_t mp__overlay_scopes(const mp__manager *manager, mp_str scope,
                           mp_str ret_layers[MP__LAYERS_MAX])
 {
     size_t count = 0;
 
     do
         ret_layers[count++] = scope;
-    while (count < MP__LAYERS_MAX && is_overlaid(manager, namespace_) &&
-           (scope = mp__scope_up(scope, mp__overlay_base(manager))).size);
+    while (count < MP__LAYERS_MAX && (scope = mp__scope_up(scope, mp__overlay_base(manager))).size);
     return count;
+}
+
+size_t mp__overlay_layers(const mp__manager *manager, mp_str scope, mp_str namespace_,
+                          mp_str ret_layers[MP__LAYERS_MAX])
+{
+    if (is_overlaid(manager, namespace_))
+        return mp__overlay_scopes(manager, scope, ret_layers);
+    ret_layers[0] = scope;
+    return 1;
 }
 
 /* "/namespace/key" of an address. */
@@ -118,8 +126,13 @@ static mp_str namespace_of(mp_str address)
     return end ? mp_str_new(rest.data + 1, (size_t)(end - rest.data) - 1) : mp_str_new("", 0);
 }
 
-static size_t layers_of(const mp__manager *manager, mp_str address,
-                        mp_str ret_layers[MP__LAYERS_MAX])
+bool mp__overlay_has(const mp__manager *manager, mp_str address)
+{
+    return is_overlaid(manager, namespace_of(address));
+}
+
+size_t mp__overlay_layers_of(const mp__manager *manager, mp_str address,
+                             mp_str ret_layers[MP__LAYERS_MAX])
 {
     return mp__overlay_layers(manager, mp_str_new(address.data, mp__scope_size(address)),
                               namespace_of(address), ret_layers);
@@ -233,10 +246,23 @@ static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark)
     return entry;
 }
 
+bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
+{
+    const mp__entry *mark;
+    bool is = false;
+
+    if (mp_read_begin() == 0) {
+        mark = held(manager, scope, true);
+        is = mark && mark->kind == MP__RECORD_ABSENT;
+        mp_read_end();
+    }
+    return is;
+}
+
 const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address)
 {
     mp_str layers[MP__LAYERS_MAX], rest = rest_of(address);
-    size_t count = layers_of(manager, address, layers);
+    size_t count = mp__overlay_layers_of(manager, address, layers);
     char text[MP__ADDRESS_MAX];
     mp__overlay_stripe *stripe;
     const mp__entry *entry = NULL;
@@ -482,7 +508,7 @@ bool mp__overlay_settles(mp__manager *manager, mp__read *read)
 
     if (read->own_layer || read->status != MP_EABSENT || read->layer.size)
         return true;
-    count = layers_of(manager, read->address, layers);
+    count = mp__overlay_layers_of(manager, read->address, layers);
     w = count > 1 ? walk_new(read, layers, count) : NULL;
     if (!w)
         return true;
@@ -513,7 +539,7 @@ bool mp__overlay_starts(mp__manager *manager, mp__read *read)
         is_near(manager, read))
         return mp__read_layer(manager, read) && mp__overlay_settles(manager, read);
     read->manager = manager;
-    count = layers_of(manager, read->address, layers);
+    count = mp__overlay_layers_of(manager, read->address, layers);
     w = walk_new(read, layers, count);
     if (!w)
         return true;

@@ -34,7 +34,7 @@ static void run_done(mp__task *task)
     query->done(query);
 }
 
-static void reply(mp__query *query, int status)
+void mp__query_reply(mp__query *query, int status)
 {
     if (status)
         mp__query_done(query);
@@ -85,13 +85,43 @@ static int add_item(mp__query *query, size_t *capacity, const mp__record *record
     return 0;
 }
 
+int mp__query_add_resolved(mp__query *query, size_t *capacity, const mp__list_item *item,
+                           mp_str layer)
+{
+    size_t scope = mp__scope_size(item->address);
+    mp_str rest = mp_str_new(item->address.data + scope, item->address.size - scope);
+    char address[MP__ADDRESS_MAX];
+    mp__record record = {.address = mp_str_new(address, query->environment.size + rest.size),
+                         .value = item->value,
+                         .media_type = item->media_type,
+                         .kind = MP__RECORD_VALUE,
+                         .revision = item->revision,
+                         .version = item->version,
+                         .modified_ms = item->modified_ms,
+                         .expires_ms = item->expires_ms};
+    int rc;
+
+    if (record.address.size > sizeof(address))
+        return MP_ELIMIT;
+    memcpy(address, query->environment.data, query->environment.size);
+    memcpy(address + query->environment.size, rest.data, rest.size);
+    rc = add_item(query, capacity, &record, layer);
+    if (rc == 0) {
+        mp__list_item *added = &query->items[query->count - 1];
+
+        added->layer = added->actor;
+        added->actor = mp_str_new("", 0);
+    }
+    return rc;
+}
+
 /* ---- of what L3 kept ---- */
 
 /* The place of an address in the order of hashes: a cursor that needs no memory between two calls.
- */
+ * Small enough that an effective list can put the layer behind it. */
 static uint64_t cursor_of(mp_str address)
 {
-    return mp__checksum(0, address.data, address.size) >> 1 | 1;
+    return mp__checksum(0, address.data, address.size) >> 4 | 1;
 }
 
 typedef struct gathering {
@@ -177,7 +207,7 @@ static void list_kept(mp__task *task)
         cut_page(query);
     query->stale = true;
     query->as_of = 0;
-    reply(query, rc);
+    mp__query_reply(query, rc);
 }
 
 /* The origin could not say. */
@@ -189,7 +219,7 @@ static void fall_back(mp__query *query, int status)
     mp__query_done(query);
     if (!gone || query->at_revision ||
         (query->kind != MP__QUERY_LIST && query->kind != MP__QUERY_COUNT)) {
-        reply(query, status);
+        mp__query_reply(query, status);
         return;
     }
     query->u.task.run = list_kept;
@@ -212,7 +242,7 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
     if (status)
         fall_back(query, status);
     else
-        reply(query, 0);
+        mp__query_reply(query, 0);
 }
 
 static void history_came(mp__history *history, int status, const mp__record *records,
@@ -224,7 +254,7 @@ static void history_came(mp__history *history, int status, const mp__record *rec
     for (size_t i = 0; i < count && status == 0; i++)
         status = add_item(query, &capacity, &records[i], actors[i]);
     query->next = status == 0 && count == query->limit ? records[count - 1].revision : 0;
-    reply(query, status);
+    mp__query_reply(query, status);
 }
 
 static void changes_came(mp__changed *changed, int status, const mp__record *records, size_t count,
@@ -245,7 +275,7 @@ static void changes_came(mp__changed *changed, int status, const mp__record *rec
     }
     query->next = through;
     query->as_of = changed->as_of;
-    reply(query, status);
+    mp__query_reply(query, status);
 }
 
 static void counted(mp__count *count, int status, uint64_t keys)
@@ -258,7 +288,7 @@ static void counted(mp__count *count, int status, uint64_t keys)
     }
     query->count = keys;
     query->stale = count->remembered;
-    reply(query, 0);
+    mp__query_reply(query, 0);
 }
 
 static void start_list(mp__manager *manager, mp__query *query)
@@ -318,11 +348,15 @@ void mp__query_start(mp__manager *manager, mp__query *query)
     query->as_of = 0;
     query->stale = false;
     if (rc) {
-        reply(query, rc);
+        mp__query_reply(query, rc);
         return;
     }
     query->limit = query->limit < 1 ? 1 : query->limit > 10000 ? 10000 : query->limit;
-    if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
+    if (query->kind == MP__QUERY_LIST && query->effective) {
+        rc = mp__effective_start(query);
+        if (rc)
+            mp__query_reply(query, rc);
+    } else if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
         start_list(manager, query);
     } else if (query->kind == MP__QUERY_HISTORY) {
         query->u.history = (mp__history){

@@ -216,21 +216,6 @@ static void tiers_json(mp__manager *manager, mp_str address, uint64_t hash, mp__
     mp__json_end(out, ']');
 }
 
-static const mp__entry *kept_entry(mp__manager *manager, mp_str address, uint64_t hash)
-{
-    const mp__entry *entry = NULL;
-
-    if (mp_read_begin() == 0) {
-        entry = mp__cache_peek(manager->cache, address, hash);
-        if (entry)
-            (void)mp__entry_ref(entry);
-        mp_read_end();
-    }
-    if (!entry && mp__cache_load_nowait(manager->cache, address, hash, &entry) != 0)
-        entry = NULL;
-    return entry;
-}
-
 static void entry_json(const mp__entry *entry, mp__buf *out)
 {
     mp__record r;
@@ -277,9 +262,14 @@ static const char *sentence(const mp__manager *manager, const mp__entry *entry)
 
 int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out)
 {
-    const mp__entry *entry = kept_entry(manager, address, hash);
+    mp__explained layers;
+    const mp__entry *entry;
     mp__summary summary;
 
+    mp__explained_take(manager, address, &layers);
+    entry = layers.entries[layers.winner < layers.count ? layers.winner : 0];
+    if (entry && !layers.is_known)
+        entry = NULL;
     mp__manager_summary(manager, &summary);
     mp__json_begin(out, '{');
     mp__json_add_string(out, "address", address);
@@ -287,6 +277,7 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     tiers_json(manager, address, hash, out);
     if (entry)
         entry_json(entry, out);
+    mp__explained_json(&layers, out);
     mp__json_key(out, "origin");
     mp__json_begin(out, '{');
     mp__json_add_text(out, "kind", manager->origin->ops->name);
@@ -305,6 +296,6 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__json_key(out, "events");
     mp__events_json(manager, DAY_MS, out);
     mp__json_end(out, '}');
-    (void)mp__entry_unref(entry);
+    mp__explained_done(&layers);
     return out->error;
 }

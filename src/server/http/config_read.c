@@ -62,6 +62,8 @@ static void add_freshness(mp__exchange *x, const mp__value_answer *v)
         (void)mp__buf_add_str(out, MP_STR("MarketPrism-Tier: L1\r\n"));
     else
         mp__answer_header(x, "MarketPrism-Tier", mp_str_of(mp__tier_name(v->tier)));
+    if (v->layer.size)
+        mp__answer_header(x, "MarketPrism-Layer", v->layer);
     if (v->stale)
         mp__answer_header_text(x, "MarketPrism-Stale", "true; age=%" PRId64 "; reason=%s",
                                v->age_ms / 1000, mp__reason_name(v->reason));
@@ -136,11 +138,18 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
     }
 }
 
-static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read *read)
+static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read *read,
+                         mp_str address)
 {
+    mp_str at = mp__entry_address(entry);
+    mp_str layer = {0};
+
+    if (at.size != address.size || memcmp(at.data, address.data, at.size) != 0)
+        layer = mp_str_new(at.data, mp__scope_size(at));
     mp__http_answer_value(x,
                           &(mp__value_answer){.value = mp_blob_str(&entry->blob.pub),
                                               .media_type = mp__entry_media_type(entry),
+                                              .layer = layer,
                                               .revision = entry->revision,
                                               .age_ms = read->age_ms,
                                               .expires_ms = entry->expires ? entry->expires_ms : 0,
@@ -219,7 +228,7 @@ static void answer_read(mp__exchange *x, read_work *w)
     const mp__entry *entry = read->entry;
 
     if (read->status == 0)
-        answer_entry(x, entry, read);
+        answer_entry(x, entry, read, read->address);
     else
         mp__http_answer_read_error(x, read);
     (void)mp__entry_unref(entry);
@@ -322,7 +331,7 @@ static bool answer_now(mp__exchange *x, mp_str address, uint64_t hash)
     entry = mp__read_now(x->worker->server->manager, address, hash, MP__LEVEL_EVENTUAL, 0);
     if (entry && entry->kind == MP__RECORD_VALUE) {
         mp__monitor_hits(x->worker->server->monitor, MP__OP_GET, MP__TIER_L1, 1);
-        answer_entry(x, entry, &read);
+        answer_entry(x, entry, &read, address);
     } else {
         entry = NULL;
     }

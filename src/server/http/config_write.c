@@ -22,7 +22,7 @@ typedef struct write_work {
     mp__exchange *x;
     mp__read read;
     mp__write_request write;
-    mp__change change;
+    mp__change changes[2]; /* the change, and a check that what was read still is so */
     enum write_kind kind;
     mp_str if_match, if_none_match;
     bool dry_run, conditional; /* conditional: the client's own conditions bind it */
@@ -89,10 +89,10 @@ static const char *would(const write_work *w, const mp__entry *now)
 {
     if (w->kind == DELETE)
         return "delete";
-    if (!now)
+    if (!now || !mp_str_equal(mp__entry_address(now), w->read.address))
         return "create";
-    return mp_str_equal(mp_blob_str(&now->blob.pub), w->change.value) &&
-                   mp_str_equal(mp__entry_media_type(now), w->change.media_type)
+    return mp_str_equal(mp_blob_str(&now->blob.pub), w->changes[0].value) &&
+                   mp_str_equal(mp__entry_media_type(now), w->changes[0].media_type)
                ? "nothing"
                : "change";
 }
@@ -111,7 +111,7 @@ static void answer_dry_run(write_work *w, const mp__entry *now)
 
 static void answer_done(write_work *w)
 {
-    const mp__change *change = &w->change;
+    const mp__change *change = &w->changes[0];
     mp__exchange *x = w->x;
     mp__buf body = MP__BUF_INIT;
     bool created = change->changed && change->op == MP__CHANGE_PUT &&
@@ -146,7 +146,7 @@ static void answer_conflict(write_work *w)
         return;
     }
     if (w->conditional)
-        answer_precondition(w->x, w->change.after.revision,
+        answer_precondition(w->x, w->changes[0].after.revision,
                             "the value is not as the conditions of the request want it");
     else
         mp__answer_problem(w->x, &(mp__problem){.status = 409,
@@ -171,11 +171,11 @@ static void write_done(mp__write_request *request)
                        MP__TIER_ORIGIN, mp__env_now_ns(w->x->worker->server->env) - w->x->began_ns,
                        1);
     if (request->status == MP_ECONFLICT || request->status == MP_EEXISTS ||
-        (request->status == MP_EABSENT && (w->change.flags & MP__IF_PRESENT)))
+        (request->status == MP_EABSENT && (w->changes[0].flags & MP__IF_PRESENT)))
         answer_conflict(w);
     else if (request->status)
         mp__http_answer_write_error(w->x, request);
-    else if (w->change.status == MP_EABSENT)
+    else if (w->changes[0].status == MP_EABSENT)
         answer_absent(w->x);
     else
         answer_done(w);
@@ -185,8 +185,8 @@ static void write_it(write_work *w)
 {
     w->write.loop = w->x->worker->loop;
     w->write.identity = &w->x->identity;
-    w->write.changes = &w->change;
-    w->write.count = 1;
+    w->write.changes = w->changes;
+    w->write.count = w->changes[1].address.size ? 2 : 1;
     w->write.done = write_done;
     w->write.context = w;
     mp__write_start(w->x->worker->server->manager, &w->write);
@@ -230,8 +230,8 @@ static bool patch(write_work *w, const mp__entry *now)
     value = mp__exchange_memory(w->x, out.size + 1);
     if (value && out.size)
         memcpy(value, out.data, out.size);
-    w->change.value = mp_str_new(value, out.size);
-    w->change.media_type = MP_STR("application/json");
+    w->changes[0].value = mp_str_new(value, out.size);
+    w->changes[0].media_type = MP_STR("application/json");
     mp__buf_done(&out);
     if (!value)
         mp__answer_no_memory(w->x);
@@ -260,14 +260,30 @@ static bool conditions_hold(write_work *w, const mp__entry *now)
 }
 
 /* The change shall happen to what was read, or not at all. A value that is another layer's is none
- * of this one's. */
-static void bind_to(write_work *w, const mp__entry *now)
+ * of this one's, and must still be that one's. False: answered. */
+static bool bind_to(write_work *w, const mp__entry *now)
 {
     bool own = now && mp_str_equal(mp__entry_address(now), w->read.address);
 
-    w->change.flags &= ~(unsigned)(MP__IF_ABSENT | MP__IF_REVISION);
-    w->change.flags |= own ? MP__IF_REVISION : MP__IF_ABSENT;
-    w->change.if_revision = own ? now->revision : 0;
+    w->changes[0].flags &= ~(unsigned)(MP__IF_ABSENT | MP__IF_REVISION);
+    w->changes[0].flags |= own ? MP__IF_REVISION : MP__IF_ABSENT;
+    w->changes[0].if_revision = own ? now->revision : 0;
+    w->changes[1] = (mp__change){0};
+    if (now && !own) {
+        mp_str address = mp__entry_address(now);
+        char *copy = mp__exchange_memory(w->x, address.size);
+
+        if (!copy) {
+            mp__answer_no_memory(w->x);
+            return false;
+        }
+        memcpy(copy, address.data, address.size);
+        w->changes[1] = (mp__change){.op = MP__CHANGE_CHECK,
+                                     .flags = MP__IF_REVISION,
+                                     .address = mp_str_new(copy, address.size),
+                                     .if_revision = now->revision};
+    }
+    return true;
 }
 
 static void decide(write_work *w, const mp__entry *now)
@@ -284,8 +300,8 @@ static void decide(write_work *w, const mp__entry *now)
         answer_dry_run(w, now);
         return;
     }
-    bind_to(w, now);
-    write_it(w);
+    if (bind_to(w, now))
+        write_it(w);
 }
 
 static void have_read(write_work *w)
@@ -326,14 +342,16 @@ static void start(write_work *w)
 
 /* ---- the handlers ---- */
 
-enum { TTL = MP__PLACE_COUNT, DRY_RUN, PARAMETERS };
+enum { TTL = MP__PLACE_COUNT, DRY_RUN, MASK, PARAMETERS };
 
 static void run(mp__exchange *x, enum write_kind kind)
 {
-    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [TTL] = {"ttl"}, [DRY_RUN] = {"dry_run"}};
+    mp__parameter p[PARAMETERS] = {
+        MP__PLACE_PARAMETERS, [TTL] = {"ttl"}, [DRY_RUN] = {"dry_run"}, [MASK] = {"mask"}};
     write_work *w = mp__exchange_memory(x, sizeof(*w));
     char scope_text[MP__SCOPE_MAX];
     int64_t ttl_ms = 0;
+    bool mask = false;
     mp_str scope;
 
     if (!w) {
@@ -345,20 +363,28 @@ static void run(mp__exchange *x, enum write_kind kind)
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->read.address) ||
         !mp__http_duration_of(x, &p[TTL], &ttl_ms) ||
-        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
-        (kind == PUT && !mp__http_media_type(x, &w->change.media_type)))
+        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) || !mp__http_flag_of(x, &p[MASK], &mask) ||
+        (kind == PUT && !mp__http_media_type(x, &w->changes[0].media_type)))
         return;
+    if (mask && kind != DELETE) {
+        mp__answer_invalid(x, "'mask' is for DELETE: it hides what the layers behind have");
+        return;
+    }
+    if (mask) { /* a value like any other, which readers do not see */
+        w->kind = kind = PUT;
+        w->changes[0].media_type = MP_STR(MP__MEDIA_MASK);
+    }
     w->read.hash = mp__cache_hash(x->worker->hash_key, w->read.address);
     w->if_match = mp__http_header_find(&x->request, "if-match");
     w->if_none_match = mp__http_header_find(&x->request, "if-none-match");
     w->conditional = w->if_match.data || w->if_none_match.data;
-    w->change.op = kind == DELETE ? MP__CHANGE_DELETE : MP__CHANGE_PUT;
-    w->change.address = w->read.address;
-    w->change.value = x->request.body;
+    w->changes[0].op = kind == DELETE ? MP__CHANGE_DELETE : MP__CHANGE_PUT;
+    w->changes[0].address = w->read.address;
+    w->changes[0].value = x->request.body;
     if (kind != DELETE && ttl_ms)
-        w->change.expires_ms = mp__env_wall_ms(x->worker->server->env) + ttl_ms;
+        w->changes[0].expires_ms = mp__env_wall_ms(x->worker->server->env) + ttl_ms;
     else if (kind != DELETE)
-        w->change.flags = MP__IF_CHANGED;
+        w->changes[0].flags = MP__IF_CHANGED;
     start(w);
 }
 

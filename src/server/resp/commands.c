@@ -56,14 +56,18 @@ const mp__command mp__commands[] = {
     {"MP.EXPLAIN", 2, R, 1, 1, 1, "marketprism", "0.1.0",
      "Why a read of the key is answered as it is, as JSON.", mp__cmd_mp_explain},
     {"MP.GET", -2, R, 1, 1, 1, "marketprism", "0.1.0",
-     "MP.GET key [LEVEL strong|eventual|weak] [MAXAGE ms] [MINREV n] [STRICT] [STALEOK] [META].",
+     "MP.GET key [LEVEL strong|eventual|weak] [MAXAGE ms] [MINREV n] [STRICT] [STALEOK] [META] "
+     "[OWN].",
      mp__cmd_mp_get},
     {"MP.HISTORY", -2, R, 1, 1, 1, "marketprism", "0.1.0",
      "MP.HISTORY key [COUNT n] [BEFORE revision] [VALUES]: newest first.", mp__cmd_mp_history},
     {"MP.LEVEL", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.LEVEL [strong|eventual|weak [STRICT]]: how this connection reads.", mp__cmd_mp_level},
     {"MP.LS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
-     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [VALUES]: keys in order.", mp__cmd_mp_ls},
+     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [VALUES] [EFFECTIVE]: keys in order.", mp__cmd_mp_ls},
+    {"MP.MASK", -2, W, 1, -1, 1, "marketprism", "0.1.0",
+     "MP.MASK key [...]: hide what the layers behind this one have; DEL takes the mask away.",
+     mp__cmd_mp_mask},
     {"MP.PRELOAD", -2, R, 1, -1, 1, "marketprism", "0.1.0",
      "MP.PRELOAD pattern [...]: bring keys into memory, behind; a * at the end names all that "
      "begin "
@@ -76,6 +80,10 @@ const mp__command mp__commands[] = {
      mp__cmd_mp_rev},
     {"MP.ROLLBACK", 3, W, 1, 1, 1, "marketprism", "0.1.0",
      "MP.ROLLBACK key revision: make an earlier value the newest again.", mp__cmd_mp_rollback},
+    {"MP.SCOPE", -1, A, 0, 0, 0, "marketprism", "0.1.0",
+     "MP.SCOPE [region [instance]]: choose the region and instance of the environment, \"\" for "
+     "none; or say which.",
+     mp__cmd_mp_scope},
     {"MP.STATUS", 1, 0, 0, 0, 0, "marketprism", "0.1.0", "Status of the daemon, as JSON.",
      mp__cmd_mp_status},
     {"MP.UNWATCH", 1, PS | A, 0, 0, 0, "marketprism", "0.1.0",

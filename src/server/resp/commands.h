@@ -42,6 +42,9 @@ void mp__cmd_mp_preload(MP__COMMAND_ARGS);
 void mp__cmd_mp_status(MP__COMMAND_ARGS);
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS);
 void mp__cmd_mp_watch(MP__COMMAND_ARGS);
+/* commands_overlay.c */
+void mp__cmd_mp_mask(MP__COMMAND_ARGS);
+void mp__cmd_mp_scope(MP__COMMAND_ARGS);
 /* commands_connection.c */
 void mp__cmd_ping(MP__COMMAND_ARGS);
 void mp__cmd_echo(MP__COMMAND_ARGS);

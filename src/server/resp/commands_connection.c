@@ -125,7 +125,7 @@ static void hello_reply(mp__connection *c)
     mp__buf *out = mp__connection_out(c);
     int v = c->version;
 
-    mp__resp_map(out, 8, v);
+    mp__resp_map(out, 9, v);
     mp__resp_bulk(out, MP_STR("server"));
     mp__resp_bulk(out, MP_STR("redis"));
     mp__resp_bulk(out, MP_STR("version"));
@@ -142,6 +142,8 @@ static void hello_reply(mp__connection *c)
     mp__resp_bulk(out, MP_STR("master"));
     mp__resp_bulk(out, MP_STR("modules"));
     mp__resp_array(out, 0);
+    mp__resp_bulk(out, MP_STR("scope"));
+    mp__resp_bulk(out, mp__connection_environment(c));
 }
 
 void mp__cmd_hello(MP__COMMAND_ARGS)

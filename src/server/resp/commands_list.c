@@ -127,6 +127,7 @@ void mp__cmd_scan(MP__COMMAND_ARGS)
     slot->pattern = take(&more, o.pattern);
     slot->number = o.other_type;
     slot->query.kind = MP__QUERY_LIST;
+    slot->query.effective = true; /* what GET finds */
     slot->query.after = (uint64_t)cursor;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
     mp__slot_query_start(slot);
@@ -151,6 +152,7 @@ void mp__cmd_keys(MP__COMMAND_ARGS)
         return;
     slot->pattern = take(&more, arguments[1]);
     slot->query.kind = MP__QUERY_LIST;
+    slot->query.by_key = slot->query.effective = true;
     slot->query.limit = KEYS_MAX;
     mp__slot_query_start(slot);
 }
@@ -176,7 +178,8 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
 
 /* ---- MP.LS: in order, for people ---- */
 
-/* [stale, more, item...]; an item is [name, revision, modified, media type, size or value]. */
+/* [stale, more, item...]; an item is [name, revision, modified, media type], with VALUES then the
+ * value, with EFFECTIVE then the scope that has it. */
 static void format_ls(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
@@ -187,20 +190,22 @@ static void format_ls(mp__slot *slot, mp__buf *out)
     mp__resp_integer(out, q->stale);
     mp__resp_integer(out, q->next != 0);
     for (size_t i = 0; i < q->count; i++) {
-        mp__resp_array(out, q->with_values ? 5 : 4);
+        mp__resp_array(out, 4u + q->with_values + q->effective);
         mp__resp_bulk(out, mp__address_name(q->items[i].address));
         mp__resp_integer(out, (int64_t)q->items[i].revision);
         mp__resp_integer(out, q->items[i].modified_ms);
         mp__resp_bulk(out, q->items[i].media_type);
         if (q->with_values)
             mp__resp_bulk(out, q->items[i].value);
+        if (q->effective)
+            mp__resp_bulk(out, q->items[i].layer);
     }
 }
 
 typedef struct ls_options {
     mp_str prefix, after;
     int64_t count;
-    bool values;
+    bool values, effective;
 } ls_options;
 
 static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count, ls_options *o)
@@ -210,6 +215,8 @@ static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count,
 
         if (mp__word_is(arguments[i], "VALUES")) {
             o->values = true;
+        } else if (mp__word_is(arguments[i], "EFFECTIVE")) {
+            o->effective = true;
         } else if (more && mp__word_is(arguments[i], "PREFIX")) {
             o->prefix = arguments[++i];
         } else if (more && mp__word_is(arguments[i], "AFTER")) {
@@ -246,6 +253,7 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
     slot->query.prefix = take(&more, o.prefix);
     slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
     slot->query.with_values = o.values;
+    slot->query.effective = o.effective;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
     mp__slot_query_start(slot);
 }

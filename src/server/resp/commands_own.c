@@ -31,7 +31,7 @@ static void meta(const mp__slot *slot, const mp__read *read, mp__buf *out)
 
     if (read->entry)
         mp__entry_record(read->entry, &r);
-    mp__resp_map(out, 13, v);
+    mp__resp_map(out, 14, v);
     mp__resp_bulk(out, MP_STR("value"));
     if (read->status == 0)
         mp__resp_bulk(out, r.value);
@@ -52,6 +52,7 @@ static void meta(const mp__slot *slot, const mp__read *read, mp__buf *out)
     pair_integer(out, "created_ms", r.created_ms);
     pair_integer(out, "modified_ms", r.modified_ms);
     pair_integer(out, "expires_ms", r.expires_ms);
+    pair_text(out, "layer", read->layer);
 }
 
 static void format_mp_get(mp__slot *slot, mp__buf *out)
@@ -84,6 +85,8 @@ static bool get_options(mp__connection *c, const mp_str *arguments, uint32_t cou
             read->strict = true;
         else if (mp__word_is(arguments[i], "STALEOK"))
             read->stale_if_error = true;
+        else if (mp__word_is(arguments[i], "OWN"))
+            read->own_layer = true;
         else if (more && mp__word_is(arguments[i], "LEVEL") &&
                  mp__level_parse(arguments[i + 1], &read->level) == 0)
             i++;
@@ -306,14 +309,7 @@ void mp__cmd_mp_env(MP__COMMAND_ARGS)
         mp__reply_address_error(out, &diag);
         return;
     }
-    memcpy(c->environment, arguments[1].data, arguments[1].size);
-    c->environment_size = arguments[1].size;
-    c->named_environment = true;
-    for (unsigned n = 0; mp__manager_environment(c->worker->server->manager, n).size; n++)
-        if (mp_str_equal(mp__manager_environment(c->worker->server->manager, n), arguments[1])) {
-            c->database = n;
-            c->named_environment = false;
-        }
+    mp__connection_use(c, arguments[1]);
     mp__resp_simple(out, "OK");
 }
 

@@ -34,6 +34,21 @@ mp_str mp__connection_environment(const mp__connection *c)
     return mp_str_new(c->environment, c->environment_size);
 }
 
+void mp__connection_use(mp__connection *c, mp_str scope)
+{
+    mp__manager *manager = c->worker->server->manager;
+    mp_str name;
+
+    memmove(c->environment, scope.data, scope.size);
+    c->environment_size = scope.size;
+    c->named_environment = true;
+    for (unsigned n = 0; (name = mp__manager_environment(manager, n)).size; n++)
+        if (mp_str_equal(name, scope)) {
+            c->database = n;
+            c->named_environment = false;
+        }
+}
+
 static void slot_free(mp__slot *slot)
 {
     for (uint32_t i = 0; i < slot->count; i++)
@@ -860,6 +875,8 @@ static void show(mp__connection *c)
     c->shown.subscription_count = c->subscription_count;
     c->shown.version = c->version;
     memcpy(c->shown.user, c->identity.name, sizeof(c->shown.user));
+    memcpy(c->shown.scope, c->environment, c->environment_size);
+    c->shown.scope[c->environment_size] = '\0';
     memcpy(c->shown.last_command, c->last_command, sizeof(c->shown.last_command));
 }
 
@@ -881,12 +898,12 @@ static void list_one(const mp__connection *c, uint64_t now, mp__buf *out)
         "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=%s age=%" PRIu64 " idle=%" PRIu64
         " flags=%s db=%u sub=%u psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0 "
         "rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%d "
-        "lib-name=%s lib-ver=%s\n",
+        "lib-name=%s lib-ver=%s scope=%s\n",
         c->id, c->peer, c->worker->server->resp_address, c->name, (now - c->created_ns) / SECOND_NS,
         (now - s->active_ns) / SECOND_NS, s->subscription_count ? "P" : "N", s->database,
         s->subscription_count, s->in_size, s->queued, sizeof(*c) + s->in_capacity,
         s->last_command[0] ? s->last_command : "NULL", s->user, s->version, c->library,
-        c->library_version);
+        c->library_version, s->scope);
 }
 
 void mp__connections_list(mp__server *server, mp__buf *out)

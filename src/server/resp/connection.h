@@ -61,6 +61,7 @@ typedef struct mp__shown {
     uint32_t subscription_count;
     int version;
     char user[sizeof(((mp__identity *)0)->name)], last_command[24];
+    char scope[MP__SCOPE_MAX + 1];
 } mp__shown;
 
 struct mp__connection {
@@ -101,6 +102,8 @@ void mp__connection_show(mp__connection *c);
 /* Where a reply that is known now goes. */
 mp__buf *mp__connection_out(mp__connection *c);
 mp_str mp__connection_environment(const mp__connection *c);
+/* Read and write in @scope, which is a good one, from now on. */
+void mp__connection_use(mp__connection *c, mp_str scope);
 
 /* A slot at the end of the order, with @bytes of memory; NULL (and an error reply) without memory.
  */
