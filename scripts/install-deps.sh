@@ -29,12 +29,14 @@ build|libpcre2-dev|patterns of schemas
 build|node-llhttp|sources of the HTTP parser
 test|libcmocka-dev|unit tests
 test|python3|tests against the running daemon
+test|curl|runs the examples of docs/http.md
 test|binutils|reads the hardening of the binary
 peers|redis-server|the real Redis, as reference and origin
 peers|redis-tools|redis-cli and redis-benchmark as clients
 peers|python3-redis|a client library
 peers|libhiredis-dev|oracle of the RESP codec
 peers|nginx-light,nginx,nginx-core,nginx-full|reference of the HTTP figures
+peers|varnish|reference of the HTTP figures
 peers|prometheus|promtool checks /metrics
 peers|nodejs|client libraries of Node
 peers|npm|brings the client libraries of Node

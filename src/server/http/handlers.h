@@ -116,6 +116,10 @@ void mp__http_explain(mp__exchange *x);
 
 void mp__http_watch(mp__exchange *x);
 
+/* ---- openapi.c ---- */
+
+void mp__http_openapi(mp__exchange *x);
+
 /* ---- operations.c ---- */
 
 void mp__http_root(mp__exchange *x);

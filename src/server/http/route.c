@@ -27,6 +27,7 @@ const mp__route mp__routes[] = {
     {"GET", "/v1/explain/{namespace}/{key...}", mp__http_explain, "Why a read answers so"},
     {"GET", "/v1/watch", mp__http_watch, "Changes as they happen"},
     {"GET", "/v1/status", mp__http_status, "State as JSON"},
+    {"GET", "/v1/openapi.json", mp__http_openapi, "This interface, as OpenAPI 3.1"},
 };
 const size_t mp__route_count = sizeof(mp__routes) / sizeof(mp__routes[0]);
 
