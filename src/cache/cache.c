@@ -498,11 +498,12 @@ static inline mp__hazard_record *section(void)
     return record && record->depth ? record : NULL;
 }
 
-static inline int result_of(mp__entry *entry, const mp_blob **ret_value)
+static inline int result_of(mp__hazard_record *record, mp__entry *entry, uint64_t hash,
+                            const mp_blob **ret_value)
 {
     if (__builtin_expect(!entry, 0))
         return MP_EUNKNOWN;
-    mp__l1_note_use(entry);
+    mp__l1_note_use(record, entry, hash);
     if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0))
         return MP_EABSENT;
     *ret_value = &entry->blob.pub;
@@ -512,14 +513,15 @@ static inline int result_of(mp__entry *entry, const mp_blob **ret_value)
 MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
 {
     mp__hazard_record *record = section();
+    uint64_t hash;
 
     if (__builtin_expect(key_is_bad(key) || !record, 0))
         return MP_EINVAL;
     if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
         return MP_ELIMIT;
-    return result_of(
-        mp__l1_read((mp__l1_front *)cache->l1, record, key, mp__hash_str(cache->hash_key, key)),
-        ret_value);
+    hash = mp__hash_str(cache->hash_key, key);
+    return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash,
+                     ret_value);
 }
 
 MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
@@ -547,8 +549,9 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
         else if (record->used >= MP__HAZARD_HELD)
             rc = MP_ELIMIT;
         else
-            rc = result_of(mp__l1_read((mp__l1_front *)cache->l1, record, keys[i], hashes[i]),
-                           &ret_values[i]);
+            rc = result_of(record,
+                           mp__l1_read((mp__l1_front *)cache->l1, record, keys[i], hashes[i]),
+                           hashes[i], &ret_values[i]);
         found += rc == 0;
         if (ret_errors)
             ret_errors[i] = rc;
@@ -561,6 +564,7 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
 {
     const mp_blob *value;
     mp__entry *entry;
+    uint64_t hash;
     int rc;
 
     if (!cache || key_is_bad(key) || !ret_size || (!buffer && capacity))
@@ -568,9 +572,9 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
     rc = mp_read_begin();
     if (rc)
         return rc;
-    entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key,
-                        mp__hash_str(cache->hash_key, key));
-    rc = result_of(entry, &value);
+    hash = mp__hash_str(cache->hash_key, key);
+    entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
+    rc = result_of(mp__hazard_mine, entry, hash, &value);
     if (rc == 0) {
         *ret_size = value->size;
         if (value->size > capacity)
@@ -607,7 +611,7 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
         return rc;
     found = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
     if (found) {
-        mp__l1_note_use(found);
+        mp__l1_note_use(mp__hazard_mine, found, hash);
         rc = value_of(found, ret_value);
         mp__hazard_release_last(mp__hazard_mine); /* also in a section that holds its maximum */
     }

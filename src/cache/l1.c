@@ -109,6 +109,7 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     memset(l1, 0, sizeof(*l1));
     l1->front.env = env;
     l1->front.counters = l1->counters;
+    l1->front.uses = l1->uses;
     l1->entries_max = entries_max;
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
@@ -163,6 +164,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
     (void)mp__l1_table_free(table);
     l1->policy = l1->policy->ops->free(l1->policy);
     l1->slab = mp__slab_close(l1->slab);
+    mp__l1_uses_done(l1);
     (void)pthread_mutex_destroy(&l1->lock);
     return mp__free(l1);
 }
@@ -438,6 +440,14 @@ static bool keep_present(const mp__entry *present, const mp__record *record, boo
            mp_str_equal(mp_blob_str(&present->blob.pub), record->value);
 }
 
+/* A value that is not here will come: first what was used until now, then that. */
+static void announce(mp__l1 *l1, uint64_t hash)
+{
+    mp__l1_uses_report(l1);
+    if (l1->policy->ops->coming)
+        l1->policy->ops->coming(l1->policy, hash);
+}
+
 static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
                       uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
@@ -451,8 +461,8 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool 
     } else {
         if (record->kind == MP__RECORD_ABSENT && !(entry && entry->kind == MP__RECORD_ABSENT))
             make_place_for_absent(l1, record);
-        else if (!entry && l1->policy->ops->coming)
-            l1->policy->ops->coming(l1->policy, hash);
+        else if (!entry)
+            announce(l1, hash);
         entry = make_with_room(l1, hash, record, generation, verify_by_s);
         if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
             (void)mp__entry_unref(entry);

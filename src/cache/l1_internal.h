@@ -18,7 +18,13 @@ struct mp__l1 {
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired;
+    mp__l1_uses *rings[MP__L1_SHARDS]; /* those of @uses that were made */
+    unsigned ring_count, ring_next, uses_credit;
+    size_t uses_bytes;
+    uint64_t uses_reported, uses_weighed, hits_weighed, fills_weighed;
     mp__l1 *next, **from_here; /* of all L1 of the process, for fork(); under all_lock */
+
+    _Atomic(mp__l1_uses *) uses[MP__L1_SHARDS]; /* by shard; readers look once a section */
 
     _Atomic uint64_t counters[MP__L1_SHARDS * MP__L1_SHARD_STRIDE] __attribute__((aligned(128)));
 };
@@ -51,6 +57,16 @@ static inline void mp__l1_unlock(mp__l1 *l1)
 /* The bytes that @bytes_max leaves for entries beside an index of @table bytes and a policy of
  * @policy bytes, in *ret_bytes. MP_EINVAL: fewer than a cache can work with. */
 MP_MUST_USE int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret_bytes);
+
+/* What else than entries and the table takes memory, @policy bytes of it the policy. */
+static inline size_t mp__l1_beside(const mp__l1 *l1, size_t policy)
+{
+    return policy + l1->uses_bytes;
+}
+
+/* Under the lock, before a fill: the policy sees what readers used meanwhile (l1_uses.c). */
+void mp__l1_uses_report(mp__l1 *l1);
+void mp__l1_uses_done(mp__l1 *l1);
 
 /* Under the lock. */
 bool mp__l1_evict_one(mp__l1 *l1); /* false: there is nothing */

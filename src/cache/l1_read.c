@@ -15,12 +15,32 @@ static mp__l1_front *front_of(const mp__l1 *l1)
     return front;
 }
 
+/* The ring of this thread, and its room for this section; one is made for it at the next fill. */
+static void uses_enter(mp__l1_front *front, mp__hazard_record *record)
+{
+    uint32_t shard = record->index % MP__L1_SHARDS, held;
+    mp__l1_uses *uses = atomic_load_explicit(&front->uses[shard], memory_order_acquire);
+    uint64_t bit = (uint64_t)1 << shard;
+
+    record->uses = uses;
+    record->uses_room = 0;
+    if (uses) {
+        held = atomic_load_explicit(&uses->head, memory_order_relaxed) -
+               atomic_load_explicit(&uses->tail, memory_order_acquire);
+        if (held < MP__L1_USES)
+            record->uses_room = MP__L1_USES - held;
+    } else if (!(atomic_load_explicit(&front->uses_wanted, memory_order_relaxed) & bit)) {
+        atomic_fetch_or_explicit(&front->uses_wanted, bit, memory_order_relaxed);
+    }
+}
+
 mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
 {
     mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire), *again;
     _Atomic uint64_t *mine =
         front->counters + (size_t)(record->index % MP__L1_SHARDS) * MP__L1_SHARD_STRIDE;
 
+    uses_enter(front, record);
     if (record->counters != mine) { /* the section's first look, or it goes on in another cache */
         mp__hazard_counts_flush(record);
         record->counters = mine;
@@ -118,7 +138,7 @@ const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash)
         return NULL;
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (__builtin_expect(entry != NULL, 1))
-        mp__l1_note_use(entry);
+        mp__l1_note_use(record, entry, hash);
     return entry;
 }
 

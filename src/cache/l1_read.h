@@ -7,13 +7,16 @@
 #define MP_CACHE_L1_READ_H
 
 #include "cache/l1_table.h"
+#include "cache/l1_uses.h"
 
 /* What readers look at of an L1; its first member. Changed rarely, so that its line stays shared by
  * all cores. */
 typedef struct mp__l1_front {
     _Atomic(mp__l1_table *) table;
-    _Atomic int64_t wall_ms;    /* coarse; 0: nobody ticks, so the clock is asked */
-    _Atomic uint64_t *counters; /* MP__L1_SHARDS pairs of hits and misses, a shard a thread */
+    _Atomic int64_t wall_ms;      /* coarse; 0: nobody ticks, so the clock is asked */
+    _Atomic uint64_t *counters;   /* MP__L1_SHARDS pairs of hits and misses, a shard a thread */
+    _Atomic(mp__l1_uses *) *uses; /* a ring a shard, or NULL */
+    _Atomic uint64_t uses_wanted; /* a bit a shard whose reader has none yet */
     mp_env *env;
     /* Hints for a prefetch outside a section: of the table of just now, perhaps of two tables.
      * Never looked into. */
@@ -60,10 +63,27 @@ static inline mp__entry *mp__l1_announce(const mp__hazard_record *record, _Atomi
     return entry;
 }
 
-/* No write once it is saturated: that write would take the line away from every other core. */
-static inline void mp__l1_note_use(mp__entry *entry)
+static inline void mp__l1_use_add(mp__hazard_record *record, uint64_t hash)
 {
-    uint8_t f = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
+    mp__l1_uses *uses = record->uses;
+    uint32_t head = atomic_load_explicit(&uses->head, memory_order_relaxed);
+
+    record->uses_room--;
+    atomic_store_explicit(&uses->hashes[head % MP__L1_USES], hash, memory_order_relaxed);
+    atomic_store_explicit(&uses->head, head + 1, memory_order_release);
+}
+
+/* In the thread's ring while there is room; else in the entry, and no write once that is saturated:
+ * it would take the line away from every other core. */
+static inline void mp__l1_note_use(mp__hazard_record *record, mp__entry *entry, uint64_t hash)
+{
+    uint8_t f;
+
+    if (__builtin_expect(record->uses_room != 0, 0)) {
+        mp__l1_use_add(record, hash);
+        return;
+    }
+    f = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
 
     if (__builtin_expect(f < 3, 0))
         atomic_store_explicit(&entry->frequency, (uint8_t)(f + 1), memory_order_relaxed);

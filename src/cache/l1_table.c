@@ -89,6 +89,24 @@ bool mp__l1_table_find(mp__l1_table *table, mp_str address, uint64_t hash, mp__l
     }
 }
 
+mp__entry *mp__l1_table_find_hash(mp__l1_table *table, uint64_t hash)
+{
+    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
+        mp__l1_bucket *bucket = &table->buckets[b];
+        uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
+
+        for (uint64_t match = mp__l1_match(tags, mp__l1_tag(hash)); match; match &= match - 1) {
+            unsigned way = (unsigned)__builtin_ctzl(match) >> 3;
+            mp__entry *entry = atomic_load_explicit(&bucket->entries[way], memory_order_relaxed);
+
+            if (entry && mp__entry_cold_of(entry)->node.hash == hash)
+                return entry;
+        }
+        if (!mp__l1_passed_over(tags))
+            return NULL;
+    }
+}
+
 bool mp__l1_table_insert(mp__l1_table *table, mp__entry *entry, uint64_t hash)
 {
     for (size_t n = 0, b = hash & table->mask; n <= table->mask; n++, b = (b + 1) & table->mask) {

@@ -33,6 +33,8 @@ size_t mp__l1_table_bytes(size_t entries_max);
 
 /* Writers. */
 bool mp__l1_table_find(mp__l1_table *table, mp_str address, uint64_t hash, mp__l1_place *ret_place);
+/* The entry of @hash, whatever its address; NULL: there is none. */
+mp__entry *mp__l1_table_find_hash(mp__l1_table *table, uint64_t hash);
 /* False when every bucket is full (then the table was sized wrongly). */
 bool mp__l1_table_insert(mp__l1_table *table, mp__entry *entry, uint64_t hash);
 void mp__l1_table_remove(mp__l1_table *table, mp__l1_place place, uint64_t hash);

@@ -41,7 +41,8 @@ static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next
 
     if (rc)
         return rc;
-    rc = mp__l1_slab_bytes(l1->bytes_max, next->bytes, ops->bytes(l1->policy), &slab_bytes);
+    rc = mp__l1_slab_bytes(l1->bytes_max, next->bytes, mp__l1_beside(l1, ops->bytes(l1->policy)),
+                           &slab_bytes);
     if (rc) {
         (void)ops->resize(l1->policy, l1->entries_max); /* best effort: its size is a hint */
         return rc;
@@ -80,7 +81,7 @@ int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
 
     mp__l1_lock(l1);
     rc = mp__l1_slab_bytes(bytes_max, mp__l1_table_of(l1)->bytes,
-                           l1->policy->ops->bytes(l1->policy), &slab_bytes);
+                           mp__l1_beside(l1, l1->policy->ops->bytes(l1->policy)), &slab_bytes);
     if (rc == 0) {
         l1->bytes_max = bytes_max;
         mp__l1_shrink(l1, slab_bytes);
@@ -112,8 +113,8 @@ int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
     if (l1->policy->ops != ops) {
         rc = ops->make(l1->entries_max, &next);
         if (rc == 0) {
-            rc = mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes, ops->bytes(next),
-                                   &slab_bytes);
+            rc = mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes,
+                                   mp__l1_beside(l1, ops->bytes(next)), &slab_bytes);
             if (rc)
                 (void)ops->free(next);
         }
@@ -163,7 +164,7 @@ void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
     s.entries = l1->entries;
     s.entries_max = l1->entries_max;
     s.bytes = mp__slab_pages_bytes(l1->slab) + mp__l1_table_of(l1)->bytes +
-              l1->policy->ops->bytes(l1->policy) + sizeof(*l1);
+              mp__l1_beside(l1, l1->policy->ops->bytes(l1->policy)) + sizeof(*l1);
     s.bytes_max = l1->bytes_max;
     s.negative_bytes = l1->negative_bytes;
     mp__l1_unlock(l1);

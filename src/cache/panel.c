@@ -39,14 +39,16 @@ struct mp__panel {
     size_t leader, before; /* before the last change */
     uint32_t threshold;    /* of the sample */
     double sample;
+    double weight;                    /* of a hit of the cache itself */
     size_t turn, turn_length;         /* sampled requests in this turn; of a turn */
     double since, dwell, dwell_least; /* sampled requests since the last change, and to wait */
     uint64_t switches;
     double seen, all_seen; /* requests, decayed: of the sample, of all */
-    uint64_t all_turn;
-    uint32_t won[ROWS][ROWS]; /* this turn: hits of one that the other missed */
-    uint32_t hits[ROWS];
-    double won_sum[2][ROWS][ROWS]; /* decayed, fast and slow */
+    /* This turn, apart for requests that the cache itself missed [0] and had [1]. */
+    uint64_t all_turn[2];
+    uint32_t won[2][ROWS][ROWS]; /* hits of one that the other missed */
+    uint32_t hits[2][ROWS], turn_seen[2];
+    double won_sum[2][ROWS][ROWS], won_variance[2][ROWS][ROWS]; /* decayed, fast and slow */
     double hits_sum[MP__PANEL_MEMBERS];
     double entries, now; /* of a member; sampled requests in all */
     double barred_until[MP__PANEL_MEMBERS], bar_length[MP__PANEL_MEMBERS];
@@ -81,6 +83,7 @@ int mp__panel_new(size_t capacity, mp__panel **ret_panel)
     p->turn_length = (size_t)fmax(n * TURN, 16);
     p->keep[0] = fmax(1 - (double)p->turn_length / (n * FAST), 0.2);
     p->keep[1] = fmax(1 - (double)p->turn_length / (n * SLOW), 0.5);
+    p->weight = 1;
     p->z[0] = Z_FAST;
     p->z[1] = Z_SLOW;
     p->dwell = p->dwell_least = n * DWELL;
@@ -114,29 +117,48 @@ static double gain_of(const mp__panel *p, size_t i, size_t j, unsigned h)
 /* How many of its own errors member @i leads @j by, over horizon @h. */
 static double lead_of(const mp__panel *p, size_t i, size_t j, unsigned h)
 {
-    return gain_of(p, i, j, h) / sqrt(p->won_sum[h][i][j] + p->won_sum[h][j][i] + 4);
+    return gain_of(p, i, j, h) / sqrt(p->won_variance[h][i][j] + p->won_variance[h][j][i] + 4);
+}
+
+static void decay_and_add(double *sum, double keep, double more)
+{
+    *sum = *sum * keep + more;
+}
+
+static void add_won(mp__panel *p, unsigned h)
+{
+    const double w = p->weight;
+
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < ROWS; j++) {
+            double missed = p->won[0][i][j], had = p->won[1][i][j];
+
+            decay_and_add(&p->won_sum[h][i][j], p->keep[h], missed + w * had);
+            decay_and_add(&p->won_variance[h][i][j], p->keep[h], missed + w * w * had);
+        }
 }
 
 static void add_turn(mp__panel *p)
 {
-    for (size_t i = 0; i < ROWS; i++)
-        for (size_t j = 0; j < ROWS; j++)
-            for (unsigned h = 0; h < 2; h++)
-                p->won_sum[h][i][j] = p->won_sum[h][i][j] * p->keep[h] + p->won[i][j];
+    const double w = p->weight;
+
+    add_won(p, 0);
+    add_won(p, 1);
     if (p->since < SETTLE * p->entries) /* it has not become yet what it follows */
         for (size_t i = 0; i < ROWS; i++)
             for (unsigned h = 0; h < 2; h++)
                 p->won_sum[h][i][OWN] = p->won_sum[h][OWN][i] = 0;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
-        p->hits_sum[i] = p->hits_sum[i] * p->keep[1] + p->hits[i];
-    p->seen = p->seen * p->keep[1] + (double)p->turn;
-    p->all_seen = p->all_seen * p->keep[1] + (double)p->all_turn;
+        decay_and_add(&p->hits_sum[i], p->keep[1], p->hits[0][i] + w * p->hits[1][i]);
+    decay_and_add(&p->seen, p->keep[1], p->turn_seen[0] + w * p->turn_seen[1]);
+    decay_and_add(&p->all_seen, p->keep[1], (double)p->all_turn[0] + w * (double)p->all_turn[1]);
     p->since += (double)p->turn;
     p->now += (double)p->turn;
     memset(p->won, 0, sizeof(p->won));
     memset(p->hits, 0, sizeof(p->hits));
+    memset(p->turn_seen, 0, sizeof(p->turn_seen));
+    memset(p->all_turn, 0, sizeof(p->all_turn));
     p->turn = 0;
-    p->all_turn = 0;
 }
 
 /* Some policies have two states that hold themselves, as S3-FIFO with a main queue that is full or
@@ -191,13 +213,13 @@ static bool turn_end(mp__panel *p)
     return true;
 }
 
-static void count(mp__panel *p, unsigned mask)
+static void count(mp__panel *p, unsigned mask, bool hit)
 {
     for (size_t i = 0; i < ROWS; i++)
         if (mask >> i & 1U) {
-            p->hits[i]++;
+            p->hits[hit][i]++;
             for (size_t j = 0; j < ROWS; j++)
-                p->won[i][j] += ~mask >> j & 1U;
+                p->won[hit][i][j] += ~mask >> j & 1U;
         }
 }
 
@@ -205,14 +227,20 @@ bool mp__panel_see(mp__panel *p, uint64_t hash, bool hit)
 {
     unsigned mask = (unsigned)hit << OWN;
 
-    p->all_turn++;
+    p->all_turn[hit]++;
     if ((uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32) > p->threshold)
         return false;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
         mask |= (unsigned)mp__mini_access(p->members[i], hash) << i;
+    p->turn_seen[hit]++;
     if (mask)
-        count(p, mask);
+        count(p, mask, hit);
     return ++p->turn >= p->turn_length && turn_end(p);
+}
+
+void mp__panel_weigh(mp__panel *p, double weight)
+{
+    p->weight = weight;
 }
 
 size_t mp__panel_leader(const mp__panel *p)

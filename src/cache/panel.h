@@ -26,6 +26,8 @@ const mp__mini_shape *mp__panel_shape(size_t member);
 
 /* One request, and whether the cache itself had it. True: the leader has changed. */
 bool mp__panel_see(mp__panel *panel, uint64_t hash, bool hit);
+/* From here on each hit of the cache itself that is told stands for @weight of them, 1 or more. */
+void mp__panel_weigh(mp__panel *panel, double weight);
 size_t mp__panel_leader(const mp__panel *panel);
 /* The member, and whether it sees every key and is as large as the cache. */
 const mp__mini *mp__panel_member(const mp__panel *panel, size_t member, bool *ret_whole);

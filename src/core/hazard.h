@@ -33,6 +33,8 @@ typedef struct mp__hazard_record {
     int32_t uncounted;
     uint32_t misses;
     _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
+    void *uses;                 /* where that structure gathers this thread's uses, */
+    uint32_t uses_room;         /* and how many more of them; 0 where there is nothing */
     _Atomic(void *) table;      /* announces the table looked into */
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
 } __attribute__((aligned(128))) mp__hazard_record;

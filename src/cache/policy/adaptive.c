@@ -18,6 +18,7 @@ typedef struct adaptive {
     mp__mini *order;
     mp__policy_queue orphans;
     bool behind; /* the last change of the leader is still to be followed */
+    bool told;   /* of hits, ever: else the counters of uses are all that the panel learns of */
 } adaptive;
 
 static mp__policy *adaptive_free(mp__policy *policy)
@@ -63,7 +64,8 @@ static void orphan(adaptive *a, mp__policy_node *node)
     mp__policy_queue_add(&a->orphans, node);
 }
 
-/* Uses that readers noted and nobody reported: the order sees them now. */
+/* Uses that readers noted and nobody reported: the order sees them now, in the wrong place. The
+ * panel does not: it knows how many it missed (hits_share). */
 static void catch_up(adaptive *a)
 {
     size_t chances = mp__mini_count(a->order); /* readers may go on noting without end */
@@ -76,8 +78,8 @@ static void catch_up(adaptive *a)
             return;
         while (uses-- > 0) {
             (void)mp__mini_touch(a->order, node->hash);
-            /* not now: the order is being walked */
-            a->behind |= mp__panel_see(a->panel, node->hash, true);
+            if (!a->told) /* and no change now: the order is being walked */
+                a->behind |= mp__panel_see(a->panel, node->hash, true);
         }
     }
 }
@@ -235,6 +237,7 @@ static void adaptive_hit(mp__policy *policy, mp__policy_node *node)
 {
     adaptive *a = (adaptive *)policy;
 
+    a->told = true;
     if (node->queue == ORDERED) {
         (void)mp__mini_touch(a->order, node->hash);
     } else {
@@ -242,6 +245,16 @@ static void adaptive_hit(mp__policy *policy, mp__policy_node *node)
         take_up(a, node);
     }
     see(a, node->hash, true);
+}
+
+static void adaptive_hit_gone(mp__policy *policy, uint64_t hash)
+{
+    see((adaptive *)policy, hash, true);
+}
+
+static void adaptive_hits_share(mp__policy *policy, double share)
+{
+    mp__panel_weigh(((adaptive *)policy)->panel, 1 / share);
 }
 
 static void adaptive_remove(mp__policy *policy, mp__policy_node *node)
@@ -327,6 +340,8 @@ const mp__policy_ops mp__policy_adaptive = {
     .coming = adaptive_coming,
     .insert = adaptive_insert,
     .hit = adaptive_hit,
+    .hit_gone = adaptive_hit_gone,
+    .hits_share = adaptive_hits_share,
     .remove = adaptive_remove,
     .evict = adaptive_evict,
     .replace = adaptive_replace,

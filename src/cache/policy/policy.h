@@ -2,9 +2,10 @@
 /* Eviction policies: a struct of functions in its own file, listed in policies.c.
  *
  * A policy orders nodes and names the next victim; it owns no entry, no lock and no clock, so that
- * the cache and a replay of a trace run the same code. Hits in the cache only raise the node's
- * count of uses (2 bits, saturating, no lock); a policy looks at it when it evicts, and does then
- * what it would have done at the hit. A replay calls hit() for exact order instead. */
+ * the cache and a replay of a trace run the same code. The cache reports hits when the next key
+ * comes (cache/l1_uses.h), a replay at once. Hits that the cache could not gather only raise the
+ * node's count of uses (2 bits, saturating, no lock); a policy looks at it when it evicts, and does
+ * then what it would have done at the hit. */
 #ifndef MP_CACHE_POLICY_POLICY_H
 #define MP_CACHE_POLICY_POLICY_H
 
@@ -59,6 +60,10 @@ typedef struct mp__policy_ops {
     void (*coming)(mp__policy *policy, uint64_t hash);
     void (*insert)(mp__policy *policy, mp__policy_node *node);
     void (*hit)(mp__policy *policy, mp__policy_node *node);
+    /* There was a hit of what has been evicted since. May be NULL. */
+    void (*hit_gone)(mp__policy *policy, uint64_t hash);
+    /* From here on each hit told stands for 1 / @share, the others being lost. May be NULL. */
+    void (*hits_share)(mp__policy *policy, double share);
     void (*remove)(mp__policy *policy, mp__policy_node *node); /* deleted, not evicted */
     /* Take the next victim out; NULL when nothing is cached. */
     mp__policy_node *(*evict)(mp__policy *policy);

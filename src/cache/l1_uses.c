@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/l1_uses.h"
+
+#include "cache/l1_internal.h"
+#include "core/alloc.h"
+
+enum {
+    RINGS_AT_ONCE = 4, /* looked into at a fill */
+    AHEAD = 8,         /* uses whose buckets are fetched before they are needed */
+    WEIGH_EACH = 256,  /* fills between two looks at how many uses were lost */
+};
+
+static const double SHARE_LEAST = 1.0 / 64; /* a few uses must not stand for all of them */
+
+/* Rings for the readers that came since. A ring stays until L1 goes, as the thread's number does.
+ */
+static void make_rings(mp__l1 *l1)
+{
+    const size_t bytes = sizeof(mp__l1_uses) + MP__L1_USES * sizeof(uint64_t);
+    uint64_t wanted = atomic_exchange_explicit(&l1->front.uses_wanted, 0, memory_order_relaxed);
+
+    for (; wanted; wanted &= wanted - 1) {
+        unsigned shard = (unsigned)__builtin_ctzl(wanted);
+        size_t limit = mp__slab_limit(l1->slab);
+        mp__l1_uses *ring;
+
+        if (atomic_load_explicit(&l1->uses[shard], memory_order_relaxed) || limit < 4 * bytes)
+            continue;
+        ring = mp__aligned_alloc(128, (bytes + 127) / 128 * 128);
+        if (!ring)
+            return; /* its reader asks again */
+        memset(ring, 0, bytes);
+        l1->rings[l1->ring_count++] = ring;
+        l1->uses_bytes += bytes;
+        atomic_store_explicit(&l1->uses[shard], ring, memory_order_release);
+        mp__l1_shrink(l1, limit - bytes);
+    }
+}
+
+/* The policy of what is cached sees a hit. What left meanwhile was one all the same, which the
+ * policy may want to know. */
+static void report_use(mp__l1 *l1, uint64_t hash)
+{
+    mp__entry *entry = mp__l1_table_find_hash(mp__l1_table_of(l1), hash);
+    const mp__policy_ops *ops = l1->policy->ops;
+
+    if (!entry) {
+        if (ops->hit_gone)
+            ops->hit_gone(l1->policy, hash);
+    } else if (entry->kind == MP__RECORD_VALUE) {
+        ops->hit(l1->policy, &mp__entry_cold_of(entry)->node);
+    }
+}
+
+static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
+{
+    uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed), count = head - tail;
+    const mp__l1_table *table = mp__l1_table_of(l1);
+
+    if (count > MP__L1_USES) { /* two readers share it: one put the head back, or both filled it */
+        tail = head;
+        count = 0;
+    }
+    if (count > l1->uses_credit)
+        count = l1->uses_credit;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t ahead = (tail + i + AHEAD) % MP__L1_USES;
+        uint64_t next = atomic_load_explicit(&ring->hashes[ahead], memory_order_relaxed);
+
+        __builtin_prefetch(&table->buckets[next & table->mask]);
+        report_use(l1, atomic_load_explicit(&ring->hashes[(tail + i) % MP__L1_USES],
+                                            memory_order_relaxed));
+    }
+    l1->uses_credit -= count;
+    l1->uses_reported += count;
+    atomic_store_explicit(&ring->tail, tail + count, memory_order_release);
+}
+
+/* How many hits stand behind one that was reported. */
+static void weigh(mp__l1 *l1)
+{
+    uint64_t hits = 0, more, reported = l1->uses_reported - l1->uses_weighed;
+    double share;
+
+    l1->fills_weighed = l1->inserts;
+    for (size_t i = 0; i < MP__L1_SHARDS; i++)
+        hits += atomic_load_explicit(&l1->counters[i * MP__L1_SHARD_STRIDE], memory_order_relaxed);
+    more = hits - l1->hits_weighed;
+    l1->hits_weighed = hits;
+    l1->uses_weighed = l1->uses_reported;
+    if (more == 0 || !l1->policy->ops->hits_share)
+        return;
+    share = (double)reported / (double)more;
+    share = share > 1 ? 1 : share < SHARE_LEAST ? SHARE_LEAST : share;
+    l1->policy->ops->hits_share(l1->policy, share);
+}
+
+void mp__l1_uses_report(mp__l1 *l1)
+{
+    if (atomic_load_explicit(&l1->front.uses_wanted, memory_order_relaxed))
+        make_rings(l1);
+    if (l1->ring_count == 0)
+        return;
+    l1->uses_credit += MP__L1_USES_CREDIT;
+    if (l1->uses_credit > MP__L1_USES)
+        l1->uses_credit = MP__L1_USES;
+    for (unsigned i = 0; i < RINGS_AT_ONCE && i < l1->ring_count && l1->uses_credit; i++)
+        report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
+    if (l1->inserts - l1->fills_weighed >= WEIGH_EACH)
+        weigh(l1);
+}
+
+void mp__l1_uses_done(mp__l1 *l1)
+{
+    while (l1->ring_count)
+        (void)mp__free(l1->rings[--l1->ring_count]);
+}
