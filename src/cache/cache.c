@@ -265,13 +265,24 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
         (!(flags & MP__PUT_FILL) || force || mp__l3_admits(cache->l3, hash)))
         (void)mp__l3_put(cache->l3, hash, record, force, generation,
                          verify_by_s); /* it counts what it could not take */
-    rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+    if (flags & MP__PUT_AROUND) {
+        mp__cache_forget_l1(cache, record->address, hash);
+        rc = ret_entry ? MP_ELIMIT : 0; /* no tier of memory has one to give */
+    } else {
+        rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+    }
     if (rc && ret_entry) {
         /* L1 has no room for it; the caller still gets what was asked for */
         *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
         rc = *ret_entry ? 0 : MP_ENOMEM;
     }
     return rc;
+}
+
+const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record)
+{
+    return mp__entry_make(cache->heap, mp__hash_str(cache->hash_key, record->address), record, 0,
+                          0);
 }
 
 unsigned mp__cache_where(mp_cache *cache, mp_str address, uint64_t hash)

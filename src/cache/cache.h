@@ -118,6 +118,7 @@ enum mp__put_flags {
     MP__PUT_L1_ONLY = 1, /* do not append to L3 (it came from there, or it is a negative fill) */
     MP__PUT_FILL = 4,    /* it was only fetched: L3 may leave it out where it has hardly room */
     MP__PUT_FORCE = 2,   /* replace a newer revision too (the origin began a new epoch) */
+    MP__PUT_AROUND = 16, /* to disk only: not into memory, and what is there of it goes */
 };
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
  * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
@@ -128,6 +129,9 @@ enum mp__put_flags {
 MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
                                      uint32_t generation, uint32_t verify_by_s,
                                      const mp__entry **ret_entry);
+
+/* An entry of @record that no tier keeps, with one reference; NULL without memory. Any thread. */
+const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record);
 
 /* The origin said that @entry is still so: note the time. Any thread, entry held or borrowed. */
 void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,

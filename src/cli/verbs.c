@@ -468,6 +468,7 @@ static void status_people(const json_t *root)
     const json_t *cache = json_object_get(root, "cache");
     const json_t *l1 = json_object_get(cache, "l1"), *l3 = json_object_get(cache, "l3");
     const json_t *reads = json_object_get(root, "reads");
+    const json_t *back = json_object_get(root, "write_back");
     char up[32];
 
     (void)printf("marketprism %s, up %s, %s\n", text_of(root, "version"),
@@ -496,6 +497,12 @@ static void status_people(const json_t *root)
         (void)printf("           %s\n", text_of(l3, "trouble"));
     (void)printf("reads      %lld, %lld of them stale, %lld unknown\n", number_of(reads, "total"),
                  number_of(reads, "stale"), number_of(reads, "unknown"));
+    if (back)
+        (void)printf(
+            "writing    %lld on their way to the origin, the first since %s, %lld conflicts%s%s\n",
+            number_of(back, "pending"), mp__cli_ago(number_of(back, "oldest_ms"), up, sizeof(up)),
+            number_of(back, "conflicts"), *text_of(back, "trouble") ? ": " : "",
+            text_of(back, "trouble"));
     (void)printf("data       %s\n\nlately\n", text_of(root, "data_dir"));
     print_events(root, 8);
 }

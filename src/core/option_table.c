@@ -139,6 +139,15 @@ const mp__option mp__option_table[] = {
     {"cache.policy", MP__OPTION_CHOICE, "adaptive", 0, 0,
      "adaptive|s3-fifo|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
      "Which entry leaves L1 when room is needed."},
+    {"cache.write_mode", MP__OPTION_CHOICE, "through", 0, 0, "through|around|back", "", false,
+     "How writes reach the origin. through: it has committed them before the answer, and they are "
+     "in memory. around: the same, but only what is read comes into memory. back: they are "
+     "answered when they are durable here, also while the origin is down, and reach it later "
+     "(docs/cache.md)."},
+    {"cache.write_modes", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "The same for single namespaces, as telemetry=back."},
+    {"cache.write_back_bytes", MP__OPTION_BYTES, "64MiB", 64 * KIB, 1 * GIB, NULL, "bytes", false,
+     "Most bytes of writes that are on their way to the origin; beyond it they go through."},
     {"cache.default_ttl", MP__OPTION_DURATION, "3600s", 1 * S, 365 * DAY, NULL, "ms", true,
      "When a value must be verified at the origin again, also while its watch is live. Never "
      "throws "

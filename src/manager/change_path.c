@@ -70,6 +70,8 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     uint32_t ttl = atomic_load_explicit(after->kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s
                                                                          : &manager->ttl_s,
                                         memory_order_relaxed);
+    bool is_around = mp__write_mode_of(manager->write_modes, after->address) == MP__WRITE_AROUND &&
+                     !mp__overlay_is_mark(after->address);
     const mp__entry *entry = NULL;
     mp__record kept = *after;
 
@@ -79,7 +81,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     (void)atomic_fetch_add(&manager->changes_kept, 1);
     mp__flight_dirty(manager, after->address, hash);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
-    (void)mp__cache_put_record(manager->cache, &kept, 0, generation,
+    (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,
                                mp__manager_now_s(manager) + ttl, &entry);
     return entry;
 }

@@ -329,11 +329,28 @@ static mp__read *take_late(mp__read **list, const mp__loop *loop, uint64_t befor
     return late;
 }
 
+/* Those who wait for a write on its way, so that they can ask the origin. */
+static void answer_late_behind_writes(mp__manager *manager, mp__loop *loop, uint64_t before_ns)
+{
+    mp__read *late = mp__back_late(manager->back, loop, before_ns);
+
+    while (late) {
+        mp__read *next = late->next;
+
+        late->entry = mp__back_find(manager->back, late->address, late->hash);
+        mp__read_answer(manager, late, MP_ETIMEOUT, NULL, 0);
+        mp__read_post(late);
+        late = next;
+    }
+}
+
 void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
 {
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
     uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
 
+    if (now >= timeout_ns && manager->back)
+        answer_late_behind_writes(manager, loop, now - timeout_ns);
     if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0 ||
         now < timeout_ns)
         return;

@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/json.h"
 #include "manager/manager.h"
+#include "manager/write_back.h"
 
 enum { MP__OVERLAY_STRIPES = 256 };
 
@@ -88,6 +89,11 @@ struct mp__manager {
     mp__preload *preload;
     _Atomic uint32_t preload_percent; /* of L1 */
     _Atomic uint64_t changes_kept;    /* writes and changes that were kept */
+
+    /* how writes reach the origin: see write_back.h */
+    mp__write_modes *write_modes;
+    mp__back *back; /* NULL while nothing is written back */
+    mp__back_filter back_filter;
 
     /* overlay: see overlay.c */
     char *overlay_base;
@@ -244,6 +250,14 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
                      int64_t as_of_ms);
 /* Call done on the read's loop. */
 void mp__read_post(mp__read *read);
+/* Begin again with mp__read_layer(), on the read's loop. */
+void mp__read_again(mp__read *read);
+
+/* ---- write_path.c ---- */
+
+/* To the origin, after access was asked. */
+void mp__write_through(mp__manager *manager, mp__write_request *request);
+void mp__write_answer(mp__write_request *request, int status);
 
 /* ---- change_path.c: callbacks of the origin, and publishing ---- */
 

@@ -385,7 +385,10 @@ mp__manager *mp__manager_close(mp__manager *manager)
     mp__preload_stop(manager);
     if (manager->cache)
         mp__cache_scrub_stop(manager->cache); /* it asks the origin */
+    mp__back_stop(manager->back);
     manager->origin = mp__origin_close(manager->origin);
+    manager->back = mp__back_free(manager->back);
+    manager->write_modes = mp__write_modes_free(manager->write_modes);
     mp__preload_free(manager);
     manager->cache = mp_cache_free(manager->cache);
     if (manager->event_file)
@@ -419,6 +422,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = mp__preload_new(manager);
     if (rc == 0)
+        rc = mp__write_modes_new(config->options, &manager->write_modes, diag);
+    if (rc == 0)
         rc = mp__access_new(&manager->access);
     if (rc == 0)
         rc = lock_dir(manager, diag);
@@ -437,6 +442,9 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0) {
         atomic_store(&manager->open, true);
         repair(manager);
+        rc = mp__back_new(manager, config->options, diag);
+    }
+    if (rc == 0) {
         begin_watching(manager);
         atomic_store(&manager->may_warm, true);
         mp__overlay_warm(manager);

@@ -89,6 +89,7 @@ enum mp__reason {
     MP__REASON_ORIGIN_LOST,
     MP__REASON_ORIGIN_DAMAGED, /* the origin's own copy failed its checksum; this one did not */
     MP__REASON_ORIGIN_SLOW,    /* it did not answer within origin.timeout */
+    MP__REASON_PENDING,        /* written here, and still on its way to the origin */
 };
 const char *mp__reason_name(enum mp__reason reason); /* "fresh" "within-bound" "verified" ... */
 
@@ -150,6 +151,7 @@ typedef struct mp__write_request {
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */
     int status;         /* as mp__write */
+    bool pending;       /* durable here, and on its way to the origin: it has no revision yet */
     uint64_t revision;  /* newest revision made, for read-your-writes */
     mp_blob *old_value; /* of the first change with MP__WANT_OLD, a reference, or NULL */
     char text[160];     /* why not, for the client */
@@ -160,6 +162,7 @@ typedef struct mp__write_request {
     uint64_t started_ns;
     int64_t started_ms;
     uint32_t generation; /* of the watch that was live at the start */
+    bool counted;        /* write_back.c */
 } mp__write_request;
 
 /* Always answered through done(), in the order of the starts from one loop. */

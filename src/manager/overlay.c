@@ -236,8 +236,9 @@ void mp__overlay_mark(mp__manager *manager, const mp__record *after, uint32_t ge
 static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
-    const mp__entry *entry = is_mark ? mp__cache_peek(manager->cache, address, hash)
-                                     : mp__cache_find(manager->cache, address, hash);
+    const mp__entry *entry = mp__back_may_have(&manager->back_filter, hash) ? NULL
+                             : is_mark ? mp__cache_peek(manager->cache, address, hash)
+                                       : mp__cache_find(manager->cache, address, hash);
 
     if (entry && !mp__read_is_held(manager, entry)) {
         mp__hazard_release_last(mp__hazard_mine);
@@ -368,6 +369,8 @@ static void keep_absences(const walk *w)
         const mp__entry *entry = w->seen[i];
         mp__record record;
 
+        if (entry->revision == 0)
+            continue; /* the origin did not say so: a write that is on its way */
         mp__entry_record(entry, &record);
         record.is_worth_keeping = true;
         (void)mp__cache_put_record(manager->cache, &record, 0,

@@ -3,6 +3,8 @@
  *
  *   access        may this identity read this address?
  *     |
+ *   back          a write of it that is on its way to the origin is the newest there is
+ *     |           (write_back.c)
  *   L1            memory; a fresh entry is the answer, and mp__read_now() gives it without leaving
  *     |           the caller's loop
  *   L3            disk: pages the system holds are read here and now, others on L3's reader thread
@@ -51,7 +53,7 @@ const char *mp__reason_name(enum mp__reason reason)
 {
     static const char *const names[] = {
         "fresh",       "within-bound", "verified",       "refreshing",  "weak",
-        "origin-down", "origin-lost",  "origin-damaged", "origin-slow",
+        "origin-down", "origin-lost",  "origin-damaged", "origin-slow", "pending",
     };
 
     return names[reason];
@@ -283,7 +285,7 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
 {
     const mp__entry *entry;
 
-    if (level == MP__LEVEL_STRONG)
+    if (level == MP__LEVEL_STRONG || mp__back_may_have(&manager->back_filter, hash))
         return NULL;
     entry = mp__cache_find(manager->cache, address, hash);
     if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min)
@@ -358,14 +360,61 @@ static bool read_disk(mp__manager *manager, mp__read *read)
     return false;
 }
 
+static void run_again(mp__task *task)
+{
+    mp__read *read = (mp__read *)((char *)task - offsetof(mp__read, task));
+    mp__manager *manager = read->manager;
+
+    if (mp__read_layer(manager, read) && mp__overlay_settles(manager, read))
+        mp__read_finish(manager, read);
+}
+
+void mp__read_again(mp__read *read)
+{
+    read->task.run = run_again;
+    mp__loop_post(read->loop, &read->task);
+}
+
+/* What is on its way to the origin is the newest here. It has no revision yet. True: the read is
+ * seen to, and answered if *ret_answered. */
+static bool from_back(mp__manager *manager, mp__read *read, bool *ret_answered)
+{
+    bool is_mark = mp__overlay_is_mark(read->address);
+    const mp__record mark = {.address = read->address, .kind = MP__RECORD_VALUE},
+                     gone = {.address = read->address, .kind = MP__RECORD_ABSENT};
+    const mp__entry *entry = is_mark ? mp__cache_entry(manager->cache, &mark)
+                                     : mp__back_find(manager->back, read->address, read->hash);
+
+    *ret_answered = true;
+    if (!entry)
+        return false;
+    if (read->level == MP__LEVEL_STRONG && !is_mark) {
+        (void)mp__entry_unref(entry);
+        *ret_answered = false;
+        return mp__back_waits(manager->back, read);
+    }
+    if (is_expired(manager, entry)) {
+        (void)mp__entry_unref(entry);
+        entry = mp__cache_entry(manager->cache, &gone);
+    }
+    if (entry)
+        give(manager, read, entry, false, MP__REASON_PENDING);
+    else
+        give_nothing(read, MP_ENOMEM, MP__REASON_PENDING);
+    return true;
+}
+
 bool mp__read_layer(mp__manager *manager, mp__read *read)
 {
     const mp__entry *entry = NULL;
+    bool answered;
     int rc;
 
     read->manager = manager;
     read->entry = NULL;
     read->tier = MP__TIER_L1;
+    if (mp__back_may_have(&manager->back_filter, read->hash) && from_back(manager, read, &answered))
+        return answered;
     entry = from_l1(manager, read);
     if (entry)
         return answer_or_ask(manager, read, entry);

@@ -192,6 +192,12 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
         mp__json_add_u64(out, "unknown", mp__monitor_events(manager->monitor, MP__EVENT_UNKNOWN));
         mp__json_end(out, '}');
     }
+    if (manager->back) {
+        mp__json_key(out, "write_back");
+        mp__json_begin(out, '{');
+        mp__back_json(manager->back, out);
+        mp__json_end(out, '}');
+    }
     mp__preload_json(manager, out);
     mp__json_key(out, "events");
     mp__events_json(manager, DAY_MS, out);
@@ -264,6 +270,9 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
 {
     mp__explained layers;
     const mp__entry *entry;
+    const mp__entry *pending = mp__back_may_have(&manager->back_filter, hash)
+                                   ? mp__back_find(manager->back, address, hash)
+                                   : NULL;
     mp__summary summary;
 
     mp__explained_take(manager, address, &layers);
@@ -273,7 +282,13 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__manager_summary(manager, &summary);
     mp__json_begin(out, '{');
     mp__json_add_string(out, "address", address);
-    mp__json_add_text(out, "summary", sentence(manager, entry));
+    mp__json_add_text(out, "summary",
+                      pending ? "Written here and still on its way to the origin; a read is "
+                                "answered with what was written, a strong one waits."
+                              : sentence(manager, entry));
+    if (pending)
+        mp__json_add_i64(out, "pending_since_ms", pending->modified_ms);
+    (void)mp__entry_unref(pending);
     tiers_json(manager, address, hash, out);
     if (entry)
         entry_json(entry, out);

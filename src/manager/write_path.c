@@ -3,6 +3,8 @@
  *
  *   access        may this identity write these addresses?
  *     |
+ *   back          a namespace that is written back is answered when the write is durable here, and
+ *     |           comes back to this path later (write_back.c)
  *   origin        commits all changes of the request or none, durable before it answers; what is
  *     |           not committed nobody sees
  *   keep          still on the origin's writer, so in commit order: what now holds goes into L1 and
@@ -15,6 +17,7 @@
 #include <stdio.h>
 
 #include "manager/internal.h"
+#include "manager/write_back.h"
 
 static void run_done(mp__task *task)
 {
@@ -26,6 +29,10 @@ static void run_done(mp__task *task)
 
 static void reply(mp__write_request *request)
 {
+    if (!request->loop) { /* write_back.c's own: it goes on from here */
+        request->done(request);
+        return;
+    }
     request->task.run = run_done;
     mp__loop_post(request->loop, &request->task);
 }
@@ -145,6 +152,8 @@ static void committed(mp__write *write, int status)
         mp__overlay_was_answered(manager, request->changes[i].address);
     mp__monitor_record(manager->monitor, MP__OP_COMMIT, MP__TIER_ORIGIN,
                        mp__env_now_ns(manager->env) - request->started_ns, 1);
+    if (request->counted)
+        mp__back_went_through(manager->back, request);
     reply(request); /* the request may be gone from here on */
     for (size_t i = 0; kept && after && i < count; i++) {
         if (after[i].address.size)
@@ -157,6 +166,30 @@ static void committed(mp__write *write, int status)
 
 /* ---- the path ---- */
 
+void mp__write_answer(mp__write_request *request, int status)
+{
+    request->status = status;
+    set_text(request, status);
+    if (is_the_origins_fault(status))
+        mp__monitor_count(request->manager->monitor, MP__EVENT_WRITES_REFUSED, 1);
+    reply(request);
+}
+
+void mp__write_through(mp__manager *manager, mp__write_request *request)
+{
+    request->started_ms = mp__manager_wall_ms(manager);
+    request->generation = atomic_load(&manager->generation);
+    request->write = (mp__write){
+        .changes = request->changes,
+        .count = request->count,
+        .actor = mp_str_of(request->identity ? request->identity->name : ""),
+        .done = committed,
+    };
+    for (size_t i = 0; i < request->count; i++)
+        mp__overlay_asks(manager, request->changes[i].address);
+    mp__origin_write(manager->origin, &request->write);
+}
+
 void mp__write_start(mp__manager *manager, mp__write_request *request)
 {
     mp__diag diag = {0};
@@ -164,11 +197,10 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
 
     request->manager = manager;
     request->revision = 0;
+    request->pending = request->counted = false;
     request->old_value = NULL;
     request->text[0] = '\0';
     request->started_ns = mp__env_now_ns(manager->env);
-    request->started_ms = mp__manager_wall_ms(manager);
-    request->generation = atomic_load(&manager->generation);
     for (size_t i = 0; i < request->count && rc == 0; i++)
         rc = mp__access_check(manager->access, request->identity,
                               request->changes[i].op == MP__CHANGE_CHECK ? MP__RIGHT_READ
@@ -181,13 +213,8 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
         reply(request);
         return;
     }
-    request->write = (mp__write){
-        .changes = request->changes,
-        .count = request->count,
-        .actor = mp_str_of(request->identity ? request->identity->name : ""),
-        .done = committed,
-    };
-    for (size_t i = 0; i < request->count; i++)
-        mp__overlay_asks(manager, request->changes[i].address);
-    mp__origin_write(manager->origin, &request->write);
+    if (manager->back)
+        mp__back_start(manager->back, request);
+    else
+        mp__write_through(manager, request);
 }

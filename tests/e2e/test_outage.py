@@ -53,6 +53,27 @@ class Outage(unittest.TestCase):
             client("SET", "app/key0", "new")
         self.assertEqual(client("GET", "app/key0"), b"value0")
 
+    def test_what_is_written_back_is_taken_without_an_origin_and_arrives_after_kill_9(self):
+        self.daemon.stop()
+        self.daemon.start("--set", "cache.write_modes=orders=back")
+        client = self.daemon.client()
+        away = self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        for i in range(50):
+            self.assertEqual(client("SET", "orders/a", f"value{i}"), "OK")
+        self.assertEqual(client("GET", "orders/a"), b"value49")
+        self.assertEqual(client.meta("orders/a")["reason"], b"pending")
+        self.daemon.kill()
+        self.daemon.start("--set", "cache.write_modes=orders=back")
+        client = self.daemon.client()
+        self.assertEqual(client("GET", "orders/a"), b"value49")
+        for file in away.iterdir():
+            shutil.move(file, self.daemon.data / file.name)
+        wait_until(lambda: client.meta("orders/a")["reason"] != b"pending", what="the arrival")
+        self.assertEqual(client("MP.GET", "orders/a", "LEVEL", "strong"), b"value49")
+        self.assertEqual(len(client("MP.HISTORY", "orders/a", "COUNT", "100")), 50)
+        self.assertFalse((self.daemon.data / "conflicts.jsonl").exists())
+
     def test_kill_9_while_the_origin_is_gone_loses_nothing_kept(self):
         client = self.daemon.client()
         away = self.move_away()

@@ -109,6 +109,17 @@ static void answer_dry_run(write_work *w, const mp__entry *now)
     mp__answer_json(w->x, 200, &body);
 }
 
+/* Durable here, and on its way to the origin: it has no revision yet. */
+static void answer_pending(mp__exchange *x)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "pending", true);
+    mp__json_end(&body, '}');
+    mp__answer_json(x, 202, &body);
+}
+
 static void answer_done(write_work *w)
 {
     const mp__change *change = &w->changes[0];
@@ -175,6 +186,8 @@ static void write_done(mp__write_request *request)
         answer_conflict(w);
     else if (request->status)
         mp__http_answer_write_error(w->x, request);
+    else if (request->pending)
+        answer_pending(w->x);
     else if (w->changes[0].status == MP_EABSENT)
         answer_absent(w->x);
     else

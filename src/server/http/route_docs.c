@@ -121,6 +121,7 @@ static const mp__route_answer value_answer[] = {
     PROBLEM_ROWS(412),     PROBLEM_ROWS(503), PROBLEM_ROWS(504), LAST};
 static const mp__route_answer write_answer[] = {{200, "application/json", "Written"},
                                                 {201, "application/json", "Written"},
+                                                {202, "application/json", "Pending"},
                                                 PROBLEM_ROWS(400),
                                                 PROBLEM_ROWS(403),
                                                 PROBLEM_ROWS(404),

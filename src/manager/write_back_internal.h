@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of write-back share. */
+#ifndef MP_MANAGER_WRITE_BACK_INTERNAL_H
+#define MP_MANAGER_WRITE_BACK_INTERNAL_H
+
+#include "core/journal.h"
+#include "manager/internal.h"
+#include "manager/write_back.h"
+
+/* A write on its way. Its entry is what readers get meanwhile, and holds all its bytes. */
+typedef struct mp__pending {
+    struct mp__pending *next;  /* the queue's, in order */
+    struct mp__pending *chain; /* the table's, newest first */
+    struct mp__back *back;
+    const mp__entry *entry; /* a reference; VALUE, or ABSENT of a DELETE */
+    uint64_t hash, sequence;
+    bool base_known;
+    uint64_t base; /* the revision over which it was made; 0: there was none */
+    int64_t accepted_ms;
+    mp__identity identity; /* whose write it is */
+    bool is_sent;
+    mp__change change;
+    mp__write_request request;
+    mp__task task;
+    int status;        /* result */
+    uint64_t revision; /* result: made, or found there */
+} mp__pending;
+
+/* ---- write_back_record.c ---- */
+
+enum mp__back_kind { MP__BACK_WRITE = 1, MP__BACK_ARRIVED = 2, MP__BACK_REBASED = 3 };
+
+typedef struct mp__back_record {
+    enum mp__back_kind kind;
+    uint64_t sequence;
+    bool base_known;
+    uint64_t base;
+    int64_t accepted_ms;
+    mp_str actor;
+    mp__record what; /* slices of the record's bytes */
+} mp__back_record;
+
+/* Make @out the record. MP_ENOMEM. */
+MP_MUST_USE int mp__back_encode(const mp__pending *p, mp__buf *out);
+MP_MUST_USE int mp__back_encode_mark(enum mp__back_kind kind, uint64_t sequence, uint64_t base,
+                                     mp__buf *out);
+/* MP_ECORRUPT: it is none. */
+MP_MUST_USE int mp__back_decode(mp_str record, mp__back_record *ret_record);
+/* Append the line of conflicts.jsonl that keeps all of @p. */
+void mp__back_conflict_line(const mp__pending *p, int status, int64_t now_ms, mp__buf *out);
+
+#endif
