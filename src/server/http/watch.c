@@ -48,7 +48,7 @@ static void is_due(mp__http_watcher *w)
 {
     unschedule(w);
     if (w->kind == MP__WATCH_POLL) {
-        mp__watch_poll_answer(w, NULL, 0);
+        mp__watch_poll_answer(w, mp_str_new("", 0), false);
         return;
     }
     mp__watch_schedule(w, w->worker->limits.http_progress_ms);
@@ -77,28 +77,22 @@ void mp__http_watch_done(mp__worker_loop *worker)
 
 /* ---- long polls ---- */
 
-void mp__watch_poll_answer(mp__http_watcher *w, const mp__watch_message *messages, size_t count)
+void mp__watch_poll_answer(mp__http_watcher *w, mp_str events, bool reset)
 {
-    const char *epoch = mp__watch_epoch(w);
     char position[MP__POSITION_MAX];
     mp__exchange *x = w->x;
     mp__buf body = MP__BUF_INIT;
-    bool reset = false;
 
-    if (count == 0 && !w->catching && w->position < mp__watch_revision(w->worker->watch))
+    if (events.size == 0 && !w->catching && w->position < mp__watch_revision(w->worker->watch))
         w->position = mp__watch_revision(w->worker->watch);
     mp__json_begin(&body, '{');
-    mp__json_add_string(&body, "position", mp__position_text(epoch, w->position, position));
+    mp__json_add_string(&body, "position",
+                        mp__position_text(mp__watch_epoch(w), w->position, position));
     mp__json_add_u64(&body, "revision", w->position);
     mp__json_add_bool(&body, "stale", mp__watch_is_stale(w->worker->watch));
     mp__json_key(&body, "events");
     (void)mp__buf_add_char(&body, '[');
-    for (size_t i = 0; i < count; i++) {
-        reset |= messages[i].word == MP__WORD_RESET;
-        if (i)
-            (void)mp__buf_add_char(&body, ',');
-        mp__watch_json(&body, epoch, &messages[i]);
-    }
+    (void)mp__buf_add_str(&body, events);
     mp__json_end(&body, ']');
     mp__json_add_bool(&body, "reset", reset);
     mp__json_end(&body, '}');
@@ -246,10 +240,10 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
 
 static void begin_poll(mp__http_watcher *w, const asked *a)
 {
-    uint64_t random, wait_ms = (uint64_t)a->wait_ms;
-
+    uint64_t wait_ms = (uint64_t)a->wait_ms, seed[2] = {(uint64_t)(uintptr_t)w, w->worker->tick_ns};
     /* they that began to wait in one moment shall not all come back in one */
-    mp__env_random(w->worker->server->env, &random, sizeof(random));
+    uint64_t random = mp__siphash13(w->worker->hash_key, seed, sizeof(seed));
+
     mp__exchange_on_close(w->x, gone, w);
     mp__watch_schedule(w, wait_ms + random % (wait_ms / JITTER + 1));
     mp__watch_stream_begin(w, a->has_from, a->known, a->from);

@@ -64,7 +64,7 @@ mp_str mp__position_text(const char *epoch, uint64_t revision, char out[MP__POSI
 /* A position, or a revision alone, which is one of the present epoch. False: it is neither. */
 bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision);
 
-/* The message as a JSON object, with its position. */
+/* The message as a JSON object with its position, behind a comma where one is due: of an array. */
 void mp__watch_json(mp__buf *out, const char *epoch, const mp__watch_message *message);
 /* A whole frame. The value is left out of one that would be larger than MP__WATCH_VALUE_MAX. */
 void mp__watch_frame(mp__buf *out, enum mp__watch_frame kind, const char *epoch,
@@ -110,8 +110,8 @@ void mp__watch_end(mp__http_watcher *w);
 
 /* ---- watch.c ---- */
 
-/* A long poll has something to say. */
-void mp__watch_poll_answer(mp__http_watcher *w, const mp__watch_message *messages, size_t count);
+/* Answer a long poll, which ends it: @events are the members of a JSON array. */
+void mp__watch_poll_answer(mp__http_watcher *w, mp_str events, bool reset);
 /* Call mp__watch_due() after @ms, in steps of some 250 ms; again: later than asked before. */
 void mp__watch_schedule(mp__http_watcher *w, uint64_t ms);
 const char *mp__watch_epoch(const mp__http_watcher *w);

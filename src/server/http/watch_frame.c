@@ -147,7 +147,11 @@ static bool value_may_fit(const mp__watch_message *m)
 
 void mp__watch_json(mp__buf *out, const char *epoch, const mp__watch_message *message)
 {
-    size_t before = out->size;
+    size_t before;
+
+    if (out->size)
+        (void)mp__buf_add_char(out, ',');
+    before = out->size;
 
     if (value_may_fit(message))
         add_json(out, epoch, message, true, true);

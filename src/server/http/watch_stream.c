@@ -238,24 +238,35 @@ static void flush(mp__http_watcher *w)
     }
 }
 
-/* A long poll has waited while it caught up: what came meanwhile is its answer. */
-static void flush_poll(mp__http_watcher *w)
-{
-    mp__watch_message messages[MP__WATCH_PAGE_RECORDS];
-    size_t n = 0;
+/* ---- answers of long polls ---- */
 
-    for (mp__pending *p = w->first; p && n < MP__WATCH_PAGE_RECORDS; p = p->next) {
+static void answer_reset(mp__http_watcher *w, const mp__watch_message *message)
+{
+    mp__buf events = MP__BUF_INIT;
+
+    mp__watch_json(&events, mp__watch_epoch(w), message);
+    mp__watch_poll_answer(w, mp__buf_str(&events), true);
+    mp__buf_done(&events);
+}
+
+/* It has waited while it caught up: what came meanwhile is its answer. */
+static void answer_pending(mp__http_watcher *w)
+{
+    mp__buf events = MP__BUF_INIT;
+    mp__pending *p;
+
+    while ((p = pending_pop(w)) != NULL) {
         if (p->entry)
             mp__watch_message_of_entry(p->entry, &p->message);
-        if (p->message.revision > w->position)
-            messages[n++] = p->message;
+        if (p->message.revision > w->position) {
+            w->position = p->message.revision;
+            mp__watch_json(&events, mp__watch_epoch(w), &p->message);
+        }
+        pending_free(p);
     }
-    if (n) {
-        w->position = messages[n - 1].revision;
-        mp__watch_poll_answer(w, messages, n);
-    } else {
-        pending_clear(w);
-    }
+    if (events.size)
+        mp__watch_poll_answer(w, mp__buf_str(&events), false);
+    mp__buf_done(&events);
 }
 
 /* ---- catching up ---- */
@@ -276,9 +287,9 @@ static void go_live(mp__http_watcher *w, const mp__watch_message *first)
     w->overrun = false;
     if (w->kind == MP__WATCH_POLL) {
         if (first->word == MP__WORD_RESET)
-            mp__watch_poll_answer(w, first, 1);
+            answer_reset(w, first);
         else
-            flush_poll(w);
+            answer_pending(w);
         return;
     }
     send_message(w, first);
@@ -317,13 +328,18 @@ static void send_page(mp__http_watcher *w)
 
 static void answer_with_page(mp__http_watcher *w)
 {
-    mp__watch_message messages[MP__WATCH_PAGE_RECORDS];
     const mp__query *query = &w->catching->query;
+    mp__buf events = MP__BUF_INIT;
 
-    for (size_t i = 0; i < query->count; i++)
-        mp__watch_message_of_item(&query->items[i], &messages[i]);
+    for (size_t i = 0; i < query->count; i++) {
+        mp__watch_message message;
+
+        mp__watch_message_of_item(&query->items[i], &message);
+        mp__watch_json(&events, mp__watch_epoch(w), &message);
+    }
     w->position = query->next;
-    mp__watch_poll_answer(w, messages, query->count);
+    mp__watch_poll_answer(w, mp__buf_str(&events), false);
+    mp__buf_done(&events);
 }
 
 /* The page is there, or the socket takes more of it. */
@@ -448,7 +464,7 @@ static void tell_reset(mp__http_watcher *w, const mp__event *event)
         message.revision = w->position;
     w->position = message.revision;
     if (w->kind == MP__WATCH_POLL) {
-        mp__watch_poll_answer(w, &message, 1);
+        answer_reset(w, &message);
         return;
     }
     reset_later(w, message.revision, reason);
@@ -513,23 +529,34 @@ static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, g
     w->position = event->revision;
 }
 
+/* A long poll that is up to date: its answer is the group. */
 static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned which)
 {
-    mp__watch_message messages[MP__EVENTS_TOGETHER];
-    size_t n = 0;
+    mp__buf events = MP__BUF_INIT;
 
     for (size_t i = 0; i < group->count; i++) {
         const mp__event *event = &group->events[i];
+        mp_str line;
 
-        if (!(which & 1u << i) || event->kind == MP__EVENT_STALE ||
-            event->kind == MP__EVENT_FRESH ||
-            (event->kind != MP__EVENT_RESET && event->revision <= w->position))
+        if (!(which & 1u << i) || !event->address.size || event->revision <= w->position)
             continue;
-        mp__watch_message_of_event(event, &messages[n++]);
         w->position = event->revision;
+        line = mp__buf_str(frame(w, group, i));
+        if (events.size)
+            (void)mp__buf_add_char(&events, ',');
+        (void)mp__buf_add(&events, line.data, line.size - 1); /* without its end */
     }
-    if (n)
-        mp__watch_poll_answer(w, messages, n);
+    if (events.size)
+        mp__watch_poll_answer(w, mp__buf_str(&events), false);
+    mp__buf_done(&events);
+}
+
+static bool is_reset(const mp__watch_group *group, unsigned which)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if ((which & 1u << i) && group->events[i].kind == MP__EVENT_RESET)
+            return true;
+    return false;
 }
 
 static void retry(mp__http_watcher *w)
@@ -543,7 +570,7 @@ static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
     mp__http_watcher *w = (mp__http_watcher *)waiter;
     gathered g = {0};
 
-    if (w->kind == MP__WATCH_POLL && !w->catching) {
+    if (w->kind == MP__WATCH_POLL && !w->catching && !is_reset(group, which)) {
         tell_poll(w, group, which);
         return;
     }
