@@ -13,6 +13,7 @@
 #ifndef MP_SERVER_WATCH_H
 #define MP_SERVER_WATCH_H
 
+#include "core/address.h"
 #include "core/buf.h"
 #include "core/hash.h"
 #include "manager/manager.h"
@@ -56,6 +57,61 @@ mp__watch *mp__watch_free(mp__watch *watch); /* every point has left */
 MP_MUST_USE int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter,
                                mp_str prefix, bool exact);
 void mp__watch_leave(mp__watch *watch, mp__watch_point *point); /* nothing when it has not joined */
+
+/* ---- scopes: watch_overlay.c ----
+ *
+ * Who watches a scope hears of changes of all its layers, as a reader of the scope sees them. */
+
+typedef struct mp__watch_points {
+    mp__watch_point of[MP__LAYERS_MAX]; /* one a layer */
+} mp__watch_points;
+
+/* The layers of a scope whatever the namespace, nearest first, itself included. */
+size_t mp__watch_layers(const mp__manager *manager, mp_str scope,
+                        mp_str ret_layers[MP__LAYERS_MAX]);
+/* As mp__watch_join(), with @prefix in each layer of its scope; all or none. */
+MP_MUST_USE int mp__watch_join_layers(mp__watch *watch, const mp__manager *manager,
+                                      mp__watch_points *points, mp__waiter *waiter, mp_str prefix,
+                                      bool exact);
+void mp__watch_leave_layers(mp__watch *watch, mp__watch_points *points);
+
+enum mp__watch_what {
+    MP__WAS_PUT,
+    MP__WAS_MASKED, /* a mask was put: for readers there is none any more, whatever lies behind */
+    MP__WAS_DELETED,
+};
+enum mp__watch_seen {
+    MP__SEEN_NOTHING, /* a nearer layer hides it, or it is of no layer */
+    MP__SEEN_PUT,     /* what was put */
+    MP__SEEN_BEHIND,  /* the value of a layer behind, which view->entry is */
+    MP__SEEN_DELETE,
+    MP__SEEN_UNKNOWN, /* what is there now is not in memory: it must be read */
+};
+typedef struct mp__watch_view {
+    mp_str address;         /* the key in the scope: bytes of text */
+    const mp__entry *entry; /* a reference of the caller's, or NULL */
+    char text[MP__ADDRESS_MAX];
+} mp__watch_view;
+/* What a reader of @scope sees of a change of @changed. Never blocks. */
+enum mp__watch_seen mp__watch_see(mp__manager *manager, mp_str scope, mp_str changed,
+                                  enum mp__watch_what what, mp__watch_view *ret_view);
+static inline enum mp__watch_what mp__watch_what_of(const mp__event *event)
+{
+    return event->kind != MP__EVENT_PUT                            ? MP__WAS_DELETED
+           : event->entry && event->entry->kind == MP__RECORD_MASK ? MP__WAS_MASKED
+                                                                   : MP__WAS_PUT;
+}
+/* The same when @entry is what a read of the key in @scope is answered now. */
+enum mp__watch_seen mp__watch_judge(const mp__manager *manager, mp_str scope, mp_str changed,
+                                    enum mp__watch_what what, const mp__entry *entry);
+/* The short way: a value was put in the scope itself, and is what everybody sees. */
+static inline bool mp__watch_is_plain(mp_str scope, const mp__event *event)
+{
+    return event->kind == MP__EVENT_PUT && event->entry && event->entry->kind == MP__RECORD_VALUE &&
+           mp_str_equal(scope, mp_str_new(event->address.data, mp__scope_size(event->address)));
+}
+
+/* ---- the core's state, and telling ---- */
 
 /* Where the core stands: all that was told up to now has at most this revision. */
 uint64_t mp__watch_revision(const mp__watch *watch);

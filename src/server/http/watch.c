@@ -229,11 +229,13 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
     if (a->prefix.size)
         memcpy(text + a->scope.size + 1, a->prefix.data, a->prefix.size);
     w->prefix = mp_str_new(text, size);
+    w->scope = mp_str_new(text, a->scope.size);
     w->x = x;
     w->worker = worker;
     w->kind = kind_of(x, a);
     w->last = &w->first;
-    if (mp__watch_join(worker->watch, &w->point, &w->waiter, w->prefix, false) == 0)
+    if (mp__watch_join_layers(worker->watch, worker->server->manager, &w->points, &w->waiter,
+                              w->prefix, false) == 0)
         return w;
     return mp__free(w);
 }

@@ -76,16 +76,18 @@ enum mp__watch_kind { MP__WATCH_SSE, MP__WATCH_LINES, MP__WATCH_WEBSOCKET, MP__W
 
 typedef struct mp__pending mp__pending;
 typedef struct mp__catching mp__catching;
+typedef struct mp__asking mp__asking;
 
 typedef struct mp__http_watcher {
     mp__waiter waiter;
-    mp__watch_point point;
+    mp__watch_points points;
     mp__exchange *x; /* NULL: the client has gone, and a look at the history is under way */
     mp__worker_loop *worker;
     enum mp__watch_kind kind;
-    bool overrun;           /* while catching up not all fitted that came live: look once more */
-    mp__catching *catching; /* NULL: live */
-    uint64_t position;      /* all up to here was told */
+    bool overrun;              /* while catching up not all fitted that came live: look once more */
+    mp__catching *catching;    /* NULL: live */
+    struct mp__asking *asking; /* a value is being read: what comes waits */
+    uint64_t position;         /* all up to here was told */
     /* what waits: a reset before all, then the rest */
     bool reset_due;
     uint64_t reset_revision;
@@ -94,8 +96,8 @@ typedef struct mp__http_watcher {
     size_t pending_bytes;
     /* time: watch.c */
     struct mp__http_watcher *next_due, **due_link;
-    uint32_t due;  /* tick */
-    mp_str prefix; /* "scope/namespace/ke"; its bytes follow */
+    uint32_t due;         /* tick */
+    mp_str prefix, scope; /* prefix: "scope/namespace/ke"; its bytes follow */
 } mp__http_watcher;
 
 /* ---- watch_stream.c ---- */

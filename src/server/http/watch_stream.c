@@ -24,6 +24,7 @@ struct mp__catching {
     bool under_way, canceled;
     size_t sent; /* of the query's items */
     mp__http_watcher *watcher;
+    char prefixes[]; /* of the layers */
 };
 
 enum { RETRY_MS = 1000 };
@@ -54,7 +55,7 @@ static bool is_about_keys(enum mp__watch_word word)
 
 static bool is_blocked(const mp__http_watcher *w)
 {
-    return w->kind != MP__WATCH_POLL && mp__http_stream_unsent(w->x) > 0;
+    return w->asking || (w->kind != MP__WATCH_POLL && mp__http_stream_unsent(w->x) > 0);
 }
 
 /* The socket has what stands in @buf, or keeps it; a stream that breaks is told of from the loop.
@@ -74,6 +75,64 @@ static void send_message(mp__http_watcher *w, const mp__watch_message *message)
         return;
     mp__watch_frame(&buf, frame_of(w), mp__watch_epoch(w), message);
     send(w, &buf);
+}
+
+/* ---- what the watcher's scope sees of a change ---- */
+
+/* The message of a change of @address in some layer: false when nothing is seen of it. Afterwards
+ * give back view->entry. *ret_own: the value is what was put, and is the caller's to fill in. */
+static bool see(mp__http_watcher *w, mp_str address, uint64_t revision, enum mp__watch_what what,
+                mp__watch_view *view, mp__watch_message *message, bool *ret_own)
+{
+    enum mp__watch_seen seen =
+        mp__watch_see(w->worker->server->manager, w->scope, address, what, view);
+
+    *message = (mp__watch_message){.word = seen == MP__SEEN_DELETE ? MP__WORD_DELETE : MP__WORD_PUT,
+                                   .address = view->address,
+                                   .revision = revision};
+    *ret_own = seen == MP__SEEN_PUT;
+    if (seen == MP__SEEN_BEHIND)
+        mp__watch_message_of_entry(view->entry, message);
+    return seen != MP__SEEN_NOTHING;
+}
+
+static bool see_event(mp__http_watcher *w, const mp__event *event, mp__watch_view *view,
+                      mp__watch_message *message)
+{
+    bool own;
+
+    if (!see(w, event->address, event->revision, mp__watch_what_of(event), view, message, &own))
+        return false;
+    if (own && event->entry) {
+        (void)mp__entry_unref(view->entry);
+        view->entry = mp__entry_ref(event->entry);
+        mp__watch_message_of_entry(view->entry, message);
+    }
+    return true;
+}
+
+/* The same of the history. */
+static bool see_item(mp__http_watcher *w, const mp__list_item *item, mp__watch_view *view,
+                     mp__watch_message *message)
+{
+    mp_str scope = mp_str_new(item->address.data, mp__scope_size(item->address));
+    enum mp__watch_what what = MP__WAS_PUT;
+    bool own = true;
+
+    if (item->deleted)
+        what = MP__WAS_DELETED;
+    else if (mp_str_equal(item->media_type, MP_STR(MP__MEDIA_MASK)))
+        what = MP__WAS_MASKED;
+    view->entry = NULL;
+    view->address = item->address;
+    if ((what != MP__WAS_PUT || !mp_str_equal(scope, w->scope)) &&
+        !see(w, item->address, item->revision, what, view, message, &own))
+        return false;
+    if (own) {
+        mp__watch_message_of_item(item, message);
+        message->address = view->address;
+    }
+    return true;
 }
 
 /* ---- what waits ---- */
@@ -316,30 +375,41 @@ static void send_page(mp__http_watcher *w)
         mp__buf buf = MP__BUF_INIT;
 
         while (buf.size < MP__WATCH_UNSENT_MAX / 2 && c->sent < c->query.count) {
+            const mp__list_item *item = &c->query.items[c->sent++];
             mp__watch_message message;
+            mp__watch_view view;
 
-            mp__watch_message_of_item(&c->query.items[c->sent++], &message);
-            mp__watch_frame(&buf, frame_of(w), mp__watch_epoch(w), &message);
-            w->position = message.revision;
+            if (see_item(w, item, &view, &message))
+                mp__watch_frame(&buf, frame_of(w), mp__watch_epoch(w), &message);
+            (void)mp__entry_unref(view.entry);
+            w->position = item->revision;
         }
         send(w, &buf);
     }
 }
 
-static void answer_with_page(mp__http_watcher *w)
+/* False: nothing is seen of any of it. */
+static bool answer_with_page(mp__http_watcher *w)
 {
     const mp__query *query = &w->catching->query;
     mp__buf events = MP__BUF_INIT;
+    bool answered;
 
     for (size_t i = 0; i < query->count; i++) {
         mp__watch_message message;
+        mp__watch_view view;
 
-        mp__watch_message_of_item(&query->items[i], &message);
-        mp__watch_json(&events, mp__watch_epoch(w), &message);
+        if (see_item(w, &query->items[i], &view, &message))
+            mp__watch_json(&events, mp__watch_epoch(w), &message);
+        (void)mp__entry_unref(view.entry);
     }
     w->position = query->next;
-    mp__watch_poll_answer(w, mp__buf_str(&events), false);
+    answered = events.size > 0;
+    w->catching->sent = query->count;
+    if (answered)
+        mp__watch_poll_answer(w, mp__buf_str(&events), false);
     mp__buf_done(&events);
+    return answered;
 }
 
 /* The page is there, or the socket takes more of it. */
@@ -348,10 +418,8 @@ static void go_on(mp__http_watcher *w)
     mp__catching *c = w->catching;
     mp__watch_message sync = {.word = MP__WORD_SYNC};
 
-    if (w->kind == MP__WATCH_POLL && c->query.count) {
-        answer_with_page(w);
+    if (w->kind == MP__WATCH_POLL && c->query.count && answer_with_page(w))
         return;
-    }
     send_page(w);
     if (c->sent < c->query.count || is_blocked(w))
         return;
@@ -394,6 +462,23 @@ static void looked(mp__query *query)
     }
 }
 
+/* The prefix in each layer of the scope. */
+static void take_prefixes(mp__http_watcher *w, mp__catching *c)
+{
+    mp_str rest = mp_str_new(w->prefix.data + w->scope.size, w->prefix.size - w->scope.size);
+    mp_str layers[MP__LAYERS_MAX];
+    char *p = c->prefixes;
+
+    _Static_assert((int)MP__LAYERS_MAX <= (int)MP__CHANGED_PREFIXES_MAX, "a prefix a layer");
+    c->query.prefix_count = mp__watch_layers(w->worker->server->manager, w->scope, layers);
+    for (size_t i = 0; i < c->query.prefix_count; i++) {
+        memcpy(p, layers[i].data, layers[i].size);
+        memcpy(p + layers[i].size, rest.data, rest.size);
+        c->query.prefixes[i] = mp_str_new(p, layers[i].size + rest.size);
+        p += layers[i].size + rest.size;
+    }
+}
+
 /* Look at the history behind the position. */
 static void look(mp__http_watcher *w)
 {
@@ -406,8 +491,6 @@ static void look(mp__http_watcher *w)
         .loop = w->worker->loop,
         .after = w->position,
         .limit = MP__WATCH_PAGE_RECORDS,
-        .prefixes = {w->prefix},
-        .prefix_count = 1,
         .bytes_max = MP__WATCH_PAGE_BYTES,
         .value_max = MP__WATCH_VALUE_MAX,
         .done = looked,
@@ -415,13 +498,15 @@ static void look(mp__http_watcher *w)
     };
     c->identity = w->x->identity;
     c->query.identity = &c->identity;
+    take_prefixes(w, c);
     c->under_way = true;
     mp__query_start(w->worker->server->manager, &c->query);
 }
 
 static void catch_up(mp__http_watcher *w)
 {
-    w->catching = mp__calloc(1, sizeof(*w->catching));
+    w->catching =
+        mp__calloc(1, sizeof(*w->catching) + MP__LAYERS_MAX * (MP__SCOPE_MAX + w->prefix.size));
     if (!w->catching) {
         reset(w, "out of memory");
         return;
@@ -507,15 +592,113 @@ static void send_gathered(mp__http_watcher *w, gathered *g)
     *g = (gathered){0};
 }
 
+/* ---- values that are not in memory ---- */
+
+struct mp__asking {
+    mp__read read;
+    mp__http_watcher *watcher;
+    mp__identity identity;
+    uint64_t revision;
+    enum mp__watch_what what;
+    mp_str changed;
+    char text[]; /* of the address, and of changed */
+};
+
+static void answered(mp__asking *a)
+{
+    mp__http_watcher *w = a->watcher;
+    const mp__entry *entry = a->read.entry;
+    mp__watch_message message = {
+        .word = MP__WORD_PUT, .address = a->read.address, .revision = a->revision};
+    enum mp__watch_seen seen = MP__SEEN_UNKNOWN;
+
+    w->asking = NULL;
+    if (!w->x) {
+        mp__watch_end(w);
+    } else {
+        if (entry && (a->read.status == 0 || a->read.status == MP_EABSENT))
+            seen =
+                mp__watch_judge(w->worker->server->manager, w->scope, a->changed, a->what, entry);
+        else if (a->read.status == MP_EABSENT)
+            seen = MP__SEEN_DELETE;
+        if (seen == MP__SEEN_DELETE)
+            message.word = MP__WORD_DELETE;
+        else if (seen != MP__SEEN_UNKNOWN && entry->kind == MP__RECORD_VALUE)
+            mp__watch_message_of_entry(entry, &message);
+        if (seen != MP__SEEN_NOTHING && !w->reset_due)
+            send_message(w, &message);
+        if (a->revision > w->position)
+            w->position = a->revision;
+        flush(w);
+    }
+    (void)mp__entry_unref(entry);
+    (void)mp__free(a);
+}
+
+static void read_done(mp__read *read)
+{
+    answered(read->context);
+}
+
+/* Read what the scope has now, and tell it then; what comes meanwhile waits. False: no memory. */
+static bool ask(mp__http_watcher *w, const mp__event *event, const mp__watch_view *view)
+{
+    mp__asking *a = mp__calloc(1, sizeof(*a) + view->address.size + event->address.size);
+
+    if (!a)
+        return false;
+    memcpy(a->text, view->address.data, view->address.size);
+    memcpy(a->text + view->address.size, event->address.data, event->address.size);
+    a->watcher = w;
+    a->identity = w->x->identity;
+    a->revision = event->revision;
+    a->what = mp__watch_what_of(event);
+    a->changed = mp_str_new(a->text + view->address.size, event->address.size);
+    a->read = (mp__read){.loop = w->worker->loop,
+                         .address = mp_str_new(a->text, view->address.size),
+                         .identity = &a->identity,
+                         .level = MP__LEVEL_EVENTUAL,
+                         .age_max_ms = -1,
+                         .done = read_done,
+                         .context = a};
+    a->read.hash = mp__cache_hash(w->worker->hash_key, a->read.address);
+    w->asking = a;
+    if (mp__read_start(w->worker->server->manager, &a->read))
+        answered(a);
+    return true;
+}
+
+/* A change that is no plain one: what the scope sees of it. */
+static void tell_seen(mp__http_watcher *w, const mp__event *event)
+{
+    mp__watch_message message;
+    mp__watch_view view;
+
+    if (see_event(w, event, &view, &message)) {
+        if (w->catching || is_waiting(w) || is_blocked(w)) {
+            wait_with(w, &message, message.has_value ? view.entry : NULL);
+        } else if (message.word != MP__WORD_PUT || message.has_value || !ask(w, event, &view)) {
+            send_message(w, &message);
+            w->position = event->revision;
+        }
+    }
+    (void)mp__entry_unref(view.entry);
+}
+
 static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, gathered *g)
 {
     const mp__event *event = &group->events[i];
+    bool is_plain = mp__watch_is_plain(w->scope, event);
     const mp__buf *buf;
 
     if (event->revision <= w->position)
         return;
-    if (g->bytes > MP__WATCH_UNSENT_MAX / 2)
+    if (!is_plain || g->bytes > MP__WATCH_UNSENT_MAX / 2)
         send_gathered(w, g);
+    if (!is_plain) {
+        tell_seen(w, event);
+        return;
+    }
     if (w->catching || is_waiting(w) || is_blocked(w)) {
         mp__watch_message message;
 
@@ -529,6 +712,23 @@ static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, g
     w->position = event->revision;
 }
 
+static void add_line(mp__buf *events, mp_str line)
+{
+    if (events->size)
+        (void)mp__buf_add_char(events, ',');
+    (void)mp__buf_add(events, line.data, line.size - 1); /* without its end */
+}
+
+static void add_seen(mp__http_watcher *w, const mp__event *event, mp__buf *events)
+{
+    mp__watch_message message;
+    mp__watch_view view;
+
+    if (see_event(w, event, &view, &message))
+        mp__watch_json(events, mp__watch_epoch(w), &message);
+    (void)mp__entry_unref(view.entry);
+}
+
 /* A long poll that is up to date: its answer is the group. */
 static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned which)
 {
@@ -536,15 +736,14 @@ static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned whic
 
     for (size_t i = 0; i < group->count; i++) {
         const mp__event *event = &group->events[i];
-        mp_str line;
 
         if (!(which & 1u << i) || !event->address.size || event->revision <= w->position)
             continue;
         w->position = event->revision;
-        line = mp__buf_str(frame(w, group, i));
-        if (events.size)
-            (void)mp__buf_add_char(&events, ',');
-        (void)mp__buf_add(&events, line.data, line.size - 1); /* without its end */
+        if (mp__watch_is_plain(w->scope, event))
+            add_line(&events, mp__buf_str(frame(w, group, i)));
+        else
+            add_seen(w, event, &events);
     }
     if (events.size)
         mp__watch_poll_answer(w, mp__buf_str(&events), false);
@@ -658,11 +857,11 @@ void mp__watch_end(mp__http_watcher *w)
         w->due_link = NULL;
     }
     if (w->worker->watch)
-        mp__watch_leave(w->worker->watch, &w->point);
+        mp__watch_leave_layers(w->worker->watch, &w->points);
     pending_clear(w);
     w->x = NULL;
-    if (w->catching && w->catching->under_way)
-        return;
+    if (w->asking || (w->catching && w->catching->under_way))
+        return; /* it ends when they have */
     if (w->catching)
         catching_free(w->catching);
     (void)mp__free(w);

@@ -46,7 +46,7 @@ enum mp__subscription_kind {
 
 typedef struct mp__subscription {
     struct mp__subscription *next;
-    mp__watch_point point;
+    mp__watch_points points;
     enum mp__subscription_kind kind;
     uint16_t size;
     char text[];

@@ -29,7 +29,7 @@ void mp__subscriptions_clear(mp__connection *c)
     while (c->subscriptions) {
         mp__subscription *next = c->subscriptions->next;
 
-        mp__watch_leave(c->worker->watch, &c->subscriptions->point);
+        mp__watch_leave_layers(c->worker->watch, &c->subscriptions->points);
         (void)mp__free(c->subscriptions);
         c->subscriptions = next;
     }
@@ -112,6 +112,7 @@ static mp_str under(mp_str environment, mp_str name, char text[MP__ADDRESS_MAX])
 /* Let @s hear of what it can fit; true also where that is nothing. */
 static bool join(mp__connection *c, mp__subscription *s)
 {
+    const mp__manager *manager = c->worker->server->manager;
     mp__watch *watch = mp__worker_watch(c->worker);
     mp_str text = mp_str_new(s->text, s->size), prefix = mp_str_new("", 0), environment, rest;
     bool is_keyspace, is_channel, exact = false;
@@ -120,7 +121,7 @@ static bool join(mp__connection *c, mp__subscription *s)
     if (!watch)
         return false;
     if (s->kind == MP__SUBSCRIPTION_PREFIX)
-        return mp__watch_join(watch, &s->point, &c->waiter, text, false) == 0;
+        return mp__watch_join_layers(watch, manager, &s->points, &c->waiter, text, false) == 0;
     is_channel =
         split_channel(c->worker, s->kind == MP__SUBSCRIPTION_CHANNEL ? text : before_wildcard(text),
                       &is_keyspace, &environment, &rest);
@@ -138,7 +139,9 @@ static bool join(mp__connection *c, mp__subscription *s)
 
         prefix = under(environment, in_namespace ? rest : mp_str_new("", 0), address);
     }
-    return mp__watch_join(watch, &s->point, &c->waiter, prefix, exact) == 0;
+    if (prefix.size == 0) /* of all environments, so of all layers */
+        return mp__watch_join(watch, &s->points.of[0], &c->waiter, prefix, false) == 0;
+    return mp__watch_join_layers(watch, manager, &s->points, &c->waiter, prefix, exact) == 0;
 }
 
 /* ---- subscribing ---- */
@@ -203,7 +206,7 @@ static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscriptio
 
     if (gone) {
         *link = gone->next;
-        mp__watch_leave(c->worker->watch, &gone->point);
+        mp__watch_leave_layers(c->worker->watch, &gone->points);
         c->message_count -= kind != MP__SUBSCRIPTION_PREFIX;
         if (--c->subscription_count == 0)
             leave_worker(c);
@@ -335,73 +338,112 @@ static void deliver(mp__connection *c, mp_str channel, mp_str message)
     }
 }
 
-static int database_of(const mp__worker_loop *worker, mp_str environment)
-{
-    for (unsigned n = 0;; n++) {
-        mp_str name = mp__manager_environment(worker->server->manager, n);
-
-        if (name.size == 0)
-            return -1;
-        if (mp_str_equal(name, environment))
-            return (int)n;
-    }
-}
-
-static bool begins_with(mp_str text, const mp__subscription *prefix)
-{
-    return text.size >= prefix->size && memcmp(text.data, prefix->text, prefix->size) == 0;
-}
-
-/* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
- * every key. */
-static void deliver_change(mp__connection *c, const mp__event *event, mp_str what)
-{
-    const mp__subscription *s = c->subscriptions;
-    mp__buf *out;
-
-    while (s && (s->kind != MP__SUBSCRIPTION_PREFIX ||
-                 (event->kind != MP__EVENT_RESET && !begins_with(event->address, s))))
-        s = s->next;
-    if (!s)
-        return;
-    out = mp__connection_out(c);
-    mp__resp_push(out, 4, c->version);
-    mp__resp_bulk(out, MP_STR("change"));
-    mp__resp_bulk(out, event->kind == MP__EVENT_RESET ? mp_str_new("", 0)
-                                                      : mp__address_name(event->address));
-    mp__resp_bulk(out, what);
-    mp__resp_integer(out, (int64_t)event->revision);
-}
-
-/* What a channel carries; nothing where the event has no channel: a Redis channel has no word for
- * "look again", and no number for an environment that has none. */
-static void deliver_messages(mp__worker_loop *worker, mp__connection *c, const mp__event *event,
-                             mp_str what)
-{
-    mp_str environment, namespace_, key, name;
-    char keyspace[64 + MP__ADDRESS_MAX], keyevent[64];
-    int n, database;
-
-    if (event->kind == MP__EVENT_RESET ||
-        mp__address_split(event->address, &environment, &namespace_, &key) != 0)
-        return;
-    database = database_of(worker, environment);
-    if (database < 0)
-        return;
-    name = mp__address_name(event->address);
-    n = snprintf(keyspace, sizeof(keyspace), "__keyspace@%d__:%.*s", database, (int)name.size,
-                 name.data);
-    (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%d__:%s", database, what.data);
-    deliver(c, mp_str_new(keyspace, (size_t)n), what);
-    deliver(c, mp_str_of(keyevent), name);
-}
-
 static const char *const words[] = {
     [MP__EVENT_PUT] = "set",
     [MP__EVENT_DELETE] = "del",
     [MP__EVENT_EXPIRED] = "expired",
     [MP__EVENT_RESET] = "reset",
 };
+
+/* What a reader of @scope sees of a change, as a word; NULL: nothing. *ret_name is what the key is
+ * called there: a slice of the event's address. */
+static const char *word_in(const mp__worker_loop *worker, mp_str scope, const mp__event *event,
+                           mp_str *ret_name)
+{
+    enum mp__watch_seen seen = MP__SEEN_PUT;
+    mp__watch_view view = {0};
+
+    *ret_name = mp__address_name(event->address);
+    if (!mp__watch_is_plain(scope, event))
+        seen = mp__watch_see(worker->server->manager, scope, event->address,
+                             mp__watch_what_of(event), &view);
+    (void)mp__entry_unref(view.entry);
+    switch (seen) {
+    case MP__SEEN_NOTHING:
+        return NULL;
+    case MP__SEEN_DELETE:
+        return words[event->kind == MP__EVENT_PUT ? MP__EVENT_DELETE : event->kind];
+    case MP__SEEN_PUT:
+    case MP__SEEN_BEHIND:
+    case MP__SEEN_UNKNOWN:
+        break;
+    }
+    return words[MP__EVENT_PUT];
+}
+
+/* Whether @address, in whatever layer, is a key that begins as @prefix does in its scope. */
+static bool fits(const mp__subscription *prefix, mp_str address)
+{
+    mp_str text = mp_str_new(prefix->text, prefix->size);
+    size_t from = mp__scope_size(address), skip = mp__scope_size(text), size = text.size - skip;
+
+    return address.size - from >= size && memcmp(address.data + from, text.data + skip, size) == 0;
+}
+
+static void push_change(mp__connection *c, mp_str name, const char *what, uint64_t revision)
+{
+    mp__buf *out = mp__connection_out(c);
+
+    mp__resp_push(out, 4, c->version);
+    mp__resp_bulk(out, MP_STR("change"));
+    mp__resp_bulk(out, name);
+    mp__resp_bulk(out, mp_str_of(what));
+    mp__resp_integer(out, (int64_t)revision);
+}
+
+/* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
+ * every key. */
+static void deliver_change(mp__connection *c, const mp__event *event)
+{
+    for (const mp__subscription *s = c->subscriptions; s; s = s->next) {
+        const char *what;
+        mp_str name;
+
+        if (s->kind != MP__SUBSCRIPTION_PREFIX)
+            continue;
+        if (event->kind == MP__EVENT_RESET) {
+            push_change(c, mp_str_new("", 0), words[event->kind], event->revision);
+            return;
+        }
+        if (!fits(s, event->address))
+            continue;
+        what = word_in(c->worker, mp_str_new(s->text, mp__scope_size(mp_str_new(s->text, s->size))),
+                       event, &name);
+        if (!what)
+            continue;
+        push_change(c, name, what, event->revision);
+        return;
+    }
+}
+
+/* What a channel carries, in each database whose readers see the change; nothing where the event
+ * has no channel: a Redis channel has no word for "look again", and no number for an environment
+ * that has none. */
+static void deliver_messages(mp__connection *c, const mp__event *event)
+{
+    char keyspace[64 + MP__ADDRESS_MAX], keyevent[64];
+    mp_str environment;
+
+    if (event->kind == MP__EVENT_RESET)
+        return;
+    for (unsigned database = 0;; database++) {
+        const char *what;
+        mp_str name;
+        int n;
+
+        environment = mp__manager_environment(c->worker->server->manager, database);
+        if (environment.size == 0)
+            return;
+        what = word_in(c->worker, environment, event, &name);
+        if (!what)
+            continue;
+        n = snprintf(keyspace, sizeof(keyspace), "__keyspace@%u__:%.*s", database, (int)name.size,
+                     name.data);
+        (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:%s", database, what);
+        deliver(c, mp_str_new(keyspace, (size_t)n), mp_str_of(what));
+        deliver(c, mp_str_of(keyevent), name);
+    }
+}
 
 /* A channel has no word for what was left out: its subscribers are cut at resp.output_hard, as
  * Redis does. Who only watches prefixes is told to look again, once he reads. */
@@ -420,14 +462,12 @@ static void changes_come(mp__waiter *waiter, mp__watch_group *group, unsigned wh
         return;
     for (size_t i = 0; i < group->count; i++) {
         const mp__event *event = &group->events[i];
-        mp_str what;
 
         if (!(which & 1u << i) || event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
             continue;
-        what = mp_str_of(words[event->kind]);
         if (c->message_count)
-            deliver_messages(c->worker, c, event, what);
-        deliver_change(c, event, what);
+            deliver_messages(c, event);
+        deliver_change(c, event);
     }
     mp__connection_push(c);
 }
@@ -439,6 +479,6 @@ void mp__subscriptions_resume(mp__connection *c)
                        .revision = mp__watch_revision(c->worker->watch)};
 
     c->lapsed = false;
-    deliver_change(c, &event, mp_str_of(words[event.kind]));
+    deliver_change(c, &event);
     mp__connection_push(c);
 }
