@@ -21,4 +21,6 @@ done <<'PAGES'
 configuration|docs/configuration.md
 man|docs/marketprism.conf.5
 example|examples/marketprism.yaml
+commands|docs/commands.md
+metrics|docs/metrics.md
 PAGES

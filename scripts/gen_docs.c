@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes what is made from tables: `gen-docs configuration` docs/configuration.md, `man` the page
- * marketprism.conf(5), `example` a configuration file; `make docs` puts them in their places. The
+ * marketprism.conf(5), `example` a configuration file, `commands` docs/commands.md, `metrics`
+ * docs/metrics.md; `make docs` puts them in their places. The
  * build asks for `verb-man NAME` and `completion SHELL`. */
 #include <stdio.h>
 #include <string.h>
@@ -19,13 +20,19 @@ int main(int argc, char **argv)
         rc = mp__options_man(&out);
     else if (argc == 2 && strcmp(argv[1], "example") == 0)
         rc = mp__options_example(&out);
+    else if (argc == 2 && strcmp(argv[1], "commands") == 0)
+        rc = mp__cli_commands_page(&out);
+    else if (argc == 2 && strcmp(argv[1], "metrics") == 0)
+        rc = mp__cli_metrics_page(&out);
     else if (argc == 3 && strcmp(argv[1], "verb-man") == 0)
         rc = mp__cli_man(argv[2], &out);
     else if (argc == 3 && strcmp(argv[1], "completion") == 0)
         rc = mp__cli_completion(argv[2], &out);
     if (rc) {
         (void)fprintf(
-            stderr, "usage: gen-docs configuration|man|example|verb-man [NAME]|completion SHELL\n");
+            stderr,
+            "usage: gen-docs "
+            "configuration|man|example|commands|metrics|verb-man [NAME]|completion SHELL\n");
         return 2;
     }
     rc = fwrite(out.data, 1, out.size, stdout) == out.size && fflush(stdout) == 0 ? 0 : 1;

@@ -72,11 +72,19 @@ if [ "$(cat "$imported" 2>/dev/null)" != "$now" ]; then
     fi
 fi
 
+# Milliseconds where they tell something, seconds where a build came first.
+took=$((($(date +%s%N) - began) / 1000000))
+if [ "$took" -lt 10000 ]; then
+    took="$took ms"
+else
+    took="$((took / 1000)) s"
+fi
+
 at=
 [ "$resp" = 127.0.0.1:7480 ] || at="MARKETPRISM_ADDR=$resp "
 cat <<EOF
 
-MarketPrism serves, $((($(date +%s%N) - began) / 1000000)) ms after you asked for it.
+MarketPrism serves, $took after you asked for it.
 
   RESP  $resp    any Redis client: redis-cli -p ${resp##*:} get platform.name
   HTTP  $http    http://$http/metrics

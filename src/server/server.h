@@ -3,6 +3,7 @@
 #ifndef MP_SERVER_SERVER_H
 #define MP_SERVER_SERVER_H
 
+#include "core/buf.h"
 #include "core/log.h"
 #include "core/option.h"
 #include "manager/manager.h"
@@ -32,5 +33,8 @@ int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *
 /* What the server shows in /metrics besides the monitor's own. */
 extern const mp__metric mp__server_metrics[];
 extern const size_t mp__server_metric_count;
+
+/* Append the sections of docs/commands.md on RESP and HTTP, from their tables. MP_ENOMEM. */
+MP_MUST_USE int mp__server_pages(mp__buf *out);
 
 #endif

@@ -72,18 +72,6 @@ class MakeRun(unittest.TestCase):
         self.assertEqual(first.strip(), "5400")
         self.stop(process)
 
-    def test_the_commands_of_the_readme_work(self):
-        text = (ROOT / "README.md").read_text(encoding="utf-8")
-        commands = re.findall(r"^    build/marketprism (.*)$", text, re.M)
-        self.assertGreaterEqual(len(commands), 4)
-        process, greeting = self.start()
-        environment = dict(os.environ, MARKETPRISM_ADDR=self.address(greeting, "RESP"))
-        for command in commands:
-            done = subprocess.run([os.environ["BINARY"], *command.split()], env=environment,
-                                  capture_output=True, text=True, check=False, timeout=20)
-            self.assertEqual(done.returncode, 0, command + done.stderr)
-        self.stop(process)
-
     def test_ctrl_c_closes_the_ports_and_frees_the_folder(self):
         process, text = self.start()
         host, port = self.address(text, "RESP").split(":")
