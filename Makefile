@@ -8,7 +8,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run test bench soak lint sanitize fuzz coverage docs install uninstall clean
+.PHONY: help build run test bench soak lint sanitize fuzz coverage docs install uninstall deb clean
 
 help: ## list the doors
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ install: ## install under PREFIX (default /usr/local)
 
 uninstall: ## remove what `make install` put there
 	@scripts/uninstall.sh
+
+deb: ## build the Debian packages into build-deb/
+	@scripts/deb.sh
 
 clean: ## remove the build folders (never data)
 	@rm -rf build build-*

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install the Debian packages of the named groups that are missing, saying which and why.
 #
-#   scripts/install-deps.sh GROUP...     build test peers lint fuzz coverage
+#   scripts/install-deps.sh GROUP...     build test peers deb lint fuzz coverage
 #
 # Where nothing is missing it needs no network, no root and a few milliseconds. No service is
 # started: for as long as apt-get runs, a policy-rc.d forbids it.
@@ -43,6 +43,8 @@ peers|npm|brings the client libraries of Node
 peers|spin|checks the model of lock-free reads
 peers|systemd|judges the unit
 peers|strace|sees which system calls the unit must allow
+deb|dpkg-dev|builds packages
+deb|debhelper|builds packages
 lint|clang-format|layout
 lint|clang-tidy|static analysis
 lint|cppcheck|static analysis
@@ -98,30 +100,47 @@ read_installed()
     # Name, then what it provides: "npm" may come from another distribution's nodejs.
     # shellcheck disable=SC2016 # these are fields of dpkg-query
     installed=$(dpkg-query -W -f='${db:Status-Status} ${Package} ${Provides}\n' 2>/dev/null |
-        sed -n 's/^installed //p' | sed -E 's/\([^)]*\)//g; s/[ ,]+/\n/g' | sort -u)
+        sed -nE 's/^installed //; T; s/\([^)]*\)//g; s/[ ,]+/\n/g; p')
+    installed=$'\n'$installed$'\n'
 }
 
 is_there()
 {
     local name
     for name in ${1//,/ }; do
-        if grep -qxF "$name" <<<"$installed"; then
-            return 0
-        fi
+        [[ $installed != *$'\n'"$name"$'\n'* ]] || return 0
     done
     return 1
 }
 
+# What apt-get says goes to the log; on a terminal its last line shows that something happens.
+quietly()
+{
+    local status=0 watcher=
+    if [ -t 1 ]; then
+        while sleep 0.5; do
+            printf '\r\033[K  %.76s' "$(tail -n 1 "$log" 2>/dev/null | tr -d '\r')"
+        done &
+        watcher=$!
+    fi
+    as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 "$@" >>"$log" 2>&1 </dev/null || status=$?
+    if [ -n "$watcher" ]; then
+        kill "$watcher"
+        wait "$watcher" 2>/dev/null || true
+        printf '\r\033[K'
+    fi
+    return "$status"
+}
+
 apt_install()
 {
-    as_root DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
-        apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null
+    quietly apt-get install -y --no-install-recommends "$@"
 }
 
 apt_update()
 {
     echo "Reading the package lists ..."
-    as_root DEBIAN_FRONTEND=noninteractive apt-get update >>"$log" 2>&1 </dev/null
+    quietly apt-get update
 }
 
 # Lists that are missing or too old are read anew, but not before they have failed us.
@@ -144,9 +163,9 @@ EOF
     exit 1
 }
 
-[ $# -gt 0 ] || die "usage: scripts/install-deps.sh GROUP... (build test peers lint fuzz coverage)"
+[ $# -gt 0 ] || die "usage: scripts/install-deps.sh GROUP... (build test peers deb lint fuzz coverage)"
 for group in "$@"; do
-    grep -q "^$group|" <<<"$packages" || die "there is no group '$group' (build test peers lint fuzz coverage)"
+    grep -q "^$group|" <<<"$packages" || die "there is no group '$group' (build test peers deb lint fuzz coverage)"
 done
 if ! command -v dpkg-query >/dev/null; then
     echo "This is no Debian; make sure by yourself that these are there (names of Debian 12):"
@@ -176,6 +195,7 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || give_up "not root, and there is no sudo"
     echo "Installing needs root; sudo may ask for your password."
 fi
+began=$SECONDS
 forbid_services
 lists_know "${missing[@]}" || apt_update || give_up "the package lists cannot be read (is there a network?)"
 echo "Installing ${#missing[@]} packages (no service is started) ..."
@@ -183,6 +203,7 @@ if ! apt_install "${missing[@]}"; then
     apt_update || give_up "the package lists cannot be read (is there a network?)"
     apt_install "${missing[@]}" || give_up "apt-get could not install them"
 fi
+echo "Installed them in $((SECONDS - began)) s"
 read_installed
 for name in "${missing[@]}"; do
     is_there "$name" || give_up "apt-get said that it installed '$name', but it is not there"
