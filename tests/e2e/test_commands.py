@@ -126,6 +126,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(c("MP.REV", k), newest)
         with self.assertRaisesRegex(ReplyError, "^CONFLICT"):
             c("MP.CAS", k, first, "four")
+        with self.assertRaisesRegex(ReplyError, "^CONFLICT"):
+            c("MP.CAS", k, 0, "four")  # 0: it must not exist
         c("MP.CAS", k, newest, "four")
         self.assertEqual(c("GET", k), b"four")
 
