@@ -289,8 +289,8 @@ import im = {.arguments = arguments, .progress = isatty(2) };
             (void)printf("{\"files\":%zu,\"keys\":%zu,\"changed\":%zu}\n", im.count, im.keys,
                          im.changed);
         else if (code == 0)
-            (void)printf("imported %zu keys of %zu files, %zu of them new or changed\n", im.keys,
-                         im.count, im.changed);
+            (void)printf("imported %zu key%s of %zu file%s, %zu of them new or changed\n", im.keys,
+                         im.keys == 1 ? "" : "s", im.count, im.count == 1 ? "" : "s", im.changed);
     }
     import_done(&im);
     return code;
