@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README, README.zh and the quick start tell the truth: every command that they show is run, in order,
+"""README, README.zh, the quick start and the page of RESP tell the truth: every command that they show is run, in order,
 against the real binary, and what they say that it prints is what it prints. BINARY names the program.
 
 A block of ```console holds commands ("$ …"; a line that ends in a backslash goes on) and below each
@@ -19,7 +19,7 @@ import unittest
 import mp_tap
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGES = ["README.md", "README.zh.md", "docs/quickstart.md"]
+PAGES = ["README.md", "README.zh.md", "docs/quickstart.md", "docs/resp.md"]
 
 # In place of make, in front in PATH: `make run` is what the page means, without the build.
 MAKE = """#!/bin/sh
@@ -146,6 +146,10 @@ class Readme(unittest.TestCase):
 
     def test_the_quick_start(self):
         self.check("docs/quickstart.md")
+
+    @unittest.skipUnless(shutil.which("redis-cli"), "redis-cli is not installed")
+    def test_the_page_of_resp(self):
+        self.check("docs/resp.md")
 
     def test_both_readmes_show_the_same_commands_and_figures(self):
         texts = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES[:2]]
