@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install the Debian packages of the named groups that are missing, saying which and why.
 #
-#   scripts/install-deps.sh GROUP...     build test peers deb lint fuzz coverage
+#   scripts/install-deps.sh GROUP...     build test peers deb soak lint fuzz coverage
 #
 # Where nothing is missing it needs no network, no root and a few milliseconds. No service is
 # started: for as long as apt-get runs, a policy-rc.d forbids it.
@@ -45,6 +45,8 @@ peers|systemd|judges the unit
 peers|strace|sees which system calls the unit must allow
 deb|dpkg-dev|builds packages
 deb|debhelper|builds packages
+soak|debootstrap|makes the Debian that packages are installed in
+soak|lintian|judges the packages
 lint|clang-format|layout
 lint|clang-tidy|static analysis
 lint|cppcheck|static analysis
@@ -163,9 +165,9 @@ EOF
     exit 1
 }
 
-[ $# -gt 0 ] || die "usage: scripts/install-deps.sh GROUP... (build test peers deb lint fuzz coverage)"
+[ $# -gt 0 ] || die "usage: scripts/install-deps.sh GROUP... (build test peers deb soak lint fuzz coverage)"
 for group in "$@"; do
-    grep -q "^$group|" <<<"$packages" || die "there is no group '$group' (build test peers deb lint fuzz coverage)"
+    grep -q "^$group|" <<<"$packages" || die "there is no group '$group' (build test peers deb soak lint fuzz coverage)"
 done
 if ! command -v dpkg-query >/dev/null; then
     echo "This is no Debian; make sure by yourself that these are there (names of Debian 12):"

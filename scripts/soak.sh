@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 groups=(build test)
-[ "${PEERS:-0}" != 1 ] || groups+=(peers)
+[ "${PEERS:-0}" != 1 ] || groups+=(peers deb soak)
 scripts/install-deps.sh "${groups[@]}"
 configure build -Dbuildtype=release -Dtests=true
 step "Building everything" build/build.log ninja -C build -j "$jobs"
