@@ -23,4 +23,5 @@ man|docs/marketprism.conf.5
 example|examples/marketprism.yaml
 commands|docs/commands.md
 metrics|docs/metrics.md
+grafana|deploy/grafana/marketprism.json
 PAGES

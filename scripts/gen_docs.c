@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes what is made from tables: `gen-docs configuration` docs/configuration.md, `man` the page
  * marketprism.conf(5), `example` a configuration file, `commands` docs/commands.md, `metrics`
- * docs/metrics.md; `make docs` puts them in their places. The
+ * docs/metrics.md, `grafana` a dashboard; `make docs` puts them in their places. The
  * build asks for `verb-man NAME` and `completion SHELL`. */
 #include <stdio.h>
 #include <string.h>
@@ -24,15 +24,16 @@ int main(int argc, char **argv)
         rc = mp__cli_commands_page(&out);
     else if (argc == 2 && strcmp(argv[1], "metrics") == 0)
         rc = mp__cli_metrics_page(&out);
+    else if (argc == 2 && strcmp(argv[1], "grafana") == 0)
+        rc = mp__cli_grafana(&out);
     else if (argc == 3 && strcmp(argv[1], "verb-man") == 0)
         rc = mp__cli_man(argv[2], &out);
     else if (argc == 3 && strcmp(argv[1], "completion") == 0)
         rc = mp__cli_completion(argv[2], &out);
     if (rc) {
-        (void)fprintf(
-            stderr,
-            "usage: gen-docs "
-            "configuration|man|example|commands|metrics|verb-man [NAME]|completion SHELL\n");
+        (void)fprintf(stderr, "usage: gen-docs "
+                              "configuration|man|example|commands|metrics|grafana|verb-man "
+                              "[NAME]|completion SHELL\n");
         return 2;
     }
     rc = fwrite(out.data, 1, out.size, stdout) == out.size && fflush(stdout) == 0 ? 0 : 1;

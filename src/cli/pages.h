@@ -16,5 +16,7 @@ MP_MUST_USE int mp__cli_completion(const char *shell, mp__buf *out);
  * MP_ENOMEM. */
 MP_MUST_USE int mp__cli_commands_page(mp__buf *out);
 MP_MUST_USE int mp__cli_metrics_page(mp__buf *out);
+/* A dashboard of Grafana with a panel for every metric, as JSON. MP_ENOMEM. */
+MP_MUST_USE int mp__cli_grafana(mp__buf *out);
 
 #endif

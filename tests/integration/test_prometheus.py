@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/prometheus against promtool: it is well-formed, asks only for metrics that there are, and
-each alert comes when it should and not in good health. BINARY names the program."""
+"""deploy/prometheus and deploy/grafana against promtool: they are well-formed, ask only for metrics that
+there are, and each alert comes when it should and not in good health. BINARY names the program."""
 
 import json
 import os
@@ -62,14 +62,53 @@ def promtool(*words):
     return subprocess.run(["promtool", *map(str, words)], capture_output=True, text=True, check=False)
 
 
+def metrics():
+    listed = subprocess.run([os.environ["BINARY"], "metrics", "--json"], capture_output=True,
+                            check=True).stdout
+    return {metric["name"]: metric for metric in json.loads(listed)}
+
+
+class Dashboard(unittest.TestCase):
+    def setUp(self):
+        path = FOLDER.parent / "grafana" / "marketprism.json"
+        self.dashboard = json.loads(path.read_text(encoding="utf-8"))
+        self.panels = [panel for panel in self.dashboard["panels"] if panel["type"] != "row"]
+
+    def test_every_metric_has_one_panel(self):
+        self.assertEqual(sorted(f"marketprism_{panel['title']}" for panel in self.panels),
+                         sorted(metrics()))
+
+    def test_panels_do_not_overlap(self):
+        taken, ids = set(), set()
+        for panel in self.dashboard["panels"]:
+            at = panel["gridPos"]
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"])
+                     for y in range(at["y"], at["y"] + at["h"])}
+            self.assertEqual(taken & cells, set(), panel["title"])
+            self.assertLessEqual(at["x"] + at["w"], 24)
+            taken |= cells
+            ids.add(panel["id"])
+        self.assertEqual(len(ids), len(self.dashboard["panels"]))
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed")
+    def test_promtool_understands_every_query(self):
+        queries = [target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
+                   for panel in self.panels for target in panel["targets"]]
+        rules = [{"record": f"query:{i}", "expr": query} for i, query in enumerate(queries)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "rules.yml")
+            path.write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}), encoding="utf-8")
+            done = promtool("check", "rules", path)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn(f"{len(queries)} rules found", done.stdout)
+
+
 class Rules(unittest.TestCase):
     def alerts(self):
         return re.findall(r"- alert: (\w+)", RULES)
 
     def test_they_ask_only_for_metrics_that_there_are(self):
-        listed = subprocess.run([os.environ["BINARY"], "metrics", "--json"], capture_output=True,
-                                check=True).stdout
-        there = {metric["name"] for metric in json.loads(listed)}
+        there = set(metrics())
         asked = set(re.findall(r"\b(marketprism_\w+)", RULES))
         self.assertGreater(len(asked), 8)
         self.assertEqual(asked - there, set())
