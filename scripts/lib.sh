@@ -4,7 +4,8 @@
 # Sourced, never run. It leaves the shell in the project's root.
 
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+here=${BASH_SOURCE[0]}
+cd "${here%/*}/.."
 jobs=${JOBS:-$(nproc)}
 export jobs
 

@@ -11,7 +11,7 @@ data=${DATA_DIR:-marketprism-data}
 binary=${BINARY:-build/marketprism}
 examples=examples/config
 imported=$data/.examples-imported
-began=$(date +%s%N)
+began=${EPOCHREALTIME/[.,]/} # microseconds
 daemon=
 
 [ -n "${BINARY:-}" ] || scripts/build.sh
@@ -29,17 +29,18 @@ stop()
 }
 trap stop INT TERM HUP
 
-# The ready line is JSON with the addresses as they really are.
+# The ready line is JSON with the addresses as they really are: the text $2 of it into the variable $1.
 field()
 {
-    sed -n "s/.*\"$1\": *\"\\{0,1\\}\\([^\",}]*\\).*/\\1/p" <<<"$ready"
+    [[ $ready =~ \"$2\":\ *\"([^\"]*)\" ]] || die "the ready line names no $2: $ready"
+    printf -v "$1" %s "${BASH_REMATCH[1]}"
 }
 
 # What the examples are, so that they are imported again only when they changed: values that were
 # set since the last time stay.
 fingerprint()
 {
-    find "$examples" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+    find "$examples" -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum
 }
 
 exec {out}< <(exec "$binary" serve --data-dir "$data" --resp "${RESP:-127.0.0.1:7480}" \
@@ -59,11 +60,14 @@ if [ -z "$ready" ]; then
     daemon=
     die "the daemon did not start (exit status $status); what it said stands above"
 fi
-resp=$(field resp)
-http=$(field http)
+resp= http=
+field resp resp
+field http http
 
 now=$(fingerprint)
-if [ "$(cat "$imported" 2>/dev/null)" != "$now" ]; then
+before=
+[ ! -f "$imported" ] || before=$(<"$imported")
+if [ "$before" != "$now" ]; then
     if step "Importing $examples" "$data/import.log" \
         env "MARKETPRISM_ADDR=$resp" "$binary" import "$examples"; then
         printf '%s\n' "$now" >"$imported"
@@ -73,7 +77,7 @@ if [ "$(cat "$imported" 2>/dev/null)" != "$now" ]; then
 fi
 
 # Milliseconds where they tell something, seconds where a build came first.
-took=$((($(date +%s%N) - began) / 1000000))
+took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
 if [ "$took" -lt 10000 ]; then
     took="$took ms"
 else
