@@ -60,7 +60,8 @@ if [ -z "$ready" ]; then
     daemon=
     die "the daemon did not start (exit status $status); what it said stands above"
 fi
-resp= http=
+resp=
+http=
 field resp resp
 field http http
 

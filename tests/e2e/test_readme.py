@@ -82,6 +82,8 @@ class Place:
         self.runs = []
 
     def make_run(self):
+        for run in self.runs:  # who types it again has seen that the last one ended
+            run.wait(20)
         run = subprocess.Popen(["make", "run"], cwd=self.folder, env=self.environment, text=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
