@@ -8,20 +8,16 @@
  * What is gated is the server's CPU time a request (utime + stime of /proc/PID/stat over the turn,
  * divided by the requests answered), since on few cores throughput measures the generator. Replies
  * have a fixed size and are only counted, so that the generator is light. One JSON object. */
-#include <arpa/inet.h>
-#include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "load.h"
 
 enum {
     TARGETS_MAX = 4,
@@ -60,46 +56,6 @@ static struct {
          .seconds = 2,
          .zipf = 1.0,
          .seed = 1};
-
-static void die(const char *what)
-{
-    (void)fprintf(stderr, "resp_load: %s%s%s\n", what, errno ? ": " : "",
-                  errno ? strerror(errno) : "");
-    exit(1);
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* utime + stime in seconds. The name in parentheses may hold anything, so count from its end. */
-static double cpu_s(long pid)
-{
-    char path[64], text[1024], *p;
-    FILE *file;
-    size_t n;
-    unsigned long long user, system;
-
-    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-    file = fopen(path, "re");
-    if (!file)
-        die("the server has gone");
-    n = fread(text, 1, sizeof(text) - 1, file);
-    (void)fclose(file);
-    text[n] = '\0';
-    p = strrchr(text, ')');
-    for (int field = 3; p && field <= 14; field++)
-        p = strchr(p + 1, ' ');
-    if (!p)
-        die("cannot read /proc/PID/stat");
-    user = strtoull(p + 1, &p, 10);
-    system = strtoull(p, NULL, 10);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
 
 static uint64_t random_next(uint64_t *state)
 {
@@ -184,30 +140,6 @@ static void render_all(void)
 
 /* ---- sockets ---- */
 
-static int dial(const target *t)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(t->port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-
-    if (fd < 0 || inet_pton(AF_INET, t->host, &to.sin_addr) != 1 ||
-        connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-        die("cannot connect");
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
-
-static void send_all(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-
-        if (n <= 0 && errno != EINTR)
-            die("cannot send");
-        data += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-}
-
 static void take(int fd, size_t size)
 {
     static char sink[1 << 16];
@@ -226,7 +158,7 @@ static void fill(const target *t)
 {
     enum { BATCH = 500 };
     char *batch = malloc(BATCH * ((size_t)run.value_size + 128));
-    int fd = dial(t);
+    int fd = dial(t->host, t->port);
 
     if (!batch)
         die("out of memory");
@@ -256,21 +188,6 @@ static void fill(const target *t)
 
 static double latencies[LATENCY_KEPT];
 static size_t latency_count;
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double quantile(double *values, size_t n, double q)
-{
-    if (n == 0)
-        return 0;
-    qsort(values, n, sizeof(*values), compare);
-    return values[(size_t)(q * (double)(n - 1))];
-}
 
 static void ask(connection *c, uint64_t *state)
 {
@@ -328,7 +245,7 @@ static void turn(target *t, unsigned round)
     for (unsigned i = 0; i < run.connections; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
 
-        all[i].fd = dial(t);
+        all[i].fd = dial(t->host, t->port);
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event) != 0)
             die("epoll_ctl");
     }

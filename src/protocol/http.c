@@ -23,6 +23,7 @@ struct mp__http_parser {
     mp__http_limits limits;
     mp__buf text; /* method, target and headers of the request at work */
     mp__buf body, path;
+    mp__buf known; /* the head below the first line of the last whole plain GET; empty: none */
     span target;
     header_spans *spans;
     mp__http_header *headers; /* made from spans when the request is whole */
@@ -295,6 +296,7 @@ mp__http_parser *mp__http_parser_free(mp__http_parser *parser)
     mp__buf_done(&parser->text);
     mp__buf_done(&parser->body);
     mp__buf_done(&parser->path);
+    mp__buf_done(&parser->known);
     (void)mp__free(parser->spans);
     (void)mp__free(parser->headers);
     return mp__free(parser);
@@ -306,6 +308,7 @@ static void begin_anew(mp__http_parser *p)
     mp__buf_reset(&p->body);
     if (p->body.capacity > 64 * 1024)
         mp__buf_done(&p->body);
+    p->known.size = 0;
     p->target = (span){0, 0};
     p->count = 0;
     p->head_bytes = p->begun_bytes = 0;
@@ -366,11 +369,92 @@ static void give(mp__http_parser *p, mp__http_request *r)
         r->query = mp_str_new(question + 1, (size_t)(target.data + target.size - question - 1));
 }
 
+/* ---- the same head again ---- */
+
+enum { KNOWN_MAX = 1024 /* bytes of a head that are kept in each connection */ };
+
+/* Keep what is below the first line of a GET that was whole in @data, if another like it could be
+ * told at a glance. */
+static void remember(mp__http_parser *p, const char *data, size_t used)
+{
+    const char *line;
+
+    if (p->llhttp.method != HTTP_GET || p->llhttp.http_minor == 0 || p->llhttp.upgrade ||
+        p->has_length || p->has_chunked || p->expect || !llhttp_should_keep_alive(&p->llhttp) ||
+        used < 4 || memcmp(data, "GET ", 4) != 0)
+        return;
+    line = memchr(data, '\n', used);
+    if (line && (size_t)(data + used - line) <= KNOWN_MAX &&
+        mp__buf_add(&p->known, line + 1, (size_t)(data + used - line - 1)) != 0)
+        mp__buf_reset(&p->known);
+}
+
+/* Characters of a path that stand for themselves (RFC 3986 section 3.3), 2 the dot, which may be of
+ * a dot segment. */
+static const unsigned char plain[256] = {
+    ['!'] = 1,         ['$'] = 1,         ['&'] = 1,        ['\''] = 1, ['('] = 1, [')'] = 1,
+    ['*'] = 1,         ['+'] = 1,         [','] = 1,        ['-'] = 1,  ['.'] = 2, ['/'] = 1,
+    [':'] = 1,         [';'] = 1,         ['='] = 1,        ['@'] = 1,  ['_'] = 1, ['~'] = 1,
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1};
+
+bool mp__http_parser_again(const mp__http_parser *p, const char *data, size_t size,
+                           mp_str *ret_path, size_t *ret_used)
+{
+    static const char version[] = " HTTP/1.1\r\n";
+    size_t behind = sizeof(version) - 1 + p->known.size;
+    const char *q = data + 4, *end;
+
+    if (p->known.size == 0 || !p->complete || size < 5 + behind || memcmp(data, "GET /", 5) != 0)
+        return false;
+    end = data + size - behind;
+    if ((size_t)(end - q) > p->limits.line_max)
+        end = q + p->limits.line_max;
+    for (; q < end && plain[(unsigned char)*q]; q++)
+        if (plain[(unsigned char)*q] == 2 && q[-1] == '/')
+            return false;
+    if (memcmp(q, version, sizeof(version) - 1) != 0 ||
+        memcmp(q + sizeof(version) - 1, p->known.data, p->known.size) != 0)
+        return false;
+    *ret_path = mp_str_new(data + 4, (size_t)(q - data) - 4);
+    *ret_used = (size_t)(q - data) + behind;
+    return true;
+}
+
+bool mp__http_parser_last(const mp__http_parser *p, mp__http_request *ret_head)
+{
+    if (p->known.size == 0 || !p->complete)
+        return false;
+    *ret_head = (mp__http_request){.headers = p->headers, .header_count = p->count};
+    return true;
+}
+
+/* The request that again() saw, as give() gives one. */
+static void give_again(mp__http_parser *p, mp_str path, mp__http_request *r)
+{
+    mp__buf_reset(&p->path);
+    (void)mp__buf_add_str(&p->path, path); /* its room is looked at before */
+    *r = (mp__http_request){
+        .method = MP_STR("GET"),
+        .target = mp__buf_str(&p->path),
+        .path = mp__buf_str(&p->path),
+        .headers = p->headers,
+        .header_count = p->count,
+        .keep_alive = true,
+    };
+}
+
 int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_request *ret_request,
                    size_t *ret_used, int *ret_status)
 {
     llhttp_errno_t error;
+    bool from_start = p->complete || !p->begun;
+    mp_str path;
 
+    if (mp__http_parser_again(p, data, size, &path, ret_used) &&
+        mp__buf_reserve(&p->path, path.size) == 0) {
+        give_again(p, path, ret_request);
+        return 0;
+    }
     if (p->complete)
         begin_anew(p);
     if (!p->in_body && check_head_bytes(p, data, size) != 0) {
@@ -382,6 +466,8 @@ int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_r
     if (error == HPE_PAUSED && p->complete) {
         *ret_used = (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
         llhttp_resume(&p->llhttp);
+        if (from_start)
+            remember(p, data, *ret_used);
         give(p, ret_request);
         return 0;
     }

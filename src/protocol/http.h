@@ -44,6 +44,15 @@ mp__http_parser *mp__http_parser_free(mp__http_parser *parser);
  * MP_EPROTO: answer *ret_status (400, 405, 413, 414, 417, 431, 501, 505) and close. */
 MP_MUST_USE int mp__http_parse(mp__http_parser *parser, const char *data, size_t size,
                                mp__http_request *ret_request, size_t *ret_used, int *ret_status);
+/* Whether @data begins with a GET of a path of plain characters (no %, no query, no dot segment)
+ * whose head below its first line is, byte for byte, that of the last whole request: then all that
+ * was found of those headers holds of it, too, and it has no body. *ret_path is a slice of @data,
+ * *ret_used the request's size. False: mp__http_parse() must look. Changes nothing. */
+bool mp__http_parser_again(const mp__http_parser *parser, const char *data, size_t size,
+                           mp_str *ret_path, size_t *ret_used);
+/* The headers that such requests share, of the last whole request, in ret_head->headers; the rest
+ * of it is empty. False: there cannot be such requests. */
+bool mp__http_parser_last(const mp__http_parser *parser, mp__http_request *ret_head);
 /* Inside a request (for time limits): 0 idle, 1 in the head, 2 in the body. */
 int mp__http_parser_stage(const mp__http_parser *parser);
 /* True once for a request that waits for 100 Continue before it sends its body: after MP_EAGAIN. */

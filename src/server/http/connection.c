@@ -107,13 +107,19 @@ void mp__http_close_soon(mp__http_connection *c, const char *why)
 
 bool mp__http_write_out(mp__http_connection *c, mp__buf *out)
 {
+    return mp__http_write_with(c, out, (mp_str){NULL, 0});
+}
+
+bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body)
+{
     mp__worker_loop *worker = c->worker;
-    struct iovec part = {out->data, out->size};
+    struct iovec parts[] = {{out->data, out->size}, {(void *)(uintptr_t)body.data, body.size}};
+    size_t size = out->size + body.size;
     int rc = out->error;
 
-    if (rc == 0 && out->size) {
-        rc = mp__stream_write(c->stream, &part, 1);
-        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, out->size);
+    if (rc == 0 && size) {
+        rc = mp__stream_write(c->stream, parts, body.size ? 2 : 1);
+        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, size);
     }
     if (out->capacity > OUT_KEPT)
         mp__buf_done(out);
@@ -123,7 +129,7 @@ bool mp__http_write_out(mp__http_connection *c, mp__buf *out)
         return false;
     }
     /* one answer may be larger than the limit: it is counted before it is added to what waits */
-    if (mp__stream_queued(c->stream) > part.iov_len + worker->limits.output_hard) {
+    if (mp__stream_queued(c->stream) > size + worker->limits.output_hard) {
         cut(c, "more unread answers than resp.output_hard");
         return false;
     }
@@ -237,6 +243,14 @@ static void note_stage(mp__http_connection *c)
     c->stage = stage;
 }
 
+/* Hand over what has gathered once it is much; false: the client takes no more for now. */
+static bool hand_over(mp__http_connection *c)
+{
+    mp__buf *out = &c->worker->out;
+
+    return out->size <= WRITE_AT || c->closed || (mp__http_write_out(c, out) && !over_soft(c));
+}
+
 /* Parse and run until a request is under way. Returns the bytes used. */
 static size_t run_all(mp__http_connection *c, const char *data, size_t size)
 {
@@ -247,6 +261,15 @@ static size_t run_all(mp__http_connection *c, const char *data, size_t size)
 
     c->in_parse = true;
     while (at < size && rc == 0 && !c->closing && !c->busy && !c->closed) {
+        size_t hits = mp__http_run_hits(c, data + at, size - at);
+
+        if (hits) {
+            at += hits;
+            c->stage = 0;
+            if (!hand_over(c))
+                break;
+            continue;
+        }
         rc = mp__http_parse(c->parser, data + at, size - at, &request, &used, &status);
         if (rc == MP_EPROTO) {
             refuse(c, status);
@@ -254,8 +277,7 @@ static size_t run_all(mp__http_connection *c, const char *data, size_t size)
             at += used;
             run_request(c, &request);
             c->stage = 0;
-            if (worker->out.size > WRITE_AT && !c->closed &&
-                (!mp__http_write_out(c, &worker->out) || over_soft(c)))
+            if (!hand_over(c))
                 break;
         } else {
             at = size;

@@ -29,8 +29,16 @@ struct mp__http_connection {
 
 /* Hand @out to the socket and empty it. False: the connection has gone. */
 bool mp__http_write_out(mp__http_connection *c, mp__buf *out);
+/* The same with @body behind it, which is copied only as far as the socket does not take it. */
+bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body);
 /* The answer at work is in x.out and done: send it where it was late, go on with what waits. */
 void mp__http_answered(mp__http_connection *c);
+/* Answer the plain hits that @data begins with into the worker's buffer; the bytes used, 0 when
+ * there are none: hits.c. */
+size_t mp__http_run_hits(mp__http_connection *c, const char *data, size_t size);
+/* "HTTP/1.1 200 OK" and Date, of now. */
+enum { MP__STATUS_LINE_200 = sizeof("HTTP/1.1 200 OK\r\n") - 1 };
+mp_str mp__answer_head(mp__worker_loop *worker);
 /* Whether the handler may run: not for another site's page, nor a body that is none, nor a request
  * that came before. False: answered. */
 bool mp__http_admit(mp__exchange *x);

@@ -13,6 +13,7 @@
 enum {
     GZIP_LEAST = 1024,      /* bytes: below it the head outweighs the gain */
     GZIP_LEVEL = 1,         /* in a loop that others wait for: speed before size */
+    BODY_APART = 64 * 1024, /* so large a body is not copied into the buffer of answers */
     GZIP_HERE = 256 * 1024, /* more is not compressed in the loop: it would hold up the others */
 };
 
@@ -90,7 +91,11 @@ static void head_of_now(mp__worker_loop *worker)
     worker->http_head_size = (size_t)n;
 }
 
-enum { STATUS_LINE_200 = sizeof("HTTP/1.1 200 OK\r\n") - 1 };
+mp_str mp__answer_head(mp__worker_loop *worker)
+{
+    head_of_now(worker);
+    return mp_str_new(worker->http_head, worker->http_head_size);
+}
 
 void mp__answer_begin(mp__exchange *x, int status)
 {
@@ -104,8 +109,8 @@ void mp__answer_begin(mp__exchange *x, int status)
         (void)mp__buf_add(x->out, worker->http_head, worker->http_head_size);
     } else {
         mp__http_reply_status(x->out, status);
-        (void)mp__buf_add(x->out, worker->http_head + STATUS_LINE_200,
-                          worker->http_head_size - STATUS_LINE_200);
+        (void)mp__buf_add(x->out, worker->http_head + MP__STATUS_LINE_200,
+                          worker->http_head_size - MP__STATUS_LINE_200);
     }
     if (worker->draining)
         c->closing = true;
@@ -263,7 +268,9 @@ void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body)
         }
     }
     add_length(x->out, body.size);
-    if (!x->request.head)
+    if (body.size >= BODY_APART && !x->request.head && !x->repeat && !x->connection->closed)
+        (void)mp__http_write_with(x->connection, x->out, body);
+    else if (!x->request.head)
         (void)mp__buf_add_str(x->out, body);
     mp__buf_done(&small);
     over(x);
