@@ -28,7 +28,7 @@ struct mp__http_parser {
     header_spans *spans;
     mp__http_header *headers; /* made from spans when the request is whole */
     size_t count, capacity;
-    size_t head_bytes, begun_bytes;
+    size_t head_bytes, begun_bytes, trailer_bytes;
     bool in_value, complete, begun, in_body, has_length, has_chunked, has_host, expect;
     unsigned char last4[3]; /* of the head, across feeds */
     int status;
@@ -96,10 +96,20 @@ static int new_header(mp__http_parser *p)
     return 0;
 }
 
+/* Fields behind a chunked body (RFC 9110 section 6.5.1) are passed over, up to the limit of
+ * headers: those of the head have been given out by then, and nothing may come behind them. */
+static int pass_trailer(mp__http_parser *p, size_t size)
+{
+    p->trailer_bytes += size;
+    return p->trailer_bytes > p->limits.headers_max ? fail(p, 431, "the trailers are too long") : 0;
+}
+
 static int on_field(llhttp_t *l, const char *at, size_t size)
 {
     mp__http_parser *p = of(l);
 
+    if (p->in_body)
+        return pass_trailer(p, size);
     if ((p->count == 0 || p->in_value) && new_header(p) != 0)
         return -1;
     p->in_value = false;
@@ -110,6 +120,8 @@ static int on_value(llhttp_t *l, const char *at, size_t size)
 {
     mp__http_parser *p = of(l);
 
+    if (p->in_body)
+        return pass_trailer(p, size);
     p->in_value = true;
     return add_text(p, &p->spans[p->count - 1].value, at, size);
 }
@@ -311,7 +323,7 @@ static void begin_anew(mp__http_parser *p)
     p->known.size = 0;
     p->target = (span){0, 0};
     p->count = 0;
-    p->head_bytes = p->begun_bytes = 0;
+    p->head_bytes = p->begun_bytes = p->trailer_bytes = 0;
     p->in_value = p->complete = p->begun = p->in_body = false;
     p->has_length = p->has_chunked = p->has_host = p->expect = false;
     memset(p->last4, 0, sizeof(p->last4));

@@ -95,6 +95,29 @@ static void a_head_that_repeats_means_what_it_meant(void **state)
     assert_string_equal(text, "GET /a ? h1 b k1\n!400");
 }
 
+/* Fields behind a chunked body are no headers, and cannot grow without end. */
+static void trailers_are_passed_over_within_a_limit(void **state)
+{
+    static const char head[] = "PUT /a HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
+                               "1\r\nx\r\n0\r\n";
+    char text[256], *input = malloc(64 * 1024);
+    size_t n = sizeof(head) - 1;
+
+    (void)state;
+    memcpy(input, head, n);
+    n += (size_t)snprintf(input + n, 256, "T: v\r\nHost: y\r\nContent-Length: 9\r\n\r\n");
+    feed(input, n, n, text, sizeof(text));
+    assert_string_equal(text, "PUT /a ? h2 bx k1\n");
+    n = sizeof(head) - 1;
+    for (int i = 0; i < 4000; i++) {
+        memcpy(input + n, "abc: defghi\r\n", 13);
+        n += 13;
+    }
+    feed(input, n, n / 2, text, sizeof(text));
+    assert_string_equal(text, "!431");
+    free(input);
+}
+
 /* Whether the second of two requests is told at a glance. */
 static bool glance(const char *first, const char *second, mp_str *ret_path)
 {
@@ -182,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         MP_TEST(any_cut_of_the_bytes_gives_the_same),
         MP_TEST(a_head_that_repeats_means_what_it_meant),
+        MP_TEST(trailers_are_passed_over_within_a_limit),
         MP_TEST(only_the_same_head_is_told_at_a_glance),
         MP_TEST(a_line_over_the_limit_is_not_told_at_a_glance),
     };
