@@ -340,6 +340,8 @@ static int check_head_bytes(mp__http_parser *p, const char *data, size_t size)
 
         if (c == '\n' && last[1] != '\r')
             return fail(p, 400, "a line feed without carriage return");
+        if (last[1] == '\r' && c != '\n')
+            return fail(p, 400, "a carriage return without line feed");
         if (last[1] == '\n' && (c == ' ' || c == '\t'))
             return fail(p, 400, "a folded header");
         if (c == '\0')

@@ -86,12 +86,13 @@ static char *put(char *p, const char *text, size_t size)
 
 #define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
 
-static bool is_simple(const mp__entry *entry, const wishes *w)
+/* Of another layer, it is answered with a header that says so. */
+static bool is_simple(const mp__entry *entry, mp_str address, const wishes *w)
 {
     size_t size = entry->blob.pub.size;
 
-    return entry->kind == MP__RECORD_VALUE && !entry->expires && size <= VALUE_MAX &&
-           (!w->packed || size < PACKED_FROM);
+    return mp_str_equal(mp__entry_address(entry), address) && entry->kind == MP__RECORD_VALUE &&
+           !entry->expires && size <= VALUE_MAX && (!w->packed || size < PACKED_FROM);
 }
 
 /* Append the answer to one hit; false: no memory. */
@@ -149,11 +150,11 @@ static uint32_t answer_hits(mp__worker_loop *worker, uint32_t count, const wishe
     if (count > 1)
         mp__cache_prefetch_many(mp__manager_cache(worker->server->manager), batch->hashes, count);
     for (i = 0; i < count; i++) {
+        mp_str address = mp_str_new(batch->addresses[i], batch->sizes[i]);
         const mp__entry *entry =
-            mp__read_now(worker->server->manager, mp_str_new(batch->addresses[i], batch->sizes[i]),
-                         batch->hashes[i], MP__LEVEL_EVENTUAL, 0);
+            mp__read_now(worker->server->manager, address, batch->hashes[i], MP__LEVEL_EVENTUAL, 0);
 
-        if (!entry || !is_simple(entry, w) || !answer(worker, entry, w))
+        if (!entry || !is_simple(entry, address, w) || !answer(worker, entry, w))
             break;
     }
     mp_read_end();

@@ -63,6 +63,7 @@ static const char *const inputs[] = {
     "GET /a HTTP/1.0\r\n\r\nGET /b HTTP/1.0\r\n\r\n",
     "GET /a HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
     "HEAD /a HTTP/1.1\r\n" H "\r\nHEAD /b HTTP/1.1\r\n" H "\r\n",
+    "GET /a HTTP/1.1\r\n" H "\rGET /b HTTP/1.1\r\n" H "\r\n",
     "GET /a HTTP/1.1\r\n" H "\r\nGET b HTTP/1.1\r\n" H "\r\n",
 };
 
@@ -93,6 +94,23 @@ static void a_head_that_repeats_means_what_it_meant(void **state)
     assert_string_equal(text, "GET /a ? h1 b k1\nGET /a/b ? h1 b k1\n!400");
     feed(inputs[5], strlen(inputs[5]), strlen(inputs[5]), text, sizeof(text));
     assert_string_equal(text, "GET /a ? h1 b k1\n!400");
+}
+
+static void a_head_ends_with_nothing_but_an_empty_line(void **state)
+{
+    static const char *const bad[] = {
+        "GET /a HTTP/1.1\r\n" H "\rGET /b HTTP/1.1\r\n" H "\r\n",
+        "GET /a HTTP/1.1\r\n" H "\r\rGET /b HTTP/1.1\r\n" H "\r\n",
+        "GET /a HTTP/1.1\rHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\r\n" H "A: b\rC: d\r\n\r\n",
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        feed(bad[i], strlen(bad[i]), strlen(bad[i]), text, sizeof(text));
+        assert_string_equal(text, "!400");
+    }
 }
 
 /* Fields behind a chunked body are no headers, and cannot grow without end. */
@@ -205,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         MP_TEST(any_cut_of_the_bytes_gives_the_same),
         MP_TEST(a_head_that_repeats_means_what_it_meant),
+        MP_TEST(a_head_ends_with_nothing_but_an_empty_line),
         MP_TEST(trailers_are_passed_over_within_a_limit),
         MP_TEST(only_the_same_head_is_told_at_a_glance),
         MP_TEST(a_line_over_the_limit_is_not_told_at_a_glance),
