@@ -60,7 +60,7 @@ OUTSIDE = {
     "sodium.h": ["core", "access", "cache", "audit"],
     "openssl": ["core"],
     "sqlite3.h": ["origin", "monitor", "audit"],
-    "zstd.h": ["cache", "cli"],
+    "zstd.h": ["cache", "bench", "cli"],
     "zdict.h": ["cache"],
     "zlib.h": ["server"],
     "jansson.h": ["format", "schema", "manager", "protocol", "server", "cli"],

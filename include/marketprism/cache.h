@@ -30,6 +30,8 @@ typedef struct mp_cache_config {
     size_t l1_entries;    /* most entries in L1; default 1,000 */
     size_t l1_bytes;      /* most bytes of pages, index included; default 64 MiB */
     const char *policy;   /* as `marketprism policies` lists; default "adaptive"; borrowed */
+    size_t l2_entries;    /* most entries in L2, compressed memory; 0: no L2 */
+    size_t l2_bytes;      /* most bytes of L2, index and dictionaries included; default 16 MiB */
     const char *data_dir; /* folder for L3, made if missing; NULL: memory only. Borrowed */
     uint64_t l3_bytes;    /* most bytes on disk; default 1000 MiB */
 } mp_cache_config;
@@ -39,6 +41,14 @@ typedef struct mp_cache_stats {
     uint64_t l1_hits, l1_misses, l1_inserts, l1_evictions, l1_expired;
     uint64_t l1_entries, l1_entries_max; /* now; limit */
     uint64_t l1_bytes, l1_bytes_max;     /* pages and index now; limit */
+    uint64_t l2_hits, l2_misses, l2_inserts, l2_evictions;
+    uint64_t l2_refused; /* not kept: one-hit entries while it is nearly full, too large ones */
+    uint64_t
+        l2_dropped; /* not kept: they came faster than they could be compressed, or no memory */
+    uint64_t l2_corrupt; /* failed their checksum, and were left out */
+    uint64_t l2_entries, l2_entries_max, l2_bytes, l2_bytes_max;
+    uint64_t l2_body_bytes, l2_stored_bytes; /* of its entries, before and after compression */
+    uint64_t l2_dictionaries, l2_dictionary_bytes, l2_trainings;
     uint64_t l3_hits, l3_misses, l3_appends, l3_forgotten, l3_corrupt, l3_errors, l3_dropped;
     uint64_t l3_entries, l3_bytes, l3_bytes_max, l3_segments, l3_pending_bytes;
 } mp_cache_stats;
@@ -80,9 +90,9 @@ MP_API MP_MUST_USE int mp_cache_get_many(mp_cache *cache, const mp_str *keys, si
 MP_API MP_MUST_USE int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capacity,
                                      size_t *ret_size);
 
-/* Look in memory, then in L3, and bring what L3 has into memory. *ret_value is a reference of the
- * caller's, to be given back with mp_blob_unref(). May block on the disk. Errors as mp_cache_get().
- * Any thread. */
+/* Look in memory, in L2, then in L3, and bring what they have into L1. *ret_value is a reference of
+ * the caller's, to be given back with mp_blob_unref(). May block on the disk. Errors as
+ * mp_cache_get(). Any thread. */
 MP_API MP_MUST_USE int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value);
 
 /* Store @value under @key, copied; @ttl_ms > 0: it is gone that many milliseconds from now, 0: it

@@ -5,6 +5,8 @@
 
 #include "bench/bench.h"
 
+int mp__bench_l2_get(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
+int mp__bench_compress(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_l3_get(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_record(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *diag);

@@ -7,12 +7,21 @@
 #include "cache/entry.h"
 #include "cache/l1.h"
 #include "cache/l1_read.h"
+#include "cache/l2.h"
 #include "cache/l3.h"
 #include "cache/panel.h"
 #include "core/alloc.h"
 
-enum { L1_ENTRIES = 1000, NEGATIVE_PERCENT = 10, L3_SYNC_MS = 1000 };
+enum {
+    L1_ENTRIES = 1000,
+    NEGATIVE_PERCENT = 10,
+    L2_LEVEL = 1,
+    L2_DICTIONARY = 16 * 1024,
+    L3_SYNC_MS = 1000,
+    PUT_TRIES = 4,
+};
 #define L1_BYTES         ((size_t)64 << 20)
+#define L2_BYTES         ((size_t)16 << 20)
 #define L3_BYTES         ((uint64_t)1000 << 20)
 #define L3_SEGMENT_BYTES ((uint64_t)16 << 20)
 #define L3_PENDING_BYTES ((uint64_t)64 << 20)
@@ -20,6 +29,7 @@ enum { L1_ENTRIES = 1000, NEGATIVE_PERCENT = 10, L3_SYNC_MS = 1000 };
 struct mp_cache {
     mp_env *env;
     mp__l1 *l1;
+    mp__l2 *l2; /* or NULL */
     mp__l3 *l3; /* or NULL */
     mp__hash_key hash_key;
     mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
@@ -102,6 +112,27 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
     return rc;
 }
 
+static int open_l2(mp_cache *cache, const mp__cache_options *options, mp__diag *diag)
+{
+    mp__l2_options l2 = {
+        .env = options->env,
+        .entries_max = options->l2_entries,
+        .bytes_max = options->l2_bytes ? options->l2_bytes : L2_BYTES,
+        .level = options->l2_level ? options->l2_level : L2_LEVEL,
+        .dictionary_bytes = options->l2_no_dictionaries    ? 0
+                            : options->l2_dictionary_bytes ? options->l2_dictionary_bytes
+                                                           : L2_DICTIONARY,
+    };
+    int rc = mp__l2_new(&l2, &cache->l2);
+
+    if (rc == MP_EINVAL)
+        (void)mp__diag_set(diag, rc,
+                           "L2 needs 4 MiB and bytes for its index, %zu for %zu entries, and a "
+                           "level from 1 to %u",
+                           l2.entries_max * 24, l2.entries_max, MP__L2_LEVEL_MAX);
+    return rc;
+}
+
 int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__diag *diag)
 {
     const mp__policy_ops *policy = mp__policy_find(options->policy ? options->policy : "adaptive");
@@ -118,6 +149,7 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
     cache->context = options->context;
     mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
     rc = mp__slab_new(0, &cache->heap);
+    mp__l2_prepare_fork(); /* behind the slabs, before the first L1 */
     if (rc == 0 && options->l3_dir)
         rc = open_l3(cache, options, diag);
     if (rc == 0) {
@@ -131,11 +163,15 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
                                "%zu bytes and 512 KiB of values",
                                (options->l1_entries ? options->l1_entries : L1_ENTRIES) * 20);
     }
+    if (rc == 0 && options->l2_entries)
+        rc = open_l2(cache, options, diag);
     if (rc) {
         (void)mp_cache_free(cache);
         return rc;
     }
     atomic_store(&cache->is_open, true);
+    if (cache->l2)
+        mp__l1_set_below(cache->l1, cache->l2);
     *ret_cache = cache;
     return 0;
 }
@@ -146,6 +182,7 @@ MP_API mp_cache *mp_cache_free(mp_cache *cache)
         return NULL;
     cache->l3 = mp__l3_free(cache->l3);
     cache->l1 = mp__l1_free(cache->l1);
+    cache->l2 = mp__l2_free(cache->l2);
     cache->heap = mp__slab_close(cache->heap);
     return mp__free(cache);
 }
@@ -186,6 +223,9 @@ void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verifie
                         uint32_t generation, uint32_t verify_by_s)
 {
     mp__entry_verified(entry, verified_ms, generation, verify_by_s);
+    if (cache->l2)
+        mp__l2_verified(cache->l2, mp__entry_cold_of(entry)->node.hash, entry->revision,
+                        verified_ms, generation, verify_by_s);
     if (cache->l3)
         mp__l3_verified(cache->l3, mp__entry_cold_of(entry)->node.hash, entry->revision, generation,
                         verify_by_s);
@@ -196,13 +236,89 @@ void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash)
     mp__l1_remove(cache->l1, address, hash);
 }
 
+/* ---- L2 ---- */
+
+static int read_l2(mp_cache *cache, mp_str address, uint64_t hash, bool bring_up,
+                   const mp__entry **ret_entry)
+{
+    uint32_t generation, verify_by_s;
+    __attribute__((uninitialized)) mp__l2_scratch scratch;
+    mp__record record;
+    int rc;
+
+    if (!cache->l2)
+        return MP_EUNKNOWN;
+    mp__l2_scratch_init(&scratch);
+    rc = mp__l2_get(cache->l2, address, hash, mp__env_wall_ms(cache->env), &scratch, &record,
+                    &generation, &verify_by_s);
+    if (rc == 0) {
+        rc = bring_up
+                 ? mp__l1_bring_up(cache->l1, hash, &record, generation, verify_by_s, ret_entry)
+                 : MP_EAGAIN;
+        if (rc) { /* no room; or it changed meanwhile, and this is what it was when it was read */
+            *ret_entry = mp__entry_make(cache->heap, hash, &record, generation, verify_by_s);
+            rc = *ret_entry ? 0 : MP_ENOMEM;
+        }
+    }
+    mp__l2_scratch_done(&scratch);
+    return rc;
+}
+
+int mp__cache_load_memory(mp_cache *cache, mp_str address, uint64_t hash,
+                          const mp__entry **ret_entry)
+{
+    return read_l2(cache, address, hash, true, ret_entry);
+}
+
+int mp__cache_peek_memory(mp_cache *cache, mp_str address, uint64_t hash,
+                          const mp__entry **ret_entry)
+{
+    return read_l2(cache, address, hash, false, ret_entry);
+}
+
+void mp__cache_settle(mp_cache *cache)
+{
+    if (cache->l2)
+        mp__l2_settle(cache->l2);
+}
+
+/* Put into L1 what L2 knows nothing newer of; else let that go up instead. */
+static int put_above_l2(mp_cache *cache, uint64_t hash, const mp__record *record, bool force,
+                        uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+{
+    const mp__entry *newer;
+    int rc;
+
+    for (unsigned tries = 0;; tries++) {
+        rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+        if (rc != MP_EAGAIN)
+            return rc;
+        force = tries >= PUT_TRIES; /* another address with the same hash, if ever there is one */
+        rc = mp__cache_load_memory(cache, record->address, hash, &newer);
+        if (rc == MP_ENOMEM)
+            return rc;
+        if (rc == 0) {
+            bool is_newer = newer->revision > record->revision;
+
+            if (is_newer) {
+                mp__cache_verified(cache, newer, record->verified_ms, generation, verify_by_s);
+                if (ret_entry)
+                    *ret_entry = mp__entry_ref(newer);
+            }
+            (void)mp__entry_unref(newer);
+            if (is_newer)
+                return 0;
+        } /* else it is gone meanwhile, and the way is free */
+    }
+}
+
 /* ---- L3 ---- */
 
 /* Bring a record of L3 into L1; where L1 has no room it becomes an entry of its own. */
 static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record,
                          uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    if (mp__l1_put(cache->l1, hash, record, false, generation, verify_by_s, ret_entry) == 0)
+    if (put_above_l2(cache, hash, record, false, generation, verify_by_s, ret_entry) == 0)
         return 0;
     *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
     return *ret_entry ? 0 : MP_ENOMEM;
@@ -269,7 +385,7 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
         mp__cache_forget_l1(cache, record->address, hash);
         rc = ret_entry ? MP_ELIMIT : 0; /* no tier of memory has one to give */
     } else {
-        rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+        rc = put_above_l2(cache, hash, record, force, generation, verify_by_s, ret_entry);
     }
     if (rc && ret_entry) {
         /* L1 has no room for it; the caller still gets what was asked for */
@@ -294,6 +410,8 @@ unsigned mp__cache_where(mp_cache *cache, mp_str address, uint64_t hash)
             where |= 1u << MP__TIER_L1;
         mp_read_end();
     }
+    if (cache->l2 && mp__l2_has(cache->l2, hash))
+        where |= 1u << MP__TIER_L2;
     if (cache->l3 && mp__l3_has(cache->l3, address, hash))
         where |= 1u << MP__TIER_L3;
     return where;
@@ -353,6 +471,16 @@ int mp__cache_set_l1_entries(mp_cache *cache, size_t entries)
 int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes)
 {
     return mp__l1_set_bytes(cache->l1, bytes);
+}
+
+int mp__cache_set_l2_entries(mp_cache *cache, size_t entries)
+{
+    return cache->l2 ? mp__l2_set_entries(cache->l2, entries) : MP_EINVAL;
+}
+
+int mp__cache_set_l2_bytes(mp_cache *cache, size_t bytes)
+{
+    return cache->l2 ? mp__l2_set_bytes(cache->l2, bytes) : MP_EINVAL;
 }
 
 int mp__cache_set_policy(mp_cache *cache, const char *policy)
@@ -422,6 +550,77 @@ static int knob_bytes_set(void *module, double value, mp__diag *diag)
     return knob_set_result(mp__cache_set_l1_bytes(module, (size_t)value), diag);
 }
 
+static int l2_set_result(const mp_cache *cache, double value, int rc, mp__diag *diag)
+{
+    if (!cache->l2 && value == 0) /* which is what it has */
+        return 0;
+    if (!cache->l2)
+        return mp__diag_set(diag, MP_EINVAL, "there is no L2: cache.l2_size was 0 at the start");
+    return rc == MP_EINVAL
+               ? mp__diag_set(diag, rc, "cache.l2_bytes is too small for that many entries")
+               : rc;
+}
+
+static double knob_l2_entries_get(void *module)
+{
+    mp_cache_stats stats;
+
+    mp_cache_stats_read(module, &stats);
+    return (double)stats.l2_entries_max;
+}
+
+static int knob_l2_entries_set(void *module, double value, mp__diag *diag)
+{
+    return l2_set_result(module, value, mp__cache_set_l2_entries(module, (size_t)value), diag);
+}
+
+static double knob_l2_bytes_get(void *module)
+{
+    mp_cache_stats stats;
+
+    mp_cache_stats_read(module, &stats);
+    return (double)stats.l2_bytes_max;
+}
+
+static int knob_l2_bytes_set(void *module, double value, mp__diag *diag)
+{
+    return l2_set_result(module, value, mp__cache_set_l2_bytes(module, (size_t)value), diag);
+}
+
+static double knob_l2_level_get(void *module)
+{
+    const mp_cache *cache = module;
+
+    return cache->l2 ? mp__l2_level_get(cache->l2) : 0;
+}
+
+static int knob_l2_level_set(void *module, double value, mp__diag *diag)
+{
+    const mp_cache *cache = module;
+
+    if (cache->l2 && value < 1)
+        return mp__diag_set(diag, MP_EINVAL, "zstd's levels begin at 1");
+    if (cache->l2)
+        mp__l2_set_level(cache->l2, (unsigned)value);
+    return l2_set_result(cache, value, 0, diag);
+}
+
+static double knob_l2_dictionary_get(void *module)
+{
+    const mp_cache *cache = module;
+
+    return cache->l2 ? (double)mp__l2_dictionary_get(cache->l2) : 0;
+}
+
+static int knob_l2_dictionary_set(void *module, double value, mp__diag *diag)
+{
+    const mp_cache *cache = module;
+
+    if (cache->l2)
+        mp__l2_set_dictionary(cache->l2, (size_t)value);
+    return l2_set_result(cache, value, 0, diag);
+}
+
 /* As mp__policies. */
 static const char *const policy_names[] = {"adaptive", "s3-fifo", "lru", "w-tinylfu", "lirs", "arc",
                                            "2q",       "sieve",   "lfu", "fifo",      "ttl",  NULL};
@@ -461,6 +660,43 @@ static const mp__knob knobs[] = {
      .safe = true,
      .get = knob_bytes_get,
      .set = knob_bytes_set},
+    {.name = "cache.l2_size",
+     .unit = "entries",
+     .help = "Most entries in compressed memory. A change builds a new index; fewer evict at once. "
+             "0: there is none.",
+     .low = 0,
+     .high = 1e9,
+     .standard = 5000,
+     .safe = true,
+     .get = knob_l2_entries_get,
+     .set = knob_l2_entries_set},
+    {.name = "cache.l2_bytes",
+     .unit = "bytes",
+     .help = "Most bytes of L2, index and dictionaries included. Fewer evict at once.",
+     .low = 0, /* without an L2; else MP__L2_BYTES_LEAST and its index */
+     .high = 1e15,
+     .standard = (double)L2_BYTES,
+     .safe = true,
+     .get = knob_l2_bytes_get,
+     .set = knob_l2_bytes_set},
+    {.name = "cache.l2_level",
+     .unit = "",
+     .help = "Level of compression of L2, for dictionaries to come.",
+     .low = 0,
+     .high = MP__L2_LEVEL_MAX,
+     .standard = L2_LEVEL,
+     .safe = true,
+     .get = knob_l2_level_get,
+     .set = knob_l2_level_set},
+    {.name = "cache.l2_dictionary",
+     .unit = "bytes",
+     .help = "Size of the dictionaries of L2 to come; 0 lets go of those there are.",
+     .low = 0,
+     .high = 256 << 10,
+     .standard = L2_DICTIONARY,
+     .safe = true,
+     .get = knob_l2_dictionary_get,
+     .set = knob_l2_dictionary_set},
     {.name = "cache.policy",
      .unit = "",
      .help = "Which entry leaves when room is needed. A change keeps the contents.",
@@ -490,6 +726,8 @@ MP_API int mp_cache_new(const mp_cache_config *config, mp_cache **ret_cache)
         .l1_entries = config->l1_entries,
         .l1_bytes = config->l1_bytes,
         .policy = config->policy,
+        .l2_entries = config->l2_entries,
+        .l2_bytes = config->l2_bytes,
         .l3_dir = config->data_dir,
         .l3_bytes = config->l3_bytes,
     };
@@ -629,7 +867,9 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
     mp_read_end();
     if (found)
         return rc;
-    rc = load(cache, key, hash, false, &entry);
+    rc = mp__cache_load_memory(cache, key, hash, &entry);
+    if (rc)
+        rc = load(cache, key, hash, false, &entry);
     if (rc)
         return rc == MP_ECORRUPT ? MP_EUNKNOWN : rc;
     rc = value_of(entry, ret_value);
@@ -667,9 +907,12 @@ MP_API int mp_cache_delete(mp_cache *cache, mp_str key)
 MP_API void mp_cache_stats_read(mp_cache *cache, mp_cache_stats *ret_stats)
 {
     mp__l1_stats l1;
+    mp__l2_stats l2 = {0};
     mp__l3_stats l3 = {0};
 
     mp__l1_stats_read(cache->l1, &l1);
+    if (cache->l2)
+        mp__l2_stats_read(cache->l2, &l2);
     if (cache->l3)
         mp__l3_stats_read(cache->l3, &l3);
     *ret_stats = (mp_cache_stats){
@@ -682,6 +925,22 @@ MP_API void mp_cache_stats_read(mp_cache *cache, mp_cache_stats *ret_stats)
         .l1_entries_max = l1.entries_max,
         .l1_bytes = l1.bytes,
         .l1_bytes_max = l1.bytes_max,
+        .l2_hits = l2.hits,
+        .l2_misses = l2.misses,
+        .l2_inserts = l2.inserts,
+        .l2_evictions = l2.evictions,
+        .l2_refused = l2.refused,
+        .l2_dropped = l2.dropped,
+        .l2_corrupt = l2.corrupt,
+        .l2_entries = l2.entries,
+        .l2_entries_max = l2.entries_max,
+        .l2_bytes = l2.bytes,
+        .l2_bytes_max = l2.bytes_max,
+        .l2_body_bytes = l2.body_bytes,
+        .l2_stored_bytes = l2.stored_bytes,
+        .l2_dictionaries = l2.dictionaries,
+        .l2_dictionary_bytes = l2.dictionary_bytes,
+        .l2_trainings = l2.trainings,
         .l3_hits = l3.hits,
         .l3_misses = l3.misses,
         .l3_appends = l3.appends,

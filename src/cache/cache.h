@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The config cache behind its public face: what the manager and the server use.
  *
- * Tiers: L1 (memory, lock-free reads, cache/l1.h) and L3 (disk, cache/l3.h); L2 and L4 will slip in
- * between behind the same calls. An entry is one revision of one address, or the knowledge that
- * there is none. Freshness (when it must be verified again) and retention (when it is thrown away)
- * are two things: the cache never throws away for age, only for want of space, and for an expiry
- * that is part of the value. */
+ * Tiers: L1 (memory, lock-free reads, cache/l1.h), L2 (compressed memory, cache/l2.h) and L3 (disk,
+ * cache/l3.h); L4 will slip in between behind the same calls. An entry is one revision of one
+ * address, or the knowledge that there is none. Freshness (when it must be verified again) and
+ * retention (when it is thrown away) are two things: the cache never throws away for age, only for
+ * want of space, and for an expiry that is part of the value. */
 #ifndef MP_CACHE_CACHE_H
 #define MP_CACHE_CACHE_H
 
@@ -57,9 +57,13 @@ const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "origin"
 
 typedef struct mp__cache_options {
     mp_env *env;
-    size_t l1_entries, l1_bytes;         /* 0: default */
-    const char *policy;                  /* NULL: default */
-    unsigned negative_percent;           /* most bytes of L1 for ABSENT entries; 0: 10 */
+    size_t l1_entries, l1_bytes; /* 0: default */
+    const char *policy;          /* NULL: default */
+    unsigned negative_percent;   /* most bytes of L1 for ABSENT entries; 0: 10 */
+    size_t l2_entries, l2_bytes; /* 0 entries: no L2; 0 bytes: default */
+    unsigned l2_level;           /* of zstd; 0: default */
+    size_t l2_dictionary_bytes;  /* 0: default */
+    bool l2_no_dictionaries;
     const char *l3_dir;                  /* NULL: no L3 */
     uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
     uint64_t l3_sync_ms;                 /* 0: default 1000 */
@@ -96,6 +100,18 @@ const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash);
 
 /* The same, without counting a use or a hit (EXPLAIN, EXISTS by an operator). */
 const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash);
+
+/* L2. 0: *ret_entry is a reference, also brought into L1. MP_EUNKNOWN: not there. MP_ECORRUPT: it
+ * was there and failed its checksum (now left out, counted). MP_ENOMEM. Any thread; takes about as
+ * long as to expand the value. */
+MP_MUST_USE int mp__cache_load_memory(mp_cache *cache, mp_str address, uint64_t hash,
+                                      const mp__entry **ret_entry);
+
+/* The same without counting it as a use of L1 or bringing it there (EXPLAIN). */
+MP_MUST_USE int mp__cache_peek_memory(mp_cache *cache, mp_str address, uint64_t hash,
+                                      const mp__entry **ret_entry);
+/* Wait until L2 has compressed what it was given. Blocks; not in the simulator. */
+void mp__cache_settle(mp_cache *cache);
 
 /* L3 without touching the disk (pages that the system holds in memory). 0: *ret_entry is a
  * reference, also brought into L1. MP_EUNKNOWN: not there. MP_EAGAIN: it needs the disk; use
@@ -137,7 +153,7 @@ const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record);
 void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
                         uint32_t generation, uint32_t verify_by_s);
 
-/* Remove from L1 (L3 keeps its last known good). Any thread. */
+/* Remove from L1 and L2 (L3 keeps its last known good). Any thread. */
 void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash);
 
 /* Coarse time for expiry on hits; each loop calls it once a turn. */
@@ -175,6 +191,8 @@ int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
 /* Turn at run time: knobs and a reload use these. */
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
 MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
+MP_MUST_USE int mp__cache_set_l2_entries(mp_cache *cache, size_t entries); /* EINVAL: no L2 */
+MP_MUST_USE int mp__cache_set_l2_bytes(mp_cache *cache, size_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
 /* What the adaptive policy's panel shows: how each policy would have hit lately, by name, and which
  * one the cache follows. Any thread. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "cache/l1_internal.h"
+#include "cache/l2.h"
 #include "core/alloc.h"
 
 enum {
@@ -130,6 +131,11 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     return 0;
 }
 
+void mp__l1_set_below(mp__l1 *l1, mp__l2 *below)
+{
+    l1->below = below;
+}
+
 static void entry_drop(mp__retired *retired)
 {
     (void)mp_blob_unref(&((mp__entry *)retired->pointer)->blob.pub);
@@ -213,15 +219,23 @@ static mp__entry *entry_at(mp__l1_place place)
     return atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
 }
 
+/* Evicted, not removed: what is below may keep it. That copies, so that the entry's memory is free
+ * all the same. */
+static void let_go(mp__l1 *l1, mp__l1_place place, mp__entry *entry)
+{
+    if (l1->below && entry->kind == MP__RECORD_VALUE)
+        mp__l2_take(l1->below, entry);
+    unlink_entry(l1, place, entry);
+    l1->evictions++;
+}
+
 static void evict_entry(mp__l1 *l1, mp__entry *entry)
 {
     mp__l1_place place;
 
     if (mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
-                          mp__entry_cold_of(entry)->node.hash, &place)) {
-        unlink_entry(l1, place, entry);
-        l1->evictions++;
-    }
+                          mp__entry_cold_of(entry)->node.hash, &place))
+        let_go(l1, place, entry);
 }
 
 static bool evict_negative(mp__l1 *l1)
@@ -293,8 +307,7 @@ static void evict_beside(void *context, void *object)
         return;
     if (entry != b->victim)
         forget_order(b->l1, entry);
-    unlink_entry(b->l1, place, entry);
-    b->l1->evictions++;
+    let_go(b->l1, place, entry);
 }
 
 /* Evict the policy's next victim and all that shares its pages. Victims one by one would leave
@@ -325,6 +338,8 @@ static void remove_locked(mp__l1 *l1, mp_str address, uint64_t hash)
 {
     mp__l1_place place;
 
+    if (l1->below)
+        (void)mp__l2_outdate(l1->below, hash, 0, true);
     if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
         mp__entry *entry = entry_at(place);
 
@@ -357,6 +372,8 @@ void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry)
 }
 
 /* ---- putting ---- */
+
+enum put { PUT, FORCE, BRING_UP };
 
 /* An object for @record, evicting until there is room. NULL: it is larger than the slab, or nothing
  * is left to evict. */
@@ -448,7 +465,18 @@ static void announce(mp__l1 *l1, uint64_t hash)
         l1->policy->ops->coming(l1->policy, hash);
 }
 
-static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
+/* May @record take the place of what is below? Before it stands in L1, so that nobody who has seen
+ * it can be given what was there before. */
+static bool agrees_with_below(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how)
+{
+    if (!l1->below)
+        return true;
+    if (how == BRING_UP)
+        return mp__l2_goes_up(l1->below, hash, record->revision);
+    return mp__l2_outdate(l1->below, hash, record->revision, how == FORCE);
+}
+
+static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how,
                       uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
     mp__l1_place place;
@@ -456,8 +484,10 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool 
 
     if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place))
         entry = entry_at(place);
-    if (entry && keep_present(entry, record, force)) {
+    if (entry && keep_present(entry, record, how == FORCE)) {
         mp__entry_verified(entry, record->verified_ms, generation, verify_by_s);
+    } else if (!agrees_with_below(l1, hash, record, how)) {
+        return MP_EAGAIN;
     } else {
         if (record->kind == MP__RECORD_ABSENT && !(entry && entry->kind == MP__RECORD_ABSENT))
             make_place_for_absent(l1, record);
@@ -475,15 +505,29 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, bool 
     return 0;
 }
 
-int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
-               uint32_t verify_by_s, const mp__entry **ret_entry)
+static int put(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how,
+               uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
     int rc;
 
     mp__l1_lock(l1);
-    rc = put_locked(l1, hash, record, force, generation, verify_by_s, ret_entry);
-    if (rc) /* rather nothing than something older */
+    rc = put_locked(l1, hash, record, how, generation, verify_by_s, ret_entry);
+    if (rc && rc != MP_EAGAIN && how != BRING_UP) /* rather nothing than something older */
         remove_locked(l1, record->address, hash);
     mp__l1_unlock(l1);
+    if (l1->below)
+        mp__l2_wake(l1->below);
     return rc;
+}
+
+int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
+               uint32_t verify_by_s, const mp__entry **ret_entry)
+{
+    return put(l1, hash, record, force ? FORCE : PUT, generation, verify_by_s, ret_entry);
+}
+
+int mp__l1_bring_up(mp__l1 *l1, uint64_t hash, const mp__record *record, uint32_t generation,
+                    uint32_t verify_by_s, const mp__entry **ret_entry)
+{
+    return put(l1, hash, record, BRING_UP, generation, verify_by_s, ret_entry);
 }

@@ -12,6 +12,7 @@
 #include "core/hazard.h"
 
 typedef struct mp__l1 mp__l1;
+struct mp__l2;
 
 #define MP__L1_ENTRIES_MAX ((size_t)1 << 36)
 
@@ -21,6 +22,9 @@ typedef struct mp__l1_stats {
 } mp__l1_stats;
 
 /* MP_EINVAL: no entries, too few bytes for the table and one span; MP_ENOMEM. */
+/* @l1 hands down to @below what it evicts, and tells it of every change. Before its first use; the
+ * L2 must outlive it. */
+void mp__l1_set_below(mp__l1 *l1, struct mp__l2 *below);
 MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
                            unsigned negative_percent, const mp__policy_ops *policy,
                            mp__l1 **ret_l1);
@@ -38,9 +42,14 @@ const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash);
 /* The same, noting and counting nothing. */
 const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash);
 
-/* Keep a copy of @record unless a newer revision is there; see mp__cache_put_record(). */
+/* Keep a copy of @record unless a newer revision is there; see mp__cache_put_record(). MP_EAGAIN:
+ * a newer one is in the L2 below, and nothing was changed. */
 MP_MUST_USE int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force,
                            uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry);
+/* The same for what was read from the L2 below. MP_EAGAIN: it is no longer what L2 keeps. */
+MP_MUST_USE int mp__l1_bring_up(mp__l1 *l1, uint64_t hash, const mp__record *record,
+                                uint32_t generation, uint32_t verify_by_s,
+                                const mp__entry **ret_entry);
 void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
 /* For a reader that found @entry, which it announces, past its expiry: take it out if nobody is
  * changing this L1 just now. Never waits. */

@@ -15,6 +15,7 @@ struct mp__l1 {
     mp__slab *slab;
     mp__policy *policy;
     mp__policy_queue negatives; /* ABSENT entries, oldest first out */
+    struct mp__l2 *below;       /* or NULL */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired;

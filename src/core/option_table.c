@@ -123,9 +123,14 @@ const mp__option mp__option_table[] = {
     {"cache.l1_bytes", MP__OPTION_BYTES, "64MiB", 1 * MIB, 1024 * GIB, NULL, "bytes", true,
      "Most bytes of memory that L1 takes, pages and index counted."},
     {"cache.l2_size", MP__OPTION_INT, "5000", 0, 1e9, NULL, "entries", false,
-     "Most entries in compressed memory (L2). Read and checked today; the tier itself is not in "
-     "this "
-     "version."},
+     "Most entries in compressed memory (L2), which keeps what L1 had no room for. 0: no L2."},
+    {"cache.l2_bytes", MP__OPTION_BYTES, "16MiB", 4 * MIB, 1024 * GIB, NULL, "bytes", false,
+     "Most bytes of memory that L2 takes: pages, index and dictionaries counted."},
+    {"cache.l2_level", MP__OPTION_INT, "1", 1, 12, NULL, "", false,
+     "Level of compression of L2 (zstd). A higher one takes longer, and its dictionaries take more "
+     "memory."},
+    {"cache.l2_dictionary", MP__OPTION_BYTES, "16KiB", 0, 256 * KIB, NULL, "bytes", false,
+     "Size of a dictionary of L2, trained from what it holds. 0: none."},
     {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", false,
      "Most space on disk (L3). When it is full the oldest entries that nobody reads are "
      "forgotten."},

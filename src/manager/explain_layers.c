@@ -15,7 +15,8 @@ static const mp__entry *kept(mp__manager *manager, mp_str address)
             (void)mp__entry_ref(entry);
         mp_read_end();
     }
-    if (!entry && mp__cache_load_nowait(manager->cache, address, hash, &entry) != 0)
+    if (!entry && mp__cache_peek_memory(manager->cache, address, hash, &entry) != 0 &&
+        mp__cache_load_nowait(manager->cache, address, hash, &entry) != 0)
         entry = NULL;
     return entry;
 }

@@ -7,6 +7,8 @@
  *     |           (write_back.c)
  *   L1            memory; a fresh entry is the answer, and mp__read_now() gives it without leaving
  *     |           the caller's loop
+ *   L2            compressed memory: expanded here and now
+ *     |
  *   L3            disk: pages the system holds are read here and now, others on L3's reader thread
  *     |
  *   judge         is what is kept good enough for the level that was asked for?
@@ -417,6 +419,9 @@ bool mp__read_layer(mp__manager *manager, mp__read *read)
         return answered;
     entry = from_l1(manager, read);
     if (entry)
+        return answer_or_ask(manager, read, entry);
+    read->tier = MP__TIER_L2;
+    if (mp__cache_load_memory(manager->cache, read->address, read->hash, &entry) == 0)
         return answer_or_ask(manager, read, entry);
     read->tier = MP__TIER_L3;
     rc = mp__cache_load_nowait(manager->cache, read->address, read->hash, &entry);

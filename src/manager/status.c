@@ -99,6 +99,29 @@ static void soundness_json(mp__manager *manager, mp__buf *out)
     mp__json_end(out, '}');
 }
 
+static void l2_json(const mp_cache_stats *s, mp__buf *out)
+{
+    mp__json_key(out, "l2");
+    mp__json_begin(out, '{');
+    mp__json_add_u64(out, "entries", s->l2_entries);
+    mp__json_add_u64(out, "entries_max", s->l2_entries_max);
+    mp__json_add_u64(out, "bytes", s->l2_bytes);
+    mp__json_add_u64(out, "bytes_max", s->l2_bytes_max);
+    mp__json_add_u64(out, "hits", s->l2_hits);
+    mp__json_add_u64(out, "misses", s->l2_misses);
+    mp__json_add_u64(out, "evictions", s->l2_evictions);
+    mp__json_add_u64(out, "refused", s->l2_refused);
+    mp__json_add_u64(out, "dropped", s->l2_dropped);
+    mp__json_add_u64(out, "corrupt", s->l2_corrupt);
+    mp__json_add_real(out, "compression",
+                      s->l2_stored_bytes ? (double)s->l2_body_bytes / (double)s->l2_stored_bytes
+                                         : 1);
+    mp__json_add_u64(out, "dictionaries", s->l2_dictionaries);
+    mp__json_add_u64(out, "dictionary_bytes", s->l2_dictionary_bytes);
+    mp__json_add_u64(out, "trainings", s->l2_trainings);
+    mp__json_end(out, '}');
+}
+
 static void cache_json(mp__manager *manager, mp__buf *out)
 {
     mp_cache_stats s;
@@ -119,6 +142,7 @@ static void cache_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "evictions", s.l1_evictions);
     panel_json(manager, out);
     mp__json_end(out, '}');
+    l2_json(&s, out);
     mp__json_key(out, "l3");
     mp__json_begin(out, '{');
     mp__json_add_u64(out, "entries", s.l3_entries);

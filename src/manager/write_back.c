@@ -425,7 +425,8 @@ static void note_base(mp__back *back, mp__pending *p)
         kept = known ? mp__entry_ref(known) : NULL;
         mp_read_end();
     }
-    if (!kept && mp__cache_load_nowait(cache, address, p->hash, &kept) != 0)
+    if (!kept && mp__cache_load_memory(cache, address, p->hash, &kept) != 0 &&
+        mp__cache_load_nowait(cache, address, p->hash, &kept) != 0)
         return;
     /* What an earlier life kept may lack its newest: a crash costs L3 what was not synced. */
     p->base_known = atomic_load_explicit(&kept->generation, memory_order_relaxed) != 0;

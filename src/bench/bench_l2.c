@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compressed memory: how small values become, what that costs, what reading them back costs.
+ *
+ * A cache with a tiny L1, so that everything comes down to L2. The first half of the values trains
+ * the dictionaries, the second half, other values of the same schemas, is measured. Beside it, in
+ * turns and over the same bytes (address, media type, value): zstd at level 3 without a dictionary,
+ * and memcpy. CPU time of the whole process, the compressing thread's included, less that of the
+ * same puts into a cache without L2. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <zstd.h>
+
+#include "bench/benches.h"
+#include "bench/config_values.h"
+#include "bench/l1_run.h"
+#include "bench/workload.h"
+#include "cache/cache.h"
+#include "core/alloc.h"
+
+enum {
+    VALUES = 8000,
+    L1_ENTRIES = 16,
+    STEP = 200, /* puts between two waits for the compressing thread */
+    ROUNDS = 5,
+    ROUNDS_MAX = 101,
+    GETS = 1 << 16,
+    LEVEL = 3,
+    BODY = 8192,
+};
+
+typedef struct figures {
+    double ratio, plain_ratio;
+    double pack_ns, plain_pack_ns, copy_ns, get_ns, plain_get_ns;
+    double mean_bytes;
+    size_t count, dictionaries, dictionary_bytes;
+} figures;
+
+static double cpu_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    (void)clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* ---- ours ---- */
+
+static int put_values(mp_cache *cache, const mp__config_values *v, size_t from, size_t to,
+                      uint64_t round)
+{
+    int rc = 0;
+
+    for (size_t i = from; i < to && rc == 0; i++) {
+        mp__record record = {.address = mp_str_of(v->values[i].address),
+                             .value = mp_str_new(v->values[i].value, v->values[i].size),
+                             .media_type = MP_STR("application/json"),
+                             .kind = MP__RECORD_VALUE,
+                             .revision = round * v->count + i + 1,
+                             .version = 1};
+
+        rc = mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
+        if (i % STEP == 0)
+            mp__cache_settle(cache);
+    }
+    mp__cache_settle(cache);
+    return rc;
+}
+
+static int cache_with(size_t l2_entries, mp_cache **ret_cache)
+{
+    mp__cache_options options = {.env = mp__env_real(),
+                                 .l1_entries = L1_ENTRIES,
+                                 .policy = "fifo",
+                                 .l2_entries = l2_entries};
+
+    return mp__cache_open(&options, ret_cache, NULL);
+}
+
+/* The second half into @cache once more, as newer revisions: the trainings that its coming caused
+ * are over. *ret_ns: CPU time for each. */
+static int put_again(mp_cache *cache, const mp__config_values *v, double *ret_ns)
+{
+    double began = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+    int rc = put_values(cache, v, v->known, v->count, 1);
+
+    *ret_ns = (cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - began) / (double)(v->count - v->known);
+    return rc;
+}
+
+static int get_all(mp_cache *cache, const mp__config_values *v, double *ret_ns)
+{
+    mp__hash_key key = mp__cache_hash_key(cache);
+    size_t count = v->count - v->known - L1_ENTRIES, found = 0;
+    uint64_t random = 3;
+    double began = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+
+    for (size_t i = 0; i < GETS; i++) {
+        size_t at = v->known + mp__workload_random(&random) % count;
+        mp_str address = mp_str_of(v->values[at].address);
+        const mp__entry *entry;
+
+        if (mp__cache_peek_memory(cache, address, mp__cache_hash(key, address), &entry) != 0)
+            continue;
+        found += i % 64 != 0 || mp_str_equal(mp_blob_str(&entry->blob.pub),
+                                             mp_str_new(v->values[at].value, v->values[at].size));
+        (void)mp__entry_unref(entry);
+    }
+    *ret_ns = (cpu_ns(CLOCK_THREAD_CPUTIME_ID) - began) / GETS;
+    return found >= GETS / 100 * 98 ? 0 : MP_ECORRUPT; /* a few may not have been admitted */
+}
+
+/* ---- the references ---- */
+
+typedef struct plain {
+    ZSTD_CCtx *cctx;
+    ZSTD_DCtx *dctx;
+    char *bodies, *frames, back[BODY];
+    size_t count, *body_sizes, *frame_sizes;
+} plain;
+
+static void plain_done(plain *p)
+{
+    (void)ZSTD_freeCCtx(p->cctx);
+    (void)ZSTD_freeDCtx(p->dctx);
+    (void)mp__free(p->bodies);
+    (void)mp__free(p->frames);
+    (void)mp__free(p->body_sizes);
+    (void)mp__free(p->frame_sizes);
+}
+
+/* What L2 compresses of each value, BODY apart. */
+static int plain_init(plain *p, const mp__config_values *v)
+{
+    p->count = v->count - v->known;
+    p->cctx = ZSTD_createCCtx();
+    p->dctx = ZSTD_createDCtx();
+    p->bodies = mp__realloc_array(NULL, p->count, BODY);
+    p->frames = mp__realloc_array(NULL, p->count, BODY);
+    p->body_sizes = mp__calloc(p->count, sizeof(size_t));
+    p->frame_sizes = mp__calloc(p->count, sizeof(size_t));
+    if (!p->cctx || !p->dctx || !p->bodies || !p->frames || !p->body_sizes || !p->frame_sizes)
+        return MP_ENOMEM;
+    for (size_t i = 0; i < p->count; i++) {
+        const mp__config_value *one = &v->values[v->known + i];
+        int size =
+            snprintf(p->bodies + i * BODY, BODY, "%sapplication/json%s", one->address, one->value);
+
+        p->body_sizes[i] = size < BODY ? (size_t)size : BODY - 1;
+    }
+    return 0;
+}
+
+static int plain_turn(plain *p, figures *f)
+{
+    double t0 = cpu_ns(CLOCK_THREAD_CPUTIME_ID), t1, t2, t3;
+    size_t in = 0, out = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        p->frame_sizes[i] = ZSTD_compressCCtx(p->cctx, p->frames + i * BODY, BODY,
+                                              p->bodies + i * BODY, p->body_sizes[i], LEVEL);
+        in += p->body_sizes[i];
+        out += p->frame_sizes[i];
+    }
+    t1 = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (size_t i = 0; i < p->count; i++)
+        if (ZSTD_decompressDCtx(p->dctx, p->back, BODY, p->frames + i * BODY, p->frame_sizes[i]) !=
+            p->body_sizes[i])
+            return MP_ECORRUPT;
+    t2 = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (size_t i = 0; i < p->count; i++) {
+        memcpy(p->back, p->bodies + i * BODY, p->body_sizes[i]);
+        __asm__ volatile("" : : "r"(p->back) : "memory");
+    }
+    t3 = cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+    f->plain_ratio = (double)in / (double)out;
+    f->plain_pack_ns = (t1 - t0) / (double)p->count;
+    f->plain_get_ns = (t2 - t1) / (double)p->count;
+    f->copy_ns = (t3 - t2) / (double)p->count;
+    f->mean_bytes = (double)in / (double)p->count;
+    return 0;
+}
+
+/* ---- both, in turns ---- */
+
+static int ours_turn(const mp__config_values *v, figures *f)
+{
+    mp_cache_stats before, after;
+    mp_cache *cache = NULL, *bare = NULL;
+    double with, without;
+    int rc = cache_with(v->count * 2, &cache);
+
+    if (rc == 0)
+        rc = cache_with(0, &bare);
+    if (rc == 0)
+        rc = put_values(cache, v, 0, v->known, 0);
+    if (rc == 0) {
+        mp_cache_stats_read(cache, &before);
+        rc = put_values(cache, v, v->known, v->count, 0);
+        mp_cache_stats_read(cache, &after);
+    }
+    if (rc == 0)
+        rc = put_again(cache, v, &with);
+    if (rc == 0)
+        rc = put_again(bare, v, &without);
+    if (rc == 0) {
+        f->ratio = (double)(after.l2_body_bytes - before.l2_body_bytes) /
+                   (double)(after.l2_stored_bytes - before.l2_stored_bytes);
+        f->pack_ns = with - without;
+        f->count = v->count - v->known;
+        f->dictionaries = after.l2_dictionaries;
+        f->dictionary_bytes = after.l2_dictionary_bytes;
+        rc = get_all(cache, v, &f->get_ns);
+    }
+    (void)mp_cache_free(cache);
+    (void)mp_cache_free(bare);
+    return rc;
+}
+
+static int measure(const mp__config_values *v, unsigned rounds, figures *ret_figures)
+{
+    double pack[ROUNDS_MAX], get[ROUNDS_MAX], plain_pack[ROUNDS_MAX], plain_get[ROUNDS_MAX],
+        copy[ROUNDS_MAX];
+    plain *p = mp__calloc(1, sizeof(*p));
+    int rc = p ? 0 : MP_ENOMEM;
+
+    if (p)
+        rc = plain_init(p, v);
+    for (unsigned i = 0; i < rounds && rc == 0; i++) {
+        rc = ours_turn(v, ret_figures);
+        if (rc == 0)
+            rc = plain_turn(p, ret_figures);
+        pack[i] = ret_figures->pack_ns;
+        get[i] = ret_figures->get_ns;
+        plain_pack[i] = ret_figures->plain_pack_ns;
+        plain_get[i] = ret_figures->plain_get_ns;
+        copy[i] = ret_figures->copy_ns;
+    }
+    if (p)
+        plain_done(p);
+    (void)mp__free(p);
+    if (rc)
+        return rc;
+    ret_figures->pack_ns = mp__l1_run_median(pack, rounds);
+    ret_figures->get_ns = mp__l1_run_median(get, rounds);
+    ret_figures->plain_pack_ns = mp__l1_run_median(plain_pack, rounds);
+    ret_figures->plain_get_ns = mp__l1_run_median(plain_get, rounds);
+    ret_figures->copy_ns = mp__l1_run_median(copy, rounds);
+    return 0;
+}
+
+static unsigned rounds_of(const mp__bench_options *options)
+{
+    unsigned rounds = options->rounds ? options->rounds : ROUNDS;
+
+    return rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX;
+}
+
+static int made_values(const mp__bench_options *options, figures *ret_figures)
+{
+    mp__config_values values;
+    int rc = mp__config_values_make(&values, VALUES);
+
+    if (rc)
+        return rc;
+    rc = measure(&values, rounds_of(options), ret_figures);
+    mp__config_values_done(&values);
+    return rc;
+}
+
+static int print_compress(const mp__bench_options *options, const char *of, const figures *f,
+                          mp__buf *out)
+{
+    return mp__buf_printf(
+        out,
+        options->json
+            ? "{\"bench\":\"compress\",\"values\":\"%s\",\"count\":%zu,\"mean_bytes\":%.0f,"
+              "\"reference\":\"zstd level 3 without a dictionary; memcpy\",\"ratio\":%.2f,"
+              "\"reference_ratio\":%.2f,\"gain\":%.2f,\"compress_ns\":%.0f,\"reference_ns\":%.0f,"
+              "\"memcpy_ns\":%.0f,\"dictionaries\":%zu,\"dictionary_bytes\":%zu}\n"
+            : "%s: %zu values of %.0f bytes: %.2f times smaller, zstd level 3 without a dictionary "
+              "%.2f (%.2fx); from L1 to its place %.0f ns of CPU each, zstd level 3 alone %.0f, "
+              "memcpy %.0f; %zu dictionaries of %zu bytes\n",
+        of, f->count, f->mean_bytes, f->ratio, f->plain_ratio, f->ratio / f->plain_ratio,
+        f->pack_ns, f->plain_pack_ns, f->copy_ns, f->dictionaries, f->dictionary_bytes);
+}
+
+int mp__bench_compress(const mp__bench_options *options, mp__buf *out, mp__diag *diag)
+{
+    mp__config_values values;
+    figures f;
+    int rc = made_values(options, &f);
+
+    if (rc)
+        return mp__diag_set(diag, rc, "L2 gave no right value: %s", mp_strerror(rc));
+    rc = print_compress(options, "made by five schemas", &f, out);
+    if (rc || mp__config_values_read(&values, "examples/config") != 0)
+        return rc; /* run elsewhere than in the sources */
+    rc = measure(&values, rounds_of(options), &f);
+    mp__config_values_done(&values);
+    if (rc)
+        return mp__diag_set(diag, rc, "L2 gave no right value: %s", mp_strerror(rc));
+    return print_compress(options, "examples/config", &f, out);
+}
+
+int mp__bench_l2_get(const mp__bench_options *options, mp__buf *out, mp__diag *diag)
+{
+    figures f;
+    int rc = made_values(options, &f);
+
+    if (rc)
+        return mp__diag_set(diag, rc, "L2 gave no right value: %s", mp_strerror(rc));
+    return mp__buf_printf(
+        out,
+        options->json
+            ? "{\"bench\":\"l2-get\",\"count\":%zu,\"mean_bytes\":%.0f,\"reference\":\"zstd level "
+              "3 "
+              "without a dictionary, expanding alone; memcpy\",\"get_ns\":%.0f,\"reference_ns\":"
+              "%.0f,\"ratio\":%.3f,\"memcpy_ns\":%.0f,\"compression\":%.2f}\n"
+            : "%zu values of %.0f bytes in compressed memory: a get %.0f ns of CPU, expanding "
+              "plain "
+              "zstd level 3 alone %.0f ns, %.2fx; memcpy %.0f ns; compressed %.2f times\n",
+        f.count, f.mean_bytes, f.get_ns, f.plain_get_ns, f.get_ns / f.plain_get_ns, f.copy_ns,
+        f.ratio);
+}

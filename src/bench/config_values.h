@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration values for the benches: documents of a few schemas, as a platform of market data
+ * has them (exchange, broker, collector, alert, storage, feature flag), each different; and the
+ * blocks of examples/config where that is found. From a seed. */
+#ifndef MP_BENCH_CONFIG_VALUES_H
+#define MP_BENCH_CONFIG_VALUES_H
+
+#include <stddef.h>
+
+#include "core/error.h"
+
+typedef struct mp__config_value {
+    char *address; /* terminated */
+    char *value;
+    size_t size;
+} mp__config_value;
+
+typedef struct mp__config_values {
+    mp__config_value *values;
+    size_t count, room;
+    size_t known; /* those before are of schemas and environments that come first */
+} mp__config_values;
+
+/* @count documents; each schema in turn. 0 or MP_ENOMEM. */
+MP_MUST_USE int mp__config_values_make(mp__config_values *values, size_t count);
+/* The top-level blocks of the files in @folder, those of its production environment last. -errno.
+ */
+MP_MUST_USE int mp__config_values_read(mp__config_values *values, const char *folder);
+void mp__config_values_done(mp__config_values *values);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L2: making and ending; what it is for stands in l2.h. */
+#include <string.h>
+
+#include "cache/l2_internal.h"
+#include "core/alloc.h"
+
+/* ---- fork ---- */
+
+/* A child must not inherit a lock whose holder does not exist in it. L1's come before ours, so
+ * that we register before it. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t all_once = PTHREAD_ONCE_INIT;
+static mp__l2 *all_first;
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    for (mp__l2 *l2 = all_first; l2; l2 = l2->next)
+        mp__l2_lock(l2);
+}
+
+static void after_fork(void)
+{
+    for (mp__l2 *l2 = all_first; l2; l2 = l2->next)
+        mp__l2_unlock(l2);
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void register_for_fork(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+void mp__l2_prepare_fork(void)
+{
+    (void)pthread_once(&all_once, register_for_fork);
+}
+
+static void all_add(mp__l2 *l2)
+{
+    mp__l2_prepare_fork();
+    (void)pthread_mutex_lock(&all_lock);
+    l2->next = all_first;
+    l2->from_here = &all_first;
+    if (all_first)
+        all_first->from_here = &l2->next;
+    all_first = l2;
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(mp__l2 *l2)
+{
+    (void)pthread_mutex_lock(&all_lock);
+    *l2->from_here = l2->next;
+    if (l2->next)
+        l2->next->from_here = l2->from_here;
+    (void)pthread_mutex_unlock(&all_lock);
+}
+
+/* ---- making ---- */
+
+int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
+{
+    mp__l2 *l2;
+    int rc = MP_ENOMEM;
+
+    if (!mp__l2_fits(options->entries_max, options->bytes_max) || options->level < 1 ||
+        options->level > MP__L2_LEVEL_MAX)
+        return MP_EINVAL;
+    l2 = mp__aligned_alloc(128, sizeof(*l2));
+    if (!l2)
+        return MP_ENOMEM;
+    memset(l2, 0, sizeof(*l2));
+    l2->env = options->env;
+    l2->entries_max = options->entries_max;
+    l2->bytes_max = options->bytes_max;
+    l2->slot_count = mp__l2_slots_for(options->entries_max);
+    l2->ghost_count = mp__l2_ghosts_for(options->entries_max);
+    l2->group_count = 1; /* of all */
+    l2->pending_end = &l2->pending_first;
+    atomic_init(&l2->level, options->level);
+    atomic_init(&l2->dictionary_bytes, options->dictionary_bytes);
+    l2->cctx_level = options->level;
+    if (pthread_mutex_init(&l2->lock, NULL) != 0) {
+        (void)mp__free(l2);
+        return MP_ENOMEM;
+    }
+    all_add(l2);
+    l2->frame = mp__malloc(MP__L2_FRAME);
+    l2->cctx = mp__l2_cctx_new((int)options->level);
+    if (l2->frame && l2->cctx)
+        rc = mp__l2_index_new(options->entries_max, &l2->slots, &l2->ghosts);
+    if (rc == 0) {
+        l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
+        mp__l2_ring_limit_update(l2);
+        rc = mp__worker_new(options->env, "mp-l2", mp__l2_work, l2, &l2->worker);
+    }
+    if (rc)
+        (void)mp__l2_free(l2);
+    else
+        *ret_l2 = l2;
+    return rc;
+}
+
+mp__l2 *mp__l2_free(mp__l2 *l2)
+{
+    if (!l2)
+        return NULL;
+    l2->worker = mp__worker_free(l2->worker);
+    all_remove(l2);
+    for (mp__l2_pending *p = l2->pending_first, *next; p; p = next) {
+        next = p->next;
+        (void)mp__free(p);
+    }
+    mp__l2_ring_done(&l2->ring);
+    for (size_t i = 0; i < MP__L2_DICTIONARIES; i++)
+        if (l2->dictionaries[i]) {
+            (void)ZSTD_freeCDict(l2->dictionaries[i]->pack);
+            (void)ZSTD_freeDDict(l2->dictionaries[i]->expand);
+            (void)mp__free(l2->dictionaries[i]);
+        }
+    mp__l2_pool_done(&l2->pool);
+    (void)ZSTD_freeCCtx(l2->cctx);
+    (void)mp__free(l2->frame);
+    (void)mp__free(l2->slots);
+    (void)mp__free(l2->ghosts);
+    (void)pthread_mutex_destroy(&l2->lock);
+    return mp__free(l2);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/l2_code.h"
+
+#include <stdatomic.h>
+
+#include "core/alloc.h"
+#include "core/hash.h"
+
+/* ---- numbers: seven bits a byte, the least first; signed ones zigzag ---- */
+
+static size_t put_number(unsigned char *p, uint64_t v)
+{
+    size_t n = 0;
+
+    for (; v >= 0x80; v >>= 7)
+        p[n++] = (unsigned char)(v | 0x80);
+    p[n++] = (unsigned char)v;
+    return n;
+}
+
+static size_t put_signed(unsigned char *p, uint64_t v)
+{
+    return put_number(p, v << 1 ^ (0 - (v >> 63)));
+}
+
+typedef struct reader {
+    const unsigned char *at, *end;
+    bool bad;
+} reader;
+
+static uint64_t get_number(reader *r)
+{
+    uint64_t v = 0;
+
+    for (unsigned shift = 0; shift < 64 && r->at < r->end; shift += 7) {
+        unsigned char c = *r->at++;
+
+        v |= (uint64_t)(c & 0x7f) << shift;
+        if (!(c & 0x80))
+            return v;
+    }
+    r->bad = true;
+    return 0;
+}
+
+static uint64_t get_signed(reader *r)
+{
+    uint64_t v = get_number(r);
+
+    return v >> 1 ^ (0 - (v & 1));
+}
+
+/* ---- the parts ---- */
+
+size_t mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX])
+{
+    size_t n = 0;
+
+    n += put_number(meta + n, record->address.size);
+    n += put_number(meta + n, record->media_type.size);
+    n += put_signed(meta + n, record->revision - record->created_revision);
+    n += put_number(meta + n, record->version);
+    n += put_signed(meta + n, (uint64_t)record->modified_ms);
+    n += put_signed(meta + n, (uint64_t)record->modified_ms - (uint64_t)record->created_ms);
+    n += put_signed(meta + n, (uint64_t)record->fetched_ms - (uint64_t)record->modified_ms);
+    n += put_signed(meta + n, (uint64_t)record->expires_ms);
+    return n;
+}
+
+size_t mp__l2_body_size(const mp__record *record)
+{
+    return record->address.size + record->media_type.size + record->value.size;
+}
+
+void mp__l2_body_write(const mp__record *record, unsigned char *body)
+{
+    memcpy(body, record->address.data, record->address.size);
+    body += record->address.size;
+    if (record->media_type.size)
+        memcpy(body, record->media_type.data, record->media_type.size);
+    body += record->media_type.size;
+    if (record->value.size)
+        memcpy(body, record->value.data, record->value.size);
+}
+
+uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
+                    size_t body_size)
+{
+    return mp__checksum(mp__checksum(revision, meta, meta_size), body, body_size);
+}
+
+/* Take the sizes and times out of @meta, and the slices out of @body. */
+static int record_of(const mp__l2_form *form, const unsigned char *meta, const unsigned char *body,
+                     mp__record *ret_record)
+{
+    reader r = {.at = meta, .end = meta + form->meta_size};
+    size_t address = get_number(&r), media = get_number(&r);
+    mp__record record = {.kind = MP__RECORD_VALUE, .revision = form->revision};
+
+    record.created_revision = form->revision - get_signed(&r);
+    record.version = get_number(&r);
+    record.modified_ms = (int64_t)get_signed(&r);
+    record.created_ms = (int64_t)((uint64_t)record.modified_ms - get_signed(&r));
+    record.fetched_ms = (int64_t)((uint64_t)record.modified_ms + get_signed(&r));
+    record.expires_ms = (int64_t)get_signed(&r);
+    if (r.bad || address > form->body_size || media > form->body_size - address)
+        return MP_ECORRUPT;
+    record.address = mp_str_new((const char *)body, address);
+    record.media_type = mp_str_new((const char *)body + address, media);
+    record.value =
+        mp_str_new((const char *)body + address + media, form->body_size - address - media);
+    *ret_record = record;
+    return 0;
+}
+
+int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, unsigned char *stored,
+                unsigned char *body, ZSTD_DCtx *dctx, const ZSTD_DDict *dictionary,
+                mp__record *ret_record)
+{
+    static const unsigned char magic[MP__L2_MAGIC] = {0x28, 0xb5, 0x2f, 0xfd};
+    size_t size;
+
+    if (form->meta_size > MP__L2_META_MAX || form->body_size > MP__L2_BODY_MAX ||
+        form->stored_size > MP__L2_BODY_MAX || (form->raw && form->stored_size != form->body_size))
+        return MP_ECORRUPT;
+    if (form->raw) {
+        body = stored;
+    } else {
+        memcpy(stored - MP__L2_MAGIC, magic, MP__L2_MAGIC);
+        size = ZSTD_decompress_usingDDict(dctx, body, form->body_size, stored - MP__L2_MAGIC,
+                                          form->stored_size + MP__L2_MAGIC, dictionary);
+        if (ZSTD_isError(size) || size != form->body_size)
+            return MP_ECORRUPT;
+    }
+    if (mp__l2_sum(form->revision, meta, form->meta_size, body, form->body_size) != form->sum)
+        return MP_ECORRUPT;
+    return record_of(form, meta, body, ret_record);
+}
+
+size_t mp__l2_pack(ZSTD_CCtx *cctx, const unsigned char *body, size_t size, size_t value_size,
+                   unsigned char *frame, size_t capacity)
+{
+    size_t packed;
+
+    if (value_size < MP__L2_VALUE_LEAST)
+        return 0;
+    packed = ZSTD_compress2(cctx, frame, capacity, body, size);
+    if (ZSTD_isError(packed) || packed <= MP__L2_MAGIC ||
+        (packed - MP__L2_MAGIC) * 100 > size * (100 - MP__L2_GAIN_LEAST))
+        return 0;
+    packed -= MP__L2_MAGIC;
+    memmove(frame, frame + MP__L2_MAGIC, packed);
+    return packed;
+}
+
+/* ---- contexts ---- */
+
+bool mp__l2_memory_fails(size_t size)
+{
+    return mp__alloc_fail_hook && mp__alloc_fail_hook(size);
+}
+
+ZSTD_CCtx *mp__l2_cctx_new(int level)
+{
+    ZSTD_CCtx *cctx = mp__l2_memory_fails(1) ? NULL : ZSTD_createCCtx();
+
+    if (!cctx)
+        return NULL;
+    /* entries name their dictionary themselves, and the sum is ours */
+    if (ZSTD_isError(ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel, level)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(cctx, ZSTD_c_dictIDFlag, 0)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(cctx, ZSTD_c_checksumFlag, 0))) {
+        (void)ZSTD_freeCCtx(cctx);
+        return NULL;
+    }
+    return cctx;
+}
+
+ZSTD_DCtx *mp__l2_pool_take(mp__l2_pool *pool)
+{
+    ZSTD_DCtx *dctx;
+
+    for (size_t i = 0; i < MP__L2_POOL; i++) {
+        if (!atomic_load_explicit(&pool->idle[i], memory_order_relaxed))
+            continue;
+        dctx = atomic_exchange_explicit(&pool->idle[i], NULL, memory_order_acquire);
+        if (dctx)
+            return dctx;
+    }
+    dctx = mp__l2_memory_fails(1) ? NULL : ZSTD_createDCtx();
+    if (dctx)
+        atomic_fetch_add_explicit(&pool->bytes, ZSTD_sizeof_DCtx(dctx), memory_order_relaxed);
+    return dctx;
+}
+
+void mp__l2_pool_give(mp__l2_pool *pool, ZSTD_DCtx *dctx)
+{
+    if (!dctx)
+        return;
+    for (size_t i = 0; i < MP__L2_POOL; i++) {
+        ZSTD_DCtx *none = NULL;
+
+        if (!atomic_load_explicit(&pool->idle[i], memory_order_relaxed) &&
+            atomic_compare_exchange_strong_explicit(&pool->idle[i], &none, dctx,
+                                                    memory_order_release, memory_order_relaxed))
+            return;
+    }
+    atomic_fetch_sub_explicit(&pool->bytes, ZSTD_sizeof_DCtx(dctx), memory_order_relaxed);
+    (void)ZSTD_freeDCtx(dctx);
+}
+
+void mp__l2_pool_done(mp__l2_pool *pool)
+{
+    for (size_t i = 0; i < MP__L2_POOL; i++)
+        (void)ZSTD_freeDCtx(atomic_exchange(&pool->idle[i], NULL));
+}

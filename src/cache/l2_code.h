@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How L2 writes a record down: pure, bytes in and bytes out.
+ *
+ * What differs between any two records (times, revisions) stands first and uncompressed, since it
+ * would only cost a compressor time. Address, media type and value are the body, one zstd frame, so
+ * that a dictionary knows the beginnings of addresses, too. The frame's magic number is left out:
+ * it is a twentieth of a small frame. XXH3-64 goes over all of it. */
+#ifndef MP_CACHE_L2_CODE_H
+#define MP_CACHE_L2_CODE_H
+
+#include <stdbool.h>
+#include <zstd.h>
+
+#include "core/error.h"
+#include "core/record.h"
+
+enum {
+    MP__L2_META_MAX = 80,
+    MP__L2_BODY_MAX = 64 * 1024,   /* larger ones would take long on the reader's loop */
+    MP__L2_STORED_MAX = 24 * 1024, /* and larger frames push out hundreds of others */
+    MP__L2_MAGIC = 4,              /* bytes of a frame that are not kept */
+    MP__L2_VALUE_LEAST = 64,       /* smaller values stay as they are */
+    MP__L2_GAIN_LEAST = 10,        /* %, of the body; for less it stays as it is */
+};
+
+/* A record written down, without the bytes. */
+typedef struct mp__l2_form {
+    uint64_t revision;
+    uint64_t sum;         /* over revision, meta and body */
+    uint32_t body_size;   /* at most MP__L2_BODY_MAX */
+    uint32_t stored_size; /* at most that, too */
+    uint8_t meta_size;
+    bool raw; /* what is stored is the body */
+} mp__l2_form;
+
+/* Write the meta part. Returns its size. */
+size_t mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX]);
+size_t mp__l2_body_size(const mp__record *record);
+void mp__l2_body_write(const mp__record *record, unsigned char *body);
+uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
+                    size_t body_size);
+
+/* Back from bytes that may be damaged. @stored has MP__L2_MAGIC writable bytes before it, and
+ * @body room for form->body_size unless it is raw; *ret_record's slices lie in the one or the
+ * other. verified_ms is not part of it. MP_ECORRUPT: it is not what was written. */
+MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
+                            unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
+                            const ZSTD_DDict *dictionary, mp__record *ret_record);
+
+/* Compress @body into @frame, as it is stored, with the dictionary that @cctx refers to. Returns
+ * the size, 0: better left as it is. @frame has room for ZSTD_compressBound(size). */
+size_t mp__l2_pack(ZSTD_CCtx *cctx, const unsigned char *body, size_t size, size_t value_size,
+                   unsigned char *frame, size_t capacity);
+
+/* A context to compress with: one at a time. NULL: no memory. */
+ZSTD_CCtx *mp__l2_cctx_new(int level);
+
+/* Contexts to expand with, shared by all readers: as many as ever were needed at once, at most
+ * MP__L2_POOL are kept. */
+enum { MP__L2_POOL = 16 };
+typedef struct mp__l2_pool {
+    _Atomic(ZSTD_DCtx *) idle[MP__L2_POOL];
+    _Atomic size_t bytes;
+} mp__l2_pool;
+ZSTD_DCtx *mp__l2_pool_take(mp__l2_pool *pool); /* NULL: no memory. Any thread */
+void mp__l2_pool_give(mp__l2_pool *pool, ZSTD_DCtx *dctx);
+void mp__l2_pool_done(mp__l2_pool *pool);
+
+/* For what zstd allocates itself: lets tests fail it like every other allocation. */
+bool mp__l2_memory_fails(size_t size);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An L2 from the inside: what its files share. l2_use.c: taking, hearing, reading; l2_index.c:
+ * where each hash is; l2_ring.c: where the entries lie, and which go; l2_dictionary.c: groups of
+ * addresses and their dictionaries; l2_worker.c: the compressing thread; l2_turn.c: limits. */
+#ifndef MP_CACHE_L2_INTERNAL_H
+#define MP_CACHE_L2_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cache/l2.h"
+#include "cache/l2_code.h"
+#include "core/span.h"
+
+enum {
+    MP__L2_GROUPS = 32,       /* by namespace; the first is for all */
+    MP__L2_DICTIONARIES = 64, /* alive at once, old ones too */
+    MP__L2_NAME = 47,         /* bytes of a namespace that tell groups apart */
+    MP__L2_BATCH = 16,        /* entries that are worth waking the thread for */
+};
+
+/* ---- entries ---- */
+
+enum { MP__L2_DEAD = 1, MP__L2_PENDING = 2, MP__L2_WENT_UP = 4 };
+
+/* One entry, in the ring or waiting to be compressed. The index points to it. */
+typedef struct mp__l2_item {
+    uint64_t hash;
+    mp__l2_form form;
+    int64_t verified_ms;
+    uint32_t generation, verify_by_s;
+    uint8_t dictionary; /* number + 1; 0: none */
+    uint8_t group;
+    uint8_t flags;
+    uint8_t uses;          /* reads since the hand came by, at most 3 */
+    unsigned char bytes[]; /* meta, then what is stored */
+} mp__l2_item;
+
+/* What it takes in the ring. */
+static inline size_t mp__l2_item_bytes(const mp__l2_form *form)
+{
+    size_t bytes = sizeof(mp__l2_item) + form->meta_size + form->stored_size;
+
+    return (bytes + 7) & ~(size_t)7;
+}
+
+typedef struct mp__l2_pending {
+    struct mp__l2_pending *next;
+    size_t bytes, value_size;
+    mp__l2_item item; /* raw */
+} mp__l2_pending;
+
+typedef struct mp__l2_slot {
+    uint64_t hash;
+    mp__l2_item *item; /* NULL: free */
+} mp__l2_slot;
+
+/* ---- where they lie ---- */
+
+typedef struct mp__l2_chunk {
+    mp__span span;
+    uint32_t fill, dead; /* bytes */
+} mp__l2_chunk;
+
+enum {
+    MP__L2_CHUNK_HEAD = (sizeof(mp__l2_chunk) + 7) / 8 * 8,
+    MP__L2_CHUNK = MP__SPAN_BYTES - MP__L2_CHUNK_HEAD,
+};
+
+typedef struct mp__l2_ring {
+    mp__span_store spans;
+    mp__l2_chunk **chunks;
+    size_t count, room; /* of chunks */
+    mp__l2_chunk *head; /* is being filled, or NULL */
+    size_t hand;        /* the chunk whose entries are next to go */
+    uint32_t hand_at;   /* and where in it */
+} mp__l2_ring;
+
+/* ---- dictionaries ---- */
+
+typedef struct mp__l2_dictionary {
+    _Atomic uint32_t refs; /* its group's, one an item, one a reader */
+    uint8_t number, group;
+    ZSTD_CDict *pack; /* the worker's; NULL: no longer its group's */
+    ZSTD_DDict *expand;
+    size_t bytes;
+} mp__l2_dictionary;
+
+typedef struct mp__l2_group {
+    char name[MP__L2_NAME];
+    uint8_t name_size;
+    mp__l2_dictionary *current;
+    size_t entries;
+    uint64_t body_bytes; /* of the entries */
+    /* how compressing went lately, and right after the dictionary came */
+    uint64_t lately_in, lately_out;
+    double rate_at_first; /* out / in; 0: not known yet */
+    size_t trained_from;  /* samples */
+    uint64_t since, wait; /* entries compressed since the last training; before the next */
+} mp__l2_group;
+
+struct mp__l2 {
+    mp_env *env;
+    pthread_mutex_t lock __attribute__((aligned(128))); /* over all below but what says otherwise */
+    mp__l2_slot *slots;
+    size_t slot_count, entries, entries_max, bytes_max;
+    uint16_t *ghosts; /* fingerprints of what was refused or evicted */
+    size_t ghost_count;
+    mp__l2_ring ring;
+    mp__l2_group groups[MP__L2_GROUPS];
+    size_t group_count;
+    mp__l2_dictionary *dictionaries[MP__L2_DICTIONARIES];
+    size_t dictionary_bytes_held;
+    mp__l2_pending *pending_first, **pending_end;
+    size_t pending_bytes; /* also of what the worker has in hand */
+    uint64_t body_bytes, stored_bytes;
+    uint64_t hits, misses, inserts, evictions, refused, dropped, corrupt, trainings;
+    mp__l2 *next, **from_here; /* of all L2 of the process, for fork(); under all_lock */
+
+    _Atomic unsigned level;
+    _Atomic size_t dictionary_bytes;
+    _Atomic size_t training_bytes; /* taken just now */
+    _Atomic size_t pending_count;
+    _Atomic bool posted; /* the task is on its way */
+    mp__l2_pool pool;
+
+    /* the worker's alone */
+    mp__worker *worker;
+    mp__task task;
+    ZSTD_CCtx *cctx;
+    mp__l2_dictionary *cctx_dictionary; /* what it refers to */
+    size_t cctx_bytes;                  /* read by any: under the lock */
+    unsigned cctx_level;
+    unsigned char *frame; /* MP__L2_FRAME */
+};
+
+#define MP__L2_FRAME ZSTD_COMPRESSBOUND(MP__L2_BODY_MAX)
+
+static inline void mp__l2_lock(mp__l2 *l2)
+{
+    (void)pthread_mutex_lock(&l2->lock);
+}
+static inline void mp__l2_unlock(mp__l2 *l2)
+{
+    (void)pthread_mutex_unlock(&l2->lock);
+}
+
+/* All below under the lock unless they say otherwise. */
+
+/* ---- l2_index.c ---- */
+size_t mp__l2_slots_for(size_t entries);
+size_t mp__l2_ghosts_for(size_t entries);
+/* Whether @bytes are enough for @entries. */
+bool mp__l2_fits(size_t entries, size_t bytes);
+/* Empty ones for @entries. 0 or MP_ENOMEM. No lock. */
+MP_MUST_USE int mp__l2_index_new(size_t entries, mp__l2_slot **ret_slots, uint16_t **ret_ghosts);
+void mp__l2_index_add(mp__l2 *l2, mp__l2_item *item);
+mp__l2_slot *mp__l2_find(mp__l2 *l2, uint64_t hash); /* or NULL */
+/* Take the entry out, wherever it is; what others still do with its bytes stays possible. */
+void mp__l2_drop(mp__l2 *l2, mp__l2_slot *slot);
+void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item);
+void mp__l2_count_out(mp__l2 *l2, const mp__l2_item *item);
+
+/* ---- l2_use.c ---- */
+void mp__l2_remember(mp__l2 *l2, uint64_t hash); /* as a ghost: it was here */
+
+/* ---- l2_turn.c ---- */
+size_t mp__l2_fixed_bytes(const mp__l2 *l2);  /* all but the ring, what waits and a training */
+size_t mp__l2_pending_most(const mp__l2 *l2); /* bytes that may wait */
+/* The ring gets what is left of the bytes. */
+void mp__l2_ring_limit_update(mp__l2 *l2);
+
+/* ---- l2_ring.c ---- */
+/* Room for @bytes (of mp__l2_item_bytes()), evicting where it must. NULL: no memory. */
+mp__l2_item *mp__l2_ring_take(mp__l2 *l2, size_t bytes);
+/* Right after it was taken: it is not needed. */
+void mp__l2_ring_untake(mp__l2 *l2, mp__l2_item *item, size_t bytes);
+void mp__l2_ring_dead(mp__l2_item *item); /* its bytes may be used again */
+bool mp__l2_ring_evict_one(mp__l2 *l2);   /* false: there is nothing */
+void mp__l2_ring_shrink(mp__l2 *l2);      /* to its limit */
+void mp__l2_ring_done(mp__l2_ring *ring);
+
+/* ---- l2_dictionary.c ---- */
+uint8_t mp__l2_group_of(mp__l2 *l2, mp_str address);
+/* What entries of @group are compressed with now: a reference, or NULL. */
+mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group);
+mp__l2_dictionary *mp__l2_dictionary_ref(mp__l2 *l2, uint8_t number_and_1); /* NULL for 0 */
+/* Gone with the last one. @locked: whether the caller holds the lock. Accepts NULL. */
+void mp__l2_dictionary_unref(mp__l2 *l2, mp__l2_dictionary *dictionary, bool locked);
+void mp__l2_dictionary_note(mp__l2 *l2, uint8_t group, size_t in, size_t out);
+void mp__l2_dictionaries_forget(mp__l2 *l2); /* all groups let go of theirs; the worker's thread */
+/* The worker's, without the lock: train what is due. False: nothing was. */
+bool mp__l2_train(mp__l2 *l2);
+
+/* ---- l2_worker.c; without the lock ---- */
+void mp__l2_work(void *context, mp__task *first);
+/* Refer the worker's context to @dictionary (NULL: none). False: no memory. */
+bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary);
+
+/* An item's bytes copied to where they can be read without the lock. */
+typedef struct mp__l2_copy {
+    uint64_t hash;
+    uint8_t group;
+    mp__l2_form form;
+    int64_t verified_ms;
+    uint32_t generation, verify_by_s;
+    mp__l2_dictionary *dictionary; /* a reference */
+    const unsigned char *meta;
+    unsigned char *stored, *body;
+} mp__l2_copy;
+/* What of @scratch a copy of @form needs; false: it has less. */
+bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,
+                      mp__l2_copy *ret_copy);
+/* The worker's, without the lock: pack what @copy is of with @dictionary, unless it is so already,
+ * or would be no better for it. Gives back what the copy refers to. */
+void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary);
+/* Without the lock: read it, and give its dictionary back. */
+MP_MUST_USE int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__record *ret_record);
+/* Without the lock: make @scratch large enough for anything of @form. */
+MP_MUST_USE int mp__l2_scratch_grow(mp__l2_scratch *scratch, const mp__l2_form *form);
+
+#endif

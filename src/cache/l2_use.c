@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L2: taking what L1 evicts, hearing what L1 changes, reading. */
+#include <string.h>
+
+#include "cache/entry.h"
+#include "cache/l2_internal.h"
+#include "core/alloc.h"
+
+enum { USES_MAX = 3 };
+
+/* ---- admission ---- */
+
+static uint16_t *ghost_of(mp__l2 *l2, uint64_t hash)
+{
+    return &l2->ghosts[hash & (l2->ghost_count - 1)];
+}
+
+static uint16_t fingerprint(uint64_t hash)
+{
+    return (uint16_t)(hash >> 48 | 1);
+}
+
+void mp__l2_remember(mp__l2 *l2, uint64_t hash)
+{
+    *ghost_of(l2, hash) = fingerprint(hash);
+}
+
+static bool is_nearly_full(const mp__l2 *l2)
+{
+    size_t limit = atomic_load_explicit(&l2->ring.spans.limit, memory_order_relaxed);
+
+    return l2->entries + l2->entries_max / 16 >= l2->entries_max ||
+           atomic_load_explicit(&l2->ring.spans.pages, memory_order_relaxed) + MP__SPAN_BYTES >
+               limit;
+}
+
+/* While there is room, all may come. Then only what comes for the second time: most of what is read
+ * once is never read again. */
+static bool is_admitted(mp__l2 *l2, uint64_t hash, const mp__entry *entry)
+{
+    uint16_t *ghost = ghost_of(l2, hash);
+
+    if (!is_nearly_full(l2) || *ghost == fingerprint(hash) ||
+        atomic_load_explicit(&entry->frequency, memory_order_relaxed)) {
+        *ghost = 0;
+        return true;
+    }
+    *ghost = fingerprint(hash);
+    l2->refused++;
+    return false;
+}
+
+/* ---- taking ---- */
+
+static mp__l2_pending *pending_make(const mp__record *record, uint64_t hash, const mp__entry *entry)
+{
+    unsigned char meta[MP__L2_META_MAX];
+    size_t meta_size = mp__l2_meta_write(record, meta), body_size = mp__l2_body_size(record);
+    size_t bytes = sizeof(mp__l2_pending) + meta_size + body_size;
+    mp__l2_pending *pending = mp__malloc(bytes);
+    mp__l2_item *item;
+
+    if (!pending)
+        return NULL;
+    pending->next = NULL;
+    pending->bytes = bytes;
+    pending->value_size = record->value.size;
+    item = &pending->item;
+    *item = (mp__l2_item){
+        .hash = hash,
+        .form = {.revision = record->revision,
+                 .body_size = (uint32_t)body_size,
+                 .stored_size = (uint32_t)body_size,
+                 .meta_size = (uint8_t)meta_size,
+                 .raw = true},
+        .verified_ms = record->verified_ms,
+        .generation = atomic_load_explicit(&entry->generation, memory_order_relaxed),
+        .verify_by_s = atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed),
+        .flags = MP__L2_PENDING,
+    };
+    memcpy(item->bytes, meta, meta_size);
+    mp__l2_body_write(record, item->bytes + meta_size);
+    item->form.sum =
+        mp__l2_sum(record->revision, meta, meta_size, item->bytes + meta_size, body_size);
+    return pending;
+}
+
+/* Whether a copy is to be made, and there is room for one more. */
+static bool wants(mp__l2 *l2, uint64_t hash, const mp__entry *entry, const mp__record *record)
+{
+    mp__l2_slot *slot = mp__l2_find(l2, hash);
+    size_t bytes = sizeof(mp__l2_pending) + MP__L2_META_MAX + mp__l2_body_size(record);
+
+    if (slot && slot->item->form.revision == record->revision) { /* it had been read from here */
+        slot->item->flags &= (uint8_t)~MP__L2_WENT_UP;
+        slot->item->uses = slot->item->uses < USES_MAX ? slot->item->uses + 1 : USES_MAX;
+        slot->item->verified_ms = record->verified_ms;
+        slot->item->generation = atomic_load_explicit(&entry->generation, memory_order_relaxed);
+        slot->item->verify_by_s = atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed);
+        return false;
+    }
+    if (slot)
+        mp__l2_drop(l2, slot);
+    if (mp__l2_body_size(record) > MP__L2_BODY_MAX) {
+        l2->refused++;
+        return false;
+    }
+    if (!is_admitted(l2, hash, entry))
+        return false;
+    while (l2->entries >= l2->entries_max && mp__l2_ring_evict_one(l2))
+        ;
+    if (l2->entries < l2->entries_max && l2->pending_bytes + bytes <= mp__l2_pending_most(l2))
+        return true;
+    l2->dropped++;
+    mp__l2_remember(l2, hash);
+    return false;
+}
+
+void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
+{
+    uint64_t hash = mp__entry_cold_of(entry)->node.hash;
+    mp__l2_pending *pending;
+    mp__record record;
+    bool wanted;
+
+    mp__entry_record(entry, &record);
+    mp__l2_lock(l2);
+    wanted = wants(l2, hash, entry, &record);
+    mp__l2_unlock(l2);
+    if (!wanted)
+        return;
+    pending = pending_make(&record, hash, entry); /* only L1's lock brings others here */
+    mp__l2_lock(l2);
+    if (pending) {
+        pending->item.group = mp__l2_group_of(l2, record.address);
+        mp__l2_index_add(l2, &pending->item);
+        mp__l2_count_in(l2, &pending->item);
+        l2->entries++;
+        l2->inserts++;
+        *l2->pending_end = pending;
+        l2->pending_end = &pending->next;
+        l2->pending_bytes += pending->bytes;
+        atomic_fetch_add_explicit(&l2->pending_count, 1, memory_order_relaxed);
+    } else {
+        l2->dropped++;
+    }
+    mp__l2_unlock(l2);
+}
+
+void mp__l2_wake(mp__l2 *l2)
+{
+    if (atomic_load_explicit(&l2->pending_count, memory_order_relaxed) >= MP__L2_BATCH &&
+        !atomic_exchange(&l2->posted, true))
+        mp__worker_post(l2->worker, &l2->task);
+}
+
+/* ---- what L1 says ---- */
+
+bool mp__l2_outdate(mp__l2 *l2, uint64_t hash, uint64_t revision, bool force)
+{
+    mp__l2_slot *slot;
+    bool may = true;
+
+    mp__l2_lock(l2);
+    slot = mp__l2_find(l2, hash);
+    if (slot) {
+        may = force || slot->item->form.revision <= revision;
+        if (may) {
+            mp__l2_drop(l2, slot);
+            mp__l2_remember(l2, hash); /* what takes its place has earned its own here */
+        }
+    }
+    mp__l2_unlock(l2);
+    return may;
+}
+
+bool mp__l2_goes_up(mp__l2 *l2, uint64_t hash, uint64_t revision)
+{
+    mp__l2_slot *slot;
+    bool is_so;
+
+    mp__l2_lock(l2);
+    slot = mp__l2_find(l2, hash);
+    is_so = slot && slot->item->form.revision == revision;
+    if (is_so)
+        slot->item->flags |= MP__L2_WENT_UP;
+    mp__l2_unlock(l2);
+    return is_so;
+}
+
+void mp__l2_verified(mp__l2 *l2, uint64_t hash, uint64_t revision, int64_t verified_ms,
+                     uint32_t generation, uint32_t verify_by_s)
+{
+    mp__l2_slot *slot;
+
+    mp__l2_lock(l2);
+    slot = mp__l2_find(l2, hash);
+    if (slot && slot->item->form.revision == revision) {
+        slot->item->verified_ms = verified_ms;
+        slot->item->generation = generation;
+        slot->item->verify_by_s = verify_by_s;
+    }
+    mp__l2_unlock(l2);
+}
+
+bool mp__l2_has(mp__l2 *l2, uint64_t hash)
+{
+    bool has;
+
+    mp__l2_lock(l2);
+    has = mp__l2_find(l2, hash) != NULL;
+    mp__l2_unlock(l2);
+    return has;
+}
+
+/* ---- reading ---- */
+
+/* Meta, room for the magic number, what is stored, and the body. */
+static size_t scratch_need(const mp__l2_form *form)
+{
+    return MP__L2_META_MAX + MP__L2_MAGIC + form->stored_size + (form->raw ? 0 : form->body_size);
+}
+
+void mp__l2_scratch_done(mp__l2_scratch *scratch)
+{
+    scratch->far = mp__free(scratch->far);
+    scratch->far_size = 0;
+}
+
+int mp__l2_scratch_grow(mp__l2_scratch *scratch, const mp__l2_form *form)
+{
+    mp__l2_scratch_done(scratch);
+    scratch->far = mp__malloc(scratch_need(form));
+    if (!scratch->far)
+        return MP_ENOMEM;
+    scratch->far_size = scratch_need(form);
+    return 0;
+}
+
+bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,
+                      mp__l2_copy *ret_copy)
+{
+    unsigned char *p = scratch->near;
+
+    ret_copy->form = item->form;
+    ret_copy->hash = item->hash;
+    ret_copy->group = item->group;
+    if (scratch_need(&item->form) > sizeof(scratch->near)) {
+        if (scratch_need(&item->form) > scratch->far_size)
+            return false;
+        p = scratch->far;
+    }
+    memcpy(p, item->bytes, item->form.meta_size);
+    ret_copy->meta = p;
+    ret_copy->stored = p + MP__L2_META_MAX + MP__L2_MAGIC;
+    memcpy(ret_copy->stored, item->bytes + item->form.meta_size, item->form.stored_size);
+    ret_copy->body = ret_copy->stored + item->form.stored_size;
+    ret_copy->verified_ms = item->verified_ms;
+    ret_copy->generation = item->generation;
+    ret_copy->verify_by_s = item->verify_by_s;
+    ret_copy->dictionary = mp__l2_dictionary_ref(l2, item->dictionary);
+    return true;
+}
+
+int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__record *ret_record)
+{
+    ZSTD_DCtx *dctx = copy->form.raw ? NULL : mp__l2_pool_take(&l2->pool);
+    int rc = MP_ENOMEM;
+
+    if (dctx || copy->form.raw)
+        rc = mp__l2_read(&copy->form, copy->meta, copy->stored, copy->body, dctx,
+                         copy->dictionary ? copy->dictionary->expand : NULL, ret_record);
+    mp__l2_pool_give(&l2->pool, dctx);
+    mp__l2_dictionary_unref(l2, copy->dictionary, false);
+    if (rc == 0)
+        ret_record->verified_ms = copy->verified_ms;
+    return rc;
+}
+
+/* Take out what was found bad or past its expiry, if it still is that. */
+static void drop_if(mp__l2 *l2, uint64_t hash, const mp__l2_form *form, bool corrupt)
+{
+    mp__l2_slot *slot;
+
+    mp__l2_lock(l2);
+    slot = mp__l2_find(l2, hash);
+    if (slot && slot->item->form.revision == form->revision && slot->item->form.sum == form->sum)
+        mp__l2_drop(l2, slot);
+    l2->corrupt += corrupt;
+    mp__l2_unlock(l2);
+}
+
+/* The bytes of the item, copied, and a use counted. */
+static int copy_out(mp__l2 *l2, uint64_t hash, mp__l2_scratch *scratch, mp__l2_copy *ret_copy)
+{
+    for (;;) {
+        mp__l2_slot *slot;
+        bool copied = false;
+        int rc;
+
+        mp__l2_lock(l2);
+        slot = mp__l2_find(l2, hash);
+        if (!slot) {
+            l2->misses++;
+        } else if ((copied = mp__l2_copy_item(l2, slot->item, scratch, ret_copy))) {
+            l2->hits++;
+            if (slot->item->uses < USES_MAX)
+                slot->item->uses++;
+        }
+        mp__l2_unlock(l2);
+        if (!slot)
+            return MP_EUNKNOWN;
+        if (copied)
+            return 0;
+        rc = mp__l2_scratch_grow(scratch, &ret_copy->form);
+        if (rc)
+            return rc;
+    }
+}
+
+int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, int64_t wall_ms, mp__l2_scratch *scratch,
+               mp__record *ret_record, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
+{
+    mp__record record;
+    mp__l2_copy copy;
+    int rc = copy_out(l2, hash, scratch, &copy);
+
+    if (rc)
+        return rc;
+    rc = mp__l2_copy_read(l2, &copy, &record);
+    if (rc == MP_ECORRUPT) {
+        drop_if(l2, hash, &copy.form, true);
+        return rc;
+    }
+    if (rc)
+        return rc;
+    if (record.expires_ms && record.expires_ms <= wall_ms) {
+        drop_if(l2, hash, &copy.form, false);
+        return MP_EUNKNOWN;
+    }
+    if (!mp_str_equal(record.address, address)) /* another with the same 64 bits */
+        return MP_EUNKNOWN;
+    *ret_record = record;
+    *ret_generation = copy.generation;
+    *ret_verify_by_s = copy.verify_by_s;
+    return 0;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L2: the thread that compresses what L1 evicted, and trains dictionaries in between. */
+#include <string.h>
+
+#include "cache/l2_internal.h"
+#include "core/alloc.h"
+
+bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary)
+{
+    unsigned level = atomic_load_explicit(&l2->level, memory_order_relaxed);
+
+    if (dictionary == l2->cctx_dictionary && level == l2->cctx_level)
+        return true;
+    if (ZSTD_isError(ZSTD_CCtx_refCDict(l2->cctx, dictionary ? dictionary->pack : NULL)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(l2->cctx, ZSTD_c_compressionLevel, (int)level)))
+        return false;
+    l2->cctx_dictionary = dictionary;
+    l2->cctx_level = level;
+    return true;
+}
+
+/* The first that waits and that nobody has taken out meanwhile; it stays in the index. */
+static mp__l2_pending *next_pending(mp__l2 *l2, mp__l2_dictionary **ret_dictionary)
+{
+    mp__l2_pending *pending;
+
+    mp__l2_lock(l2);
+    pending = l2->pending_first;
+    if (pending) {
+        l2->pending_first = pending->next;
+        if (!l2->pending_first)
+            l2->pending_end = &l2->pending_first;
+        atomic_fetch_sub_explicit(&l2->pending_count, 1, memory_order_relaxed);
+        *ret_dictionary = mp__l2_dictionary_for(l2, pending->item.group);
+    }
+    mp__l2_unlock(l2);
+    return pending;
+}
+
+/* Under the lock: put what was made of @pending in its place. */
+static void settle_in(mp__l2 *l2, mp__l2_pending *pending, const mp__l2_form *form,
+                      const unsigned char *stored, mp__l2_dictionary *dictionary)
+{
+    mp__l2_item *item = NULL, *raw = &pending->item;
+
+    if (form->stored_size <= MP__L2_STORED_MAX)
+        item = mp__l2_ring_take(l2, mp__l2_item_bytes(form));
+    if (!item) { /* too large for its place, or no memory */
+        if (form->stored_size <= MP__L2_STORED_MAX)
+            l2->dropped++;
+        else
+            l2->refused++;
+        mp__l2_drop(l2, mp__l2_find(l2, raw->hash));
+        return;
+    }
+    mp__l2_count_out(l2, raw);
+    *item = *raw; /* with the freshness and the uses of now */
+    item->form = *form;
+    item->flags &= (uint8_t)~MP__L2_PENDING;
+    item->dictionary = 0;
+    if (dictionary && !form->raw) {
+        atomic_fetch_add_explicit(&dictionary->refs, 1, memory_order_relaxed);
+        item->dictionary = (uint8_t)(dictionary->number + 1);
+    }
+    memcpy(item->bytes, raw->bytes, form->meta_size);
+    memcpy(item->bytes + form->meta_size, stored, form->stored_size);
+    mp__l2_find(l2, raw->hash)->item = item;
+    mp__l2_count_in(l2, item);
+}
+
+static void compress(mp__l2 *l2, mp__l2_pending *pending, mp__l2_dictionary *dictionary)
+{
+    const unsigned char *body = pending->item.bytes + pending->item.form.meta_size;
+    mp__l2_form form = pending->item.form;
+    size_t size = 0;
+
+    if (mp__l2_cctx_use(l2, dictionary))
+        size = mp__l2_pack(l2->cctx, body, form.body_size, pending->value_size, l2->frame,
+                           MP__L2_FRAME);
+    if (size) {
+        form.raw = false;
+        form.stored_size = (uint32_t)size;
+    }
+    mp__l2_lock(l2);
+    l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
+    mp__l2_ring_limit_update(l2);
+    if (pending->value_size >= MP__L2_VALUE_LEAST)
+        mp__l2_dictionary_note(l2, pending->item.group, form.body_size, form.stored_size);
+    if (!(pending->item.flags & MP__L2_DEAD))
+        settle_in(l2, pending, &form, size ? l2->frame : body, dictionary);
+    l2->pending_bytes -= pending->bytes;
+    mp__l2_unlock(l2);
+    (void)mp__free(pending);
+}
+
+/* Put @form and @stored in the place of the item, if that is still what @copy is of. */
+static void replace_item(mp__l2 *l2, const mp__l2_copy *copy, const mp__l2_form *form,
+                         mp__l2_dictionary *dictionary)
+{
+    mp__l2_slot *slot = mp__l2_find(l2, copy->hash);
+    mp__l2_item *item, *old;
+
+    if (!slot || slot->item->form.sum != copy->form.sum || slot->item->flags & MP__L2_PENDING ||
+        slot->item->form.stored_size <= form->stored_size)
+        return;
+    item = mp__l2_ring_take(l2, mp__l2_item_bytes(form));
+    slot = mp__l2_find(l2, copy->hash); /* making room may have moved it, or thrown it out */
+    if (!item || !slot) {
+        if (item)
+            mp__l2_ring_untake(l2, item, mp__l2_item_bytes(form));
+        return;
+    }
+    old = slot->item;
+    mp__l2_count_out(l2, old);
+    *item = *old;
+    item->form = *form;
+    item->dictionary = (uint8_t)(dictionary->number + 1);
+    atomic_fetch_add_explicit(&dictionary->refs, 1, memory_order_relaxed);
+    memcpy(item->bytes, old->bytes, form->meta_size);
+    memcpy(item->bytes + form->meta_size, l2->frame, form->stored_size);
+    slot->item = item;
+    mp__l2_count_in(l2, item);
+    mp__l2_ring_dead(old);
+    if (old->dictionary)
+        mp__l2_dictionary_unref(l2, l2->dictionaries[old->dictionary - 1], true);
+}
+
+void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
+{
+    bool is_so = copy->dictionary == dictionary;
+    mp__l2_form form = copy->form;
+    mp__record record;
+    size_t size;
+
+    if (mp__l2_copy_read(l2, copy, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
+        return;
+    size = mp__l2_pack(l2->cctx, form.raw ? copy->stored : copy->body, form.body_size,
+                       record.value.size, l2->frame, MP__L2_FRAME);
+    if (!size)
+        return;
+    form.raw = false;
+    form.stored_size = (uint32_t)size;
+    mp__l2_lock(l2);
+    replace_item(l2, copy, &form, dictionary);
+    mp__l2_unlock(l2);
+}
+
+/* All that waits; then what is due to be trained, one after the other. */
+static void work_through(mp__l2 *l2)
+{
+    mp__l2_dictionary *dictionary;
+    mp__l2_pending *pending;
+
+    do {
+        atomic_store(&l2->posted, false);
+        while ((pending = next_pending(l2, &dictionary))) {
+            compress(l2, pending, dictionary);
+            mp__l2_dictionary_unref(l2, dictionary, false);
+        }
+    } while (mp__l2_train(l2));
+    if (!atomic_load(&l2->dictionary_bytes) && l2->dictionary_bytes_held)
+        mp__l2_dictionaries_forget(l2);
+}
+
+void mp__l2_work(void *context, mp__task *first)
+{
+    mp__l2 *l2 = context;
+
+    for (mp__task *task = first, *next; task; task = next) {
+        next = task->next; /* run() may give it away */
+        if (task == &l2->task)
+            work_through(l2);
+        else
+            task->run(task);
+    }
+}
+
+/* ---- waiting for it ---- */
+
+typedef struct settling {
+    mp__task task;
+    mp__l2 *l2;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool is_done;
+} settling;
+
+static void settled(mp__task *task)
+{
+    settling *s = (settling *)task;
+
+    work_through(s->l2);
+    (void)pthread_mutex_lock(&s->lock);
+    s->is_done = true;
+    (void)pthread_cond_signal(&s->done);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void mp__l2_settle(mp__l2 *l2)
+{
+    settling s = {.task = {.run = settled},
+                  .l2 = l2,
+                  .lock = PTHREAD_MUTEX_INITIALIZER,
+                  .done = PTHREAD_COND_INITIALIZER};
+
+    mp__worker_post(l2->worker, &s.task);
+    (void)pthread_mutex_lock(&s.lock);
+    while (!s.is_done)
+        (void)pthread_cond_wait(&s.done, &s.lock);
+    (void)pthread_mutex_unlock(&s.lock);
+    (void)pthread_cond_destroy(&s.done);
+    (void)pthread_mutex_destroy(&s.lock);
+}

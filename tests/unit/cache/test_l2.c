@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mp_test.h"
+
+#include <pthread.h>
+
+#include "mp_fail.h"
+
+#include "cache/cache.h"
+#include "cache/entry.h"
+#include "cache/l1.h"
+#include "cache/l2.h"
+#include "cache/l2_internal.h"
+#include "core/core.h"
+
+enum { L1_ENTRIES = 64, L1_BYTES = 2 << 20, L2_ENTRIES = 4000, L2_BYTES = 8 << 20, TEXT = 4096 };
+
+/* An L1 above an L2, as the cache joins them. */
+typedef struct tiers {
+    mp__l1 *l1;
+    mp__l2 *l2;
+    mp__hash_key key;
+} tiers;
+
+static tiers tiers_new(size_t l2_entries, size_t l2_bytes)
+{
+    mp__l2_options options = {.env = mp__env_real(),
+                              .entries_max = l2_entries,
+                              .bytes_max = l2_bytes,
+                              .level = 1,
+                              .dictionary_bytes = 16384};
+    tiers t = {.key = {1, 2}};
+
+    assert_int_equal(mp__l2_new(&options, &t.l2), 0);
+    assert_int_equal(
+        mp__l1_new(mp__env_real(), L1_ENTRIES, L1_BYTES, 10, mp__policy_find("fifo"), &t.l1), 0);
+    mp__l1_set_below(t.l1, t.l2);
+    return t;
+}
+
+static void tiers_free(tiers *t)
+{
+    t->l1 = mp__l1_free(t->l1);
+    t->l2 = mp__l2_free(t->l2);
+}
+
+static mp__l2_stats stats_of(const tiers *t)
+{
+    mp__l2_stats s;
+
+    mp__l2_stats_read(t->l2, &s);
+    return s;
+}
+
+/* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). */
+static uint64_t random_of(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+
+static mp_str address_of(size_t i, char *text)
+{
+    int size = snprintf(text, 64, "production/feeds/exchange.%zu.stream", i);
+
+    return mp_str_new(text, (size_t)size);
+}
+
+/* A value of one of two schemas, different for each @i and @version. */
+static mp_str value_of(size_t i, unsigned version, unsigned schema, char *text)
+{
+    uint64_t seed = i * 1000 + version, r = random_of(&seed), q = random_of(&seed);
+    int size;
+
+    if (schema == 0)
+        size = snprintf(text, TEXT,
+                        "{\"endpoint\": \"wss://stream-%zu.example.com:9443/ws\", \"enabled\": %s, "
+                        "\"timeout_ms\": %u, \"symbols\": [\"BTC-USDT\", \"ETH-USDT\"], "
+                        "\"retry\": {\"max\": %u, \"backoff_ms\": %u, \"jitter\": 0.%u}, "
+                        "\"version\": %u, \"owner\": \"team-%u@example.com\"}",
+                        i, r & 1 ? "true" : "false", (unsigned)(r >> 8) % 9000,
+                        (unsigned)(r >> 30) % 9, (unsigned)(q >> 3) % 5000,
+                        (unsigned)(q >> 40) % 100, version, (unsigned)(q >> 50) % 7);
+    else
+        size = snprintf(text, TEXT,
+                        "<limits exchange='%zu'><order rate='%u' burst='%u' unit='second'/>"
+                        "<position maximum='%u' currency='USD' hedged='%s'/><margin ratio='0.%u' "
+                        "call='e-mail, pager' grace='PT%uM'/><revision>%u</revision></limits>",
+                        i, (unsigned)r % 5000, (unsigned)(r >> 20) % 900, (unsigned)q % 1000000,
+                        q & 1 << 30 ? "no" : "yes", (unsigned)(q >> 40) % 100,
+                        (unsigned)(r >> 50) % 60, version);
+    return mp_str_new(text, (size_t)size);
+}
+
+static uint64_t hash_of(const tiers *t, mp_str address)
+{
+    return mp__hash_str(t->key, address);
+}
+
+static int put_bytes(const tiers *t, mp_str address, mp_str value, uint64_t revision, bool force)
+{
+    mp__record record = {.address = address,
+                         .value = value,
+                         .media_type = MP_STR("application/json"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = revision,
+                         .created_revision = revision - 1,
+                         .version = 2,
+                         .created_ms = 1700000000000,
+                         .modified_ms = 1700000001000,
+                         .fetched_ms = 1700000002000,
+                         .verified_ms = 1700000003000};
+
+    return mp__l1_put(t->l1, hash_of(t, address), &record, force, 7, 8, NULL);
+}
+
+static int put(const tiers *t, size_t i, unsigned version, unsigned schema)
+{
+    char name[64], text[TEXT];
+
+    return put_bytes(t, address_of(i, name), value_of(i, version, schema, text), version, false);
+}
+
+/* Read @i from L2 alone; on 0 it must be @version of @schema. */
+static int get(const tiers *t, size_t i, unsigned version, unsigned schema)
+{
+    char name[64], text[TEXT];
+    mp_str address = address_of(i, name);
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch;
+    mp__record record;
+    int rc;
+
+    mp__l2_scratch_init(&scratch);
+    rc = mp__l2_get(t->l2, address, hash_of(t, address), 1, &scratch, &record, &generation,
+                    &verify_by_s);
+    if (rc == 0) {
+        assert_true(mp_str_equal(record.address, address));
+        assert_true(mp_str_equal(record.value, value_of(i, version, schema, text)));
+        assert_true(mp_str_equal(record.media_type, MP_STR("application/json")));
+        assert_int_equal(record.revision, version);
+        assert_int_equal(record.created_revision, version - 1);
+        assert_int_equal(record.version, 2);
+        assert_int_equal(record.created_ms, 1700000000000);
+        assert_int_equal(record.modified_ms, 1700000001000);
+        assert_int_equal(record.fetched_ms, 1700000002000);
+        assert_int_equal(record.verified_ms, 1700000003000);
+        assert_int_equal(record.expires_ms, 0);
+        assert_int_equal(generation, 7);
+        assert_int_equal(verify_by_s, 8);
+    }
+    mp__l2_scratch_done(&scratch);
+    return rc;
+}
+
+/* Put @first to @end; all but what L1 keeps comes down. In steps, so that nothing is dropped. */
+static void fill(const tiers *t, size_t first, size_t end, unsigned version, unsigned schema)
+{
+    for (size_t i = first; i < end; i++) {
+        assert_int_equal(put(t, i, version, schema), 0);
+        if (i % 256 == 0)
+            mp__l2_settle(t->l2);
+    }
+    mp__l2_settle(t->l2);
+}
+
+/* ---- what it keeps ---- */
+
+static void what_l1_evicts_is_kept_whole_and_much_smaller(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__l2_stats s;
+    size_t found = 0;
+
+    (void)state;
+    fill(&t, 0, 3000, 1, 0);
+    for (size_t i = 0; i < 3000; i++)
+        found += get(&t, i, 1, 0) == 0;
+    assert_int_equal(found, 3000 - L1_ENTRIES);
+    s = stats_of(&t);
+    assert_int_equal(s.entries, found);
+    assert_true(s.dictionaries >= 1);
+    print_message("# %.2f times smaller, %zu dictionaries of %zu bytes, %zu bytes in all\n",
+                  (double)s.body_bytes / (double)s.stored_bytes, (size_t)s.dictionaries,
+                  (size_t)s.dictionary_bytes, (size_t)s.bytes);
+    assert_true(s.body_bytes > s.stored_bytes * 4);
+    tiers_free(&t);
+}
+
+static void what_waits_to_be_compressed_can_be_read(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+
+    (void)state;
+    for (size_t i = 0; i < L1_ENTRIES + MP__L2_BATCH - 1; i++) /* too few to wake the thread */
+        assert_int_equal(put(&t, i, 1, 0), 0);
+    assert_int_equal(t.l2->pending_count, MP__L2_BATCH - 1);
+    for (size_t i = 0; i < MP__L2_BATCH - 1; i++)
+        assert_int_equal(get(&t, i, 1, 0), 0);
+    tiers_free(&t);
+}
+
+static void small_and_dense_values_stay_as_they_are(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp_str small = mp_str_new("b/n/small", 9), dense = mp_str_new("b/n/dense", 9);
+    uint64_t seed = 1;
+    char bytes[1000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)random_of(&seed);
+    assert_int_equal(put_bytes(&t, small,
+                               MP_STR("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+                               1, false),
+                     0);
+    assert_int_equal(put_bytes(&t, dense, mp_str_new(bytes, sizeof(bytes)), 1, false), 0);
+    fill(&t, 0, L1_ENTRIES, 1, 0);
+    assert_true(mp__l2_find(t.l2, hash_of(&t, small))->item->form.raw);
+    assert_true(mp__l2_find(t.l2, hash_of(&t, dense))->item->form.raw);
+    fill(&t, 100, 100 + L1_ENTRIES, 1, 0);
+    assert_false(mp__l2_find(t.l2, hash_of(&t, address_of(0, bytes)))->item->form.raw);
+    tiers_free(&t);
+}
+
+static void a_value_that_would_take_long_to_expand_does_not_enter(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char *bytes = calloc(1, MP__L2_BODY_MAX);
+    mp_str large = mp_str_new("b/n/large", 9), fits = mp_str_new("b/n/fits", 8);
+
+    (void)state;
+    assert_int_equal(put_bytes(&t, large, mp_str_new(bytes, MP__L2_BODY_MAX), 1, false), 0);
+    assert_int_equal(put_bytes(&t, fits, mp_str_new(bytes, MP__L2_BODY_MAX - 100), 1, false), 0);
+    fill(&t, 0, L1_ENTRIES, 1, 0);
+    assert_false(mp__l2_has(t.l2, hash_of(&t, large)));
+    assert_true(mp__l2_has(t.l2, hash_of(&t, fits)));
+    assert_int_equal(stats_of(&t).refused, 1);
+    tiers_free(&t);
+    free(bytes);
+}
+
+static void absence_does_not_enter(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__record absent = {.address = MP_STR("b/n/absent"), .kind = MP__RECORD_ABSENT, .revision = 1};
+
+    (void)state;
+    assert_int_equal(mp__l1_put(t.l1, hash_of(&t, absent.address), &absent, false, 0, 0, NULL), 0);
+    for (size_t i = 0; i < 1000; i++) {
+        char name[64];
+
+        absent.address = address_of(i, name);
+        assert_int_equal(mp__l1_put(t.l1, hash_of(&t, absent.address), &absent, false, 0, 0, NULL),
+                         0);
+    }
+    assert_int_equal(stats_of(&t).inserts, 0);
+    tiers_free(&t);
+}
+
+/* ---- never the past ---- */
+
+static void a_newer_write_takes_the_older_copy_out_at_once(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+
+    (void)state;
+    for (unsigned settled = 0; settled < 2; settled++) {
+        size_t first = settled ? 10000 : 0;
+
+        for (size_t i = 0; i < L1_ENTRIES + 8; i++)
+            assert_int_equal(put(&t, first + i, 1, 0), 0);
+        if (settled)
+            mp__l2_settle(t.l2);
+        assert_int_equal(get(&t, first, 1, 0), 0);
+        assert_int_equal(put(&t, first, 2, 0), 0);
+        assert_int_equal(get(&t, first, 1, 0), MP_EUNKNOWN);
+        mp__l2_settle(t.l2); /* nor does it come back when its compression ends */
+        assert_int_equal(get(&t, first, 1, 0), MP_EUNKNOWN);
+    }
+    tiers_free(&t);
+}
+
+static void an_older_write_does_not_pass_a_newer_copy(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char name[64];
+
+    (void)state;
+    assert_int_equal(put(&t, 0, 5, 0), 0);
+    fill(&t, 1, 1 + L1_ENTRIES, 5, 0);
+    assert_int_equal(put(&t, 0, 4, 0), MP_EAGAIN);
+    assert_int_equal(get(&t, 0, 5, 0), 0);
+    assert_int_equal(put_bytes(&t, address_of(0, name), MP_STR("a new epoch"), 1, true), 0);
+    assert_false(mp__l2_has(t.l2, hash_of(&t, address_of(0, name))));
+    tiers_free(&t);
+}
+
+static void the_cache_answers_an_older_write_with_the_newer_copy(void **state)
+{
+    mp__cache_options options = {.env = mp__env_real(), .l1_entries = 16, .l2_entries = 1000};
+    const mp__entry *entry;
+    mp__record record = {.address = MP_STR("e/n/k"),
+                         .value = MP_STR("newer"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 9};
+    mp_cache *cache;
+    uint64_t hash;
+
+    (void)state;
+    assert_int_equal(mp__cache_open(&options, &cache, NULL), 0);
+    hash = mp__cache_hash(mp__cache_hash_key(cache), record.address);
+    assert_int_equal(mp__cache_put_record(cache, &record, 0, 1, 1, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        char name[16];
+
+        assert_int_equal(mp_cache_put(cache, mp_str_new(name, (size_t)snprintf(name, 16, "%d", i)),
+                                      MP_STR("value"), 0),
+                         0);
+    }
+    assert_int_equal(mp__cache_where(cache, record.address, hash), 1u << MP__TIER_L2);
+    record.value = MP_STR("older");
+    record.revision = 8;
+    assert_int_equal(mp__cache_put_record(cache, &record, 0, 3, 4, &entry), 0);
+    assert_int_equal(entry->revision, 9);
+    assert_int_equal(entry->verify_by_s, 4);
+    mp_assert_str(mp_blob_str(&entry->blob.pub), "newer");
+    entry = mp__entry_unref(entry);
+    mp__cache_forget_l1(cache, record.address, hash);
+    assert_int_equal(mp__cache_where(cache, record.address, hash), 0);
+    cache = mp_cache_free(cache);
+}
+
+static void what_went_up_comes_down_again_without_being_compressed(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char name[64], text[TEXT];
+    mp_str address = address_of(0, name);
+    mp__record record = {.address = address,
+                         .value = value_of(0, 1, 0, text),
+                         .media_type = MP_STR("application/json"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 1,
+                         .verified_ms = 1};
+    uint64_t inserts;
+
+    (void)state;
+    fill(&t, 0, 1 + L1_ENTRIES, 1, 0);
+    inserts = stats_of(&t).inserts;
+    assert_int_equal(mp__l1_bring_up(t.l1, hash_of(&t, address), &record, 70, 80, NULL), 0);
+    assert_true(mp__l2_find(t.l2, hash_of(&t, address))->item->flags & MP__L2_WENT_UP);
+    fill(&t, 200, 200 + L1_ENTRIES, 1, 0);
+    assert_false(mp__l2_find(t.l2, hash_of(&t, address))->item->flags & MP__L2_WENT_UP);
+    assert_int_equal(mp__l2_find(t.l2, hash_of(&t, address))->item->verify_by_s, 80);
+    assert_int_equal(stats_of(&t).inserts, inserts + L1_ENTRIES);
+    record.revision = 3; /* what L2 does not keep does not go up */
+    assert_int_equal(mp__l1_bring_up(t.l1, hash_of(&t, address), &record, 0, 0, NULL), MP_EAGAIN);
+    tiers_free(&t);
+}
+
+static void an_expired_copy_is_not_served(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__record record = {.address = MP_STR("e/n/k"),
+                         .value = MP_STR("v"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = 1,
+                         .expires_ms = 1000};
+    uint64_t hash = hash_of(&t, record.address);
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch;
+
+    (void)state;
+    mp__l2_scratch_init(&scratch);
+    assert_int_equal(mp__l1_put(t.l1, hash, &record, false, 0, 0, NULL), 0);
+    fill(&t, 0, L1_ENTRIES, 1, 0);
+    assert_int_equal(
+        mp__l2_get(t.l2, MP_STR("e/n/k"), hash, 999, &scratch, &record, &generation, &verify_by_s),
+        0);
+    assert_int_equal(record.expires_ms, 1000);
+    assert_int_equal(
+        mp__l2_get(t.l2, MP_STR("e/n/k"), hash, 1000, &scratch, &record, &generation, &verify_by_s),
+        MP_EUNKNOWN);
+    assert_false(mp__l2_has(t.l2, hash));
+    tiers_free(&t);
+}
+
+static void a_verification_reaches_the_copy(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char name[64];
+    uint64_t hash = hash_of(&t, address_of(0, name));
+
+    (void)state;
+    fill(&t, 0, 1 + L1_ENTRIES, 3, 0);
+    mp__l2_verified(t.l2, hash, 2, 1, 1, 1); /* another revision's is not its own */
+    assert_int_equal(mp__l2_find(t.l2, hash)->item->verify_by_s, 8);
+    mp__l2_verified(t.l2, hash, 3, 11, 12, 13);
+    assert_int_equal(mp__l2_find(t.l2, hash)->item->verified_ms, 11);
+    assert_int_equal(mp__l2_find(t.l2, hash)->item->generation, 12);
+    assert_int_equal(mp__l2_find(t.l2, hash)->item->verify_by_s, 13);
+    tiers_free(&t);
+}
+
+/* ---- damage ---- */
+
+static void damage_is_unknown_and_never_wrong(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char name[64];
+    size_t bits = 0, corrupt = 0;
+    uint64_t hash = hash_of(&t, address_of(5, name));
+
+    (void)state;
+    fill(&t, 0, 500, 1, 0);
+    for (size_t bit = 0;; bit++) {
+        mp__l2_slot *slot = mp__l2_find(t.l2, hash);
+        mp__l2_item *item;
+        int rc;
+
+        if (!slot) { /* the last damage threw it out: bring it down anew */
+            assert_int_equal(put(&t, 5, 1, 0), 0);
+            fill(&t, 10000 + bit % 2 * 100, 10000 + bit % 2 * 100 + L1_ENTRIES, 1, 0);
+            slot = mp__l2_find(t.l2, hash);
+            assert_non_null(slot);
+        }
+        item = slot->item;
+        bits = 8 * (item->form.meta_size + (size_t)item->form.stored_size);
+        if (bit * 7 >= bits) /* every seventh, for time */
+            break;
+        item->bytes[bit * 7 / 8] ^= (unsigned char)(1u << bit * 7 % 8);
+        rc = get(&t, 5, 1, 0); /* checks what it gets */
+        assert_true(rc == MP_ECORRUPT || rc == 0);
+        corrupt += rc == MP_ECORRUPT;
+        assert_int_equal(get(&t, 5, 1, 0), rc == 0 ? 0 : MP_EUNKNOWN);
+        if (rc == 0) /* a bit that says nothing: padding of the frame */
+            item->bytes[bit * 7 / 8] ^= (unsigned char)(1u << bit * 7 % 8);
+    }
+    assert_true(corrupt * 7 > bits * 9 / 10);
+    assert_int_equal(stats_of(&t).corrupt, corrupt);
+    tiers_free(&t);
+}
+
+/* ---- limits ---- */
+
+static void entries_and_bytes_stay_within_their_limits(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, (size_t)5 << 20);
+    char *text = malloc(70000), name[64];
+    uint64_t seed = 3;
+    mp__l2_stats s;
+
+    (void)state;
+    for (size_t i = 0; i < 30000; i++) {
+        size_t size = (size_t)(random_of(&seed) % (i % 100 ? 2000 : 60000)) + 1;
+
+        for (size_t at = 0; at + 8 <= size; at += 8) { /* compresses by half */
+            uint64_t r = random_of(&seed) & 0x0f0f0f0f0f0f0f0f;
+
+            memcpy(text + at, &r, 8);
+        }
+        assert_int_equal(
+            put_bytes(&t, address_of(i % 4500, name), mp_str_new(text, size), i + 1, false), 0);
+        if (i % 64 == 0) {
+            if (i % 128 == 0)
+                mp__l2_settle(t.l2);
+            s = stats_of(&t);
+            assert_true(s.entries <= L2_ENTRIES);
+            assert_true(s.bytes <= s.bytes_max);
+        }
+    }
+    mp__l2_settle(t.l2);
+    s = stats_of(&t);
+    assert_true(s.evictions > 0 && s.entries > 500);
+    assert_true(s.stored_bytes > s.bytes / 3);
+    tiers_free(&t);
+    free(text);
+}
+
+static void what_comes_once_does_not_push_out_when_it_is_nearly_full(void **state)
+{
+    tiers t = tiers_new(1000, L2_BYTES);
+    size_t kept = 0, second = 0;
+
+    (void)state;
+    fill(&t, 0, 900, 1, 0);
+    for (size_t i = 0; i < 800; i++)
+        assert_int_equal(get(&t, i, 1, 0), 0);
+    fill(&t, 10000, 14000, 1, 0); /* a scan */
+    for (size_t i = 0; i < 800; i++)
+        kept += get(&t, i, 1, 0) == 0;
+    assert_true(kept > 750);
+    assert_true(stats_of(&t).refused > 3000);
+    fill(&t, 13900, 14000, 2, 0); /* the same again: the second time it comes in */
+    fill(&t, 20000, 20000 + L1_ENTRIES, 1, 0);
+    for (size_t i = 13900; i < 14000; i++)
+        second += get(&t, i, 2, 0) == 0;
+    assert_true(second > 90);
+    assert_true(stats_of(&t).entries <= 1000);
+    tiers_free(&t);
+}
+
+static void limits_can_be_lowered_and_raised_while_it_is_used(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, (size_t)32 << 20);
+    size_t found = 0;
+    mp__l2_stats s;
+
+    (void)state;
+    fill(&t, 0, 3500, 1, 0);
+    assert_int_equal(mp__l2_set_bytes(t.l2, 1000), MP_EINVAL);
+    assert_int_equal(mp__l2_set_entries(t.l2, 0), MP_EINVAL);
+    assert_int_equal(mp__l2_set_entries(t.l2, 500), 0);
+    assert_int_equal(mp__l2_set_bytes(t.l2, (size_t)5 << 20), 0);
+    s = stats_of(&t);
+    assert_int_equal(s.entries, 500);
+    assert_true(s.bytes <= s.bytes_max);
+    for (size_t i = 0; i < 3500; i++)
+        found += get(&t, i, 1, 0) == 0;
+    assert_int_equal(found, 500);
+    assert_int_equal(mp__l2_set_entries(t.l2, 6000), 0);
+    assert_int_equal(mp__l2_set_bytes(t.l2, (size_t)16 << 20), 0);
+    fill(&t, 0, 3500, 2, 0);
+    found = 0;
+    for (size_t i = 0; i < 3500; i++)
+        found += get(&t, i, 2, 0) == 0;
+    assert_int_equal(found, 3500 - L1_ENTRIES);
+    mp__l2_set_dictionary(t.l2, 0);
+    mp__l2_settle(t.l2);
+    fill(&t, 0, 3500, 3, 0); /* what named the dictionaries is gone, and so are they */
+    fill(&t, 9000, 9000 + L1_ENTRIES, 1, 0);
+    assert_int_equal(stats_of(&t).dictionaries, 0);
+    assert_int_equal(stats_of(&t).dictionary_bytes, 0);
+    assert_int_equal(get(&t, 0, 3, 0), 0);
+    tiers_free(&t);
+}
+
+/* ---- dictionaries ---- */
+
+static void a_dictionary_follows_the_values_and_goes_with_its_last_entry(void **state)
+{
+    tiers t = tiers_new(2000, L2_BYTES);
+    uint64_t trained;
+    size_t found = 0;
+    double first;
+    mp__l2_stats s;
+
+    (void)state;
+    fill(&t, 0, 2000, 1, 0);
+    s = stats_of(&t);
+    first = (double)s.body_bytes / (double)s.stored_bytes;
+    trained = s.trainings;
+    assert_true(trained >= 1);
+    /* the schema changes: new values of all keys, twice over */
+    for (unsigned version = 2; version < 8; version++)
+        fill(&t, 0, 2000, version, 1);
+    s = stats_of(&t);
+    print_message("# first %.2f, then %.2f, %zu trainings, %zu dictionaries\n", first,
+                  (double)s.body_bytes / (double)s.stored_bytes, (size_t)s.trainings,
+                  (size_t)s.dictionaries);
+    assert_true(s.trainings > trained);
+    assert_true((double)s.body_bytes > 3.5 * (double)s.stored_bytes);
+    assert_true(s.dictionaries <= 3);
+    for (size_t i = 0; i < 2000 - L1_ENTRIES; i++)
+        found += get(&t, i, 7, 1) == 0;
+    assert_true(found > 1800); /* nearly full: one in sixteen may wait for its second time */
+    tiers_free(&t);
+}
+
+/* ---- memory that fails ---- */
+
+static void no_failing_allocation_makes_it_wrong(void **state)
+{
+    size_t n, failed = 0;
+
+    (void)state;
+    for (n = 1; n < 400; n += n < 40 ? 1 : 7) {
+        mp__l2_options options = {.env = mp__env_real(),
+                                  .entries_max = 500,
+                                  .bytes_max = L2_BYTES,
+                                  .level = 1,
+                                  .dictionary_bytes = 8192};
+        tiers t = {.key = {1, 2}};
+        int rc;
+
+        assert_int_equal(
+            mp__l1_new(mp__env_real(), L1_ENTRIES, L1_BYTES, 10, mp__policy_find("fifo"), &t.l1),
+            0);
+        mp_fail_begin(n);
+        rc = mp__l2_new(&options, &t.l2);
+        if (rc == 0) {
+            mp__l1_set_below(t.l1, t.l2);
+            for (size_t i = 0; i < 300; i++)
+                (void)put(&t, i, 1, 0);
+            mp__l2_settle(t.l2);
+            for (size_t i = 0; i < 300; i++) {
+                rc = get(&t, i, 1, 0);
+                assert_true(rc == 0 || rc == MP_EUNKNOWN || rc == MP_ENOMEM);
+            }
+        } else {
+            assert_int_equal(rc, MP_ENOMEM);
+            assert_null(t.l2);
+        }
+        failed += mp_fail_end();
+        tiers_free(&t);
+    }
+    assert_true(failed > 20);
+}
+
+/* ---- many threads ---- */
+
+enum { KEYS = 600, READERS = 3 };
+static tiers shared;
+static _Atomic unsigned newest[KEYS];
+static _Atomic bool ended;
+
+static void *write_versions(void *context)
+{
+    uint64_t seed = 5;
+
+    (void)context;
+    for (unsigned i = 0; i < 60000; i++) {
+        size_t key = (size_t)(random_of(&seed) % KEYS);
+        unsigned version = atomic_load(&newest[key]) + 1;
+
+        if (put(&shared, key, version, version / 8 % 2) == 0)
+            atomic_store(&newest[key], version);
+    }
+    atomic_store(&ended, true);
+    return NULL;
+}
+
+/* What L1 has not, L2 may have: never a revision older than was the newest before we looked. */
+static void *read_versions(void *context)
+{
+    size_t *wrong = context;
+    uint64_t seed = (uint64_t)(uintptr_t)context;
+    mp__l2_scratch scratch;
+
+    mp__l2_scratch_init(&scratch);
+    while (!atomic_load(&ended)) {
+        size_t key = (size_t)(random_of(&seed) % KEYS);
+        unsigned least = atomic_load(&newest[key]);
+        char name[64], text[TEXT];
+        mp_str address = address_of(key, name);
+        uint32_t generation, verify_by_s;
+        mp__record record;
+        int rc = mp__l2_get(shared.l2, address, hash_of(&shared, address), 1, &scratch, &record,
+                            &generation, &verify_by_s);
+
+        if (rc == MP_EUNKNOWN)
+            continue;
+        if (rc || record.revision < least ||
+            !mp_str_equal(record.value, value_of(key, (unsigned)record.revision,
+                                                 (unsigned)record.revision / 8 % 2, text)))
+            ++*wrong;
+        else
+            (void)mp__l1_bring_up(shared.l1, hash_of(&shared, address), &record, generation,
+                                  verify_by_s, NULL);
+    }
+    mp__l2_scratch_done(&scratch);
+    return NULL;
+}
+
+static void threads_never_read_the_past(void **state)
+{
+    pthread_t readers[READERS], writer;
+    size_t wrong[READERS] = {0};
+
+    (void)state;
+    shared = tiers_new(KEYS, L2_BYTES);
+    for (size_t i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&readers[i], NULL, read_versions, &wrong[i]), 0);
+    assert_int_equal(pthread_create(&writer, NULL, write_versions, NULL), 0);
+    assert_int_equal(pthread_join(writer, NULL), 0);
+    for (size_t i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_join(readers[i], NULL), 0);
+        assert_int_equal(wrong[i], 0);
+    }
+    assert_true(stats_of(&shared).hits > 100);
+    assert_int_equal(stats_of(&shared).corrupt, 0);
+    for (size_t i = 0; i < KEYS; i++) { /* and L1 holds nothing older than L2 said */
+        char name[64];
+        mp_str address = address_of(i, name);
+        const mp__entry *entry;
+
+        assert_int_equal(mp_read_begin(), 0);
+        entry = mp__l1_peek(shared.l1, address, hash_of(&shared, address));
+        assert_true(!entry || entry->revision == atomic_load(&newest[i]));
+        mp_read_end();
+    }
+    tiers_free(&shared);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(what_l1_evicts_is_kept_whole_and_much_smaller),
+    MP_TEST(what_waits_to_be_compressed_can_be_read),
+    MP_TEST(small_and_dense_values_stay_as_they_are),
+    MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
+    MP_TEST(absence_does_not_enter),
+    MP_TEST(a_newer_write_takes_the_older_copy_out_at_once),
+    MP_TEST(an_older_write_does_not_pass_a_newer_copy),
+    MP_TEST(the_cache_answers_an_older_write_with_the_newer_copy),
+    MP_TEST(what_went_up_comes_down_again_without_being_compressed),
+    MP_TEST(an_expired_copy_is_not_served),
+    MP_TEST(a_verification_reaches_the_copy),
+    MP_TEST(damage_is_unknown_and_never_wrong),
+    MP_TEST(entries_and_bytes_stay_within_their_limits),
+    MP_TEST(what_comes_once_does_not_push_out_when_it_is_nearly_full),
+    MP_TEST(limits_can_be_lowered_and_raised_while_it_is_used),
+    MP_TEST(a_dictionary_follows_the_values_and_goes_with_its_last_entry),
+    MP_TEST(no_failing_allocation_makes_it_wrong),
+    MP_TEST(threads_never_read_the_past),
+};
+MP_TEST_MAIN(tests)
