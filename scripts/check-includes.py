@@ -47,7 +47,7 @@ MAY_USE = {
 # core is many small things, each to be had by itself; protocol and cache have two faces.
 FRONT = {
     "core": "core/",
-    "protocol": ("protocol/resp.h", "protocol/http.h"),
+    "protocol": ("protocol/resp.h", "protocol/http.h", "protocol/websocket.h"),
     "schema": ("schema/schema.h", "schema/tree.h"),  # documents as text; as trees
     "cache": ("cache/cache.h", "cache/replay.h", "cache/predict.h"),  # live; on a trace; what if
 }

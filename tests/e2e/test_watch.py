@@ -342,6 +342,112 @@ def take(stream, count):
     return [(e["key"], e["event"], e["revision"]) for e in (stream.change() for _ in range(count))]
 
 
+class WebSocket:
+    """The client's side of RFC 6455, as strict as a test needs."""
+
+    def __init__(self, address, path, **headers):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), 20)
+        sent = {"Host": address, "Connection": "Upgrade", "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                **{name.replace("_", "-"): value for name, value in headers.items()}}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = http.client.parse_headers(self.file)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def send(self, opcode, payload=b"", mask=b"\x01\x02\x03\x04"):
+        assert len(payload) < 126
+        masked = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+        self.socket.sendall(bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked)
+
+    def frame(self):
+        first, size = self.file.read(2)
+        if size == 126:
+            size = int.from_bytes(self.file.read(2), "big")
+        assert first & 0x80 and size < 65536
+        return first & 0x0f, self.file.read(size)
+
+    def next(self):
+        opcode, payload = self.frame()
+        assert opcode == 1, opcode
+        return json.loads(payload)
+
+    until, change = Stream.until, Stream.change
+
+
+class WebSockets(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--set", "server.workers=2").start()
+        cls.c = cls.daemon.client()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.c.close()
+        cls.daemon.close()
+
+    def open(self, query, **headers):
+        websocket = WebSocket(self.daemon.http, "/v1/watch" + query, **headers)
+        self.addCleanup(websocket.close)
+        return websocket
+
+    def test_a_websocket_hears_and_resumes_like_the_others(self):
+        websocket = self.open("?prefix=ws/")
+        self.assertEqual(websocket.status, 101)
+        self.assertEqual(websocket.headers["Sec-WebSocket-Accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        websocket.until("sync")
+        self.c("SET", "ws/a", "short")
+        self.c("SET", "ws/b", "x" * 10000)
+        first = websocket.change()
+        self.assertEqual((first["key"], first["value"]), ("a", "short"))
+        self.assertEqual(len(websocket.change()["value"]), 10000)
+        again = self.open(f"?prefix=ws/&from={first['position']}")
+        self.assertEqual([e.get("key") for e in again.until("sync")], ["b", None])
+
+    def test_pings_are_answered_and_messages_left_out(self):
+        websocket = self.open("?prefix=pinged/")
+        websocket.until("sync")
+        websocket.send(1, b"nobody reads this")
+        websocket.send(9, b"are you there")
+        self.assertEqual(websocket.frame(), (10, b"are you there"))
+
+    def test_an_end_is_answered_by_an_end(self):
+        websocket = self.open("?prefix=ended/")
+        websocket.until("sync")
+        websocket.send(8, b"\x03\xe8")
+        self.assertEqual(websocket.frame(), (8, b"\x03\xe8"))
+        self.assertEqual(websocket.file.read(1), b"")
+
+    def test_what_is_no_frame_ends_it_with_the_reason(self):
+        websocket = self.open("?prefix=broken/")
+        websocket.until("sync")
+        websocket.socket.sendall(b"\x81\x05Hello")
+        self.assertEqual(websocket.frame(), (8, (1002).to_bytes(2, "big")))
+        self.assertEqual(websocket.file.read(1), b"")
+
+    def test_bad_handshakes_and_pages_of_other_sites_are_refused(self):
+        self.assertEqual(self.open("", Sec_WebSocket_Version="8").status, 426)
+        self.assertEqual(self.open("", Sec_WebSocket_Key="short").status, 400)
+        self.assertEqual(self.open("?from=x").status, 400)
+        self.assertEqual(self.open("", Origin="http://evil.example").status, 403)
+        self.assertEqual(self.open("", Origin="http://" + self.daemon.http).status, 101)
+
+    def test_when_the_server_stops_it_says_that_it_goes_away(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        websocket = WebSocket(daemon.http, "/v1/watch")
+        self.addCleanup(websocket.close)
+        websocket.until("sync")
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(websocket.frame(), (8, (1001).to_bytes(2, "big")))
+
+
 class Polls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

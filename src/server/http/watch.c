@@ -3,6 +3,9 @@
  *
  * Times of watchers are kept in a wheel: a scan of the worker looks at the watchers of its own slot
  * alone, so that ten thousand of them are not told of their progress in one moment. */
+#include <strings.h>
+
+#include "protocol/websocket.h"
 #include "server/http/watch.h"
 
 enum { SLOTS = 64, WAIT_MAX_MS = 600 * 1000, JITTER = 16 };
@@ -129,6 +132,94 @@ static bool begin_stream(mp__exchange *x, mp__http_watcher *w)
         &stream_events, w);
 }
 
+/* ---- WebSocket (RFC 6455) ---- */
+
+static void send_frame(mp__exchange *x, enum mp__ws_opcode opcode, mp_str payload)
+{
+    unsigned char head[MP__WS_HEAD_MAX];
+    struct iovec parts[] = {{head, mp__ws_head(opcode, payload.size, head)},
+                            {(void *)(uintptr_t)payload.data, payload.size}};
+
+    (void)mp__http_stream_write_parts(x, parts, 2);
+}
+
+/* Say why, and go. */
+static void close_websocket(mp__http_watcher *w, enum mp__ws_code code)
+{
+    const char bytes[2] = {(char)(code >> 8), (char)code};
+    mp__exchange *x = w->x;
+
+    send_frame(x, MP__WS_CLOSE, mp_str_new(bytes, sizeof(bytes)));
+    mp__watch_end(w);
+    mp__http_stream_end(x);
+}
+
+static void websocket_read(mp__exchange *x, void *context, const char *data, size_t size)
+{
+    mp__http_watcher *w = context;
+    enum mp__ws_opcode opcode;
+    enum mp__ws_code code;
+    mp_str payload;
+    size_t used = 0;
+    int rc;
+
+    for (size_t at = 0; at < size; at += used) {
+        rc = mp__ws_parse(w->websocket, data + at, size - at, &used, &opcode, &payload, &code);
+        if (rc == MP_EAGAIN)
+            return;
+        if (rc || opcode == MP__WS_CLOSE) {
+            close_websocket(w, rc ? code : MP__WS_NORMAL);
+            return;
+        }
+        /* who does not read his pongs is slow, and gets no more of them */
+        if (opcode == MP__WS_PING && mp__http_stream_unsent(x) < MP__WATCH_UNSENT_MAX)
+            send_frame(x, MP__WS_PONG, payload);
+    }
+}
+
+static void websocket_drain(mp__exchange *x, void *context)
+{
+    (void)x;
+    close_websocket(context, MP__WS_GOING_AWAY);
+}
+
+static const mp__http_stream_events websocket_events = {.on_writable = stream_writable,
+                                                        .on_read = websocket_read,
+                                                        .on_drain = websocket_drain,
+                                                        .on_close = gone};
+
+static bool is_websocket(const mp__exchange *x)
+{
+    mp_str upgrade = mp__http_header_find(&x->request, "upgrade");
+
+    return x->request.upgrade && upgrade.size == 9 &&
+           strncasecmp(upgrade.data, "websocket", upgrade.size) == 0;
+}
+
+/* False: answered. */
+static bool check_handshake(mp__exchange *x, mp__buf *accept)
+{
+    if (!mp_str_equal(mp__http_header_find(&x->request, "sec-websocket-version"), MP_STR("13"))) {
+        mp__answer_begin(x, 426);
+        mp__answer_header(x, "Sec-WebSocket-Version", MP_STR("13"));
+        mp__answer_end(x, MP_STR("text/plain"), MP_STR("this server speaks version 13\n"));
+        return false;
+    }
+    if (mp__ws_accept(mp__http_header_find(&x->request, "sec-websocket-key"), accept))
+        return true;
+    mp__answer_invalid(x, "the header Sec-WebSocket-Key is not 16 bytes in base64");
+    return false;
+}
+
+static bool begin_websocket(mp__exchange *x, mp__http_watcher *w, mp_str accept)
+{
+    mp__answer_begin(x, 101);
+    mp__answer_header(x, "Connection", MP_STR("Upgrade"));
+    mp__answer_header(x, "Upgrade", MP_STR("websocket"));
+    mp__answer_header(x, "Sec-WebSocket-Accept", accept);
+    return mp__http_stream_upgrade(x, &websocket_events, w);
+}
+
 /* ---- what is asked ---- */
 
 enum { PREFIX = MP__PLACE_COUNT, FROM, WAIT, REV, PARAMETERS };
@@ -202,6 +293,8 @@ static enum mp__watch_kind kind_of(const mp__exchange *x, const asked *a)
 {
     mp_str accept = mp__http_header_find(&x->request, "accept");
 
+    if (is_websocket(x))
+        return MP__WATCH_WEBSOCKET;
     if (a->wait_ms >= 0)
         return MP__WATCH_POLL;
     if (accept.size && memmem(accept.data, accept.size, "application/x-ndjson", 20))
@@ -234,9 +327,15 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
     w->worker = worker;
     w->kind = kind_of(x, a);
     w->last = &w->first;
+    if (w->kind == MP__WATCH_WEBSOCKET) {
+        w->websocket = mp__calloc(1, sizeof(*w->websocket));
+        if (!w->websocket)
+            return mp__free(w);
+    }
     if (mp__watch_join_layers(worker->watch, worker->server->manager, &w->points, &w->waiter,
                               w->prefix, false) == 0)
         return w;
+    (void)mp__free(w->websocket);
     return mp__free(w);
 }
 
@@ -251,30 +350,36 @@ static void begin_poll(mp__http_watcher *w, const asked *a)
     mp__watch_stream_begin(w, a->has_from, a->known, a->from);
 }
 
-void mp__http_watch(mp__exchange *x)
+static void begin(mp__exchange *x, const asked *a, mp_str accept)
 {
-    asked a = {.p = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [FROM] = {"from"},
-                     [WAIT] = {"wait"}, [REV] = {"rev"}}};
-    mp__http_watcher *w;
+    mp__http_watcher *w = watcher_new(x, a);
 
-    if (!mp__http_parameters(x, a.p, PARAMETERS) ||
-        !mp__http_scope(x, a.p, a.scope_text, &a.scope) || !take_from(x, &a) || !take_wait(x, &a) ||
-        !take_prefix(x, &a))
-        return;
-    w = watcher_new(x, &a);
     if (!w) {
         mp__answer_no_memory(x);
         return;
     }
     if (w->kind == MP__WATCH_POLL) {
-        begin_poll(w, &a);
+        begin_poll(w, a);
         return;
     }
-    if (!begin_stream(x, w)) {
+    if (w->kind == MP__WATCH_WEBSOCKET ? !begin_websocket(x, w, accept) : !begin_stream(x, w)) {
         w->x = NULL;
         mp__watch_end(w);
         return;
     }
     mp__watch_schedule(w, w->worker->limits.http_progress_ms);
-    mp__watch_stream_begin(w, a.has_from, a.known, a.from);
+    mp__watch_stream_begin(w, a->has_from, a->known, a->from);
+}
+
+void mp__http_watch(mp__exchange *x)
+{
+    asked a = {.p = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [FROM] = {"from"},
+                     [WAIT] = {"wait"}, [REV] = {"rev"}}};
+    mp__buf accept = MP__BUF_INIT;
+
+    if ((!is_websocket(x) || check_handshake(x, &accept)) &&
+        mp__http_parameters(x, a.p, PARAMETERS) && mp__http_scope(x, a.p, a.scope_text, &a.scope) &&
+        take_from(x, &a) && take_wait(x, &a) && take_prefix(x, &a))
+        begin(x, &a, mp__buf_str(&accept));
+    mp__buf_done(&accept);
 }

@@ -84,10 +84,11 @@ typedef struct mp__http_watcher {
     mp__exchange *x; /* NULL: the client has gone, and a look at the history is under way */
     mp__worker_loop *worker;
     enum mp__watch_kind kind;
-    bool overrun;              /* while catching up not all fitted that came live: look once more */
-    mp__catching *catching;    /* NULL: live */
-    struct mp__asking *asking; /* a value is being read: what comes waits */
-    uint64_t position;         /* all up to here was told */
+    bool overrun;           /* while catching up not all fitted that came live: look once more */
+    mp__catching *catching; /* NULL: live */
+    struct mp__ws_parser *websocket; /* what the client of one sends */
+    struct mp__asking *asking;       /* a value is being read: what comes waits */
+    uint64_t position;               /* all up to here was told */
     /* what waits: a reset before all, then the rest */
     bool reset_due;
     uint64_t reset_revision;

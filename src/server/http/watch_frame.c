@@ -2,6 +2,7 @@
 /* What watchers are sent: events as JSON, and the frames around it. */
 #include <stdio.h>
 
+#include "protocol/websocket.h"
 #include "server/http/watch.h"
 
 static const char *const words[] = {
@@ -180,12 +181,31 @@ static void add_sse(mp__buf *out, const char *epoch, const mp__watch_message *m,
     (void)mp__buf_add_str(out, MP_STR("\n\n"));
 }
 
+/* A text frame, whose head is as long as its size needs. */
+static void add_websocket(mp__buf *out, const char *epoch, const mp__watch_message *m,
+                          bool with_value)
+{
+    unsigned char head[MP__WS_HEAD_MAX];
+    size_t before = out->size, size, n;
+
+    add_json(out, epoch, m, true, with_value);
+    size = out->size - before;
+    n = mp__ws_head(MP__WS_TEXT, size, head);
+    if (mp__buf_add(out, head, n) != 0) /* makes the room; the bytes are put in front below */
+        return;
+    memmove(out->data + before + n, out->data + before, size);
+    memcpy(out->data + before, head, n);
+}
+
 static void add_frame(mp__buf *out, enum mp__watch_frame kind, const char *epoch,
                       const mp__watch_message *m, bool with_value)
 {
     switch (kind) {
     case MP__FRAME_SSE:
         add_sse(out, epoch, m, with_value);
+        break;
+    case MP__FRAME_WEBSOCKET:
+        add_websocket(out, epoch, m, with_value);
         break;
     case MP__FRAME_LINE:
     default:

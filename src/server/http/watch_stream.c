@@ -864,5 +864,6 @@ void mp__watch_end(mp__http_watcher *w)
         return; /* it ends when they have */
     if (w->catching)
         catching_free(w->catching);
+    (void)mp__free(w->websocket);
     (void)mp__free(w);
 }
