@@ -238,6 +238,8 @@ static int on_headers(llhttp_t *l)
 
     if (l->http_major != 1 || l->http_minor > 1)
         return fail(p, 505, "HTTP/1.0 and HTTP/1.1 only");
+    if (p->text.size - p->target.size > p->limits.headers_max)
+        return fail(p, 431, "the headers are too long"); /* also when they came at once */
     for (size_t i = 0; i < p->count; i++) {
         mp_str name = text_of(p, p->spans[i].name), value = text_of(p, p->spans[i].value);
 

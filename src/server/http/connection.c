@@ -248,7 +248,11 @@ static bool hand_over(mp__http_connection *c)
 {
     mp__buf *out = &c->worker->out;
 
-    return out->size <= WRITE_AT || c->closed || (mp__http_write_out(c, out) && !over_soft(c));
+    if (c->closed)
+        return true;
+    if (out->size > WRITE_AT && !mp__http_write_out(c, out))
+        return false;
+    return !over_soft(c); /* also of a body that did not go through the buffer */
 }
 
 /* Parse and run until a request is under way. Returns the bytes used. */

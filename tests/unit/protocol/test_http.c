@@ -113,6 +113,21 @@ static void a_head_ends_with_nothing_but_an_empty_line(void **state)
     }
 }
 
+static void long_headers_are_refused_also_when_they_come_at_once(void **state)
+{
+    char text[64], *input = malloc(64 * 1024);
+
+    (void)state;
+    for (int size = 32000; size <= 33000; size += 1000) {
+        size_t n =
+            (size_t)snprintf(input, 64 * 1024, "GET /a HTTP/1.1\r\n" H "A: %0*d\r\n\r\n", size, 7);
+
+        feed(input, n, n, text, sizeof(text));
+        assert_string_equal(text, size < 32768 ? "GET /a ? h2 b k1\n" : "!431");
+    }
+    free(input);
+}
+
 /* Fields behind a chunked body are no headers, and cannot grow without end. */
 static void trailers_are_passed_over_within_a_limit(void **state)
 {
@@ -224,6 +239,7 @@ int main(void)
         MP_TEST(any_cut_of_the_bytes_gives_the_same),
         MP_TEST(a_head_that_repeats_means_what_it_meant),
         MP_TEST(a_head_ends_with_nothing_but_an_empty_line),
+        MP_TEST(long_headers_are_refused_also_when_they_come_at_once),
         MP_TEST(trailers_are_passed_over_within_a_limit),
         MP_TEST(only_the_same_head_is_told_at_a_glance),
         MP_TEST(a_line_over_the_limit_is_not_told_at_a_glance),
