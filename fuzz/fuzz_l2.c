@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entries of L2. Random bytes are no frame, so that most inputs describe a record instead: it is
+ * written down, packed, damaged where the input says, and read. What comes out is the record or
+ * MP_ECORRUPT, never another record and never a byte outside. The rest goes in as it is. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/l2_code.h"
+#include "core/core.h"
+
+enum { VALUE_MAX = 8192, AREA = MP__L2_MAGIC + 3 * MP__L2_BODY_MAX };
+
+static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX];
+static ZSTD_CCtx *cctx;
+static ZSTD_DCtx *dctx;
+
+static bool same(const mp__record *a, const mp__record *b)
+{
+    return mp_str_equal(a->address, b->address) && mp_str_equal(a->value, b->value) &&
+           mp_str_equal(a->media_type, b->media_type) && a->revision == b->revision &&
+           a->created_revision == b->created_revision && a->version == b->version &&
+           a->created_ms == b->created_ms && a->modified_ms == b->modified_ms &&
+           a->fetched_ms == b->fetched_ms && a->expires_ms == b->expires_ms;
+}
+
+/* Head of an input: what to damage and the record's numbers; then address and value. */
+static void described(const uint8_t *data, size_t size)
+{
+    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_MAGIC;
+    mp__record record = {.kind = MP__RECORD_VALUE}, got;
+    mp__l2_form form = {0};
+    size_t address = (size_t)data[4] % 32 + 1, packed;
+    uint64_t numbers[4];
+    int rc;
+
+    if (size < 40 + address || size > VALUE_MAX)
+        return;
+    memcpy(numbers, data + 8, sizeof(numbers));
+    record.address = mp_str_new((const char *)data + 40, address);
+    record.value = mp_str_new((const char *)data + 40 + address, size - 40 - address);
+    record.media_type = data[5] & 1 ? MP_STR("application/json") : MP_STR("");
+    record.revision = numbers[0];
+    record.created_revision = numbers[1];
+    record.version = data[6];
+    record.created_ms = (int64_t)numbers[2];
+    record.modified_ms = (int64_t)numbers[3];
+    record.fetched_ms = (int64_t)(numbers[2] ^ numbers[3]);
+    record.expires_ms = data[7];
+    form.revision = record.revision;
+    form.meta_size = (uint8_t)mp__l2_meta_write(&record, meta);
+    form.body_size = (uint32_t)mp__l2_body_size(&record);
+    mp__l2_body_write(&record, body);
+    form.sum = mp__l2_sum(form.revision, meta, form.meta_size, body, form.body_size);
+    packed =
+        mp__l2_pack(cctx, body, form.body_size, record.value.size, stored, AREA - MP__L2_MAGIC);
+    form.raw = packed == 0;
+    form.stored_size = packed ? (uint32_t)packed : form.body_size;
+    if (form.raw)
+        memcpy(stored, body, form.body_size);
+    for (unsigned flips = data[0] % 4, i = 0; i < flips; i++) {
+        size_t at = ((size_t)data[1] * 251 + (size_t)data[2] * (i + 1)) %
+                    (form.meta_size + (size_t)form.stored_size);
+        unsigned char bit = (unsigned char)(1u << data[3] % 8);
+
+        if (at < form.meta_size)
+            meta[at] ^= bit;
+        else
+            stored[at - form.meta_size] ^= bit;
+    }
+    rc = mp__l2_read(&form, meta, stored, back, dctx, NULL, &got);
+    if (rc == 0 ? !same(&record, &got) : rc != MP_ECORRUPT || data[0] % 4 == 0)
+        abort();
+}
+
+static void raw(const uint8_t *data, size_t size)
+{
+    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_MAGIC;
+    mp__l2_form form = {.revision = data[0], .meta_size = data[1], .raw = data[2] & 1};
+    mp__record got;
+    size_t left = size - 5;
+
+    form.body_size = (uint32_t)data[3] | (uint32_t)data[4] << 8;
+    if (form.meta_size > left)
+        form.meta_size = (uint8_t)left;
+    memcpy(meta, data + 5, form.meta_size < sizeof(meta) ? form.meta_size : sizeof(meta));
+    left -= form.meta_size;
+    form.stored_size = (uint32_t)(left < MP__L2_BODY_MAX ? left : MP__L2_BODY_MAX);
+    memcpy(stored, data + 5 + form.meta_size, form.stored_size);
+    if (mp__l2_read(&form, meta, stored, back, dctx, NULL, &got) == 0 &&
+        got.address.size + got.media_type.size + got.value.size != form.body_size)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!cctx)
+        cctx = mp__l2_cctx_new(1);
+    if (!dctx)
+        dctx = ZSTD_createDCtx();
+    if (!cctx || !dctx || size < 8)
+        return 0;
+    if (data[0] % 8 < 6)
+        described(data, size);
+    else
+        raw(data + 1, size - 1);
+    return 0;
+}
