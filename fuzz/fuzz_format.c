@@ -8,14 +8,22 @@
 #include "core/core.h"
 #include "format/format.h"
 
-static void same(const mp__leaves *a, const mp__leaves *b, bool types)
+/* Dates and the like are a type of TOML alone; the others say them as text. */
+static bool has_type(const mp__format *format, const mp__leaf *leaf)
+{
+    return !format->is_text_only && (strcmp(format->name, "toml") == 0 ||
+                                     !mp_str_equal(leaf->media_type, MP_STR("application/toml")));
+}
+
+static void same(const mp__format *format, const mp__leaves *a, const mp__leaves *b)
 {
     if (a->count != b->count)
         abort();
     for (size_t i = 0; i < a->count; i++)
         if (!mp_str_equal(a->items[i].key, b->items[i].key) ||
             !mp_str_equal(a->items[i].value, b->items[i].value) ||
-            (types && !mp_str_equal(a->items[i].media_type, b->items[i].media_type)))
+            (has_type(format, &a->items[i]) &&
+             !mp_str_equal(a->items[i].media_type, b->items[i].media_type)))
             abort();
 }
 
@@ -29,7 +37,7 @@ static void through(const mp__format *from, const mp__leaves *leaves, const mp__
     if (rc == 0) {
         if (format->parse(mp__buf_str(&out), &again, &diag) != 0)
             abort();
-        same(leaves, &again, !format->is_text_only);
+        same(format, leaves, &again);
         mp__leaves_done(&again);
     } else if (!diag.text[0] || format == from) {
         abort();

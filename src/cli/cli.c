@@ -60,8 +60,26 @@ const mp__verb mp__verbs[] = {
      "the "
      "first level names environments. All files are read before the first key is written, so an "
      "error "
-     "in one of them changes nothing.",
+     "in one of them changes nothing; and all keys are written at once, or none.",
      mp__import_flags, 1, -1, mp__verb_import, true},
+    {"export", "[NAMESPACE/[KEY-PREFIX]]", "Export keys as configuration files, one a namespace.",
+     "Data and types are kept; comments and order are not. A file is replaced as a whole or stays "
+     "as it was.",
+     mp__export_flags, 0, 1, mp__verb_export, true},
+    {"diff", "PREFIX --to-env NAME | PREFIX --revision N [--to-revision N] | FILE...",
+     "Compare two environments, two revisions, or files with the daemon.",
+     "One line a key: + is added, - is removed, ~ is changed from -> to. Files are those that "
+     "import would take; keys of their namespaces that are in no file are shown as removed.",
+     mp__diff_flags, 0, -1, mp__verb_diff, true},
+    {"edit", "KEY|PREFIX", "Edit a value, or all keys below a prefix, in your editor.",
+     "$VISUAL, else $EDITOR, else vi. The difference is shown before it is written, all or "
+     "nothing; "
+     "a key that was changed meanwhile refuses it, and the file with what you typed stays.",
+     mp__edit_flags, 1, 1, mp__verb_edit, true},
+    {"validate", "FILE...", "Check configuration files without a daemon, errors with their place.",
+     "Files and folders as import takes them; with --schema each is checked against a JSON Schema. "
+     "Exit code 1 when one is not good.",
+     mp__validate_flags, 1, -1, mp__verb_validate, false},
     {"render", "TEMPLATE", "Render a template into a file, again on every change with --watch.",
      "{{feeds/kraken.url}} stands for a value, {{key | default \"x\"}} for one that may be absent; "
      "further filters are json, shell, upper, lower, trim and base64. {{if key}} .. {{else}} .. "

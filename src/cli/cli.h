@@ -95,6 +95,11 @@ int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str pref
                  bool with_values, int (*each)(void *context, const mp__listed *listed),
                  void *context);
 
+/* The same with values, as of @revision (0: as it is). */
+int mp__cli_each_at(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                    int64_t revision, int (*each)(void *context, const mp__listed *listed),
+                    void *context);
+
 int64_t mp__cli_now_ms(void);
 /* A value as JSON: itself when its media type says that it is JSON, else a string. */
 void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type);
@@ -132,10 +137,15 @@ int mp__verb_render(const mp__arguments *arguments);
 int mp__verb_exec(const mp__arguments *arguments);
 int mp__verb_doctor(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
+int mp__verb_export(const mp__arguments *arguments);
+int mp__verb_diff(const mp__arguments *arguments);
+int mp__verb_edit(const mp__arguments *arguments);
+int mp__verb_validate(const mp__arguments *arguments);
 
 extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
     mp__ls_flags[], mp__del_flags[], mp__history_flags[], mp__import_flags[], mp__watch_flags[],
-    mp__replay_flags[], mp__render_flags[], mp__exec_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__replay_flags[], mp__render_flags[], mp__exec_flags[], mp__export_flags[], mp__diff_flags[],
+    mp__edit_flags[], mp__validate_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

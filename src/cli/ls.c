@@ -24,9 +24,10 @@ static bool is_effective(const mp__arguments *arguments)
 }
 
 static int page(const mp__arguments *arguments, mp__client *client, mp_str prefix, bool with_values,
-                mp__buf *after, mp__reply **ret_reply, bool *ret_more)
+                int64_t revision, mp__buf *after, mp__reply **ret_reply, bool *ret_more)
 {
-    mp_str words[8] = {MP_STR("MP.LS"), MP_STR("PREFIX"), prefix};
+    mp_str words[10] = {MP_STR("MP.LS"), MP_STR("PREFIX"), prefix};
+    char at[24];
     size_t n = 3;
     int code = 0;
     mp__reply *reply;
@@ -39,6 +40,10 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
         words[n++] = MP_STR("AFTER");
         words[n++] = mp__buf_str(after);
     }
+    if (revision) {
+        words[n++] = MP_STR("AT");
+        words[n++] = mp_str_new(at, mp__u64_digits((uint64_t)revision, at));
+    }
     reply = mp__cli_call(arguments, client, &code, words, n);
     if (!reply)
         return code ? code : MP__EXIT_ERROR;
@@ -50,7 +55,7 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
 }
 
 static int each_with(const mp__arguments *arguments, mp__client *client, mp_str prefix,
-                     bool with_values, bool only_named_namespaces,
+                     bool with_values, int64_t revision, bool only_named_namespaces,
                      int (*each)(void *context, const mp__listed *listed), void *context)
 {
     mp__buf after = MP__BUF_INIT;
@@ -60,7 +65,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
     while (more && code == 0) {
         mp__reply *reply = NULL;
 
-        code = page(arguments, client, prefix, with_values, &after, &reply, &more);
+        code = page(arguments, client, prefix, with_values, revision, &after, &reply, &more);
         if (code)
             break;
         for (size_t i = 2; i < reply->count && code == 0; i++) {
@@ -93,22 +98,36 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
 
 /* Keys of the namespace "default" are shown without it, so a prefix without a slash means them and
  * the namespaces that begin so. */
-int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str prefix,
-                 bool with_values, int (*each)(void *context, const mp__listed *listed),
-                 void *context)
+static int each_at(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                   bool with_values, int64_t revision,
+                   int (*each)(void *context, const mp__listed *listed), void *context)
 {
     mp__buf in_default = MP__BUF_INIT;
     int code;
 
     if (prefix.size == 0 || memchr(prefix.data, '/', prefix.size))
-        return each_with(arguments, client, prefix, with_values, false, each, context);
+        return each_with(arguments, client, prefix, with_values, revision, false, each, context);
     (void)mp__buf_printf(&in_default, "default/%.*s", (int)prefix.size, prefix.data);
-    code =
-        each_with(arguments, client, mp__buf_str(&in_default), with_values, false, each, context);
+    code = each_with(arguments, client, mp__buf_str(&in_default), with_values, revision, false,
+                     each, context);
     if (code == 0)
-        code = each_with(arguments, client, prefix, with_values, true, each, context);
+        code = each_with(arguments, client, prefix, with_values, revision, true, each, context);
     mp__buf_done(&in_default);
     return code;
+}
+
+int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                 bool with_values, int (*each)(void *context, const mp__listed *listed),
+                 void *context)
+{
+    return each_at(arguments, client, prefix, with_values, 0, each, context);
+}
+
+int mp__cli_each_at(const mp__arguments *arguments, mp__client *client, mp_str prefix,
+                    int64_t revision, int (*each)(void *context, const mp__listed *listed),
+                    void *context)
+{
+    return each_at(arguments, client, prefix, true, revision, each, context);
 }
 
 /* ---- lines and JSON ---- */

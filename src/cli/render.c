@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "cli/changes.h"
-#include "cli/cli.h"
+#include "cli/files.h"
 #include "cli/template.h"
 #include "core/alloc.h"
 #include "core/env.h"
@@ -117,63 +117,6 @@ static int range(void *context, mp_str prefix,
 
 /* ---- the file ---- */
 
-/* Mode and owner of the file that is replaced; a new one gets --mode. */
-static int take_over(const rendering *r, int fd)
-{
-    struct stat st;
-
-    if (stat(r->output, &st) != 0)
-        return fchmod(fd, r->mode) == 0 ? 0 : -errno;
-    if (fchown(fd, st.st_uid, st.st_gid) != 0 && geteuid() == 0)
-        return -errno;
-    return fchmod(fd, st.st_mode & 07777) == 0 ? 0 : -errno;
-}
-
-static int write_all(int fd, mp_str text)
-{
-    while (text.size) {
-        ssize_t n = write(fd, text.data, text.size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text = mp_str_new(text.data + n, text.size - (size_t)n);
-    }
-    return fsync(fd) == 0 ? 0 : -errno;
-}
-
-/* Whoever reads sees the old file or the new one, never a part. */
-static int replace(const rendering *r, mp_str text)
-{
-    mp__buf temporary = MP__BUF_INIT;
-    const char *slash = strrchr(r->output, '/');
-    int fd, rc;
-
-    (void)mp__buf_printf(&temporary, "%.*s.%s.XXXXXX", slash ? (int)(slash - r->output + 1) : 0,
-                         r->output, slash ? slash + 1 : r->output);
-    if (mp__buf_add_char(&temporary, '\0') != 0)
-        return MP_ENOMEM;
-    fd = mkstemp(temporary.data);
-    rc = fd < 0 ? -errno : write_all(fd, text);
-    if (rc == 0)
-        rc = take_over(r, fd);
-    if (fd >= 0 && close(fd) != 0 && rc == 0)
-        rc = -errno;
-    if (rc == 0 && rename(temporary.data, r->output) != 0)
-        rc = -errno;
-    if (rc && fd >= 0)
-        (void)unlink(temporary.data);
-    mp__buf_done(&temporary);
-    if (rc == 0) {
-        MP__CLEANUP_FREE char *folder = mp__str_dup(
-            slash ? mp_str_new(r->output, (size_t)(slash - r->output + 1)) : MP_STR("."));
-
-        rc = folder ? mp__env_sync_dir(mp__env_real(), folder) : MP_ENOMEM;
-    }
-    return rc;
-}
-
 static bool is_same(const rendering *r, mp_str text)
 {
     char *old = NULL;
@@ -243,7 +186,7 @@ static int deliver(const rendering *r, mp_str text)
         (void)printf("%s would change\n", r->output);
         return MP__EXIT_ERROR;
     }
-    rc = replace(r, text);
+    rc = mp__cli_replace_file(r->output, text, r->mode);
     if (rc)
         return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot write %s: %s; it is as before",
                             r->output, mp_strerror(rc));

@@ -64,7 +64,8 @@ const mp__command mp__commands[] = {
     {"MP.LEVEL", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.LEVEL [strong|eventual|weak [STRICT]]: how this connection reads.", mp__cmd_mp_level},
     {"MP.LS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
-     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [VALUES] [EFFECTIVE]: keys in order.", mp__cmd_mp_ls},
+     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [AT revision] [VALUES] [EFFECTIVE]: keys in order.",
+     mp__cmd_mp_ls},
     {"MP.MASK", -2, W, 1, -1, 1, "marketprism", "0.1.0",
      "MP.MASK key [...]: hide what the layers behind this one have; DEL takes the mask away.",
      mp__cmd_mp_mask},
@@ -84,6 +85,11 @@ const mp__command mp__commands[] = {
      "MP.SCOPE [region [instance]]: choose the region and instance of the environment, \"\" for "
      "none; or say which.",
      mp__cmd_mp_scope},
+    {"MP.STAGE", -2, W, 0, 0, 0, "marketprism", "0.1.0",
+     "MP.STAGE PUT key media-type value [...] | CAS key revision media-type value [...] | DEL key "
+     "revision [...]: gather changes on this connection; COMMIT makes them all or none, DISCARD "
+     "forgets them.",
+     mp__cmd_mp_stage},
     {"MP.STATUS", 1, 0, 0, 0, 0, "marketprism", "0.1.0", "Status of the daemon, as JSON.",
      mp__cmd_mp_status},
     {"MP.UNWATCH", 1, PS | A, 0, 0, 0, "marketprism", "0.1.0",

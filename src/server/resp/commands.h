@@ -45,6 +45,8 @@ void mp__cmd_mp_watch(MP__COMMAND_ARGS);
 /* commands_overlay.c */
 void mp__cmd_mp_mask(MP__COMMAND_ARGS);
 void mp__cmd_mp_scope(MP__COMMAND_ARGS);
+/* commands_stage.c */
+void mp__cmd_mp_stage(MP__COMMAND_ARGS);
 /* commands_connection.c */
 void mp__cmd_ping(MP__COMMAND_ARGS);
 void mp__cmd_echo(MP__COMMAND_ARGS);
@@ -75,6 +77,8 @@ bool mp__word_is(mp_str a, const char *word);
 bool mp__integer_parse(mp_str text, int64_t *ret_value);
 /* The canonical address of a key argument into @out; <= 0: an error was answered. */
 int mp__key_address(mp__connection *c, mp_str key, char out[MP__ADDRESS_MAX]);
+/* Else an error was answered. */
+bool mp__media_type_is_good(mp__connection *c, mp_str type);
 void mp__reply_syntax(mp__connection *c);
 void mp__reply_not_integer(mp__connection *c);
 

@@ -53,6 +53,7 @@ void mp__cmd_reset(MP__COMMAND_ARGS)
     (void)arguments;
     (void)count;
     mp__subscriptions_clear(c);
+    mp__stage_clear(c);
     c->version = 2;
     c->level = MP__LEVEL_EVENTUAL;
     c->strict = false;

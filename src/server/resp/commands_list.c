@@ -204,7 +204,7 @@ static void format_ls(mp__slot *slot, mp__buf *out)
 
 typedef struct ls_options {
     mp_str prefix, after;
-    int64_t count;
+    int64_t count, revision;
     bool values, effective;
 } ls_options;
 
@@ -221,8 +221,11 @@ static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count,
             o->prefix = arguments[++i];
         } else if (more && mp__word_is(arguments[i], "AFTER")) {
             o->after = arguments[++i];
-        } else if (more && mp__word_is(arguments[i], "COUNT")) {
-            if (!mp__integer_parse(arguments[++i], &o->count) || o->count < 1) {
+        } else if (more &&
+                   (mp__word_is(arguments[i], "COUNT") || mp__word_is(arguments[i], "AT"))) {
+            int64_t *to = mp__word_is(arguments[i], "AT") ? &o->revision : &o->count;
+
+            if (!mp__integer_parse(arguments[++i], to) || *to < 1) {
                 mp__reply_not_integer(c);
                 return false;
             }
@@ -254,6 +257,7 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
     slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
     slot->query.with_values = o.values;
     slot->query.effective = o.effective;
+    slot->query.at_revision = (uint64_t)o.revision;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
     mp__slot_query_start(slot);
 }

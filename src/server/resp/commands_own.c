@@ -174,7 +174,7 @@ static mp_str take(char **more, mp_str text)
     return mp_str_new(to, text.size);
 }
 
-static bool media_type_is_good(mp__connection *c, mp_str type)
+bool mp__media_type_is_good(mp__connection *c, mp_str type)
 {
     bool good = type.size <= MP__MEDIA_TYPE_MAX;
 
@@ -200,7 +200,7 @@ void mp__cmd_mp_put(MP__COMMAND_ARGS)
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (!media_type_is_good(c, arguments[2 + 3 * i]))
+        if (!mp__media_type_is_good(c, arguments[2 + 3 * i]))
             return;
         bytes += arguments[2 + 3 * i].size + arguments[3 + 3 * i].size;
     }
@@ -232,7 +232,7 @@ void mp__cmd_mp_cas(MP__COMMAND_ARGS)
         mp__reply_not_integer(c);
         return;
     }
-    if (!media_type_is_good(c, type))
+    if (!mp__media_type_is_good(c, type))
         return;
     slot = mp__slot_changes(c, arguments + 1, 1, 1, arguments[3].size + type.size, format_revision,
                             &changes, &more);

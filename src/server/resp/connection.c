@@ -227,6 +227,7 @@ static void connection_closed(void *context)
 {
     mp__connection *c = context;
 
+    mp__stage_clear(c);
     mp__resp_parser_done(&c->parser);
     mp__buf_done(&c->in);
     (void)mp__free(c);

@@ -88,6 +88,7 @@ struct mp__connection {
     uint64_t stalled_since_ns;
     size_t stalled_queue;
     uint64_t active_ns, created_ns;
+    struct mp__stage *stage; /* changes that wait for MP.STAGE COMMIT; NULL: none */
     mp__subscription *subscriptions;
     mp__waiter waiter;                          /* hears of what one of them fits */
     uint32_t subscription_count, message_count; /* message_count: channels and globs */
@@ -122,6 +123,8 @@ void mp__connection_push(mp__connection *c);
 /* Close when what was answered has been sent. */
 void mp__connection_finish(mp__connection *c);
 
+/* commands_stage.c: forget what is staged. */
+void mp__stage_clear(mp__connection *c);
 /* subscribe.c */
 void mp__subscriptions_clear(mp__connection *c);
 /* It has read all that it was sent: say what was left out, if anything was. */

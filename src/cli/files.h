@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration files and folders that are named on the command line, read whole. */
+#ifndef MP_CLI_FILES_H
+#define MP_CLI_FILES_H
+
+#include "cli/keyset.h"
+
+extern const mp__flag mp__format_flag; /* --format */
+
+/* One file's keys and where they go. */
+typedef struct mp__source {
+    char *environment; /* NULL: the connection's */
+    char *namespace_;
+    char *path;
+    const mp__format *format;
+    mp__leaves leaves;
+} mp__source;
+
+typedef struct mp__sources {
+    const mp__arguments *arguments;
+    const char *consequence; /* said behind an error: "; nothing was imported" */
+    bool go_on;              /* after a file with an error: the next one */
+    mp__source *items;
+    size_t count, capacity, keys, failed;
+} mp__sources;
+
+/* Read every file that the words name: a file's namespace is its stem, a folder's folders name
+ * environments; --env, --namespace and --format say otherwise. Errors are said with file, line and
+ * column. 0 or an exit code. */
+int mp__sources_read(mp__sources *sources);
+void mp__sources_done(mp__sources *sources);
+
+/* The format that is named, or NULL: said why, exit code in *ret_code. */
+const mp__format *mp__cli_format(const mp__arguments *arguments, const char *name, int *ret_code);
+bool mp__cli_is_folder(const char *path);
+
+/* Replace a file as a whole, or leave it as it was; mode and owner stay, a new one has @mode. 0 or
+ * -errno. */
+int mp__cli_replace_file(const char *path, mp_str text, unsigned mode);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/plan.h"
+
+#include "core/alloc.h"
+
+void mp__plans_done(mp__plans *plans)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        (void)mp__free(plans->items[i].environment);
+        mp__keyset_done(&plans->items[i].wanted);
+        mp__keyset_done(&plans->items[i].present);
+    }
+    (void)mp__free(plans->items);
+    *plans = (mp__plans){0};
+}
+
+int mp__cli_environment(const mp__arguments *arguments, mp__client *client, const char *environment)
+{
+    int code = 0;
+    mp__reply *reply = mp__cli_call(arguments, client, &code,
+                                    (mp_str[]){MP_STR("MP.ENV"), mp_str_of(environment)}, 2);
+
+    (void)mp__reply_free(reply);
+    return code;
+}
+
+/* The name of the connection's environment: the caller's. */
+static char *own_environment(const mp__arguments *arguments, mp__client *client, int *ret_code)
+{
+    mp__reply *reply = mp__cli_call(arguments, client, ret_code, (mp_str[]){MP_STR("MP.ENV")}, 1);
+    char *name = reply ? mp__str_dup(mp__reply_text(reply)) : NULL;
+
+    if (reply && !name)
+        *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    (void)mp__reply_free(reply);
+    return name;
+}
+
+static mp__plan *plan_of(mp__plans *plans, const char *environment)
+{
+    mp__plan *items;
+
+    for (size_t i = 0; i < plans->count; i++)
+        if (strcmp(plans->items[i].environment, environment) == 0)
+            return &plans->items[i];
+    items = mp__realloc_array(plans->items, plans->count + 1, sizeof(*items));
+    if (!items)
+        return NULL;
+    plans->items = items;
+    items[plans->count] = (mp__plan){.environment = mp__strdup(environment)};
+    return items[plans->count].environment ? &items[plans->count++] : NULL;
+}
+
+static int plan_add(mp__plan *plan, const mp__source *s)
+{
+    for (size_t i = 0; i < s->leaves.count; i++) {
+        const mp__leaf *leaf = &s->leaves.items[i];
+        mp__key key = {.name = leaf->key,
+                       .value = leaf->value,
+                       .media_type = leaf->media_type,
+                       .path = s->path,
+                       .line = leaf->line,
+                       .column = leaf->column};
+
+        if (mp__keyset_add(&plan->wanted, mp_str_of(s->namespace_), &key) != 0)
+            return MP_ENOMEM;
+    }
+    return 0;
+}
+
+static int check_twice(const mp__sources *sources, mp__plan *plan)
+{
+    const mp__key *first = mp__keyset_sort(&plan->wanted), *second = first + 1;
+
+    if (!first)
+        return 0;
+    return mp__cli_fail(sources->arguments, MP__EXIT_ERROR,
+                        "%s:%d:%d: the key '%.*s' is in %s, too (line %d)%s", second->path,
+                        second->line, second->column, (int)first->name.size, first->name.data,
+                        first->path, first->line, sources->consequence);
+}
+
+int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *plans)
+{
+    int code = 0;
+    char *own = own_environment(sources->arguments, client, &code);
+
+    for (size_t i = 0; i < sources->count && code == 0; i++) {
+        const mp__source *s = &sources->items[i];
+        mp__plan *plan = plan_of(plans, s->environment ? s->environment : own);
+
+        if (!plan || plan_add(plan, s) != 0)
+            code = mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "out of memory");
+    }
+    for (size_t i = 0; i < plans->count && code == 0; i++)
+        code = check_twice(sources, &plans->items[i]);
+    (void)mp__free(own);
+    return code;
+}
+
+static mp_str namespace_of(const mp__key *key)
+{
+    const char *slash = memchr(key->name.data, '/', key->name.size);
+
+    return mp_str_new(key->name.data, (size_t)(slash - key->name.data) + 1);
+}
+
+int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plans *plans)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < plans->count && code == 0; i++) {
+        mp__plan *plan = &plans->items[i];
+        mp_str last = {0};
+
+        code = mp__cli_environment(arguments, client, plan->environment);
+        for (size_t k = 0; k < plan->wanted.count && code == 0; k++) {
+            mp_str name = namespace_of(&plan->wanted.items[k]);
+
+            if (!mp_str_equal(name, last))
+                code = mp__keyset_fetch(arguments, client, name, 0, &plan->present);
+            last = name;
+        }
+    }
+    return code;
+}
+
+int mp__plans_compare(const mp__plans *plans, bool with_removed, bool print, mp__deltas *deltas)
+{
+    for (size_t i = 0; i < plans->count; i++) {
+        const mp__plan *plan = &plans->items[i];
+        size_t first = deltas->count;
+
+        if (mp__deltas_add(deltas, &plan->present, &plan->wanted, with_removed) != 0)
+            return MP_ENOMEM;
+        if (print)
+            mp__deltas_print(deltas, first, plan->environment);
+    }
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What files want, by environment, beside what the daemon holds of the same namespaces. */
+#ifndef MP_CLI_PLAN_H
+#define MP_CLI_PLAN_H
+
+#include "cli/files.h"
+
+typedef struct mp__plan {
+    char *environment;
+    mp__keyset wanted, present;
+} mp__plan;
+
+typedef struct mp__plans {
+    mp__plan *items;
+    size_t count;
+} mp__plans;
+
+void mp__plans_done(mp__plans *plans);
+
+/* One plan for each environment of the sources; a key that two files have is said with both
+ * places. 0 or an exit code. */
+int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *plans);
+/* Fetch what is present of every namespace that is wanted. 0 or an exit code. */
+int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plans *plans);
+/* All differences; printed if @print. 0 or MP_ENOMEM. */
+int mp__plans_compare(const mp__plans *plans, bool with_removed, bool print, mp__deltas *deltas);
+
+/* Let the connection be in @environment. 0 or an exit code. */
+int mp__cli_environment(const mp__arguments *arguments, mp__client *client,
+                        const char *environment);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/staging.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { PART_BYTES = 512 * 1024, BAR_LEAST = 2000, BAR_WIDTH = 30, COMMIT_TIMEOUT_MS = 120000 };
+
+void mp__staging_begin(mp__staging *staging, const mp__arguments *arguments, mp__client *client,
+                       const char *doing, size_t total)
+{
+    memset(staging, 0, sizeof(*staging));
+    staging->arguments = arguments;
+    staging->client = client;
+    staging->doing = doing;
+    staging->total = total;
+    staging->has_bar = isatty(2) && total >= BAR_LEAST;
+}
+
+static void draw(const mp__staging *s, const char *doing)
+{
+    size_t full = s->total ? s->done * BAR_WIDTH / s->total : BAR_WIDTH;
+
+    if (!s->has_bar)
+        return;
+    (void)fprintf(stderr, "\r%s [", doing);
+    for (size_t i = 0; i < BAR_WIDTH; i++)
+        (void)fputc(i < full ? '#' : ' ', stderr);
+    (void)fprintf(stderr, "] %zu of %zu keys ", s->done, s->total);
+    (void)fflush(stderr);
+}
+
+int mp__staging_flush(mp__staging *s)
+{
+    mp__reply *reply;
+    int code = 0;
+
+    if (s->count == 0)
+        return 0;
+    reply = mp__cli_call(s->arguments, s->client, &code, s->words, s->count);
+    if (reply)
+        s->done = s->staged;
+    (void)mp__reply_free(reply);
+    s->count = s->bytes = 0;
+    draw(s, s->doing);
+    return code;
+}
+
+/* Room for a change with the word @what, which is another command than the one begun or fits in. */
+static int begin(mp__staging *s, const char *what, size_t words, size_t bytes)
+{
+    int code = 0;
+
+    if (s->count && (!mp_str_equal(s->words[1], mp_str_of(what)) ||
+                     s->count + words > MP__STAGING_WORDS || s->bytes + bytes > PART_BYTES))
+        code = mp__staging_flush(s);
+    if (code == 0 && s->count == 0) {
+        s->words[s->count++] = MP_STR("MP.STAGE");
+        s->words[s->count++] = mp_str_of(what);
+    }
+    s->bytes += bytes;
+    s->staged++;
+    return code;
+}
+
+static mp_str revision_text(mp__staging *s, int64_t revision)
+{
+    char *text = s->revisions[s->count / 2 % (MP__STAGING_WORDS / 2)];
+    int size = snprintf(text, sizeof(s->revisions[0]), "%" PRId64, revision);
+
+    return mp_str_new(text, (size_t)size);
+}
+
+int mp__staging_put(mp__staging *s, const mp__key *key)
+{
+    int code = begin(s, "PUT", 3, key->name.size + key->value.size);
+
+    if (code)
+        return code;
+    s->words[s->count++] = key->name;
+    s->words[s->count++] = key->media_type;
+    s->words[s->count++] = key->value;
+    return 0;
+}
+
+int mp__staging_put_if(mp__staging *s, const mp__key *key, int64_t revision)
+{
+    int code = begin(s, "CAS", 4, key->name.size + key->value.size);
+
+    if (code)
+        return code;
+    s->words[s->count++] = key->name;
+    s->words[s->count] = revision_text(s, revision);
+    s->count++;
+    s->words[s->count++] = key->media_type;
+    s->words[s->count++] = key->value;
+    return 0;
+}
+
+int mp__staging_delete(mp__staging *s, const mp__key *key)
+{
+    int code = begin(s, "DEL", 2, key->name.size);
+
+    if (code)
+        return code;
+    s->words[s->count++] = key->name;
+    s->words[s->count] = revision_text(s, key->revision);
+    s->count++;
+    return 0;
+}
+
+int mp__staging_end(mp__staging *s, int code, int64_t *ret_changed)
+{
+    mp_str words[] = {MP_STR("MP.STAGE"), MP_STR("COMMIT")};
+    mp__reply *reply = NULL;
+
+    if (code == 0)
+        code = mp__staging_flush(s);
+    if (code == 0 && s->staged) {
+        draw(s, "committing");
+        if (!mp__flag_given(s->arguments, "--timeout"))
+            mp__client_set_timeout(s->client, COMMIT_TIMEOUT_MS);
+        reply = mp__cli_call(s->arguments, s->client, &code, words, 2);
+    }
+    if (s->has_bar)
+        (void)fputc('\n', stderr);
+    *ret_changed = reply && reply->count == 2 ? mp__reply_integer(&reply->items[0]) : 0;
+    (void)mp__reply_free(reply);
+    return code; /* without COMMIT the end of the connection discards */
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many changes made at once, all or none: sent in parts, then committed. */
+#ifndef MP_CLI_STAGING_H
+#define MP_CLI_STAGING_H
+
+#include "cli/keyset.h"
+
+enum { MP__STAGING_WORDS = 900 };
+
+typedef struct mp__staging {
+    const mp__arguments *arguments;
+    mp__client *client;
+    const char *doing; /* "importing", for the bar */
+    size_t total, done;
+    mp_str words[MP__STAGING_WORDS + 8]; /* MP.STAGE and what is not sent yet */
+    size_t count, bytes, staged;
+    char revisions[MP__STAGING_WORDS / 2][24];
+    bool has_bar;
+} mp__staging;
+
+/* @total changes will come; a bar is drawn on a terminal. */
+void mp__staging_begin(mp__staging *staging, const mp__arguments *arguments, mp__client *client,
+                       const char *doing, size_t total);
+/* Each returns 0 or an exit code; keys are borrowed until the next flush. */
+int mp__staging_put(mp__staging *staging, const mp__key *key);
+/* Only if it still has @revision; 0: is not there. */
+int mp__staging_put_if(mp__staging *staging, const mp__key *key, int64_t revision);
+/* Only if it still has its revision. */
+int mp__staging_delete(mp__staging *staging, const mp__key *key);
+int mp__staging_flush(mp__staging *staging);
+/* Commit if @code is 0, else discard; *ret_changed: how many made a new revision. Returns @code or
+ * the exit code of what was said; nothing was changed then. */
+int mp__staging_end(mp__staging *staging, int code, int64_t *ret_changed);
+
+#endif
