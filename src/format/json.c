@@ -1,10 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON (RFC 8259) through jansson; integers beyond 64 bits and duplicate names are refused. */
-#include "format/leaves.h"
+#include "format/text.h"
 
 #include <stdlib.h>
 
 #include "format/kinds.h"
+
+/* ---- places, which jansson does not keep ---- */
+
+static void skip_white(mp__text *t)
+{
+    for (;; t->at++) {
+        int c = mp__text_peek(t);
+
+        if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+            return;
+        if (c == '\n') {
+            t->at++;
+            mp__text_line(t);
+            t->at--;
+        }
+    }
+}
+
+static void skip_string(mp__text *t)
+{
+    for (t->at++; mp__text_peek(t) != '"' && mp__text_peek(t) != -1; t->at++)
+        t->at += mp__text_peek(t) == '\\';
+    t->at++;
+}
+
+/* Walk over the value at @t, which was read already and is good. Each leaf in it, in the order of
+ * the text, gets its place; *next is the first that has none. */
+static void place_value(mp__text *t, mp__leaves *leaves, size_t *next)
+{
+    mp__text begin;
+    int open, count = 0;
+
+    skip_white(t);
+    begin = *t;
+    open = mp__text_peek(t);
+    if (open == '{' || open == '[') {
+        t->at++;
+        for (skip_white(t); mp__text_peek(t) != -1 && !strchr("]}", mp__text_peek(t)); count++) {
+            if (open == '{') {
+                skip_string(t);
+                skip_white(t);
+                t->at++; /* : */
+            }
+            place_value(t, leaves, next);
+            skip_white(t);
+            t->at += mp__text_peek(t) == ',';
+            skip_white(t);
+        }
+        t->at++;
+    } else if (open == '"') {
+        skip_string(t);
+    } else {
+        while (mp__text_peek(t) > 0 && !strchr(",]} \t\r\n", mp__text_peek(t)))
+            t->at++;
+    }
+    if (count == 0 && *next < leaves->count) {
+        leaves->items[*next].line = begin.line;
+        leaves->items[(*next)++].column = mp__text_column(&begin, begin.at);
+    }
+}
 
 static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
@@ -20,8 +80,13 @@ static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
                    ? MP_ENOMEM
                    : mp__diag_at(diag, MP_ESYNTAX, error.line, error.column, "%s", error.text);
     rc = mp__leaves_add_tree(&leaves, &path, tree, 0, diag);
-    if (rc == 0)
+    if (rc == 0) {
+        mp__text t = {.bytes = bytes, .line = 1};
+        size_t next = 0;
+
+        place_value(&t, &leaves, &next); /* jansson's objects keep the order of the text */
         rc = mp__leaves_sort(&leaves, diag);
+    }
     json_decref(tree);
     mp__buf_done(&path);
     if (rc) {

@@ -118,6 +118,22 @@ int mp__leaves_sort(mp__leaves *leaves, mp__diag *diag)
     return 0;
 }
 
+static int key_compare(const void *key, const void *leaf)
+{
+    const mp_str *x = key, *y = &((const mp__leaf *)leaf)->key;
+    size_t least = x->size < y->size ? x->size : y->size;
+    int order = memcmp(x->data, y->data, least);
+
+    return order ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+mp__leaf *mp__leaves_find(const mp__leaves *leaves, mp_str key)
+{
+    return leaves->count && key.size
+               ? bsearch(&key, leaves->items, leaves->count, sizeof(*leaves->items), key_compare)
+               : NULL;
+}
+
 /* ---- paths ---- */
 
 bool mp__is_utf8(mp_str text)

@@ -20,6 +20,9 @@ enum {
 
 bool mp__is_utf8(mp_str text); /* RFC 3629 */
 
+/* The leaf of sorted @leaves that has this key, or NULL. */
+mp__leaf *mp__leaves_find(const mp__leaves *leaves, mp_str key);
+
 /* The path to where a walk stands, as the key it makes: "db.hosts[0]". Append one step, remember
  * the size before it, and cut back to that size to leave it. */
 int mp__path_add_name(mp__buf *path, mp_str name);

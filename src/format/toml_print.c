@@ -3,7 +3,6 @@
 #include "format/toml.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct toml_printer {
     const mp__leaves *leaves;
@@ -52,23 +51,10 @@ static void add_name(mp__buf *out, mp_str name)
         add_text(out, name);
 }
 
-static int by_key(const void *key, const void *leaf)
-{
-    const mp_str *x = key, *y = &((const mp__leaf *)leaf)->key;
-    size_t least = x->size < y->size ? x->size : y->size;
-    int order = memcmp(x->data, y->data, least);
-
-    return order ? order : (x->size > y->size) - (x->size < y->size);
-}
-
 /* Whether the text where we are is one that only TOML has a type for. */
 static bool is_own(const toml_printer *p)
 {
-    mp_str key = mp__buf_str(&p->path);
-    const mp__leaf *leaf =
-        p->has_own && p->leaves->count
-            ? bsearch(&key, p->leaves->items, p->leaves->count, sizeof(*p->leaves->items), by_key)
-            : NULL;
+    const mp__leaf *leaf = p->has_own ? mp__leaves_find(p->leaves, mp__buf_str(&p->path)) : NULL;
 
     return leaf && mp_str_equal(leaf->media_type, MP_STR(MP__MEDIA_TOML));
 }

@@ -352,51 +352,108 @@ static int refuse_second(yaml_parser_t *parser, mp__diag *diag)
     return rc;
 }
 
-static int document_tree(yaml_parser_t *parser, mp_str bytes, mp__diag *diag, json_t **ret_tree)
-{
-    yaml_reader r = {.diag = diag, .text = bytes};
-    yaml_node_t *root;
-    int rc = 0;
+/* ---- places ---- */
 
-    if (!yaml_parser_load(parser, &r.document))
-        return parser_error(parser, diag);
-    root = yaml_document_get_root_node(&r.document);
-    if (root)
-        rc = node_value(&r, root, 0, ret_tree);
-    else
-        *ret_tree = json_object();
-    yaml_document_delete(&r.document);
-    (void)mp__free(r.lines);
-    if (rc == 0 && root)
-        rc = refuse_second(parser, diag);
-    if (rc && *ret_tree) {
-        json_decref(*ret_tree);
-        *ret_tree = NULL;
+static void place_node(yaml_reader *r, const yaml_node_t *node, mp__buf *path, mp__leaves *leaves);
+
+static void place_mapping(yaml_reader *r, const yaml_node_t *node, mp__buf *path,
+                          mp__leaves *leaves)
+{
+    yaml_node_pair_t *top = node->data.mapping.pairs.top;
+    size_t before = path->size;
+
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < top; p++) {
+        const yaml_node_t *key = node_at(r, p->key);
+
+        if (is_merge_key(key))
+            continue;
+        (void)mp__path_add_name(path, mp_str_new(key->data.scalar.value, key->data.scalar.length));
+        place_node(r, node_at(r, p->value), path, leaves);
+        path->size = before;
     }
+    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < top; p++) {
+        const yaml_node_t *from = node_at(r, p->value);
+
+        if (!is_merge_key(node_at(r, p->key)))
+            continue;
+        if (from->type == YAML_MAPPING_NODE)
+            place_mapping(r, from, path, leaves);
+        for (yaml_node_item_t *i = from->data.sequence.items.start;
+             from->type == YAML_SEQUENCE_NODE && i < from->data.sequence.items.top; i++)
+            if (node_at(r, *i)->type == YAML_MAPPING_NODE)
+                place_mapping(r, node_at(r, *i), path, leaves);
+    }
+}
+
+/* Give each leaf the place of the node that says it: what a map says itself before what it merges.
+ * The document was walked before, so that its depth and its aliases are bounded. */
+static void place_node(yaml_reader *r, const yaml_node_t *node, mp__buf *path, mp__leaves *leaves)
+{
+    mp__leaf *leaf = mp__leaves_find(leaves, mp__buf_str(path));
+    size_t before = path->size, index = 0;
+
+    if (leaf && !leaf->line) {
+        leaf->line = (int)node->start_mark.line + 1;
+        leaf->column = (int)node->start_mark.column + 1;
+    }
+    if (node->type == YAML_MAPPING_NODE)
+        place_mapping(r, node, path, leaves);
+    if (node->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
+         i++) {
+        (void)mp__path_add_index(path, index++);
+        place_node(r, node_at(r, *i), path, leaves);
+        path->size = before;
+    }
+}
+
+/* ---- the file ---- */
+
+static int read_document(yaml_reader *r, const yaml_node_t *root, mp__leaves *leaves)
+{
+    mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
+    json_t *tree = NULL;
+    int rc = node_value(r, root, 0, &tree);
+
+    if (rc == 0)
+        rc = mp__leaves_add_tree(leaves, &path, tree, 0, r->diag);
+    if (rc == 0)
+        rc = mp__leaves_sort(leaves, r->diag);
+    if (rc == 0)
+        place_node(r, root, &path, leaves);
+    if (rc == 0 && path.error == MP_ENOMEM)
+        rc = MP_ENOMEM;
+    json_decref(tree);
+    mp__buf_done(&path);
     return rc;
 }
 
 static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
+    yaml_reader r = {.diag = diag, .text = bytes};
     yaml_parser_t parser;
     mp__leaves leaves = {0};
-    mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
-    json_t *tree = NULL;
-    int rc;
+    yaml_node_t *root;
+    int rc = 0;
 
     if (!yaml_parser_initialize(&parser))
         return MP_ENOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser, (const unsigned char *)(bytes.data ? bytes.data : ""),
                                  bytes.size);
-    rc = document_tree(&parser, bytes, diag, &tree);
+    if (yaml_parser_load(&parser, &r.document)) {
+        root = yaml_document_get_root_node(&r.document);
+        if (root)
+            rc = read_document(&r, root, &leaves);
+        yaml_document_delete(&r.document);
+        (void)mp__free(r.lines);
+        if (rc == 0 && root)
+            rc = refuse_second(&parser, diag);
+    } else {
+        rc = parser_error(&parser, diag);
+    }
     yaml_parser_delete(&parser);
-    if (rc == 0)
-        rc = mp__leaves_add_tree(&leaves, &path, tree, 0, diag);
-    if (rc == 0)
-        rc = mp__leaves_sort(&leaves, diag);
-    json_decref(tree);
-    mp__buf_done(&path);
     if (rc) {
         mp__leaves_done(&leaves);
         return rc;

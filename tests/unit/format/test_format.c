@@ -231,6 +231,40 @@ static void a_key_that_is_there_twice_is_refused_at_its_second_place(void **stat
     }
 }
 
+static void leaves_know_where_their_file_says_them(void **state)
+{
+    static const struct {
+        const char *format, *text, *places;
+    } cases[] = {
+        {"json", "{\"a\": [1,\n \"x\\\"]\", {}],\n\"b\": {\"c\\u0041\" : null , \"d\":[]}}",
+         "a[0] 1:8\na[1] 2:2\na[2] 2:10\nb.cA 3:19\nb.d 3:30\n"},
+        {"yaml", "m: &m {x: 1, y: 2}\na:\n  - 1\n  - {}\nu:\n  <<: *m\n  x: 3\nv: *m\n",
+         "a[0] 3:5\na[1] 4:5\nm.x 1:11\nm.y 1:17\nu.x 7:6\nu.y 1:17\nv.x 1:11\nv.y 1:17\n"},
+        {"toml", "a = 1\n[b]\nc = [\n 2 ]\n[d]\n", "a 1:5\nb.c[0] 4:2\nd 5:2\n"},
+        {"env", "A=1\n export B='x\n'\n", "A 1:1\nB 2:9\n"},
+        {"ini", "a=1\n[b]\n c=2\n", "a 1:1\nb.c 3:2\n"},
+        {"properties", "a=1\\\n2\n b 2\n", "a 1:1\nb 3:2\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__buf said = MP__BUF_INIT;
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        assert_int_equal(
+            mp__format_find(cases[i].format)->parse(mp_str_of(cases[i].text), &leaves, &diag), 0);
+        for (size_t k = 0; k < leaves.count; k++)
+            (void)mp__buf_printf(&said, "%.*s %d:%d\n", (int)leaves.items[k].key.size,
+                                 leaves.items[k].key.data, leaves.items[k].line,
+                                 leaves.items[k].column);
+        (void)mp__buf_add_char(&said, '\0');
+        assert_string_equal(said.data, cases[i].places);
+        mp__buf_done(&said);
+        mp__leaves_done(&leaves);
+    }
+}
+
 static void what_is_too_long_is_refused_at_its_place(void **state)
 {
     static const char *const formats[] = {"env", "ini", "properties"};
@@ -454,6 +488,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(properties_are_utf8_or_else_latin1),
     MP_TEST(properties_errors_name_their_place),
     MP_TEST(a_key_that_is_there_twice_is_refused_at_its_second_place),
+    MP_TEST(leaves_know_where_their_file_says_them),
     MP_TEST(what_is_too_long_is_refused_at_its_place),
     MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
     MP_TEST(properties_are_printed_as_ascii),
