@@ -40,6 +40,8 @@ peers|varnish|reference of the HTTP figures
 peers|prometheus|promtool checks /metrics
 peers|nodejs|client libraries of Node
 peers|npm|brings the client libraries of Node
+peers|zsh|completes what its file says
+peers|fish|completes what its file says
 peers|spin|checks the model of lock-free reads
 peers|systemd|judges the unit
 peers|strace|sees which system calls the unit must allow

@@ -4,9 +4,14 @@ BUILD is the build folder, BINARY the program."""
 
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 import unittest
 
 import mp_daemon
@@ -34,6 +39,51 @@ def complete(words, address):
     path = f"{pathlib.Path(mp_daemon.BINARY).resolve().parent}:{os.environ['PATH']}"
     done = run("bash", "-c", program, PATH=path, MARKETPRISM_ADDR=address)
     return done.stdout.split()
+
+
+def environment(address):
+    path = f"{pathlib.Path(mp_daemon.BINARY).resolve().parent}:{os.environ['PATH']}"
+    return {"PATH": path, "MARKETPRISM_ADDR": address}
+
+
+def complete_in_fish(line, address):
+    """What fish offers for the end of @line, as the installed file makes it."""
+    done = run("fish", "--no-config", "-c",
+               f"source '{PAGES / 'marketprism.fish'}'; complete -C '{line}'", **environment(address))
+    return [offer.split("\t")[0] for offer in done.stdout.splitlines()]
+
+
+class Zsh:
+    """An interactive zsh on a terminal, in which the installed completion is loaded."""
+
+    def __init__(self, address, folder):
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.environ.update(environment(address), TERM="dumb", PS1="", ZDOTDIR=folder, HOME=folder)
+            os.execvp("zsh", ["zsh", "-f", "-i"])
+        self.seen = b""
+        self.type(f"unsetopt beep; fpath=('{PAGES}' $fpath); autoload -Uz compinit; "
+                  f"compinit -u -d '{folder}/dump'; print re''ady\n", b"ready")
+
+    def type(self, text, until):
+        """Type, and wait until it shows @until; what it showed."""
+        self.seen = b""
+        os.write(self.terminal, text.encode())
+        end = time.monotonic() + 20
+        while until not in self.seen:
+            if not select.select([self.terminal], [], [], end - time.monotonic())[0]:
+                raise AssertionError(f"{text!r}: no {until!r} in {self.seen!r}")
+            self.seen += os.read(self.terminal, 65536)
+        return self.seen
+
+    def complete(self, line, until):
+        self.type(line + "\t", until)
+        os.write(self.terminal, b"\x15")  # ^U: the line is gone
+
+    def close(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.terminal)
 
 
 class Pages(unittest.TestCase):
@@ -85,6 +135,36 @@ class Pages(unittest.TestCase):
         self.assertIn("--dry-run", complete(["marketprism", "import", "--d"], daemon.resp))
         self.assertEqual(complete(["marketprism", "get", "feeds/k"], daemon.resp),
                          ["feeds/kraken", "feeds/kucoin"])
+        self.assertEqual(complete(["marketprism", "edit", "feeds/kr"], daemon.resp), ["feeds/kraken"])
+
+    def test_fish_completes_verbs_options_and_keys(self):
+        if not shutil.which("fish"):
+            self.skipTest("there is no fish")
+        address = self.daemon_with("feeds/kraken", "feeds/kucoin", "other")
+        self.assertEqual(complete_in_fish("marketprism roll", address), ["rollback"])
+        self.assertEqual(complete_in_fish("marketprism import --d", address), ["--dry-run"])
+        self.assertEqual(complete_in_fish("marketprism get feeds/k", address),
+                         ["feeds/kraken", "feeds/kucoin"])
+
+    def test_zsh_completes_verbs_options_and_keys(self):
+        if not shutil.which("zsh"):
+            self.skipTest("there is no zsh")
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        zsh = Zsh(self.daemon_with("feeds/kraken", "feeds/kucoin", "other"), folder)
+        self.addCleanup(zsh.close)
+        zsh.complete("marketprism roll", b"rollback ")
+        zsh.complete("marketprism import --dry", b"--dry-run ")
+        zsh.complete("marketprism get feeds/kr", b"feeds/kraken ")
+
+    def daemon_with(self, *keys):
+        daemon = mp_daemon.Daemon()
+        self.addCleanup(daemon.close)
+        daemon.start()
+        client = daemon.client()
+        self.addCleanup(client.close)
+        client("MSET", *(word for key in keys for word in (key, "v")))
+        return daemon.resp
 
 
 if __name__ == "__main__":
