@@ -350,8 +350,9 @@ int mp__verb_edit(const mp__arguments *arguments)
     int code = 0;
 
     e.format = mp__cli_format(arguments, format ? format : "yaml", &code);
-    if (e.format)
-        e.client = mp__cli_connect(arguments, &code);
+    if (!e.format)
+        return code;
+    e.client = mp__cli_connect(arguments, &code);
     if (e.client)
         code = fetch(&e);
     if (code == 0)

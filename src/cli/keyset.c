@@ -152,7 +152,7 @@ static int delta_add(mp__deltas *deltas, const mp__key *from, const mp__key *to)
         deltas->items = items;
         deltas->capacity = capacity;
     }
-    deltas->items[deltas->count++] = (mp__delta){from, to};
+    deltas->items[deltas->count++] = (mp__delta){from, to, to ? to : from};
     return 0;
 }
 
@@ -216,13 +216,13 @@ void mp__deltas_print(const mp__deltas *deltas, size_t first, const char *enviro
         (void)printf("%s:\n", environment);
     for (size_t i = first; i < deltas->count; i++) {
         const mp__delta *d = &deltas->items[i];
-        const mp__key *key = d->to ? d->to : d->from;
+        mp_str name = d->key->name;
         int kind = !d->from ? 0 : !d->to ? 1 : 2;
-        bool types = kind == 2 && mp_str_equal(d->from->value, d->to->value);
+        bool types = d->from && d->to && mp_str_equal(d->from->value, d->to->value);
 
         mp__buf_reset(&line);
         (void)mp__buf_printf(&line, "%s%c %.*s: ", colour ? colours[kind] : "", "+-~"[kind],
-                             (int)key -> name.size, key->name.data);
+                             (int)name.size, name.data);
         if (d->from)
             add_shown(&line, d->from, types);
         if (kind == 2)
@@ -249,7 +249,7 @@ void mp__deltas_json(const mp__deltas *deltas, mp__buf *json)
 
         mp__json_begin(json, '{');
         mp__json_add_text(json, "change", kinds[!d->from ? 0 : !d->to ? 1 : 2]);
-        mp__json_add_string(json, "key", (d->to ? d->to : d->from)->name);
+        mp__json_add_string(json, "key", d->key->name);
         if (d->from)
             mp__cli_add_value(json, "from", d->from->value, d->from->media_type);
         if (d->to)

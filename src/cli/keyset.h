@@ -41,6 +41,7 @@ MP_MUST_USE int mp__keyset_leaves(const mp__keyset *set, mp_str namespace_, mp__
 
 typedef struct mp__delta {
     const mp__key *from, *to; /* NULL: it is not there */
+    const mp__key *key;       /* one that is there: whose name it is */
 } mp__delta;
 
 typedef struct mp__deltas {

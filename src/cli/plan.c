@@ -16,11 +16,17 @@ void mp__plans_done(mp__plans *plans)
 
 int mp__cli_environment(const mp__arguments *arguments, mp__client *client, const char *environment)
 {
+    const char *region = mp__flag_value(arguments, "--region");
+    const char *instance = mp__flag_value(arguments, "--instance");
+    mp_str scope[] = {MP_STR("MP.SCOPE"), mp_str_of(region ? region : ""),
+                      mp_str_of(instance ? instance : "")};
     int code = 0;
     mp__reply *reply = mp__cli_call(arguments, client, &code,
                                     (mp_str[]){MP_STR("MP.ENV"), mp_str_of(environment)}, 2);
 
     (void)mp__reply_free(reply);
+    if (code == 0 && region) /* MP.ENV leaves the region */
+        (void)mp__reply_free(mp__cli_call(arguments, client, &code, scope, 3));
     return code;
 }
 

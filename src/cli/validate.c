@@ -65,10 +65,11 @@ static const mp__leaf *leaf_at(const mp__leaves *leaves, mp_str key)
 
     for (size_t i = 0; i < leaves->count; i++) {
         const mp__leaf *leaf = &leaves->items[i];
-        bool below = leaf->key.size >= key.size &&
-                     memcmp(leaf->key.data, key.data, key.size) == 0 &&
-                     (key.size == 0 || leaf->key.size == key.size ||
-                      leaf->key.data[key.size] == '.' || leaf->key.data[key.size] == '[');
+        bool below =
+            key.size == 0 ||
+            (leaf->key.size >= key.size && memcmp(leaf->key.data, key.data, key.size) == 0 &&
+             (leaf->key.size == key.size || leaf->key.data[key.size] == '.' ||
+              leaf->key.data[key.size] == '['));
 
         if (below && leaf->line &&
             (!first || leaf->line < first->line ||

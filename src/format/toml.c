@@ -504,7 +504,7 @@ static int read_value(toml_reader *r, uint32_t owner)
 {
     mp__text begin = r->t;
     int c = mp__text_peek(&r->t), rc;
-    uint32_t table;
+    uint32_t table = ROOT;
 
     switch (c) {
     case '"':
@@ -733,7 +733,7 @@ static int check_utf8(mp__text t)
 static int read_file(toml_reader *r)
 {
     mp__text *t = &r->t;
-    uint32_t table;
+    uint32_t table = ROOT;
     int rc = node_add(r, NOBODY, NULL, TABLE, t, &table);
 
     r->section = ++r->sections;

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import resource
 import subprocess
 import time
 import tomllib
@@ -18,6 +19,14 @@ FILES = {  # the same data, as each format says it
     "yaml": "db:\n  host: a b\n  ports: [1, 2.5]\non: true\nnone: {}\n",
     "toml": "on = true\nnone = {}\n[db]\nhost = 'a b'\nports = [1, 2.5]\n",
 }
+
+
+def cpu_seconds(pid):
+    """Of the process and of the children of ours that have ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ticks + children.ru_utime + children.ru_stime
 
 
 class Transfer(unittest.TestCase):
@@ -71,14 +80,13 @@ class Transfer(unittest.TestCase):
         path = self.file("many.json", json.dumps({f"k{i}": f"value {i}" for i in range(10000)}))
         daemon = Daemon().start()
         self.addCleanup(daemon.close)
-        took = []
-        for namespace in ("many", "again", "third"):  # the best of them, beside whatever else runs
-            began = time.monotonic()
-            done = daemon.cli("import", str(path), "--namespace", namespace)
-            took.append(time.monotonic() - began)
-            self.assertIn("imported 10000 keys of 1 files, 10000 of them new", done.stdout)
-        print("10,000 keys in", ", ".join(f"{t * 1000:.0f} ms" for t in took))
-        self.assertLess(min(took), 2.0)
+        began, spent = time.monotonic(), cpu_seconds(daemon.process.pid)
+        done = daemon.cli("import", str(path))
+        took, spent = time.monotonic() - began, cpu_seconds(daemon.process.pid) - spent
+        self.assertIn("imported 10000 keys of 1 files, 10000 of them new", done.stdout)
+        # The clock also counts whatever else the machine does; the work itself is what is held down.
+        print(f"10,000 keys in {took * 1000:.0f} ms, {spent * 1000:.0f} ms of CPU")
+        self.assertLess(spent, 2.0)
         daemon.kill()
         daemon.start()
         client = daemon.client()
@@ -121,6 +129,16 @@ class Transfer(unittest.TestCase):
         self.assertIn("twice.ini", said)
         self.c("MP.ENV", "e1")
         self.assertIsNone(self.c("GET", "twice/A"))
+
+    def test_a_region_is_a_layer_of_its_own(self):
+        path = self.file("east/layered.yaml", "a: 1\n")
+        for words in (("--env", "production"), ()):
+            self.cli("import", path, "--region", "eu", *words)
+            self.assertIn("0 added, 0 changed, 0 removed, 1 the same",
+                          self.cli("diff", path, "--region", "eu", *words))
+            self.assertIn("1 added", self.cli("diff", path, *words))
+            self.cli("del", "layered/a", "--region", "eu", *words)
+        self.assertIsNone(self.c("GET", "layered/a"))
 
     def test_a_bar_is_drawn_on_a_terminal_only(self):
         path = self.file("bar.json", json.dumps({f"k{i}": i for i in range(5000)}))
