@@ -43,7 +43,7 @@ const mp__format *mp__cli_format(const mp__arguments *arguments, const char *nam
 
     if (format)
         return format;
-    for (; mp__formats[n] && n < 16; n++)
+    for (; n < 16 && mp__formats[n]; n++)
         names[n] = mp__formats[n]->name;
     near = mp__did_you_mean(name, names, n);
     *ret_code = near ? mp__cli_fail(arguments, MP__EXIT_USAGE,

@@ -76,10 +76,11 @@ static int plan_add(mp__plan *plan, const mp__source *s)
 
 static int check_twice(const mp__sources *sources, mp__plan *plan)
 {
-    const mp__key *first = mp__keyset_sort(&plan->wanted), *second = first + 1;
+    const mp__key *first = mp__keyset_sort(&plan->wanted), *second;
 
     if (!first)
         return 0;
+    second = first + 1;
     return mp__cli_fail(sources->arguments, MP__EXIT_ERROR,
                         "%s:%d:%d: the key '%.*s' is in %s, too (line %d)%s", second->path,
                         second->line, second->column, (int)first->name.size, first->name.data,
