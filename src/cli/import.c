@@ -62,9 +62,10 @@ static int dry_run(const import *im)
     if (as_json) {
         say_json(im, &deltas);
     } else {
-        (void)printf("%zu keys of %zu files: %zu to add, %zu to change, %zu to remove, %zu the "
+        (void)printf("%zu key%s of %zu file%s: %zu to add, %zu to change, %zu to remove, %zu the "
                      "same; nothing was written\n",
-                     im->sources.keys, im->sources.count, deltas.added, deltas.changed,
+                     im->sources.keys, im->sources.keys == 1 ? "" : "s", im->sources.count,
+                     im->sources.count == 1 ? "" : "s", deltas.added, deltas.changed,
                      deltas.removed, deltas.same);
         if (others)
             (void)printf("%zu more keys of these namespaces are in no file and stay; --prune would "
@@ -116,8 +117,9 @@ static int write_all(import *im)
         say_json(im, NULL);
         return 0;
     }
-    (void)printf("imported %zu keys of %zu files, %" PRId64 " of them new or changed",
-                 im->sources.keys, im->sources.count, im->changed - (int64_t)im->removed);
+    (void)printf("imported %zu key%s of %zu file%s, %" PRId64 " of them new or changed",
+                 im->sources.keys, im->sources.keys == 1 ? "" : "s", im->sources.count,
+                 im->sources.count == 1 ? "" : "s", im->changed - (int64_t)im->removed);
     if (im->prune)
         (void)printf("; removed %zu", im->removed);
     (void)printf("\n");

@@ -197,7 +197,8 @@ int mp__verb_validate(const mp__arguments *arguments)
         (void)printf("{\"files\":%zu,\"keys\":%zu,\"failed\":%zu,\"violations\":%.*s}\n",
                      sources.count, sources.keys, sources.failed, (int)v.json.size, v.json.data);
     else if (code == 0 && sources.failed == 0)
-        (void)printf("%zu keys in %zu files are good\n", sources.keys, sources.count);
+        (void)printf("%zu key%s in %zu file%s: good\n", sources.keys, sources.keys == 1 ? "" : "s",
+                     sources.count, sources.count == 1 ? "" : "s");
     if (code == 0 && sources.failed)
         code = MP__EXIT_ERROR;
     (void)mp__schema_free(v.schema);

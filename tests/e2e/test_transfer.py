@@ -83,7 +83,7 @@ class Transfer(unittest.TestCase):
         began, spent = time.monotonic(), cpu_seconds(daemon.process.pid)
         done = daemon.cli("import", str(path))
         took, spent = time.monotonic() - began, cpu_seconds(daemon.process.pid) - spent
-        self.assertIn("imported 10000 keys of 1 files, 10000 of them new", done.stdout)
+        self.assertIn("imported 10000 keys of 1 file, 10000 of them new", done.stdout)
         # The clock also counts whatever else the machine does; the work itself is what is held down.
         print(f"10,000 keys in {took * 1000:.0f} ms, {spent * 1000:.0f} ms of CPU")
         self.assertLess(spent, 2.0)
@@ -287,7 +287,7 @@ class Transfer(unittest.TestCase):
         bad = self.file("v/bad.ini", "a = 1\nb\n")
         schema = self.file("schema.yaml", "type: object\nrequired: [name, zone]\nproperties:\n"
                                           "  db: {properties: {port: {minimum: 1024}}}\n")
-        self.assertIn("3 keys in 1 files are good", self.cli("validate", good, MARKETPRISM_ADDR=""))
+        self.assertIn("3 keys in 1 file: good", self.cli("validate", good, MARKETPRISM_ADDR=""))
         said = self.cli("validate", good.parent, "--schema", schema, code=1)
         self.assertIn(f"{bad}:2:2: '=' after the name", said)
         self.assertIn(f"{good}:4:8: /db/port: 1 is too small", said)
