@@ -164,6 +164,11 @@ const mp__option mp__option_table[] = {
      "environment/namespace/ke* for all keys that begin so. MP.PRELOAD does the same at any time."},
     {"cache.preload_budget", MP__OPTION_INT, "75", 1, 100, NULL, "%", true,
      "Most of L1, in entries and in bytes, that preloading fills."},
+    {"cache.habits_keys", MP__OPTION_INT, "4096", 0, 1e6, NULL, "keys", false,
+     "Of how many keys it is learned when they are read, and with which others, so that they are "
+     "in "
+     "memory before they are asked for: at the start, before each full hour, and after a read of "
+     "what is read with them. 0: nothing is learned."},
     {"cache.refresh_ahead", MP__OPTION_REAL, "1", 0, 100, NULL, "", true,
      "How early a value in use is verified before its cache.default_ttl ends, behind the answer, "
      "so "

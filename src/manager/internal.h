@@ -8,6 +8,7 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "manager/habits.h"
 #include "manager/manager.h"
 #include "manager/write_back.h"
 
@@ -86,6 +87,7 @@ struct mp__manager {
     _Atomic uint32_t ahead_window_s, ahead_beta_percent, ahead_limit, ahead_under_way;
     _Atomic uint64_t fetch_ns_mean;
 
+    mp__habits *habits; /* NULL: nothing is learned */
     mp__preload *preload;
     _Atomic uint32_t preload_percent; /* of L1 */
     _Atomic uint64_t changes_kept;    /* writes and changes that were kept */

@@ -390,8 +390,10 @@ mp__manager *mp__manager_close(mp__manager *manager)
     mp__preload_stop(manager);
     if (manager->cache)
         mp__cache_scrub_stop(manager->cache); /* it asks the origin */
+    mp__habits_stop(manager->habits);
     mp__back_stop(manager->back);
     manager->origin = mp__origin_close(manager->origin);
+    manager->habits = mp__habits_free(manager->habits);
     manager->back = mp__back_free(manager->back);
     manager->write_modes = mp__write_modes_free(manager->write_modes);
     mp__preload_free(manager);
@@ -449,6 +451,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         repair(manager);
         rc = mp__back_new(manager, config->options, diag);
     }
+    if (rc == 0)
+        rc = mp__habits_new(manager, config->options);
     if (rc == 0) {
         begin_watching(manager);
         atomic_store(&manager->may_warm, true);

@@ -277,6 +277,25 @@ mp__watcher *mp__watch_remove(mp__watcher *watcher);
 MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
                                   mp__diag *diag);
 
+/* ---- taps: samples of what a loop's readers ask for, from which habits are learned (habits.h);
+ * the loop's ---- */
+
+typedef struct mp__tap {
+    uint64_t who;     /* the connection whose reads are gathered; 0: none */
+    uint64_t next_ns; /* then the next group begins */
+    struct mp__habit_group *group;
+} mp__tap;
+
+/* Whether reads of the connection @who (not 0) go into a group now: look once a batch. */
+static inline bool mp__tap_wants(const mp__tap *tap, uint64_t who, uint64_t now_ns)
+{
+    return tap->who == who || now_ns >= tap->next_ns;
+}
+/* Note a read, after mp__tap_wants(). */
+void mp__tap_read(mp__manager *manager, mp__tap *tap, uint64_t who, uint64_t now_ns,
+                  mp_str address);
+void mp__tap_done(mp__tap *tap);
+
 /* ---- explain and status ---- */
 
 /* What is known of @address and why a read would be answered as it would, as JSON: tiers, revision,

@@ -423,6 +423,8 @@ bool mp__read_layer(mp__manager *manager, mp__read *read)
     read->tier = MP__TIER_L2;
     if (mp__cache_load_memory(manager->cache, read->address, read->hash, &entry) == 0)
         return answer_or_ask(manager, read, entry);
+    if (manager->habits)
+        mp__habits_missed(manager->habits, read->address);
     read->tier = MP__TIER_L3;
     rc = mp__cache_load_nowait(manager->cache, read->address, read->hash, &entry);
     if (rc == MP_EAGAIN)

@@ -392,21 +392,30 @@ static bool is_live(const mp__back *back)
 
 /* Send what may be sent: not two of one address at once, so that each finds what the one before
  * left. */
+/* Send the next one, if it is its turn. */
+static bool pump_one(mp__back *back)
+{
+    mp__pending *p = back->unsent;
+
+    if (!p || back->sent >= SENT_MAX || !is_live(back))
+        return false;
+    if (!p->is_sent && older(p))
+        return false; /* until it has come back */
+    back->unsent = p->next;
+    if (!p->is_sent)
+        send_off(back, p);
+    return true;
+}
+
+/* Under the lock, so that who stopped the queue knows that it sends no more. */
 static void pump(mp__back *back)
 {
-    if (!is_live(back) || mp__env_now_ns(back->manager->env) < back->retry_at_ns)
-        return;
-    while (back->unsent && back->sent < SENT_MAX) {
-        mp__pending *p = back->unsent, *before = older(p);
+    bool more = mp__env_now_ns(back->manager->env) >= back->retry_at_ns;
 
-        if (p->is_sent) {
-            back->unsent = p->next;
-            continue;
-        }
-        if (before)
-            break; /* until it has come back */
-        back->unsent = p->next;
-        send_off(back, p);
+    while (more) {
+        (void)pthread_mutex_lock(&back->lock);
+        more = pump_one(back);
+        (void)pthread_mutex_unlock(&back->lock);
     }
 }
 
@@ -826,8 +835,11 @@ int mp__back_new(mp__manager *manager, const mp__options *options, mp__diag *dia
 
 void mp__back_stop(mp__back *back)
 {
-    if (back)
-        atomic_store(&back->stopping, true);
+    if (!back)
+        return;
+    (void)pthread_mutex_lock(&back->lock);
+    atomic_store(&back->stopping, true);
+    (void)pthread_mutex_unlock(&back->lock);
 }
 
 mp__back *mp__back_free(mp__back *back)

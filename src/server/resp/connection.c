@@ -443,6 +443,10 @@ static void batch_run(mp__connection *c)
     uint32_t count = batch->count, hits = 0;
 
     batch->count = 0;
+    if (mp__tap_wants(&worker->tap, c->id, worker->tick_ns))
+        for (uint32_t i = 0; i < count; i++)
+            mp__tap_read(manager, &worker->tap, c->id, worker->tick_ns,
+                         mp_str_new(batch->addresses[i], batch->sizes[i]));
     if (mp_read_begin() != 0) {
         for (uint32_t i = 0; i < count; i++)
             mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
