@@ -641,7 +641,8 @@ class Life(unittest.TestCase):
     """What a watcher lives through: kill -9, a lost origin, its own slowness."""
 
     def setUp(self):
-        self.daemon = Daemon(*PROGRESS).start()
+        # a slow machine may need longer than the limit to make somebody slow
+        self.daemon = Daemon("--set", "resp.stalled_write_timeout=10m", *PROGRESS).start()
         self.addCleanup(self.daemon.close)
 
     def stream(self, query, **more):
