@@ -429,14 +429,45 @@ static int read_document(yaml_reader *r, const yaml_node_t *root, mp__leaves *le
     return rc;
 }
 
+/* Whether it is nested deeper than any document may be. libyaml composes a whole document before we
+ * see its depth, in a time that grows with the square of it: 100 KB of brackets hold a thread for
+ * minutes. Its events come one by one, so that the first that is too deep is the last. What is no
+ * YAML the composer says. */
+static int depth_check(mp_str bytes, mp__diag *diag)
+{
+    yaml_parser_t parser;
+    yaml_event_t event;
+    int depth = 0, rc = 0;
+    bool ended = false;
+
+    if (!yaml_parser_initialize(&parser))
+        return MP_ENOMEM;
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)(bytes.data ? bytes.data : ""),
+                                 bytes.size);
+    while (rc == 0 && !ended && yaml_parser_parse(&parser, &event)) {
+        ended = event.type == YAML_STREAM_END_EVENT;
+        depth += event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
+        depth -= event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
+        if (depth > MP__FORMAT_DEPTH_MAX + 1)
+            rc = mp__diag_at(diag, MP_ELIMIT, (int)event.start_mark.line + 1,
+                             (int)event.start_mark.column + 1, "nested too deep");
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return rc;
+}
+
 static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
     yaml_reader r = {.diag = diag, .text = bytes};
     yaml_parser_t parser;
     mp__leaves leaves = {0};
     yaml_node_t *root;
-    int rc = 0;
+    int rc = depth_check(bytes, diag);
 
+    if (rc)
+        return rc;
     if (!yaml_parser_initialize(&parser))
         return MP_ENOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);

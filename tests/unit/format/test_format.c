@@ -400,6 +400,27 @@ static void deep_nesting_is_refused(void **state)
                      MP_ELIMIT);
 }
 
+/* libyaml alone takes minutes for it. */
+static void deep_yaml_is_refused_at_its_65th_level(void **state)
+{
+    enum { DEEP = 100000 };
+    char *text = malloc(2 * DEEP);
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+
+    (void)state;
+    memset(text, '[', DEEP);
+    memset(text + DEEP, ']', DEEP);
+    assert_int_equal(mp__format_find("yaml")->parse(mp_str_new(text, 2 * DEEP), &leaves, &diag),
+                     MP_ELIMIT);
+    assert_int_equal(diag.line, 1);
+    for (int i = 0; i < DEEP; i++)
+        memcpy(text + 2 * i, "- ", 2);
+    assert_int_equal(mp__format_find("yaml")->parse(mp_str_new(text, 2 * DEEP), &leaves, &diag),
+                     MP_ELIMIT);
+    free(text);
+}
+
 static void messages_name_the_formats_of_the_table(void **state)
 {
     mp__buf names = MP__BUF_INIT;
@@ -506,6 +527,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(every_format_gives_back_what_it_read),
     MP_TEST(contradicting_keys_are_refused_by_name),
     MP_TEST(deep_nesting_is_refused),
+    MP_TEST(deep_yaml_is_refused_at_its_65th_level),
     MP_TEST(messages_name_the_formats_of_the_table),
     MP_TEST(what_would_come_back_otherwise_is_refused_by_name),
     MP_TEST(a_value_that_is_a_map_takes_no_further_keys),
