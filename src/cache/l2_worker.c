@@ -152,7 +152,6 @@ static void work_through(mp__l2 *l2)
     mp__l2_pending *pending;
 
     do {
-        atomic_store(&l2->posted, false);
         while ((pending = next_pending(l2, &dictionary))) {
             compress(l2, pending, dictionary);
             mp__l2_dictionary_unref(l2, dictionary, false);
@@ -167,11 +166,13 @@ void mp__l2_work(void *context, mp__task *first)
     mp__l2 *l2 = context;
 
     for (mp__task *task = first, *next; task; task = next) {
-        next = task->next; /* run() may give it away */
-        if (task == &l2->task)
+        next = task->next;       /* run() may give it away */
+        if (task == &l2->task) { /* here, and nowhere else, it is no longer queued */
+            atomic_store(&l2->posted, false);
             work_through(l2);
-        else
+        } else {
             task->run(task);
+        }
     }
 }
 
