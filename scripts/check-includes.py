@@ -31,7 +31,7 @@ MAY_USE = {
     "balancer": ["core", "monitor", "audit", "alerts"],
     "analyzer": ["core", "monitor"],
     "optimizer": ["core", "monitor", "audit", "analyzer"],
-    "manager": ["core", "monitor", "audit", "alerts", "access", "origin", "cache", "balancer",
+    "manager": ["core", "monitor", "audit", "alerts", "access", "format", "schema", "origin", "cache", "balancer",
                 "analyzer", "optimizer"],
     # The manager's requests carry entries of the cache and changes of the origin, so that the
     # server sees their types; it calls neither, and is linked alone to prove it.

@@ -40,7 +40,9 @@ MP_BEGIN_DECLS
     X(MP_EORIGINLOST, -5022, "the origin's data is gone",                                          \
       "put its file back, or begin anew (serve --new-origin)")                                     \
     X(MP_EREADONLY, -5023, "the origin is read-only",                                              \
-      "change it where it comes from; marketprism explain KEY names the file")
+      "change it where it comes from; marketprism explain KEY names the file")                     \
+    X(MP_EINVALID, -5024, "the value breaks its schema",                                           \
+      "mend what is named; marketprism schema get shows the schema")
 
 enum mp_error {
 #define MP_ERROR_X(name, number, text, remedy) name = number,

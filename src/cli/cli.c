@@ -95,6 +95,13 @@ const mp__verb mp__verbs[] = {
      mp__exec_flags, 0, -1, mp__verb_exec, true},
     {"explain", "KEY", "Why a read of the key is answered as it is.", "", mp__no_flags, 1, 1,
      mp__verb_explain, true},
+    {"schema", "set NAME FILE | check NAME FILE | get NAME | del NAME | ls",
+     "What values must be: JSON Schema for a namespace or what begins so.",
+     "NAME is NAMESPACE (the document that its keys make), NAMESPACE/PATH (the part below a path) "
+     "or "
+     "NAMESPACE/BEGIN/ (each value, a document by itself). A write that breaks a schema is "
+     "refused.",
+     mp__schema_flags, 1, 3, mp__verb_schema, true},
     {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},
     {"doctor", "[--config FILE] [--data-dir DIR]",
      "Look for what is wrong or will be: each finding in a line, with what to do.",

@@ -29,6 +29,13 @@ typedef struct mp__leaves {
 
 void mp__leaves_done(mp__leaves *leaves);
 
+typedef struct json_t json_t; /* jansson's */
+
+/* The tree that the leaves describe, a new reference in *ret_tree: the one that these leaves would
+ * be made of. MP_EINVAL with the key when two contradict each other, a list has a hole, a value is
+ * no JSON, or a key is no path and would come back as another one ("a..b"); MP_ENOMEM. */
+int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag);
+
 typedef struct mp__format {
     const char *name;              /* "json" */
     const char *const *extensions; /* ".json"; NULL-ended */

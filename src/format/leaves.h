@@ -32,10 +32,4 @@ int mp__path_add_index(mp__buf *path, size_t index);
 int mp__leaves_add_tree(mp__leaves *leaves, mp__buf *path, const json_t *tree, int depth,
                         mp__diag *diag);
 
-/* The tree that the leaves describe, a new reference in *ret_tree: the one that
- * mp__leaves_add_tree() makes these leaves of. MP_EINVAL with the key when two contradict each
- * other, a list has a hole, a value is no JSON, or a key is no path and would come back as another
- * one ("a..b"); MP_ENOMEM. */
-int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag);
-
 #endif

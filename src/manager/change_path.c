@@ -79,6 +79,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
         return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too
                       */
     (void)atomic_fetch_add(&manager->changes_kept, 1);
+    mp__schemas_note(manager, after->address);
     mp__flight_dirty(manager, after->address, hash);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
     (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,

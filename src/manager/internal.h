@@ -53,7 +53,9 @@ typedef struct mp__notable {
     char what[24], text[160]; /* "origin-lost", "moved away: ..." */
 } mp__notable;
 
-typedef struct mp__preload mp__preload; /* preload.c */
+typedef struct mp__preload mp__preload;       /* preload.c */
+typedef struct mp__schema_set mp__schema_set; /* validate.h */
+typedef struct mp__validation mp__validation;
 
 struct mp__manager {
     mp_env *env;
@@ -102,6 +104,13 @@ struct mp__manager {
     _Atomic bool may_warm;                 /* the origin is open and repaired */
     char **overlay_only, **overlay_except; /* namespaces; NULL-ended */
     mp__overlay_stripe stripes[MP__OVERLAY_STRIPES];
+
+    /* schemas: see validate.h */
+    pthread_mutex_t schema_lock;
+    mp__schema_set *schema_sets;
+    _Atomic uint64_t schema_changes; /* of schemas, ever */
+    mp__validation *gate_first, **gate_last;
+    bool gate_busy;
 
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
@@ -257,7 +266,12 @@ void mp__read_again(mp__read *read);
 
 /* ---- write_path.c ---- */
 
-/* To the origin, after access was asked. */
+void mp__write_prepare(mp__manager *manager, mp__write_request *request);
+void mp__write_set_text(mp__write_request *request, int status);
+void mp__write_reply(mp__write_request *request);
+/* On its way, after access was asked and schemas were checked. */
+void mp__write_go(mp__manager *manager, mp__write_request *request);
+/* To the origin. */
 void mp__write_through(mp__manager *manager, mp__write_request *request);
 void mp__write_answer(mp__write_request *request, int status);
 
@@ -282,6 +296,16 @@ void mp__watchers_begin(mp__manager *manager, uint64_t revision, bool stale);
 /* Queue @event for each watcher; a RESET replaces what is queued. Never two at once but for STALE,
  * FRESH and RESET. */
 void mp__watchers_tell(mp__manager *manager, const mp__event *event);
+
+/* ---- validate.c, schemas.c ---- */
+
+/* True: @request is answered, or goes on by itself when it has been checked. */
+MP_MUST_USE bool mp__validate_takes(mp__manager *manager, mp__write_request *request);
+/* A request that was let through the gate has been answered: the next one. */
+void mp__validate_leaves(mp__manager *manager);
+/* @address has changed: if it is a schema's, what is known of schemas is old. */
+void mp__schemas_note(mp__manager *manager, mp_str address);
+void mp__schemas_free(mp__manager *manager);
 
 /* ---- events.c ---- */
 

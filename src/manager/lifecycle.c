@@ -373,6 +373,8 @@ static mp__manager *manager_new(const mp__manager_config *config)
     manager->started_ms = mp__env_wall_ms(config->env);
     atomic_store(&manager->wall_ahead_ms, INT64_MIN / 2);
     (void)pthread_mutex_init(&manager->watch_lock, NULL);
+    (void)pthread_mutex_init(&manager->schema_lock, NULL);
+    manager->gate_last = &manager->gate_first;
     (void)pthread_mutex_init(&manager->notable_lock, NULL);
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
         (void)pthread_mutex_init(&manager->flights[i].lock, NULL);
@@ -403,12 +405,14 @@ mp__manager *mp__manager_close(mp__manager *manager)
     mp__events_close(manager);
     manager->access = mp__access_free(manager->access);
     mp__overlay_free(manager);
+    mp__schemas_free(manager);
     for (size_t i = 0; i < manager->database_count; i++)
         (void)mp__free(manager->databases[i]);
     (void)mp__free(manager->databases);
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
         (void)pthread_mutex_destroy(&manager->flights[i].lock);
     (void)pthread_mutex_destroy(&manager->watch_lock);
+    (void)pthread_mutex_destroy(&manager->schema_lock);
     (void)pthread_mutex_destroy(&manager->notable_lock);
     mp__file_close(manager->lock_file);
     (void)mp__free(manager->data_dir);

@@ -141,6 +141,17 @@ MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
 
 /* ---- write ---- */
 
+/* One way in which a write would break a schema. */
+typedef struct mp__broken {
+    char where[200];     /* the schema's subject: "namespace", "namespace/path" or, of values that
+                          * are documents each, "namespace/key" */
+    char instance[256];  /* JSON Pointer into its document */
+    char schema[256];    /* JSON Pointer of the keyword in the schema */
+    const char *keyword; /* static: "required"; "schema": it is none; "leaves": keys contradict */
+    char text[320];
+} mp__broken;
+enum { MP__BROKEN_MAX = 20 };
+
 typedef struct mp__write_request {
     /* in */
     mp__loop *loop;
@@ -150,11 +161,13 @@ typedef struct mp__write_request {
     void (*done)(struct mp__write_request *request);
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */
-    int status;         /* as mp__write */
-    bool pending;       /* durable here, and on its way to the origin: it has no revision yet */
-    uint64_t revision;  /* newest revision made, for read-your-writes */
-    mp_blob *old_value; /* of the first change with MP__WANT_OLD, a reference, or NULL */
-    char text[160];     /* why not, for the client */
+    int status;          /* as mp__write */
+    bool pending;        /* durable here, and on its way to the origin: it has no revision yet */
+    uint64_t revision;   /* newest revision made, for read-your-writes */
+    mp_blob *old_value;  /* of the first change with MP__WANT_OLD, a reference, or NULL */
+    char text[640];      /* why not, for the client */
+    mp__broken *broken;  /* MP_EINVALID: why, valid while done() runs */
+    size_t broken_count; /* found; told are the first MP__BROKEN_MAX */
     /* the manager's */
     mp__write write;
     mp__task task;
@@ -163,10 +176,30 @@ typedef struct mp__write_request {
     int64_t started_ms;
     uint32_t generation; /* of the watch that was live at the start */
     bool counted;        /* write_back.c */
+    bool is_gated;       /* validate.c: others wait for its answer */
+    /* mp__schema_examine() */
+    mp_str examine_scope, examine_name, examine_schema;
 } mp__write_request;
 
-/* Always answered through done(), in the order of the starts from one loop. */
+/* Always answered through done(), in the order of the starts from one loop. MP_EINVALID: what the
+ * origin would hold then breaks a schema of its scope, or a schema is none. */
 void mp__write_start(mp__manager *manager, mp__write_request *request);
+
+/* ---- schemas: validate.c ----
+ *
+ * A schema is a value in the namespace _schema, by the name of what it is about, and falls back
+ * from layer to layer like any other:
+ *     _schema/NAMESPACE           the document that the keys of the namespace make
+ *     _schema/NAMESPACE/PATH      the document that the keys below the path make, or the value
+ * there _schema/NAMESPACE/BEGIN/    each value whose key begins with BEGIN/, a document by itself
+ * Every write is checked in the scope that it writes to, as a reader there will see it. */
+#define MP__SCHEMA_NAMESPACE "_schema"
+
+/* Check what is there now in request->examine_scope against the schema examine_schema, as if it
+ * were there by the name examine_name ("NAMESPACE/PATH"); the changes of @request are not looked
+ * at. status: 0, also where something breaks it: see broken_count then; MP_EINVAL or MP_ESYNTAX:
+ * it is no schema. */
+void mp__schema_examine(mp__manager *manager, mp__write_request *request);
 
 /* ---- list, history, count, changes: on the origin, or from what L3 kept when it is gone ---- */
 

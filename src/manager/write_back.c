@@ -651,7 +651,8 @@ static bool may_take(const mp__back *back, const mp__write_request *request)
     mp_str address = request->changes[0].address;
     uint64_t hash = mp__cache_hash(back->manager->hash_key, address);
 
-    return is_plain(back, request) &&
+    /* what is checked against a schema must be at the origin, where the next check looks */
+    return is_plain(back, request) && !request->is_gated &&
            mp__write_mode_of(back->manager->write_modes, address) == MP__WRITE_BACK &&
            atomic_load(&back->through[hash % MP__BACK_FILTER]) == 0;
 }

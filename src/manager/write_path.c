@@ -3,8 +3,11 @@
  *
  *   access        may this identity write these addresses?
  *     |
+ *   validate      does it keep the schemas? (validate.h)
+ *     |
  *   back          a namespace that is written back is answered when the write is durable here, and
  *     |           comes back to this path later (write_back.c)
+ *     |
  *   origin        commits all changes of the request or none, durable before it answers; what is
  *     |           not committed nobody sees
  *   keep          still on the origin's writer, so in commit order: what now holds goes into L1 and
@@ -24,10 +27,13 @@ static void run_done(mp__task *task)
     mp__write_request *request =
         (mp__write_request *)((char *)task - offsetof(mp__write_request, task));
 
-    request->done(request);
+    mp__broken *broken = request->broken;
+
+    request->done(request); /* the request may be gone from here on */
+    (void)mp__free(broken);
 }
 
-static void reply(mp__write_request *request)
+void mp__write_reply(mp__write_request *request)
 {
     if (!request->loop) { /* write_back.c's own: it goes on from here */
         request->done(request);
@@ -68,7 +74,7 @@ static bool is_the_origins_fault(int status)
     return refusal(status) != NULL || status == -EIO || status == MP_ECORRUPT;
 }
 
-static void set_text(mp__write_request *request, int status)
+void mp__write_set_text(mp__write_request *request, int status)
 {
     const char *text = refusal(status);
 
@@ -117,11 +123,12 @@ static void committed(mp__write *write, int status)
         (mp__write_request *)((char *)write - offsetof(mp__write_request, write));
     mp__manager *manager = request->manager;
     size_t count = request->count;
+    bool was_gated = request->is_gated;
     const mp__entry **kept = NULL;
     mp__record *after = NULL;
 
     request->status = status;
-    set_text(request, status);
+    mp__write_set_text(request, status);
     for (size_t i = 0; i < count && status == 0; i++)
         mp__overlay_applies(manager, request->changes[i].address);
     if (status == 0) {
@@ -154,7 +161,7 @@ static void committed(mp__write *write, int status)
                        mp__env_now_ns(manager->env) - request->started_ns, 1);
     if (request->counted)
         mp__back_went_through(manager->back, request);
-    reply(request); /* the request may be gone from here on */
+    mp__write_reply(request); /* the request may be gone from here on */
     for (size_t i = 0; kept && after && i < count; i++) {
         if (after[i].address.size)
             mp__change_publish(manager, &after[i], kept[i]);
@@ -162,6 +169,8 @@ static void committed(mp__write *write, int status)
     }
     (void)mp__free(kept);
     (void)mp__free(after);
+    if (was_gated)
+        mp__validate_leaves(manager);
 }
 
 /* ---- the path ---- */
@@ -169,10 +178,10 @@ static void committed(mp__write *write, int status)
 void mp__write_answer(mp__write_request *request, int status)
 {
     request->status = status;
-    set_text(request, status);
+    mp__write_set_text(request, status);
     if (is_the_origins_fault(status))
         mp__monitor_count(request->manager->monitor, MP__EVENT_WRITES_REFUSED, 1);
-    reply(request);
+    mp__write_reply(request);
 }
 
 void mp__write_through(mp__manager *manager, mp__write_request *request)
@@ -190,17 +199,35 @@ void mp__write_through(mp__manager *manager, mp__write_request *request)
     mp__origin_write(manager->origin, &request->write);
 }
 
-void mp__write_start(mp__manager *manager, mp__write_request *request)
+void mp__write_prepare(mp__manager *manager, mp__write_request *request)
 {
-    mp__diag diag = {0};
-    int rc = request->count ? 0 : MP_EINVAL;
-
     request->manager = manager;
     request->revision = 0;
     request->pending = request->counted = false;
     request->old_value = NULL;
     request->text[0] = '\0';
     request->started_ns = mp__env_now_ns(manager->env);
+    request->started_ms = mp__manager_wall_ms(manager);
+    request->generation = atomic_load(&manager->generation);
+    request->broken = NULL;
+    request->broken_count = 0;
+    request->is_gated = false;
+}
+
+void mp__write_go(mp__manager *manager, mp__write_request *request)
+{
+    if (manager->back)
+        mp__back_start(manager->back, request);
+    else
+        mp__write_through(manager, request);
+}
+
+void mp__write_start(mp__manager *manager, mp__write_request *request)
+{
+    mp__diag diag = {0};
+    int rc = request->count ? 0 : MP_EINVAL;
+
+    mp__write_prepare(manager, request);
     for (size_t i = 0; i < request->count && rc == 0; i++)
         rc = mp__access_check(manager->access, request->identity,
                               request->changes[i].op == MP__CHANGE_CHECK ? MP__RIGHT_READ
@@ -208,13 +235,11 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
                               request->changes[i].address, &diag);
     if (rc) {
         request->status = rc;
-        (void)snprintf(request->text, sizeof(request->text), "%.150s",
+        (void)snprintf(request->text, sizeof(request->text), "%s",
                        diag.text[0] ? diag.text : mp_strerror(rc));
-        reply(request);
+        mp__write_reply(request);
         return;
     }
-    if (manager->back)
-        mp__back_start(manager->back, request);
-    else
-        mp__write_through(manager, request);
+    if (!mp__validate_takes(manager, request))
+        mp__write_go(manager, request);
 }

@@ -46,6 +46,16 @@ void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *reque
     char text[sizeof(request->text)];
 
     memcpy(text, request->text, sizeof(text));
+    if (request->status == MP_EINVALID) {
+        mp__answer_problem(x, &(mp__problem){.status = 422,
+                                             .type = "invalid-value",
+                                             .detail = text,
+                                             .remedy = "nothing was changed; mend what errors "
+                                                       "names",
+                                             .broken = request->broken,
+                                             .broken_count = request->broken_count});
+        return;
+    }
     mp__answer_error(x, request->status, text);
 }
 

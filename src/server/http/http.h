@@ -121,7 +121,9 @@ typedef struct mp__problem {
     const char *allow;            /* the header Allow; NULL: none */
     bool accept_patch;            /* the header Accept-Patch */
     bool accept_encoding;         /* the header Accept-Encoding */
-    const mp__diag *place;        /* file, line, column where there are any; may be NULL */
+    const mp__broken *broken;     /* MP_EINVALID: said as "errors" */
+    size_t broken_count;
+    const mp__diag *place; /* file, line, column where there are any; may be NULL */
 } mp__problem;
 void mp__answer_problem(mp__exchange *x, const mp__problem *problem);
 /* The problem of an error code, with the table's remedy; @detail may be NULL. */

@@ -336,6 +336,27 @@ static const char *usual_remedy(const mp__problem *p)
     }
 }
 
+static void errors_json(const mp__problem *p, mp__buf *body)
+{
+    size_t told = p->broken_count < MP__BROKEN_MAX ? p->broken_count : MP__BROKEN_MAX;
+
+    mp__json_key(body, "errors");
+    mp__json_begin(body, '[');
+    for (size_t i = 0; i < told; i++) {
+        const mp__broken *broken = &p->broken[i];
+
+        mp__json_begin(body, '{');
+        mp__json_add_text(body, "where", broken->where);
+        mp__json_add_text(body, "instance", broken->instance);
+        mp__json_add_text(body, "schema", broken->schema);
+        mp__json_add_text(body, "keyword", broken->keyword);
+        mp__json_add_text(body, "text", broken->text);
+        mp__json_end(body, '}');
+    }
+    mp__json_end(body, ']');
+    mp__json_add_u64(body, "error_count", p->broken_count);
+}
+
 static void problem_document(const mp__exchange *x, const mp__problem *p, mp__buf *body)
 {
     char type[64];
@@ -359,6 +380,8 @@ static void problem_document(const mp__exchange *x, const mp__problem *p, mp__bu
         mp__json_add_i64(body, "retry_after_ms", p->retry_after_ms);
     if (p->last_known_revision)
         mp__json_add_u64(body, "last_known_revision", p->last_known_revision);
+    if (p->broken)
+        errors_json(p, body);
     mp__json_end(body, '}');
     (void)mp__buf_add_char(body, '\n');
 }
@@ -395,7 +418,7 @@ static int status_of_error(int error)
         {MP_ENOMEM, 503},    {MP_EUNKNOWN, 503},  {MP_EORIGIN, 503},  {MP_EORIGINLOST, 503},
         {MP_EDEGRADED, 503}, {MP_ESTALE, 503},    {MP_ETIMEOUT, 504}, {MP_ECANCELED, 503},
         {MP_ECORRUPT, 503},  {MP_EREADONLY, 403}, {-ENOSPC, 507},     {-EIO, 503},
-        {-EROFS, 503},
+        {-EROFS, 503},       {MP_EINVALID, 422},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

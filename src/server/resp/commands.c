@@ -81,6 +81,10 @@ const mp__command mp__commands[] = {
      mp__cmd_mp_rev},
     {"MP.ROLLBACK", 3, W, 1, 1, 1, "marketprism", "0.1.0",
      "MP.ROLLBACK key revision: make an earlier value the newest again.", mp__cmd_mp_rollback},
+    {"MP.SCHEMA", 4, R, 0, 0, 0, "marketprism", "0.1.0",
+     "MP.SCHEMA CHECK name schema: what is there now and would break that schema of NAMESPACE, "
+     "NAMESPACE/PATH or NAMESPACE/BEGIN/.",
+     mp__cmd_mp_schema},
     {"MP.SCOPE", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.SCOPE [region [instance]]: choose the region and instance of the environment, \"\" for "
      "none; or say which.",
@@ -293,6 +297,9 @@ void mp__reply_status(mp__connection *c, mp__buf *out, int status, const char *t
     case -ENOSPC:
     case -EIO:
         code = "MISCONF";
+        break;
+    case MP_EINVALID:
+        code = "INVALID";
         break;
     case MP_EREADONLY:
         code = "READONLY";

@@ -42,6 +42,8 @@ void mp__cmd_mp_preload(MP__COMMAND_ARGS);
 void mp__cmd_mp_status(MP__COMMAND_ARGS);
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS);
 void mp__cmd_mp_watch(MP__COMMAND_ARGS);
+/* commands_schema.c */
+void mp__cmd_mp_schema(MP__COMMAND_ARGS);
 /* commands_overlay.c */
 void mp__cmd_mp_mask(MP__COMMAND_ARGS);
 void mp__cmd_mp_scope(MP__COMMAND_ARGS);

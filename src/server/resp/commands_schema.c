@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What breaks a schema before it is there. */
+#include "server/resp/commands.h"
+
+/* [found, [where, instance, keyword, text]...] */
+static void format_check(mp__slot *slot, mp__buf *out)
+{
+    const mp__write_request *request = &slot->write;
+    size_t told = request->broken_count < MP__BROKEN_MAX ? request->broken_count : MP__BROKEN_MAX;
+
+    if (request->status && request->status != MP_EINVALID) {
+        mp__reply_status(slot->connection, out, request->status, request->text);
+        return;
+    }
+    mp__resp_array(out, 1 + told);
+    mp__resp_integer(out, (int64_t)request->broken_count);
+    for (size_t i = 0; i < told; i++) {
+        mp__resp_array(out, 4);
+        mp__resp_bulk(out, mp_str_of(request->broken[i].where));
+        mp__resp_bulk(out, mp_str_of(request->broken[i].instance));
+        mp__resp_bulk(out, mp_str_of(request->broken[i].keyword));
+        mp__resp_bulk(out, mp_str_of(request->broken[i].text));
+    }
+}
+
+static void check_done(mp__write_request *request)
+{
+    mp__slot_ready(request->context);
+}
+
+static mp_str take(char **more, mp_str text)
+{
+    char *to = *more;
+
+    if (text.size)
+        memcpy(to, text.data, text.size);
+    *more += text.size;
+    return mp_str_new(to, text.size);
+}
+
+void mp__cmd_mp_schema(MP__COMMAND_ARGS)
+{
+    mp_str name = arguments[2], schema = arguments[3];
+    char address[MP__ADDRESS_MAX], *more;
+    mp__diag diag = {0};
+    mp__slot *slot;
+
+    (void)count;
+    if (!mp__word_is(arguments[1], "CHECK")) {
+        mp__reply_syntax(c);
+        return;
+    }
+    if (mp__address_join(mp__connection_environment(c), MP_STR("_schema"), name, address, &diag) <
+        0) {
+        mp__reply_address_error(mp__connection_out(c), &diag);
+        return;
+    }
+    slot = mp__slot_new(c, MP__SLOT_READ, 0, c->environment_size + name.size + schema.size,
+                        format_check);
+    if (!slot)
+        return;
+    more = slot->memory;
+    slot->write.loop = slot->worker->loop;
+    slot->write.identity = &slot->identity;
+    slot->write.examine_scope = take(&more, mp__connection_environment(c));
+    slot->write.examine_name = take(&more, name);
+    slot->write.examine_schema = take(&more, schema);
+    slot->write.done = check_done;
+    slot->write.context = slot;
+    mp__schema_examine(c->worker->server->manager, &slot->write);
+}

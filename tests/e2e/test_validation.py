@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Schemas over RESP, HTTP and the command line: what breaks one is refused, wherever it comes from."""
+
+import json
+import pathlib
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, ReplyError
+from mp_http import Http
+
+CONFIG = "/v1/config/"
+LIMITS = {"type": "object", "required": ["low", "high"],
+          "properties": {"low": {"type": "integer"},
+                         "high": {"type": "integer", "maximum": 100}}}
+
+
+class Validation(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon().start()
+        self.addCleanup(self.daemon.close)
+        self.resp = self.daemon.client()
+        self.addCleanup(self.resp.close)
+        self.http = Http(self.daemon.http)
+        self.addCleanup(self.http.close)
+
+    def limits(self):
+        self.resp("MP.PUT", "_schema/limits", "application/schema+json", json.dumps(LIMITS))
+        self.resp("MSET", "limits/low", "1", "limits/high", "9")
+
+    def file(self, name, text):
+        path = pathlib.Path(self.daemon.folder, name)
+        path.write_text(text)
+        return str(path)
+
+    def test_resp_refuses_by_path_and_text(self):
+        self.limits()
+        for words in (("SET", "limits/high", "101"), ("MSET", "limits/low", "2", "limits/high", "x"),
+                      ("DEL", "limits/low"), ("MP.PUT", "limits/high", "text/plain", "50"),
+                      ("MP.MASK", "limits/low"), ("SETEX", "limits/high", "9", "101")):
+            with self.assertRaisesRegex(ReplyError, r"^INVALID limits(/\w+)?: ", msg=words):
+                self.resp(*words)
+        self.assertEqual(self.resp("MGET", "limits/low", "limits/high"), [b"1", b"9"])
+        self.assertEqual(self.resp("SET", "limits/high", "100"), "OK")
+        with self.assertRaisesRegex(ReplyError, "^INVALID _schema/limits: "):
+            self.resp("SET", "_schema/limits", '{"type": 7}')
+
+    def test_a_rollback_is_checked(self):
+        self.resp("SET", "limits/high", "500")
+        bad = self.resp("MP.REV", "limits/high")
+        self.limits()
+        with self.assertRaisesRegex(ReplyError, "^INVALID limits/high: "):
+            self.resp("MP.ROLLBACK", "limits/high", bad)
+        answer = self.http("POST", f"/v1/rollback/limits/high?to={bad}")
+        self.assertEqual(answer.status, 422, answer)
+
+    def test_http_tells_every_error_with_its_place(self):
+        self.limits()
+        answer = self.http.put(CONFIG + "limits/high", "101", "application/json")
+        self.assertEqual(answer.status, 422, answer)
+        self.assertEqual(answer["Content-Type"], "application/problem+json")
+        error = answer.json["errors"][0]
+        self.assertEqual((error["where"], error["instance"], error["keyword"]),
+                         ("limits", "/high", "maximum"))
+        self.assertTrue(error["text"])
+        self.assertEqual(self.http("DELETE", CONFIG + "limits/low").status, 422)
+        self.assertEqual(self.http.put(CONFIG + "limits/high", "10", "application/json").status,
+                         200)
+
+    def test_values_below_a_beginning_are_patched_within_their_schema(self):
+        self.resp("MP.PUT", "_schema/app/orders/", "application/schema+json", json.dumps(LIMITS))
+        good = self.http.put(CONFIG + "app/orders/1", {"low": 1, "high": 2})
+        self.assertEqual(good.status, 201, good)
+        bad = self.http("PATCH", CONFIG + "app/orders/1", json.dumps({"high": 101}),
+                        "application/merge-patch+json")
+        self.assertEqual((bad.status, bad.json["errors"][0]["where"]), (422, "app/orders/1"))
+
+    def test_an_import_that_breaks_a_schema_changes_nothing(self):
+        self.limits()
+        done = self.daemon.cli("import", self.file("limits.json", '{"low": 5, "high": 500}'))
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("/high", done.stderr)
+        self.assertEqual(self.resp("GET", "limits/low"), b"1")
+
+    def test_the_command_line_sets_checks_and_lists_schemas(self):
+        self.resp("SET", "limits/high", "500")
+        path = self.file("schema.json", json.dumps(LIMITS))
+        checked = self.daemon.cli("schema", "check", "limits", path)
+        self.assertEqual(checked.returncode, 1)
+        self.assertIn("limits/high: ", checked.stderr)
+        strict = self.daemon.cli("schema", "set", "limits", path, "--strict")
+        self.assertEqual(strict.returncode, 1)
+        self.assertEqual(self.daemon.cli("schema", "get", "limits").returncode, 3)
+        self.assertEqual(self.daemon.cli("schema", "set", "limits", path).returncode, 0)
+        self.assertEqual(json.loads(self.daemon.cli("schema", "get", "limits").stdout), LIMITS)
+        self.assertIn("limits", self.daemon.cli("schema", "ls").stdout)
+        self.assertEqual(self.daemon.cli("set", "limits/low", "1").returncode, 1)
+        self.assertEqual(self.daemon.cli("schema", "del", "limits").returncode, 0)
+        self.assertEqual(self.daemon.cli("set", "limits/low", "1").returncode, 0)
+        broken = self.daemon.cli("schema", "set", "limits", self.file("none.json", '{"type": 7}'))
+        self.assertEqual(broken.returncode, 1)
+        self.assertEqual(self.daemon.cli("schema", "set", "limits").returncode, 2)
+
+    def test_schemas_outlive_a_kill(self):
+        self.limits()
+        self.daemon.kill()
+        self.daemon.start()
+        resp = self.daemon.client()
+        self.addCleanup(resp.close)
+        with self.assertRaisesRegex(ReplyError, "^INVALID limits/high: "):
+            resp("SET", "limits/high", "101")
+
+
+if __name__ == "__main__":
+    mp_tap.main()

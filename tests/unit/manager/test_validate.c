@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a schema promises of the values it is about, in a simulated machine. */
+#include "mp_test.h"
+
+#include <stdlib.h>
+
+#include "manager/manager.h"
+#include "mp_sim.h"
+
+static const mp__identity identity = {"test"};
+static mp_sim *sim;
+static mp__manager *manager;
+static mp__options *options;
+static mp__loop *loop;
+static mp__timer *timer;
+
+/* ---- a daemon without protocols ---- */
+
+static void tick(void *context)
+{
+    (void)context;
+    if (!manager)
+        return;
+    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
+    mp__manager_deadlines(manager, loop);
+}
+
+static void open_at(const char *data_dir)
+{
+    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = data_dir};
+
+    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
+    tick(NULL);
+    mp_sim_run(sim, 20);
+}
+
+static void close_it(void)
+{
+    manager = mp__manager_close(manager);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    sim = mp_sim_new(7);
+    assert_int_equal(mp__options_new(&options), 0);
+    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
+    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
+    mp__timer_start(timer, 50, 50);
+    open_at("/data");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    close_it();
+    timer = mp__timer_free(timer);
+    loop = mp__loop_free(loop);
+    options = mp__options_free(options);
+    sim = mp_sim_free(sim);
+    return 0;
+}
+
+static bool is_true(void *context)
+{
+    return *(bool *)context;
+}
+
+/* ---- writing ---- */
+
+static char text[700], instance[256], keyword[32];
+static size_t broken;
+
+static void write_done(mp__write_request *request)
+{
+    *(bool *)request->context = true;
+    snprintf(text, sizeof(text), "%s", request->text);
+    broken = request->broken_count;
+    instance[0] = keyword[0] = '\0';
+    if (broken) {
+        snprintf(instance, sizeof(instance), "%s", request->broken[0].instance);
+        snprintf(keyword, sizeof(keyword), "%s", request->broken[0].keyword);
+    }
+}
+
+static uint64_t last_revision;
+
+static int change_all(mp__change *changes, size_t count)
+{
+    bool done = false;
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .changes = changes,
+                                 .count = count,
+                                 .done = write_done,
+                                 .context = &done};
+
+    mp__write_start(manager, &request);
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    (void)mp_blob_unref(request.old_value);
+    if (request.status == 0)
+        last_revision = request.revision;
+    return request.status;
+}
+
+static mp__change putting(const char *address, const char *value, const char *type)
+{
+    return (mp__change){.op = MP__CHANGE_PUT,
+                        .address = mp_str_of(address),
+                        .value = mp_str_of(value),
+                        .media_type = mp_str_of(type)};
+}
+
+static int put(const char *address, const char *value)
+{
+    mp__change c = putting(address, value, "");
+
+    return change_all(&c, 1);
+}
+
+static int put_json(const char *address, const char *value)
+{
+    mp__change c = putting(address, value, "application/json");
+
+    return change_all(&c, 1);
+}
+
+static int del(const char *address)
+{
+    mp__change c = {.op = MP__CHANGE_DELETE, .address = mp_str_of(address)};
+
+    return change_all(&c, 1);
+}
+
+static int roll_back(const char *address, uint64_t revision)
+{
+    mp__change c = {
+        .op = MP__CHANGE_ROLLBACK, .address = mp_str_of(address), .to_revision = revision};
+
+    return change_all(&c, 1);
+}
+
+#define LIMITS                                                                                     \
+    "{\"type\":\"object\",\"properties\":{\"low\":{\"type\":\"integer\"},"                         \
+    "\"high\":{\"type\":\"integer\",\"maximum\":100}},\"required\":[\"low\",\"high\"]}"
+
+static void limits_are(const char *address)
+{
+    mp__change both[] = {putting("production/limits/low", "1", ""),
+                         putting("production/limits/high", "9", "")};
+
+    assert_int_equal(put(address, LIMITS), 0);
+    assert_int_equal(change_all(both, 2), 0);
+}
+
+/* ---- promises ---- */
+
+static void what_breaks_its_schema_is_refused_with_the_place(void **state)
+{
+    (void)state;
+    limits_are("production/_schema/limits");
+    assert_int_equal(put("production/limits/high", "50"), 0);
+    assert_int_equal(put("production/limits/high", "101"), MP_EINVALID);
+    assert_string_equal(instance, "/high");
+    assert_string_equal(keyword, "maximum");
+    assert_non_null(strstr(text, "limits/high: "));
+    assert_int_equal(put("production/limits/high", "no number"), MP_EINVALID);
+    assert_string_equal(keyword, "type");
+    assert_int_equal(put("production/limits/high", "51"), 0);
+    assert_int_equal(put("production/other/high", "101"), 0);
+    assert_int_equal(put("staging/limits/high", "101"), 0);
+}
+
+static void a_deletion_and_a_rollback_are_writes_like_others(void **state)
+{
+    uint64_t bad;
+
+    (void)state;
+    assert_int_equal(put("production/limits/high", "500"), 0);
+    bad = last_revision;
+    limits_are("production/_schema/limits");
+    assert_int_equal(roll_back("production/limits/high", bad), MP_EINVALID);
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(del("production/limits/low"), MP_EINVALID);
+    assert_string_equal(keyword, "required");
+}
+
+static void a_document_is_checked_with_all_writes_of_the_request(void **state)
+{
+    mp__change both[] = {putting("production/limits/low", "1", ""),
+                         putting("production/limits/high", "9", "")};
+    mp__change gone[] = {{.op = MP__CHANGE_DELETE, .address = MP_STR("production/limits/low")},
+                         {.op = MP__CHANGE_DELETE, .address = MP_STR("production/limits/high")}};
+
+    (void)state;
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("production/limits/low", "1"), MP_EINVALID);
+    assert_string_equal(keyword, "required");
+    assert_int_equal(change_all(both, 2), 0);
+    both[1] = putting("production/limits/high", "999", "");
+    assert_int_equal(change_all(both, 2), MP_EINVALID);
+    assert_int_equal(change_all(gone, 2), 0);
+}
+
+static void a_schema_of_the_base_holds_in_every_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("production/limits/low", "1"), MP_EINVALID);
+    assert_int_equal(put("base/limits/low", "1"), MP_EINVALID);
+    assert_int_equal(put("production/_schema/limits", "{}"), 0);
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("staging/limits/low", "1"), MP_EINVALID);
+}
+
+static void what_a_layer_leaves_out_is_taken_from_those_behind_it(void **state)
+{
+    mp__change both[] = {putting("base/limits/low", "1", ""), putting("base/limits/high", "9", "")};
+
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS), 0);
+    assert_int_equal(change_all(both, 2), 0);
+    assert_int_equal(put("production~eu/limits/high", "20"), 0);
+    assert_int_equal(put("production~eu/limits/high", "200"), MP_EINVALID);
+    assert_int_equal(del("production~eu/limits/high"), 0);
+}
+
+static void a_schema_that_is_none_is_refused_with_the_place(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/limits", "{\"type\": 7}"), MP_EINVALID);
+    assert_string_equal(keyword, "schema");
+    assert_non_null(strstr(text, "_schema/limits: "));
+    assert_int_equal(put("production/_schema/limits", "{"), MP_EINVALID);
+    assert_int_equal(put("production/limits/low", "anything"), 0);
+}
+
+static void a_changed_schema_counts_for_the_next_write(void **state)
+{
+    (void)state;
+    limits_are("production/_schema/limits");
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("production/_schema/limits", "{\"type\":\"object\"}"), 0);
+    assert_int_equal(put("production/limits/high", "500"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("production/limits/low", "2"), MP_EINVALID);
+    assert_int_equal(put("production/limits/high", "5"), 0);
+    assert_int_equal(del("production/_schema/limits"), 0);
+    assert_int_equal(put("production/limits/high", "500"), 0);
+}
+
+static void below_a_path_the_part_is_the_document(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/app/db", "{\"properties\":{\"port\":"
+                                                      "{\"type\":\"integer\"}}}"),
+                     0);
+    assert_int_equal(put("production/app/db.port", "5432"), 0);
+    assert_int_equal(put("production/app/db.port", "none"), MP_EINVALID);
+    assert_string_equal(instance, "/port");
+    assert_int_equal(put("production/app/dbx.port", "none"), 0);
+    assert_int_equal(put("production/app/port", "none"), 0);
+}
+
+static void below_a_beginning_every_value_is_a_document(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/app/orders/", LIMITS), 0);
+    assert_int_equal(put_json("production/app/orders/1", "{\"low\":1,\"high\":2}"), 0);
+    assert_int_equal(put_json("production/app/orders/2", "{\"low\":1}"), MP_EINVALID);
+    assert_string_equal(keyword, "required");
+    assert_int_equal(put_json("production/app/orders/2", "{\"low\":"), MP_EINVALID);
+    assert_int_equal(del("production/app/orders/1"), 0);
+}
+
+static void without_an_origin_nothing_is_written_unchecked(void **state)
+{
+    (void)state;
+    limits_are("production/_schema/limits");
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(put("production/limits/high", "500"), MP_EORIGINLOST);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+}
+
+/* Two writers, each of whose writes is good alone: one of them must be refused. */
+enum { WRITERS = 40 };
+static int answered, accepted;
+
+static void racer_done(mp__write_request *request)
+{
+    answered++;
+    accepted += request->status == 0;
+    assert_true(request->status == 0 || request->status == MP_EINVALID);
+}
+
+static bool all_answered(void *context)
+{
+    (void)context;
+    return answered == WRITERS;
+}
+
+static void writers_that_race_cannot_break_it_together(void **state)
+{
+    static mp__write_request requests[WRITERS];
+    static mp__change changes[WRITERS];
+    static char addresses[WRITERS][64];
+
+    (void)state;
+    assert_int_equal(put("production/_schema/few", "{\"maxProperties\":7}"), 0);
+    answered = accepted = 0;
+    for (int i = 0; i < WRITERS; i++) {
+        snprintf(addresses[i], sizeof(addresses[i]), "production/few/k%d", i);
+        changes[i] = putting(addresses[i], "1", "");
+        requests[i] = (mp__write_request){.loop = loop,
+                                          .identity = &identity,
+                                          .changes = &changes[i],
+                                          .count = 1,
+                                          .done = racer_done};
+        mp__write_start(manager, &requests[i]);
+    }
+    assert_true(mp_sim_run_until(sim, all_answered, NULL, 60000));
+    assert_int_equal(accepted, 7);
+}
+
+static int order[3], ordered;
+
+static void order_done(mp__write_request *request)
+{
+    order[ordered++] = (int)(intptr_t)request->context;
+}
+
+static bool all_ordered(void *context)
+{
+    (void)context;
+    return ordered == 3;
+}
+
+static void writes_keep_their_order_also_where_only_some_are_checked(void **state)
+{
+    mp__change changes[] = {putting("production/limits/high", "1", ""),
+                            putting("production/free/a", "2", ""),
+                            putting("production/limits/high", "3", "")};
+    mp__write_request requests[3];
+
+    (void)state;
+    limits_are("production/_schema/limits");
+    ordered = 0;
+    for (int i = 0; i < 3; i++) {
+        requests[i] = (mp__write_request){.loop = loop,
+                                          .identity = &identity,
+                                          .changes = &changes[i],
+                                          .count = 1,
+                                          .done = order_done,
+                                          .context = (void *)(intptr_t)i};
+        mp__write_start(manager, &requests[i]);
+    }
+    assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(order[i], i);
+    assert_true(requests[0].revision < requests[1].revision);
+    assert_true(requests[1].revision < requests[2].revision);
+}
+
+static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
+{
+    bool done = false;
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .examine_scope = MP_STR("production"),
+                                 .examine_name = MP_STR("limits"),
+                                 .examine_schema = MP_STR(LIMITS),
+                                 .done = write_done,
+                                 .context = &done};
+
+    (void)state;
+    assert_int_equal(put("production/limits/high", "500"), 0);
+    mp__schema_examine(manager, &request);
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    assert_int_equal(request.status, 0);
+    assert_int_equal(broken, 2);
+    done = false;
+    request.examine_schema = MP_STR("{\"type\":7}");
+    mp__schema_examine(manager, &request);
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    assert_int_equal(request.status, MP_EINVAL);
+    assert_int_equal(put("production/limits/high", "501"), 0);
+}
+
+#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+static const struct CMUnitTest tests[] = {
+    FRESH(what_breaks_its_schema_is_refused_with_the_place),
+    FRESH(a_deletion_and_a_rollback_are_writes_like_others),
+    FRESH(a_document_is_checked_with_all_writes_of_the_request),
+    FRESH(a_schema_of_the_base_holds_in_every_environment),
+    FRESH(what_a_layer_leaves_out_is_taken_from_those_behind_it),
+    FRESH(a_schema_that_is_none_is_refused_with_the_place),
+    FRESH(a_changed_schema_counts_for_the_next_write),
+    FRESH(below_a_path_the_part_is_the_document),
+    FRESH(below_a_beginning_every_value_is_a_document),
+    FRESH(without_an_origin_nothing_is_written_unchecked),
+    FRESH(writers_that_race_cannot_break_it_together),
+    FRESH(writes_keep_their_order_also_where_only_some_are_checked),
+    FRESH(what_would_break_a_schema_is_told_before_it_is_there),
+};
+MP_TEST_MAIN(tests)
