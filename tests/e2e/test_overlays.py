@@ -128,6 +128,11 @@ class Overlays(unittest.TestCase):
                 if cursor == b"0":
                     break
             self.assertEqual(sorted(seen), [b"a", b"b", b"e", b"ns/d"], count)
+        pages = [self.http.get(CONFIG + "default/" + HERE + "&effective=true" + more).json["keys"]
+                 for more in ("", "&limit=1")]
+        self.assertEqual([(key["key"], key["layer"]) for key in pages[0]],
+                         [("a", "base"), ("b", "production"), ("e", "production~eu")])
+        self.assertEqual(len(pages[1]), 1)
         listed, after = [], ""
         while True:
             page = self.resp("MP.LS", "EFFECTIVE", "VALUES", "COUNT", "2",

@@ -167,6 +167,7 @@ static void ask(mp__walk *walk)
         .at_revision = walk->at_revision,
         .by_key = true,
         .with_values = walk->with_values,
+        .effective = walk->effective,
         .limit = limit,
         .done = came,
         .context = walk,

@@ -27,6 +27,7 @@ typedef struct mp__walk {
     mp__exchange *x;
     mp_str delimiter; /* "": every key by itself; else what has it behind the prefix is grouped */
     bool with_values;
+    bool effective;              /* what a reader of the scope gets, not what stands in it */
     uint64_t at_revision;        /* 0: as it is when the first page comes */
     size_t items_max, bytes_max; /* of values; where it stops with `more` */
     bool whole;                  /* stopping so is MP_ELIMIT */

@@ -92,7 +92,8 @@ void mp__http_environments(mp__exchange *x);
 /* What Accept wants of the formats; NULL: a list, where @listing. False: answered (406). */
 bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format);
 void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,
-                        const mp__parameter *prefix, const mp__parameter *at);
+                        const mp__parameter *prefix, const mp__parameter *at,
+                        const mp__parameter *effective);
 void mp__http_export(mp__exchange *x);
 void mp__http_import(mp__exchange *x);
 

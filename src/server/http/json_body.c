@@ -136,6 +136,8 @@ void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_valu
         mp__json_add_i64(body, "expires_ms", item->expires_ms);
     if (with_value)
         mp__json_add_bytes(body, "value", item->value);
+    if (item->layer.size)
+        mp__json_add_string(body, "layer", item->layer);
 }
 
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,

@@ -60,10 +60,19 @@ static bool take_token(mp__walk *walk, mp_str token)
 
 /* ---- what all lists take ---- */
 
-enum { PREFIX = MP__PLACE_COUNT, LIMIT, AFTER, AT, DELIMITER, KEYS_ONLY, LIST_PARAMETERS };
+enum {
+    PREFIX = MP__PLACE_COUNT,
+    LIMIT,
+    AFTER,
+    AT,
+    DELIMITER,
+    KEYS_ONLY,
+    EFFECTIVE,
+    LIST_PARAMETERS
+};
 
 typedef struct list_work {
-    bool with_values, namespaces;
+    bool with_values, namespaces, effective;
     mp_str prefix, delimiter;
 } list_work;
 
@@ -96,6 +105,7 @@ static mp__walk *walk_of(mp__exchange *x, const mp__parameter *p, mp_str namespa
         return NULL;
     walk->delimiter = w->delimiter;
     walk->with_values = w->with_values;
+    walk->effective = w->effective;
     walk->items_max = (size_t)limit;
     walk->bytes_max = LIST_BYTES;
     walk->context = w;
@@ -235,10 +245,14 @@ void mp__http_namespaces(mp__exchange *x)
 
 void mp__http_list(mp__exchange *x)
 {
-    mp__parameter p[LIST_PARAMETERS] = {
-        MP__PLACE_PARAMETERS,       [PREFIX] = {"prefix"}, [LIMIT] = {"limit"},
-        [AFTER] = {"after"},        [AT] = {"at"},         [DELIMITER] = {"delimiter"},
-        [KEYS_ONLY] = {"keys_only"}};
+    mp__parameter p[LIST_PARAMETERS] = {MP__PLACE_PARAMETERS,
+                                        [PREFIX] = {"prefix"},
+                                        [LIMIT] = {"limit"},
+                                        [AFTER] = {"after"},
+                                        [AT] = {"at"},
+                                        [DELIMITER] = {"delimiter"},
+                                        [KEYS_ONLY] = {"keys_only"},
+                                        [EFFECTIVE] = {"effective"}};
     list_work *w = mp__exchange_memory(x, sizeof(*w));
     const mp__format *format = NULL;
     bool keys_only = false;
@@ -249,10 +263,11 @@ void mp__http_list(mp__exchange *x)
         return;
     }
     if (!mp__http_parameters(x, p, LIST_PARAMETERS) ||
-        !mp__http_flag_of(x, &p[KEYS_ONLY], &keys_only) || !mp__http_negotiate(x, true, &format))
+        !mp__http_flag_of(x, &p[KEYS_ONLY], &keys_only) ||
+        !mp__http_flag_of(x, &p[EFFECTIVE], &w->effective) || !mp__http_negotiate(x, true, &format))
         return;
     if (format) {
-        mp__http_export_as(x, format, p, &p[PREFIX], &p[AT]);
+        mp__http_export_as(x, format, p, &p[PREFIX], &p[AT], &p[EFFECTIVE]);
         return;
     }
     if (p[DELIMITER].value.size > DELIMITER_MAX) {

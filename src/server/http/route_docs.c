@@ -30,6 +30,12 @@ static const mp__route_parameter write_one[] = {
     {"ttl", "duration", "The value deletes itself after this time."},
     {"dry_run", "flag", "Say what would happen and change nothing."},
     END};
+static const mp__route_parameter delete_one[] = {
+    PLACE,
+    {"ttl", "duration", "Of a mask: it ends after this time."},
+    {"dry_run", "flag", "Say what would happen and change nothing."},
+    {"mask", "flag", "Rather hide what the layers behind have: readers find none."},
+    END};
 static const mp__route_parameter list[] = {
     PLACE,
     {"prefix", "text", "Only keys that begin so."},
@@ -38,6 +44,8 @@ static const mp__route_parameter list[] = {
     {"after", "token", "`next` of the page before."},
     {"at", "revision", "As it was at this revision."},
     {"keys_only", "flag", "Leave the values out."},
+    {"effective", "flag",
+     "What a reader gets: also what the layers behind have, the nearest of each."},
     END};
 static const mp__route_parameter namespaces[] = {
     PLACE,
@@ -66,10 +74,12 @@ static const mp__route_parameter diff_prefix[] = {PLACE,
                                                   {"prefix", "text", "Only keys that begin so."},
                                                   {"keys_only", "flag", "Leave the values out."},
                                                   END};
-static const mp__route_parameter export_[] = {PLACE,
-                                              {"prefix", "text", "Only keys that begin so."},
-                                              {"at", "revision", "As it was at this revision."},
-                                              END};
+static const mp__route_parameter export_[] = {
+    PLACE,
+    {"prefix", "text", "Only keys that begin so."},
+    {"at", "revision", "As it was at this revision."},
+    {"effective", "flag", "What a reader gets, not what stands in the layer."},
+    END};
 static const mp__route_parameter import[] = {
     PLACE,
     {"prefix", "text", "Put before every key of the file."},
@@ -215,7 +225,7 @@ const mp__route_doc mp__route_docs[] = {
      write_answer},
     {"PATCH", "/v1/config/{namespace}/{key...}", "patchValue", write_one, CONDITIONS " " ONCE,
      "Patch", write_answer},
-    {"DELETE", "/v1/config/{namespace}/{key...}", "deleteValue", write_one, CONDITIONS " " ONCE,
+    {"DELETE", "/v1/config/{namespace}/{key...}", "deleteValue", delete_one, CONDITIONS " " ONCE,
      NULL, write_answer},
     {"GET", "/v1/environments", "listEnvironments", environments, CACHING, NULL,
      environments_answer},

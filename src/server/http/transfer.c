@@ -208,17 +208,20 @@ static mp__walk *walk_of(mp__exchange *x, const mp__parameter *place, mp_str pre
 }
 
 void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,
-                        const mp__parameter *prefix, const mp__parameter *at)
+                        const mp__parameter *prefix, const mp__parameter *at,
+                        const mp__parameter *effective)
 {
     export_work *w = mp__exchange_memory(x, sizeof(*w));
     uint64_t revision = 0;
+    bool is_effective = false;
     mp__walk *walk;
 
     if (!w) {
         mp__answer_no_memory(x);
         return;
     }
-    if (!mp__http_number_of(x, at, 1, INT64_MAX, &revision))
+    if (!mp__http_number_of(x, at, 1, INT64_MAX, &revision) ||
+        !mp__http_flag_of(x, effective, &is_effective))
         return;
     walk = walk_of(x, place, prefix->value);
     if (!walk)
@@ -226,6 +229,7 @@ void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__par
     w->walk = walk;
     w->format = format;
     walk->at_revision = revision;
+    walk->effective = is_effective;
     walk->context = w;
     walk->done = export_walked;
     mp__walk_start(walk);
@@ -233,12 +237,13 @@ void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__par
 
 void mp__http_export(mp__exchange *x)
 {
-    enum { PREFIX = MP__PLACE_COUNT, AT, PARAMETERS };
-    mp__parameter p[PARAMETERS] = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [AT] = {"at"}};
+    enum { PREFIX = MP__PLACE_COUNT, AT, EFFECTIVE, PARAMETERS };
+    mp__parameter p[PARAMETERS] = {
+        MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [AT] = {"at"}, [EFFECTIVE] = {"effective"}};
     const mp__format *format = NULL;
 
     if (mp__http_parameters(x, p, PARAMETERS) && mp__http_negotiate(x, false, &format))
-        mp__http_export_as(x, format, p, &p[PREFIX], &p[AT]);
+        mp__http_export_as(x, format, p, &p[PREFIX], &p[AT], &p[EFFECTIVE]);
 }
 
 /* ---- import ---- */
