@@ -20,6 +20,7 @@ const mp__bench mp__benches[] = {
      mp__bench_l3_get},
     {"record", "a latency recorded and a thing counted, against a bare histogram and counter",
      mp__bench_record},
+    {"recover", "an L3 of 1 GB after kill -9, to its first right value", mp__bench_recover},
     {"restart", "kill -9 of a daemon with 100,000 keys, to its first right answer after a restart",
      mp__bench_restart},
     {NULL, NULL, NULL},

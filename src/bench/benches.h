@@ -9,6 +9,7 @@ int mp__bench_l2_get(const mp__bench_options *options, mp__buf *out, mp__diag *d
 int mp__bench_compress(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_l3_get(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_record(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
+int mp__bench_recover(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 
 #endif

@@ -82,10 +82,9 @@ static mp__l3_slot *first_free(mp__l3_shard *shard, uint64_t tag)
     return &shard->slots[i];
 }
 
-/* By a third, since the table of a full L3 is large. */
-static int grow(mp__l3_shard *shard)
+static int resize(mp__l3_shard *shard, size_t capacity)
 {
-    size_t old_capacity = shard->capacity, capacity = old_capacity + old_capacity / 3;
+    size_t old_capacity = shard->capacity;
     mp__l3_slot *old = shard->slots, *slots = mp__calloc(capacity, sizeof(*slots));
 
     if (!slots)
@@ -99,12 +98,50 @@ static int grow(mp__l3_shard *shard)
     return 0;
 }
 
+/* A shard is full at four fifths of its capacity. */
+static size_t capacity_for(size_t count)
+{
+    size_t capacity = count + count / 4 + count / 16 + 1;
+
+    return capacity < SLOTS_LEAST ? SLOTS_LEAST : capacity;
+}
+
+int mp__l3_index_reserve(mp__l3_index *index, size_t more)
+{
+    /* hashes spread unevenly: four standard deviations more than the mean of a shard */
+    size_t each = more / MP__L3_SHARDS, spread = 1;
+    int rc = 0;
+
+    while (spread * spread < each)
+        spread++;
+    for (int i = 0; i < MP__L3_SHARDS && rc == 0; i++) {
+        mp__l3_shard *shard = &index->shards[i];
+        size_t need = shard->count + each + 4 * spread;
+
+        if (need > shard->capacity / 5 * 4)
+            rc = resize(shard, capacity_for(need));
+    }
+    return rc;
+}
+
+void mp__l3_index_fit(mp__l3_index *index)
+{
+    for (int i = 0; i < MP__L3_SHARDS; i++) {
+        mp__l3_shard *shard = &index->shards[i];
+
+        if (shard->capacity > SLOTS_LEAST && shard->count < shard->capacity / 3)
+            (void)resize(shard, capacity_for(shard->count)); /* without memory it stays large */
+    }
+}
+
 int mp__l3_shard_slot(mp__l3_shard *shard, uint64_t hash, mp__l3_slot **ret_slot)
 {
     mp__l3_slot *slot = mp__l3_shard_find(shard, hash);
 
     if (!slot) {
-        if ((shard->count + 1) * 5 > shard->capacity * 4 && grow(shard) != 0)
+        /* by a third, since the table of a full L3 is large */
+        if ((shard->count + 1) * 5 > shard->capacity * 4 &&
+            resize(shard, shard->capacity + shard->capacity / 3) != 0)
             return MP_ENOMEM;
         slot = first_free(shard, tag_of(hash));
         *slot = (mp__l3_slot){.tag = tag_of(hash)};

@@ -137,6 +137,12 @@ static inline mp__l3_place mp__l3_slot_place(const mp__l3_slot *slot)
     return mp__l3_slot_is(slot, MP__L3_SLOT_PENDING) ? 0 : slot->at;
 }
 
+/* ---- while nobody else uses the index ---- */
+
+/* Room for @more slots, so that a recovery does not move all of them again and again. MP_ENOMEM. */
+MP_MUST_USE int mp__l3_index_reserve(mp__l3_index *index, size_t more);
+void mp__l3_index_fit(mp__l3_index *index); /* give back what far fewer do not need */
+
 /* ---- under the shard's lock ---- */
 
 /* Without the lock: bring the slot of @hash near. */

@@ -25,45 +25,70 @@ static void take_instead(mp__l3 *l3, mp__l3_pending *pending, mp__l3_place place
     pending->instead_of = place;
 }
 
-static int take_row(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *row)
+/* Under the shard's lock, or before anybody else is there. *live gets the bytes that are needed. */
+static int take_row(mp__l3 *l3, mp__l3_shard *shard, uint32_t id, const mp__l3_row *row,
+                    uint64_t *live)
 {
-    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
-    mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
+    mp__l3_place place = mp__l3_place_make(id, row->offset, row->size);
     mp__l3_slot *slot;
-    int rc;
+    int rc = mp__l3_shard_slot(shard, row->hash, &slot);
 
-    (void)pthread_mutex_lock(&shard->lock);
-    rc = mp__l3_shard_slot(shard, row->hash, &slot);
-    if (rc == 0 && mp__l3_slot_pending(slot) &&
+    if (rc)
+        return rc;
+    if (mp__l3_slot_pending(slot) &&
         (slot->revision >= row->revision || mp__l3_slot_is(slot, MP__L3_SLOT_FORCED))) {
         take_instead(l3, mp__l3_slot_pending(slot), place);
-    } else if (rc == 0 && (mp__l3_slot_kind(slot) == 0 || (row->flags & MP__L3_FORCED) ||
-                           slot->revision <= row->revision)) {
-        mp__l3_index_need(&l3->index, place);
+    } else if (mp__l3_slot_kind(slot) == 0 || (row->flags & MP__L3_FORCED) ||
+               slot->revision <= row->revision) {
+        *live += row->size;
         if (mp__l3_slot_kind(slot))
             mp__l3_slot_let_go(l3, slot);
         mp__l3_slot_set(shard, slot, row->kind, row->revision, row->flags);
         slot->at = place;
         slot->generation = slot->verify_by_s = 0;
     }
-    (void)pthread_mutex_unlock(&shard->lock);
+    return 0;
+}
+
+/* Before the threads are started: no locks, and rows that come soon are brought near, since the
+ * table of a full L3 is far larger than any cache. The segment counts as needed as a whole
+ * meanwhile, so that what is let go of it may be taken off at once. */
+static int take_rows_alone(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows,
+                           size_t count)
+{
+    enum { AHEAD = 12 };
+    uint64_t live = 0;
+    int rc = 0;
+
+    (void)atomic_fetch_add_explicit(&segment->live_bytes, MP__L3_SEGMENT_MAX, memory_order_relaxed);
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (i + AHEAD < count)
+            mp__l3_shard_prefetch(mp__l3_index_shard(&l3->index, rows[i + AHEAD].hash),
+                                  rows[i + AHEAD].hash);
+        rc = take_row(l3, mp__l3_index_shard(&l3->index, rows[i].hash), segment->id, &rows[i],
+                      &live);
+    }
+    (void)atomic_fetch_add_explicit(&segment->live_bytes, live - MP__L3_SEGMENT_MAX,
+                                    memory_order_relaxed);
     return rc;
 }
 
-/* Rows that come soon are brought near: the table of a full L3 is far larger than any cache. */
-static int take_rows(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *rows,
-                     size_t count)
+static int take_rows(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows, size_t count)
 {
     uint64_t revision = 0;
-    int rc = 0;
+    int rc = l3->writer ? 0 : take_rows_alone(l3, segment, rows, count);
 
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        if (!l3->writer && i + 8 < count) /* later on others change the tables */
-            mp__l3_shard_prefetch(mp__l3_index_shard(&l3->index, rows[i + 8].hash),
-                                  rows[i + 8].hash);
-        rc = take_row(l3, segment, &rows[i]);
-        revision = rows[i].revision > revision ? rows[i].revision : revision;
+    for (size_t i = 0; l3->writer && i < count && rc == 0; i++) {
+        mp__l3_shard *shard = mp__l3_index_shard(&l3->index, rows[i].hash);
+        uint64_t live = 0;
+
+        (void)pthread_mutex_lock(&shard->lock);
+        rc = take_row(l3, shard, segment->id, &rows[i], &live);
+        (void)atomic_fetch_add_explicit(&segment->live_bytes, live, memory_order_relaxed);
+        (void)pthread_mutex_unlock(&shard->lock);
     }
+    for (size_t i = 0; i < count; i++)
+        revision = rows[i].revision > revision ? rows[i].revision : revision;
     mp__l3_revision_note(l3, revision);
     mp__l3_count(&l3->recovered, count);
     return rc;
@@ -71,8 +96,9 @@ static int take_rows(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row
 
 /* ---- one segment ---- */
 
-/* The rows of @segment, which are kept in it where it has no footer. */
-static int load_rows(mp__l3 *l3, mp__l3_segment *segment)
+/* The rows of @segment, which are kept in it where it has no footer. @left segments are still to
+ * come, this one included: as large as this one, as far as is known. */
+static int load_rows(mp__l3 *l3, mp__l3_segment *segment, size_t left)
 {
     mp__l3_row *rows;
     mp__l3_scan scan = {0};
@@ -97,7 +123,10 @@ static int load_rows(mp__l3 *l3, mp__l3_segment *segment)
     if (rc)
         return rc;
     mp__l3_count(&l3->corrupt, scan.damaged);
-    rc = take_rows(l3, segment, rows, count);
+    if (!l3->writer && segment->has_footer)
+        rc = mp__l3_index_reserve(&l3->index, count * left);
+    if (rc == 0)
+        rc = take_rows(l3, segment, rows, count);
     if (segment->rows != rows)
         (void)mp__free(rows);
     return rc;
@@ -140,7 +169,7 @@ static int open_file(mp__l3 *l3, uint64_t number, mp__file **ret_file)
 }
 
 /* 0, also when it was set aside. */
-static int load_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
+static int load_segment(mp__l3 *l3, uint64_t number, size_t left, mp__diag *diag)
 {
     mp__l3_segment *segment;
     mp__l3_seed seed;
@@ -168,7 +197,7 @@ static int load_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
     }
     segment->size = stat.size;
     mp__l3_segment_append(l3, segment);
-    return load_rows(l3, segment);
+    return load_rows(l3, segment, left);
 }
 
 /* ---- the folder ---- */
@@ -260,12 +289,14 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
     if (rc == 0)
         drop_surplus(l3, &numbers);
     for (size_t i = 0; i < numbers.count && rc == 0; i++)
-        rc = load_segment(l3, numbers.items[i], diag);
+        rc = load_segment(l3, numbers.items[i], numbers.count - i, diag);
     (void)mp__free(numbers.items);
     if (rc) {
         unload(l3);
         return rc;
     }
+    if (!l3->writer)
+        mp__l3_index_fit(&l3->index);
     continue_last(l3);
     mp__l3_fullness_note(l3);
     l3->opened = true;
