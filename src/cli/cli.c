@@ -108,6 +108,18 @@ const mp__verb mp__verbs[] = {
      "With a daemon or without: disk, limits, memory, clock, ports, permissions, origin, damage, "
      "formats, kernel, service. Changes nothing. Exit code 1 when something is in trouble.",
      mp__doctor_flags, 0, 0, mp__verb_doctor, false},
+    {"backup", "--out FOLDER [--data-dir DIR]",
+     "Copy a data directory into an archive, also while its daemon runs.",
+     "The origin as it stands at one moment, what the cache keeps on disk, and a manifest with the "
+     "size and checksum of each file. The files of a file origin are not in it: they are yours.",
+     mp__backup_flags, 0, 0, mp__verb_backup, false},
+    {"restore", "--from FOLDER [--data-dir DIR] [--force]",
+     "Make a data directory from an archive of backup.",
+     "Every checksum is checked before anything is changed. Never over files that are there, "
+     "unless "
+     "--force is given, which moves them aside. The origin begins a new life: clients that watch "
+     "are told to look again.",
+     mp__restore_flags, 0, 0, mp__verb_restore, false},
     {"check-config", "FILE", "Check a configuration file; errors come with file:line:column.", "",
      mp__no_flags, 1, 1, mp__verb_check_config, false},
     {"bench", "NAME", "Measure a part of the product beside a reference in the same run.",

@@ -137,12 +137,15 @@ int mp__verb_watch(const mp__arguments *arguments);
 int mp__verb_render(const mp__arguments *arguments);
 int mp__verb_exec(const mp__arguments *arguments);
 int mp__verb_doctor(const mp__arguments *arguments);
+int mp__verb_backup(const mp__arguments *arguments);
+int mp__verb_restore(const mp__arguments *arguments);
 int mp__verb_completions(const mp__arguments *arguments);
 int mp__verb_export(const mp__arguments *arguments);
 int mp__verb_diff(const mp__arguments *arguments);
 int mp__verb_edit(const mp__arguments *arguments);
 int mp__verb_validate(const mp__arguments *arguments);
 
+extern const mp__flag mp__backup_flags[], mp__restore_flags[];
 extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
     mp__ls_flags[], mp__del_flags[], mp__schema_flags[], mp__history_flags[], mp__import_flags[],
     mp__watch_flags[], mp__replay_flags[], mp__render_flags[], mp__exec_flags[], mp__export_flags[],

@@ -230,7 +230,7 @@ static void say_pages(mp__doctor *d, const char *path, const mp__origin_examined
     else if (found->pages_damaged)
         mp__doctor_say(d, MP__FINDING_TROUBLE,
                        "start the daemon: it sets right what history and cache still know; or "
-                       "restore a backup",
+                       "restore a backup (marketprism restore)",
                        "%" PRIu64 " of %" PRIu64 " pages of %s fail their checksum, page %" PRIu64
                        " first: damaged, or written by another program",
                        found->pages_damaged, found->pages_read, path, found->first_damaged);
@@ -251,11 +251,11 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
                                      : "look at the disk (smartctl, dmesg)",
                        "%s cannot be read: %s", path, mp_strerror(rc));
     else if (!found.there && found.was_there && !is_store)
-        mp__doctor_say(
-            d, MP__FINDING_TROUBLE,
-            "put it back (noticed within a second), restore a backup, or begin anew with "
-            "`serve --new-origin`",
-            "%s is gone, and there was one", path);
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "put it back (noticed within a second), restore a backup (marketprism "
+                       "restore), or begin anew with "
+                       "`serve --new-origin`",
+                       "%s is gone, and there was one", path);
     else if (!found.there && found.was_there)
         mp__doctor_say(d, MP__FINDING_WARNING,
                        "nothing: it is made anew from the files at the start",
@@ -264,7 +264,8 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
         mp__doctor_say(d, MP__FINDING_OK, "", "there is no %s yet", path);
     else if (!found.is_ours)
         mp__doctor_say(d, MP__FINDING_TROUBLE,
-                       "put the right file there, restore a backup, or begin anew with `serve "
+                       "put the right file there, restore a backup (marketprism restore), or begin "
+                       "anew with `serve "
                        "--new-origin`",
                        "%s is no database of marketprism", path);
     else

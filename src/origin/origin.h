@@ -290,4 +290,11 @@ enum { MP__ORIGIN_VERSION = 1 }; /* the newest format of a database that we know
 MP_MUST_USE int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes_most,
                                    mp__origin_examined *ret_examined);
 
+/* Copy the database at @path to @out, which is not there yet, as it stands at one moment; a daemon
+ * may go on writing to it meanwhile. Also one that is none of ours. Not synced. Blocks. */
+MP_MUST_USE int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *diag);
+/* The database at @path was restored and begins a new life: positions of watches and what was kept
+ * elsewhere of the old one mean nothing in it. Nobody has it open. Blocks. */
+MP_MUST_USE int mp__origin_renew(mp_env *env, const char *path, mp__diag *diag);
+
 #endif

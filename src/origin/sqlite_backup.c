@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A copy of a database as it stands at one moment, also while a daemon writes to it: SQLite's
+ * online backup, in one step, so that all of it is read in one transaction. In WAL mode that holds
+ * up no writer. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "origin/sqlite.h"
+
+enum { BUSY_MS = 10000 };
+
+static int open_plain(const char *path, const char *vfs, int flags, sqlite3 **ret_db)
+{
+    int code = sqlite3_open_v2(path, ret_db,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+                                   SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE | flags,
+                               vfs);
+
+    if (!*ret_db)
+        return MP_ENOMEM;
+    (void)sqlite3_busy_timeout(*ret_db, BUSY_MS);
+    return code == SQLITE_OK ? 0 : mp__sqlite_error(*ret_db, code);
+}
+
+/* The target is synced once at its end, by who asked for it: until then it is nothing. */
+static int copy(sqlite3 *from, sqlite3 *to)
+{
+    sqlite3_backup *backup;
+    int code = sqlite3_exec(to, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", NULL,
+                            NULL, NULL);
+    int rc;
+
+    if (code != SQLITE_OK)
+        return mp__sqlite_error(to, code);
+    backup = sqlite3_backup_init(to, "main", from, "main");
+    if (!backup)
+        return mp__sqlite_error(to, sqlite3_extended_errcode(to));
+    code = sqlite3_backup_step(backup, -1);
+    rc = sqlite3_backup_finish(backup);
+    if (code != SQLITE_DONE)
+        return mp__sqlite_error(from, code);
+    return rc == SQLITE_OK ? 0 : mp__sqlite_error(to, rc);
+}
+
+int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *diag)
+{
+    mp__origin_examined is = {0};
+    sqlite3 *from = NULL, *to = NULL;
+    const char *name = NULL;
+    mp__vfs *vfs = NULL;
+    int rc = mp__origin_examine(env, path, 0, &is);
+
+    if (rc == 0 && is.is_ours)
+        rc = mp__vfs_new(env, &vfs);
+    name = vfs ? mp__vfs_name(vfs) : NULL;
+    if (rc == 0)
+        rc = open_plain(path, name, 0, &from);
+    if (rc == 0) /* the source stays as it is, also where nobody else has it open */
+        (void)sqlite3_db_config(from, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (rc == 0)
+        rc = open_plain(out, name, SQLITE_OPEN_CREATE, &to);
+    if (rc == 0)
+        rc = copy(from, to);
+    if (rc)
+        (void)mp__diag_set(diag, rc, "%s cannot be copied: %s", path, mp_strerror(rc));
+    (void)sqlite3_close_v2(to);
+    (void)sqlite3_close_v2(from);
+    (void)mp__vfs_free(vfs);
+    return rc;
+}
+
+/* ---- a new life ---- */
+
+static int renew(mp__sqlite_db *db)
+{
+    unsigned char bytes[16];
+    char text[128];
+    int size = snprintf(text, sizeof(text), "UPDATE meta SET value = '");
+
+    mp__env_random(db->env, bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        size += snprintf(text + size, sizeof(text) - (size_t)size, "%02x", bytes[i]);
+    (void)snprintf(text + size, sizeof(text) - (size_t)size, "' WHERE name = 'epoch'");
+    return mp__sqlite_exec(db, text);
+}
+
+int mp__origin_renew(mp_env *env, const char *path, mp__diag *diag)
+{
+    mp__vfs *vfs = NULL;
+    mp__sqlite_db db;
+    int rc = mp__vfs_new(env, &vfs);
+
+    if (rc == 0)
+        rc = mp__sqlite_db_open(&db, env, vfs, path, BUSY_MS, false, diag);
+    if (rc == 0) {
+        rc = renew(&db);
+        if (rc)
+            (void)mp__diag_set(diag, rc, "%s cannot be written to: %s", path, mp_strerror(rc));
+        mp__sqlite_db_close(&db);
+    }
+    (void)mp__vfs_free(vfs);
+    return rc;
+}
