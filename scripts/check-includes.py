@@ -28,11 +28,12 @@ MAY_USE = {
     "schema": ["core"],
     "origin": ["core", "monitor", "audit", "alerts", "protocol", "format"],
     "cache": ["core", "monitor", "audit", "alerts"],
+    "shared": ["core", "protocol", "cache"],
     "balancer": ["core", "monitor", "audit", "alerts"],
     "analyzer": ["core", "monitor"],
     "optimizer": ["core", "monitor", "audit", "analyzer"],
-    "manager": ["core", "monitor", "audit", "alerts", "access", "format", "schema", "origin", "cache", "balancer",
-                "analyzer", "optimizer"],
+    "manager": ["core", "monitor", "audit", "alerts", "access", "format", "schema", "origin",
+                "cache", "shared", "balancer", "analyzer", "optimizer"],
     # The manager's requests carry entries of the cache and changes of the origin, so that the
     # server sees their types; it calls neither, and is linked alone to prove it.
     "server": ["core", "monitor", "access", "protocol", "format", "schema", "manager", "cache", "origin"],

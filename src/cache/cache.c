@@ -41,7 +41,7 @@ struct mp_cache {
 
 const char *mp__tier_name(enum mp__tier tier)
 {
-    static const char *const names[] = {"none", "L1", "L2", "L3", "origin"};
+    static const char *const names[] = {"none", "L1", "L2", "L3", "L4", "origin"};
 
     return names[tier];
 }

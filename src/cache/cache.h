@@ -52,8 +52,15 @@ static inline const mp__entry *mp__entry_ref(const mp__entry *entry)
 /* Accepts NULL, returns NULL. */
 const mp__entry *mp__entry_unref(const mp__entry *entry);
 
-enum mp__tier { MP__TIER_NONE, MP__TIER_L1, MP__TIER_L2, MP__TIER_L3, MP__TIER_ORIGIN };
-const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "origin" */
+enum mp__tier {
+    MP__TIER_NONE,
+    MP__TIER_L1,
+    MP__TIER_L2,
+    MP__TIER_L3,
+    MP__TIER_L4, /* shared between nodes; not this module's */
+    MP__TIER_ORIGIN
+};
+const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "L4" "origin" */
 
 typedef struct mp__cache_options {
     mp_env *env;
@@ -172,6 +179,14 @@ uint64_t mp__cache_kept_revision(mp_cache *cache);
 
 /* Write what L3 has queued and sync it. Blocks. 0 or the disk's error. */
 MP_MUST_USE int mp__cache_flush(mp_cache *cache);
+
+/* A record as bytes for a place outside of this process, with checksums over all of it that begin
+ * with @secret: pack_size() of them, 0 when it is too large for a record. Unpack takes any bytes:
+ * MP_ECORRUPT; the slices of *ret_record stand in @data. Pure. */
+size_t mp__cache_pack_size(const mp__record *record);
+void mp__cache_pack(const mp__record *record, mp__hash_key secret, unsigned char *out);
+MP_MUST_USE int mp__cache_unpack(const unsigned char *data, size_t size, mp__hash_key secret,
+                                 mp__record *ret_record);
 
 /* How L3 is kept sound. Any thread. */
 typedef struct mp__cache_soundness {

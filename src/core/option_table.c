@@ -141,6 +141,15 @@ const mp__option mp__option_table[] = {
     {"cache.l3_scrub_rate", MP__OPTION_BYTES, "64KiB", 0, 1 * GIB, NULL, "bytes/s", false,
      "How much of L3 is read again each second, so that damage is found and healed from L1 or the "
      "origin before it is needed; 64KiB is 5 GiB a day. 0: not at all."},
+    {"cache.l4_url", MP__OPTION_STRING, "", 0, 0, NULL, "", false,
+     "A Redis that several nodes share as L4, redis://[[user]:password@]host[:port][/database]. "
+     "Empty: none. Asked after L3 and before the origin, never for strong reads."},
+    {"cache.l4_timeout", MP__OPTION_DURATION, "50ms", 1, 10 * S, NULL, "ms", false,
+     "What L4 does not answer within this time the origin is asked for; then L4 is left alone "
+     "until "
+     "it answers again."},
+    {"cache.l4_ttl", MP__OPTION_DURATION, "1d", 1 * S, 365 * DAY, NULL, "ms", false,
+     "How long L4 keeps a value that nobody fetched or wrote again."},
     {"cache.policy", MP__OPTION_CHOICE, "adaptive", 0, 0,
      "adaptive|s3-fifo|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
      "Which entry leaves L1 when room is needed."},

@@ -84,6 +84,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     kept.fetched_ms = kept.verified_ms = as_of_ms;
     (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,
                                mp__manager_now_s(manager) + ttl, &entry);
+    mp__shared_put(manager->shared, &kept, false);
     return entry;
 }
 
@@ -150,6 +151,8 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
     mp__event event = {.kind = is ? MP__EVENT_FRESH : MP__EVENT_STALE,
                        .address = mp_str_new("", 0)};
 
+    if (is && atomic_load(&manager->open))
+        mp__shared_scope_now(manager);
     if (was && !is)
         watch_ends(manager);
     if (is && !was)

@@ -179,6 +179,11 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     unsigned flags = MP__PUT_FILL;
 
     if (flight->fetch.unchanged) {
+        if (!dirty && manager->shared) {
+            mp__entry_record(flight->known, &kept);
+            kept.verified_ms = flight->started_ms;
+            mp__shared_put(manager->shared, &kept, false);
+        }
         if (!dirty)
             mp__cache_verified(manager->cache, flight->known, flight->started_ms, generation,
                                mp__manager_now_s(manager) +
@@ -196,6 +201,8 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     if (mp__cache_put_record(manager->cache, &kept, flags, dirty ? 0 : generation,
                              verify_by(manager, &kept), &entry) != 0)
         return NULL;
+    if (!dirty)
+        mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);
     return entry;
 }
 

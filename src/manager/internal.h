@@ -63,6 +63,7 @@ struct mp__manager {
     mp__monitor *monitor;
     mp__access *access;
     mp_cache *cache;
+    mp__shared *shared; /* L4, or NULL */
     mp__origin *origin;
     mp__hash_key hash_key;
     char *data_dir;
@@ -259,6 +260,8 @@ void mp__read_finish(mp__manager *manager, mp__read *read);
  * @as_of_ms; with an error it is what the origin remembers, or NULL. */
 void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
                      int64_t as_of_ms);
+/* Go on with what a tier gave: a reference, taken over, or NULL. On the read's loop. */
+void mp__read_continue(mp__manager *manager, mp__read *read, const mp__entry *entry);
 /* Call done on the read's loop. */
 void mp__read_post(mp__read *read);
 /* Begin again with mp__read_layer(), on the read's loop. */
@@ -274,6 +277,17 @@ void mp__write_go(mp__manager *manager, mp__write_request *request);
 /* To the origin. */
 void mp__write_through(mp__manager *manager, mp__write_request *request);
 void mp__write_answer(mp__write_request *request, int status);
+
+/* ---- shared_read.c: L4 ---- */
+
+/* The generation of an entry that another node fetched: no watch of ours held it. */
+#define MP__GENERATION_SHARED UINT32_MAX
+MP_MUST_USE int mp__shared_configured(mp__manager *manager, const mp__options *options,
+                                      mp__diag *diag);
+void mp__shared_scope_now(mp__manager *manager); /* the origin may have begun a new life */
+/* Ask L4 for @read, which goes on with mp__read_continue(); false: not now. */
+bool mp__shared_read(mp__manager *manager, mp__read *read);
+void mp__shared_json(mp__manager *manager, mp__buf *out);
 
 /* ---- change_path.c: callbacks of the origin, and publishing ---- */
 

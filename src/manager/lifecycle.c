@@ -399,6 +399,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
     manager->back = mp__back_free(manager->back);
     manager->write_modes = mp__write_modes_free(manager->write_modes);
     mp__preload_free(manager);
+    manager->shared = mp__shared_close(manager->shared);
     manager->cache = mp_cache_free(manager->cache);
     if (manager->event_file)
         mp__event_note(manager, "stop", "version %s", MP_VERSION);
@@ -443,6 +444,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = mp__events_open(manager);
     if (rc == 0)
+        rc = mp__shared_configured(manager, config->options, diag);
+    if (rc == 0)
         rc = open_origin(manager, config, diag);
     if (rc == 0)
         rc = match_epoch(manager, diag);
@@ -452,6 +455,7 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         rc = mp__worker_new(manager->env, "mp-slow", mp__worker_run_each, NULL, &manager->slow);
     if (rc == 0) {
         atomic_store(&manager->open, true);
+        mp__shared_scope_now(manager);
         repair(manager);
         rc = mp__back_new(manager, config->options, diag);
     }

@@ -18,6 +18,7 @@
 #include "core/option.h"
 #include "monitor/monitor.h"
 #include "origin/origin.h"
+#include "shared/shared.h"
 
 typedef struct mp__manager mp__manager;
 
@@ -349,5 +350,10 @@ typedef struct mp__summary {
 void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary);
 /* Names this life of the origin's data: "" while it was never seen, then one text for good. */
 const char *mp__manager_epoch(const mp__manager *manager);
+
+/* ---- L4 ---- */
+
+/* How the shared tier is; false: there is none. Any thread. */
+bool mp__manager_shared(mp__manager *manager, mp__shared_stats *ret_stats);
 
 #endif

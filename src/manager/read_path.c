@@ -314,6 +314,23 @@ static const mp__entry *from_l1(mp__manager *manager, const mp__read *read)
     return entry;
 }
 
+void mp__read_continue(mp__manager *manager, mp__read *read, const mp__entry *entry)
+{
+    if (answer_or_ask(manager, read, entry) && mp__overlay_settles(manager, read))
+        mp__read_finish(manager, read);
+}
+
+/* Nothing is kept here: what another node fetched may do, but for a strong read. */
+static bool ask_shared(mp__manager *manager, mp__read *read)
+{
+    return manager->shared && read->level != MP__LEVEL_STRONG && mp__shared_read(manager, read);
+}
+
+static bool miss(mp__manager *manager, mp__read *read)
+{
+    return ask_shared(manager, read) ? false : answer_or_ask(manager, read, NULL);
+}
+
 /* A read that waits for L3's reader thread. */
 typedef struct disk_read {
     mp__cache_load load;
@@ -333,8 +350,8 @@ static void disk_read_continues(mp__task *task)
 
     (void)mp__free(d);
     read->tier = MP__TIER_L3;
-    if (answer_or_ask(manager, read, entry) && mp__overlay_settles(manager, read))
-        mp__read_finish(manager, read);
+    if (entry || !ask_shared(manager, read))
+        mp__read_continue(manager, read, entry);
 }
 
 static void disk_read_done(mp__cache_load *load, int status, const mp__entry *entry)
@@ -352,7 +369,7 @@ static bool read_disk(mp__manager *manager, mp__read *read)
     disk_read *d = mp__calloc(1, sizeof(*d));
 
     if (!d)
-        return answer_or_ask(manager, read, NULL); /* the origin may still know */
+        return miss(manager, read); /* others may still know */
     d->manager = manager;
     d->read = read;
     d->load.address = read->address;
@@ -429,7 +446,7 @@ bool mp__read_layer(mp__manager *manager, mp__read *read)
     rc = mp__cache_load_nowait(manager->cache, read->address, read->hash, &entry);
     if (rc == MP_EAGAIN)
         return read_disk(manager, read);
-    return answer_or_ask(manager, read, rc == 0 ? entry : NULL);
+    return rc == 0 ? answer_or_ask(manager, read, entry) : miss(manager, read);
 }
 
 bool mp__read_start(mp__manager *manager, mp__read *read)

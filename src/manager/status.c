@@ -159,6 +159,7 @@ static void cache_json(mp__manager *manager, mp__buf *out)
     (void)mp__cache_l3_trouble(manager->cache, &trouble);
     mp__json_add_text(out, "trouble", trouble.text);
     mp__json_end(out, '}');
+    mp__shared_json(manager, out);
 }
 
 static void origin_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)

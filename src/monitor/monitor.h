@@ -27,8 +27,8 @@ enum mp__operation {
     MP__OP_OTHER,
     MP__OP_COUNT
 };
-/* As enum mp__tier of the cache: none, L1, L2, L3, origin. */
-enum { MP__MONITOR_TIERS = 5 };
+/* As enum mp__tier of the cache: none, L1, L2, L3, L4, origin. */
+enum { MP__MONITOR_TIERS = 6 };
 
 /* Things that are only counted. */
 enum mp__event_counter {

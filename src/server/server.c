@@ -452,6 +452,18 @@ const mp__metric mp__server_metrics[] = {
     {"l3_scrub_passes_total", "", "How often all on disk was read again.", MP__METRIC_COUNTER, ""},
     {"l3_scrub_damaged_total", "", "Damaged records that reading again found.", MP__METRIC_COUNTER,
      ""},
+    {"l4_up", "", "1 while the shared cache answers.", MP__METRIC_GAUGE, ""},
+    {"l4_hits_total", "", "Look-ups found in the shared cache.", MP__METRIC_COUNTER, ""},
+    {"l4_misses_total", "", "Look-ups not found in the shared cache.", MP__METRIC_COUNTER, ""},
+    {"l4_timeouts_total", "", "Requests that the shared cache did not answer in time.",
+     MP__METRIC_COUNTER, ""},
+    {"l4_errors_total", "", "Requests that the shared cache could not answer.", MP__METRIC_COUNTER,
+     ""},
+    {"l4_corrupt_total", "", "Values of the shared cache that failed their checksum.",
+     MP__METRIC_COUNTER, ""},
+    {"l4_puts_total", "", "Values written to the shared cache.", MP__METRIC_COUNTER, ""},
+    {"l4_dropped_total", "", "Values not written to the shared cache, which was away or behind.",
+     MP__METRIC_COUNTER, ""},
     {"origin_up", "", "1 while the origin can be asked.", MP__METRIC_GAUGE, ""},
     {"origin_writable", "", "1 while the origin takes writes.", MP__METRIC_GAUGE, ""},
     {"origin_revision", "", "Newest revision of the origin.", MP__METRIC_GAUGE, ""},
@@ -474,10 +486,12 @@ double mp__server_metric_read(void *context, size_t index)
     mp__server *server = context;
     mp_cache_stats c;
     mp__cache_soundness d;
+    mp__shared_stats e = {0};
     mp__summary s;
 
     mp_cache_stats_read(mp__manager_cache(server->manager), &c);
     mp__cache_soundness_read(mp__manager_cache(server->manager), &d);
+    (void)mp__manager_shared(server->manager, &e);
     mp__manager_summary(server->manager, &s);
     const double values[] = {
         atomic_load(&server->resp_clients),
@@ -522,6 +536,14 @@ double mp__server_metric_read(void *context, size_t index)
         (double)d.scrubbed_bytes,
         (double)d.passes,
         (double)d.damaged,
+        e.up,
+        (double)e.hits,
+        (double)e.misses,
+        (double)e.timeouts,
+        (double)e.errors,
+        (double)e.corrupt,
+        (double)e.puts,
+        (double)e.dropped,
         s.origin == MP__ORIGIN_LIVE || s.origin == MP__ORIGIN_DEGRADED,
         s.writable,
         (double)s.revision,
