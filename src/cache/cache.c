@@ -29,8 +29,9 @@ enum {
 struct mp_cache {
     mp_env *env;
     mp__l1 *l1;
-    mp__l2 *l2; /* or NULL */
-    mp__l3 *l3; /* or NULL */
+    mp__l2 *l2;           /* or NULL */
+    mp__l3 *l3;           /* or NULL */
+    mp__l3_keys *l3_keys; /* or NULL */
     mp__hash_key hash_key;
     mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
     _Atomic uint64_t counted; /* revisions that this cache counts itself: mp_cache_put() */
@@ -96,6 +97,7 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
         .sync_ms = options->l3_sync_ms ? options->l3_sync_ms : L3_SYNC_MS,
         .pending_bytes_max =
             options->l3_pending_bytes ? options->l3_pending_bytes : L3_PENDING_BYTES,
+        .keys = cache->l3_keys,
         .scrub_rate = options->l3_scrub_rate,
         .on_damaged = heal,
         .context = cache,
@@ -150,6 +152,8 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
     mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
     rc = mp__slab_new(0, &cache->heap);
     mp__l2_prepare_fork(); /* behind the slabs, before the first L1 */
+    if (rc == 0 && options->l3_dir && options->l3_keys.size)
+        rc = mp__l3_keys_parse(options->l3_keys, &cache->l3_keys, diag);
     if (rc == 0 && options->l3_dir)
         rc = open_l3(cache, options, diag);
     if (rc == 0) {
@@ -181,6 +185,7 @@ MP_API mp_cache *mp_cache_free(mp_cache *cache)
     if (!cache)
         return NULL;
     cache->l3 = mp__l3_free(cache->l3);
+    cache->l3_keys = mp__l3_keys_free(cache->l3_keys);
     cache->l1 = mp__l1_free(cache->l1);
     cache->l2 = mp__l2_free(cache->l2);
     cache->heap = mp__slab_close(cache->heap);
@@ -447,6 +452,8 @@ void mp__cache_soundness_read(mp_cache *cache, mp__cache_soundness *ret_soundnes
         .passed_ms = l3.scrub_passed_ms,
         .expired = l3.expired,
         .not_admitted = l3.not_admitted,
+        .to_rewrite = l3.to_rewrite,
+        .is_sealed = cache->l3_keys != NULL,
     };
 }
 

@@ -75,6 +75,7 @@ typedef struct mp__cache_options {
     uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
     uint64_t l3_sync_ms;                 /* 0: default 1000 */
     uint64_t l3_pending_bytes;           /* most bytes queued for the disk; 0: default 64 MiB */
+    mp_str l3_keys;         /* text as mp__l3_keys_parse() takes it, for the call; "": no sealing */
     uint64_t l3_scrub_rate; /* bytes of L3 a second that are read again to find damage; 0: none */
     /* May be NULL: the record of @address was found damaged on disk and L1 does not have it either;
      * put it again if the origin has it. On a thread of L3's, until mp__cache_scrub_stop(). */
@@ -194,6 +195,8 @@ typedef struct mp__cache_soundness {
     uint64_t damaged;                /* records that this found */
     uint64_t healed;                 /* values that came again after their record was lost */
     int64_t passed_ms;               /* Unix ms when the last whole pass ended; 0: none has */
+    uint64_t to_rewrite;             /* segments that are not sealed with the newest key yet */
+    bool is_sealed;                  /* with a key */
     uint64_t expired, not_admitted;  /* room taken back; fills for which there was hardly room */
 } mp__cache_soundness;
 void mp__cache_soundness_read(mp_cache *cache, mp__cache_soundness *ret_soundness);

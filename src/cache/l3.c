@@ -65,6 +65,8 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->sync_ns = options->sync_ms * 1000000u;
     l3->pending_bytes_max = options->pending_bytes_max;
     l3->scrub_rate = options->scrub_rate;
+    l3->keys = options->keys;
+    l3->key = mp__l3_keys_first(options->keys);
     l3->on_damaged = options->on_damaged;
     l3->context = options->context;
     l3->kick.run = nothing;
@@ -125,7 +127,7 @@ int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag)
     if (!l3)
         return MP_ENOMEM;
     rc = mp__l3_recover(l3, diag);
-    if (rc == MP_ELOCKED || rc == MP_EVERSION || rc == MP_ENOMEM) {
+    if (rc == MP_ELOCKED || rc == MP_EVERSION || rc == MP_ENOMEM || rc == MP_EINVAL) {
         l3_done(l3);
         return rc;
     }
@@ -285,7 +287,8 @@ int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, 
 
     if (put_is_superfluous(l3, hash, record, force, generation, verify_by_s))
         return 0;
-    if (size == 0 || size > l3->segment_bytes / 2)
+    if (size == 0 || size + MP__L3_SEAL > MP__L3_RECORD_MAX ||
+        size + MP__L3_SEAL > l3->segment_bytes / 2)
         return give_up(l3, hash, record, force, MP_ELIMIT);
     pending = mp__l3_pending_new(l3, hash, record, record->kind, force ? MP__L3_FORCED : 0);
     if (!pending)
@@ -374,6 +377,7 @@ static int read_record(const found *f, bool nowait, mp__l3_found *ret_record)
         return n == -EAGAIN ? MP_EAGAIN : (int)n;
     if (n != size ||
         mp__l3_record_read(f->bytes, size, &f->segment->seed, offset, ret_record) != 0 ||
+        mp__l3_record_unseal(f->bytes, &f->segment->seed, ret_record) != 0 ||
         ret_record->kind > MP__RECORD_ABSENT)
         return MP_ECORRUPT;
     if (ret_record->damaged || ret_record->size != size)
@@ -570,6 +574,7 @@ void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats)
         .expired = atomic_load(&l3->expired),
         .not_admitted = atomic_load(&l3->not_admitted),
         .healed = atomic_load(&l3->healed),
+        .to_rewrite = atomic_load(&l3->to_rewrite),
         .scrubbed_bytes = atomic_load(&l3->scrubbed_bytes),
         .scrub_passes = atomic_load(&l3->scrub_passes),
         .scrub_damaged = atomic_load(&l3->scrub_damaged),

@@ -9,6 +9,7 @@
 #define MP_CACHE_L3_H
 
 #include "cache/cache.h"
+#include "cache/l3_key.h"
 
 typedef struct mp__l3 mp__l3;
 
@@ -16,7 +17,8 @@ typedef struct mp__l3_options {
     mp_env *env;
     const char *dir;
     uint64_t bytes_max, segment_bytes, sync_ms, pending_bytes_max;
-    uint64_t scrub_rate; /* bytes a second that are read again to find damage; 0: none */
+    const mp__l3_keys *keys; /* NULL: nothing is sealed; they outlive the L3 */
+    uint64_t scrub_rate;     /* bytes a second that are read again to find damage; 0: none */
     /* May be NULL: the scrubber found the record of @address damaged, which is left out now; ask
      * for it again where it may be had. On the thread "mp-l3-scrub", until mp__l3_scrub_stop(). */
     void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);
@@ -31,11 +33,13 @@ typedef struct mp__l3_stats {
     uint64_t not_admitted; /* fills that were not kept since it was nearly full */
     uint64_t healed;       /* values that came again after their record was lost */
     uint64_t scrubbed_bytes, scrub_passes, scrub_damaged;
+    uint64_t to_rewrite;     /* segments that are not sealed with the first key yet */
     int64_t scrub_passed_ms; /* Unix ms when the last whole pass ended; 0: none has */
 } mp__l3_stats;
 
 /* Open or make the folder, recover the index, start the writer "mp-l3" and the reader "mp-l3-read".
- * MP_ELOCKED, MP_EVERSION; any trouble of the disk is kept as state (mp__l3_trouble) and retried.
+ * MP_ELOCKED, MP_EVERSION, MP_EINVAL (also: a key is missing); any trouble of the disk is kept as
+ * state (mp__l3_trouble) and retried.
  */
 MP_MUST_USE int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag);
 mp__l3 *mp__l3_free(mp__l3 *l3); /* writes what is queued, syncs; accepts NULL, returns NULL */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l3_format.h"
 
+#include <assert.h>
+
+#include "cache/l3_key.h"
+
 static const char segment_magic[8] = "MPL3SEG";
 static const char trailer_magic[8] = "MPL3END";
 
@@ -140,13 +144,69 @@ void mp__l3_record_write(const mp__record *record, unsigned kind, unsigned flags
     (void)put_str(p, record->value);
 }
 
+uint32_t mp__l3_record_make_room(unsigned char *bytes)
+{
+    uint32_t size = get32(bytes + AT_SIZE);
+
+    if (!(bytes[AT_FLAGS] & MP__L3_SEALED)) {
+        memset(bytes + size, 0, MP__L3_SEAL);
+        size += MP__L3_SEAL;
+        put32(bytes + AT_SIZE, size);
+        bytes[AT_FLAGS] |= MP__L3_SEALED;
+    }
+    return size;
+}
+
+/* What is not encrypted of a record, and must be as it was: its head but for the sums, and its
+ * place. */
+enum { SEAL_HEAD = MP__L3_RECORD_HEAD - AT_KIND, SEAL_ALONG = 16 + SEAL_HEAD };
+
+static void put_along(const unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
+                      unsigned char along[SEAL_ALONG])
+{
+    put64(along, seed->number);
+    put32(along + 8, offset);
+    memcpy(along + 12, bytes + AT_SIZE, 4);
+    memcpy(along + 16, bytes + AT_KIND, SEAL_HEAD);
+}
+
+static void encrypt(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset)
+{
+    uint32_t size = get32(bytes + AT_SIZE);
+    unsigned char along[SEAL_ALONG], *tail = bytes + size - MP__L3_SEAL;
+
+    assert(seed->key);
+    put_along(bytes, seed, offset, along);
+    mp__l3_key_encrypt(seed->key, bytes + MP__L3_RECORD_HEAD,
+                       (size_t)(tail - bytes) - MP__L3_RECORD_HEAD, along, sizeof(along), tail);
+}
+
+int mp__l3_record_unseal(unsigned char *bytes, const mp__l3_seed *seed, mp__l3_found *found)
+{
+    unsigned char along[SEAL_ALONG], *tail = bytes + found->size - MP__L3_SEAL;
+    uint32_t offset = found->offset;
+
+    if (!(bytes[AT_FLAGS] & MP__L3_SEALED))
+        return 0;
+    put_along(bytes, seed, offset, along);
+    if (!seed->key || !mp__l3_key_decrypt(seed->key, bytes + MP__L3_RECORD_HEAD,
+                                          (size_t)(tail - bytes) - MP__L3_RECORD_HEAD, along,
+                                          sizeof(along), tail))
+        return MP_ECORRUPT;
+    mp__l3_record_open(bytes, found);
+    found->offset = offset;
+    return 0;
+}
+
 void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
                         unsigned flags)
 {
     uint32_t size = get32(bytes + AT_SIZE);
     uint64_t place = seed_at(seed, offset, size);
 
-    bytes[AT_FLAGS] = (unsigned char)flags;
+    bytes[AT_FLAGS] = (unsigned char)((flags & MP__L3_FORCED) | (bytes[AT_FLAGS] & MP__L3_SEALED));
+    if (bytes[AT_FLAGS] & MP__L3_SEALED)
+        encrypt(bytes, seed, offset);
     put32(bytes + AT_HEAD_SUM, sum_of_head(place, bytes));
     put64(bytes + AT_SUM, sum_of_all(place, bytes, size));
 }
@@ -182,7 +242,7 @@ void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found)
             },
         .size = get32(bytes + AT_SIZE),
         .kind = bytes[AT_KIND],
-        .flags = bytes[AT_FLAGS],
+        .flags = bytes[AT_FLAGS] & MP__L3_FORCED,
     };
     if (ret_found->kind <= MP__RECORD_ABSENT)
         ret_found->record.kind = ret_found->kind;
@@ -193,11 +253,12 @@ static bool head_holds(const unsigned char *data, size_t size, uint64_t place)
 {
     size_t stored = get32(data + AT_SIZE), address_size = get16(data + AT_ADDRESS_SIZE);
     size_t content = address_size + data[AT_MEDIA_SIZE] + (size_t)get32(data + AT_VALUE_SIZE);
+    size_t seal = data[AT_FLAGS] & MP__L3_SEALED ? MP__L3_SEAL : 0;
 
     return address_size != 0 && address_size <= MP__L3_ADDRESS_MAX &&
            MP__L3_RECORD_HEAD + address_size <= size && data[AT_KIND] >= MP__RECORD_VALUE &&
            data[AT_KIND] <= MP__L3_MARK &&
-           stored == ((MP__L3_RECORD_HEAD + content + 7) & ~(size_t)7) &&
+           stored == ((MP__L3_RECORD_HEAD + content + 7) & ~(size_t)7) + seal &&
            get32(data + AT_HEAD_SUM) == sum_of_head(place, data);
 }
 
@@ -220,6 +281,8 @@ int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed
     mp__l3_record_open(data, ret_found);
     ret_found->offset = offset;
     if (get64(data + AT_SUM) != sum_of_all(place, data, stored)) {
+        if (data[AT_FLAGS] & MP__L3_SEALED)
+            return MP_ECORRUPT; /* whose it was cannot be told */
         ret_found->damaged = true;
         ret_found->record.media_type = ret_found->record.value = mp_str_new("", 0);
     }
@@ -232,12 +295,13 @@ void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3
 {
     memset(out, 0, MP__L3_SEGMENT_HEAD);
     memcpy(out, segment_magic, 8);
-    put32(out + 8, MP__L3_VERSION);
+    put32(out + 8, head->key_id ? MP__L3_VERSION : 1); /* who knows no keys may read the others */
     put64(out + 16, head->number);
     memcpy(out + 24, head->folder, 16);
     put64(out + 40, head->secret.k0);
     put64(out + 48, head->secret.k1);
     put64(out + 56, (uint64_t)head->created_ms);
+    put64(out + 64, head->key_id);
     put64(out + 120, mp__checksum(0, out, 120));
 }
 
@@ -252,6 +316,7 @@ int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head
     memcpy(ret_head->folder, data + 24, 16);
     ret_head->secret = (mp__hash_key){get64(data + 40), get64(data + 48)};
     ret_head->created_ms = (int64_t)get64(data + 56);
+    ret_head->key_id = get64(data + 64);
     return 0;
 }
 

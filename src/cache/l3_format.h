@@ -15,6 +15,13 @@
  * need not be taken for the newest. Where the second fails too, the search goes on at the next
  * multiple of 8, so that a flipped bit costs one record.
  *
+ * With a key a record is sealed: address, media type, value and padding are encrypted in their
+ * place with XChaCha20-Poly1305, which also vouches for the head and for where it stands, and
+ * behind them are a nonce of 24 random bytes and the tag of 16. The sums are over what stands on
+ * disk, so that damage is found without the key. Where a sealed record is damaged its address is
+ * not known. A segment in which records may be sealed says so by its version, and which key by that
+ * key's id.
+ *
  * The first 12 bytes of a segment head and the sum at its end keep their places in every version,
  * so that a newer file is told from a damaged one. */
 #ifndef MP_CACHE_L3_FORMAT_H
@@ -28,8 +35,11 @@
 #include "core/hash.h"
 #include "core/record.h"
 
+typedef struct mp__l3_key mp__l3_key; /* cache/l3_key.h */
+
 enum {
-    MP__L3_VERSION = 1,
+    MP__L3_VERSION = 2, /* of a segment with a key; one without is 1 */
+    MP__L3_SEAL = 40,   /* bytes that sealing adds */
     MP__L3_SEGMENT_HEAD = 128,
     MP__L3_RECORD_HEAD = 96,
     MP__L3_ROW = 32,
@@ -49,12 +59,14 @@ enum { MP__L3_MARK_SIZE = 104 };
 
 enum mp__l3_flags {
     MP__L3_FORCED = 1, /* replaces what stands before it in the log, whatever its revision */
+    MP__L3_SEALED = 2, /* of bytes: encrypted on disk; in memory there is room for what that adds */
 };
 
 /* What every sum in a segment depends on. */
 typedef struct mp__l3_seed {
     mp__hash_key secret;
     uint64_t number;
+    const mp__l3_key *key; /* of sealed records; NULL: none */
 } mp__l3_seed;
 
 typedef struct mp__l3_segment_head {
@@ -62,6 +74,7 @@ typedef struct mp__l3_segment_head {
     unsigned char folder[16]; /* of the folder it was written in */
     mp__hash_key secret;      /* of the folder: sums, and the hashes in the footer */
     int64_t created_ms;
+    uint64_t key_id; /* 0: no record is sealed */
 } mp__l3_segment_head;
 
 /* One record as the footer and the index know it. */
@@ -85,7 +98,12 @@ size_t mp__l3_record_size(const mp__record *record);
  * record->kind. */
 void mp__l3_record_write(const mp__record *record, unsigned kind, unsigned flags,
                          unsigned char *out);
-/* Set its flags and the sums, which depend on where it will stand. Again for another place. */
+/* Give the bytes of a record in memory the room that sealing needs, behind them, or nothing when it
+ * has it. They lie in MP__L3_SEAL bytes more. Its new size. */
+uint32_t mp__l3_record_make_room(unsigned char *bytes);
+/* Set its flags and the sums, which depend on where it will stand. Again for another place, unless
+ * it is sealed: then its bytes are encrypted from here on. One with room for it is sealed; @seed
+ * has a key then. */
 void mp__l3_record_seal(unsigned char *bytes, const mp__l3_seed *seed, uint32_t offset,
                         unsigned flags);
 /* A mark, with its sums. */
@@ -97,6 +115,11 @@ void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found);
  * its address; MP_ECORRUPT; MP_EAGAIN when it is longer than @size (its head holds). Any bytes. */
 int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed *seed,
                        uint32_t offset, mp__l3_found *ret_found);
+
+/* Decrypt @bytes, of which @found was read, in their place, and set @found anew; one that is not
+ * sealed stays. MP_ECORRUPT: not with this key, or somebody changed it who could make sums. */
+MP_MUST_USE int mp__l3_record_unseal(unsigned char *bytes, const mp__l3_seed *seed,
+                                     mp__l3_found *found);
 
 void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3_SEGMENT_HEAD]);
 /* 0, MP_ECORRUPT, or MP_EVERSION when a newer version wrote it. */

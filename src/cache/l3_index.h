@@ -32,9 +32,10 @@ typedef struct mp__l3_segment {
     mp__l3_row *rows; /* of a segment without a footer; NULL: read them from there */
     size_t row_count, row_capacity;
     bool has_footer;
-    bool is_stuck;   /* not all of it could be moved out: it waits until it is the oldest */
-    bool has_damage; /* found before log_end */
-    bool is_ours;    /* the footer's hashes are made with this process's secret */
+    bool is_stuck;         /* not all of it could be moved out: it waits until it is the oldest */
+    bool is_kept_as_it_is; /* nothing more of it could be written anew under another key */
+    bool has_damage;       /* found before log_end */
+    bool is_ours;          /* the footer's hashes are made with this process's secret */
 } mp__l3_segment;
 
 /* Where a record is on disk, in one word: segment id 18 bits, offset/8 24 bits, size/8 22 bits. 0:

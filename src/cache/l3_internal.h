@@ -7,6 +7,7 @@
  *   l3_reclaim.c  makes room: moves what lives out of a segment and gives it up
  *   l3_segment.c  segments as files
  *   l3_recover.c  from a folder to an index
+ *   l3_key.c      keys, and sealing with them
  *   l3_scrub.c    reads everything again from time to time
  *   l3_admit.c    what is kept when there is hardly room
  *   l3_folder.c   lock, id, list of files
@@ -49,6 +50,8 @@ struct mp__l3 {
     mp_env *env;
     char *dir;
     uint64_t bytes_max, segment_bytes, sync_ns, pending_bytes_max;
+    const mp__l3_keys *keys;
+    const mp__l3_key *key; /* that seals what is written; NULL: none does */
     mp__hash_key
         hash_key; /* of this process; the folder's, unless that could not be read in time */
     mp__l3_index index;
@@ -97,7 +100,7 @@ struct mp__l3 {
 
     _Atomic uint64_t hits, misses, appends, forgotten, corrupt, errors, dropped;
     _Atomic uint64_t bytes, segment_count, revision_max, recovered, recovery_ns;
-    _Atomic uint64_t expired, not_admitted, healed;
+    _Atomic uint64_t expired, not_admitted, healed, to_rewrite;
     _Atomic uint64_t scrubbed_bytes, scrub_passes, scrub_damaged;
     _Atomic int64_t scrub_passed_ms;
 };
@@ -221,6 +224,8 @@ MP_MUST_USE int mp__l3_run_reserve(mp__l3 *l3, size_t size);
 /* Under `writing`: write the run at the end of the active segment; on failure that is given up. */
 MP_MUST_USE int mp__l3_run_write(mp__l3 *l3, size_t bytes);
 MP_MUST_USE int mp__l3_sync_active(mp__l3 *l3);
+/* Under `writing`: an active segment with room for a record of @size and its row in the footer. */
+MP_MUST_USE int mp__l3_active_with_room(mp__l3 *l3, uint32_t size);
 
 /* ---- l3_scrub.c ---- */
 
@@ -239,6 +244,10 @@ MP_MUST_USE int mp__l3_room_before(mp__l3 *l3);
 /* After it was made: room for the one after it, by moving what lives out of old segments into the
  * active one, of which @spare bytes stay free. */
 MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
+/* Of the segments that are not sealed with the first key, move what lives out of the oldest into
+ * the active one, once in a while. */
+MP_MUST_USE int mp__l3_rewrite_one(mp__l3 *l3);
+void mp__l3_rewrite_note(mp__l3 *l3); /* count them */
 /* Delete segments in which nothing is needed; whether there were any. */
 bool mp__l3_drop_dead(mp__l3 *l3);
 /* Forget the oldest segment with all in it. -ENOENT when there is none but the active. */

@@ -20,13 +20,15 @@ mp__l3_pending *mp__l3_pending_alloc(mp__l3 *l3, uint64_t hash, unsigned kind, u
 mp__l3_pending *mp__l3_pending_new(mp__l3 *l3, uint64_t hash, const mp__record *record,
                                    unsigned kind, unsigned flags)
 {
-    size_t size = mp__l3_record_size(record);
+    size_t size = mp__l3_record_size(record), seal = l3->key ? MP__L3_SEAL : 0;
     mp__l3_pending *pending =
-        size ? mp__l3_pending_alloc(l3, hash, kind, flags, (uint32_t)size) : NULL;
+        size ? mp__l3_pending_alloc(l3, hash, kind, flags, (uint32_t)(size + seal)) : NULL;
 
     if (pending) {
         pending->revision = record->revision;
         mp__l3_record_write(record, kind, flags, pending->bytes);
+        if (seal)
+            (void)mp__l3_record_make_room(pending->bytes);
     }
     return pending;
 }

@@ -126,6 +126,7 @@ bool mp__l3_drop_dead(mp__l3 *l3)
 typedef struct move {
     mp__l3 *l3;
     mp__l3_segment *from;
+    mp__l3_segment *into;  /* active at the beginning; a mark that cannot be written ends that */
     mp__l3_row *moved;     /* as they stand in the active segment */
     mp__l3_place *old;     /* and where they stood */
     size_t count, written; /* of these; of them in the file */
@@ -160,7 +161,7 @@ static bool should_move(const move *m, const mp__l3_row *row, mp__l3_place place
 }
 
 /* A marker in the place of the damaged record @found, which stands in @bytes itself. */
-static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes)
+static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes, bool seals)
 {
     char address[MP__L3_ADDRESS_MAX] = "";
     mp__record gone = {.address = mp_str_new(address, found->record.address.size),
@@ -168,7 +169,7 @@ static uint32_t write_marker(const mp__l3_found *found, unsigned char *bytes)
 
     memcpy(address, found->record.address.data, gone.address.size);
     mp__l3_record_write(&gone, MP__L3_GONE, found->flags & MP__L3_FORCED, bytes);
-    return (uint32_t)mp__l3_record_size(&gone);
+    return seals ? mp__l3_record_make_room(bytes) : (uint32_t)mp__l3_record_size(&gone);
 }
 
 /* The value of @row is past its own expiry, and nothing older that it hides can come back. */
@@ -202,10 +203,10 @@ static uint32_t what_stays(move *m, const mp__l3_row *row, const mp__l3_found *f
         if (m->is_oldest)
             forget_expired(m, row);
     } else {
-        return found->size;
+        return m->l3->key ? mp__l3_record_make_room(bytes) : found->size;
     }
     *ret_kind = MP__L3_GONE;
-    return m->is_oldest ? 0 : write_marker(found, bytes);
+    return m->is_oldest ? 0 : write_marker(found, bytes, m->l3->key != NULL);
 }
 
 /* Read the record to the end of the run. Its new size, 0 when there is nothing to write. */
@@ -215,11 +216,12 @@ static uint32_t read_record(move *m, const mp__l3_row *row, uint8_t *ret_kind)
     mp__l3_found found;
     unsigned char *bytes;
 
-    if (mp__l3_run_reserve(l3, m->run + row->size) != 0)
+    if (mp__l3_run_reserve(l3, m->run + row->size + MP__L3_SEAL) != 0)
         return 0;
     bytes = l3->run + m->run;
     if (mp__file_pread(m->from->file, bytes, row->size, row->offset) != row->size ||
-        mp__l3_record_read(bytes, row->size, &m->from->seed, row->offset, &found) != 0) {
+        mp__l3_record_read(bytes, row->size, &m->from->seed, row->offset, &found) != 0 ||
+        mp__l3_record_unseal(bytes, &m->from->seed, &found) != 0) {
         mp__l3_count(&l3->corrupt, 1);
         return 0;
     }
@@ -230,11 +232,11 @@ static uint32_t read_record(move *m, const mp__l3_row *row, uint8_t *ret_kind)
 static void gather(move *m, const mp__l3_row *row, bool keep_all)
 {
     mp__l3_place place = mp__l3_place_make(m->from->id, row->offset, row->size);
-    mp__l3_segment *active = m->l3->active;
+    mp__l3_segment *active = m->into;
     uint32_t offset = (uint32_t)(active->size + m->run), size;
     uint8_t kind = row->kind;
 
-    if (row->size + MP__L3_ROW > m->budget || !should_move(m, row, place, keep_all))
+    if (row->size + MP__L3_SEAL + MP__L3_ROW > m->budget || !should_move(m, row, place, keep_all))
         return;
     size = read_record(m, row, &kind);
     if (size == 0)
@@ -251,7 +253,7 @@ static void gather(move *m, const mp__l3_row *row, bool keep_all)
 
 static int write_run(move *m)
 {
-    mp__l3_segment *active = m->l3->active;
+    mp__l3_segment *active = m->into;
     int rc = m->run ? mp__l3_run_write(m->l3, m->run) : 0;
 
     m->run = 0;
@@ -268,7 +270,7 @@ static void settle_moved(const move *m)
     for (size_t i = 0; i < m->count; i++) {
         const mp__l3_row *row = &m->moved[i];
         mp__l3_shard *shard = mp__l3_index_shard(index, row->hash);
-        mp__l3_place place = mp__l3_place_make(m->l3->active->id, row->offset, row->size);
+        mp__l3_place place = mp__l3_place_make(m->into->id, row->offset, row->size);
         mp__l3_slot *slot;
 
         (void)pthread_mutex_lock(&shard->lock);
@@ -292,7 +294,7 @@ static void settle_moved(const move *m)
 
 static int move_rows(move *m, const mp__l3_row *rows, size_t count, bool keep_all)
 {
-    int rc = mp__l3_segment_reserve(m->l3->active, count);
+    int rc = mp__l3_segment_reserve(m->into, count);
 
     for (size_t i = 0; i < count && rc == 0; i++) {
         gather(m, &rows[i], keep_all);
@@ -315,6 +317,7 @@ static int move_out(mp__l3 *l3, mp__l3_segment *from, uint64_t budget, bool keep
 {
     move m = {.l3 = l3,
               .from = from,
+              .into = l3->active,
               .budget = budget,
               .is_oldest = from == l3->segments,
               .now_ms = mp__env_wall_ms(l3->env)};
@@ -387,7 +390,7 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
     int rc = 0;
 
     most = most < l3->segment_bytes / 2 ? most : l3->segment_bytes / 2;
-    while (rc == 0 && is_short(l3) && l3->segments && l3->segments != l3->active) {
+    while (rc == 0 && l3->active && is_short(l3) && l3->segments && l3->segments != l3->active) {
         uint64_t used = l3->active->size + l3->active->row_count * MP__L3_ROW;
         uint64_t budget = used < most ? most - used : 0;
         mp__l3_segment *victim = emptiest(l3);
@@ -398,5 +401,58 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
         else
             rc = move_out(l3, l3->segments, budget, false, true);
     }
+    return rc;
+}
+
+/* ---- under another key ---- */
+
+static mp__l3_segment *first_to_rewrite(mp__l3 *l3)
+{
+    mp__l3_segment *first = NULL;
+    uint64_t count = 0;
+
+    for (mp__l3_segment *s = l3->segments; s && l3->key; s = s->next) {
+        if (s->seed.key == l3->key || s == l3->active)
+            continue;
+        count++;
+        if (!first && !s->is_kept_as_it_is)
+            first = s;
+    }
+    atomic_store(&l3->to_rewrite, count);
+    return first;
+}
+
+void mp__l3_rewrite_note(mp__l3 *l3)
+{
+    (void)first_to_rewrite(l3);
+}
+
+/* What does not fit into the active segment waits for the next time. The oldest goes once what is
+ * to stay of it fits for certain. */
+int mp__l3_rewrite_one(mp__l3 *l3)
+{
+    mp__l3_segment *from = l3->hold ? NULL : first_to_rewrite(l3);
+    uint64_t used, most, budget, live;
+    int rc;
+
+    if (!from)
+        return 0;
+    rc = mp__l3_active_with_room(l3, (uint32_t)(l3->segment_bytes / 2));
+    from = first_to_rewrite(l3); /* making room may have deleted it */
+    if (rc || !from)
+        return rc;
+    used = l3->active->size + l3->active->row_count * MP__L3_ROW;
+    most = l3->segment_bytes - mp__l3_footer_size(0);
+    budget = used < most ? most - used : 0;
+    live = atomic_load(&from->live_bytes);
+    if (from == l3->segments && live <= budget / 4 * 3) {
+        rc = move_out(l3, from, budget, true, true);
+    } else {
+        mp__l3_segment_ref(from);
+        rc = move_out(l3, from, budget, true, false);
+        from->is_kept_as_it_is = rc == 0 && atomic_load(&from->live_bytes) == live;
+        mp__l3_segment_unref(from);
+    }
+    (void)first_to_rewrite(l3);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 enum { TIDY_TRIES = 8 }; /* with the pauses between them 90 s */
@@ -152,7 +153,18 @@ static int head_check(mp__l3 *l3, mp__file *file, uint64_t number, mp__l3_seed *
     if (rc == 0 && (head.number != number || memcmp(head.folder, l3->folder, 16) != 0))
         rc = MP_ECORRUPT; /* of another folder, or another place in this one */
     if (rc == 0)
-        *ret_seed = (mp__l3_seed){head.secret, number};
+        *ret_seed = (mp__l3_seed){head.secret, number, mp__l3_keys_find(l3->keys, head.key_id)};
+    if (rc == 0 && head.key_id && !ret_seed->key) {
+        char path[MP__L3_PATH_MAX];
+
+        mp__l3_segment_path(l3, number, path);
+        rc = mp__diag_set(
+            diag, MP_EINVAL,
+            "%s is sealed with the key %016" PRIx64 ", which %s; add it to the file of "
+            "cache.l3_key_file, below the newest, or move the folder away to begin "
+            "with an empty cache",
+            path, head.key_id, l3->keys ? "is none of the given ones" : "is not given");
+    }
     return rc;
 }
 
@@ -211,7 +223,8 @@ static void continue_last(mp__l3 *l3)
 
     while (last && last->next)
         last = last->next;
-    if (!last || last->has_footer || !last->is_ours || last->has_damage || last->certain == 0 ||
+    if (!last || last->has_footer || !last->is_ours || last->seed.key != l3->key ||
+        last->has_damage || last->certain == 0 ||
         last->log_end + mp__l3_footer_size(last->row_count) > l3->segment_bytes / 4 * 3 ||
         mp__file_truncate(last->file, last->log_end) != 0)
         return;
@@ -299,6 +312,7 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
         mp__l3_index_fit(&l3->index);
     continue_last(l3);
     mp__l3_fullness_note(l3);
+    mp__l3_rewrite_note(l3);
     l3->opened = true;
     atomic_store(&l3->recovery_ns, mp__env_now_ns(l3->env) - started);
     return 0;
@@ -312,8 +326,10 @@ static int write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *ro
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, row->hash);
     mp__l3_place place = mp__l3_place_make(segment->id, row->offset, row->size);
+    bool grows = l3->key && !segment->seed.key; /* it will be sealed and is not */
     mp__l3_pending *pending =
-        mp__l3_pending_alloc(l3, row->hash, row->kind, row->flags & MP__L3_FORCED, row->size);
+        mp__l3_pending_alloc(l3, row->hash, row->kind, row->flags & MP__L3_FORCED,
+                             row->size + (grows ? MP__L3_SEAL : 0));
     mp__l3_found found;
     mp__l3_slot *slot;
     bool is_taken = false;
@@ -324,7 +340,9 @@ static int write_again(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *ro
     n = mp__file_pread(segment->file, pending->bytes, row->size, row->offset);
     if (n == row->size &&
         mp__l3_record_read(pending->bytes, row->size, &segment->seed, row->offset, &found) == 0 &&
-        !found.damaged) {
+        mp__l3_record_unseal(pending->bytes, &segment->seed, &found) == 0 && !found.damaged) {
+        if (grows)
+            (void)mp__l3_record_make_room(pending->bytes);
         (void)pthread_mutex_lock(&shard->lock);
         slot = mp__l3_shard_find(shard, row->hash);
         is_taken = slot && mp__l3_slot_place(slot) == place;

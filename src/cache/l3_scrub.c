@@ -101,6 +101,8 @@ static void check_row(mp__l3 *l3, const mp__l3_row *row)
     mp__l3_count(&l3->scrubbed_bytes, row->size);
     rc = n == row->size ? mp__l3_record_read(bytes, row->size, &segment->seed, row->offset, &found)
                         : MP_ECORRUPT;
+    if (rc == 0 && !found.damaged)
+        rc = mp__l3_record_unseal(bytes, &segment->seed, &found);
     if (rc || found.damaged || found.size != row->size)
         leave_out(l3, row, place, rc ? mp_str_new("", 0) : found.record.address);
 }

@@ -126,9 +126,11 @@ static int write_head(mp__l3 *l3, mp__file *file, const mp__l3_segment_head *hea
 
 int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
 {
-    mp__l3_seed seed = {l3->hash_key, l3->next_number};
-    mp__l3_segment_head head = {
-        .number = seed.number, .secret = seed.secret, .created_ms = mp__env_wall_ms(l3->env)};
+    mp__l3_seed seed = {l3->hash_key, l3->next_number, l3->key};
+    mp__l3_segment_head head = {.number = seed.number,
+                                .secret = seed.secret,
+                                .created_ms = mp__env_wall_ms(l3->env),
+                                .key_id = l3->key ? mp__l3_key_id(l3->key) : 0};
     char path[MP__L3_PATH_MAX];
     mp__l3_segment *segment;
     mp__file *file;
@@ -225,17 +227,27 @@ int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size
 
 typedef struct scan {
     mp__hash_key key;
+    unsigned char *data;
+    const mp__l3_seed *seed;
     mp__l3_row *rows;
     size_t count, capacity;
     size_t certain; /* rows before this one stand */
+    size_t forged;  /* records whose sums hold and whose seal does not */
     int rc;
 } scan;
 
 /* A damaged record counts as GONE where it is certain that all of it had reached the disk: a record
  * that the power failed on is not there yet, and what it should have replaced still is. */
-static void scan_record(void *context, const mp__l3_found *found)
+static void scan_record(void *context, const mp__l3_found *as_read)
 {
     scan *s = context;
+    mp__l3_found unsealed = *as_read;
+    const mp__l3_found *found = &unsealed;
+
+    if (mp__l3_record_unseal(s->data + unsealed.offset, s->seed, &unsealed) != 0) {
+        s->forged++;
+        return;
+    }
 
     if (found->kind == MP__L3_MARK) {
         s->certain = found->damaged ? s->certain : s->count;
@@ -299,14 +311,15 @@ static int64_t read_what_can_be(mp__l3_segment *segment, unsigned char *data)
 int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                           size_t *ret_count, mp__l3_scan *ret_scan)
 {
-    scan s = {.key = l3->hash_key};
     MP__CLEANUP_FREE unsigned char *data = mp__malloc((size_t)segment->size + 1);
+    scan s = {.key = l3->hash_key, .data = data, .seed = &segment->seed};
     int64_t n = data ? read_what_can_be(segment, data) : MP_ENOMEM;
 
     if (n < 0)
         return (int)n;
     ret_scan->end =
         mp__l3_segment_parse(data, (size_t)n, &segment->seed, scan_record, &s, &ret_scan->damaged);
+    ret_scan->damaged += s.forged;
     ret_scan->certain = s.certain;
     if (s.rc) {
         (void)mp__free(s.rows);

@@ -173,7 +173,7 @@ static int seal_active(mp__l3 *l3)
 }
 
 /* An active segment with room for a record of @size and its row in the footer. */
-static int active_with_room(mp__l3 *l3, uint32_t size)
+int mp__l3_active_with_room(mp__l3 *l3, uint32_t size)
 {
     uint64_t need = (uint64_t)size + MP__L3_ROW;
     int rc = 0;
@@ -237,7 +237,7 @@ static int append_run(mp__l3 *l3, uint32_t first_size)
     mp__l3_pending *list;
     size_t bytes;
     uint64_t at;
-    int rc = active_with_room(l3, first_size);
+    int rc = mp__l3_active_with_room(l3, first_size);
 
     if (rc)
         return rc;
@@ -345,6 +345,15 @@ int mp__l3_write_all(mp__l3 *l3, bool sync)
     return rc;
 }
 
+/* When there is nothing else to do: a segment that is not sealed with the newest key. */
+static void rewrite(mp__l3 *l3)
+{
+    int rc = l3->key ? mp__l3_rewrite_one(l3) : 0;
+
+    if (rc)
+        failed(l3, rc, NULL);
+}
+
 void mp__l3_write_batch(void *context, mp__task *first)
 {
     mp__l3 *l3 = context;
@@ -354,7 +363,8 @@ void mp__l3_write_batch(void *context, mp__task *first)
         mp__l3_queue_kicked(l3);
     (void)pthread_mutex_lock(&l3->writing); /* a flush may be at it, and moves the times */
     now = mp__env_now_ns(l3->env);
-    if (!l3->retry_ns || now >= l3->retry_at_ns) /* else the idle call comes back */
-        (void)write_all(l3, now - l3->last_sync_ns >= l3->sync_ns);
+    if ((!l3->retry_ns || now >= l3->retry_at_ns) && /* else the idle call comes back */
+        write_all(l3, now - l3->last_sync_ns >= l3->sync_ns) == 0 && !first)
+        rewrite(l3);
     (void)pthread_mutex_unlock(&l3->writing);
 }

@@ -138,6 +138,10 @@ const mp__option mp__option_table[] = {
      "Size of one file of L3."},
     {"cache.l3_sync_interval", MP__OPTION_DURATION, "1s", 10, 600 * S, NULL, "ms", false,
      "How often L3 is synced. Written at once, so only a power loss can cost this much of it."},
+    {"cache.l3_key_file", MP__OPTION_STRING, "", 0, 0, NULL, "", false,
+     "Keys that seal L3 on disk, one a line as 64 hexadecimal digits, the newest first; the others "
+     "open what was written under them until it is rewritten. Empty: the variable "
+     "MARKETPRISM_L3_KEYS, and without that nothing is sealed (docs/operations.md)."},
     {"cache.l3_scrub_rate", MP__OPTION_BYTES, "64KiB", 0, 1 * GIB, NULL, "bytes/s", false,
      "How much of L3 is read again each second, so that damage is found and healed from L1 or the "
      "origin before it is needed; 64KiB is 5 GiB a day. 0: not at all."},

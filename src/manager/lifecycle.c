@@ -164,9 +164,33 @@ static void heal_from_origin(void *context, mp_str address, uint64_t hash)
         mp__flight_heal(manager, address, hash);
 }
 
+enum { KEY_FILE_MAX = 64 * 1024 };
+
+/* Where the keys of L3 are: a file or the environment. *ret_text is NULL when nothing shall be
+ * sealed; a file that is named and cannot be read is an error, never that. */
+static int read_keys(mp__manager *manager, const mp__options *options, char **ret_text,
+                     mp__diag *diag)
+{
+    const char *path = mp__options_text(options, "cache.l3_key_file");
+    const char *given = getenv("MARKETPRISM_L3_KEYS");
+    size_t size;
+    int rc;
+
+    *ret_text = NULL;
+    if (!path[0]) {
+        if (given && given[0])
+            *ret_text = mp__strdup(given);
+        return given && given[0] && !*ret_text ? MP_ENOMEM : 0;
+    }
+    rc = mp__env_read_file(manager->env, path, KEY_FILE_MAX, ret_text, &size);
+    return rc ? mp__diag_set(diag, rc, "cache.l3_key_file: %s cannot be read: %s", path,
+                             mp_strerror(rc))
+              : 0;
+}
+
 static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
-    char path[4200];
+    char path[4200], *keys = NULL;
     mp__cache_options cache = {
         .env = manager->env,
         .l1_entries = (size_t)mp__options_int(options, "cache.l1_size"),
@@ -188,7 +212,16 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
     int rc = in_dir(manager, "l3", path, sizeof(path));
 
     if (rc == 0)
+        rc = read_keys(manager, options, &keys, diag);
+    cache.l3_keys = keys ? mp_str_of(keys) : mp_str_new("", 0);
+    if (rc == 0)
         rc = mp__cache_open(&cache, &manager->cache, diag);
+    if (keys)
+        explicit_bzero(keys, strlen(keys));
+    (void)mp__free(keys);
+    if (rc && diag && diag->line) /* of a key that is none */
+        (void)snprintf(diag->file, sizeof(diag->file), "%.255s",
+                       mp__options_text(options, "cache.l3_key_file"));
     if (rc == 0)
         manager->hash_key = mp__cache_hash_key(manager->cache);
     return rc;

@@ -90,6 +90,8 @@ static void soundness_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "expired", s.expired);
     mp__json_add_u64(out, "not_admitted", s.not_admitted);
     mp__json_add_u64(out, "healed", s.healed);
+    mp__json_add_bool(out, "sealed", s.is_sealed);
+    mp__json_add_u64(out, "to_rewrite", s.to_rewrite);
     mp__json_key(out, "scrub");
     mp__json_begin(out, '{');
     mp__json_add_u64(out, "bytes", s.scrubbed_bytes);

@@ -10,7 +10,7 @@
 #include "core/alloc.h"
 #include "monitor/internal.h"
 
-static const char *const tier_names[MP__MONITOR_TIERS] = {"none", "l1", "l2", "l3", "origin"};
+static const char *const tier_names[MP__MONITOR_TIERS] = {"none", "l1", "l2", "l3", "l4", "origin"};
 
 /* Upper bounds that are shown, ns; the steps in between are summed into them. */
 static const uint64_t bounds_ns[] = {

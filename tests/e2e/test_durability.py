@@ -4,6 +4,7 @@ written. 50 kills in `make test`, 1,000 in `make soak`; ROUNDS sets how many by 
 
 import json
 import os
+import pathlib
 import random
 import socket
 import struct
@@ -244,6 +245,58 @@ class Scrubber(unittest.TestCase):
             file.unlink()
         client = daemon.start().client()  # L3 alone has it again
         self.assertEqual(client("GET", "app/k7"), b"value of 7 " * 20)
+        client.close()
+
+
+class Sealed(unittest.TestCase):
+    """cache.l3_key_file: nothing can be read on disk, a wrong key is refused, an old one retires."""
+
+    def setUp(self):
+        self.daemon = Daemon("--set", "cache.l3_segment_bytes=64KiB")
+        self.addCleanup(self.daemon.close)
+        self.keys = pathlib.Path(self.daemon.folder, "keys")
+        self.daemon.options += ["--set", f"cache.l3_key_file={self.keys}"]
+
+    def on_disk(self):
+        return b"".join(file.read_bytes() for file in (self.daemon.data / "l3").glob("*.seg"))
+
+    def l3(self):
+        return json.loads(self.daemon.cli("status", "--json").stdout)["cache"]["l3"]
+
+    def check(self, client):
+        for i in range(300):
+            self.assertEqual(client("GET", f"app/name-{i}"), f"secret {i} ".encode() * 30)
+
+    def test_sealed_values_survive_kill_and_a_change_of_keys(self):
+        first, second = "11" * 32, "ab" * 32
+        self.keys.write_text(first + "\n")
+        client = self.daemon.start().client()
+        for i in range(300):
+            client("SET", f"app/name-{i}", f"secret {i} " * 30)
+        wait_until(lambda: self.l3()["pending_bytes"] == 0, what="all on disk")
+        self.assertTrue(self.l3()["sealed"])
+        self.daemon.kill()
+        for file in self.daemon.data.glob("origin.db*"):
+            file.unlink()  # L3 is all there is
+        self.assertNotIn(b"secret", self.on_disk())
+        self.assertNotIn(b"name-", self.on_disk())
+        for wrong in (second + "\n", "no key\n"):
+            self.keys.write_text(wrong)
+            before = self.on_disk()
+            with self.assertRaisesRegex(RuntimeError, "key"):
+                self.daemon.start()
+            self.daemon.kill()
+            self.assertEqual(self.on_disk(), before)
+        self.keys.write_text(f"# newest first\n{second}\n{first}\n")
+        client = self.daemon.start().client()
+        self.check(client)
+        wait_until(lambda: self.l3()["to_rewrite"] == 0, seconds=60, what="the new key everywhere")
+        wait_until(lambda: self.l3()["pending_bytes"] == 0, what="all on disk")
+        self.daemon.kill()
+        self.keys.write_text(second + "\n")
+        client = self.daemon.start().client()
+        self.check(client)
+        self.assertNotIn(b"secret", self.on_disk())
         client.close()
 
 

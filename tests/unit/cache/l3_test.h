@@ -12,7 +12,8 @@
 
 #define L3_DIR "/data/l3"
 
-static uint64_t l3_scrub_rate; /* of those opened from now on */
+static uint64_t l3_scrub_rate;     /* of those opened from now on */
+static const mp__l3_keys *l3_keys; /* the same */
 
 static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               uint64_t segment_bytes, mp__l3 **ret_l3, mp__diag *diag)
@@ -23,6 +24,7 @@ static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               .segment_bytes = segment_bytes,
                               .sync_ms = 1000,
                               .pending_bytes_max = 1u << 20,
+                              .keys = l3_keys,
                               .scrub_rate = l3_scrub_rate};
 
     return mp__l3_open(&options, ret_l3, diag);

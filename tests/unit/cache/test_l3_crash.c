@@ -13,7 +13,8 @@ enum { SEGMENT = 64 << 10 };
 #define ROOMY ((uint64_t)SEGMENT * 1000)
 #define TIGHT ((uint64_t)SEGMENT * 6)
 
-static uint64_t life; /* the seed */
+static uint64_t life;                 /* the seed */
+static const mp__l3_keys *other_keys; /* that may take the place of l3_keys between two rounds */
 
 /* ---- a model: what may be read ---- */
 
@@ -185,9 +186,15 @@ static void live(uint64_t seed, uint64_t bytes_max, bool faults)
     bool may_forget = bytes_max != ROOMY || faults;
 
     for (int round = 0; round < 12; round++) {
-        mp__l3 *l3 = l3_open(disk, bytes_max, SEGMENT);
+        const mp__l3_keys *keys = l3_keys;
+        mp__l3 *l3;
         unsigned steps = (unsigned)mp_platter_random(disk, 250);
 
+        if (other_keys && mp_platter_random(disk, 3) == 0) {
+            l3_keys = other_keys;
+            other_keys = keys;
+        }
+        l3 = l3_open(disk, bytes_max, SEGMENT);
         model_check_crashed(m, l3, may_forget);
         for (unsigned i = 0; i < steps; i++) {
             if (faults && i % 16 == 0)
@@ -238,10 +245,33 @@ static void failing_calls_never_bring_a_wrong_or_an_older_value(void **state)
     lives(4000000, TIGHT, true);
 }
 
+#define KEY_1 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define KEY_2 "a0112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+/* The same lives where every record is sealed, and the newest key is now this one and now that. */
+static void sealing_loses_nothing_and_brings_nothing_back(void **state)
+{
+    mp__l3_keys *one = NULL, *two = NULL;
+
+    (void)state;
+    assert_int_equal(mp__l3_keys_parse(MP_STR(KEY_1 "\n" KEY_2), &one, NULL), 0);
+    assert_int_equal(mp__l3_keys_parse(MP_STR(KEY_2 "\n" KEY_1), &two, NULL), 0);
+    l3_keys = one;
+    other_keys = two;
+    lives(5000000, ROOMY, false);
+    lives(6000000, TIGHT, false);
+    lives(7000000, ROOMY, true);
+    lives(8000000, TIGHT, true);
+    l3_keys = other_keys = NULL;
+    mp__l3_keys_free(one);
+    mp__l3_keys_free(two);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_synced_survives_any_crash),
     MP_TEST(no_old_value_comes_back_where_room_is_scarce),
     MP_TEST(failing_calls_never_bring_a_wrong_or_an_older_value),
+    MP_TEST(sealing_loses_nothing_and_brings_nothing_back),
 };
 
 MP_TEST_MAIN(tests)

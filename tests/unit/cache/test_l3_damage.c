@@ -354,7 +354,7 @@ static void a_newer_version_is_refused_and_left_alone(void **state)
     (void)state;
     put_some(disk);
     file = mp_platter_bytes(disk, L3_SEGMENT_1, &size);
-    file[8]++;
+    file[8] = MP__L3_VERSION + 1;
     sum = mp__checksum(0, file, MP__L3_SEGMENT_HEAD - 8);
     memcpy(file + MP__L3_SEGMENT_HEAD - 8, &sum, 8);
     refused(disk);
