@@ -224,6 +224,11 @@ void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
     mp__l1_tick(cache->l1, wall_ms);
 }
 
+void mp__cache_uses_settle(mp_cache *cache)
+{
+    mp__l1_uses_settle(cache->l1);
+}
+
 void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
                         uint32_t generation, uint32_t verify_by_s)
 {

@@ -96,6 +96,11 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
     return mp__hash_str(key, address);
 }
 
+/* Whether anybody has used @entry since it is there. What readers of L1 noted lately counts once
+ * mp__cache_uses_settle() was called; any thread. */
+bool mp__entry_was_used(const mp__entry *entry);
+void mp__cache_uses_settle(mp_cache *cache);
+
 /* Bring the bucket of @hash near: as soon as the hash is known. Any thread, any time. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
 /* Bring near what finds of all these hashes will touch, entries and values too: before the first of

@@ -95,7 +95,7 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
                  .size = (uint32_t)mp__slab_round(bytes),
                  .expires_s = (uint32_t)(record->expires_ms / 1000)},
         .created_revision = record->created_revision,
-        .version = record->version,
+        .version = record->version < UINT32_MAX ? (uint32_t)record->version : UINT32_MAX,
     };
     atomic_init(&cold->verified_ms, record->verified_ms);
     entry->created_ms = record->created_ms;
@@ -110,6 +110,7 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     atomic_init(&entry->generation, generation);
     atomic_init(&entry->verify_by_s, verify_by_s);
     atomic_init(&entry->frequency, 0);
+    atomic_init(&cold->was_used, false);
     mp__policy_uses_are(&cold->node, &entry->frequency);
     entry->address_size = (uint16_t)record->address.size;
     entry->media_type_size = (uint8_t)record->media_type.size;
@@ -122,4 +123,10 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     if (record->value.size)
         memcpy(p, record->value.data, record->value.size);
     return entry;
+}
+
+bool mp__entry_was_used(const mp__entry *entry)
+{
+    return atomic_load_explicit(&entry->frequency, memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&mp__entry_cold_of(entry)->was_used, memory_order_relaxed);
 }

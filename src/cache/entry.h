@@ -14,8 +14,10 @@ typedef struct mp__entry_cold {
         mp__policy_node node; /* while L1 holds it */
         mp__retired retired;  /* from then on; the node's hash and size stay readable */
     };
-    uint64_t created_revision, version;
+    uint64_t created_revision;
     _Atomic int64_t verified_ms;
+    uint32_t version;      /* UINT32_MAX: that or more */
+    _Atomic bool was_used; /* as far as uses were reported; those that were not are in frequency */
 } __attribute__((aligned(64))) mp__entry_cold;
 
 static inline mp__entry_cold *mp__entry_cold_of(const mp__entry *entry)

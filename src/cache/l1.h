@@ -55,6 +55,9 @@ void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
  * changing this L1 just now. Never waits. */
 void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry);
 void mp__l1_tick(mp__l1 *l1, int64_t wall_ms);
+/* Note with the entries what readers noted and no fill has reported yet; those reports still come.
+ */
+void mp__l1_uses_settle(mp__l1 *l1);
 
 MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
 MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);

@@ -48,6 +48,7 @@ static void report_use(mp__l1 *l1, uint64_t hash)
         if (ops->hit_gone)
             ops->hit_gone(l1->policy, hash);
     } else if (entry->kind == MP__RECORD_VALUE) {
+        atomic_store_explicit(&mp__entry_cold_of(entry)->was_used, true, memory_order_relaxed);
         ops->hit(l1->policy, &mp__entry_cold_of(entry)->node);
     }
 }
@@ -109,6 +110,27 @@ void mp__l1_uses_report(mp__l1 *l1)
         report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
     if (l1->inserts - l1->fills_weighed >= WEIGH_EACH)
         weigh(l1);
+}
+
+void mp__l1_uses_settle(mp__l1 *l1)
+{
+    mp__l1_lock(l1);
+    for (unsigned i = 0; i < l1->ring_count; i++) {
+        mp__l1_uses *ring = l1->rings[i];
+        uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+        uint32_t at = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+
+        for (; head - at - 1 < MP__L1_USES; at++) {
+            uint64_t hash =
+                atomic_load_explicit(&ring->hashes[at % MP__L1_USES], memory_order_relaxed);
+            mp__entry *entry = mp__l1_table_find_hash(mp__l1_table_of(l1), hash);
+
+            if (entry)
+                atomic_store_explicit(&mp__entry_cold_of(entry)->was_used, true,
+                                      memory_order_relaxed);
+        }
+    }
+    mp__l1_unlock(l1);
 }
 
 void mp__l1_uses_done(mp__l1 *l1)

@@ -40,8 +40,7 @@ static bool is_admitted(mp__l2 *l2, uint64_t hash, const mp__entry *entry)
 {
     uint16_t *ghost = ghost_of(l2, hash);
 
-    if (!is_nearly_full(l2) || *ghost == fingerprint(hash) ||
-        atomic_load_explicit(&entry->frequency, memory_order_relaxed)) {
+    if (!is_nearly_full(l2) || *ghost == fingerprint(hash) || mp__entry_was_used(entry)) {
         *ghost = 0;
         return true;
     }

@@ -322,6 +322,8 @@ static uint64_t count_read(const mp__preload *p)
 {
     uint64_t count = 0;
 
+    if (p->tracked_count)
+        mp__cache_uses_settle(p->manager->cache);
     for (size_t i = 0; i < p->tracked_count; i++) {
         const mp__entry *entry;
 
@@ -329,7 +331,7 @@ static uint64_t count_read(const mp__preload *p)
             return count;
         entry =
             mp__cache_peek(p->manager->cache, mp_str_of(p->tracked[i].address), p->tracked[i].hash);
-        count += entry && atomic_load_explicit(&entry->frequency, memory_order_relaxed) > 0;
+        count += entry && mp__entry_was_used(entry);
         mp_read_end();
     }
     return count;
