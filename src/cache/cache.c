@@ -520,6 +520,17 @@ void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel)
     ret_panel->changes = view.switches;
 }
 
+size_t mp__cache_forecasts(mp_cache *cache, mp__cache_forecast ret_forecasts[MP__CACHE_FORECASTS])
+{
+    return mp__l1_forecasts(cache->l1, ret_forecasts);
+}
+
+int mp__cache_predict(mp_cache *cache, const char *policy, size_t entries,
+                      mp__cache_forecast *ret_forecast)
+{
+    return mp__l1_predict(cache->l1, policy, entries, ret_forecast);
+}
+
 const char *mp__cache_policy_at(size_t i, const char **ret_text)
 {
     for (size_t k = 0; k <= i; k++)
@@ -547,6 +558,30 @@ static int knob_set_result(int rc, mp__diag *diag)
 static int knob_entries_set(void *module, double value, mp__diag *diag)
 {
     return knob_set_result(mp__cache_set_l1_entries(module, (size_t)value), diag);
+}
+
+/* What the model says of the hit ratio of L1; nothing of other metrics. */
+static int knob_predict(mp_cache *cache, const char *policy, double entries, const char *metric,
+                        double *ret_low, double *ret_mean, double *ret_high)
+{
+    mp__cache_forecast is;
+    int rc;
+
+    if (strcmp(metric, MP__CACHE_METRIC_L1_HIT_RATIO) != 0)
+        return MP_EUNKNOWN;
+    rc = mp__cache_predict(cache, policy, (size_t)entries, &is);
+    if (rc)
+        return rc;
+    *ret_low = is.low;
+    *ret_mean = is.hit_ratio;
+    *ret_high = is.high;
+    return 0;
+}
+
+static int knob_entries_predict(void *module, double value, const char *metric, double *ret_low,
+                                double *ret_mean, double *ret_high)
+{
+    return knob_predict(module, NULL, value, metric, ret_low, ret_mean, ret_high);
 }
 
 static double knob_bytes_get(void *module)
@@ -653,6 +688,13 @@ static int knob_policy_set(void *module, double value, mp__diag *diag)
     return mp__cache_set_policy(module, policy_names[(size_t)value]);
 }
 
+static int knob_policy_predict(void *module, double value, const char *metric, double *ret_low,
+                               double *ret_mean, double *ret_high)
+{
+    return knob_predict(module, policy_names[(size_t)value], 0, metric, ret_low, ret_mean,
+                        ret_high);
+}
+
 static const mp__knob knobs[] = {
     {.name = "cache.l1_size",
      .unit = "entries",
@@ -662,7 +704,8 @@ static const mp__knob knobs[] = {
      .standard = L1_ENTRIES,
      .safe = true,
      .get = knob_entries_get,
-     .set = knob_entries_set},
+     .set = knob_entries_set,
+     .predict = knob_entries_predict},
     {.name = "cache.l1_bytes",
      .unit = "bytes",
      .help = "Most bytes of memory, index included. Fewer evict at once.",
@@ -718,7 +761,8 @@ static const mp__knob knobs[] = {
      .safe = true,
      .choices = policy_names,
      .get = knob_policy_get,
-     .set = knob_policy_set},
+     .set = knob_policy_set,
+     .predict = knob_policy_predict},
 };
 
 const mp__knob_table mp__cache_knobs = {"cache", knobs, sizeof(knobs) / sizeof(knobs[0])};

@@ -232,8 +232,29 @@ typedef struct mp__cache_panel {
     uint64_t changes;
 } mp__cache_panel;
 void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel);
+/* What L1 would hit lately, were it otherwise: of miniatures that see a sample of the same requests
+ * (cache/curve.h). Lately: the last 16 to 32 times as many requests as it has entries. */
+typedef struct mp__cache_forecast {
+    const char *policy;
+    size_t entries;
+    double hit_ratio, low, high; /* nine times out of ten the truth lies between low and high */
+    size_t sampled_entries;      /* of the miniature; below 100 do not show a number */
+    uint64_t sampled_requests;
+} mp__cache_forecast;
+enum { MP__CACHE_FORECASTS = 10 };
+/* First a quarter, half, once, twice and four times the entries under the policy of now, then other
+ * policies with the entries of now. Returns how many; 0: no model is kept, since it would take more
+ * than a hundredth of cache.l1_bytes. Any thread. */
+size_t mp__cache_forecasts(mp_cache *cache, mp__cache_forecast ret_forecasts[MP__CACHE_FORECASTS]);
+/* Another policy (NULL: that of now) or another size (0: that of now), not both. MP_EUNKNOWN: there
+ * is no model of that, or it has seen nothing yet. MP_EINVAL: more than four times the entries, or
+ * fewer than a quarter. Any thread. */
+MP_MUST_USE int mp__cache_predict(mp_cache *cache, const char *policy, size_t entries,
+                                  mp__cache_forecast *ret_forecast);
 /* The i-th policy's name and what it does, or NULL behind the last. */
 const char *mp__cache_policy_at(size_t i, const char **ret_text);
+/* The metric that the knobs' predict() tells of. */
+#define MP__CACHE_METRIC_L1_HIT_RATIO "cache_l1_hit_ratio"
 extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
 
 /* What a look at a folder of L3 from outside found. */

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "cache/curve.h"
 #include "cache/l1_internal.h"
 #include "cache/l2.h"
 #include "core/alloc.h"
@@ -126,6 +127,8 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
         return rc;
     }
     mp__hazard_init(); /* readers and writers agree on who pays for the barrier */
+    l1->use_weight = 1;
+    mp__l1_curve_renew(l1);
     all_add(l1);
     *ret_l1 = l1;
     return 0;
@@ -171,6 +174,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
     l1->policy = l1->policy->ops->free(l1->policy);
     l1->slab = mp__slab_close(l1->slab);
     mp__l1_uses_done(l1);
+    mp__l1_curve_done(l1);
     (void)pthread_mutex_destroy(&l1->lock);
     return mp__free(l1);
 }
@@ -461,6 +465,8 @@ static bool keep_present(const mp__entry *present, const mp__record *record, boo
 static void announce(mp__l1 *l1, uint64_t hash)
 {
     mp__l1_uses_report(l1);
+    if (l1->curve)
+        mp__curve_see(l1->curve, hash, false, 1);
     if (l1->policy->ops->coming)
         l1->policy->ops->coming(l1->policy, hash);
 }

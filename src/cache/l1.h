@@ -66,6 +66,10 @@ const char *mp__l1_policy_name(mp__l1 *l1);
 struct mp__panel_view;
 /* False: the policy is not adaptive. */
 bool mp__l1_panel_look(mp__l1 *l1, struct mp__panel_view *ret_view);
+/* See mp__cache_forecasts() and mp__cache_predict(). */
+size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts);
+MP_MUST_USE int mp__l1_predict(mp__l1 *l1, const char *policy, size_t entries,
+                               mp__cache_forecast *ret_forecast);
 void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats);
 
 #endif

@@ -22,6 +22,9 @@ struct mp__l1 {
     mp__l1_uses *rings[MP__L1_SHARDS]; /* those of @uses that were made */
     unsigned ring_count, ring_next, uses_credit;
     size_t uses_bytes;
+    double use_weight;       /* hits that one which is reported stands for */
+    struct mp__curve *curve; /* or NULL */
+    size_t curve_bytes;
     uint64_t uses_reported, uses_weighed, hits_weighed, fills_weighed;
     mp__l1 *next, **from_here; /* of all L1 of the process, for fork(); under all_lock */
 
@@ -62,12 +65,16 @@ MP_MUST_USE int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy,
 /* What else than entries and the table takes memory, @policy bytes of it the policy. */
 static inline size_t mp__l1_beside(const mp__l1 *l1, size_t policy)
 {
-    return policy + l1->uses_bytes;
+    return policy + l1->uses_bytes + l1->curve_bytes;
 }
 
 /* Under the lock, before a fill: the policy sees what readers used meanwhile (l1_uses.c). */
 void mp__l1_uses_report(mp__l1 *l1);
 void mp__l1_uses_done(mp__l1 *l1);
+
+/* Under the lock, after a change of size, bytes or policy: l1_curve.c. */
+void mp__l1_curve_renew(mp__l1 *l1);
+void mp__l1_curve_done(mp__l1 *l1);
 
 /* Under the lock. */
 bool mp__l1_evict_one(mp__l1 *l1); /* false: there is nothing */

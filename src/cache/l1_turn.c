@@ -52,6 +52,7 @@ static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next
         ;
     table_change(l1, next);
     mp__l1_shrink(l1, slab_bytes);
+    mp__l1_curve_renew(l1);
     return 0;
 }
 
@@ -85,6 +86,7 @@ int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
     if (rc == 0) {
         l1->bytes_max = bytes_max;
         mp__l1_shrink(l1, slab_bytes);
+        mp__l1_curve_renew(l1);
     }
     mp__l1_unlock(l1);
     return rc;
@@ -121,6 +123,7 @@ int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
         if (rc == 0) {
             policy_change(l1, next);
             mp__l1_shrink(l1, slab_bytes);
+            mp__l1_curve_renew(l1);
         }
     }
     mp__l1_unlock(l1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l1_uses.h"
 
+#include "cache/curve.h"
 #include "cache/l1_internal.h"
 #include "core/alloc.h"
 
@@ -44,6 +45,8 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     mp__entry *entry = mp__l1_table_find_hash(mp__l1_table_of(l1), hash);
     const mp__policy_ops *ops = l1->policy->ops;
 
+    if (l1->curve)
+        mp__curve_see(l1->curve, hash, true, l1->use_weight);
     if (!entry) {
         if (ops->hit_gone)
             ops->hit_gone(l1->policy, hash);
@@ -90,11 +93,13 @@ static void weigh(mp__l1 *l1)
     more = hits - l1->hits_weighed;
     l1->hits_weighed = hits;
     l1->uses_weighed = l1->uses_reported;
-    if (more == 0 || !l1->policy->ops->hits_share)
+    if (more == 0)
         return;
     share = (double)reported / (double)more;
     share = share > 1 ? 1 : share < SHARE_LEAST ? SHARE_LEAST : share;
-    l1->policy->ops->hits_share(l1->policy, share);
+    l1->use_weight = 1 / share;
+    if (l1->policy->ops->hits_share)
+        l1->policy->ops->hits_share(l1->policy, share);
 }
 
 void mp__l1_uses_report(mp__l1 *l1)

@@ -40,8 +40,8 @@ struct mp__predict {
     size_t capacity, cached, bucket_mask;
     uint32_t free, threshold;
     double sample;
-    uint64_t all; /* requests, sampled or not */
-    uint64_t requests[PARTS], hits[PARTS];
+    double all; /* requests, sampled or not */
+    double requests[PARTS], hits[PARTS];
 };
 
 mp__predict *mp__predict_free(mp__predict *p)
@@ -55,11 +55,13 @@ mp__predict *mp__predict_free(mp__predict *p)
     return mp__free(p);
 }
 
-static double sample_for(size_t capacity)
+static double sample_for(size_t capacity, size_t entries_max)
 {
     double n = (double)capacity;
 
-    return capacity <= ENTRIES_WHOLE ? 1 : fmin(SAMPLE_MAX, ENTRIES_MAX / n);
+    return capacity <= ENTRIES_WHOLE && capacity <= entries_max
+               ? 1
+               : fmin(SAMPLE_MAX, (double)entries_max / n);
 }
 
 static int predict_fill(mp__predict *p, const char *policy)
@@ -81,15 +83,21 @@ static int predict_fill(mp__predict *p, const char *policy)
 
 int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict)
 {
+    return mp__predict_new_within(policy, capacity, ENTRIES_MAX, ret_predict);
+}
+
+int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
+                           mp__predict **ret_predict)
+{
     mp__predict *p;
     int rc;
 
-    if (capacity == 0)
+    if (capacity == 0 || entries_max == 0)
         return MP_EINVAL;
     p = mp__calloc(1, sizeof(*p));
     if (!p)
         return MP_ENOMEM;
-    p->sample = sample_for(capacity);
+    p->sample = sample_for(capacity, entries_max);
     p->threshold = (uint32_t)fmin(p->sample * 4294967296.0, 4294967295.0);
     p->capacity = (size_t)fmax(round((double)capacity * p->sample), 1);
     rc = predict_fill(p, policy);
@@ -153,22 +161,42 @@ static void miss(mp__predict *p, uint64_t hash)
 
 void mp__predict_see(mp__predict *p, uint64_t hash)
 {
+    mp__predict_see_many(p, hash, 1);
+}
+
+void mp__predict_see_many(mp__predict *p, uint64_t hash, double weight)
+{
     /* other multipliers than the panel of a miniature takes: else it would sample the sample */
     uint64_t h = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ULL;
     size_t part = h & (PARTS - 1);
     uint32_t i;
 
-    p->all++;
+    p->all += weight;
     if ((uint32_t)(h >> 32) > p->threshold)
         return;
-    p->requests[part]++;
+    p->requests[part] += weight;
     i = find(p, hash);
     if (i) {
-        p->hits[part]++;
+        p->hits[part] += weight;
         p->policy->ops->hit(p->policy, &p->keys[i].node);
     } else {
         miss(p, hash);
     }
+}
+
+void mp__predict_age(mp__predict *p)
+{
+    p->all /= 2;
+    for (size_t i = 0; i < PARTS; i++) {
+        p->requests[i] /= 2;
+        p->hits[i] /= 2;
+    }
+}
+
+size_t mp__predict_bytes(const mp__predict *p)
+{
+    return sizeof(*p) + (p->capacity + 1) * sizeof(*p->keys) +
+           (p->bucket_mask + 1) * sizeof(*p->buckets) + p->policy->ops->bytes(p->policy);
 }
 
 typedef struct line {
@@ -182,19 +210,19 @@ static line fit(const mp__predict *p)
     double sxx = 0, sxy = 0, rest = 0;
 
     for (size_t i = 0; i < PARTS; i++) {
-        l.requests += (double)p->requests[i];
-        l.hits += (double)p->hits[i];
+        l.requests += p->requests[i];
+        l.hits += p->hits[i];
     }
     for (size_t i = 0; i < PARTS; i++) {
-        double x = (double)p->requests[i] - l.requests / PARTS;
+        double x = p->requests[i] - l.requests / PARTS;
 
         sxx += x * x;
-        sxy += x * ((double)p->hits[i] - l.hits / PARTS);
+        sxy += x * (p->hits[i] - l.hits / PARTS);
     }
     l.slope = sxx > 0 ? fmin(fmax(sxy / sxx, 0), 1) : 0;
     for (size_t i = 0; i < PARTS; i++) {
-        double x = (double)p->requests[i] - l.requests / PARTS;
-        double y = (double)p->hits[i] - l.hits / PARTS - l.slope * x;
+        double x = p->requests[i] - l.requests / PARTS;
+        double y = p->hits[i] - l.hits / PARTS - l.slope * x;
 
         rest += y * y;
     }
@@ -205,7 +233,7 @@ static line fit(const mp__predict *p)
 void mp__predict_read(const mp__predict *p, mp__prediction *ret)
 {
     line l = fit(p);
-    double expected = (double)p->all * p->sample, ratio, error;
+    double expected = p->all * p->sample, ratio, error;
 
     *ret = (mp__prediction){
         .high = 1, .sample = p->sample, .entries = p->capacity, .requests = (uint64_t)l.requests};

@@ -17,7 +17,7 @@
 typedef struct mp__predict mp__predict;
 
 typedef struct mp__prediction {
-    double hit_ratio;  /* 0 to 1, since the first request */
+    double hit_ratio;  /* 0 to 1, since the first request, or lately where it ages */
     double low, high;  /* nine times out of ten the truth lies between */
     double sample;     /* share of the keys that it saw */
     size_t entries;    /* of the miniature; below 100 do not show a number */
@@ -29,8 +29,17 @@ typedef struct mp__prediction {
 MP_MUST_USE int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict);
 mp__predict *mp__predict_free(mp__predict *predict); /* accepts NULL, returns NULL */
 
+/* The same with a miniature of at most @entries_max: less sure, and less memory. */
+MP_MUST_USE int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
+                                       mp__predict **ret_predict);
+
 /* One request for the key of @hash. */
 void mp__predict_see(mp__predict *predict, uint64_t hash);
+/* One that stands for @weight of them, where the others were not told. */
+void mp__predict_see_many(mp__predict *predict, uint64_t hash, double weight);
+/* Let what was seen until now count half. */
+void mp__predict_age(mp__predict *predict);
+size_t mp__predict_bytes(const mp__predict *predict);
 void mp__predict_read(const mp__predict *predict, mp__prediction *ret_prediction);
 
 #endif

@@ -93,8 +93,9 @@ const mp__verb mp__verbs[] = {
      "feeds/kraken.rate_limit with --prefix feeds/ is KRAKEN_RATE_LIMIT. Exit code: the program's; "
      "127 when it is not found, 126 when it cannot be run.",
      mp__exec_flags, 0, -1, mp__verb_exec, true},
-    {"explain", "KEY", "Why a read of the key is answered as it is.", "", mp__no_flags, 1, 1,
-     mp__verb_explain, true},
+    {"explain", "KEY",
+     "Why a read of the key is answered as it is; `cache`: what another size would hit.", "",
+     mp__no_flags, 1, 1, mp__verb_explain, true},
     {"schema", "set NAME FILE | check NAME FILE | get NAME | del NAME | ls",
      "What values must be: JSON Schema for a namespace or what begins so.",
      "NAME is NAMESPACE (the document that its keys make), NAMESPACE/PATH (the part below a path) "

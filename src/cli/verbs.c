@@ -525,7 +525,7 @@ static int ask_json(const mp__arguments *arguments, const mp_str *words, size_t 
     return finish(client, reply, NULL, code);
 }
 
-int mp__verb_explain(const mp__arguments *arguments)
+static int explain_key(const mp__arguments *arguments)
 {
     mp__buf key = MP__BUF_INIT;
     mp_str words[] = {MP_STR("MP.EXPLAIN"), mp__cli_key(arguments, arguments->words[0], &key)};
@@ -533,6 +533,45 @@ int mp__verb_explain(const mp__arguments *arguments)
 
     mp__buf_done(&key);
     return code;
+}
+
+static void print_forecasts(const json_t *forecasts, long long entries_now)
+{
+    for (size_t i = 0; i < json_array_size(forecasts); i++) {
+        const json_t *f = json_array_get(forecasts, i);
+
+        (void)printf("%-12s %10lld %9.1f %%   %5.1f to %5.1f%s\n", text_of(f, "policy"),
+                     number_of(f, "entries"),
+                     100 * json_real_value(json_object_get(f, "hit_ratio")),
+                     100 * json_real_value(json_object_get(f, "low")),
+                     100 * json_real_value(json_object_get(f, "high")),
+                     number_of(f, "entries") == entries_now && i == 2 ? "   (now)" : "");
+    }
+}
+
+static void explain_cache_people(const json_t *root)
+{
+    (void)printf("%s\n\npolicy     %s", text_of(root, "summary"), text_of(root, "policy"));
+    if (json_object_get(root, "follows"))
+        (void)printf(", which follows %s", text_of(root, "follows"));
+    (void)printf("\nentries    %lld of %lld\nsince the start %lld hits, %lld misses\n",
+                 number_of(root, "entries"), number_of(root, "entries_max"),
+                 number_of(root, "hits"), number_of(root, "misses"));
+    if (json_array_size(json_object_get(root, "sizes")) == 0)
+        return;
+    (void)printf("\n%-12s %10s %11s   %s\n", "policy", "entries", "would hit", "9 times of 10");
+    print_forecasts(json_object_get(root, "sizes"), number_of(root, "entries_max"));
+    print_forecasts(json_object_get(root, "policies"), 0);
+}
+
+int mp__verb_explain(const mp__arguments *arguments)
+{
+    if (strcmp(arguments->words[0], "cache") == 0) { /* a key of that name is default/cache */
+        mp_str cache[] = {MP_STR("MP.EXPLAIN"), MP_STR("CACHE")};
+
+        return ask_json(arguments, cache, 2, explain_cache_people);
+    }
+    return explain_key(arguments);
 }
 
 int mp__verb_status(const mp__arguments *arguments)

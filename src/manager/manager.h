@@ -336,6 +336,10 @@ void mp__tap_done(mp__tap *tap);
  * age, level, origin's state, what happened to it lately (state moves with times). Any thread. */
 int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out);
 
+/* The cache as JSON: what it hits, and what it would hit with other sizes and policies. Any thread.
+ */
+int mp__manager_explain_cache(mp__manager *manager, mp__buf *out);
+
 /* The manager's status as JSON: version, uptime, origin, cache, revision, disk, limits, trouble
  * with remedies. Any thread. */
 int mp__manager_status(mp__manager *manager, mp__buf *out);

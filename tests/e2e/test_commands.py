@@ -265,8 +265,30 @@ class Verbs(unittest.TestCase):
 
     def test_json_of_every_verb_is_json(self):
         self.daemon.cli("set", "j", "1")
-        for words in (("get", "j"), ("ls",), ("history", "j", "--values"), ("explain", "j"), ("status",)):
+        for words in (("get", "j"), ("ls",), ("history", "j", "--values"), ("explain", "j"), ("explain", "cache"),
+                      ("status",)):
             json.loads(self.daemon.cli(*words, "--json", check=True).stdout)
+
+    def test_explain_cache_tells_what_another_size_and_policy_would_hit(self):
+        client = self.daemon.client()
+        for i in range(1500):  # 100 more than enough for L1, and all of them again
+            client("SET", f"curve/k{i}", "v")
+        for i in range(1500):
+            client("GET", f"curve/k{i}")
+        said = json.loads(self.daemon.cli("explain", "cache", "--json", check=True).stdout)
+        self.assertEqual(said, json.loads(client("MP.EXPLAIN", "cache")))
+        self.assertEqual(said["policy"], "adaptive")
+        self.assertEqual([row["entries"] for row in said["sizes"]], [250, 500, 1000, 2000, 4000])
+        self.assertEqual([row["policy"] for row in said["policies"]],
+                         ["lru", "s3-fifo", "w-tinylfu", "lirs"])
+        for row in said["sizes"] + said["policies"]:
+            self.assertLessEqual(row["low"], row["hit_ratio"])
+            self.assertLessEqual(row["hit_ratio"], row["high"])
+        text = self.daemon.cli("explain", "cache", check=True).stdout
+        self.assertIn(said["summary"], text)
+        self.assertIn("(now)", text)
+        self.assertEqual(json.loads(self.daemon.cli("explain", "default/cache", "--json", check=True)
+                                    .stdout)["address"], "production/default/cache")
 
     def test_preload_brings_keys_into_memory_and_tells_how_far_it_is(self):
         client = self.daemon.client()

@@ -128,5 +128,6 @@ void mp__http_health(mp__exchange *x);
 void mp__http_ready(mp__exchange *x);
 void mp__http_metrics(mp__exchange *x);
 void mp__http_status(mp__exchange *x);
+void mp__http_explain_cache(mp__exchange *x);
 
 #endif

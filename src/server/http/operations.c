@@ -60,3 +60,13 @@ void mp__http_status(mp__exchange *x)
     (void)mp__manager_status(x->worker->server->manager, &body);
     mp__answer_json(x, 200, &body);
 }
+
+void mp__http_explain_cache(mp__exchange *x)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    if (!mp__http_parameters(x, NULL, 0))
+        return;
+    (void)mp__manager_explain_cache(x->worker->server->manager, &body);
+    mp__answer_json(x, 200, &body);
+}

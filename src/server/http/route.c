@@ -25,6 +25,7 @@ const mp__route mp__routes[] = {
     {"GET", "/v1/history/{namespace}/{key...}", mp__http_history, "Revisions of one key"},
     {"POST", "/v1/rollback/{namespace}/{key...}", mp__http_rollback, "Back to an old revision"},
     {"GET", "/v1/explain/{namespace}/{key...}", mp__http_explain, "Why a read answers so"},
+    {"GET", "/v1/explain-cache", mp__http_explain_cache, "What another size or policy would hit"},
     {"GET", "/v1/watch", mp__http_watch, "Changes as they happen"},
     {"GET", "/v1/status", mp__http_status, "State as JSON"},
     {"GET", "/v1/openapi.json", mp__http_openapi, "This interface, as OpenAPI 3.1"},

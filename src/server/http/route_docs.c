@@ -241,6 +241,7 @@ const mp__route_doc mp__route_docs[] = {
     {"POST", "/v1/rollback/{namespace}/{key...}", "rollBack", rollback, "If-Match " ONCE, NULL,
      rollback_answer},
     {"GET", "/v1/explain/{namespace}/{key...}", "explain", place, "", NULL, object_answer},
+    {"GET", "/v1/explain-cache", "explainCache", NULL, "", NULL, object_answer},
     {"GET", "/v1/status", "status", NULL, "", NULL, object_answer},
     {"GET", "/v1/watch", "watch", watch, "Last-Event-ID Accept", NULL, watch_answer},
     {"GET", "/v1/openapi.json", "describe", NULL, CACHING, NULL, object_answer},

@@ -54,7 +54,10 @@ const mp__command mp__commands[] = {
     {"MP.ENVS", 1, R, 0, 0, 0, "marketprism", "0.1.0", "Names of the environments that hold keys.",
      mp__cmd_mp_envs},
     {"MP.EXPLAIN", 2, R, 1, 1, 1, "marketprism", "0.1.0",
-     "Why a read of the key is answered as it is, as JSON.", mp__cmd_mp_explain},
+     "Why a read of the key is answered as it is, as JSON; CACHE: what another size or policy "
+     "would "
+     "hit.",
+     mp__cmd_mp_explain},
     {"MP.GET", -2, R, 1, 1, 1, "marketprism", "0.1.0",
      "MP.GET key [LEVEL strong|eventual|weak] [MAXAGE ms] [MINREV n] [STRICT] [STALEOK] [META] "
      "[OWN].",

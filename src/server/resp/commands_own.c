@@ -354,10 +354,16 @@ static void reply_json(mp__connection *c, mp__buf *json)
 void mp__cmd_mp_explain(MP__COMMAND_ARGS)
 {
     char address[MP__ADDRESS_MAX];
-    int size = mp__key_address(c, arguments[count - 1], address);
     mp__buf json = MP__BUF_INIT;
     mp_str text;
+    int size;
 
+    if (mp__word_is(arguments[count - 1], "cache")) { /* a key of that name is default/cache */
+        (void)mp__manager_explain_cache(c->worker->server->manager, &json);
+        reply_json(c, &json);
+        return;
+    }
+    size = mp__key_address(c, arguments[count - 1], address);
     if (size <= 0)
         return;
     text = mp_str_new(address, (size_t)size);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The curve of an L1: kept while it takes at most a hundredth of the memory, and begun anew when
+ * the size or the policy changes. */
+#include "cache/curve.h"
+#include "cache/l1_internal.h"
+
+static void curve_drop(mp__l1 *l1)
+{
+    l1->curve = mp__curve_free(l1->curve);
+    l1->curve_bytes = 0;
+}
+
+/* Without memory for it there is none, and L1 goes on. */
+void mp__l1_curve_renew(mp__l1 *l1)
+{
+    const mp__policy_ops *ops = l1->policy->ops;
+    size_t slab_bytes;
+
+    curve_drop(l1);
+    if (mp__curve_new(ops->name, l1->entries_max, &l1->curve) == 0)
+        l1->curve_bytes = mp__curve_bytes(l1->curve);
+    if (l1->curve_bytes > l1->bytes_max / 100)
+        curve_drop(l1);
+    if (mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes,
+                          mp__l1_beside(l1, ops->bytes(l1->policy)), &slab_bytes) != 0) {
+        curve_drop(l1);
+        return;
+    }
+    mp__l1_shrink(l1, slab_bytes);
+}
+
+void mp__l1_curve_done(mp__l1 *l1)
+{
+    curve_drop(l1);
+}
+
+static void forecast(mp__cache_forecast *f, const char *policy, size_t entries,
+                     const mp__prediction *is)
+{
+    const mp__policy_ops *ops = mp__policy_find(policy);
+
+    *f = (mp__cache_forecast){.policy = ops->name, /* lives as long as the program */
+                              .entries = entries,
+                              .hit_ratio = is->hit_ratio,
+                              .low = is->low,
+                              .high = is->high,
+                              .sampled_entries = is->entries,
+                              .sampled_requests = is->requests};
+}
+
+size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts)
+{
+    size_t n = 0, entries;
+    const char *policy;
+    mp__prediction is;
+
+    mp__l1_lock(l1);
+    if (l1->curve) {
+        for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
+            mp__curve_point(l1->curve, p, &entries, &is);
+            forecast(&ret_forecasts[n++], l1->policy->ops->name, entries, &is);
+        }
+        for (size_t i = 1;
+             n < MP__CACHE_FORECASTS && (policy = mp__curve_policy(l1->curve, i, &is)) != NULL; i++)
+            forecast(&ret_forecasts[n++], policy, l1->entries_max, &is);
+    }
+    mp__l1_unlock(l1);
+    return n;
+}
+
+/* Of another policy at the size of now. */
+static int predict_policy(const mp__l1 *l1, const char *policy, mp__prediction *ret_is)
+{
+    const char *name;
+    mp__prediction is;
+
+    for (size_t i = 0; (name = mp__curve_policy(l1->curve, i, &is)) != NULL; i++)
+        if (strcmp(name, policy) == 0) {
+            *ret_is = is;
+            return 0;
+        }
+    return MP_EUNKNOWN;
+}
+
+int mp__l1_predict(mp__l1 *l1, const char *policy, size_t entries, mp__cache_forecast *ret_forecast)
+{
+    mp__prediction is;
+    int rc = MP_EUNKNOWN;
+
+    mp__l1_lock(l1);
+    policy = policy ? policy : l1->policy->ops->name;
+    entries = entries ? entries : l1->entries_max;
+    if (l1->curve && entries == l1->entries_max)
+        rc = predict_policy(l1, policy, &is);
+    else if (l1->curve && strcmp(policy, l1->policy->ops->name) == 0)
+        rc = mp__curve_at(l1->curve, entries, &is);
+    if (rc == 0 && is.requests == 0)
+        rc = MP_EUNKNOWN;
+    if (rc == 0)
+        forecast(ret_forecast, policy, entries, &is);
+    mp__l1_unlock(l1);
+    return rc;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said of another size or policy comes true. */
+#include "mp_test.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "cache/cache.h"
+#include "cache/curve.h"
+#include "core/alloc.h"
+#include "core/knob.h"
+
+static const size_t MEMORY = (size_t)128 << 20;
+
+static uint64_t random_state;
+
+static uint64_t dice(uint64_t below)
+{
+    random_state = random_state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (random_state >> 33) % below;
+}
+
+/* A few keys very often, a long tail, and a different skew in each family; with scans in some. */
+static unsigned request(unsigned family, unsigned i, unsigned keys)
+{
+    double u = ((double)dice(1u << 30) + 1) / (1u << 30);
+
+    if (family >= 3 && i % 10 < 2)
+        return 1000000 + i;
+    return (unsigned)(keys * pow(u, 1.5 + family % 3));
+}
+
+typedef struct live {
+    mp_cache *cache;
+    uint64_t hits, requests;
+} live;
+
+static void live_open(live *l, const char *policy, size_t entries, size_t bytes)
+{
+    const mp__cache_options options = {
+        .env = mp__env_real(), .l1_entries = entries, .l1_bytes = bytes, .policy = policy};
+    mp__diag diag;
+
+    *l = (live){0};
+    assert_int_equal(mp__cache_open(&options, &l->cache, &diag), 0);
+}
+
+static void ask(live *l, unsigned k)
+{
+    char text[32];
+    mp_str key = mp_str_new(text, (size_t)snprintf(text, sizeof(text), "e/n/%u", k));
+    const mp_blob *value;
+    int rc;
+
+    assert_int_equal(mp_read_begin(), 0);
+    rc = mp_cache_get(l->cache, key, &value);
+    mp_read_end();
+    l->requests++;
+    l->hits += rc == 0;
+    if (rc)
+        assert_int_equal(mp_cache_put(l->cache, key, key, 0), 0);
+}
+
+static void run(live *l, unsigned family, unsigned keys, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        ask(l, request(family, i, keys));
+}
+
+/* What a cache of @entries hits of the same requests, when it is warm. */
+static double truth(const char *policy, size_t entries, unsigned family, unsigned keys,
+                    unsigned warm, unsigned count)
+{
+    live l;
+    double ratio;
+
+    live_open(&l, policy, entries, (size_t)16 << 20); /* and no curve of its own */
+    run(&l, family, keys, warm);
+    l.hits = l.requests = 0;
+    run(&l, family, keys, count);
+    ratio = (double)l.hits / (double)l.requests;
+    l.cache = mp_cache_free(l.cache);
+    return ratio;
+}
+
+static void sizes_from_a_quarter_to_four_times_are_foretold_within_a_point(void **state)
+{
+    static const char *const policies[] = {"adaptive", "lru", "s3-fifo", "w-tinylfu"};
+    enum { ENTRIES = 1000, KEYS = 14000, COUNT = 90000 };
+    unsigned count = 0, held = 0;
+    double error = 0;
+
+    (void)state;
+    for (unsigned p = 0; p < 4; p++)
+        for (unsigned family = 1; family < 4; family++) {
+            mp__cache_forecast f[MP__CACHE_FORECASTS];
+            live l;
+
+            random_state = family + 1;
+            live_open(&l, policies[p], ENTRIES, MEMORY);
+            run(&l, family, KEYS, COUNT);
+            assert_true(mp__cache_forecasts(l.cache, f) > 5);
+            for (unsigned at = 0; at < 5; at++) {
+                double is;
+
+                random_state = 99 + family;
+                is = truth(policies[p], f[at].entries, family, KEYS, COUNT / 2, COUNT / 2);
+                error += fabs(f[at].hit_ratio - is);
+                held += is >= f[at].low && is <= f[at].high;
+                count++;
+            }
+            l.cache = mp_cache_free(l.cache);
+        }
+    print_message("# mean error %.2f points, %u of %u intervals held\n", 100 * error / count, held,
+                  count);
+    assert_true(error / count <= 0.01);
+    assert_true(held >= count * 75 / 100); /* few: a coarse check of the 90 % */
+}
+
+static void a_change_of_size_hits_what_was_said_before(void **state)
+{
+    mp__cache_forecast said;
+    live l;
+    double is;
+
+    (void)state;
+    random_state = 7;
+    live_open(&l, "adaptive", 1000, MEMORY);
+    run(&l, 1, 20000, 60000);
+    assert_int_equal(mp__cache_predict(l.cache, NULL, 2000, &said), 0);
+    assert_int_equal(said.entries, 2000);
+    assert_int_equal(mp__cache_set_l1_entries(l.cache, 2000), 0);
+    run(&l, 1, 20000, 20000);
+    l.hits = l.requests = 0;
+    run(&l, 1, 20000, 60000);
+    is = (double)l.hits / (double)l.requests;
+    assert_true(is > said.low - 0.03 && is < said.high + 0.03); /* one draw: nine of ten within */
+    l.cache = mp_cache_free(l.cache);
+}
+
+static void a_knob_tells_what_it_would_do(void **state)
+{
+    const mp__knob *size = mp__knob_find(&mp__cache_knobs, "cache.l1_size");
+    const mp__knob *policy = mp__knob_find(&mp__cache_knobs, "cache.policy");
+    const mp__knob *bytes = mp__knob_find(&mp__cache_knobs, "cache.l1_bytes");
+    double low = -1, mean = -1, high = -1, now;
+    live l;
+
+    (void)state;
+    random_state = 8;
+    live_open(&l, "adaptive", 1000, MEMORY);
+    assert_int_equal(
+        size->predict(l.cache, 2000, MP__CACHE_METRIC_L1_HIT_RATIO, &low, &mean, &high),
+        MP_EUNKNOWN); /* nothing was asked for yet */
+    assert_true(mean == -1);
+    run(&l, 1, 20000, 60000);
+    assert_int_equal(size->predict(l.cache, 1000, MP__CACHE_METRIC_L1_HIT_RATIO, &low, &now, &high),
+                     0);
+    assert_int_equal(
+        size->predict(l.cache, 3000, MP__CACHE_METRIC_L1_HIT_RATIO, &low, &mean, &high), 0);
+    assert_true(low <= mean && mean <= high && mean > now + 0.02);
+    assert_int_equal(
+        size->predict(l.cache, 9000, MP__CACHE_METRIC_L1_HIT_RATIO, &low, &mean, &high),
+        MP_EINVAL); /* beyond the curve */
+    assert_int_equal(size->predict(l.cache, 2000, "another", &low, &mean, &high), MP_EUNKNOWN);
+    for (size_t i = 0; policy->choices[i]; i++) {
+        bool modelled =
+            strcmp(policy->choices[i], "adaptive") == 0 || strcmp(policy->choices[i], "lru") == 0 ||
+            strcmp(policy->choices[i], "s3-fifo") == 0 || strcmp(policy->choices[i], "lirs") == 0 ||
+            strcmp(policy->choices[i], "w-tinylfu") == 0;
+
+        assert_int_equal(
+            policy->predict(l.cache, (double)i, MP__CACHE_METRIC_L1_HIT_RATIO, &low, &mean, &high),
+            modelled ? 0 : MP_EUNKNOWN);
+    }
+    assert_null(bytes->predict);
+    l.cache = mp_cache_free(l.cache);
+}
+
+static void a_cache_too_small_for_it_keeps_no_curve(void **state)
+{
+    const mp__cache_options options = {
+        .env = mp__env_real(), .l1_entries = 1000, .l1_bytes = (size_t)8 << 20};
+    mp__cache_forecast f[MP__CACHE_FORECASTS];
+    mp_cache *cache = NULL;
+    mp__diag diag;
+
+    (void)state;
+    assert_int_equal(mp__cache_open(&options, &cache, &diag), 0);
+    assert_int_equal(mp__cache_forecasts(cache, f), 0);
+    assert_int_equal(mp__cache_predict(cache, NULL, 2000, f), MP_EUNKNOWN);
+    assert_int_equal(mp__cache_set_l1_bytes(cache, (size_t)128 << 20), 0);
+    assert_true(mp__cache_forecasts(cache, f) > 5);
+    assert_int_equal(mp__cache_set_policy(cache, "lru"), 0);
+    assert_true(mp__cache_forecasts(cache, f) > 5);
+    assert_string_equal(f[0].policy, "lru");
+    cache = mp_cache_free(cache);
+}
+
+static void it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel(void **state)
+{
+    static const size_t entries[] = {1000, 5000, 100000};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        mp__curve *curve = NULL;
+
+        assert_int_equal(mp__curve_new("adaptive", entries[i], &curve), 0);
+        assert_true(mp__curve_bytes(curve) + 246UL * 1024 <= ((size_t)64 << 20) / 100);
+        curve = mp__curve_free(curve);
+    }
+}
+
+static int allocations_left;
+
+static bool out_of_memory(size_t size)
+{
+    (void)size;
+    return allocations_left-- <= 0;
+}
+
+static void without_memory_nothing_is_made_nor_lost(void **state)
+{
+    int rc = MP_ENOMEM;
+
+    (void)state;
+    for (int n = 0; rc != 0; n++) {
+        mp__curve *curve = NULL;
+
+        assert_true(n < 1000);
+        allocations_left = n;
+        mp__alloc_fail_hook = out_of_memory;
+        rc = mp__curve_new("adaptive", 1000, &curve);
+        mp__alloc_fail_hook = NULL;
+        assert_true(rc == 0 || rc == MP_ENOMEM);
+        curve = mp__curve_free(curve);
+    }
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(sizes_from_a_quarter_to_four_times_are_foretold_within_a_point),
+    MP_TEST(a_change_of_size_hits_what_was_said_before),
+    MP_TEST(a_knob_tells_what_it_would_do),
+    MP_TEST(a_cache_too_small_for_it_keeps_no_curve),
+    MP_TEST(it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel),
+    MP_TEST(without_memory_nothing_is_made_nor_lost),
+};
+
+MP_TEST_MAIN(tests)
