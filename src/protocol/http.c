@@ -30,7 +30,8 @@ struct mp__http_parser {
     size_t count, capacity;
     size_t head_bytes, begun_bytes, trailer_bytes;
     bool in_value, complete, begun, in_body, has_length, has_chunked, has_host, expect;
-    unsigned char last4[3]; /* of the head, across feeds */
+    bool in_lines;         /* a line of the head has begun: an empty one ends it now */
+    unsigned char last[2]; /* bytes of the head, oldest first, across feeds */
     int status;
     const char *error;
 };
@@ -232,6 +233,14 @@ static int decode_path(mp__http_parser *p)
     return p->path.error ? fail(p, 500, "out of memory") : 0;
 }
 
+/* With the spaces and empty lines that the text has not. */
+static int check_head_size(mp__http_parser *p)
+{
+    return p->head_bytes > (size_t)p->limits.headers_max + p->limits.line_max
+               ? fail(p, 431, "the headers are too long")
+               : 0;
+}
+
 static int on_headers(llhttp_t *l)
 {
     mp__http_parser *p = of(l);
@@ -240,6 +249,8 @@ static int on_headers(llhttp_t *l)
         return fail(p, 505, "HTTP/1.0 and HTTP/1.1 only");
     if (p->text.size - p->target.size > p->limits.headers_max)
         return fail(p, 431, "the headers are too long"); /* also when they came at once */
+    if (check_head_size(p) != 0)
+        return -1;
     for (size_t i = 0; i < p->count; i++) {
         mp_str name = text_of(p, p->spans[i].name), value = text_of(p, p->spans[i].value);
 
@@ -326,16 +337,17 @@ static void begin_anew(mp__http_parser *p)
     p->target = (span){0, 0};
     p->count = 0;
     p->head_bytes = p->begun_bytes = p->trailer_bytes = 0;
-    p->in_value = p->complete = p->begun = p->in_body = false;
+    p->in_value = p->complete = p->begun = p->in_body = p->in_lines = false;
     p->has_length = p->has_chunked = p->has_host = p->expect = false;
-    memset(p->last4, 0, sizeof(p->last4));
+    memset(p->last, 0, sizeof(p->last));
 }
 
 /* Bare line feeds, obs-fold and lines without a colon: llhttp forgives some of it, we do not. Looks
- * at the head's bytes only. */
+ * at the head's bytes only, and counts them; empty lines before the first one (RFC 9112 section
+ * 2.2) do not end it. */
 static int check_head_bytes(mp__http_parser *p, const char *data, size_t size)
 {
-    unsigned char *last = p->last4; /* the two bytes before, oldest first; [2]: begun */
+    unsigned char *last = p->last;
 
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)data[i];
@@ -348,11 +360,15 @@ static int check_head_bytes(mp__http_parser *p, const char *data, size_t size)
             return fail(p, 400, "a folded header");
         if (c == '\0')
             return fail(p, 400, "a NUL byte");
-        if (last[0] == '\n' && last[1] == '\r' && c == '\n' && p->head_bytes + i > 2)
-            return 0; /* the head ends here */
+        if (p->in_lines && last[0] == '\n' && last[1] == '\r' && c == '\n') {
+            p->head_bytes += i + 1; /* the head ends here */
+            return 0;
+        }
+        p->in_lines |= c != '\r' && c != '\n';
         last[0] = last[1];
         last[1] = c;
     }
+    p->head_bytes += size;
     return 0;
 }
 
@@ -497,10 +513,8 @@ int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_r
             p->error = llhttp_get_error_reason(&p->llhttp);
         return MP_EPROTO;
     }
-    if (!p->in_body &&
-        (p->head_bytes += size) > (size_t)p->limits.headers_max + p->limits.line_max) {
-        p->error = "the headers are too long";
-        *ret_status = 431;
+    if (!p->in_body && check_head_size(p) != 0) {
+        *ret_status = p->status;
         return MP_EPROTO;
     }
     return MP_EAGAIN;

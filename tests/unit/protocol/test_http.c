@@ -65,6 +65,9 @@ static const char *const inputs[] = {
     "HEAD /a HTTP/1.1\r\n" H "\r\nHEAD /b HTTP/1.1\r\n" H "\r\n",
     "GET /a HTTP/1.1\r\n" H "\rGET /b HTTP/1.1\r\n" H "\r\n",
     "GET /a HTTP/1.1\r\n" H "\r\nGET b HTTP/1.1\r\n" H "\r\n",
+    "\r\n\r\nGET /a HTTP/1.1\r\n" H "\r\n\r\n\r\n\r\nGET /b HTTP/1.1\r\n" H "\r\n",
+    "\r\n\r\nGET /a HTTP/1.1\n" H "\r\n",
+    "\r\n\r\nPOST /a\r\n0",
 };
 
 static void any_cut_of_the_bytes_gives_the_same(void **state)
@@ -113,6 +116,28 @@ static void a_head_ends_with_nothing_but_an_empty_line(void **state)
     }
 }
 
+/* What a request line must not have it must not have behind empty lines either. */
+static void empty_lines_before_a_request_end_no_head(void **state)
+{
+    static const char *const heads[] = {
+        "GET /a HTTP/1.1\n" H "\r\n",
+        "GET /a HTTP/1.1\r\nHost: x\n\r\n",
+        "GET /a HTTP/1.1\r\n" H "A: b\r\n c\r\n\r\n",
+        "GET /a HTTP/1.1\rHost: x\r\n\r\n",
+    };
+    char text[256], input[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        size_t n = (size_t)snprintf(input, sizeof(input), "\r\n\r\n%s", heads[i]);
+
+        for (size_t cut = 1; cut <= n; cut++) {
+            feed(input, n, cut, text, sizeof(text));
+            assert_string_equal(text, "!400");
+        }
+    }
+}
+
 static void long_headers_are_refused_also_when_they_come_at_once(void **state)
 {
     char text[64], *input = malloc(64 * 1024);
@@ -124,6 +149,40 @@ static void long_headers_are_refused_also_when_they_come_at_once(void **state)
 
         feed(input, n, n, text, sizeof(text));
         assert_string_equal(text, size < 32768 ? "GET /a ? h2 b k1\n" : "!431");
+    }
+    free(input);
+}
+
+static void says_at_cuts(const char *input, size_t size, const char *want)
+{
+    char text[64];
+
+    for (size_t cut = 1; cut < size + 4095; cut += 4095) {
+        feed(input, size, cut < size ? cut : size, text, sizeof(text));
+        assert_string_equal(text, want);
+    }
+}
+
+/* Spaces before a value and empty lines before a request are of no header, but of the head. */
+static void a_long_head_is_refused_whatever_makes_it_long(void **state)
+{
+    static const char first[] = "GET /a HTTP/1.1\r\n" H;
+    const size_t most = 8192 + 32768, n = sizeof(first) - 1;
+    char *input = malloc(64 * 1024);
+
+    (void)state;
+    for (size_t size = most; size <= most + 1; size++) {
+        (void)snprintf(input, 64 * 1024, "%sA:%*s\r\n\r\n", first, (int)(size - n - 6), "b");
+        assert_int_equal(strlen(input), size);
+        says_at_cuts(input, size, size > most ? "!431" : "GET /a ? h2 b k1\n");
+    }
+    for (size_t lines = (most - n - 2) / 2; lines <= (most - n) / 2; lines++) {
+        size_t size = lines * 2;
+
+        for (size_t i = 0; i < lines; i++)
+            memcpy(input + i * 2, "\r\n", 2);
+        size += (size_t)snprintf(input + size, 64 * 1024 - size, "%s\r\n", first);
+        says_at_cuts(input, size, size > most ? "!431" : "GET /a ? h1 b k1\n");
     }
     free(input);
 }
@@ -239,7 +298,9 @@ int main(void)
         MP_TEST(any_cut_of_the_bytes_gives_the_same),
         MP_TEST(a_head_that_repeats_means_what_it_meant),
         MP_TEST(a_head_ends_with_nothing_but_an_empty_line),
+        MP_TEST(empty_lines_before_a_request_end_no_head),
         MP_TEST(long_headers_are_refused_also_when_they_come_at_once),
+        MP_TEST(a_long_head_is_refused_whatever_makes_it_long),
         MP_TEST(trailers_are_passed_over_within_a_limit),
         MP_TEST(only_the_same_head_is_told_at_a_glance),
         MP_TEST(a_line_over_the_limit_is_not_told_at_a_glance),
