@@ -71,7 +71,7 @@ typedef struct mp__worker_loop {
     mp__watcher *watcher;         /* what tells it */
     _Atomic uint32_t watchers;    /* as of the last scan */
     struct mp__http_wheel *wheel; /* when watchers over HTTP are due: http/watch.c */
-    uint32_t backlogged;          /* connections with unread replies */
+    size_t backlog;               /* bytes of unread answers, as of each one's last write */
     pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
     bool draining;
     mp__task stop_task, cut_task;
@@ -102,6 +102,11 @@ struct mp__server {
 
 /* Tell the manager the time once a turn. */
 void mp__worker_tick(mp__worker_loop *worker);
+/* Note that @queued bytes wait for a client to read them, of which *noted were known. */
+void mp__worker_note_backlog(mp__worker_loop *worker, size_t *noted, size_t queued);
+/* How much a client may leave unread before its next request waits: less, the less is left of the
+ * memory for the unread answers of all clients together. */
+size_t mp__worker_output_soft(const mp__worker_loop *worker);
 /* The worker's watch, which hears of changes from the first call on; NULL without memory. */
 mp__watch *mp__worker_watch(mp__worker_loop *worker);
 

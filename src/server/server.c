@@ -8,7 +8,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_KEPT = 128 /* for origin, cache, log and listeners */ };
+enum {
+    DESCRIPTORS_KEPT = 128,            /* for origin, cache, log and listeners */
+    OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
+    SOFT_LEAST = 64 * 1024,
+};
 
 /* ---- limits ---- */
 
@@ -103,6 +107,23 @@ void mp__client_leaves(_Atomic uint32_t *count)
 }
 
 /* ---- a worker's turn ---- */
+
+void mp__worker_note_backlog(mp__worker_loop *worker, size_t *noted, size_t queued)
+{
+    worker->backlog += queued - *noted;
+    *noted = queued;
+}
+
+/* A share of what is free and not of the whole, so that those who came first leave something:
+ * Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches". */
+size_t mp__worker_output_soft(const mp__worker_loop *worker)
+{
+    size_t budget = OUTPUTS_BUDGET / worker->server->worker_count;
+    size_t share = worker->backlog < budget ? (budget - worker->backlog) / 8 : 0;
+    size_t soft = worker->limits.output_soft < share ? worker->limits.output_soft : share;
+
+    return soft > SOFT_LEAST ? soft : SOFT_LEAST;
+}
 
 void mp__worker_tick(mp__worker_loop *worker)
 {

@@ -112,6 +112,37 @@ class Limits(unittest.TestCase):
             sock.close()
         self.assertEqual(client("PING"), "PONG")
 
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_those_who_never_read_over_http_share_one_budget(self):
+        daemon = Daemon("--set", "resp.stalled_write_timeout=3s").start()
+        self.addCleanup(daemon.close)
+        client = daemon.client()
+        self.addCleanup(client.close)
+        client("SET", "big", b"x" * 300000)
+        before = daemon.rss_kb()
+        socks = []
+        for _ in range(80):
+            sock = socket.socket()
+            self.addCleanup(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            host, port = daemon.http.rsplit(":", 1)
+            sock.connect((host, int(port)))
+            sock.sendall(b"GET /v1/config/default/big HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+            socks.append(sock)
+        for sock in socks:
+            sock.settimeout(20)
+            self.assertIn(b" 200 ", sock.recv(64))
+        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
+        hangup = select.poll()
+        for sock in socks:
+            hangup.register(sock, 0)  # errors and hang-ups alone
+        gone = set()
+        wait_until(lambda: gone.update(fd for fd, _ in hangup.poll(0)) or len(gone) == 80, 30,
+                   "the end of all")
+        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
+        self.assertLess(peak - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
+        self.assertEqual(client("PING"), "PONG")
+
     def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
         daemon = Daemon().start()
         self.addCleanup(daemon.close)

@@ -60,6 +60,7 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
     if (c->next)
         c->next->previous = c->previous;
     mp__client_leaves(&worker->server->http_clients);
+    mp__worker_note_backlog(worker, &c->backlog, 0);
     abandon_exchange(c);
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING)
         mp__stream_shutdown(c->stream);
@@ -128,6 +129,7 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body)
         mp__http_close(c, MP__HTTP_CLOSE);
         return false;
     }
+    mp__worker_note_backlog(worker, &c->backlog, mp__stream_queued(c->stream));
     /* one answer may be larger than the limit: it is counted before it is added to what waits */
     if (mp__stream_queued(c->stream) > size + worker->limits.output_hard) {
         cut(c, "more unread answers than resp.output_hard");
@@ -140,7 +142,7 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body)
 
 static bool over_soft(const mp__http_connection *c)
 {
-    return mp__stream_queued(c->stream) > c->worker->limits.output_soft;
+    return mp__stream_queued(c->stream) > mp__worker_output_soft(c->worker);
 }
 
 static void pause_reading(mp__http_connection *c, bool pause)
@@ -414,6 +416,7 @@ static void on_drained(void *context)
     c->stalled_since_ns = 0;
     if (c->closed)
         return;
+    mp__worker_note_backlog(c->worker, &c->backlog, 0);
     if (c->busy && c->x.streaming) {
         if (c->x.events->on_writable)
             c->x.events->on_writable(&c->x, c->x.context);

@@ -13,6 +13,7 @@ struct mp__http_connection {
     mp__buf in;              /* what came behind the request at work */
     uint64_t stage_since_ns, active_ns, stalled_since_ns;
     size_t stalled_queue;
+    size_t backlog; /* of worker->backlog */
     int stage;
     bool closing;        /* after the answer at work */
     bool closed;         /* no more of the socket; memory stays for what is under way */

@@ -8,13 +8,11 @@
 
 enum {
     WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
-    SOFT_LEAST = 64 * 1024,
     SLOTS_MAX = 1024,      /* commands under way on one connection */
     OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
     FLOOR_AFTER_S = 5,
 };
-#define SECOND_NS      1000000000u
-#define OUTPUTS_BUDGET ((size_t)64 << 20) /* for the unread replies of all clients together */
+#define SECOND_NS 1000000000u
 
 static const mp__stream_events stream_events;
 
@@ -195,8 +193,6 @@ void mp__slot_query_start(mp__slot *slot)
 
 /* ---- closing ---- */
 
-static void note_backlog(mp__connection *c, bool backlogged);
-
 /* Leave what is under way to itself; it frees its slots when it is answered. */
 static void abandon_slots(mp__connection *c)
 {
@@ -242,7 +238,7 @@ static void connection_end(mp__connection *c, bool reset)
     c->closed = true;
     abandon_slots(c);
     unlink_dirty(c);
-    note_backlog(c, false);
+    mp__worker_note_backlog(c->worker, &c->backlog, 0);
     mp__subscriptions_clear(c);
     (void)pthread_mutex_lock(&worker->list_lock);
     if (c->previous)
@@ -280,22 +276,9 @@ void mp__connection_finish(mp__connection *c)
 
 /* ---- writing ---- */
 
-/* How much a client may leave unread before its next command waits: less, the more clients do. */
 static bool over_soft(const mp__connection *c)
 {
-    const mp__worker_loop *worker = c->worker;
-    size_t share = OUTPUTS_BUDGET / worker->server->worker_count / (worker->backlogged + 1);
-    size_t soft = worker->limits.output_soft < share ? worker->limits.output_soft : share;
-
-    return mp__stream_queued(c->stream) > (soft > SOFT_LEAST ? soft : SOFT_LEAST);
-}
-
-static void note_backlog(mp__connection *c, bool backlogged)
-{
-    if (c->backlogged == backlogged)
-        return;
-    c->backlogged = backlogged;
-    c->worker->backlogged += backlogged ? 1u : -1u;
+    return mp__stream_queued(c->stream) > mp__worker_output_soft(c->worker);
 }
 
 static void pause_reading(mp__connection *c, bool pause)
@@ -324,7 +307,7 @@ static bool write_out(mp__connection *c)
         connection_close(c);
         return false;
     }
-    note_backlog(c, mp__stream_queued(c->stream) > 0);
+    mp__worker_note_backlog(c->worker, &c->backlog, mp__stream_queued(c->stream));
     if (mp__stream_queued(c->stream) > worker->limits.output_hard) {
         cut(c, "more unread replies than resp.output_hard");
         return false;
@@ -383,7 +366,7 @@ static void drained(void *context)
     mp__connection *c = context;
 
     c->stalled_since_ns = 0;
-    note_backlog(c, false);
+    mp__worker_note_backlog(c->worker, &c->backlog, 0);
     if (c->closing) {
         if (!c->slots)
             connection_close(c);

@@ -82,7 +82,8 @@ struct mp__connection {
     size_t environment_size;
     enum mp__level level;
     bool strict;
-    bool is_dirty, blocked, paused, closing, closed, backlogged;
+    bool is_dirty, blocked, paused, closing, closed;
+    size_t backlog;                           /* of worker->backlog */
     uint64_t revision_seen;                   /* read-your-writes and monotonic reads */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
     uint64_t stalled_since_ns;
