@@ -84,6 +84,7 @@ typedef struct mp__http_watcher {
     mp__exchange *x; /* NULL: the client has gone, and a look at the history is under way */
     mp__worker_loop *worker;
     enum mp__watch_kind kind;
+    bool slow;              /* more waited than fits: the latest of each key, until none waits */
     bool overrun;           /* while catching up not all fitted that came live: look once more */
     mp__catching *catching; /* NULL: live */
     struct mp__ws_parser *websocket; /* what the client of one sends */

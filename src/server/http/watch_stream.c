@@ -201,6 +201,33 @@ static void forget_older(mp__http_watcher *w, const mp__watch_message *m, uint64
     }
 }
 
+static bool is_same(const mp__pending *a, const mp__pending *b)
+{
+    return a->hash == b->hash && mp_str_equal(a->message.address, b->message.address) &&
+           is_about_keys(a->message.word) == is_about_keys(b->message.word);
+}
+
+/* The same for all that waits; at most MP__WATCH_PENDING_MAX bytes of it. */
+static void forget_all_older(mp__http_watcher *w)
+{
+    mp__pending **link = &w->first;
+
+    while (*link) {
+        mp__pending *p = *link, *later = p->next;
+
+        while (later && !is_same(later, p))
+            later = later->next;
+        if (!later) {
+            link = &p->next;
+            continue;
+        }
+        *link = p->next; /* never the last one: a later one is behind it */
+        w->pending_bytes -= p->bytes;
+        pending_free(p);
+        count(&w->worker->server->watch_coalesced);
+    }
+}
+
 static bool pending_add(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash,
                         const mp__entry *entry)
 {
@@ -243,10 +270,18 @@ static void wait_with(mp__http_watcher *w, const mp__watch_message *m, const mp_
     }
     if (w->overrun && is_about_keys(m->word))
         return;
-    if (!w->catching || !is_about_keys(m->word))
+    w->slow = w->slow && w->first;
+    if ((w->slow && !w->catching) || !is_about_keys(m->word))
         forget_older(w, m, hash);
     if (pending_add(w, m, hash, entry))
         return;
+    if (!w->catching && !w->slow) {
+        w->slow = true;
+        forget_all_older(w);
+        forget_older(w, m, hash);
+        if (pending_add(w, m, hash, entry))
+            return;
+    }
     if (w->catching) {
         pending_clear(w);
         w->overrun = true;

@@ -64,7 +64,7 @@ static void the_exposition_holds_every_metric_once(void **state)
     (void)state;
     assert_int_equal(mp__monitor_new(&monitor), 0);
     assert_int_equal(mp__monitor_add(monitor, metrics, 1, seven, &seven), 0);
-    mp__monitor_record(monitor, MP__OP_FETCH, 4, 2000000, 3);
+    mp__monitor_record(monitor, MP__OP_FETCH, MP__MONITOR_TIERS - 1, 2000000, 3);
     assert_int_equal(mp__monitor_expose(monitor, &out), 0);
     (void)mp__buf_add_char(&out, '\0');
     assert_non_null(strstr(out.data, "\nmarketprism_test_things 7\n"));
