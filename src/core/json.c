@@ -50,7 +50,7 @@ void mp__json_string(mp__buf *out, mp_str text)
     (void)mp__buf_add_char(out, '"');
 }
 
-static bool is_utf8(mp_str text)
+bool mp__is_utf8(mp_str text)
 {
     const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
 
@@ -144,7 +144,7 @@ void mp__json_add_bytes(mp__buf *out, const char *name, mp_str bytes)
 {
     char other[64];
 
-    if (is_utf8(bytes)) {
+    if (mp__is_utf8(bytes)) {
         mp__json_add_string(out, name, bytes);
         return;
     }

@@ -136,20 +136,6 @@ mp__leaf *mp__leaves_find(const mp__leaves *leaves, mp_str key)
 
 /* ---- paths ---- */
 
-bool mp__is_utf8(mp_str text)
-{
-    const unsigned char *p = (const unsigned char *)text.data;
-
-    for (size_t at = 0; at < text.size;) {
-        size_t size = p[at] < 0x80 ? 1 : mp__utf8_size(p + at, text.size - at);
-
-        if (size == 0)
-            return false;
-        at += size;
-    }
-    return true;
-}
-
 int mp__path_add_name(mp__buf *path, mp_str name)
 {
     if (path->size)

@@ -18,8 +18,6 @@ enum {
 #define MP__MEDIA_TEXT "text/plain"
 #define MP__MEDIA_JSON "application/json"
 
-bool mp__is_utf8(mp_str text); /* RFC 3629 */
-
 /* The leaf of sorted @leaves that has this key, or NULL. */
 mp__leaf *mp__leaves_find(const mp__leaves *leaves, mp_str key);
 

@@ -308,18 +308,6 @@ static void number(mp__buf *out, float value)
     (void)mp__buf_printf(out, "%s%.3g", out->data[last] == '[' ? "" : ",", (double)value);
 }
 
-static bool is_text(mp_str text)
-{
-    for (size_t i = 0; i < text.size;) {
-        size_t n = mp__utf8_size((const unsigned char *)text.data + i, text.size - i);
-
-        if (n == 0)
-            return false;
-        i += n;
-    }
-    return true;
-}
-
 void mp__habit_model_json(const mp__habit_model *model, mp__buf *out)
 {
     mp__json_begin(out, '{');
@@ -329,7 +317,7 @@ void mp__habit_model_json(const mp__habit_model *model, mp__buf *out)
     for (size_t i = 0; i < model->count && !out->error; i++) {
         const habit *h = &model->habits[i];
 
-        if (!is_text(address_of(h)))
+        if (!mp__is_utf8(address_of(h)))
             continue;
         mp__json_begin(out, '{');
         mp__json_add_string(out, "key", address_of(h));
@@ -346,7 +334,7 @@ void mp__habit_model_json(const mp__habit_model *model, mp__buf *out)
         for (unsigned j = 0; j < MP__HABIT_PAIRS; j++) {
             const pair *p = &h->pairs[j];
 
-            if (!is_of(model, p) || !is_text(address_of(&model->habits[p->at])))
+            if (!is_of(model, p) || !mp__is_utf8(address_of(&model->habits[p->at])))
                 continue;
             if (out->data[out->size - 1] != '{')
                 (void)mp__buf_add_char(out, ',');
