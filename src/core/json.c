@@ -28,23 +28,24 @@ size_t mp__utf8_size(const unsigned char *p, size_t left)
 
 void mp__json_string(mp__buf *out, mp_str text)
 {
-    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
+    const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
+    size_t at = 0, n;
 
     (void)mp__buf_add_char(out, '"');
-    while (p < end) {
-        size_t n = mp__utf8_size(p, (size_t)(end - p));
+    for (; at < text.size; at += n) {
+        const unsigned char *p = bytes + at;
 
+        n = mp__utf8_size(p, text.size - at);
         if (n == 0) {
             (void)mp__buf_add(out, "\xef\xbf\xbd", 3);
-            p++;
+            n = 1;
         } else if (*p == '"' || *p == '\\') {
             (void)mp__buf_add_char(out, '\\');
-            (void)mp__buf_add_char(out, (char)*p++);
+            (void)mp__buf_add_char(out, (char)*p);
         } else if (*p < 0x20 || *p == 0x7f) {
-            (void)mp__buf_printf(out, "\\u%04x", *p++);
+            (void)mp__buf_printf(out, "\\u%04x", *p);
         } else {
             (void)mp__buf_add(out, p, n);
-            p += n;
         }
     }
     (void)mp__buf_add_char(out, '"');
@@ -52,14 +53,15 @@ void mp__json_string(mp__buf *out, mp_str text)
 
 bool mp__is_utf8(mp_str text)
 {
-    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.size;
+    const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
+    size_t at = 0;
 
-    while (p < end) {
-        size_t n = mp__utf8_size(p, (size_t)(end - p));
+    while (at < text.size) {
+        size_t n = mp__utf8_size(bytes + at, text.size - at);
 
         if (n == 0)
             return false;
-        p += n;
+        at += n;
     }
     return true;
 }
