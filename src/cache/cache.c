@@ -29,9 +29,10 @@ enum {
 struct mp_cache {
     mp_env *env;
     mp__l1 *l1;
-    mp__l2 *l2;           /* or NULL */
-    mp__l3 *l3;           /* or NULL */
-    mp__l3_keys *l3_keys; /* or NULL */
+    mp__l2 *l2;                 /* or NULL */
+    mp__l3 *l3;                 /* or NULL */
+    mp__l3_keys *l3_keys;       /* or NULL */
+    mp__priorities *priorities; /* or NULL */
     mp__hash_key hash_key;
     mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
     _Atomic uint64_t counted; /* revisions that this cache counts itself: mp_cache_put() */
@@ -139,14 +140,17 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
 {
     const mp__policy_ops *policy = mp__policy_find(options->policy ? options->policy : "adaptive");
     mp_cache *cache;
-    int rc;
+    int rc = MP_ENOMEM;
 
     if (!policy)
-        return mp__diag_set(diag, MP_EINVAL, "there is no policy '%s'", options->policy);
-    cache = mp__calloc(1, sizeof(*cache));
-    if (!cache)
-        return MP_ENOMEM;
+        rc = mp__diag_set(diag, MP_EINVAL, "there is no policy '%s'", options->policy);
+    cache = policy ? mp__calloc(1, sizeof(*cache)) : NULL;
+    if (!cache) {
+        (void)mp__priorities_free(options->priorities);
+        return rc;
+    }
     cache->env = options->env;
+    cache->priorities = options->priorities;
     cache->on_damaged = options->on_damaged;
     cache->context = options->context;
     mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
@@ -189,12 +193,18 @@ MP_API mp_cache *mp_cache_free(mp_cache *cache)
     cache->l1 = mp__l1_free(cache->l1);
     cache->l2 = mp__l2_free(cache->l2);
     cache->heap = mp__slab_close(cache->heap);
+    cache->priorities = mp__priorities_free(cache->priorities);
     return mp__free(cache);
 }
 
 mp__hash_key mp__cache_hash_key(const mp_cache *cache)
 {
     return cache->hash_key;
+}
+
+enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address)
+{
+    return mp__priority_of(cache->priorities, address);
 }
 
 /* ---- L1 ---- */

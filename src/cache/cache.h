@@ -14,6 +14,7 @@
 
 #include <marketprism/cache.h>
 
+#include "cache/priority.h"
 #include "core/blob.h"
 #include "core/env.h"
 #include "core/hash.h"
@@ -64,12 +65,13 @@ const char *mp__tier_name(enum mp__tier tier); /* "none" "L1" "L2" "L3" "L4" "or
 
 typedef struct mp__cache_options {
     mp_env *env;
-    size_t l1_entries, l1_bytes; /* 0: default */
-    const char *policy;          /* NULL: default */
-    unsigned negative_percent;   /* most bytes of L1 for ABSENT entries; 0: 10 */
-    size_t l2_entries, l2_bytes; /* 0 entries: no L2; 0 bytes: default */
-    unsigned l2_level;           /* of zstd; 0: default */
-    size_t l2_dictionary_bytes;  /* 0: default */
+    size_t l1_entries, l1_bytes;       /* 0: default */
+    const char *policy;                /* NULL: default */
+    unsigned negative_percent;         /* most bytes of L1 for ABSENT entries; 0: 10 */
+    struct mp__priorities *priorities; /* NULL: all are normal; taken over, also on failure */
+    size_t l2_entries, l2_bytes;       /* 0 entries: no L2; 0 bytes: default */
+    unsigned l2_level;                 /* of zstd; 0: default */
+    size_t l2_dictionary_bytes;        /* 0: default */
     bool l2_no_dictionaries;
     const char *l3_dir;                  /* NULL: no L3 */
     uint64_t l3_bytes, l3_segment_bytes; /* 0: default 1000 MiB, 16 MiB */
@@ -100,6 +102,9 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
  * mp__cache_uses_settle() was called; any thread. */
 bool mp__entry_was_used(const mp__entry *entry);
 void mp__cache_uses_settle(mp_cache *cache);
+
+/* The class of @address. Any thread. */
+enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address);
 
 /* Bring the bucket of @hash near: as soon as the hash is known. Any thread, any time. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);

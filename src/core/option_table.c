@@ -157,6 +157,14 @@ const mp__option mp__option_table[] = {
     {"cache.policy", MP__OPTION_CHOICE, "adaptive", 0, 0,
      "adaptive|s3-fifo|lru|w-tinylfu|lirs|arc|2q|sieve|lfu|fifo|ttl", "", true,
      "Which entry leaves L1 when room is needed."},
+    {"cache.priorities", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "Which class keys belong to, as payments/*=critical or default/debug.*=low: critical, high, "
+     "normal (what nothing names) or low. The longest pattern that fits decides. Each class in use "
+     "owns a share of L1 that the others cannot take (docs/cache.md)."},
+    {"cache.priority_shares", MP__OPTION_LIST, "critical=40, high=30, normal=20, low=10", 0, 0,
+     NULL, "%", false,
+     "The shares, in percent and 100 together. What classes that are not in use would own goes to "
+     "the others; what a class leaves idle others use, and the lower ones give it back first."},
     {"cache.write_mode", MP__OPTION_CHOICE, "through", 0, 0, "through|around|back", "", false,
      "How writes reach the origin. through: it has committed them before the answer, and they are "
      "in memory. around: the same, but only what is read comes into memory. back: they are "

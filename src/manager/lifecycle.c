@@ -188,6 +188,29 @@ static int read_keys(mp__manager *manager, const mp__options *options, char **re
               : 0;
 }
 
+static int read_priorities(const mp__options *options, mp__priorities **ret_priorities,
+                           mp__diag *diag)
+{
+    static const char *const paths[2] = {"cache.priorities", "cache.priority_shares"};
+    mp_str *texts[2] = {NULL, NULL};
+    size_t counts[2];
+    int rc = 0;
+
+    for (int l = 0; l < 2; l++) {
+        counts[l] = mp__options_list_count(options, paths[l]);
+        texts[l] = mp__calloc(counts[l] ? counts[l] : 1, sizeof(mp_str));
+        if (!texts[l])
+            rc = MP_ENOMEM;
+        for (size_t i = 0; texts[l] && i < counts[l]; i++)
+            texts[l][i] = mp_str_of(mp__options_list_at(options, paths[l], i));
+    }
+    if (rc == 0)
+        rc = mp__priorities_new(texts[0], counts[0], texts[1], counts[1], ret_priorities, diag);
+    (void)mp__free(texts[0]);
+    (void)mp__free(texts[1]);
+    return rc;
+}
+
 static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
     char path[4200], *keys = NULL;
@@ -214,6 +237,8 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
     if (rc == 0)
         rc = read_keys(manager, options, &keys, diag);
     cache.l3_keys = keys ? mp_str_of(keys) : mp_str_new("", 0);
+    if (rc == 0)
+        rc = read_priorities(options, &cache.priorities, diag);
     if (rc == 0)
         rc = mp__cache_open(&cache, &manager->cache, diag);
     if (keys)
