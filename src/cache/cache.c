@@ -165,6 +165,8 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
                         options->l1_bytes ? options->l1_bytes : L1_BYTES,
                         options->negative_percent ? options->negative_percent : NEGATIVE_PERCENT,
                         policy, &cache->l1);
+        if (rc == 0 && cache->priorities)
+            rc = mp__l1_divide(cache->l1, cache->priorities);
         if (rc == MP_EINVAL)
             (void)mp__diag_set(diag, rc,
                                "L1 needs at least one entry, and bytes for its index of "
@@ -205,6 +207,11 @@ mp__hash_key mp__cache_hash_key(const mp_cache *cache)
 enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address)
 {
     return mp__priority_of(cache->priorities, address);
+}
+
+void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRIORITIES])
+{
+    mp__l1_classes_read(cache->l1, ret_classes);
 }
 
 /* ---- L1 ---- */

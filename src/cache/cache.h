@@ -105,6 +105,12 @@ void mp__cache_uses_settle(mp_cache *cache);
 
 /* The class of @address. Any thread. */
 enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address);
+/* What the classes hold of L1, and what they own of it, which nobody can take. */
+typedef struct mp__cache_class {
+    uint64_t entries, entries_owned, bytes, bytes_owned, evictions;
+} mp__cache_class;
+/* All zero: nothing is of that class. Any thread. */
+void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRIORITIES]);
 
 /* Bring the bucket of @hash near: as soon as the hash is known. Any thread, any time. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);

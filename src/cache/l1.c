@@ -81,6 +81,7 @@ int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret
 
 static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
 {
+    mp__l1_class *normal = &l1->classes[MP__PRIORITY_NORMAL];
     mp__l1_table *table = NULL;
     size_t slab_bytes;
     int rc;
@@ -91,10 +92,23 @@ static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
     if (rc)
         return rc;
     mp__l1_table_publish(l1, table);
-    rc = policy->make(l1->entries_max, &l1->policy);
+    normal->capacity = l1->entries_max;
+    rc = policy->make(l1->entries_max, &normal->policy);
     if (rc == 0)
-        rc = mp__l1_slab_bytes(l1->bytes_max, table->bytes, policy->bytes(l1->policy), &slab_bytes);
-    return rc ? rc : mp__slab_new(slab_bytes, &l1->slab);
+        rc = mp__l1_slab_bytes(l1->bytes_max, table->bytes, policy->bytes(normal->policy),
+                               &l1->slab_bytes);
+    return rc ? rc : mp__slab_new(l1->slab_bytes, &normal->slab);
+}
+
+static void classes_done(mp__l1 *l1)
+{
+    for (int i = 0; i < MP__PRIORITIES; i++) {
+        mp__l1_class *class = &l1->classes[i];
+
+        if (class->policy)
+            class->policy = l1->ops->free(class->policy);
+        class->slab = mp__slab_close(class->slab);
+    }
 }
 
 int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negative_percent,
@@ -115,13 +129,12 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     l1->entries_max = entries_max;
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
+    l1->ops = policy;
     rc = l1_fill(l1, policy);
     if (rc == 0)
         rc = pthread_mutex_init(&l1->lock, NULL) ? MP_ENOMEM : 0;
     if (rc) {
-        (void)mp__slab_close(l1->slab);
-        if (l1->policy)
-            (void)policy->free(l1->policy);
+        classes_done(l1);
         (void)mp__l1_table_free(mp__l1_table_of(l1));
         (void)mp__free(l1);
         return rc;
@@ -171,8 +184,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
         }
     (void)mp__hazard_flush(); /* what was retired before; other caches' too, which does no harm */
     (void)mp__l1_table_free(table);
-    l1->policy = l1->policy->ops->free(l1->policy);
-    l1->slab = mp__slab_close(l1->slab);
+    classes_done(l1);
     mp__l1_uses_done(l1);
     mp__l1_curve_done(l1);
     (void)pthread_mutex_destroy(&l1->lock);
@@ -197,7 +209,10 @@ static void order(mp__l1 *l1, mp__entry *entry)
         mp__policy_queue_add(&l1->negatives, node);
         l1->negative_bytes += node->size;
     } else {
-        l1->policy->ops->insert(l1->policy, node);
+        mp__l1_class *class = mp__l1_class_at(l1, node);
+
+        l1->ops->insert(class->policy, node);
+        class->entries++;
     }
 }
 
@@ -209,7 +224,10 @@ static void forget_order(mp__l1 *l1, mp__entry *entry)
         mp__policy_queue_remove(&l1->negatives, node);
         l1->negative_bytes -= node->size;
     } else {
-        l1->policy->ops->remove(l1->policy, node);
+        mp__l1_class *class = mp__l1_class_at(l1, node);
+
+        l1->ops->remove(class->policy, node);
+        class->entries--;
     }
 }
 
@@ -227,6 +245,7 @@ static mp__entry *entry_at(mp__l1_place place)
  * all the same. */
 static void let_go(mp__l1 *l1, mp__l1_place place, mp__entry *entry)
 {
+    mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->evictions++;
     if (l1->below && entry->kind == MP__RECORD_VALUE)
         mp__l2_take(l1->below, entry);
     unlink_entry(l1, place, entry);
@@ -253,10 +272,19 @@ static bool evict_negative(mp__l1 *l1)
     return true;
 }
 
-/* Take the policy's next victim out, or the oldest ABSENT. Returns its bytes, 0: there is none. */
-static size_t evict_next(mp__l1 *l1)
+/* The next victim of @class, in no order any more; NULL: it has none. */
+static mp__policy_node *take_victim(mp__l1 *l1, mp__l1_class *class)
 {
-    mp__policy_node *node = l1->policy->ops->evict(l1->policy);
+    mp__policy_node *node = l1->ops->evict(class->policy);
+
+    class->entries -= node != NULL;
+    return node;
+}
+
+/* Take the next victim of @class out, or the oldest ABSENT. Returns its bytes, 0: there is none. */
+static size_t evict_next(mp__l1 *l1, mp__l1_class *class)
+{
+    mp__policy_node *node = class ? take_victim(l1, class) : NULL;
     size_t bytes;
 
     if (!node) {
@@ -271,18 +299,18 @@ static size_t evict_next(mp__l1 *l1)
 
 bool mp__l1_evict_one(mp__l1 *l1)
 {
-    return evict_next(l1) != 0;
+    return evict_next(l1, mp__l1_class_to_give(l1, NULL, 0)) != 0;
 }
 
 /* What an eviction frees is there only when nobody looks at it, which costs a barrier of all
  * threads: so evict some at once. False: nothing is left. */
-static bool evict_some(mp__l1 *l1)
+static bool evict_some(mp__l1 *l1, mp__l1_class *class)
 {
     size_t freed = 0;
     unsigned victims = 0;
 
     for (; victims < EVICT_BATCH && freed < EVICT_BYTES; victims++) {
-        size_t of_one = evict_next(l1);
+        size_t of_one = evict_next(l1, class);
 
         if (!of_one)
             break;
@@ -314,28 +342,35 @@ static void evict_beside(void *context, void *object)
     let_go(b->l1, place, entry);
 }
 
-/* Evict the policy's next victim and all that shares its pages. Victims one by one would leave
+/* Evict the next victim of @class and all that shares its pages. Victims one by one would leave
  * holes everywhere and free no page before nearly all are gone, when what needs room is of another
  * size. False: nothing is left. */
-static bool evict_pages(mp__l1 *l1)
+static bool evict_pages(mp__l1 *l1, mp__l1_class *class)
 {
-    mp__policy_node *node = l1->policy->ops->evict(l1->policy);
+    mp__policy_node *node = take_victim(l1, class);
     beside b = {.l1 = l1};
 
     if (!node)
-        return evict_some(l1);
+        return evict_some(l1, class);
     b.victim = entry_of_node(node);
-    mp__slab_each_beside(l1->slab, mp__entry_cold_of(b.victim), evict_beside, &b);
+    mp__slab_each_beside(class->slab, mp__entry_cold_of(b.victim), evict_beside, &b);
     (void)mp__hazard_flush();
     return true;
 }
 
 void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes)
 {
-    mp__slab_limit_set(l1->slab, slab_bytes);
+    mp__l1_class *normal = &l1->classes[MP__PRIORITY_NORMAL], *class = normal;
+
+    l1->slab_bytes = slab_bytes;
+    if (l1->is_divided)
+        mp__l1_class_limit(l1, normal, true);
+    else
+        mp__slab_limit_set(normal->slab, slab_bytes);
     /* what is left when nothing can be evicted is held by readers and goes with them */
-    while (mp__slab_pages_bytes(l1->slab) > slab_bytes && evict_pages(l1))
-        ;
+    while (mp__l1_pages_bytes(l1) > slab_bytes &&
+           (class = mp__l1_class_to_give(l1, NULL, 1)) != NULL && evict_pages(l1, class))
+        mp__l1_class_limit(l1, class, false);
 }
 
 static void remove_locked(mp__l1 *l1, mp_str address, uint64_t hash)
@@ -379,21 +414,38 @@ void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry)
 
 enum put { PUT, FORCE, BRING_UP };
 
+/* Room for @bytes of @own: first a few entries of any size, since mostly they are of the right one;
+ * of another class only whole pages help. False: nobody has to give, or nothing is left. */
+static bool give_room(mp__l1 *l1, mp__l1_class *own, size_t bytes, unsigned tries)
+{
+    mp__l1_class *class = mp__l1_class_to_give(l1, own, bytes);
+    bool given;
+
+    if (!class)
+        return false;
+    given = tries == 0 && class == own ? evict_some(l1, class) : evict_pages(l1, class);
+    mp__l1_class_limit(l1, own, true);
+    return given;
+}
+
 /* An object for @record, evicting until there is room. NULL: it is larger than the slab, or nothing
  * is left to evict. */
-static mp__entry *make_with_room(mp__l1 *l1, uint64_t hash, const mp__record *record,
-                                 uint32_t generation, uint32_t verify_by_s)
+static mp__entry *make_with_room(mp__l1 *l1, mp__l1_class *class, uint64_t hash,
+                                 const mp__record *record, uint32_t generation,
+                                 uint32_t verify_by_s)
 {
     size_t bytes = mp__slab_round(mp__entry_bytes(record));
     mp__entry *entry;
     unsigned tries = 0;
 
-    if (bytes > mp__slab_limit(l1->slab))
+    if (bytes > l1->slab_bytes)
         return NULL;
+    mp__l1_class_limit(l1, class, false);
     do {
-        entry = mp__entry_make(l1->slab, hash, record, generation, verify_by_s);
-        /* first a few of any size: mostly they are of the right one */
-    } while (!entry && (tries++ == 0 ? evict_some(l1) : evict_pages(l1)));
+        entry = mp__entry_make(class->slab, hash, record, generation, verify_by_s);
+    } while (!entry && give_room(l1, class, bytes, tries++));
+    if (entry)
+        mp__entry_cold_of(entry)->node.kind = mp__l1_class_number(l1, class);
     return entry;
 }
 
@@ -419,8 +471,8 @@ static void replace_entry(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp
 {
     if (present->kind == MP__RECORD_VALUE && entry->kind == MP__RECORD_VALUE) {
         mp__entry_inherit_use(entry, present);
-        l1->policy->ops->replace(l1->policy, &mp__entry_cold_of(present)->node,
-                                 &mp__entry_cold_of(entry)->node);
+        l1->ops->replace(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
+                         &mp__entry_cold_of(present)->node, &mp__entry_cold_of(entry)->node);
     } else {
         forget_order(l1, present);
         order(l1, entry);
@@ -432,6 +484,7 @@ static void replace_entry(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp
 /* Put @entry in, replacing what is there. */
 static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str address)
 {
+    mp__l1_class *class = mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node);
     mp__l1_place place;
 
     /* making room may have taken what was there: look again */
@@ -439,7 +492,8 @@ static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str addres
         replace_entry(l1, place, entry_at(place), entry);
         return 0;
     }
-    while (l1->entries >= l1->entries_max && mp__l1_evict_one(l1))
+    while (l1->entries >= l1->entries_max &&
+           evict_next(l1, mp__l1_class_to_give(l1, class, 0)) != 0)
         ;
     if (!mp__l1_table_insert(mp__l1_table_of(l1), entry, hash))
         return MP_ENOMEM;
@@ -462,13 +516,14 @@ static bool keep_present(const mp__entry *present, const mp__record *record, boo
 }
 
 /* A value that is not here will come: first what was used until now, then that. */
-static void announce(mp__l1 *l1, uint64_t hash)
+static void announce(mp__l1 *l1, mp__l1_class *class, uint64_t hash)
 {
     mp__l1_uses_report(l1);
+    mp__l1_class_fit(l1, class);
     if (l1->curve)
         mp__curve_see(l1->curve, hash, false, 1);
-    if (l1->policy->ops->coming)
-        l1->policy->ops->coming(l1->policy, hash);
+    if (l1->ops->coming)
+        l1->ops->coming(class->policy, hash);
 }
 
 /* May @record take the place of what is below? Before it stands in L1, so that nobody who has seen
@@ -485,9 +540,12 @@ static bool agrees_with_below(mp__l1 *l1, uint64_t hash, const mp__record *recor
 static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how,
                       uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
+    mp__l1_class *class = &l1->classes[MP__PRIORITY_NORMAL];
     mp__l1_place place;
     mp__entry *entry = NULL;
 
+    if (record->kind != MP__RECORD_ABSENT)
+        class = mp__l1_class_of(l1, record->address);
     if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place))
         entry = entry_at(place);
     if (entry && keep_present(entry, record, how == FORCE)) {
@@ -498,8 +556,8 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
         if (record->kind == MP__RECORD_ABSENT && !(entry && entry->kind == MP__RECORD_ABSENT))
             make_place_for_absent(l1, record);
         else if (!entry)
-            announce(l1, hash);
-        entry = make_with_room(l1, hash, record, generation, verify_by_s);
+            announce(l1, class, hash);
+        entry = make_with_room(l1, class, hash, record, generation, verify_by_s);
         if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
             (void)mp__entry_unref(entry);
             return MP_ENOMEM;

@@ -21,14 +21,19 @@ typedef struct mp__l1_stats {
     uint64_t entries, entries_max, bytes, bytes_max, negative_bytes;
 } mp__l1_stats;
 
-/* MP_EINVAL: no entries, too few bytes for the table and one span; MP_ENOMEM. */
 /* @l1 hands down to @below what it evicts, and tells it of every change. Before its first use; the
  * L2 must outlive it. */
 void mp__l1_set_below(mp__l1 *l1, struct mp__l2 *below);
+/* MP_EINVAL: no entries, too few bytes for the table and one span; MP_ENOMEM. */
 MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
                            unsigned negative_percent, const mp__policy_ops *policy,
                            mp__l1 **ret_l1);
 mp__l1 *mp__l1_free(mp__l1 *l1);
+/* Divide it between the classes in use, before its first use; @priorities must outlive it. As
+ * mp__l1_new(); after an error it can only be freed. */
+MP_MUST_USE int mp__l1_divide(mp__l1 *l1, const mp__priorities *priorities);
+/* See mp__cache_classes_read(). */
+void mp__l1_classes_read(mp__l1 *l1, mp__cache_class ret_classes[MP__PRIORITIES]);
 
 /* Bring the bucket of @hash near. Any thread, any time. */
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
@@ -64,7 +69,7 @@ MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);
 MP_MUST_USE int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *policy);
 const char *mp__l1_policy_name(mp__l1 *l1);
 struct mp__panel_view;
-/* False: the policy is not adaptive. */
+/* Of the class with the most entries. False: the policy is not adaptive. */
 bool mp__l1_panel_look(mp__l1 *l1, struct mp__panel_view *ret_view);
 /* See mp__cache_forecasts() and mp__cache_predict(). */
 size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts);

@@ -13,16 +13,15 @@ static void curve_drop(mp__l1 *l1)
 /* Without memory for it there is none, and L1 goes on. */
 void mp__l1_curve_renew(mp__l1 *l1)
 {
-    const mp__policy_ops *ops = l1->policy->ops;
     size_t slab_bytes;
 
     curve_drop(l1);
-    if (mp__curve_new(ops->name, l1->entries_max, &l1->curve) == 0)
+    if (mp__curve_new(l1->ops->name, l1->entries_max, &l1->curve) == 0)
         l1->curve_bytes = mp__curve_bytes(l1->curve);
     if (l1->curve_bytes > l1->bytes_max / 100)
         curve_drop(l1);
     if (mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes,
-                          mp__l1_beside(l1, ops->bytes(l1->policy)), &slab_bytes) != 0) {
+                          mp__l1_beside(l1, mp__l1_policies_bytes(l1)), &slab_bytes) != 0) {
         curve_drop(l1);
         return;
     }
@@ -58,7 +57,7 @@ size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts)
     if (l1->curve) {
         for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
             mp__curve_point(l1->curve, p, &entries, &is);
-            forecast(&ret_forecasts[n++], l1->policy->ops->name, entries, &is);
+            forecast(&ret_forecasts[n++], l1->ops->name, entries, &is);
         }
         for (size_t i = 1;
              n < MP__CACHE_FORECASTS && (policy = mp__curve_policy(l1->curve, i, &is)) != NULL; i++)
@@ -88,11 +87,11 @@ int mp__l1_predict(mp__l1 *l1, const char *policy, size_t entries, mp__cache_for
     int rc = MP_EUNKNOWN;
 
     mp__l1_lock(l1);
-    policy = policy ? policy : l1->policy->ops->name;
+    policy = policy ? policy : l1->ops->name;
     entries = entries ? entries : l1->entries_max;
     if (l1->curve && entries == l1->entries_max)
         rc = predict_policy(l1, policy, &is);
-    else if (l1->curve && strcmp(policy, l1->policy->ops->name) == 0)
+    else if (l1->curve && strcmp(policy, l1->ops->name) == 0)
         rc = mp__curve_at(l1->curve, entries, &is);
     if (rc == 0 && is.requests == 0)
         rc = MP_EUNKNOWN;

@@ -7,15 +7,31 @@
 
 #include "cache/l1.h"
 #include "cache/l1_read.h"
+#include "cache/priority.h"
+#include "core/slab.h"
+
+/* The entries of one priority, in pages of their own: so what a class holds is known to the page,
+ * and letting go of one class's pages never touches another's entries (l1_class.c). */
+typedef struct mp__l1_class {
+    mp__policy *policy; /* NULL: there is nothing of this class */
+    mp__slab *slab;
+    size_t entries;
+    size_t capacity;         /* that the policy is made for */
+    uint64_t inserts_fitted; /* of L1, when it was */
+    uint64_t evictions;
+} mp__l1_class;
 
 struct mp__l1 {
     mp__l1_front front; /* what readers look at */
 
     pthread_mutex_t lock __attribute__((aligned(128))); /* over everything below */
-    mp__slab *slab;
-    mp__policy *policy;
-    mp__policy_queue negatives; /* ABSENT entries, oldest first out */
-    struct mp__l2 *below;       /* or NULL */
+    const mp__policy_ops *ops;                          /* of all classes' policies */
+    mp__l1_class classes[MP__PRIORITIES];
+    const mp__priorities *priorities; /* NULL: all are normal */
+    bool is_divided;                  /* between more than one class */
+    size_t slab_bytes;                /* most that the pages of all classes take */
+    mp__policy_queue negatives;       /* ABSENT entries, oldest first out; in the normal pages */
+    struct mp__l2 *below;             /* or NULL */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired;
@@ -62,10 +78,10 @@ static inline void mp__l1_unlock(mp__l1 *l1)
  * @policy bytes, in *ret_bytes. MP_EINVAL: fewer than a cache can work with. */
 MP_MUST_USE int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret_bytes);
 
-/* What else than entries and the table takes memory, @policy bytes of it the policy. */
-static inline size_t mp__l1_beside(const mp__l1 *l1, size_t policy)
+/* What else than entries and the table takes memory, @policies bytes of it the policies. */
+static inline size_t mp__l1_beside(const mp__l1 *l1, size_t policies)
 {
-    return policy + l1->uses_bytes + l1->curve_bytes;
+    return policies + l1->uses_bytes + l1->curve_bytes;
 }
 
 /* Under the lock, before a fill: the policy sees what readers used meanwhile (l1_uses.c). */
@@ -78,7 +94,37 @@ void mp__l1_curve_done(mp__l1 *l1);
 
 /* Under the lock. */
 bool mp__l1_evict_one(mp__l1 *l1); /* false: there is nothing */
-/* Evict, and free what nobody looks at, until the slab holds at most its limit. */
+/* Evict, and free what nobody looks at, until the pages are at most @slab_bytes, which is the limit
+ * from now on. */
 void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes);
+
+/* ---- l1_class.c; under the lock ---- */
+
+/* The class of @address; NORMAL where L1 is not divided. */
+static inline mp__l1_class *mp__l1_class_of(mp__l1 *l1, mp_str address)
+{
+    return &l1->classes[l1->is_divided ? mp__priority_of(l1->priorities, address)
+                                       : MP__PRIORITY_NORMAL];
+}
+static inline mp__l1_class *mp__l1_class_at(mp__l1 *l1, const mp__policy_node *node)
+{
+    return &l1->classes[node->kind];
+}
+static inline uint8_t mp__l1_class_number(const mp__l1 *l1, const mp__l1_class *class)
+{
+    return (uint8_t)(class - l1->classes);
+}
+/* What the policies of all classes take, and the pages. */
+size_t mp__l1_policies_bytes(const mp__l1 *l1);
+size_t mp__l1_pages_bytes(const mp__l1 *l1);
+/* Who has to give when there is no room for an entry of @own (NULL: for nothing in particular) that
+ * takes @pages bytes of pages, or, with 0, one of the entries. NULL: nobody may be asked to. */
+mp__l1_class *mp__l1_class_to_give(mp__l1 *l1, const mp__l1_class *own, size_t pages);
+/* The pages that @class may take now. @all: also those that others keep idle. */
+void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all);
+/* The policy of @class is made for about as many entries as it has. */
+void mp__l1_class_fit(mp__l1 *l1, mp__l1_class *class);
+/* All policies for an L1 of @entries_max. MP_ENOMEM: as before. */
+MP_MUST_USE int mp__l1_classes_resize(mp__l1 *l1, size_t entries_max);
 
 #endif

@@ -35,16 +35,15 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
 
 static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next)
 {
-    const mp__policy_ops *ops = l1->policy->ops;
     size_t slab_bytes;
-    int rc = ops->resize(l1->policy, entries_max);
+    int rc = mp__l1_classes_resize(l1, entries_max);
 
     if (rc)
         return rc;
-    rc = mp__l1_slab_bytes(l1->bytes_max, next->bytes, mp__l1_beside(l1, ops->bytes(l1->policy)),
+    rc = mp__l1_slab_bytes(l1->bytes_max, next->bytes, mp__l1_beside(l1, mp__l1_policies_bytes(l1)),
                            &slab_bytes);
     if (rc) {
-        (void)ops->resize(l1->policy, l1->entries_max); /* best effort: its size is a hint */
+        (void)mp__l1_classes_resize(l1, l1->entries_max); /* best effort: its size is a hint */
         return rc;
     }
     l1->entries_max = entries_max;
@@ -82,7 +81,7 @@ int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
 
     mp__l1_lock(l1);
     rc = mp__l1_slab_bytes(bytes_max, mp__l1_table_of(l1)->bytes,
-                           mp__l1_beside(l1, l1->policy->ops->bytes(l1->policy)), &slab_bytes);
+                           mp__l1_beside(l1, mp__l1_policies_bytes(l1)), &slab_bytes);
     if (rc == 0) {
         l1->bytes_max = bytes_max;
         mp__l1_shrink(l1, slab_bytes);
@@ -94,34 +93,51 @@ int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max)
 
 /* In the order in which the old one would have let them go, so that the first to go stays the
  * first. */
-static void policy_change(mp__l1 *l1, mp__policy *next)
+static void policy_change(mp__l1_class *class, mp__policy *next)
 {
-    mp__policy *old = l1->policy;
+    mp__policy *old = class->policy;
     mp__policy_node *node;
 
     while ((node = old->ops->evict(old)))
         next->ops->insert(next, node);
     (void)old->ops->free(old);
-    l1->policy = next;
+    class->policy = next;
+}
+
+/* A policy of @ops for each class. */
+static int policies_make(mp__l1 *l1, const mp__policy_ops *ops, mp__policy *made[MP__PRIORITIES],
+                         size_t *ret_bytes)
+{
+    int rc = 0;
+
+    *ret_bytes = 0;
+    for (int i = 0; rc == 0 && i < MP__PRIORITIES; i++)
+        if (l1->classes[i].policy) {
+            rc = ops->make(l1->classes[i].capacity, &made[i]);
+            *ret_bytes += rc == 0 ? ops->bytes(made[i]) : 0;
+        }
+    return rc;
 }
 
 int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
 {
-    mp__policy *next;
-    size_t slab_bytes;
+    mp__policy *made[MP__PRIORITIES] = {NULL};
+    size_t slab_bytes, bytes;
     int rc = 0;
 
     mp__l1_lock(l1);
-    if (l1->policy->ops != ops) {
-        rc = ops->make(l1->entries_max, &next);
-        if (rc == 0) {
+    if (l1->ops != ops) {
+        rc = policies_make(l1, ops, made, &bytes);
+        if (rc == 0)
             rc = mp__l1_slab_bytes(l1->bytes_max, mp__l1_table_of(l1)->bytes,
-                                   mp__l1_beside(l1, ops->bytes(next)), &slab_bytes);
-            if (rc)
-                (void)ops->free(next);
-        }
+                                   mp__l1_beside(l1, bytes), &slab_bytes);
+        for (int i = 0; i < MP__PRIORITIES; i++)
+            if (made[i] && rc == 0)
+                policy_change(&l1->classes[i], made[i]);
+            else if (made[i])
+                (void)ops->free(made[i]);
         if (rc == 0) {
-            policy_change(l1, next);
+            l1->ops = ops;
             mp__l1_shrink(l1, slab_bytes);
             mp__l1_curve_renew(l1);
         }
@@ -135,17 +151,21 @@ const char *mp__l1_policy_name(mp__l1 *l1)
     const char *name;
 
     mp__l1_lock(l1);
-    name = l1->policy->ops->name;
+    name = l1->ops->name;
     mp__l1_unlock(l1);
     return name;
 }
 
 bool mp__l1_panel_look(mp__l1 *l1, mp__panel_view *ret_view)
 {
+    const mp__l1_class *most = &l1->classes[MP__PRIORITY_NORMAL];
     bool is_adaptive;
 
     mp__l1_lock(l1);
-    is_adaptive = mp__adaptive_look(l1->policy, ret_view);
+    for (int i = 0; i < MP__PRIORITIES; i++)
+        if (l1->classes[i].entries > most->entries)
+            most = &l1->classes[i];
+    is_adaptive = mp__adaptive_look(most->policy, ret_view);
     mp__l1_unlock(l1);
     return is_adaptive;
 }
@@ -166,8 +186,8 @@ void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
     s.expired = l1->expired;
     s.entries = l1->entries;
     s.entries_max = l1->entries_max;
-    s.bytes = mp__slab_pages_bytes(l1->slab) + mp__l1_table_of(l1)->bytes +
-              mp__l1_beside(l1, l1->policy->ops->bytes(l1->policy)) + sizeof(*l1);
+    s.bytes = mp__l1_pages_bytes(l1) + mp__l1_table_of(l1)->bytes +
+              mp__l1_beside(l1, mp__l1_policies_bytes(l1)) + sizeof(*l1);
     s.bytes_max = l1->bytes_max;
     s.negative_bytes = l1->negative_bytes;
     mp__l1_unlock(l1);

@@ -22,7 +22,7 @@ static void make_rings(mp__l1 *l1)
 
     for (; wanted; wanted &= wanted - 1) {
         unsigned shard = (unsigned)__builtin_ctzl(wanted);
-        size_t limit = mp__slab_limit(l1->slab);
+        size_t limit = l1->slab_bytes;
         mp__l1_uses *ring;
 
         if (atomic_load_explicit(&l1->uses[shard], memory_order_relaxed) || limit < 4 * bytes)
@@ -39,20 +39,21 @@ static void make_rings(mp__l1 *l1)
 }
 
 /* The policy of what is cached sees a hit. What left meanwhile was one all the same, which the
- * policy may want to know. */
+ * policy may want to know; of what class it was nobody knows any more. */
 static void report_use(mp__l1 *l1, uint64_t hash)
 {
     mp__entry *entry = mp__l1_table_find_hash(mp__l1_table_of(l1), hash);
-    const mp__policy_ops *ops = l1->policy->ops;
+    const mp__policy_ops *ops = l1->ops;
 
     if (l1->curve)
         mp__curve_see(l1->curve, hash, true, l1->use_weight);
     if (!entry) {
-        if (ops->hit_gone)
-            ops->hit_gone(l1->policy, hash);
+        if (ops->hit_gone && !l1->is_divided)
+            ops->hit_gone(l1->classes[MP__PRIORITY_NORMAL].policy, hash);
     } else if (entry->kind == MP__RECORD_VALUE) {
         atomic_store_explicit(&mp__entry_cold_of(entry)->was_used, true, memory_order_relaxed);
-        ops->hit(l1->policy, &mp__entry_cold_of(entry)->node);
+        ops->hit(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
+                 &mp__entry_cold_of(entry)->node);
     }
 }
 
@@ -98,8 +99,9 @@ static void weigh(mp__l1 *l1)
     share = (double)reported / (double)more;
     share = share > 1 ? 1 : share < SHARE_LEAST ? SHARE_LEAST : share;
     l1->use_weight = 1 / share;
-    if (l1->policy->ops->hits_share)
-        l1->policy->ops->hits_share(l1->policy, share);
+    for (int i = 0; l1->ops->hits_share && i < MP__PRIORITIES; i++)
+        if (l1->classes[i].policy)
+            l1->ops->hits_share(l1->classes[i].policy, share);
 }
 
 void mp__l1_uses_report(mp__l1 *l1)

@@ -82,6 +82,30 @@ static void panel_json(mp__manager *manager, mp__buf *out)
     mp__json_end(out, '}');
 }
 
+static void classes_json(mp__manager *manager, mp__buf *out)
+{
+    mp__cache_class classes[MP__PRIORITIES];
+
+    mp__cache_classes_read(manager->cache, classes);
+    mp__json_key(out, "classes");
+    mp__json_begin(out, '{');
+    for (int i = 0; i < MP__PRIORITIES; i++) {
+        const mp__cache_class *c = &classes[i];
+
+        if (!c->bytes_owned)
+            continue;
+        mp__json_key(out, mp__priority_name((enum mp__priority)i));
+        mp__json_begin(out, '{');
+        mp__json_add_u64(out, "entries", c->entries);
+        mp__json_add_u64(out, "entries_owned", c->entries_owned);
+        mp__json_add_u64(out, "bytes", c->bytes);
+        mp__json_add_u64(out, "bytes_owned", c->bytes_owned);
+        mp__json_add_u64(out, "evictions", c->evictions);
+        mp__json_end(out, '}');
+    }
+    mp__json_end(out, '}');
+}
+
 static void soundness_json(mp__manager *manager, mp__buf *out)
 {
     mp__cache_soundness s;
@@ -143,6 +167,7 @@ static void cache_json(mp__manager *manager, mp__buf *out)
         s.l1_hits + s.l1_misses ? (double)s.l1_hits / (double)(s.l1_hits + s.l1_misses) : 0);
     mp__json_add_u64(out, "evictions", s.l1_evictions);
     panel_json(manager, out);
+    classes_json(manager, out);
     mp__json_end(out, '}');
     l2_json(&s, out);
     mp__json_key(out, "l3");
@@ -323,6 +348,8 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
         mp__json_add_i64(out, "pending_since_ms", pending->modified_ms);
     (void)mp__entry_unref(pending);
     tiers_json(manager, address, hash, out);
+    mp__json_add_text(out, "priority",
+                      mp__priority_name(mp__cache_priority(manager->cache, address)));
     if (entry)
         entry_json(entry, out);
     mp__explained_json(&layers, out);

@@ -426,6 +426,19 @@ const mp__metric mp__server_metrics[] = {
     {"l1_misses_total", "", "Look-ups not found in memory.", MP__METRIC_COUNTER, ""},
     {"l1_evictions_total", "", "Entries that left memory for want of room.", MP__METRIC_COUNTER,
      ""},
+    {"l1_critical_bytes", "bytes", "What entries of the priority critical hold of them.",
+     MP__METRIC_GAUGE, ""},
+    {"l1_high_bytes", "bytes", "The same of the priority high.", MP__METRIC_GAUGE, ""},
+    {"l1_normal_bytes", "bytes", "The same of the priority normal, and what is known to be absent.",
+     MP__METRIC_GAUGE, ""},
+    {"l1_low_bytes", "bytes", "The same of the priority low.", MP__METRIC_GAUGE, ""},
+    {"l1_critical_evictions_total", "",
+     "Entries of the priority critical that left for want of "
+     "room.",
+     MP__METRIC_COUNTER, ""},
+    {"l1_high_evictions_total", "", "The same of the priority high.", MP__METRIC_COUNTER, ""},
+    {"l1_normal_evictions_total", "", "The same of the priority normal.", MP__METRIC_COUNTER, ""},
+    {"l1_low_evictions_total", "", "The same of the priority low.", MP__METRIC_COUNTER, ""},
     {"l2_entries", "", "Entries in compressed memory.", MP__METRIC_GAUGE, ""},
     {"l2_bytes", "bytes", "Bytes of memory that L2 holds, index and dictionaries included.",
      MP__METRIC_GAUGE, ""},
@@ -506,11 +519,13 @@ double mp__server_metric_read(void *context, size_t index)
 {
     mp__server *server = context;
     mp_cache_stats c;
+    mp__cache_class p[MP__PRIORITIES];
     mp__cache_soundness d;
     mp__shared_stats e = {0};
     mp__summary s;
 
     mp_cache_stats_read(mp__manager_cache(server->manager), &c);
+    mp__cache_classes_read(mp__manager_cache(server->manager), p);
     mp__cache_soundness_read(mp__manager_cache(server->manager), &d);
     (void)mp__manager_shared(server->manager, &e);
     mp__manager_summary(server->manager, &s);
@@ -526,6 +541,14 @@ double mp__server_metric_read(void *context, size_t index)
         (double)c.l1_hits,
         (double)c.l1_misses,
         (double)c.l1_evictions,
+        (double)p[MP__PRIORITY_CRITICAL].bytes,
+        (double)p[MP__PRIORITY_HIGH].bytes,
+        (double)p[MP__PRIORITY_NORMAL].bytes,
+        (double)p[MP__PRIORITY_LOW].bytes,
+        (double)p[MP__PRIORITY_CRITICAL].evictions,
+        (double)p[MP__PRIORITY_HIGH].evictions,
+        (double)p[MP__PRIORITY_NORMAL].evictions,
+        (double)p[MP__PRIORITY_LOW].evictions,
         (double)c.l2_entries,
         (double)c.l2_bytes,
         (double)c.l2_bytes_max,

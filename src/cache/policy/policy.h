@@ -23,6 +23,7 @@ typedef struct mp__policy_node {
     int32_t uses_at; /* bytes from the node to its use counter, 0 to 3: mp__policy_uses() */
     uint16_t mark;   /* the policy's */
     uint8_t queue;   /* the policy's */
+    uint8_t kind;    /* the owner's */
     uint64_t hash;
     uint32_t size;      /* bytes */
     uint32_t expires_s; /* Unix seconds when it expires by itself; 0: never */
