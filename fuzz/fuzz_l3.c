@@ -10,7 +10,7 @@
 #include "cache/l3_format.h"
 #include "core/core.h"
 
-enum { RECORDS_MAX = 16, SEGMENT_MAX = 64 * 1024 };
+enum { RECORDS_MAX = 16, SEGMENT_MAX = 64 * 1024, ROWS_MAX = 256 };
 
 typedef struct written {
     mp__record record;
@@ -130,19 +130,76 @@ static void ignored(void *context, const mp__l3_found *found)
     (void)found;
 }
 
+static void same_rows(const mp__l3_row *a, const mp__l3_row *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (a[i].hash != b[i].hash || a[i].revision != b[i].revision ||
+            a[i].offset != b[i].offset || a[i].size != b[i].size || a[i].kind != b[i].kind)
+            abort();
+}
+
+/* A footer whose sums hold, of rows that the input describes, with one bit of it flipped or none:
+ * its parts must be the rows, or be refused. */
+static void footers(const uint8_t *data, size_t size)
+{
+    static mp__l3_row rows[ROWS_MAX], read[ROWS_MAX], by_part[ROWS_MAX];
+    uint32_t first[MP__L3_PARTS + 1];
+    size_t count = (size - 4) / 4 < ROWS_MAX ? (size - 4) / 4 : ROWS_MAX, bytes;
+    unsigned char *out = made.bytes;
+    mp__l3_directory directory;
+    mp__l3_footer footer;
+
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *p = data + 4 + 4 * i;
+
+        rows[i] = (mp__l3_row){.hash = (uint64_t)p[0] << 56 | p[1],
+                               .revision = p[2],
+                               .offset = MP__L3_SEGMENT_HEAD + 8u * (p[3] % 32),
+                               .size = MP__L3_RECORD_HEAD,
+                               .kind = MP__RECORD_VALUE};
+    }
+    memset(out, 0, 1024);
+    bytes = 1024 + mp__l3_footer_size(count);
+    mp__l3_footer_write(rows, count, &seed, out + 1024);
+    if (data[0] % 2)
+        out[1024 + ((size_t)data[1] * 257 + data[2] * 31u) % (bytes - 1024)] ^=
+            (unsigned char)(1u << data[3] % 8);
+    mp__l3_rows_by_part(rows, count, by_part, first);
+    if (mp__l3_trailer_read(out + bytes - MP__L3_TRAILER, bytes, &seed, &footer) != 0)
+        return;
+    if (footer.directory_at != 1024 || footer.count != count ||
+        mp__l3_directory_read(out + 1024, &footer, &seed, &directory) != 0) {
+        if (data[0] % 2 == 0)
+            abort();
+        return;
+    }
+    for (unsigned part = 0; part < MP__L3_PARTS; part++) {
+        const unsigned char *at = out + footer.rows_at + (size_t)first[part] * MP__L3_ROW;
+
+        if (directory.first[part] != first[part])
+            abort();
+        if (mp__l3_part_read(at, part, &directory, &footer, &seed, read) != 0) {
+            if (data[0] % 2 == 0)
+                abort();
+        } else {
+            same_rows(read, by_part + first[part], first[part + 1] - first[part]);
+        }
+    }
+}
+
 static void raw(const uint8_t *data, size_t size)
 {
     mp__l3_segment_head head;
-    size_t damaged, count;
-    uint64_t offset;
+    size_t damaged;
+    mp__l3_footer footer;
     size_t end = mp__l3_segment_parse(data, size, &seed, ignored, NULL, &damaged);
 
     if (end > size && end != MP__L3_SEGMENT_HEAD) /* where the first record would begin */
         abort();
     (void)mp__l3_head_read(data, size, &head);
     if (size >= MP__L3_TRAILER &&
-        mp__l3_trailer_read(data + size - MP__L3_TRAILER, size, &seed, &count, &offset) == 0 &&
-        offset > size)
+        mp__l3_trailer_read(data + size - MP__L3_TRAILER, size, &seed, &footer) == 0 &&
+        footer.rows_at > size)
         abort();
 }
 
@@ -150,8 +207,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 5)
         return 0;
-    if (data[0] % 8 < 6)
+    if (data[0] % 8 < 4)
         described(data, size);
+    else if (data[0] % 8 < 6)
+        footers(data, size);
     else
         raw(data + 1, size - 1);
     return 0;

@@ -25,7 +25,9 @@ static void l3_done(mp__l3 *l3)
         mp__l3_pending_free(l3, p);
     }
     mp__file_close(l3->lock_file);
+    mp__l3_load_forget(l3);
     mp__l3_index_done(&l3->index);
+    (void)pthread_mutex_destroy(&l3->load.lock);
     (void)pthread_mutex_destroy(&l3->queue_lock);
     (void)pthread_mutex_destroy(&l3->writing);
     (void)pthread_mutex_destroy(&l3->trouble_lock);
@@ -67,10 +69,12 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->scrub_rate = options->scrub_rate;
     l3->keys = options->keys;
     l3->key = mp__l3_keys_first(options->keys);
+    l3->load.is_lazy = options->is_lazy;
     l3->on_damaged = options->on_damaged;
     l3->context = options->context;
     l3->kick.run = nothing;
     l3->written_last = &l3->written;
+    (void)pthread_mutex_init(&l3->load.lock, NULL);
     (void)pthread_mutex_init(&l3->queue_lock, NULL);
     (void)pthread_mutex_init(&l3->writing, NULL);
     (void)pthread_mutex_init(&l3->trouble_lock, NULL);
@@ -138,18 +142,24 @@ int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag)
         l3_done(l3);
         return rc;
     }
+    if (!mp__l3_is_loaded(l3))
+        mp__l3_queue_kick(l3);
     *ret_l3 = l3;
     return 0;
 }
 
+/* Only what is queued needs the rest of the index, to be written. */
 mp__l3 *mp__l3_free(mp__l3 *l3)
 {
     if (!l3)
         return NULL;
     mp__l3_scrub_stop(l3);
     l3->reader = mp__worker_free(l3->reader);
+    atomic_store(&l3->load.stop, true);
     l3->writer = mp__worker_free(l3->writer);
-    (void)mp__l3_write_all(l3, true);
+    atomic_store(&l3->load.stop, false);
+    if (mp__l3_is_loaded(l3) || mp__l3_queue_next_size(l3))
+        (void)mp__l3_write_all(l3, true);
     l3_done(l3);
     return NULL;
 }
@@ -161,11 +171,14 @@ mp__hash_key mp__l3_hash_key(const mp__l3 *l3)
 
 /* ---- putting ---- */
 
-/* Whether what is kept, @slot or nothing, makes @record superfluous. */
-static bool superfluous(const mp__l3_slot *slot, const mp__record *record, bool force)
+/* Whether what is kept, @slot or nothing, makes @record superfluous. Of an unloaded shard it is not
+ * known yet whether there is something that a tombstone must hide. */
+static bool superfluous(const mp__l3_shard *shard, const mp__l3_slot *slot,
+                        const mp__record *record, bool force)
 {
     if (!slot)
-        return record->kind == MP__RECORD_ABSENT && !record->is_worth_keeping;
+        return record->kind == MP__RECORD_ABSENT && !record->is_worth_keeping &&
+               !shard->is_unloaded;
     if (force)
         return false;
     return slot->revision > record->revision ||
@@ -194,7 +207,9 @@ static int give_up(mp__l3 *l3, uint64_t hash, const mp__record *record, bool for
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    if (slot && !superfluous(slot, record, force))
+    if (!slot && shard->is_unloaded && mp__l3_shard_slot(shard, hash, &slot) != 0)
+        slot = NULL;
+    if (slot && !superfluous(shard, mp__l3_slot_kind(slot) ? slot : NULL, record, force))
         mp__l3_slot_gone(
             l3, shard, slot, record->revision,
             mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, force ? MP__L3_FORCED : 0));
@@ -238,7 +253,7 @@ static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *reco
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    answer = superfluous(slot, record, force);
+    answer = superfluous(shard, slot, record, force);
     if (answer)
         note_freshness(slot, record, generation, verify_by_s);
     (void)pthread_mutex_unlock(&shard->lock);
@@ -264,7 +279,7 @@ static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record,
 
     (void)pthread_mutex_lock(&shard->lock);
     rc = mp__l3_shard_slot(shard, pending->hash, &slot);
-    if (rc == 0 && superfluous(mp__l3_slot_kind(slot) ? slot : NULL, record, force))
+    if (rc == 0 && superfluous(shard, mp__l3_slot_kind(slot) ? slot : NULL, record, force))
         rc = MP_EEXISTS;
     else if (rc == 0 && bytes_with(l3, slot) > l3->pending_bytes_max)
         rc = MP_ELIMIT;
@@ -336,6 +351,7 @@ static int take(mp__l3 *l3, mp__l3_slot *slot, found *ret_found)
     return 0;
 }
 
+/* MP_EAGAIN: its shard is not brought in yet. */
 static int look_up(mp__l3 *l3, uint64_t hash, bool is_use, found *ret_found)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
@@ -344,13 +360,31 @@ static int look_up(mp__l3 *l3, uint64_t hash, bool is_use, found *ret_found)
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    if (slot && mp__l3_slot_kind(slot) != MP__L3_GONE) {
+    if (shard->is_unloaded) {
+        rc = MP_EAGAIN;
+    } else if (slot && mp__l3_slot_kind(slot) != MP__L3_GONE) {
         if (is_use)
             slot->tag |= MP__L3_SLOT_USED;
         rc = take(l3, slot, ret_found);
     }
     (void)pthread_mutex_unlock(&shard->lock);
     return rc;
+}
+
+/* The same, and its shard is brought in. MP_ECORRUPT: that cannot be now, so that nothing is known.
+ */
+static int look_up_waiting(mp__l3 *l3, uint64_t hash, bool is_use, found *ret_found)
+{
+    int rc = look_up(l3, hash, is_use, ret_found);
+
+    if (rc != MP_EAGAIN)
+        return rc;
+    rc = mp__l3_load_shard(l3, mp__l3_shard_number(hash));
+    if (rc) {
+        mp__l3_count(&l3->errors, 1);
+        return rc == MP_ENOMEM ? rc : MP_ECORRUPT;
+    }
+    return look_up(l3, hash, is_use, ret_found);
 }
 
 static void found_done(found *f)
@@ -412,7 +446,7 @@ int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait, mp__recor
                void **ret_memory, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     found f;
-    int rc = look_up(l3, hash, true, &f);
+    int rc = nowait ? look_up(l3, hash, true, &f) : look_up_waiting(l3, hash, true, &f);
 
     if (rc == 0) {
         rc = get_found(l3, address, hash, &f, nowait, ret_record);
@@ -516,7 +550,7 @@ static int visit_one(mp__l3 *l3, uint64_t hash, mp_str prefix,
 int mp__l3_each(mp__l3 *l3, mp_str prefix, int (*each)(void *context, const mp__record *record),
                 void *context)
 {
-    int rc = 0;
+    int rc = mp__l3_load_all(l3);
 
     for (unsigned s = 0; s < MP__L3_SHARDS && rc == 0; s++) {
         visit *visits = NULL;

@@ -3,8 +3,9 @@
  *
  * A folder of segments l3-<number>.seg of a fixed size, appended by one writer thread; each record
  * carries XXH3-64 over everything in it, key and revision included, and is checked on each read; a
- * sealed segment ends in a footer with its index, so that a restart reads footers and scans only
- * the last segment. Design and figures: docs/decisions. */
+ * sealed segment ends in a footer with its index, so that a restart scans only the last segment. Of
+ * the footers it reads at once what the first reads need, and the rest behind them. Design and
+ * figures: docs/decisions. */
 #ifndef MP_CACHE_L3_H
 #define MP_CACHE_L3_H
 
@@ -23,6 +24,7 @@ typedef struct mp__l3_options {
      * for it again where it may be had. On the thread "mp-l3-scrub", until mp__l3_scrub_stop(). */
     void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);
     void *context;
+    bool is_lazy; /* for tests: also a small index is brought in when it is asked for */
 } mp__l3_options;
 
 typedef struct mp__l3_stats {
@@ -37,9 +39,9 @@ typedef struct mp__l3_stats {
     int64_t scrub_passed_ms; /* Unix ms when the last whole pass ended; 0: none has */
 } mp__l3_stats;
 
-/* Open or make the folder, recover the index, start the writer "mp-l3" and the reader "mp-l3-read".
- * MP_ELOCKED, MP_EVERSION, MP_EINVAL (also: a key is missing); any trouble of the disk is kept as
- * state (mp__l3_trouble) and retried.
+/* Open or make the folder, find what is in it, start the writer "mp-l3" and the reader
+ * "mp-l3-read". MP_ELOCKED, MP_EVERSION, MP_EINVAL (also: a key is missing); any trouble of the
+ * disk is kept as state (mp__l3_trouble) and retried.
  */
 MP_MUST_USE int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag);
 mp__l3 *mp__l3_free(mp__l3 *l3); /* writes what is queued, syncs; accepts NULL, returns NULL */
@@ -70,8 +72,9 @@ void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t gene
 MP_MUST_USE int mp__l3_get(mp__l3 *l3, mp_str address, uint64_t hash, bool nowait,
                            mp__record *ret_record, void **ret_memory, uint32_t *ret_generation,
                            uint32_t *ret_verify_by_s);
-bool mp__l3_has(mp__l3 *l3, mp_str address, uint64_t hash); /* by hash; no disk */
-void mp__l3_load_start(mp__l3 *l3, mp__task *task);         /* runs @task on the reader thread */
+/* By hash, no disk: false also where that is not known yet, soon after a start. */
+bool mp__l3_has(mp__l3 *l3, mp_str address, uint64_t hash);
+void mp__l3_load_start(mp__l3 *l3, mp__task *task); /* runs @task on the reader thread */
 MP_MUST_USE int mp__l3_each(mp__l3 *l3, mp_str prefix,
                             int (*each)(void *context, const mp__record *record), void *context);
 uint64_t mp__l3_revision_max(mp__l3 *l3);

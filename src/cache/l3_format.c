@@ -322,42 +322,123 @@ int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head
 
 /* ---- footers ---- */
 
+static void row_write(const mp__l3_row *row, unsigned char *p)
+{
+    put64(p, row->hash);
+    put64(p + 8, row->revision);
+    put32(p + 16, row->offset);
+    put32(p + 20, row->size);
+    p[24] = row->kind;
+    p[25] = row->flags;
+}
+
+static mp__l3_row row_read(const unsigned char *p)
+{
+    return (mp__l3_row){
+        .hash = get64(p),
+        .revision = get64(p + 8),
+        .offset = get32(p + 16),
+        .size = get32(p + 20),
+        .kind = p[24],
+        .flags = p[25],
+    };
+}
+
+/* What the seeds of a footer's sums have in the place of a record's size, which is a multiple of 8.
+ */
+enum { OF_DIRECTORY = 1, OF_PART = 2 };
+
+static uint64_t sum_of_part(const mp__l3_seed *seed, unsigned part, uint32_t first,
+                            const unsigned char *rows, size_t count)
+{
+    uint64_t place = (uint64_t)part << 32 | first;
+
+    return mp__checksum(seed_at(seed, place, OF_PART), rows, count * MP__L3_ROW);
+}
+
+/* directory = { sum(8) first(4) count(4) }(64) revision-max(8) sum(8) */
+static void directory_write(const uint32_t first[MP__L3_PARTS + 1], uint64_t revision_max,
+                            const mp__l3_seed *seed, unsigned char *out)
+{
+    const unsigned char *rows = out + MP__L3_DIRECTORY;
+    unsigned char *tail = out + (size_t)16 * MP__L3_PARTS;
+    uint32_t all = first[MP__L3_PARTS];
+
+    for (unsigned i = 0; i < MP__L3_PARTS; i++) {
+        unsigned char *p = out + (size_t)16 * i;
+        uint32_t count = first[i + 1] - first[i];
+
+        put64(p, sum_of_part(seed, i, first[i], rows + (size_t)first[i] * MP__L3_ROW, count));
+        put32(p + 8, first[i]);
+        put32(p + 12, count);
+    }
+    put64(tail, revision_max);
+    put64(tail + 8, mp__checksum(seed_at(seed, all, OF_DIRECTORY), out, MP__L3_DIRECTORY - 8));
+}
+
+static void count_parts(const mp__l3_row *rows, size_t count, uint32_t first[MP__L3_PARTS + 1])
+{
+    memset(first, 0, (MP__L3_PARTS + 1) * sizeof(*first));
+    for (size_t i = 0; i < count; i++)
+        first[mp__l3_part_of(rows[i].hash) + 1]++;
+    for (unsigned i = 0; i < MP__L3_PARTS; i++)
+        first[i + 1] += first[i];
+}
+
+void mp__l3_rows_by_part(const mp__l3_row *rows, size_t count, mp__l3_row *ret_rows,
+                         uint32_t ret_first[MP__L3_PARTS + 1])
+{
+    uint32_t next[MP__L3_PARTS + 1];
+
+    count_parts(rows, count, ret_first);
+    memcpy(next, ret_first, sizeof(next));
+    for (size_t i = 0; i < count; i++)
+        ret_rows[next[mp__l3_part_of(rows[i].hash)]++] = rows[i];
+}
+
 void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const mp__l3_seed *seed,
                          unsigned char *out)
 {
-    unsigned char *trailer = out + count * MP__L3_ROW;
+    unsigned char *by_part = out + MP__L3_DIRECTORY, *trailer = by_part + count * MP__L3_ROW;
+    uint32_t first[MP__L3_PARTS + 1], next[MP__L3_PARTS + 1];
+    uint64_t revision_max = 0;
 
+    assert(count <= MP__L3_SEGMENT_MAX / MP__L3_ROW);
     memset(out, 0, mp__l3_footer_size(count));
+    count_parts(rows, count, first);
+    memcpy(next, first, sizeof(next));
     for (size_t i = 0; i < count; i++) {
-        unsigned char *p = out + i * MP__L3_ROW;
-
-        put64(p, rows[i].hash);
-        put64(p + 8, rows[i].revision);
-        put32(p + 16, rows[i].offset);
-        put32(p + 20, rows[i].size);
-        p[24] = rows[i].kind;
-        p[25] = rows[i].flags;
+        row_write(&rows[i], by_part + (size_t)next[mp__l3_part_of(rows[i].hash)]++ * MP__L3_ROW);
+        revision_max = rows[i].revision > revision_max ? rows[i].revision : revision_max;
     }
+    directory_write(first, revision_max, seed, out);
     memcpy(trailer, trailer_magic, 8);
     put64(trailer + 8, count);
-    put64(trailer + 16, mp__checksum(seed_at(seed, count, MP__L3_ROW), out, count * MP__L3_ROW));
+    put64(trailer + 16,
+          mp__checksum(seed_at(seed, count, MP__L3_ROW), by_part, count * MP__L3_ROW));
+    put32(trailer + 24, MP__L3_DIRECTORY);
     put64(trailer + 56, mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56));
 }
 
 int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
-                        const mp__l3_seed *seed, size_t *ret_count, uint64_t *ret_offset)
+                        const mp__l3_seed *seed, mp__l3_footer *ret_footer)
 {
-    uint64_t count = get64(trailer + 8), bytes;
+    uint64_t count = get64(trailer + 8), directory = get32(trailer + 24), bytes;
 
     if (memcmp(trailer, trailer_magic, 8) != 0 ||
         get64(trailer + 56) != mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56))
         return MP_ECORRUPT;
     if (__builtin_mul_overflow(count, (uint64_t)MP__L3_ROW, &bytes) ||
-        __builtin_add_overflow(bytes, (uint64_t)MP__L3_TRAILER + MP__L3_SEGMENT_HEAD, &bytes) ||
+        __builtin_add_overflow(bytes, directory + MP__L3_TRAILER + MP__L3_SEGMENT_HEAD, &bytes) ||
         bytes > file_size)
         return MP_ECORRUPT;
-    *ret_count = (size_t)count;
-    *ret_offset = file_size - mp__l3_footer_size((size_t)count);
+    *ret_footer = (mp__l3_footer){
+        .count = (size_t)count,
+        .rows_at = file_size - MP__L3_TRAILER - count * MP__L3_ROW,
+        .rows_sum = get64(trailer + 16),
+    };
+    if (directory == MP__L3_DIRECTORY) /* of another size it says what we do not know */
+        ret_footer->directory_at = ret_footer->rows_at - directory;
     return 0;
 }
 
@@ -371,25 +452,58 @@ static bool row_is_sound(const mp__l3_row *row, uint64_t end)
            row->kind <= MP__L3_GONE;
 }
 
-int mp__l3_rows_read(const unsigned char *data, size_t count, uint64_t offset,
-                     const unsigned char trailer[MP__L3_TRAILER], const mp__l3_seed *seed,
-                     mp__l3_row *ret_rows)
+int mp__l3_rows_read(const unsigned char *data, const mp__l3_footer *footer,
+                     const mp__l3_seed *seed, mp__l3_row *ret_rows)
 {
-    if (get64(trailer + 16) !=
-        mp__checksum(seed_at(seed, count, MP__L3_ROW), data, count * MP__L3_ROW))
+    size_t bytes = footer->count * MP__L3_ROW;
+
+    if (footer->rows_sum != mp__checksum(seed_at(seed, footer->count, MP__L3_ROW), data, bytes))
+        return MP_ECORRUPT;
+    for (size_t i = 0; i < footer->count; i++) {
+        ret_rows[i] = row_read(data + i * MP__L3_ROW);
+        if (!row_is_sound(&ret_rows[i], footer->rows_at))
+            return MP_ECORRUPT;
+    }
+    return 0;
+}
+
+int mp__l3_directory_read(const unsigned char data[MP__L3_DIRECTORY], const mp__l3_footer *footer,
+                          const mp__l3_seed *seed, mp__l3_directory *ret_directory)
+{
+    const unsigned char *tail = data + (size_t)16 * MP__L3_PARTS;
+    uint64_t all = 0;
+
+    if (get64(tail + 8) !=
+        mp__checksum(seed_at(seed, footer->count, OF_DIRECTORY), data, MP__L3_DIRECTORY - 8))
+        return MP_ECORRUPT;
+    for (unsigned i = 0; i < MP__L3_PARTS; i++) {
+        const unsigned char *p = data + (size_t)16 * i;
+
+        if (get32(p + 8) != all)
+            return MP_ECORRUPT;
+        ret_directory->sums[i] = get64(p);
+        ret_directory->first[i] = (uint32_t)all;
+        all += get32(p + 12);
+    }
+    if (all != footer->count)
+        return MP_ECORRUPT;
+    ret_directory->first[MP__L3_PARTS] = (uint32_t)all;
+    ret_directory->revision_max = get64(tail);
+    return 0;
+}
+
+int mp__l3_part_read(const unsigned char *data, unsigned part, const mp__l3_directory *directory,
+                     const mp__l3_footer *footer, const mp__l3_seed *seed, mp__l3_row *ret_rows)
+{
+    uint32_t first = directory->first[part];
+    size_t count = directory->first[part + 1] - first;
+
+    if (directory->sums[part] != sum_of_part(seed, part, first, data, count))
         return MP_ECORRUPT;
     for (size_t i = 0; i < count; i++) {
-        const unsigned char *p = data + i * MP__L3_ROW;
-
-        ret_rows[i] = (mp__l3_row){
-            .hash = get64(p),
-            .revision = get64(p + 8),
-            .offset = get32(p + 16),
-            .size = get32(p + 20),
-            .kind = p[24],
-            .flags = p[25],
-        };
-        if (!row_is_sound(&ret_rows[i], offset))
+        ret_rows[i] = row_read(data + i * MP__L3_ROW);
+        if (!row_is_sound(&ret_rows[i], footer->rows_at) ||
+            mp__l3_part_of(ret_rows[i].hash) != part)
             return MP_ECORRUPT;
     }
     return 0;
@@ -397,32 +511,50 @@ int mp__l3_rows_read(const unsigned char *data, size_t count, uint64_t offset,
 
 /* ---- walking a segment ---- */
 
+size_t mp__l3_segment_walk(mp__l3_walk *w, const unsigned char *data, size_t size, bool is_last,
+                           const mp__l3_seed *seed,
+                           void (*each)(void *context, const mp__l3_found *found), void *context)
+{
+    size_t base = w->at, end = base + size;
+    mp__l3_found found;
+
+    while (w->at < end && end - w->at >= MP__L3_RECORD_HEAD && w->at < MP__L3_SEGMENT_MAX) {
+        const unsigned char *p = data + (w->at - base);
+        int rc;
+
+        if (!is_last && end - w->at < MP__L3_RECORD_HEAD + MP__L3_ADDRESS_MAX)
+            break;
+        rc = mp__l3_record_read(p, end - w->at, seed, (uint32_t)w->at, &found);
+        if (rc == MP_EAGAIN && !is_last)
+            return get32(p + AT_SIZE);
+        if (rc) {
+            w->pending += !w->in_gap;
+            w->in_gap = true;
+            w->at += 8;
+            continue;
+        }
+        each(context, &found);
+        w->at += found.size;
+        w->in_gap = false;
+        if (found.damaged) {
+            w->pending++;
+            continue;
+        }
+        w->good = w->at;
+        w->damaged += w->pending; /* what nothing good follows is a torn tail, no damage */
+        w->pending = 0;
+    }
+    return MP__L3_RECORD_HEAD + MP__L3_ADDRESS_MAX;
+}
+
 size_t mp__l3_segment_parse(const unsigned char *data, size_t size, const mp__l3_seed *seed,
                             void (*each)(void *context, const mp__l3_found *found), void *context,
                             size_t *ret_damaged)
 {
-    size_t at = MP__L3_SEGMENT_HEAD, good = MP__L3_SEGMENT_HEAD, damaged = 0, pending = 0;
-    mp__l3_found found;
-    bool in_gap = false;
+    mp__l3_walk walk = mp__l3_walk_begin();
 
-    while (at < size && size - at >= MP__L3_RECORD_HEAD && at < MP__L3_SEGMENT_MAX) {
-        if (mp__l3_record_read(data + at, size - at, seed, (uint32_t)at, &found) != 0) {
-            pending += !in_gap;
-            in_gap = true;
-            at += 8;
-            continue;
-        }
-        each(context, &found);
-        at += found.size;
-        in_gap = false;
-        if (found.damaged) {
-            pending++;
-            continue;
-        }
-        good = at;
-        damaged += pending; /* what nothing good follows is a torn tail, no damage */
-        pending = 0;
-    }
-    *ret_damaged = damaged;
-    return good;
+    if (size > walk.at)
+        (void)mp__l3_segment_walk(&walk, data + walk.at, size - walk.at, true, seed, each, context);
+    *ret_damaged = walk.damaged;
+    return walk.good;
 }

@@ -3,7 +3,12 @@
  *
  *   segment  = head(128) record* [footer]          little endian, everything at multiples of 8
  *   record   = head(96) address media-type value padding
- *   footer   = row(32)* trailer(64)                only when the segment was sealed
+ *   footer   = directory(1040) row(32)* trailer(64)      only when the segment was sealed
+ *
+ * The rows of a footer stand in 64 parts, by the top bits of their hashes, and within a part in the
+ * order of the log. The directory says where each part is and has its sum, so that a part can be
+ * read and believed alone. A footer without a directory is of an older version: its rows are in the
+ * order of the log. The trailer's sum of the rows is over all of them, in both.
  *
  * All sums within a segment are XXH3-64 begun with a seed that only the folder's secret, the
  * segment's number and the place in it give. So a record that the disk brings from another place is
@@ -44,6 +49,9 @@ enum {
     MP__L3_RECORD_HEAD = 96,
     MP__L3_ROW = 32,
     MP__L3_TRAILER = 64,
+    MP__L3_PART_BITS = 6, /* of a hash say its part of a footer, and its shard of the index */
+    MP__L3_PARTS = 1 << MP__L3_PART_BITS,
+    MP__L3_DIRECTORY = 16 * MP__L3_PARTS + 16,
     MP__L3_RECORD_MAX = 32 * 1024 * 1024 - 8, /* bytes, head and padding included */
     MP__L3_SEGMENT_MAX = 128 * 1024 * 1024,
     MP__L3_ADDRESS_MAX = 4096, /* bounds what the search behind damage costs */
@@ -127,22 +135,71 @@ int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head
 
 static inline size_t mp__l3_footer_size(size_t rows)
 {
-    return rows * MP__L3_ROW + MP__L3_TRAILER;
+    return MP__L3_DIRECTORY + rows * MP__L3_ROW + MP__L3_TRAILER;
 }
-/* Rows and trailer into @out, which holds mp__l3_footer_size(count) bytes. */
+static inline unsigned mp__l3_part_of(uint64_t hash)
+{
+    return (unsigned)(hash >> (64 - MP__L3_PART_BITS));
+}
+/* Rows in the order of the log by parts, within which that order stays; and where each part begins,
+ * with the number of rows at the end. */
+void mp__l3_rows_by_part(const mp__l3_row *rows, size_t count, mp__l3_row *ret_rows,
+                         uint32_t ret_first[MP__L3_PARTS + 1]);
+/* Directory, rows and trailer into @out, which holds mp__l3_footer_size(count) bytes. @rows are in
+ * the order of the log. */
 void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const mp__l3_seed *seed,
                          unsigned char *out);
-/* From the trailer at the end of a file of @file_size: how many rows, and where they begin. */
-int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
-                        const mp__l3_seed *seed, size_t *ret_count, uint64_t *ret_offset);
-/* Check the rows, which begin at @offset, against the trailer and read them. MP_ECORRUPT. */
-int mp__l3_rows_read(const unsigned char *data, size_t count, uint64_t offset,
-                     const unsigned char trailer[MP__L3_TRAILER], const mp__l3_seed *seed,
-                     mp__l3_row *ret_rows);
 
-/* Walk the bytes of a segment, head included, and call @each for each record whose sum, or at least
- * whose head's sum holds. Any bytes. Returns the offset behind the last record of the first sort;
- * *ret_damaged counts the gaps and the damaged records before it. */
+/* Where what a footer has stands in its file. */
+typedef struct mp__l3_footer {
+    size_t count;          /* of rows */
+    uint64_t rows_at;      /* the first of them */
+    uint64_t directory_at; /* 0: it has none */
+    uint64_t rows_sum;
+} mp__l3_footer;
+
+/* From the trailer at the end of a file of @file_size. MP_ECORRUPT. */
+int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
+                        const mp__l3_seed *seed, mp__l3_footer *ret_footer);
+/* Check all the rows of @footer, which @data has, and read them, as they stand there. MP_ECORRUPT.
+ */
+int mp__l3_rows_read(const unsigned char *data, const mp__l3_footer *footer,
+                     const mp__l3_seed *seed, mp__l3_row *ret_rows);
+
+typedef struct mp__l3_directory {
+    uint64_t revision_max;            /* of all rows */
+    uint32_t first[MP__L3_PARTS + 1]; /* row of a part; the last is their number */
+    uint64_t sums[MP__L3_PARTS];
+} mp__l3_directory;
+
+/* The directory of @footer, which @data has. MP_ECORRUPT. */
+int mp__l3_directory_read(const unsigned char data[MP__L3_DIRECTORY], const mp__l3_footer *footer,
+                          const mp__l3_seed *seed, mp__l3_directory *ret_directory);
+/* Check the rows of @part, which @data has, and read them. MP_ECORRUPT. */
+int mp__l3_part_read(const unsigned char *data, unsigned part, const mp__l3_directory *directory,
+                     const mp__l3_footer *footer, const mp__l3_seed *seed, mp__l3_row *ret_rows);
+
+/* A walk through a segment, by pieces of it. */
+typedef struct mp__l3_walk {
+    size_t at;      /* where the next piece begins */
+    size_t good;    /* where the last good record ends */
+    size_t damaged; /* gaps and damaged records before that, */
+    size_t pending; /* and after it */
+    bool in_gap;
+} mp__l3_walk;
+
+static inline mp__l3_walk mp__l3_walk_begin(void)
+{
+    return (mp__l3_walk){.at = MP__L3_SEGMENT_HEAD, .good = MP__L3_SEGMENT_HEAD};
+}
+/* Walk on with @size bytes from where the last piece ended, and call @each for each record whose
+ * sum, or at least whose head's sum holds. Any bytes. Returns how many the next piece needs at
+ * least; @is_last: there is none. */
+size_t mp__l3_segment_walk(mp__l3_walk *walk, const unsigned char *data, size_t size, bool is_last,
+                           const mp__l3_seed *seed,
+                           void (*each)(void *context, const mp__l3_found *found), void *context);
+/* The same with all the bytes of a segment, head included. Returns the offset behind the last
+ * record of the first sort; *ret_damaged counts the gaps and the damaged records before it. */
 size_t mp__l3_segment_parse(const unsigned char *data, size_t size, const mp__l3_seed *seed,
                             void (*each)(void *context, const mp__l3_found *found), void *context,
                             size_t *ret_damaged);

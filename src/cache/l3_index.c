@@ -106,32 +106,15 @@ static size_t capacity_for(size_t count)
     return capacity < SLOTS_LEAST ? SLOTS_LEAST : capacity;
 }
 
-int mp__l3_index_reserve(mp__l3_index *index, size_t more)
+int mp__l3_shard_reserve(mp__l3_shard *shard, size_t count)
 {
-    /* hashes spread unevenly: four standard deviations more than the mean of a shard */
-    size_t each = more / MP__L3_SHARDS, spread = 1;
-    int rc = 0;
-
-    while (spread * spread < each)
-        spread++;
-    for (int i = 0; i < MP__L3_SHARDS && rc == 0; i++) {
-        mp__l3_shard *shard = &index->shards[i];
-        size_t need = shard->count + each + 4 * spread;
-
-        if (need > shard->capacity / 5 * 4)
-            rc = resize(shard, capacity_for(need));
-    }
-    return rc;
+    return count > shard->capacity / 5 * 4 ? resize(shard, capacity_for(count)) : 0;
 }
 
-void mp__l3_index_fit(mp__l3_index *index)
+void mp__l3_shard_fit(mp__l3_shard *shard)
 {
-    for (int i = 0; i < MP__L3_SHARDS; i++) {
-        mp__l3_shard *shard = &index->shards[i];
-
-        if (shard->capacity > SLOTS_LEAST && shard->count < shard->capacity / 3)
-            (void)resize(shard, capacity_for(shard->count)); /* without memory it stays large */
-    }
+    if (shard->capacity > SLOTS_LEAST && shard->count < shard->capacity / 3)
+        (void)resize(shard, capacity_for(shard->count)); /* without memory it stays large */
 }
 
 int mp__l3_shard_slot(mp__l3_shard *shard, uint64_t hash, mp__l3_slot **ret_slot)

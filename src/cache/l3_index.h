@@ -79,7 +79,7 @@ enum mp__l3_slot_bits {
     MP__L3_SLOT_PENDING = 4,
     MP__L3_SLOT_USED = 8, /* read since it was written */
     MP__L3_SLOT_FORCED = 16,
-    MP__L3_SLOT_BITS = 6,
+    MP__L3_SLOT_BITS = MP__L3_PART_BITS,
 };
 
 typedef struct mp__l3_slot {
@@ -95,6 +95,7 @@ typedef struct mp__l3_shard {
     pthread_mutex_t lock;
     mp__l3_slot *slots;
     size_t capacity, count, gone; /* count: taken slots; gone: of these kind GONE */
+    bool is_unloaded;             /* of what is on disk nothing is in here yet: see l3_load.c */
 } __attribute__((aligned(128))) mp__l3_shard;
 
 typedef struct mp__l3_index {
@@ -138,13 +139,11 @@ static inline mp__l3_place mp__l3_slot_place(const mp__l3_slot *slot)
     return mp__l3_slot_is(slot, MP__L3_SLOT_PENDING) ? 0 : slot->at;
 }
 
-/* ---- while nobody else uses the index ---- */
+/* ---- under the shard's lock, or of a table that nobody else knows ---- */
 
-/* Room for @more slots, so that a recovery does not move all of them again and again. MP_ENOMEM. */
-MP_MUST_USE int mp__l3_index_reserve(mp__l3_index *index, size_t more);
-void mp__l3_index_fit(mp__l3_index *index); /* give back what far fewer do not need */
-
-/* ---- under the shard's lock ---- */
+/* Room for @count slots in all. MP_ENOMEM. */
+MP_MUST_USE int mp__l3_shard_reserve(mp__l3_shard *shard, size_t count);
+void mp__l3_shard_fit(mp__l3_shard *shard); /* give back what far fewer do not need */
 
 /* Without the lock: bring the slot of @hash near. */
 void mp__l3_shard_prefetch(const mp__l3_shard *shard, uint64_t hash);

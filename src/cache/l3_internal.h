@@ -6,7 +6,8 @@
  *   l3_writer.c   appends and syncs; what happens when the disk fails
  *   l3_reclaim.c  makes room: moves what lives out of a segment and gives it up
  *   l3_segment.c  segments as files
- *   l3_recover.c  from a folder to an index
+ *   l3_recover.c  from a folder to a list of segments
+ *   l3_load.c     from their footers to an index, shard by shard
  *   l3_key.c      keys, and sealing with them
  *   l3_scrub.c    reads everything again from time to time
  *   l3_admit.c    what is kept when there is hardly room
@@ -15,8 +16,8 @@
  *   l3_format.c   bytes
  *
  * Threads: anybody puts and gets. All that writes, opens or deletes files does so under `writing`:
- * the thread "mp-l3", or whoever calls mp__l3_flush(). Lock order: writing, then a shard, then
- * queue_lock; no two shards at once. */
+ * the thread "mp-l3", or whoever calls mp__l3_flush(). Lock order: writing, then load.lock, then a
+ * shard, then queue_lock; no two shards at once. */
 #ifndef MP_CACHE_L3_INTERNAL_H
 #define MP_CACHE_L3_INTERNAL_H
 
@@ -46,6 +47,25 @@ typedef struct mp__l3_sketch {
     _Atomic uint32_t added;
 } mp__l3_sketch;
 
+/* A segment whose rows are not all in the index yet. */
+typedef struct mp__l3_source {
+    mp__l3_segment *segment; /* of the list: none leaves it before everything is loaded */
+    mp__l3_footer footer;
+    mp__l3_directory directory; /* its sums only where the rows are in the file */
+    mp__l3_row *rows;           /* by parts; NULL: in the file */
+} mp__l3_source;
+
+/* What l3_load.c has to do. */
+typedef struct mp__l3_load {
+    pthread_mutex_t lock; /* over all, once it has begun; before that `writing` is */
+    mp__l3_source *sources;
+    size_t count, capacity;
+    uint64_t rows;
+    bool is_lazy;          /* also what is small waits for the first who asks, or the writer */
+    _Atomic unsigned left; /* shards; 0: the index is whole */
+    _Atomic bool stop;     /* nobody needs the rest any more */
+} mp__l3_load;
+
 struct mp__l3 {
     mp_env *env;
     char *dir;
@@ -55,6 +75,7 @@ struct mp__l3 {
     mp__hash_key
         hash_key; /* of this process; the folder's, unless that could not be read in time */
     mp__l3_index index;
+    mp__l3_load load;
 
     pthread_mutex_t queue_lock; /* over the queue */
     mp__l3_pending *queue_first, *queue_last;
@@ -162,7 +183,13 @@ void mp__l3_segment_add_row(mp__l3_segment *segment, const mp__l3_row *row); /* 
  * it is not synced itself, since without it a restart is slower and no more. */
 MP_MUST_USE int mp__l3_segment_footer(mp__l3 *l3, mp__l3_segment *segment);
 void mp__l3_segment_forget_rows(mp__l3_segment *segment); /* its footer has them */
-/* The rows of @segment: from memory, its footer, or by a scan. The caller's to mp__free(). */
+/* All of @size bytes at @offset. MP_ECORRUPT: the file is shorter than it was. */
+MP_MUST_USE int mp__l3_segment_read(mp__l3_segment *segment, void *data, size_t size,
+                                    uint64_t offset);
+/* Where its footer is: MP_ECORRUPT when there is none. */
+MP_MUST_USE int mp__l3_footer_find(mp__l3_segment *segment, mp__l3_footer *ret_footer);
+/* The rows of @segment, in the order of the log: from memory, its footer, or by a scan. The
+ * caller's to mp__free(). */
 MP_MUST_USE int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                                     size_t *ret_count);
 /* The same for a file with a footer: MP_ECORRUPT when it has none that holds. */
@@ -204,9 +231,26 @@ MP_MUST_USE int mp__l3_folder_id(mp__l3 *l3, const mp__l3_numbers *numbers, mp__
 /* Rename a file that is no segment of ours to *.bad. */
 void mp__l3_folder_set_aside(mp__l3 *l3, uint64_t number);
 
+/* ---- l3_load.c ---- */
+
+/* Under `writing`, while the folder is read: the rows of @segment go into the index later. Those of
+ * one without a footer are kept in it. */
+MP_MUST_USE int mp__l3_load_add(mp__l3 *l3, mp__l3_segment *segment);
+void mp__l3_load_forget(mp__l3 *l3); /* nothing goes into the index later */
+/* From here on shards are brought in. At once if they are small. */
+void mp__l3_load_begin(mp__l3 *l3);
+/* Bring the shard in, or all that are not yet. May wait for the disk; no lock of L3 is held but
+ * `writing`. MP_ENOMEM, -errno: not now. MP_ECANCELED: L3 is being closed. */
+MP_MUST_USE int mp__l3_load_shard(mp__l3 *l3, unsigned number);
+MP_MUST_USE int mp__l3_load_all(mp__l3 *l3);
+static inline bool mp__l3_is_loaded(mp__l3 *l3)
+{
+    return atomic_load_explicit(&l3->load.left, memory_order_acquire) == 0;
+}
+
 /* ---- l3_recover.c: under `writing` ---- */
 
-/* Lock the folder, read it into index and list. On failure nothing of it is kept but the lock. */
+/* Lock the folder, read it into list and sources. On failure nothing of it is kept but the lock. */
 MP_MUST_USE int mp__l3_recover(mp__l3 *l3, mp__diag *diag);
 /* What need not be done before the first read: what the process before us may not have synced is
  * queued again, and a bound that is lower than it was is kept. */

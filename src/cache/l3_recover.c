@@ -1,137 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a folder to an index: footers where segments were sealed, a scan where they were not, in the
- * order of the log. Damage is never an error: what fails its sum is left out and counted.
- *
- * What stands later in the log replaces what stands before it unless its revision is older. That
- * alone would be right, since the log is in the order in which records were accepted; the revision
- * is a second belt, for a log whose middle could not be read at one start and can be at the next.
- */
+/* From a folder to a list of segments, of which l3_load.c makes the index: footers where they were
+ * sealed, a scan where they were not. Damage is never an error: what fails its sum is left out and
+ * counted. */
 #include "cache/l3_internal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 enum { TIDY_TRIES = 8 }; /* with the pauses between them 90 s */
 
-/* ---- the index from rows ---- */
-
-/* A place that a record in the queue will make superfluous: it came in while the folder could not
- * be read yet. */
-static void take_instead(mp__l3 *l3, mp__l3_pending *pending, mp__l3_place place)
-{
-    mp__l3_index_need(&l3->index, place);
-    mp__l3_index_release(&l3->index, pending->instead_of);
-    pending->instead_of = place;
-}
-
-/* Under the shard's lock, or before anybody else is there. *live gets the bytes that are needed. */
-static int take_row(mp__l3 *l3, mp__l3_shard *shard, uint32_t id, const mp__l3_row *row,
-                    uint64_t *live)
-{
-    mp__l3_place place = mp__l3_place_make(id, row->offset, row->size);
-    mp__l3_slot *slot;
-    int rc = mp__l3_shard_slot(shard, row->hash, &slot);
-
-    if (rc)
-        return rc;
-    if (mp__l3_slot_pending(slot) &&
-        (slot->revision >= row->revision || mp__l3_slot_is(slot, MP__L3_SLOT_FORCED))) {
-        take_instead(l3, mp__l3_slot_pending(slot), place);
-    } else if (mp__l3_slot_kind(slot) == 0 || (row->flags & MP__L3_FORCED) ||
-               slot->revision <= row->revision) {
-        *live += row->size;
-        if (mp__l3_slot_kind(slot))
-            mp__l3_slot_let_go(l3, slot);
-        mp__l3_slot_set(shard, slot, row->kind, row->revision, row->flags);
-        slot->at = place;
-        slot->generation = slot->verify_by_s = 0;
-    }
-    return 0;
-}
-
-/* Before the threads are started: no locks, and rows that come soon are brought near, since the
- * table of a full L3 is far larger than any cache. The segment counts as needed as a whole
- * meanwhile, so that what is let go of it may be taken off at once. */
-static int take_rows_alone(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows,
-                           size_t count)
-{
-    enum { AHEAD = 12 };
-    uint64_t live = 0;
-    int rc = 0;
-
-    (void)atomic_fetch_add_explicit(&segment->live_bytes, MP__L3_SEGMENT_MAX, memory_order_relaxed);
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        if (i + AHEAD < count)
-            mp__l3_shard_prefetch(mp__l3_index_shard(&l3->index, rows[i + AHEAD].hash),
-                                  rows[i + AHEAD].hash);
-        rc = take_row(l3, mp__l3_index_shard(&l3->index, rows[i].hash), segment->id, &rows[i],
-                      &live);
-    }
-    (void)atomic_fetch_add_explicit(&segment->live_bytes, live - MP__L3_SEGMENT_MAX,
-                                    memory_order_relaxed);
-    return rc;
-}
-
-static int take_rows(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *rows, size_t count)
-{
-    uint64_t revision = 0;
-    int rc = l3->writer ? 0 : take_rows_alone(l3, segment, rows, count);
-
-    for (size_t i = 0; l3->writer && i < count && rc == 0; i++) {
-        mp__l3_shard *shard = mp__l3_index_shard(&l3->index, rows[i].hash);
-        uint64_t live = 0;
-
-        (void)pthread_mutex_lock(&shard->lock);
-        rc = take_row(l3, shard, segment->id, &rows[i], &live);
-        (void)atomic_fetch_add_explicit(&segment->live_bytes, live, memory_order_relaxed);
-        (void)pthread_mutex_unlock(&shard->lock);
-    }
-    for (size_t i = 0; i < count; i++)
-        revision = rows[i].revision > revision ? rows[i].revision : revision;
-    mp__l3_revision_note(l3, revision);
-    mp__l3_count(&l3->recovered, count);
-    return rc;
-}
-
 /* ---- one segment ---- */
-
-/* The rows of @segment, which are kept in it where it has no footer. @left segments are still to
- * come, this one included: as large as this one, as far as is known. */
-static int load_rows(mp__l3 *l3, mp__l3_segment *segment, size_t left)
-{
-    mp__l3_row *rows;
-    mp__l3_scan scan = {0};
-    size_t count;
-    int rc = mp__l3_rows_from_footer(segment, &rows, &count);
-
-    segment->has_footer = rc == 0;
-    if (rc == 0 && !segment->is_ours) {
-        (void)mp__free(rows); /* its hashes are made with another secret */
-        rc = MP_ECORRUPT;
-    }
-    if (rc == MP_ECORRUPT || rc == -EIO) {
-        rc = mp__l3_rows_from_scan(l3, segment, &rows, &count, &scan);
-        if (rc == 0 && !segment->has_footer) {
-            segment->rows = rows;
-            segment->row_count = segment->row_capacity = count;
-            segment->log_end = scan.end;
-            segment->certain = scan.certain;
-            segment->has_damage = scan.damaged != 0;
-        }
-    }
-    if (rc)
-        return rc;
-    mp__l3_count(&l3->corrupt, scan.damaged);
-    if (!l3->writer && segment->has_footer)
-        rc = mp__l3_index_reserve(&l3->index, count * left);
-    if (rc == 0)
-        rc = take_rows(l3, segment, rows, count);
-    if (segment->rows != rows)
-        (void)mp__free(rows);
-    return rc;
-}
 
 static int head_check(mp__l3 *l3, mp__file *file, uint64_t number, mp__l3_seed *ret_seed,
                       mp__diag *diag)
@@ -181,7 +60,7 @@ static int open_file(mp__l3 *l3, uint64_t number, mp__file **ret_file)
 }
 
 /* 0, also when it was set aside. */
-static int load_segment(mp__l3 *l3, uint64_t number, size_t left, mp__diag *diag)
+static int open_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
 {
     mp__l3_segment *segment;
     mp__l3_seed seed;
@@ -209,7 +88,7 @@ static int load_segment(mp__l3 *l3, uint64_t number, size_t left, mp__diag *diag
     }
     segment->size = stat.size;
     mp__l3_segment_append(l3, segment);
-    return load_rows(l3, segment, left);
+    return mp__l3_load_add(l3, segment);
 }
 
 /* ---- the folder ---- */
@@ -254,30 +133,10 @@ static void drop_surplus(mp__l3 *l3, mp__l3_numbers *numbers)
     memmove(numbers->items, numbers->items + surplus, numbers->count * sizeof(*numbers->items));
 }
 
-/* Nothing in the index points to disk any more, and no segment is left. */
+/* No segment is left. Nothing in the index points to one yet. */
 static void unload(mp__l3 *l3)
 {
-    for (int i = 0; i < MP__L3_SHARDS; i++) {
-        mp__l3_shard *shard = &l3->index.shards[i];
-
-        (void)pthread_mutex_lock(&shard->lock);
-        for (size_t j = 0; j < shard->capacity;) {
-            mp__l3_slot *slot = &shard->slots[j];
-            mp__l3_pending *pending = mp__l3_slot_pending(slot);
-
-            if (pending) {
-                mp__l3_index_release(&l3->index, pending->instead_of);
-                pending->instead_of = 0;
-            }
-            if (mp__l3_slot_kind(slot) && !pending) {
-                mp__l3_slot_let_go(l3, slot);
-                mp__l3_shard_remove(shard, slot); /* another may have moved here: look again */
-            } else {
-                j++;
-            }
-        }
-        (void)pthread_mutex_unlock(&shard->lock);
-    }
+    mp__l3_load_forget(l3);
     for (mp__l3_segment *next, *s = l3->segments; s; s = next) {
         next = s->next;
         mp__l3_index_leave(&l3->index, s);
@@ -302,17 +161,15 @@ int mp__l3_recover(mp__l3 *l3, mp__diag *diag)
     if (rc == 0)
         drop_surplus(l3, &numbers);
     for (size_t i = 0; i < numbers.count && rc == 0; i++)
-        rc = load_segment(l3, numbers.items[i], numbers.count - i, diag);
+        rc = open_segment(l3, numbers.items[i], diag);
     (void)mp__free(numbers.items);
     if (rc) {
         unload(l3);
         return rc;
     }
-    if (!l3->writer)
-        mp__l3_index_fit(&l3->index);
     continue_last(l3);
-    mp__l3_fullness_note(l3);
     mp__l3_rewrite_note(l3);
+    mp__l3_load_begin(l3);
     l3->opened = true;
     atomic_store(&l3->recovery_ns, mp__env_now_ns(l3->env) - started);
     return 0;

@@ -125,6 +125,8 @@ void mp__l3_scrub_batch(void *context, mp__task *first)
     int rc;
 
     (void)first;
+    if (!mp__l3_is_loaded(l3))
+        return; /* what is needed of a segment is not known yet */
     scrub->credit += allowance(l3);
     while (scrub->credit > 0 && !atomic_load(&l3->scrub_stop)) {
         if (scrub->at < scrub->count) {

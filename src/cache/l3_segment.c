@@ -6,13 +6,17 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PATH_MAX])
 {
     (void)snprintf(path, MP__L3_PATH_MAX, "%s/l3-%010" PRIu64 ".seg", l3->dir, number);
 }
 
-enum { PIECE = 4096 }; /* what is read at once where the disk has errors */
+enum {
+    PIECE = 4096, /* what is read at once where the disk has errors */
+    SCAN_PIECE = 256 * 1024,
+};
 
 /* ---- in memory ---- */
 
@@ -187,47 +191,62 @@ void mp__l3_segment_forget_rows(mp__l3_segment *segment)
 
 /* ---- rows ---- */
 
-/* All of @size bytes at @offset. MP_ECORRUPT: the file is shorter than it was. */
-static int read_all(mp__file *file, void *data, size_t size, uint64_t offset)
+int mp__l3_segment_read(mp__l3_segment *segment, void *data, size_t size, uint64_t offset)
 {
-    int64_t n = mp__file_pread(file, data, size, offset);
+    int64_t n = mp__file_pread(segment->file, data, size, offset);
 
     return n < 0 ? (int)n : (size_t)n == size ? 0 : MP_ECORRUPT;
 }
 
-int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size_t *ret_count)
+int mp__l3_footer_find(mp__l3_segment *segment, mp__l3_footer *ret_footer)
 {
     unsigned char trailer[MP__L3_TRAILER];
-    MP__CLEANUP_FREE unsigned char *data = NULL;
-    mp__l3_row *rows;
-    uint64_t offset;
-    size_t count;
     int rc;
 
     if (segment->size < MP__L3_SEGMENT_HEAD + MP__L3_TRAILER)
         return MP_ECORRUPT;
-    rc = read_all(segment->file, trailer, sizeof(trailer), segment->size - sizeof(trailer));
-    if (rc == 0)
-        rc = mp__l3_trailer_read(trailer, segment->size, &segment->seed, &count, &offset);
+    rc = mp__l3_segment_read(segment, trailer, sizeof(trailer), segment->size - sizeof(trailer));
+    return rc ? rc : mp__l3_trailer_read(trailer, segment->size, &segment->seed, ret_footer);
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+    const mp__l3_row *x = a, *y = b;
+
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size_t *ret_count)
+{
+    MP__CLEANUP_FREE unsigned char *data = NULL;
+    mp__l3_footer footer;
+    mp__l3_row *rows;
+    int rc = mp__l3_footer_find(segment, &footer);
+
     if (rc)
         return rc;
-    data = mp__malloc(count * MP__L3_ROW + 1);
-    rows = mp__realloc_array(NULL, count + 1, sizeof(*rows));
-    rc = data && rows ? read_all(segment->file, data, count * MP__L3_ROW, offset) : MP_ENOMEM;
+    data = mp__malloc(footer.count * MP__L3_ROW + 1);
+    rows = mp__realloc_array(NULL, footer.count + 1, sizeof(*rows));
+    rc = data && rows
+             ? mp__l3_segment_read(segment, data, footer.count * MP__L3_ROW, footer.rows_at)
+             : MP_ENOMEM;
     if (rc == 0)
-        rc = mp__l3_rows_read(data, count, offset, trailer, &segment->seed, rows);
+        rc = mp__l3_rows_read(data, &footer, &segment->seed, rows);
     if (rc) {
         (void)mp__free(rows);
         return rc;
     }
+    if (footer.directory_at && footer.count) /* by parts: back into the order of the log */
+        qsort(rows, footer.count, sizeof(*rows), compare_offsets);
     *ret_rows = rows;
-    *ret_count = count;
+    *ret_count = footer.count;
     return 0;
 }
 
 typedef struct scan {
     mp__hash_key key;
-    unsigned char *data;
+    unsigned char *data; /* a piece of the segment, */
+    size_t base;         /* which begins here */
     const mp__l3_seed *seed;
     mp__l3_row *rows;
     size_t count, capacity;
@@ -244,7 +263,7 @@ static void scan_record(void *context, const mp__l3_found *as_read)
     mp__l3_found unsealed = *as_read;
     const mp__l3_found *found = &unsealed;
 
-    if (mp__l3_record_unseal(s->data + unsealed.offset, s->seed, &unsealed) != 0) {
+    if (mp__l3_record_unseal(s->data + (unsealed.offset - s->base), s->seed, &unsealed) != 0) {
         s->forged++;
         return;
     }
@@ -289,42 +308,68 @@ static void settle_damaged(scan *s)
     s->count = kept;
 }
 
-/* What can be read of the file: where the disk has an error, zeros stand in its place, which the
- * search takes for damage. */
-static int64_t read_what_can_be(mp__l3_segment *segment, unsigned char *data)
+/* What can be read of @size bytes at @offset: where the disk has an error, zeros stand in its
+ * place, which the search takes for damage. */
+static int64_t read_what_can_be(mp__l3_segment *segment, unsigned char *data, size_t size,
+                                uint64_t offset)
 {
-    int64_t n = mp__file_pread(segment->file, data, (size_t)segment->size, 0);
+    int64_t n = mp__file_pread(segment->file, data, size, offset);
     size_t step;
 
     if (n != -EIO)
         return n;
-    for (size_t at = 0; at < segment->size; at += step) {
-        step = segment->size - at < PIECE ? (size_t)segment->size - at : PIECE;
+    for (size_t at = 0; at < size; at += step) {
+        step = size - at < PIECE ? size - at : PIECE;
         memset(data + at, 0, step);
-        n = mp__file_pread(segment->file, data + at, step, at);
+        n = mp__file_pread(segment->file, data + at, step, offset + at);
         if (n < 0 && n != -EIO)
             return n;
     }
-    return (int64_t)segment->size;
+    return (int64_t)size;
+}
+
+/* By pieces that stay in the processor's caches: a segment as a whole costs more in fresh pages
+ * than in sums. */
+static int walk_file(mp__l3_segment *segment, scan *s, mp__l3_walk *walk)
+{
+    size_t capacity = 0, need = SCAN_PIECE;
+    bool is_last = segment->size <= walk->at;
+    int64_t n = 0;
+
+    while (!is_last && n >= 0 && s->rc == 0) {
+        uint64_t left = segment->size - walk->at;
+
+        if (need > capacity) {
+            unsigned char *data = mp__realloc(s->data, need);
+
+            if (!data)
+                return MP_ENOMEM;
+            s->data = data;
+            capacity = need;
+        }
+        s->base = walk->at;
+        n = read_what_can_be(segment, s->data, left < capacity ? (size_t)left : capacity, walk->at);
+        is_last = n < 0 || (uint64_t)n == left || (size_t)n < capacity;
+        if (n >= 0)
+            need = mp__l3_segment_walk(walk, s->data, (size_t)n, is_last, s->seed, scan_record, s);
+    }
+    return n < 0 ? (int)n : s->rc;
 }
 
 int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                           size_t *ret_count, mp__l3_scan *ret_scan)
 {
-    MP__CLEANUP_FREE unsigned char *data = mp__malloc((size_t)segment->size + 1);
-    scan s = {.key = l3->hash_key, .data = data, .seed = &segment->seed};
-    int64_t n = data ? read_what_can_be(segment, data) : MP_ENOMEM;
+    scan s = {.key = l3->hash_key, .seed = &segment->seed};
+    mp__l3_walk walk = mp__l3_walk_begin();
+    int rc = walk_file(segment, &s, &walk);
 
-    if (n < 0)
-        return (int)n;
-    ret_scan->end =
-        mp__l3_segment_parse(data, (size_t)n, &segment->seed, scan_record, &s, &ret_scan->damaged);
-    ret_scan->damaged += s.forged;
-    ret_scan->certain = s.certain;
-    if (s.rc) {
+    (void)mp__free(s.data);
+    if (rc) {
         (void)mp__free(s.rows);
-        return s.rc;
+        return rc;
     }
+    *ret_scan =
+        (mp__l3_scan){.end = walk.good, .damaged = walk.damaged + s.forged, .certain = s.certain};
     settle_damaged(&s);
     *ret_rows = s.rows;
     *ret_count = s.count;

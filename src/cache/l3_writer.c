@@ -311,7 +311,13 @@ static int write_all(mp__l3 *l3, bool sync)
     if (!l3->opened)
         rc = mp__l3_recover(l3, &diag);
     if (rc == 0 && !l3->tidied) {
-        rc = mp__l3_after_open(l3);
+        rc = mp__l3_load_all(l3);
+        if (rc == MP_ECANCELED)
+            return rc;
+        if (rc == 0) {
+            mp__l3_fullness_note(l3);
+            rc = mp__l3_after_open(l3);
+        }
         l3->tidied = rc == 0;
     }
     if (rc == 0)

@@ -24,6 +24,7 @@ typedef struct model {
     uint64_t newest[ADDRESSES];  /* accepted in this process's life; 0: none */
     uint64_t certain[ADDRESSES]; /* synced for sure */
     uint64_t highest[ADDRESSES]; /* ever put */
+    uint64_t early[ADDRESSES];   /* put in this life before anything was read; 0: none */
     bool is_lost[ADDRESSES];     /* the newest was not taken: nothing may be read */
     bool absent[REVISIONS];      /* what was put at the revision */
     uint64_t revision;
@@ -117,13 +118,21 @@ static void model_check_alive(const model *m, mp__l3 *l3, bool may_forget)
 static void model_check_crashed(model *m, mp__l3 *l3, bool may_forget)
 {
     for (unsigned i = 0; i < ADDRESSES; i++) {
-        uint64_t got = model_read(m, l3, i, m->certain[i]);
+        uint64_t least = m->early[i] > m->certain[i] ? m->early[i] : m->certain[i];
+        uint64_t got = model_read(m, l3, i, least);
 
+        if (m->is_lost[i] && m->early[i])
+            assert_true(got == 0);
+        else if (!may_forget && got < m->early[i])
+            fail_msg("seed %" PRIu64 ", address %u: %" PRIu64
+                     " was put before the index was whole, not %" PRIu64,
+                     life, i, least, got);
         if (!may_forget && m->certain[i] && got < m->certain[i])
             fail_msg("seed %" PRIu64 ", address %u: %" PRIu64
                      " after a crash, certain was %" PRIu64,
                      life, i, got, m->certain[i]);
-        m->newest[i] = got;
+        /* a tombstone that was put twice holds longer, but only until a crash */
+        m->newest[i] = got && m->early[i] ? m->early[i] : got;
         m->is_lost[i] = false;
     }
 }
@@ -134,6 +143,20 @@ static void model_synced(model *m)
         m->certain[i] = m->newest[i];
         if (m->is_lost[i])
             m->certain[i] = 0;
+    }
+}
+
+/* Puts while nothing of what is on disk is in the index yet. */
+static void model_put_early(model *m, mp_platter *disk, mp__l3 *l3)
+{
+    memset(m->early, 0, sizeof(m->early));
+    memset(m->newest, 0, sizeof(m->newest)); /* it is to be read again */
+    memset(m->is_lost, 0, sizeof(m->is_lost));
+    for (uint64_t n = l3_is_lazy ? mp_platter_random(disk, 20) : 0; n; n--) {
+        unsigned i = (unsigned)mp_platter_random(disk, ADDRESSES);
+
+        model_put(m, l3, i, mp_platter_random(disk, 4) == 0);
+        m->early[i] = m->is_lost[i] ? m->revision : m->newest[i];
     }
 }
 
@@ -194,7 +217,9 @@ static void live(uint64_t seed, uint64_t bytes_max, bool faults)
             l3_keys = other_keys;
             other_keys = keys;
         }
+        l3_is_lazy = mp_platter_random(disk, 2);
         l3 = l3_open(disk, bytes_max, SEGMENT);
+        model_put_early(m, disk, l3);
         model_check_crashed(m, l3, may_forget);
         for (unsigned i = 0; i < steps; i++) {
             if (faults && i % 16 == 0)
