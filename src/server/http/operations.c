@@ -6,6 +6,8 @@ void mp__http_root(mp__exchange *x)
 {
     mp__buf text = MP__BUF_INIT;
 
+    if (!mp__http_parameters(x, NULL, 0))
+        return;
     (void)mp__buf_add_str(&text, MP_STR("MarketPrism\n\n"));
     for (size_t i = 0; i < mp__route_count; i++)
         (void)mp__buf_printf(&text, "%-6s %-32s %s\n", mp__routes[i].method, mp__routes[i].pattern,
@@ -19,7 +21,8 @@ void mp__http_root(mp__exchange *x)
 
 void mp__http_health(mp__exchange *x)
 {
-    mp__answer_text(x, 200, MP_STR("ok\n"));
+    if (mp__http_parameters(x, NULL, 0))
+        mp__answer_text(x, 200, MP_STR("ok\n"));
 }
 
 void mp__http_ready(mp__exchange *x)
@@ -27,6 +30,8 @@ void mp__http_ready(mp__exchange *x)
     mp__buf body = MP__BUF_INIT;
     mp__summary s;
 
+    if (!mp__http_parameters(x, NULL, 0))
+        return;
     mp__manager_summary(x->worker->server->manager, &s);
     mp__json_begin(&body, '{');
     mp__json_add_bool(&body, "ready", s.ready);
@@ -41,6 +46,8 @@ void mp__http_metrics(mp__exchange *x)
 {
     mp__buf body = MP__BUF_INIT;
 
+    if (!mp__http_parameters(x, NULL, 0))
+        return;
     if (!x->worker->server->monitor || mp__monitor_expose(x->worker->server->monitor, &body) != 0) {
         mp__answer_no_memory(x);
     } else {

@@ -43,10 +43,20 @@ static mp__parameter *find(mp__parameter *parameters, size_t count, mp_str name)
     return NULL;
 }
 
+/* "it takes env, region, instance", or that it takes none. */
+static void list_known(const mp__parameter *parameters, size_t count, char *out, size_t capacity)
+{
+    size_t used = (size_t)snprintf(out, capacity, count ? "it takes" : "it takes none");
+
+    for (size_t i = 0; i < count && used < capacity; i++)
+        used += (size_t)snprintf(out + used, capacity - used, "%s %s", i ? "," : "",
+                                 parameters[i].name);
+}
+
 static void unknown(mp__exchange *x, const mp__parameter *parameters, size_t count, mp_str name)
 {
     const char *names[PARAMETERS_MAX], *meant;
-    char word[64];
+    char word[64], known[400], detail[200];
     size_t size = name.size < sizeof(word) - 1 ? name.size : sizeof(word) - 1;
 
     for (size_t i = 0; i < count; i++)
@@ -54,10 +64,11 @@ static void unknown(mp__exchange *x, const mp__parameter *parameters, size_t cou
     memcpy(word, name.data, size);
     word[size] = '\0';
     meant = count ? mp__did_you_mean(word, names, count) : NULL;
-    if (meant)
-        mp__answer_invalid(x, "this path has no parameter '%s'; did you mean '%s'?", word, meant);
-    else
-        mp__answer_invalid(x, "this path has no parameter '%s'", word);
+    (void)snprintf(detail, sizeof(detail), "this path has no parameter '%s'%s%s%s", word,
+                   meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+    list_known(parameters, count, known, sizeof(known));
+    mp__answer_problem(
+        x, &(mp__problem){.status = 400, .type = "invalid", .detail = detail, .remedy = known});
 }
 
 /* One name=value of the query into its parameter; false: answered. */
