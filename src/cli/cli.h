@@ -83,9 +83,10 @@ int64_t mp__reply_integer(const mp__reply *reply); /* 0 for other types */
 mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
 
 /* Call @each for every key that begins with @prefix ("namespace/key-prefix"), in order; its record
- * is borrowed. Of what a reader of the scope gets; `ls` without --effective: of the layer alone. A
- * nonzero answer ends it and is given back; else 0, or the exit code of what was
- * said. */
+ * is borrowed. All of one revision, also where it takes several pages. Of what a reader of the
+ * scope gets; of the layer alone where the verb is about a layer (ls, export, diff, import, edit)
+ * and has no --effective. A nonzero answer ends it and is given back; else 0, or the exit code of
+ * what was said. */
 typedef struct mp__listed {
     mp_str key, value, media_type; /* value: empty unless asked for */
     mp_str layer;                  /* that has it; "" unless the list is effective */

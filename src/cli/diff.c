@@ -12,6 +12,8 @@ const mp__flag mp__diff_flags[] = {
     {"--to-env", NULL, "NAME", "Compare with this environment."},
     {"--revision", "-r", "N", "Compare from how it was at this revision."},
     {"--to-revision", NULL, "N", "Compare with how it was at this revision; else with now."},
+    {"--effective", NULL, NULL,
+     "What a reader gets: also what region, environment and base have, the nearest of each."},
     {"--exit-code", NULL, NULL, "Exit code 1 when there are differences."},
     {"--format", "-f", "NAME", MP__FORMAT_NAMES "; whatever the file is called."},
     {NULL, NULL, NULL, NULL},

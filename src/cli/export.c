@@ -9,6 +9,8 @@
 
 const mp__flag mp__export_flags[] = {
     {"--format", "-f", "NAME", MP__FORMAT_NAMES "; else as --out is called, else json."},
+    {"--effective", NULL, NULL,
+     "What a reader gets: also what region, environment and base have, the nearest of each."},
     {"--out", "-o", "PATH", "A file, or a folder that gets NAMESPACE.json; else standard output."},
     {NULL, NULL, NULL, NULL},
 };

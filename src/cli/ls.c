@@ -16,19 +16,28 @@ const mp__flag mp__ls_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-/* One page of at most the daemon's default; *ret_more says whether another follows after `after`.
- */
+/* What shows a layer, or writes to it, looks at the layer alone, unless it is told otherwise; the
+ * others are readers. */
 static bool is_effective(const mp__arguments *arguments)
 {
-    return strcmp(arguments->verb, "ls") != 0 || mp__flag_given(arguments, "--effective");
+    static const char *const of_a_layer[] = {"ls", "export", "diff", "import", "edit"};
+
+    for (size_t i = 0; i < sizeof(of_a_layer) / sizeof(of_a_layer[0]); i++)
+        if (strcmp(arguments->verb, of_a_layer[i]) == 0)
+            return mp__flag_given(arguments, "--effective");
+    return true;
 }
 
+enum { HEAD = 3 }; /* of a page: stale, more, revision */
+
+/* One page of at most the daemon's default, at *revision, which the first page fills in where it is
+ * 0; *ret_more says whether another follows after `after`. */
 static int page(const mp__arguments *arguments, mp__client *client, mp_str prefix, bool with_values,
-                int64_t revision, mp__buf *after, mp__reply **ret_reply, bool *ret_more)
+                int64_t *revision, mp__buf *after, mp__reply **ret_reply, bool *ret_more)
 {
-    mp_str words[10] = {MP_STR("MP.LS"), MP_STR("PREFIX"), prefix};
+    mp_str words[12] = {MP_STR("MP.LS"), MP_STR("REVISION"), MP_STR("PREFIX"), prefix};
     char at[24];
-    size_t n = 3;
+    size_t n = 4;
     int code = 0;
     mp__reply *reply;
 
@@ -40,22 +49,28 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
         words[n++] = MP_STR("AFTER");
         words[n++] = mp__buf_str(after);
     }
-    if (revision) {
+    if (*revision) {
         words[n++] = MP_STR("AT");
-        words[n++] = mp_str_new(at, mp__u64_digits((uint64_t)revision, at));
+        words[n++] = mp_str_new(at, mp__u64_digits((uint64_t)*revision, at));
     }
     reply = mp__cli_call(arguments, client, &code, words, n);
     if (!reply)
         return code ? code : MP__EXIT_ERROR;
-    if (reply->count >= 2 && mp__reply_integer(&reply->items[0]) && !after->size)
+    if (reply->count < HEAD) {
+        (void)mp__reply_free(reply);
+        return mp__cli_fail(arguments, MP__EXIT_ERROR, "the answer to MP.LS is none");
+    }
+    if (mp__reply_integer(&reply->items[0]) && !after->size)
         (void)mp__cli_fail(arguments, 0, "the origin is gone; this is what is kept on disk");
-    *ret_more = reply->count >= 2 && mp__reply_integer(&reply->items[1]);
+    *ret_more = mp__reply_integer(&reply->items[1]);
+    if (!*revision)
+        *revision = mp__reply_integer(&reply->items[2]);
     *ret_reply = reply;
     return 0;
 }
 
 static int each_with(const mp__arguments *arguments, mp__client *client, mp_str prefix,
-                     bool with_values, int64_t revision, bool only_named_namespaces,
+                     bool with_values, int64_t *revision, bool only_named_namespaces,
                      int (*each)(void *context, const mp__listed *listed), void *context)
 {
     mp__buf after = MP__BUF_INIT;
@@ -68,7 +83,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
         code = page(arguments, client, prefix, with_values, revision, &after, &reply, &more);
         if (code)
             break;
-        for (size_t i = 2; i < reply->count && code == 0; i++) {
+        for (size_t i = HEAD; i < reply->count && code == 0; i++) {
             const mp__reply *item = &reply->items[i];
             mp__listed listed;
 
@@ -86,7 +101,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
             if (!only_named_namespaces || memchr(listed.key.data, '/', listed.key.size))
                 code = each(context, &listed);
         }
-        if (more && reply->count > 2) {
+        if (more && reply->count > HEAD) {
             mp__buf_reset(&after);
             (void)mp__buf_add_str(&after, mp__reply_text(&reply->items[reply->count - 1].items[0]));
         }
@@ -106,12 +121,12 @@ static int each_at(const mp__arguments *arguments, mp__client *client, mp_str pr
     int code;
 
     if (prefix.size == 0 || memchr(prefix.data, '/', prefix.size))
-        return each_with(arguments, client, prefix, with_values, revision, false, each, context);
+        return each_with(arguments, client, prefix, with_values, &revision, false, each, context);
     (void)mp__buf_printf(&in_default, "default/%.*s", (int)prefix.size, prefix.data);
-    code = each_with(arguments, client, mp__buf_str(&in_default), with_values, revision, false,
+    code = each_with(arguments, client, mp__buf_str(&in_default), with_values, &revision, false,
                      each, context);
     if (code == 0)
-        code = each_with(arguments, client, prefix, with_values, revision, true, each, context);
+        code = each_with(arguments, client, prefix, with_values, &revision, true, each, context);
     mp__buf_done(&in_default);
     return code;
 }

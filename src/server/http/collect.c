@@ -52,6 +52,14 @@ mp__walk *mp__walk_free(mp__walk *walk)
     return mp__free(walk);
 }
 
+const mp__list_item *mp__walk_only(const mp__walk *walk)
+{
+    mp_str name = mp_str_new(walk->prefix, walk->prefix_size);
+
+    /* of all that begin so it is the first */
+    return walk->count && mp_str_equal(walk->items[0].name, name) ? walk->items[0].item : NULL;
+}
+
 bool mp__walk_after(mp__walk *walk, mp_str name, bool group)
 {
     size_t size = walk->scope_size + 1 + name.size;

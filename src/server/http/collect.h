@@ -50,6 +50,8 @@ typedef struct mp__walk {
 /* Of @scope, what begins with @prefix ("namespace/be"). NULL: no memory. */
 mp__walk *mp__walk_new(mp__exchange *x, mp_str scope, mp_str prefix)
     __attribute__((warn_unused_result));
+/* Of one key, @name: what it is when the walk is done with items_max 1. NULL: there is none. */
+const mp__list_item *mp__walk_only(const mp__walk *walk);
 /* Go on behind @name, as an earlier walk gave it. False: it is too long. */
 bool mp__walk_after(mp__walk *walk, mp_str name, bool group) __attribute__((warn_unused_result));
 /* done() comes later, always. */
@@ -111,6 +113,7 @@ bool mp__http_json_address(mp__exchange *x, const json_t *named, const char *whe
 void mp__http_json_name(mp__buf *body, mp_str name);
 /* The part of an address behind its scope. */
 mp_str mp__http_name_of(mp_str address);
+bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b); /* value and type */
 /* Members that say all that is known of a listed value. */
 void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_value);
 /* A JSON answer of what can be asked again: ETag of @tag, 304 where the client has it. Takes what

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "server/http/collect.h"
 #include "server/http/connection.h"
-#include "server/http/handlers.h"
 
 /* ---- the answer ---- */
 
@@ -54,6 +54,8 @@ static void add_freshness(mp__exchange *x, const mp__value_answer *v)
     mp__buf *out = x->out;
 
     add_number(out, NAME_AND_SIZE("MarketPrism-Revision: "), v->revision);
+    if (v->layer.size)
+        mp__answer_header(x, "MarketPrism-Layer", v->layer);
     if (v->past)
         return;
     add_number(out, NAME_AND_SIZE("Age: "), (uint64_t)(v->age_ms / 1000));
@@ -62,8 +64,6 @@ static void add_freshness(mp__exchange *x, const mp__value_answer *v)
         (void)mp__buf_add_str(out, MP_STR("MarketPrism-Tier: L1\r\n"));
     else
         mp__answer_header(x, "MarketPrism-Tier", mp_str_of(mp__tier_name(v->tier)));
-    if (v->layer.size)
-        mp__answer_header(x, "MarketPrism-Layer", v->layer);
     if (v->stale)
         mp__answer_header_text(x, "MarketPrism-Stale", "true; age=%" PRId64 "; reason=%s",
                                v->age_ms / 1000, mp__reason_name(v->reason));
@@ -199,15 +199,16 @@ static void take_cache_control(mp_str header, read_work *w)
     }
 }
 
-enum { AT = MP__PLACE_COUNT, LEVEL, MAX_AGE, MIN_REV, STRICT, PARAMETERS };
+enum { AT = MP__PLACE_COUNT, LEVEL, MAX_AGE, MIN_REV, STRICT, EFFECTIVE, PARAMETERS };
 
 /* False: answered. */
-static bool take_parameters(mp__exchange *x, const mp__parameter *p, read_work *w)
+static bool take_parameters(mp__exchange *x, const mp__parameter *p, bool effective, read_work *w)
 {
     if (p[LEVEL].value.data && mp__level_parse(p[LEVEL].value, &w->read.level) != 0) {
         mp__answer_invalid(x, "level is strong, eventual or weak");
         return false;
     }
+    w->read.own_layer = !effective;
     return mp__http_duration_of(x, &p[MAX_AGE], &w->read.age_max_ms) &&
            mp__http_number_of(x, &p[MIN_REV], 0, INT64_MAX, &w->read.revision_min) &&
            mp__http_flag_of(x, &p[STRICT], &w->read.strict);
@@ -245,13 +246,9 @@ typedef struct past_work {
     char address[MP__ADDRESS_MAX];
 } past_work;
 
-static void answer_past(mp__exchange *x, const mp__query *query)
+static void answer_item(mp__exchange *x, const mp__list_item *item, mp_str layer)
 {
-    const mp__list_item *item = query->count ? &query->items[0] : NULL;
-
-    if (query->status)
-        mp__answer_error(x, query->status, NULL);
-    else if (!item || item->deleted)
+    if (!item || item->deleted)
         mp__answer_problem(x, &(mp__problem){.status = 404,
                                              .type = "absent",
                                              .detail = "there was no such key at that revision",
@@ -259,8 +256,17 @@ static void answer_past(mp__exchange *x, const mp__query *query)
     else
         mp__http_answer_value(x, &(mp__value_answer){.value = item->value,
                                                      .media_type = item->media_type,
+                                                     .layer = layer,
                                                      .revision = item->revision,
                                                      .past = true});
+}
+
+static void answer_past(mp__exchange *x, const mp__query *query)
+{
+    if (query->status)
+        mp__answer_error(x, query->status, NULL);
+    else
+        answer_item(x, query->count ? &query->items[0] : NULL, mp_str_new("", 0));
 }
 
 static void past_done(mp__query *query)
@@ -292,10 +298,40 @@ static void start_past(mp__exchange *x, mp_str address, uint64_t at)
     mp__query_start(x->worker->server->manager, &w->query);
 }
 
+/* The same of what a reader got then, from whichever layer. */
+static void effective_past_done(mp__walk *walk)
+{
+    const mp__list_item *item = mp__walk_only(walk);
+    mp_str layer = mp_str_new("", 0);
+
+    if (item && !mp_str_equal(item->layer, mp_str_new(walk->scope, walk->scope_size)))
+        layer = item->layer;
+    if (walk->status)
+        mp__http_answer_walk_error(walk->x, walk);
+    else
+        answer_item(walk->x, item, layer);
+    (void)mp__walk_free(walk);
+}
+
+static void start_effective_past(mp__exchange *x, mp_str scope, mp_str address, uint64_t at)
+{
+    mp__walk *walk = mp__walk_new(x, scope, mp__http_name_of(address));
+
+    if (!walk) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    walk->with_values = walk->effective = true;
+    walk->items_max = 1;
+    walk->at_revision = at;
+    walk->done = effective_past_done;
+    mp__walk_start(walk);
+}
+
 /* ---- the handler ---- */
 
 static void start_read(mp__exchange *x, mp_str address, uint64_t hash, const mp__parameter *p,
-                       mp_str cache_control)
+                       bool effective, mp_str cache_control)
 {
     read_work *w = mp__exchange_memory(x, sizeof(*w));
 
@@ -314,7 +350,7 @@ static void start_read(mp__exchange *x, mp_str address, uint64_t hash, const mp_
     w->stale_max_ms = -1;
     if (cache_control.data)
         take_cache_control(cache_control, w);
-    if (p && !take_parameters(x, p, w))
+    if (p && !take_parameters(x, p, effective, w))
         return;
     if (mp__read_start(x->worker->server->manager, &w->read))
         answer_read(x, w);
@@ -342,17 +378,25 @@ static bool answer_now(mp__exchange *x, mp_str address, uint64_t hash)
 void mp__http_config_get(mp__exchange *x)
 {
     mp__parameter p[PARAMETERS] = {
-        MP__PLACE_PARAMETERS,    [AT] = {"at"},           [LEVEL] = {"level"},
-        [MAX_AGE] = {"max_age"}, [MIN_REV] = {"min_rev"}, [STRICT] = {"strict"}};
+        MP__PLACE_PARAMETERS,       [AT] = {"at"},           [LEVEL] = {"level"},
+        [MAX_AGE] = {"max_age"},    [MIN_REV] = {"min_rev"}, [STRICT] = {"strict"},
+        [EFFECTIVE] = {"effective"}};
     mp_str cache_control = mp__http_header_find(&x->request, "cache-control"), scope, address;
     char scope_text[MP__SCOPE_MAX], text[MP__ADDRESS_MAX];
-    bool plain = !cache_control.data;
+    bool plain = !cache_control.data, effective = true;
+    mp_str layers[MP__LAYERS_MAX];
     uint64_t at = 0, hash;
 
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], text, &address) ||
-        !mp__http_number_of(x, &p[AT], 1, INT64_MAX, &at))
+        !mp__http_number_of(x, &p[AT], 1, INT64_MAX, &at) ||
+        !mp__http_flag_of(x, &p[EFFECTIVE], &effective))
         return;
+    if (at && effective &&
+        mp__overlay_layers(x->worker->server->manager, scope, x->values[0], layers) > 1) {
+        start_effective_past(x, scope, address, at);
+        return;
+    }
     if (at) {
         start_past(x, address, at);
         return;
@@ -364,5 +408,5 @@ void mp__http_config_get(mp__exchange *x)
         mp__tap_read(x->worker->server->manager, &x->worker->tap, (uintptr_t)x->connection,
                      x->worker->tick_ns, address);
     if (!plain || !answer_now(x, address, hash))
-        start_read(x, address, hash, plain ? NULL : p, cache_control);
+        start_read(x, address, hash, plain ? NULL : p, effective, cache_control);
 }

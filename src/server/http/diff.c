@@ -7,7 +7,17 @@
 
 /* ---- parameters: the first side is the usual place, the second may be another ---- */
 
-enum { FROM = MP__PLACE_COUNT, TO, TO_ENV, TO_REGION, TO_INSTANCE, PREFIX, KEYS_ONLY, PARAMETERS };
+enum {
+    FROM = MP__PLACE_COUNT,
+    TO,
+    TO_ENV,
+    TO_REGION,
+    TO_INSTANCE,
+    EFFECTIVE,
+    PREFIX,
+    KEYS_ONLY,
+    PARAMETERS
+};
 
 typedef struct side {
     char scope_text[MP__SCOPE_MAX];
@@ -61,18 +71,13 @@ static void add_values(mp__buf *body, const mp__list_item *from, const mp__list_
     }
 }
 
-static bool same_value(const mp__list_item *a, const mp__list_item *b)
-{
-    return mp_str_equal(a->value, b->value) && mp_str_equal(a->media_type, b->media_type);
-}
-
 /* ---- of a prefix ---- */
 
 typedef struct prefix_work {
     mp__job job;
     side from, to;
     mp__walk *a, *b;
-    bool keys_only, same_place;
+    bool keys_only, same_place, effective;
     int left;
     mp__buf body;
 } prefix_work;
@@ -109,7 +114,7 @@ static void merge(prefix_work *w, uint64_t counts[4])
             counts[0]++;
             add_difference(w, b->items[k].name, NULL, b->items[k].item);
         } else if ((w->same_place && a->items[i].item->revision == b->items[k].item->revision) ||
-                   same_value(a->items[i].item, b->items[k].item)) {
+                   mp__http_same_item(a->items[i].item, b->items[k].item)) {
             counts[3]++;
         } else {
             counts[2]++;
@@ -175,6 +180,7 @@ static mp__walk *side_walk(prefix_work *w, const side *s, mp_str name)
     if (walk) {
         walk->whole = walk->with_values = true;
         walk->at_revision = s->revision;
+        walk->effective = w->effective;
         walk->context = w;
         walk->done = walked;
     }
@@ -186,7 +192,7 @@ void mp__http_diff_prefix(mp__exchange *x)
     mp__parameter p[PARAMETERS] = {
         MP__PLACE_PARAMETERS,  [FROM] = {"from"},           [TO] = {"to"},
         [TO_ENV] = {"to_env"}, [TO_REGION] = {"to_region"}, [TO_INSTANCE] = {"to_instance"},
-        [PREFIX] = {"prefix"}, [KEYS_ONLY] = {"keys_only"}};
+        [PREFIX] = {"prefix"}, [KEYS_ONLY] = {"keys_only"}, [EFFECTIVE] = {"effective"}};
     prefix_work *w = mp__exchange_memory(x, sizeof(*w));
     mp__buf name = {.size_max = MP__WALK_NAME_MAX};
     bool other;
@@ -196,7 +202,8 @@ void mp__http_diff_prefix(mp__exchange *x)
         return;
     }
     if (!mp__http_parameters(x, p, PARAMETERS) || !take_sides(x, p, &w->from, &w->to, &other) ||
-        !mp__http_flag_of(x, &p[KEYS_ONLY], &w->keys_only))
+        !mp__http_flag_of(x, &p[KEYS_ONLY], &w->keys_only) ||
+        !mp__http_flag_of(x, &p[EFFECTIVE], &w->effective))
         return;
     if (!other && !w->from.revision) {
         mp__answer_invalid(x, "say what is compared: ?from=REVISION, or another place with to_env, "
@@ -235,6 +242,7 @@ void mp__http_diff_prefix(mp__exchange *x)
 typedef struct key_side {
     side at;
     mp__query query;
+    mp__walk *walk; /* instead of the query, of what a reader gets */
     char address[MP__ADDRESS_MAX];
     const mp__list_item *item; /* NULL: absent */
 } key_side;
@@ -242,6 +250,7 @@ typedef struct key_side {
 typedef struct key_work {
     mp__job job;
     key_side from, to;
+    bool effective;
     bool before; /* `from` is the revision before `to`, of the same answer */
     int left;
     mp__buf body;
@@ -311,7 +320,7 @@ static void key_run(mp__job *job)
 {
     key_work *w = (key_work *)job;
     const mp__list_item *from = w->from.item, *to = w->to.item;
-    bool same = from == to || (from && to && same_value(from, to));
+    bool same = from == to || (from && to && mp__http_same_item(from, to));
 
     mp__json_begin(&w->body, '{');
     mp__http_json_name(&w->body, mp__http_name_of(w->from.query.address));
@@ -324,15 +333,21 @@ static void key_run(mp__job *job)
     mp__json_end(&w->body, '}');
 }
 
+static void sides_done(key_side *from, key_side *to)
+{
+    mp__query_done(&from->query);
+    mp__query_done(&to->query);
+    from->walk = mp__walk_free(from->walk);
+    to->walk = mp__walk_free(to->walk);
+}
+
 static void key_done(mp__job *job)
 {
     key_work *w = (key_work *)job;
-    mp__query from = w->from.query, to = w->to.query; /* they go with the answer */
     mp__buf body = w->body;
 
+    sides_done(&w->from, &w->to); /* they go with the answer */
     mp__answer_json(w->job.x, 200, &body);
-    mp__query_done(&from);
-    mp__query_done(&to);
 }
 
 /* The n-th revision of an answer: NULL where there is none, or it is a deletion. */
@@ -341,35 +356,79 @@ static const mp__list_item *item_of(const mp__query *query, size_t n)
     return n < query->count && !query->items[n].deleted ? &query->items[n] : NULL;
 }
 
+/* Both sides have come. */
+static void sides_came(key_work *w, int status, bool was_ever)
+{
+    mp__exchange *x = w->job.x;
+    size_t size = 0;
+
+    if (status == 0 && was_ever) {
+        size += w->from.item ? w->from.item->value.size : 0;
+        size += w->to.item ? w->to.item->value.size : 0;
+        mp__job_start(&w->job, size);
+        return;
+    }
+    sides_done(&w->from, &w->to);
+    if (status == MP_EINVAL)
+        mp__answer_invalid(x, "that revision is not there yet");
+    else if (status)
+        mp__answer_error(x, status, NULL);
+    else
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "absent",
+                                             .detail = w->effective
+                                                           ? "there is no such key on either side"
+                                                           : "there never was such a key",
+                                             .remedy = "see the list of the namespace for what "
+                                                       "there is"});
+}
+
 static void came(mp__query *query)
 {
     key_work *w = query->context;
-    size_t size = 0;
-    int status;
 
     if (--w->left)
         return;
-    status = w->from.query.status ? w->from.query.status : w->to.query.status;
     w->to.item = item_of(&w->to.query, 0);
     w->from.item = w->before ? item_of(&w->to.query, 1) : item_of(&w->from.query, 0);
-    if (status || (w->from.query.count == 0 && w->to.query.count == 0)) {
-        mp__query from = w->from.query, to = w->to.query;
+    sides_came(w, w->from.query.status ? w->from.query.status : w->to.query.status,
+               w->from.query.count || w->to.query.count);
+}
 
-        if (status)
-            mp__answer_error(w->job.x, status, NULL);
-        else
-            mp__answer_problem(w->job.x, &(mp__problem){.status = 404,
-                                                        .type = "absent",
-                                                        .detail = "there never was such a key",
-                                                        .remedy = "see the list of the namespace "
-                                                                  "for what there is"});
-        mp__query_done(&from);
-        mp__query_done(&to);
+static void effective_came(mp__walk *walk)
+{
+    key_work *w = walk->context;
+
+    if (--w->left)
         return;
+    w->from.item = mp__walk_only(w->from.walk);
+    w->to.item = mp__walk_only(w->to.walk);
+    sides_came(w, w->from.walk->status ? w->from.walk->status : w->to.walk->status,
+               w->from.item || w->to.item);
+}
+
+/* What readers of both places get. */
+static void ask_effective(mp__exchange *x, key_work *w)
+{
+    key_side *sides[] = {&w->from, &w->to};
+
+    for (size_t i = 0; i < 2; i++) {
+        key_side *s = sides[i];
+
+        s->walk = mp__walk_new(x, s->at.scope, mp__http_name_of(s->query.address));
+        if (!s->walk) {
+            sides_done(&w->from, &w->to);
+            mp__answer_no_memory(x);
+            return;
+        }
+        s->walk->with_values = s->walk->effective = true;
+        s->walk->items_max = 1;
+        s->walk->at_revision = s->at.revision;
+        s->walk->done = effective_came;
+        s->walk->context = w;
     }
-    size += w->from.item ? w->from.item->value.size : 0;
-    size += w->to.item ? w->to.item->value.size : 0;
-    mp__job_start(&w->job, size);
+    mp__walk_start(w->from.walk);
+    mp__walk_start(w->to.walk);
 }
 
 static void ask(mp__exchange *x, key_work *w, key_side *s, uint32_t limit)
@@ -388,8 +447,9 @@ static void ask(mp__exchange *x, key_work *w, key_side *s, uint32_t limit)
 void mp__http_diff_key(mp__exchange *x)
 {
     mp__parameter p[] = {
-        MP__PLACE_PARAMETERS,  [FROM] = {"from"},           [TO] = {"to"},
-        [TO_ENV] = {"to_env"}, [TO_REGION] = {"to_region"}, [TO_INSTANCE] = {"to_instance"}};
+        MP__PLACE_PARAMETERS,       [FROM] = {"from"},           [TO] = {"to"},
+        [TO_ENV] = {"to_env"},      [TO_REGION] = {"to_region"}, [TO_INSTANCE] = {"to_instance"},
+        [EFFECTIVE] = {"effective"}};
     key_work *w = mp__exchange_memory(x, sizeof(*w));
     bool other;
 
@@ -397,7 +457,8 @@ void mp__http_diff_key(mp__exchange *x)
         mp__answer_no_memory(x);
         return;
     }
-    if (!mp__http_parameters(x, p, TO_INSTANCE + 1) ||
+    if (!mp__http_parameters(x, p, EFFECTIVE + 1) ||
+        !mp__http_flag_of(x, &p[EFFECTIVE], &w->effective) ||
         !take_sides(x, p, &w->from.at, &w->to.at, &other) ||
         !mp__http_address(x, w->from.at.scope, x->values[0], x->values[1], w->from.address,
                           &w->from.query.address) ||
@@ -409,6 +470,15 @@ void mp__http_diff_key(mp__exchange *x)
     w->job.done = key_done;
     w->before = !other && !w->from.at.revision;
     w->left = w->before ? 1 : 2;
+    if (w->effective && w->before) {
+        mp__answer_invalid(x, "say what is compared: ?from=REVISION, or another place with to_env, "
+                              "to_region or to_instance; 'effective' has no revision before");
+        return;
+    }
+    if (w->effective) {
+        ask_effective(x, w);
+        return;
+    }
     if (!w->before)
         ask(x, w, &w->from, 1);
     ask(x, w, &w->to, w->before ? 2 : 1);

@@ -140,6 +140,11 @@ void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_valu
         mp__json_add_string(body, "layer", item->layer);
 }
 
+bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b)
+{
+    return mp_str_equal(a->value, b->value) && mp_str_equal(a->media_type, b->media_type);
+}
+
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
                             bool stale, uint64_t tag)
 {

@@ -12,22 +12,20 @@ enum { LIMIT_MAX = 1000, LIST_BYTES = 1024 * 1024, DELIMITER_MAX = 8 };
 /* ---- page tokens: "REVISION-CHECK-" and the kind and base64url of the last name ---- */
 
 /* Of what was asked, so that a token is used for the same question only. */
-static uint64_t check_of(mp_str scope, mp_str prefix, mp_str delimiter, uint64_t revision)
+static uint64_t check_of(const mp__walk *walk, uint64_t revision)
 {
-    uint64_t sum = mp__checksum(revision, scope.data, scope.size);
+    uint64_t sum = mp__checksum(revision, walk->scope, walk->scope_size);
 
+    sum = mp__checksum(sum, walk->effective ? "\1" : "\n", 1);
+    sum = mp__checksum(sum, walk->prefix, walk->prefix_size);
     sum = mp__checksum(sum, "\n", 1);
-    sum = mp__checksum(sum, prefix.data, prefix.size);
-    sum = mp__checksum(sum, "\n", 1);
-    return mp__checksum(sum, delimiter.data, delimiter.size) & 0xffffffff;
+    return mp__checksum(sum, walk->delimiter.data, walk->delimiter.size) & 0xffffffff;
 }
 
 static void add_token(mp__buf *out, const mp__walk *walk)
 {
     const mp__walk_item *last = &walk->items[walk->count - 1];
-    uint64_t check =
-        check_of(mp_str_new(walk->scope, walk->scope_size),
-                 mp_str_new(walk->prefix, walk->prefix_size), walk->delimiter, walk->as_of);
+    uint64_t check = check_of(walk, walk->as_of);
 
     (void)mp__buf_printf(out, "%" PRIu64 "-%08" PRIx64 "-%c", walk->as_of, check,
                          last->group ? 'g' : 'k');
@@ -46,10 +44,7 @@ static bool take_token(mp__walk *walk, mp_str token)
     if (!first || end - first < 12 || first[9] != '-' || (first[10] != 'g' && first[10] != 'k') ||
         !mp__http_number(mp_str_new(token.data, (size_t)(first - token.data)), &revision))
         return false;
-    (void)snprintf(check, sizeof(check), "%08" PRIx64,
-                   check_of(mp_str_new(walk->scope, walk->scope_size),
-                            mp_str_new(walk->prefix, walk->prefix_size), walk->delimiter,
-                            revision));
+    (void)snprintf(check, sizeof(check), "%08" PRIx64, check_of(walk, revision));
     good = memcmp(first + 1, check, 8) == 0 &&
            mp__base64_decode(mp_str_new(first + 11, (size_t)(end - first - 11)), true, &name) &&
            mp__walk_after(walk, mp__buf_str(&name), first[10] == 'g');
@@ -68,7 +63,8 @@ enum {
     DELIMITER,
     KEYS_ONLY,
     EFFECTIVE,
-    LIST_PARAMETERS
+    LIST_PARAMETERS,
+    NAMESPACES_EFFECTIVE = DELIMITER,
 };
 
 typedef struct list_work {
@@ -218,8 +214,9 @@ static void answer_list(mp__walk *walk)
 
 void mp__http_namespaces(mp__exchange *x)
 {
-    mp__parameter p[] = {MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [LIMIT] = {"limit"},
-                         [AFTER] = {"after"}, [AT] = {"at"}};
+    mp__parameter p[] = {
+        MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [LIMIT] = {"limit"},
+        [AFTER] = {"after"},  [AT] = {"at"},         [NAMESPACES_EFFECTIVE] = {"effective"}};
     list_work *w = mp__exchange_memory(x, sizeof(*w));
     mp__walk *walk;
 
@@ -227,7 +224,8 @@ void mp__http_namespaces(mp__exchange *x)
         mp__answer_no_memory(x);
         return;
     }
-    if (!mp__http_parameters(x, p, AT + 1))
+    if (!mp__http_parameters(x, p, NAMESPACES_EFFECTIVE + 1) ||
+        !mp__http_flag_of(x, &p[NAMESPACES_EFFECTIVE], &w->effective))
         return;
     w->namespaces = true;
     w->prefix = p[PREFIX].value;

@@ -23,6 +23,7 @@ static const kind kinds[] = {
     {"text", "{\"type\":\"string\"}"},
     {"token", "{\"type\":\"string\"}"},
     {"flag", "{\"type\":\"boolean\",\"default\":false}"},
+    {"yes", "{\"type\":\"boolean\",\"default\":true}"},
     {"revision", "{\"type\":\"integer\",\"minimum\":1}"},
     {"limit", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000}"},
     {"duration", "{\"$ref\":\"#/components/schemas/Duration\"}"},

@@ -24,6 +24,7 @@ static const mp__route_parameter read_one[] = {
     {"max_age", "duration", "Verify at the origin what was verified longer ago."},
     {"min_rev", "revision", "Nothing older than this revision: read your writes."},
     {"strict", "flag", "An error rather than a value that is past its bound."},
+    {"effective", "yes", "What a reader of the scope gets; false: only what the layer itself has."},
     END};
 static const mp__route_parameter write_one[] = {
     PLACE,
@@ -39,10 +40,10 @@ static const mp__route_parameter delete_one[] = {
 static const mp__route_parameter list[] = {
     PLACE,
     {"prefix", "text", "Only keys that begin so."},
-    {"delimiter", "text", "Group the keys that have it behind the prefix; at most 8 bytes."},
     {"limit", "limit", "Most keys and groups in a page."},
     {"after", "token", "`next` of the page before."},
     {"at", "revision", "As it was at this revision."},
+    {"delimiter", "text", "Group the keys that have it behind the prefix; at most 8 bytes."},
     {"keys_only", "flag", "Leave the values out."},
     {"effective", "flag",
      "What a reader gets: also what the layers behind have, the nearest of each."},
@@ -53,6 +54,7 @@ static const mp__route_parameter namespaces[] = {
     {"limit", "limit", "Most namespaces in a page."},
     {"after", "token", "`next` of the page before."},
     {"at", "revision", "As it was at this revision."},
+    {"effective", "flag", "Also those that only layers behind have."},
     END};
 static const mp__route_parameter environments[] = {
     {"limit", "limit", "Most environments in a page."},
@@ -65,8 +67,9 @@ static const mp__route_parameter dry_run[] = {
         {"to", "revision", "The second side as it was then; not given: as it is."},                \
         {"to_env", "text", "Environment of the second side; not given: the same."},                \
         {"to_region", "text", "Region of the second side; not given: the same."},                  \
+        {"to_instance", "text", "Instance of the second side; not given: the same."},              \
     {                                                                                              \
-        "to_instance", "text", "Instance of the second side; not given: the same."                 \
+        "effective", "flag", "What readers of both sides get, not what stands in the layers."      \
     }
 static const mp__route_parameter diff_key[] = {PLACE, OTHER_PLACE, END};
 static const mp__route_parameter diff_prefix[] = {PLACE,

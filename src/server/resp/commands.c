@@ -67,7 +67,8 @@ const mp__command mp__commands[] = {
     {"MP.LEVEL", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.LEVEL [strong|eventual|weak [STRICT]]: how this connection reads.", mp__cmd_mp_level},
     {"MP.LS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
-     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [AT revision] [VALUES] [EFFECTIVE]: keys in order.",
+     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [AT revision] [VALUES] [EFFECTIVE] "
+     "[REVISION]: keys in order; REVISION says which one is shown, for AT of the next page.",
      mp__cmd_mp_ls},
     {"MP.MASK", -2, W, 1, -1, 1, "marketprism", "0.1.0",
      "MP.MASK key [...]: hide what the layers behind this one have; DEL takes the mask away.",
@@ -95,7 +96,7 @@ const mp__command mp__commands[] = {
     {"MP.STAGE", -2, W, 0, 0, 0, "marketprism", "0.1.0",
      "MP.STAGE PUT key media-type value [...] | CAS key revision media-type value [...] | DEL key "
      "revision [...]: gather changes on this connection; COMMIT makes them all or none, DISCARD "
-     "forgets them.",
+     "forgets them, CHECK too, and is refused where schemas or the origin would refuse them.",
      mp__cmd_mp_stage},
     {"MP.STATUS", 1, 0, 0, 0, 0, "marketprism", "0.1.0", "Status of the daemon, as JSON.",
      mp__cmd_mp_status},

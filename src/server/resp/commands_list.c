@@ -178,17 +178,20 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
 
 /* ---- MP.LS: in order, for people ---- */
 
-/* [stale, more, item...]; an item is [name, revision, modified, media type], with VALUES then the
- * value, with EFFECTIVE then the scope that has it. */
+/* [stale, more, item...], with REVISION [stale, more, revision, item...]: the one that is shown, 0
+ * when nobody knows; an item is [name, revision, modified, media type], with VALUES then the value,
+ * with EFFECTIVE then the scope that has it. */
 static void format_ls(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
 
     if (query_failed(slot, out))
         return;
-    mp__resp_array(out, 2 + q->count);
+    mp__resp_array(out, 2 + q->count + (slot->number != 0));
     mp__resp_integer(out, q->stale);
     mp__resp_integer(out, q->next != 0);
+    if (slot->number) /* all pages of a list at one revision show the same */
+        mp__resp_integer(out, (int64_t)(q->at_revision && !q->stale ? q->at_revision : q->as_of));
     for (size_t i = 0; i < q->count; i++) {
         mp__resp_array(out, 4u + q->with_values + q->effective);
         mp__resp_bulk(out, mp__address_name(q->items[i].address));
@@ -205,7 +208,7 @@ static void format_ls(mp__slot *slot, mp__buf *out)
 typedef struct ls_options {
     mp_str prefix, after;
     int64_t count, revision;
-    bool values, effective;
+    bool values, effective, tells_revision;
 } ls_options;
 
 static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count, ls_options *o)
@@ -217,6 +220,8 @@ static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count,
             o->values = true;
         } else if (mp__word_is(arguments[i], "EFFECTIVE")) {
             o->effective = true;
+        } else if (mp__word_is(arguments[i], "REVISION")) {
+            o->tells_revision = true;
         } else if (more && mp__word_is(arguments[i], "PREFIX")) {
             o->prefix = arguments[++i];
         } else if (more && mp__word_is(arguments[i], "AFTER")) {
@@ -257,6 +262,7 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
     slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
     slot->query.with_values = o.values;
     slot->query.effective = o.effective;
+    slot->number = o.tells_revision;
     slot->query.at_revision = (uint64_t)o.revision;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
     mp__slot_query_start(slot);
