@@ -46,15 +46,60 @@ static void say_json(const import *im, const mp__deltas *deltas)
     mp__buf_done(&json);
 }
 
-static int dry_run(const import *im)
+/* What is there and in no file: deleted if it is still as it was seen. */
+static int stage_pruned(import *im, mp__staging *staging, const mp__plan *plan)
+{
+    mp__deltas deltas = {0};
+    int code = 0;
+
+    if (mp__deltas_add(&deltas, &plan->present, &plan->wanted, true) != 0)
+        code = mp__cli_fail(im->arguments, MP__EXIT_ERROR, "out of memory");
+    for (size_t i = 0; i < deltas.count && code == 0; i++)
+        if (!deltas.items[i].to) {
+            code = mp__staging_delete(staging, deltas.items[i].from);
+            im->removed++;
+        }
+    mp__deltas_done(&deltas);
+    return code;
+}
+
+/* Tell the daemon of all changes; nothing happens yet. */
+static int stage_all(import *im, mp__staging *staging)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < im->plans.count && code == 0; i++) {
+        const mp__plan *plan = &im->plans.items[i];
+
+        code = mp__cli_environment(im->arguments, im->client, plan->environment);
+        for (size_t k = 0; k < plan->wanted.count && code == 0; k++)
+            code = mp__staging_put(staging, &plan->wanted.items[k]);
+        if (code == 0 && im->prune)
+            code = stage_pruned(im, staging, plan);
+        if (code == 0)
+            code = mp__staging_flush(staging); /* before the environment is another */
+    }
+    return code;
+}
+
+static int dry_run(import *im)
 {
     bool as_json = mp__flag_given(im->arguments, "--json");
     mp__deltas deltas = {0};
+    mp__staging staging;
     size_t others = 0;
+    int code;
 
     if (mp__plans_compare(&im->plans, im->prune, !as_json, &deltas) != 0) {
         mp__deltas_done(&deltas);
         return mp__cli_fail(im->arguments, MP__EXIT_ERROR, "out of memory");
+    }
+    mp__staging_begin(&staging, im->arguments, im->client, "sending", im->sources.keys);
+    code =
+        mp__staging_check(&staging, stage_all(im, &staging)); /* as the import would be refused */
+    if (code) {
+        mp__deltas_done(&deltas);
+        return code;
     }
     for (size_t i = 0; i < im->plans.count; i++)
         others += im->plans.items[i].present.count;
@@ -76,41 +121,13 @@ static int dry_run(const import *im)
     return 0;
 }
 
-/* What is there and in no file: deleted if it is still as it was seen. */
-static int stage_pruned(import *im, mp__staging *staging, const mp__plan *plan)
-{
-    mp__deltas deltas = {0};
-    int code = 0;
-
-    if (mp__deltas_add(&deltas, &plan->present, &plan->wanted, true) != 0)
-        code = mp__cli_fail(im->arguments, MP__EXIT_ERROR, "out of memory");
-    for (size_t i = 0; i < deltas.count && code == 0; i++)
-        if (!deltas.items[i].to) {
-            code = mp__staging_delete(staging, deltas.items[i].from);
-            im->removed++;
-        }
-    mp__deltas_done(&deltas);
-    return code;
-}
-
 static int write_all(import *im)
 {
     mp__staging staging;
-    int code = 0;
+    int code;
 
     mp__staging_begin(&staging, im->arguments, im->client, "importing", im->sources.keys);
-    for (size_t i = 0; i < im->plans.count && code == 0; i++) {
-        const mp__plan *plan = &im->plans.items[i];
-
-        code = mp__cli_environment(im->arguments, im->client, plan->environment);
-        for (size_t k = 0; k < plan->wanted.count && code == 0; k++)
-            code = mp__staging_put(&staging, &plan->wanted.items[k]);
-        if (code == 0 && im->prune)
-            code = stage_pruned(im, &staging, plan);
-        if (code == 0)
-            code = mp__staging_flush(&staging); /* before the environment is another */
-    }
-    code = mp__staging_end(&staging, code, &im->changed);
+    code = mp__staging_end(&staging, stage_all(im, &staging), &im->changed);
     if (code)
         return code;
     if (mp__flag_given(im->arguments, "--json")) {

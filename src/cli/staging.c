@@ -110,22 +110,34 @@ int mp__staging_delete(mp__staging *s, const mp__key *key)
     return 0;
 }
 
-int mp__staging_end(mp__staging *s, int code, int64_t *ret_changed)
+/* Let the daemon take all that is staged, with the last word @what. */
+static int end(mp__staging *s, int code, const char *what, int64_t *ret_changed)
 {
-    mp_str words[] = {MP_STR("MP.STAGE"), MP_STR("COMMIT")};
+    mp_str words[] = {MP_STR("MP.STAGE"), mp_str_of(what)};
     mp__reply *reply = NULL;
 
     if (code == 0)
         code = mp__staging_flush(s);
     if (code == 0 && s->staged) {
-        draw(s, "committing");
+        draw(s, ret_changed ? "committing" : "checking");
         if (!mp__flag_given(s->arguments, "--timeout"))
             mp__client_set_timeout(s->client, COMMIT_TIMEOUT_MS);
         reply = mp__cli_call(s->arguments, s->client, &code, words, 2);
     }
     if (s->has_bar)
         (void)fputc('\n', stderr);
-    *ret_changed = reply && reply->count == 2 ? mp__reply_integer(&reply->items[0]) : 0;
+    if (ret_changed)
+        *ret_changed = reply && reply->count == 2 ? mp__reply_integer(&reply->items[0]) : 0;
     (void)mp__reply_free(reply);
     return code; /* without COMMIT the end of the connection discards */
+}
+
+int mp__staging_end(mp__staging *s, int code, int64_t *ret_changed)
+{
+    return end(s, code, "COMMIT", ret_changed);
+}
+
+int mp__staging_check(mp__staging *s, int code)
+{
+    return end(s, code, "CHECK", NULL);
 }

@@ -31,5 +31,8 @@ int mp__staging_flush(mp__staging *staging);
 /* Commit if @code is 0, else discard; *ret_changed: how many made a new revision. Returns @code or
  * the exit code of what was said; nothing was changed then. */
 int mp__staging_end(mp__staging *staging, int code, int64_t *ret_changed);
+/* Ask what a commit asks before it looks at the keys (access, schemas, whether the origin takes
+ * writes), and discard. Returns as mp__staging_end(). */
+int mp__staging_check(mp__staging *staging, int code);
 
 #endif

@@ -159,6 +159,8 @@ typedef struct mp__write_request {
     const mp__identity *identity; /* the caller's until done, as the changes are */
     mp__change *changes;          /* as in origin.h */
     size_t count;
+    bool dry_run; /* only ask what a write asks first: access, schemas, whether the origin takes
+                   * writes. Conditions are not looked at, and the changes are left as they are */
     void (*done)(struct mp__write_request *request);
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */

@@ -114,7 +114,7 @@ static void pass(mp__validation *v)
 {
     mp__write_request *request = v->request;
     mp__manager *manager = v->manager;
-    bool holds = v->holds, examines = request->examine_name.size != 0;
+    bool holds = v->holds && !request->dry_run, examines = request->examine_name.size != 0;
     char text[sizeof(request->text)];
 
     if (request->broken_count && !examines) {

@@ -657,6 +657,11 @@ static bool may_take(const mp__back *back, const mp__write_request *request)
            atomic_load(&back->through[hash % MP__BACK_FILTER]) == 0;
 }
 
+bool mp__back_would_take(const mp__back *back, const mp__write_request *request)
+{
+    return may_take(back, request);
+}
+
 void mp__back_start(mp__back *back, mp__write_request *request)
 {
     if (!concerns(back, request)) {

@@ -51,6 +51,8 @@ mp__back *mp__back_free(mp__back *back); /* after it */
 /* See to @request: answer it when it is durable here, or let it go through (mp__write_through), at
  * once or when the writes of its keys have arrived. Any thread. */
 void mp__back_start(mp__back *back, mp__write_request *request);
+/* Whether it would be answered when it is durable here, as things are now. */
+bool mp__back_would_take(const mp__back *back, const mp__write_request *request);
 /* A request with `counted` set is about to be answered. */
 void mp__back_went_through(mp__back *back, const mp__write_request *request);
 

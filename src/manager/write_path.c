@@ -214,8 +214,35 @@ void mp__write_prepare(mp__manager *manager, mp__write_request *request)
     request->is_gated = false;
 }
 
+/* What the origin would say before it looked at the changes. */
+static int origin_refusal(const mp__manager *manager, const mp__write_request *request)
+{
+    if (manager->back && mp__back_would_take(manager->back, request))
+        return 0;
+    if (manager->origin->ops->read_only)
+        return MP_EREADONLY;
+    switch ((enum mp__origin_state)mp__state_now(&manager->origin->state)) {
+    case MP__ORIGIN_LIVE:
+        return 0;
+    case MP__ORIGIN_DEGRADED:
+        return MP_EDEGRADED;
+    case MP__ORIGIN_LOST:
+        return MP_EORIGINLOST;
+    case MP__ORIGIN_OPENING:
+    case MP__ORIGIN_DOWN:
+        break;
+    }
+    return MP_EORIGIN;
+}
+
 void mp__write_go(mp__manager *manager, mp__write_request *request)
 {
+    if (request->dry_run) {
+        request->status = origin_refusal(manager, request);
+        mp__write_set_text(request, request->status);
+        mp__write_reply(request);
+        return;
+    }
     if (manager->back)
         mp__back_start(manager->back, request);
     else

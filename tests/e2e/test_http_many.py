@@ -208,6 +208,16 @@ class Many(unittest.TestCase):
                                                       {"op": "put", "key": "back/y", "value": ""}]}), 412, "precondition")
         self.assertEqual(self.http.get(BASE + "back/y").status, 404)
 
+    def test_a_dry_run_knows_what_a_rollback_would_bring_back(self):
+        old = self.fill("dryback", {"a": "1"})
+        new = self.fill("dryback", {"a": "2"})
+        for to, would in ((old, "change"), (new, "nothing")):
+            dry = self.post("/v1/txn?dry_run", {"ops": [{"op": "rollback", "key": "dryback/a", "to": to}]})
+            self.assertEqual([r["would"] for r in dry.json["results"]], [would])
+        none = {"ops": [{"op": "rollback", "key": "dryback/z", "to": old}]}
+        real, dry = (self.is_problem(self.post("/v1/txn" + more, none), 412, "precondition") for more in ("", "?dry_run"))
+        self.assertEqual(dry["detail"], real["detail"])
+
     def test_bad_transactions_are_refused(self):
         put = {"op": "put", "key": "bad/a", "value": "1"}
         for bad in ({}, {"ops": []}, {"ops": [put, put]}, {"ops": [dict(put, op="fly")]}, {"ops": [dict(put, json=1)]},

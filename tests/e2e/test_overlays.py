@@ -145,6 +145,128 @@ class Overlays(unittest.TestCase):
                                   (b"e", b"region", b"production~eu"),
                                   (b"ns/d", b"base", b"base")])
 
+    def layered(self):
+        """a, b: base; b: production, too; c: base, masked in production; own/x: region only."""
+        for key in ("default/a", "default/b", "default/c", "sub/d"):
+            self.http.put(CONFIG + key + "?env=base", {"of": "base"})
+        self.http.put(CONFIG + "default/b?env=production", {"of": "production"})
+        self.http("DELETE", CONFIG + "default/c?env=production&mask=true")
+        self.http.put(CONFIG + "own/x?env=production&region=eu", {"of": "region"})
+
+    def test_namespaces_are_those_of_the_layer_or_those_a_reader_gets(self):
+        self.layered()
+        there = "?env=production&region=eu"
+        own = self.http.get(CONFIG + there).json
+        self.assertEqual(own["namespaces"], ["own"])
+        all_of_them = self.http.get(CONFIG + there + "&effective=true").json
+        self.assertEqual(all_of_them["namespaces"], ["default", "own", "sub"])
+        first = self.http.get(CONFIG + there + "&effective=true&limit=1").json
+        more = self.http.get(CONFIG + there + "&effective=true&limit=2&after=" + first["next"]).json
+        self.assertEqual(more["namespaces"], ["own", "sub"])
+        mixed = self.http.get(CONFIG + there + "&after=" + first["next"])
+        self.assertEqual((mixed.status, mixed.json["type"]), (400, "/problems/page-token"))
+
+    def test_one_value_and_many_tell_of_readers_or_of_the_layer(self):
+        self.layered()
+        there = "?env=production&region=eu"
+        self.assertEqual(self.http.get(CONFIG + "default/b" + there).json, {"of": "production"})
+        self.assertEqual(self.http.get(CONFIG + "default/b" + there + "&effective=false").status, 404)
+        self.assertEqual(self.http.get(CONFIG + "default/b?env=base&effective=false").status, 200)
+        keys = {"keys": ["a", "b", "c", "own/x"]}
+        got = self.http("POST", "/v1/batch-get" + there, keys).json["values"]
+        self.assertEqual([(v["found"], v.get("layer")) for v in got],
+                         [(True, "base"), (True, "production"), (False, None), (True, None)])
+        own = self.http("POST", "/v1/batch-get" + there, {**keys, "effective": False}).json["values"]
+        self.assertEqual([v["found"] for v in own], [False, False, False, True])
+        bad = self.http("POST", "/v1/batch-get", {**keys, "effective": "no"})
+        self.assertEqual(bad.status, 400)
+
+    def test_the_past_is_resolved_as_the_present_is(self):
+        self.layered()
+        before = self.resp("MP.REV")
+        self.put("production~eu", "a", "7")
+        there = f"?env=production&region=eu&at={before}"
+        old = self.http.get(CONFIG + "default/a" + there)
+        self.assertEqual((old.json, old["MarketPrism-Layer"]), ({"of": "base"}, "base"))
+        self.assertEqual(self.http.get(CONFIG + "default/a" + there + "&effective=false").status, 404)
+        self.assertEqual(self.http.get(CONFIG + "default/c" + there).status, 404)
+
+    def test_files_and_differences_are_of_readers_or_of_the_layer(self):
+        self.layered()
+        there = "?env=production&region=eu"
+        export = "/v1/export/default" + there
+        self.assertEqual(self.http.get(export, Accept="application/json").json, {})
+        whole = self.http.get(export + "&effective=true", Accept="application/json").json
+        self.assertEqual(whole, {"a": {"of": "base"}, "b": {"of": "production"}})
+        listed = self.http.get(CONFIG + "default/" + there + "&effective=true", Accept="application/yaml")
+        self.assertIn(b"of: production", listed.body)
+        diff = f"/v1/diff/default/{there}&to_env=base&to_region="
+        self.assertEqual([(c["key"], c["op"]) for c in self.http.get(diff).json["changes"]],
+                         [("a", "add"), ("b", "add"), ("c", "add")])
+        self.assertEqual([(c["key"], c["op"]) for c in self.http.get(diff + "&effective=true").json["changes"]],
+                         [("b", "change"), ("c", "add")])
+        one = f"/v1/diff/default/%s{there}&to_env=base&to_region=&effective=true"
+        self.assertEqual(self.http.get(one % "b").json["changes"],
+                         [{"path": "of", "op": "change", "from": "production", "to": "base"}])
+        self.assertEqual(self.http.get(one % "c").json["op"], "add")
+        self.assertEqual(self.http.get(one % "a").json["different"], False)
+        self.assertEqual(self.http.get(one % "zz").status, 404)
+        self.assertEqual(self.http.get("/v1/diff/default/b" + there + "&effective=true").status, 400)
+
+    def test_the_command_line_exports_compares_and_writes_a_layer(self):
+        self.layered()
+        here = ("--env", "production", "--region", "eu")
+        self.cli("export", "default", *here, code=3)
+        self.assertEqual(json.loads(self.cli("export", "default", "--effective", *here)),
+                         {"a": {"of": "base"}, "b": {"of": "production"}})
+        own = json.loads(self.cli("diff", "own/", "--to-env", "base", "--json", "--env", "production~eu"))
+        self.assertEqual((own["removed"], own["added"]), (1, 0))
+        path = self.daemon.folder + "/default.json"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"a": "base", "mine": 1}, file)
+        would = json.loads(self.cli("import", path, "--prune", "--dry-run", "--json", *here))
+        self.assertEqual((would["added"], would["same"] if "same" in would else 0, would["removed"]), (2, 0, 0))
+        self.cli("import", path, "--prune", *here)
+        self.assertEqual(json.loads(self.cli("export", "default", *here)), {"a": "base", "mine": 1})
+        self.assertEqual(self.cli("get", "b", *here[:2]).strip(), json.dumps({"of": "production"}))
+
+    def test_a_mask_is_patched_and_replaced_where_it_stands(self):
+        self.layered()
+        there = "?env=production"
+        for dry in ("&dry_run", ""):
+            new = self.http.put(CONFIG + "default/c" + there + dry, "1", If_None_Match="*")
+            self.assertEqual(new.status, 200, new)
+        self.assertEqual(new.json["version"], 2)
+        self.resp("MP.ENV", "production")
+        self.resp("MP.MASK", "c")
+        patched = self.http("PATCH", CONFIG + "default/c" + there, "{}", "application/merge-patch+json")
+        self.assertEqual(patched.status, 200, patched)
+
+    def test_a_dry_run_is_about_the_layer_that_is_written_to(self):
+        self.layered()
+        there = "?env=production&region=eu"
+
+        def would(method, path, body=None):
+            answer = self.http(method, path + "&dry_run", body)
+            real = self.http(method, path, body)
+            return (answer.status, answer.json.get("would"), real.status, real.json.get("changed"))
+
+        same = "mine"
+        self.assertEqual(would("PUT", CONFIG + "default/a" + there, same), (200, "create", 201, True))
+        self.assertEqual(would("PUT", CONFIG + "default/a" + there, same), (200, "nothing", 200, False))
+        self.assertEqual(would("DELETE", CONFIG + "default/b" + there), (404, None, 404, None))
+        self.assertEqual(would("DELETE", CONFIG + "default/c?env=production"), (200, "delete", 200, True))
+        self.resp("MP.ENV", "production")
+        self.resp("MP.MASK", "c")
+        ops = {"ops": [{"op": "delete", "key": "b"}, {"op": "put", "key": "a", "value": same}]}
+        dry = self.http("POST", "/v1/txn" + there + "&dry_run", ops).json
+        self.assertEqual([r["would"] for r in dry["results"]], ["nothing", "nothing"])
+        for compare in ({"key": "b", "present": True}, {"key": "c", "absent": True}):
+            where = there if compare["key"] == "b" else "?env=production"
+            for more in ("&dry_run", ""):
+                answer = self.http("POST", "/v1/txn" + where + more, {**ops, "compare": [compare]})
+                self.assertEqual((answer.status, answer.json["type"]), (412, "/problems/precondition"))
+
     def test_the_command_line_takes_region_and_instance(self):
         here = ("--env", "production", "--region", "eu", "--instance", "i7")
         self.cli("set", "a", "b", "--env", "base")

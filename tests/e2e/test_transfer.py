@@ -7,12 +7,14 @@ import pathlib
 import pty
 import resource
 import subprocess
+import threading
 import time
 import tomllib
 import unittest
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError
+from mp_http import Http
 
 FILES = {  # the same data, as each format says it
     "json": '{"db": {"host": "a b", "ports": [1, 2.5]}, "on": true, "none": {}}',
@@ -296,6 +298,43 @@ class Transfer(unittest.TestCase):
         self.assertEqual({(v["line"], v["path"], v["keyword"]) for v in told["violations"]},
                          {(1, "", "required"), (4, "/db/port", "minimum")})
         self.assertIn("cannot read the schema", self.cli("validate", good, "-s", "/nowhere.json", code=1))
+
+    # ---- one revision
+
+    def test_an_export_over_several_pages_shows_one_moment(self):
+        """What is written in one go is seen whole or not at all, however far apart it stands."""
+        names = [f"flip/k{i:04}" for i in range(2500)]
+        for i in range(0, len(names), 250):
+            self.c("MSET", *(word for name in names[i:i + 250] for word in (name, "0")))
+        ends, stop = (names[0], names[-1]), threading.Event()
+
+        def flip():
+            writer = self.daemon.client()
+            n = 0
+            while not stop.is_set():
+                n += 1
+                writer("MSET", ends[0], str(n), ends[1], str(n))
+            writer.close()
+
+        thread = threading.Thread(target=flip)
+        thread.start()
+        try:
+            http = Http(self.daemon.http)
+            seen = set()
+            for _ in range(6):
+                files = [http.get("/v1/export/flip", Accept="application/json").json,
+                         json.loads(self.cli("export", "flip"))]
+                listed = json.loads(self.cli("ls", "flip/", "--values", "--json"))
+                files.append({item["key"].split("/")[1]: item["value"] for item in listed})
+                for file in files:
+                    self.assertEqual(len(file), 2500)
+                    self.assertEqual(file["k0000"], file["k2499"])
+                    seen.add(file["k0000"])
+            http.close()
+        finally:
+            stop.set()
+            thread.join()
+        self.assertGreater(len(seen), 1, "nothing was written meanwhile: the test saw nothing")
 
     # ---- MP.STAGE
 

@@ -83,6 +83,44 @@ class Validation(unittest.TestCase):
         self.assertIn("/high", done.stderr)
         self.assertEqual(self.resp("GET", "limits/low"), b"1")
 
+    def test_a_dry_run_is_refused_as_the_write_would_be(self):
+        self.resp("SET", "limits/high", "500")
+        bad = self.resp("MP.REV", "limits/high")
+        self.limits()
+        merge = "application/merge-patch+json"
+        self.resp("MP.PUT", "_schema/app/", "application/schema+json", json.dumps(LIMITS))
+        self.http.put(CONFIG + "app/doc", {"low": 1, "high": 2})
+        ops = {"ops": [{"op": "put", "key": "limits/low", "json": 1}, {"op": "put", "key": "limits/high", "json": 101}]}
+        back = {"ops": [{"op": "rollback", "key": "limits/high", "to": bad}]}
+        for method, path, body, type in (
+                ("PUT", CONFIG + "limits/high?", "101", "application/json"),
+                ("DELETE", CONFIG + "limits/low?", None, None),
+                ("DELETE", CONFIG + "limits/low?mask=true&", None, None),
+                ("PATCH", CONFIG + "app/doc?", '{"high": 101}', merge),
+                ("POST", "/v1/txn?", ops, None), ("POST", "/v1/txn?", back, None),
+                ("POST", f"/v1/rollback/limits/high?to={bad}&", None, None),
+                ("POST", "/v1/import/limits?", '{"low": 5, "high": 500}', "application/json")):
+            real = self.http(method, path, body, type)
+            dry = self.http(method, path + "dry_run", body, type)
+            self.assertEqual((real.status, real.json["type"]), (422, "/problems/invalid-value"), (path, real))
+            self.assertEqual((dry.status, {**dry.json, "instance": ""}), (422, {**real.json, "instance": ""}), path)
+        self.assertEqual(self.resp("MGET", "limits/low", "limits/high"), [b"1", b"9"])
+        self.assertEqual(self.http.put(CONFIG + "limits/high?dry_run", "10", "application/json").json["would"], "change")
+
+    def test_a_dry_run_of_an_import_asks_the_schemas(self):
+        self.limits()
+        path = self.file("limits.json", '{"low": 5, "high": 500}')
+        dry, real = (self.daemon.cli("import", path, *more) for more in (("--dry-run",), ()))
+        self.assertEqual((dry.returncode, dry.stderr), (real.returncode, real.stderr))
+        self.assertIn("/high", dry.stderr)
+        good = self.daemon.cli("import", self.file("limits.json", '{"low": 5, "high": 50}'), "--dry-run")
+        self.assertEqual(good.returncode, 0, good)
+        self.resp("MP.STAGE", "PUT", "limits/high", "application/json", "50")
+        self.assertEqual(self.resp("MP.STAGE", "CHECK"), [0, 0])
+        with self.assertRaisesRegex(ReplyError, "nothing is staged"):
+            self.resp("MP.STAGE", "COMMIT")
+        self.assertEqual(self.resp("MGET", "limits/low", "limits/high"), [b"1", b"9"])
+
     def test_the_command_line_sets_checks_and_lists_schemas(self):
         self.resp("SET", "limits/high", "500")
         path = self.file("schema.json", json.dumps(LIMITS))

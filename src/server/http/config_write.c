@@ -5,7 +5,7 @@
  *       |
  *     decide: 412, 404, 409, or what is to be written, bound to the revision that was read
  *       |
- *     write -> durable -> answer
+ *     write -> durable -> answer; of a dry run: access, schemas, origin -> answer
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,8 +27,15 @@ typedef struct write_work {
     mp_str if_match, if_none_match;
     bool dry_run, conditional; /* conditional: the client's own conditions bind it */
     int tries;
+    const char *would; /* of a dry run: what the write would do; NULL: nobody can say */
+    uint64_t revision; /* of a dry run: of what stands there now */
     char address[MP__ADDRESS_MAX];
 } write_work;
+
+static bool is_patch(const write_work *w)
+{
+    return w->kind == MERGE_PATCH || w->kind == JSON_PATCH;
+}
 
 /* ---- refusals ---- */
 
@@ -95,26 +102,37 @@ bool mp__http_media_type(mp__exchange *x, mp_str *ret_type)
 
 /* ---- answers ---- */
 
-static const char *would(const write_work *w, const mp__entry *now)
+const mp__entry *mp__http_own(const mp__read *read)
 {
-    if (w->kind == DELETE)
-        return "delete";
-    if (!now || !mp_str_equal(mp__entry_address(now), w->read.address))
+    const mp__entry *entry = read->entry;
+
+    return entry && entry->kind != MP__RECORD_ABSENT &&
+                   mp_str_equal(mp__entry_address(entry), read->address)
+               ? entry
+               : NULL;
+}
+
+const char *mp__http_would(const mp__change *change, const mp__entry *own)
+{
+    if (change->op == MP__CHANGE_DELETE)
+        return own ? "delete" : "nothing";
+    if (!own)
         return "create";
-    return mp_str_equal(mp_blob_str(&now->blob.pub), w->changes[0].value) &&
-                   mp_str_equal(mp__entry_media_type(now), w->changes[0].media_type)
+    return (change->flags & MP__IF_CHANGED) &&
+                   mp_str_equal(mp_blob_str(&own->blob.pub), change->value) &&
+                   mp_str_equal(mp__entry_media_type(own), change->media_type)
                ? "nothing"
                : "change";
 }
 
-static void answer_dry_run(write_work *w, const mp__entry *now)
+static void answer_dry_run(const write_work *w)
 {
     mp__buf body = MP__BUF_INIT;
 
     mp__json_begin(&body, '{');
     mp__json_add_bool(&body, "dry_run", true);
-    mp__json_add_text(&body, "would", would(w, now));
-    mp__json_add_u64(&body, "revision", now ? now->revision : 0);
+    mp__json_add_text(&body, "would", w->would);
+    mp__json_add_u64(&body, "revision", w->revision);
     mp__json_end(&body, '}');
     mp__answer_json(w->x, 200, &body);
 }
@@ -188,6 +206,15 @@ static void write_done(mp__write_request *request)
 {
     write_work *w = request->context;
 
+    if (w->dry_run) {
+        if (request->status)
+            mp__http_answer_write_error(w->x, request);
+        else if (w->would)
+            answer_dry_run(w);
+        else
+            mp__http_answer_read_error(w->x, &w->read);
+        return;
+    }
     mp__monitor_record(w->x->worker->server->monitor, w->kind == DELETE ? MP__OP_DEL : MP__OP_SET,
                        MP__TIER_ORIGIN, mp__env_now_ns(w->x->worker->server->env) - w->x->began_ns,
                        1);
@@ -210,6 +237,7 @@ static void write_it(write_work *w)
     w->write.identity = &w->x->identity;
     w->write.changes = w->changes;
     w->write.count = w->changes[1].address.size ? 2 : 1;
+    w->write.dry_run = w->dry_run;
     w->write.done = write_done;
     w->write.context = w;
     mp__write_start(w->x->worker->server->manager, &w->write);
@@ -282,17 +310,15 @@ static bool conditions_hold(write_work *w, const mp__entry *now)
     return true;
 }
 
-/* The change shall happen to what was read, or not at all. A value that is another layer's is none
- * of this one's, and must still be that one's. False: answered. */
-static bool bind_to(write_work *w, const mp__entry *now)
+/* The change shall happen to what was read, or not at all: to what stands in the layer itself, a
+ * mask included (@own), and to a value of another layer (@now). False: answered. */
+static bool bind_to(write_work *w, const mp__entry *now, const mp__entry *own)
 {
-    bool own = now && mp_str_equal(mp__entry_address(now), w->read.address);
-
     w->changes[0].flags &= ~(unsigned)(MP__IF_ABSENT | MP__IF_REVISION);
     w->changes[0].flags |= own ? MP__IF_REVISION : MP__IF_ABSENT;
-    w->changes[0].if_revision = own ? now->revision : 0;
+    w->changes[0].if_revision = own ? own->revision : 0;
     w->changes[1] = (mp__change){0};
-    if (now && !own) {
+    if (now && now != own) {
         mp_str address = mp__entry_address(now);
         char *copy = mp__exchange_memory(w->x, address.size);
 
@@ -309,33 +335,37 @@ static bool bind_to(write_work *w, const mp__entry *now)
     return true;
 }
 
-static void decide(write_work *w, const mp__entry *now)
+/* @now: the value that readers of the scope get, @own: what stands in it. */
+static void decide(write_work *w, const mp__entry *now, const mp__entry *own)
 {
     if (!conditions_hold(w, now))
         return;
-    if (w->kind == DELETE && !now) {
+    if (w->kind == DELETE && !own) {
         answer_absent(w->x);
         return;
     }
-    if ((w->kind == MERGE_PATCH || w->kind == JSON_PATCH) && !patch(w, now))
+    if (is_patch(w) && !patch(w, now))
         return;
     if (w->dry_run) {
-        answer_dry_run(w, now);
-        return;
-    }
-    if (bind_to(w, now))
+        w->would = mp__http_would(&w->changes[0], own);
+        w->revision = own ? own->revision : 0;
         write_it(w);
+    } else if (bind_to(w, now, own)) {
+        write_it(w);
+    }
 }
 
 static void have_read(write_work *w)
 {
-    const mp__entry *entry = w->read.entry;
+    const mp__entry *entry = w->read.entry, *own = mp__http_own(&w->read);
 
     w->read.entry = NULL;
     if (w->read.status == 0)
-        decide(w, entry);
+        decide(w, entry, own);
     else if (w->read.status == MP_EABSENT)
-        decide(w, NULL);
+        decide(w, NULL, own);
+    else if (w->dry_run && !w->conditional && !is_patch(w))
+        write_it(w); /* which would not have read: what it is answered counts */
     else
         mp__http_answer_read_error(w->x, &w->read);
     (void)mp__entry_unref(entry);
@@ -349,11 +379,12 @@ static void read_done(mp__read *read)
 static void start(write_work *w)
 {
     w->tries++;
-    if (w->conditional || w->dry_run || w->kind == MERGE_PATCH || w->kind == JSON_PATCH) {
+    if (w->conditional || w->dry_run || is_patch(w)) {
         w->read.loop = w->x->worker->loop;
         w->read.identity = &w->x->identity;
         w->read.level = MP__LEVEL_STRONG;
         w->read.age_max_ms = -1;
+        w->read.own_layer = !w->conditional && !is_patch(w); /* nothing depends on the others */
         w->read.done = read_done;
         w->read.context = w;
         if (mp__read_start(w->x->worker->server->manager, &w->read))
@@ -383,16 +414,13 @@ static void run(mp__exchange *x, enum write_kind kind)
     }
     w->x = x;
     w->kind = kind;
-    if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
+    if (!mp__http_parameters(x, p, kind == DELETE ? PARAMETERS : MASK) ||
+        !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->read.address) ||
         !mp__http_duration_of(x, &p[TTL], &ttl_ms) ||
         !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) || !mp__http_flag_of(x, &p[MASK], &mask) ||
         (kind == PUT && !mp__http_media_type(x, &w->changes[0].media_type)))
         return;
-    if (mask && kind != DELETE) {
-        mp__answer_invalid(x, "'mask' is for DELETE: it hides what the layers behind have");
-        return;
-    }
     if (mask) { /* a value like any other, which readers do not see */
         w->kind = kind = PUT;
         w->changes[0].media_type = MP_STR(MP__MEDIA_MASK);

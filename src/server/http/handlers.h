@@ -78,6 +78,11 @@ void mp__http_config_patch(mp__exchange *x);
 void mp__http_config_delete(mp__exchange *x);
 /* The media type of the body as it is kept: without spaces, "" where it says nothing. */
 bool mp__http_media_type(mp__exchange *x, mp_str *ret_type);
+/* What stands in the layer that @read names, a mask included; NULL: nothing, or another layer has
+ * it. */
+const mp__entry *mp__http_own(const mp__read *read);
+/* "create", "change", "delete" or "nothing": what @change would do to @own. */
+const char *mp__http_would(const mp__change *change, const mp__entry *own);
 /* What a refused write is answered with. */
 void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *request);
 
@@ -105,6 +110,9 @@ void mp__http_diff_prefix(mp__exchange *x);
 /* ---- batch.c ---- */
 
 void mp__http_batch_get(mp__exchange *x);
+
+/* ---- txn.c ---- */
+
 void mp__http_txn(mp__exchange *x);
 
 /* ---- history.c ---- */

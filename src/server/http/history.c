@@ -102,6 +102,8 @@ typedef struct rollback_work {
     mp__query now, then; /* with conditions, or a dry run: what is there, what would be */
     mp_str if_match;
     bool dry_run;
+    const char *would; /* of a dry run: what the write would do */
+    uint64_t revision; /* of a dry run: of what stands there now */
     char address[MP__ADDRESS_MAX];
 } rollback_work;
 
@@ -113,11 +115,29 @@ static void answer_no_revision(mp__exchange *x)
                                          .remedy = "GET /v1/history/... lists its revisions"});
 }
 
+static void answer_rollback_dry_run(const rollback_work *w)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "dry_run", true);
+    mp__json_add_text(&body, "would", w->would);
+    mp__json_add_u64(&body, "revision", w->revision);
+    mp__json_add_u64(&body, "restored", w->change.to_revision);
+    mp__json_end(&body, '}');
+    mp__answer_json(w->x, 200, &body);
+}
+
 static void rollback_done(mp__write_request *request)
 {
     rollback_work *w = request->context;
     mp__exchange *x = w->x;
     mp__buf body = MP__BUF_INIT;
+
+    if (w->dry_run && request->status == 0) {
+        answer_rollback_dry_run(w);
+        return;
+    }
 
     if (request->status == MP_ECONFLICT) {
         mp__answer_problem(x, &(mp__problem){.status = 412,
@@ -148,6 +168,7 @@ static void rollback_write(rollback_work *w)
     w->write.identity = &w->x->identity;
     w->write.changes = &w->change;
     w->write.count = 1;
+    w->write.dry_run = w->dry_run;
     w->write.done = rollback_done;
     w->write.context = w;
     mp__write_start(w->x->worker->server->manager, &w->write);
@@ -156,22 +177,6 @@ static void rollback_write(rollback_work *w)
 static const mp__list_item *value_of(const mp__query *query)
 {
     return query->count && !query->items[0].deleted ? &query->items[0] : NULL;
-}
-
-static void answer_rollback_dry_run(mp__exchange *x, const mp__list_item *now,
-                                    const mp__list_item *then, uint64_t to)
-{
-    bool same = now && mp_str_equal(now->value, then->value) &&
-                mp_str_equal(now->media_type, then->media_type);
-    mp__buf body = MP__BUF_INIT;
-
-    mp__json_begin(&body, '{');
-    mp__json_add_bool(&body, "dry_run", true);
-    mp__json_add_text(&body, "would", !now ? "create" : same ? "nothing" : "change");
-    mp__json_add_u64(&body, "revision", now ? now->revision : 0);
-    mp__json_add_u64(&body, "restored", to);
-    mp__json_end(&body, '}');
-    mp__answer_json(x, 200, &body);
 }
 
 /* Both queries came: decide. They are done with when this returns. */
@@ -195,7 +200,9 @@ static void rollback_decide(rollback_work *w)
     } else if (!then) {
         answer_no_revision(w->x);
     } else if (w->dry_run) {
-        answer_rollback_dry_run(w->x, now, then, w->change.to_revision);
+        w->would = !now ? "create" : mp__http_same_item(now, then) ? "nothing" : "change";
+        w->revision = now ? now->revision : 0;
+        rollback_write(w);
     } else {
         w->change.flags |= now ? MP__IF_REVISION : MP__IF_ABSENT;
         w->change.if_revision = now ? now->revision : 0;

@@ -367,12 +367,17 @@ static void import_written(mp__write_request *request)
     mp__answer_json(x, 200, &body);
 }
 
+static void dry_run_walked(mp__walk *walk);
+
 static void written(mp__write_request *request)
 {
     import_work *w = request->context, kept = *w; /* the exchange's memory goes with the answer */
 
+    if (w->dry_run && request->status == 0) {
+        mp__walk_start(w->walk);
+        return;
+    }
     import_written(request);
-    kept.walk = NULL;
     import_free(&kept);
 }
 
@@ -458,6 +463,8 @@ static void import_parsed(mp__job *job)
     if (w->dry_run) {
         w->walk->context = w;
         w->walk->done = dry_run_walked;
+    }
+    if (w->write.count == 0 && w->dry_run) {
         mp__walk_start(w->walk);
         return;
     }
@@ -471,6 +478,7 @@ static void import_parsed(mp__job *job)
     }
     w->write.loop = x->worker->loop;
     w->write.identity = &x->identity;
+    w->write.dry_run = w->dry_run;
     w->write.done = written;
     w->write.context = w;
     mp__write_start(x->worker->server->manager, &w->write);

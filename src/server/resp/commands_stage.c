@@ -178,7 +178,8 @@ static void format_commit(mp__slot *slot, mp__buf *out)
     }
 }
 
-static void commit(mp__connection *c)
+/* @dry_run: ask what a write asks first, and change nothing. */
+static void commit(mp__connection *c, bool dry_run)
 {
     struct mp__stage *stage = c->stage;
     size_t count = stage ? stage->count : 0, bytes = stage ? stage->bytes.size : 0;
@@ -210,13 +211,14 @@ static void commit(mp__connection *c)
         at += s->address_size + s->media_type_size + s->value_size;
     }
     mp__stage_clear(c);
+    slot->write.dry_run = dry_run;
     mp__slot_write_start(slot, changes, count);
 }
 
 void mp__cmd_mp_stage(MP__COMMAND_ARGS)
 {
-    if (count == 2 && mp__word_is(arguments[1], "COMMIT")) {
-        commit(c);
+    if (count == 2 && (mp__word_is(arguments[1], "COMMIT") || mp__word_is(arguments[1], "CHECK"))) {
+        commit(c, mp__word_is(arguments[1], "CHECK"));
         return;
     }
     if (count == 2 && mp__word_is(arguments[1], "DISCARD")) {
