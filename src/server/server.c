@@ -399,6 +399,7 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         worker->http_listener = mp__listener_free(worker->http_listener);
         worker->loop = mp__loop_free(worker->loop);
         mp__buf_done(&worker->out);
+        mp__buf_done(&worker->held_bytes);
         mp__tap_done(&worker->tap);
         mp__buf_done(&worker->http_late);
         (void)pthread_mutex_destroy(&worker->list_lock);

@@ -154,6 +154,24 @@ class Commands(unittest.TestCase):
             self.assertEqual(c.read(), "PONG")
             self.assertIsNone(c.read())
 
+    def test_each_of_many_clients_in_one_turn_gets_its_own_answers(self):
+        c, k = self.c, self.key
+        for i in range(300):  # more than one turn holds back
+            c("SET", f"{k}:{i}", f"value {i}" * (1 + i % 40 * 10))
+        clients = [self.daemon.client() for _ in range(300)]
+        for round_ in range(3):
+            for i, one in enumerate(clients):
+                for j in range(i % 16 + 1):
+                    one.send("GET", f"{k}:{(i + j) % 300}")
+                if round_ == 2:
+                    one.send("QUIT")  # what was answered before leaves before the end
+            for i, one in enumerate(clients):
+                for j in range(i % 16 + 1):
+                    n = (i + j) % 300
+                    self.assertEqual(one.read(), (f"value {n}" * (1 + n % 40 * 10)).encode())
+                if round_ == 2:
+                    self.assertEqual(one.read(), "OK")
+
     def test_subscribers_hear_of_changes_in_order(self):
         listener = self.daemon.client()
         listener("SUBSCRIBE", f"__keyspace@0__:{self.key}")

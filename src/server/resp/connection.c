@@ -7,9 +7,10 @@
 #include <stdio.h>
 
 enum {
-    WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
-    SLOTS_MAX = 1024,      /* commands under way on one connection */
-    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024,   /* replies gathered before they are handed over */
+    SLOTS_MAX = 1024,        /* commands under way on one connection */
+    HELD_BYTES = 256 * 1024, /* of the replies that wait for the end of a turn */
+    OUT_KEPT = 256 * 1024,   /* a worker's buffer that grew beyond goes back */
     FLOOR_AFTER_S = 5,
 };
 #define SECOND_NS 1000000000u
@@ -229,12 +230,19 @@ static void connection_closed(void *context)
     (void)mp__free(c);
 }
 
+static struct iovec take_held(mp__connection *c);
+
 static void connection_end(mp__connection *c, bool reset)
 {
     mp__worker_loop *worker = c->worker;
 
+    struct iovec held;
+
     if (c->closed)
         return;
+    held = take_held(c);
+    if (held.iov_len && !reset)
+        (void)mp__stream_write(c->stream, &held, 1); /* what was answered is sent */
     c->closed = true;
     abandon_slots(c);
     unlink_dirty(c);
@@ -289,16 +297,30 @@ static void pause_reading(mp__connection *c, bool pause)
     mp__stream_pause(c->stream, pause);
 }
 
-/* Hand worker->out to the stream. False: the connection has gone. */
+/* What is held back for @c, to be written now; empty where nothing is. Its place is free then. */
+static struct iovec take_held(mp__connection *c)
+{
+    struct mp__held *held = c->held ? &c->worker->held[c->held - 1] : NULL;
+
+    c->held = 0;
+    if (!held)
+        return (struct iovec){NULL, 0};
+    held->connection = NULL;
+    return (struct iovec){c->worker->held_bytes.data + held->at, held->size};
+}
+
+/* Hand what is held back and worker->out to the stream. False: the connection has gone. */
 static bool write_out(mp__connection *c)
 {
     mp__worker_loop *worker = c->worker;
-    struct iovec part = {worker->out.data, worker->out.size};
-    int rc = 0;
+    struct iovec parts[] = {take_held(c), {worker->out.data, worker->out.size}};
+    size_t size = parts[0].iov_len + parts[1].iov_len;
+    int from = parts[0].iov_len == 0, to = 1 + (parts[1].iov_len > 0);
+    int rc = worker->out.error;
 
-    if (worker->out.size) {
-        rc = worker->out.error ? worker->out.error : mp__stream_write(c->stream, &part, 1);
-        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, worker->out.size);
+    if (size && rc == 0) {
+        rc = mp__stream_write(c->stream, parts + from, to - from);
+        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, size);
         if (worker->out.capacity > OUT_KEPT)
             mp__buf_done(&worker->out);
     }
@@ -312,6 +334,34 @@ static bool write_out(mp__connection *c)
         cut(c, "more unread replies than resp.output_hard");
         return false;
     }
+    return true;
+}
+
+static void write_held(mp__worker_loop *worker)
+{
+    for (unsigned i = 0; i < worker->held_count; i++)
+        if (worker->held[i].connection)
+            (void)write_out(worker->held[i].connection);
+    worker->held_count = 0;
+    mp__buf_reset(&worker->held_bytes);
+}
+
+/* As write_out(), but what is short leaves at the end of the turn. */
+static bool write_soon(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+    size_t at = worker->held_bytes.size;
+
+    if (worker->out.size == 0 && !worker->out.error)
+        return true;
+    if (c->held || c->closing || c->blocked || worker->out.error ||
+        at + worker->out.size > HELD_BYTES || worker->held_count == MP__HELD_MAX ||
+        mp__stream_queued(c->stream) ||
+        mp__buf_add(&worker->held_bytes, worker->out.data, worker->out.size) != 0)
+        return write_out(c);
+    worker->held[worker->held_count++] = (struct mp__held){c, at, worker->out.size};
+    c->held = worker->held_count;
+    mp__buf_reset(&worker->out);
     return true;
 }
 
@@ -352,6 +402,7 @@ static void flush(mp__connection *c)
 
 void mp__connections_flush(mp__worker_loop *worker)
 {
+    write_held(worker);
     while (worker->dirty) {
         mp__connection *c = worker->dirty;
 
@@ -467,21 +518,24 @@ static void batch_add(mp__connection *c, mp_str name, size_t start)
 {
     mp__worker_loop *worker = c->worker;
     mp__get_batch *batch = &worker->batch;
-    mp__diag diag = {0};
-    int size = mp__address_from_name(mp__connection_environment(c), name,
-                                     batch->addresses[batch->count], &diag);
+    char *address = batch->addresses[batch->count];
+    mp_str environment = mp__connection_environment(c);
+    int size = mp__address_from_name(environment, name, address, NULL);
 
     if (size < 0) {
+        mp__diag diag = {0};
+
         batch_run(c);
         if (worker->rewind != SIZE_MAX)
             return;
+        (void)mp__address_from_name(environment, name, address, &diag); /* why not */
         mp__reply_address_error(mp__connection_out(c), &diag);
         return;
     }
     batch->starts[batch->count] = start;
     batch->sizes[batch->count] = (uint16_t)size;
     batch->hashes[batch->count] =
-        mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[batch->count], (size_t)size));
+        mp__cache_hash(worker->hash_key, mp_str_new(address, (size_t)size));
     mp__cache_prefetch(mp__manager_cache(worker->server->manager), batch->hashes[batch->count]);
     if (++batch->count == MP__GET_BATCH)
         batch_run(c);
@@ -684,7 +738,7 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
         return;
     keep_rest(c, data + used, size - used);
     note_partial(c, used > 0);
-    if (!write_out(c))
+    if (!write_soon(c))
         return;
     if (over_soft(c))
         c->blocked = true;
