@@ -219,11 +219,12 @@ static int ours_turn(const mp__config_values *v, figures *f)
 
 static int measure(const mp__config_values *v, unsigned rounds, figures *ret_figures)
 {
-    double pack[ROUNDS_MAX], get[ROUNDS_MAX], plain_pack[ROUNDS_MAX], plain_get[ROUNDS_MAX],
-        copy[ROUNDS_MAX];
+    double pack[ROUNDS_MAX] = {0}, get[ROUNDS_MAX] = {0}, plain_pack[ROUNDS_MAX] = {0},
+           plain_get[ROUNDS_MAX] = {0}, copy[ROUNDS_MAX] = {0};
     plain *p = mp__calloc(1, sizeof(*p));
     int rc = p ? 0 : MP_ENOMEM;
 
+    *ret_figures = (figures){0};
     if (p)
         rc = plain_init(p, v);
     for (unsigned i = 0; i < rounds && rc == 0; i++) {

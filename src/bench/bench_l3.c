@@ -161,7 +161,7 @@ static int turn_bare(run *r, double *ret_ns)
 int mp__bench_l3_get(const mp__bench_options *options, mp__buf *out, mp__diag *diag)
 {
     unsigned rounds = options->rounds ? options->rounds : ROUNDS;
-    double ours[ROUNDS_MAX], bare[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    double ours[ROUNDS_MAX] = {0}, bare[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
     run r = {.folder = "/tmp/marketprism-bench-XXXXXX", .bare = -1};
     int rc;
 

@@ -210,7 +210,7 @@ static int bare_once(double *ret_ms, mp__diag *diag)
     char *arguments[] = {name, version, NULL};
     double began = now_ms();
     pid_t pid = -1;
-    int out, rc = spawn(arguments, &pid, &out);
+    int out = -1, rc = spawn(arguments, &pid, &out);
 
     if (rc)
         return mp__diag_set(diag, rc, "cannot start this program: %s", mp_strerror(rc));

@@ -388,13 +388,15 @@ static void load_pairs(mp__habit_model *model, json_t *from)
 
 int mp__habit_model_load(mp__habit_model *model, mp_str json)
 {
-    json_t *root = json_loadb(json.data, json.size, 0, NULL), *one;
+    json_t *root = json_loadb(json.data, json.size, 0, NULL);
+    const json_t *keys = json_object_get(root, "keys");
     bool is_ours = json_integer_value(json_object_get(root, "version")) == VERSION;
-    size_t i;
 
     if (is_ours) {
-        json_array_foreach(json_object_get(root, "keys"), i, one) load_one(model, one);
-        json_array_foreach(json_object_get(root, "keys"), i, one) load_pairs(model, one);
+        for (size_t i = 0; i < json_array_size(keys); i++)
+            load_one(model, json_array_get(keys, i));
+        for (size_t i = 0; i < json_array_size(keys); i++)
+            load_pairs(model, json_array_get(keys, i));
     }
     json_decref(root);
     return is_ours ? 0 : MP_ESYNTAX;

@@ -173,7 +173,7 @@ static void keep(mp__preload *p, const mp__record *record)
 static bool keep_page(mp__preload *p, const mp__record *records, size_t count)
 {
     mp_str environment = MP_STR(""), prefix = MP_STR("");
-    bool is_exact;
+    bool is_exact = false;
 
     (void)pattern_split(mp_str_of(p->patterns[p->pattern]), &environment, &prefix, &is_exact);
     for (size_t i = 0; i < count; i++) {

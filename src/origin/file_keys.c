@@ -229,11 +229,14 @@ static void differ(mp__file_group *group, bool distrust)
 {
     size_t h = 0, w = 0;
 
-    while (h < group->count || w < group->wanted_count) {
+    for (;;) {
         const mp__held *held = h < group->count ? &group->held[h] : NULL;
         const mp__held *wanted = w < group->wanted_count ? &group->wanted[w] : NULL;
-        int order = !held ? 1 : !wanted ? -1 : compare_str(held->address, wanted->address);
+        int order;
 
+        if (!held && !wanted)
+            return;
+        order = !held ? 1 : !wanted ? -1 : compare_str(held->address, wanted->address);
         if (order < 0)
             change(group, MP__CHANGE_DELETE, held);
         else if (wanted->leaf && (order > 0 || distrust || held->hash != wanted->hash))

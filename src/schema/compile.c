@@ -119,8 +119,10 @@ static int node_new(compiling *c, const json_t *json, size_t resource, mp__node 
     mp__node *node;
     int rc = grow(&schema->nodes, schema->node_count, &schema->node_capacity, sizeof(mp__node *));
 
-    if (schema->node_count >= MP__SCHEMA_NODES_MAX)
-        return fail(c, MP_ELIMIT, "", "a schema may have %d subschemas", MP__SCHEMA_NODES_MAX);
+    if (schema->node_count >= MP__SCHEMA_NODES_MAX) {
+        (void)fail(c, MP_ELIMIT, "", "a schema may have %d subschemas", MP__SCHEMA_NODES_MAX);
+        return MP_ELIMIT;
+    }
     node = rc ? NULL : mp__calloc(1, sizeof(*node));
     if (!node)
         return MP_ENOMEM;
@@ -383,9 +385,10 @@ static int read_schema_map(compiling *c, mp__node *node, const keyword *k, const
     if (!json_is_object(value))
         return fail(c, MP_EINVAL, k->name, "it must be an object of schemas, not %s",
                     mp__type_name(value));
-    if (json_object_size(value))
-        map->items = mp__calloc(json_object_size(value), sizeof(*map->items));
-    if (json_object_size(value) && !map->items)
+    if (json_object_size(value) == 0)
+        return 0;
+    map->items = mp__calloc(json_object_size(value), sizeof(*map->items));
+    if (!map->items)
         return MP_ENOMEM;
     for (void *i = json_object_iter(object); i && rc == 0; i = json_object_iter_next(object, i)) {
         mp__named_node *item = &map->items[map->count++];

@@ -60,7 +60,7 @@ static int charge(patching *p, size_t work)
 
 static const char *kind(const json_t *tree)
 {
-    switch (json_typeof(tree)) {
+    switch (tree ? json_typeof(tree) : JSON_NULL) {
     case JSON_OBJECT:
         return "an object";
     case JSON_ARRAY:

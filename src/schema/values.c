@@ -113,7 +113,8 @@ bool mp__is_multiple(const json_t *value, const json_t *of)
 
     if (v.mantissa == 0)
         return true;
-    if (v.exponent < d.exponent) /* no zero stands at the mantissa's end: it cannot divide */
+    if (d.mantissa == 0 ||
+        v.exponent < d.exponent) /* no zero stands at the mantissa's end: it cannot divide */
         return false;
     rest = v.mantissa % d.mantissa;
     rest = rest * power_modulo(10, (unsigned)(v.exponent - d.exponent), d.mantissa);

@@ -108,7 +108,7 @@ static int take(mp__walk *walk, const mp__list_item *item)
         return 1;
     if (walk->count == walk->items_max || walk->bytes >= walk->bytes_max)
         return 0;
-    if (walk->count == walk->capacity) {
+    if (!walk->items || walk->count == walk->capacity) {
         size_t capacity = walk->capacity ? walk->capacity * 2 : 64;
         mp__walk_item *items = mp__realloc_array(walk->items, capacity, sizeof(*items));
 

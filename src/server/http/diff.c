@@ -268,10 +268,12 @@ static bool leaves_of(const mp__list_item *item, mp__leaves *leaves)
     return false;
 }
 
-static void add_leaf(mp__buf *body, const char *op, const mp__leaf *from, const mp__leaf *to)
+/* @from, @to: one of them may be NULL. */
+static void add_leaf(mp__buf *body, const char *op, mp_str path, const mp__leaf *from,
+                     const mp__leaf *to)
 {
     mp__json_begin(body, '{');
-    mp__json_add_string(body, "path", from ? from->key : to->key);
+    mp__json_add_string(body, "path", path);
     mp__json_add_text(body, "op", op);
     if (from)
         mp__json_add_bytes(body, "from", from->value);
@@ -284,18 +286,21 @@ static void merge_leaves(mp__buf *body, const mp__leaves *a, const mp__leaves *b
 {
     size_t i = 0, k = 0;
 
-    while (i < a->count || k < b->count) {
+    for (;;) {
         const mp__leaf *from = i < a->count ? &a->items[i] : NULL;
         const mp__leaf *to = k < b->count ? &b->items[k] : NULL;
-        int c = !from ? 1 : !to ? -1 : order(from->key, to->key);
+        int c;
 
+        if (!from && !to)
+            return;
+        c = !from ? 1 : !to ? -1 : order(from->key, to->key);
         if (c < 0)
-            add_leaf(body, "remove", from, NULL);
+            add_leaf(body, "remove", from->key, from, NULL);
         else if (c > 0)
-            add_leaf(body, "add", NULL, to);
+            add_leaf(body, "add", to->key, NULL, to);
         else if (!mp_str_equal(from->value, to->value) ||
                  !mp_str_equal(from->media_type, to->media_type))
-            add_leaf(body, "change", from, to);
+            add_leaf(body, "change", from->key, from, to);
         i += c <= 0;
         k += c >= 0;
     }
