@@ -53,6 +53,14 @@ typedef struct mp__notable {
     char what[24], text[160]; /* "origin-lost", "moved away: ..." */
 } mp__notable;
 
+/* How many keys a reader of a scope got at a revision (0: nothing is known): count.c. */
+enum { MP__COUNTED_MAX = 8 };
+typedef struct mp__counted {
+    uint64_t revision, keys;
+    size_t scope_size;
+    char scope[MP__SCOPE_MAX];
+} mp__counted;
+
 typedef struct mp__preload mp__preload;       /* preload.c */
 typedef struct mp__schema_set mp__schema_set; /* validate.h */
 typedef struct mp__validation mp__validation;
@@ -115,6 +123,10 @@ struct mp__manager {
 
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
+
+    pthread_mutex_t counted_lock;
+    mp__counted counted[MP__COUNTED_MAX];
+    unsigned counted_next;
 
     pthread_mutex_t watch_lock;
     struct mp__watcher *watchers;
@@ -238,10 +250,12 @@ void mp__explained_take(mp__manager *manager, mp_str address, mp__explained *ret
 void mp__explained_done(mp__explained *explained);
 void mp__explained_json(const mp__explained *explained, mp__buf *out); /* members of an object */
 
-/* ---- effective.c, query.c ---- */
+/* ---- effective.c, count.c, query.c ---- */
 
 /* Begin a LIST of what a reader of its scope gets. 0: it will be answered. */
 MP_MUST_USE int mp__effective_start(mp__query *query);
+/* The same of a COUNT: count.c. */
+MP_MUST_USE int mp__count_start(mp__query *query);
 void mp__query_reply(mp__query *query, int status);
 /* Add a copy of @item of the layer @layer, with the address that it has in the query's scope. */
 MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,

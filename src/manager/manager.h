@@ -237,7 +237,7 @@ typedef struct mp__query {
     bool by_key, with_values;
     /* LIST: what a reader of the scope `environment` gets, each key once with the value of the
      * nearest layer that has one, and none that is masked. Without by_key a page may be empty and
-     * not the last. */
+     * not the last. COUNT: as many as that lists. */
     bool effective;
     uint32_t limit;
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */

@@ -356,6 +356,10 @@ void mp__query_start(mp__manager *manager, mp__query *query)
         rc = mp__effective_start(query);
         if (rc)
             mp__query_reply(query, rc);
+    } else if (query->kind == MP__QUERY_COUNT && query->effective) {
+        rc = mp__count_start(query);
+        if (rc)
+            mp__query_reply(query, rc);
     } else if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
         start_list(manager, query);
     } else if (query->kind == MP__QUERY_HISTORY) {

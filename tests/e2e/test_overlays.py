@@ -213,6 +213,50 @@ class Overlays(unittest.TestCase):
         self.assertEqual(self.http.get(one % "zz").status, 404)
         self.assertEqual(self.http.get("/v1/diff/default/b" + there + "&effective=true").status, 400)
 
+    def scanned(self, resp):
+        seen, cursor = [], b"0"
+        while True:
+            cursor, keys = resp("SCAN", cursor, "COUNT", "1000")
+            seen += keys
+            if cursor == b"0":
+                return seen
+
+    def listed(self, resp):
+        count, after = 0, ()
+        while True:
+            page = resp("MP.LS", "EFFECTIVE", "COUNT", "10000", *after)
+            count += len(page) - 2
+            if not page[1]:
+                return count
+            after = ("AFTER", page[-1][0])
+
+    def test_dbsize_is_the_number_of_keys_that_scan_lists(self):
+        self.layered()
+        for scope, keys in (("production~eu", 4), ("production", 3), ("base", 4), ("staging", 4)):
+            self.resp("MP.ENV", scope)
+            self.assertEqual((self.resp("DBSIZE"), len(self.scanned(self.resp))), (keys, keys), scope)
+        self.resp("MP.ENV", "base")
+        for i in range(0, 10500, 250):  # more than a page
+            self.resp("MSET", *(word for k in range(i, i + 250) for word in (f"many/{k}", "v")))
+        self.resp("MP.ENV", "production")
+        self.resp("MP.MASK", "many/7")
+        self.resp("SET", "many/8", "mine")
+        self.resp("SET", "only", "mine")
+        for _ in range(2):
+            self.assertEqual(self.resp("DBSIZE"), 10503)
+        self.assertEqual(len(self.scanned(self.resp)), 10503)
+        self.resp("DEL", "only")
+        self.assertEqual(self.resp("DBSIZE"), 10502)
+        self.daemon.stop()
+        (self.daemon.data / "origin.db").rename(self.daemon.data / "away")
+        self.daemon.start()
+        resp = self.daemon.client()
+        self.addCleanup(resp.close)
+        for scope in ("production~eu", "production", "base", "staging"):
+            resp("MP.ENV", scope)
+            self.assertEqual(resp("DBSIZE"), self.listed(resp), scope)
+            self.assertGreater(resp("DBSIZE"), 0)
+
     def test_the_command_line_exports_compares_and_writes_a_layer(self):
         self.layered()
         here = ("--env", "production", "--region", "eu")

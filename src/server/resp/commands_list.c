@@ -173,6 +173,7 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
     if (!slot)
         return;
     slot->query.kind = MP__QUERY_COUNT;
+    slot->query.effective = true; /* what SCAN lists */
     mp__slot_query_start(slot);
 }
 
