@@ -463,6 +463,12 @@ static void explain_people(const json_t *root)
     print_events(root, 12);
 }
 
+/* It is told in whole seconds. */
+static const char *up_for(int64_t seconds, char *text, size_t capacity)
+{
+    return seconds < 1 ? "under 1 s" : mp__cli_ago(seconds * 1000, text, capacity);
+}
+
 static void status_people(const json_t *root)
 {
     const json_t *origin = json_object_get(root, "origin");
@@ -473,7 +479,7 @@ static void status_people(const json_t *root)
     char up[32];
 
     (void)printf("marketprism %s, up %s, %s\n", text_of(root, "version"),
-                 mp__cli_ago(number_of(root, "uptime_s") * 1000, up, sizeof(up)),
+                 up_for(number_of(root, "uptime_s"), up, sizeof(up)),
                  json_is_true(json_object_get(root, "ready")) ? "ready" : "not ready");
     if (*text_of(root, "trouble"))
         (void)printf("trouble    %s\n", text_of(root, "trouble"));

@@ -281,6 +281,9 @@ class Verbs(unittest.TestCase):
         value = json.loads(self.daemon.cli("get", "feeds/fx.rate", "--json").stdout)
         self.assertEqual((value["value"], value["media_type"]), (5, "application/json"))
 
+    def test_status_tells_the_time_since_the_start_in_seconds(self):
+        self.assertRegex(self.daemon.cli("status", check=True).stdout, r"^marketprism \S+, up (under 1 s|\d+ s), ready")
+
     def test_json_of_every_verb_is_json(self):
         self.daemon.cli("set", "j", "1")
         for words in (("get", "j"), ("ls",), ("history", "j", "--values"), ("explain", "j"), ("explain", "cache"),
