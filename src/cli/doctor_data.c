@@ -50,6 +50,16 @@ void mp__check_config(mp__doctor *d)
 
 /* ---- the data directory ---- */
 
+static bool database_path(const mp__doctor *d, char *path, size_t capacity)
+{
+    const char *given = mp__options_text(d->options, "origin.path");
+    bool is_sqlite = strcmp(mp__options_text(d->options, "origin.type"), "sqlite") == 0;
+
+    if (is_sqlite && given[0])
+        return (size_t)snprintf(path, capacity, "%s", given) < capacity;
+    return mp__doctor_path(d, is_sqlite ? "origin.db" : "files.db", path, capacity) == 0;
+}
+
 static void say_missing(mp__doctor *d)
 {
     char parent[4300];
@@ -84,6 +94,29 @@ static void say_mode(mp__doctor *d, const struct stat *st)
     else if (st->st_mode & (S_IRGRP | S_IROTH | S_IXGRP | S_IXOTH))
         mp__doctor_say(d, MP__FINDING_WARNING, "chmod 700 it, if values are not for everybody",
                        "%s can be read by others (mode %04o)", d->data_dir, st->st_mode & 07777);
+}
+
+/* What holds values stands with our user alone, also in a folder that others may enter. */
+static void say_file_modes(mp__doctor *d)
+{
+    static const char *const names[] = {"origin.db",       "files.db",     "write-back.log",
+                                        "conflicts.jsonl", "events.jsonl", "l3"};
+    char path[4300];
+    struct stat st;
+
+    for (size_t i = 0; i <= sizeof(names) / sizeof(names[0]); i++) {
+        bool is_named = i < sizeof(names) / sizeof(names[0]);
+
+        if (is_named ? mp__doctor_path(d, names[i], path, sizeof(path)) != 0
+                     : !database_path(d, path, sizeof(path)) || path[0] != '/' ||
+                           strncmp(path, d->data_dir, strlen(d->data_dir)) == 0)
+            continue;
+        if (stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)))
+            mp__doctor_say(d, MP__FINDING_WARNING,
+                           S_ISDIR(st.st_mode) ? "chmod 700 it: configuration is in it"
+                                               : "chmod 600 it: configuration is in it",
+                           "%s is open to others (mode %04o)", path, st.st_mode & 07777);
+    }
 }
 
 static void say_lock(mp__doctor *d)
@@ -138,20 +171,11 @@ void mp__check_data_dir(mp__doctor *d)
     }
     say_lock(d);
     say_mode(d, &st);
+    say_file_modes(d);
     say_writable(d);
 }
 
 /* ---- versions ---- */
-
-static bool database_path(const mp__doctor *d, char *path, size_t capacity)
-{
-    const char *given = mp__options_text(d->options, "origin.path");
-    bool is_sqlite = strcmp(mp__options_text(d->options, "origin.type"), "sqlite") == 0;
-
-    if (is_sqlite && given[0])
-        return (size_t)snprintf(path, capacity, "%s", given) < capacity;
-    return mp__doctor_path(d, is_sqlite ? "origin.db" : "files.db", path, capacity) == 0;
-}
 
 void mp__check_versions(mp__doctor *d)
 {

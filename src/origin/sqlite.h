@@ -79,6 +79,9 @@ typedef struct mp__sqlite_db {
 /* Open the file at @path and prepare all statements. With @create an empty file gets the schema.
  * Errors: MP_EVERSION with a text; MP_ECORRUPT; MP_EABSENT when it has no schema and @create is
  * false; those of mp__sqlite_error(). On an error @db is closed. */
+/* Make the empty file if nothing is there, readable by us alone: SQLite would let everybody read
+ * it. What is there keeps its mode; SQLite gives -wal and -shm the mode of their database. */
+MP_MUST_USE int mp__sqlite_make_private(mp_env *env, const char *path);
 MP_MUST_USE int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs,
                                    const char *path, uint64_t timeout_ms, bool create,
                                    mp__diag *diag);

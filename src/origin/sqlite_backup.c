@@ -58,6 +58,8 @@ int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *
     if (rc == 0) /* the source stays as it is, also where nobody else has it open */
         (void)sqlite3_db_config(from, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (rc == 0)
+        rc = mp__sqlite_make_private(env, out);
+    if (rc == 0)
         rc = open_plain(out, name, SQLITE_OPEN_CREATE, &to);
     if (rc == 0)
         rc = copy(from, to);

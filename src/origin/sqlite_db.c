@@ -379,6 +379,19 @@ static int ensure_wal(mp__sqlite_db *db)
     return rc;
 }
 
+int mp__sqlite_make_private(mp_env *env, const char *path)
+{
+    mp__file *file = NULL;
+    mp__stat is;
+    int rc = mp__env_stat(env, path, &is);
+
+    if (rc != -ENOENT)
+        return rc;
+    rc = mp__file_open(env, path, MP__OPEN_WRITE | MP__OPEN_CREATE, &file);
+    mp__file_close(file);
+    return rc;
+}
+
 int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs, const char *path,
                        uint64_t timeout_ms, bool may_create, mp__diag *diag)
 {
@@ -387,6 +400,9 @@ int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs, const
     int code, rc;
 
     *db = (mp__sqlite_db){.env = env, .timeout_ms = timeout_ms};
+    rc = may_create ? mp__sqlite_make_private(env, path) : 0;
+    if (rc)
+        return diag ? mp__diag_set(diag, rc, "'%s' cannot be made: %s", path, mp_strerror(rc)) : rc;
     code = sqlite3_open_v2(path, &db->db, flags | (may_create ? SQLITE_OPEN_CREATE : 0),
                            mp__vfs_name(vfs));
     if (!db->db)

@@ -135,6 +135,19 @@ class Doctor(unittest.TestCase):
         config.chmod(0o666)
         self.one(self.doctor("--config", str(config), code=1), "config", "trouble", "by everybody")
 
+    def test_what_holds_values_is_made_for_our_user_alone_and_wider_modes_are_told(self):
+        before = os.umask(0o022)
+        self.addCleanup(os.umask, before)
+        self.daemon.start()
+        self.daemon.client()("SET", "a", "1")
+        for path in [self.daemon.data, *self.daemon.data.rglob("*")]:
+            self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+        self.assertTrue((self.daemon.data / "origin.db-wal").exists())
+        self.assertFalse([f for f in self.doctor()["findings"] if "open to others" in f["what"]])
+        (self.daemon.data / "origin.db").chmod(0o644)
+        finding = self.one(self.doctor(), "data-dir", "warning", "origin.db is open to others (mode 0644)")
+        self.assertIn("chmod 600", finding["remedy"])
+
     def test_a_folder_that_is_read_only_is_told(self):
         self.daemon.data.mkdir(mode=0o700)
         if os.geteuid() == 0:
