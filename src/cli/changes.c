@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/changes.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
 #include "core/alloc.h"
 
 enum {
+    RETRY_FIRST_MS = 100,
+    RETRY_MOST_MS = 5000,
     QUIET_MS = 100,      /* what belongs together comes within this time of each other */
     TOGETHER_MAX = 1000, /* but nothing waits longer than about QUIET_MS times this */
     SILENCE_MS = 15000,  /* so long nothing may come before the daemon is asked whether it lives */
@@ -11,39 +18,195 @@ enum {
 
 struct mp__changes {
     const mp__arguments *arguments;
-    mp__client *client;
-    mp__reply *reply; /* the one given last, whose texts were lent */
+    mp__client *client; /* that is told of changes */
+    mp__client *beside; /* that asks for the verb: NULL until something is asked */
+    mp__client *pager;  /* that asks for pages, whose texts stand in its buffer */
+    mp__reply *reply;   /* the one given last, whose texts were lent */
+    /* of one that follows */
+    bool follows, is_late; /* is_late: what was missed is not all told yet */
+    mp__reply *page;       /* of what was missed */
+    size_t at;             /* of its items */
+    char epoch[48], position[72];
+    int64_t revision;
 };
+
+/* ---- the connections ---- */
+
+static int listen_to(mp__changes *changes)
+{
+    mp__reply *reply = NULL;
+    int code = 0;
+
+    changes->client = mp__cli_connect(changes->arguments, &code);
+    if (changes->client)
+        reply = mp__cli_call(changes->arguments, changes->client, &code,
+                             (mp_str[]){MP_STR("MP.WATCH")}, 1);
+    if (changes->client && !reply)
+        changes->client = mp__client_close(changes->client);
+    (void)mp__reply_free(reply);
+    return code;
+}
+
+static void wait_ms(unsigned ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
+
+    (void)nanosleep(&time, NULL);
+}
+
+/* The daemon went, or the way to it: say so once, and come back when it is there again. */
+static void come_back(mp__changes *changes, const char *why)
+{
+    unsigned ms = RETRY_FIRST_MS;
+
+    (void)mp__cli_fail(changes->arguments, 0, "%s; trying again", why);
+    changes->page = mp__reply_free(changes->page);
+    changes->reply = mp__reply_free(changes->reply);
+    changes->client = mp__client_close(changes->client);
+    changes->beside = mp__client_close(changes->beside);
+    changes->pager = mp__client_close(changes->pager);
+    changes->is_late = true;
+    while (!mp__cli_is_there(changes->arguments) || listen_to(changes) != 0) {
+        wait_ms(ms);
+        ms = ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : ms * 2;
+    }
+    (void)mp__cli_fail(changes->arguments, 0, "connected again");
+}
+
+/* Ask on *client, which is NULL or of @changes. */
+static mp__reply *ask_on(mp__changes *changes, mp__client **client, int *ret_code,
+                         const mp_str *words, size_t count)
+{
+    for (;;) {
+        mp__reply *reply = NULL;
+        mp__diag diag = {0};
+
+        *ret_code = 0;
+        if (!*client && (!changes->follows || mp__cli_is_there(changes->arguments)))
+            *client = mp__cli_connect(changes->arguments, ret_code);
+        if (!*client && !changes->follows)
+            return NULL;
+        if (*client && !changes->follows)
+            return mp__cli_call(changes->arguments, *client, ret_code, words, count);
+        if (*client && mp__client_call(*client, words, count, &reply, &diag) == 0)
+            return mp__cli_take(changes->arguments, reply, ret_code);
+        come_back(changes, diag.text[0] ? diag.text : "the daemon does not answer any more");
+    }
+}
+
+mp__reply *mp__changes_ask(mp__changes *changes, int *ret_code, const mp_str *words, size_t count)
+{
+    return ask_on(changes, &changes->beside, ret_code, words, count);
+}
+
+/* ---- where it stands ---- */
+
+static void stand_at(mp__changes *changes, int64_t revision)
+{
+    changes->revision = revision;
+    (void)snprintf(changes->position, sizeof(changes->position), "%s-%" PRId64, changes->epoch,
+                   revision);
+}
+
+/* Take over "EPOCH-REVISION"; false: it is none. */
+static bool take_position(mp__changes *changes, mp_str text)
+{
+    const char *dash = text.size ? memrchr(text.data, '-', text.size) : NULL;
+    size_t size = dash ? (size_t)(dash - text.data) : 0;
+    char *end = NULL, digits[24];
+    long long revision;
+
+    if (!dash || size == 0 || size >= sizeof(changes->epoch) ||
+        text.size - size - 1 >= sizeof(digits))
+        return false;
+    memcpy(digits, dash + 1, text.size - size - 1);
+    digits[text.size - size - 1] = '\0';
+    revision = strtoll(digits, &end, 10);
+    if (!digits[0] || *end || digits[0] == '-' || digits[0] == '+' || digits[0] == ' ')
+        return false;
+    memcpy(changes->epoch, text.data, size);
+    changes->epoch[size] = '\0';
+    stand_at(changes, revision);
+    return true;
+}
+
+mp_str mp__changes_position(const mp__changes *changes)
+{
+    return mp_str_of(changes->position);
+}
+
+/* ---- opening ---- */
+
+static mp__changes *changes_new(const mp__arguments *arguments, int *ret_code)
+{
+    mp__changes *changes = mp__calloc(1, sizeof(*changes));
+
+    if (!changes)
+        *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    else
+        changes->arguments = arguments;
+    return changes;
+}
 
 mp__changes *mp__changes_open(const mp__arguments *arguments, int *ret_code)
 {
-    mp__changes *changes = mp__calloc(1, sizeof(*changes));
-    mp__reply *reply = NULL;
+    mp__changes *changes = changes_new(arguments, ret_code);
+    int code = changes ? listen_to(changes) : 0;
 
-    if (!changes) {
-        *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
-        return NULL;
-    }
-    changes->arguments = arguments;
-    changes->client = mp__cli_connect(arguments, ret_code);
-    if (changes->client)
-        reply =
-            mp__cli_call(arguments, changes->client, ret_code, (mp_str[]){MP_STR("MP.WATCH")}, 1);
-    if (!reply)
-        return mp__changes_close(changes);
+    if (code == 0)
+        return changes;
+    *ret_code = code;
+    return mp__changes_close(changes);
+}
+
+/* Stand at the present position. */
+static int stand_here(mp__changes *changes)
+{
+    mp_str words[] = {MP_STR("MP.CHANGES")};
+    int code = 0;
+    mp__reply *reply = mp__changes_ask(changes, &code, words, 1);
+
+    if (reply && (reply->count < 2 || !take_position(changes, mp__reply_text(reply->items))))
+        code = mp__cli_fail(changes->arguments, MP__EXIT_ERROR, "the answer to MP.CHANGES is none");
     (void)mp__reply_free(reply);
-    return changes;
+    return code;
+}
+
+mp__changes *mp__changes_follow(const mp__arguments *arguments, const char *from, int *ret_code)
+{
+    mp__changes *changes = changes_new(arguments, ret_code);
+    int code = 0;
+
+    if (!changes)
+        return NULL;
+    if (from && !take_position(changes, mp_str_of(from)))
+        code = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--from: '%s' is no position as EPOCH-REVISION", from);
+    if (code == 0 && !from)
+        code = stand_here(changes);
+    if (code == 0)
+        code = listen_to(changes);
+    changes->follows = changes->is_late = true;
+    if (code == 0)
+        return changes;
+    *ret_code = code;
+    return mp__changes_close(changes);
 }
 
 mp__changes *mp__changes_close(mp__changes *changes)
 {
     if (changes) {
+        (void)mp__reply_free(changes->page);
         (void)mp__reply_free(changes->reply);
         (void)mp__client_close(changes->client);
+        (void)mp__client_close(changes->beside);
+        (void)mp__client_close(changes->pager);
         (void)mp__free(changes);
     }
     return NULL;
 }
+
+/* ---- live ---- */
 
 /* One message, or 0 bytes of it: 1 a change, 0 none within @wait_ms, else an error. */
 static int read_one(mp__changes *changes, uint64_t wait_ms, mp__diag *diag)
@@ -81,30 +244,118 @@ static int read_change(mp__changes *changes, mp__diag *diag)
     }
 }
 
-bool mp__changes_next(mp__changes *changes, mp_str *ret_key, bool *ret_deleted, int *ret_code)
+static mp__noticed noticed_of(const mp__reply *key, const mp__reply *event,
+                              const mp__reply *revision)
+{
+    mp_str word = mp__reply_text(event);
+
+    return (mp__noticed){.key = mp__reply_text(key),
+                         .deleted = mp_str_equal(word, MP_STR("del")) ||
+                                    mp_str_equal(word, MP_STR("expired")),
+                         .revision = mp__reply_integer(revision)};
+}
+
+static bool next_live(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
 {
     mp__diag diag = {0};
     int rc = read_change(changes, &diag);
-    mp_str event;
+    const mp__reply *items;
 
     if (rc < 0) {
         *ret_code = mp__cli_fail(changes->arguments, MP__EXIT_ERROR, "%s",
                                  diag.text[0] ? diag.text : mp_strerror(rc));
         return false;
     }
-    event = mp__reply_text(&changes->reply->items[2]);
-    *ret_key = mp__reply_text(&changes->reply->items[1]);
-    *ret_deleted = mp_str_equal(event, MP_STR("del")) || mp_str_equal(event, MP_STR("expired"));
+    items = changes->reply->items;
+    *ret_change = noticed_of(&items[1], &items[2], &items[3]);
     return true;
+}
+
+/* ---- following ---- */
+
+enum { HEAD = 2 }; /* of a page: position, more */
+
+/* The next of what was missed; false: there is no more of it, or *ret_code. */
+static bool next_missed(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
+{
+    while (changes->is_late) {
+        mp_str words[] = {MP_STR("MP.CHANGES"), MP_STR("FROM"), mp__changes_position(changes)};
+        mp__reply *page = changes->page;
+
+        if (page && changes->at < page->count) {
+            const mp__reply *item = &page->items[changes->at++];
+
+            if (item->count != 3)
+                continue;
+            *ret_change = noticed_of(&item->items[0], &item->items[1], &item->items[2]);
+            if (ret_change->key.size)
+                stand_at(changes, ret_change->revision);
+            else /* perhaps of another life */
+                (void)take_position(changes, mp__reply_text(page->items));
+            return true;
+        }
+        if (page) {
+            (void)take_position(changes, mp__reply_text(page->items));
+            changes->is_late = mp__reply_integer(&page->items[1]) != 0;
+            changes->page = mp__reply_free(page);
+            continue;
+        }
+        page = ask_on(changes, &changes->pager, ret_code, words, 3);
+        if (!page) { /* said: the origin cannot be asked, for one */
+            *ret_code = 0;
+            wait_ms(RETRY_MOST_MS);
+        } else if (page->count < HEAD) {
+            (void)mp__reply_free(page);
+            *ret_code = mp__cli_fail(changes->arguments, MP__EXIT_ERROR,
+                                     "the answer to MP.CHANGES is none");
+            return false;
+        } else {
+            changes->page = page;
+            changes->at = HEAD;
+        }
+    }
+    changes->pager = mp__client_close(changes->pager);
+    return false;
+}
+
+static bool follow(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
+{
+    for (;;) {
+        mp__diag diag = {0};
+        const mp__reply *items;
+        int rc;
+
+        if (next_missed(changes, ret_change, ret_code))
+            return true;
+        if (*ret_code)
+            return false;
+        rc = read_change(changes, &diag);
+        if (rc < 0) {
+            come_back(changes, diag.text[0] ? diag.text : mp_strerror(rc));
+            continue;
+        }
+        items = changes->reply->items;
+        *ret_change = noticed_of(&items[1], &items[2], &items[3]);
+        if (ret_change->key.size && ret_change->revision <= changes->revision)
+            continue; /* a page had it */
+        if (ret_change->revision > changes->revision)
+            stand_at(changes, ret_change->revision);
+        return true;
+    }
+}
+
+bool mp__changes_next(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
+{
+    return changes->follows ? follow(changes, ret_change, ret_code)
+                            : next_live(changes, ret_change, ret_code);
 }
 
 bool mp__changes_wait(mp__changes *changes, int *ret_code)
 {
     mp__diag diag = {0};
-    mp_str key;
-    bool deleted;
+    mp__noticed change;
 
-    if (!mp__changes_next(changes, &key, &deleted, ret_code))
+    if (!mp__changes_next(changes, &change, ret_code))
         return false;
     for (int i = 0; i < TOGETHER_MAX; i++)
         if (read_one(changes, QUIET_MS, &diag) != 1)

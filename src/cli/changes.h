@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Changes as they happen, for the verbs that wait for them. */
+/* Changes as they happen, for the verbs that wait for them.
+ *
+ *    where it stands -> MP.WATCH, which gathers what comes -> MP.CHANGES: what was missed, page by
+ *          ^              page -> what has come, but for what a page had already
+ *          |                                             |
+ *          +---- the connection breaks: try again -------+
+ *
+ * So that none is lost or told twice, whatever happens to the connection or to the daemon. */
 #ifndef MP_CLI_CHANGES_H
 #define MP_CLI_CHANGES_H
 
@@ -7,17 +14,32 @@
 
 typedef struct mp__changes mp__changes;
 
-/* Listen to changes in the environment of --env; what happens from now on is not missed. NULL: said
- * why, exit code in *ret_code. */
+typedef struct mp__noticed {
+    mp_str key; /* "": anything may have changed. Valid until the next call */
+    bool deleted;
+    int64_t revision;
+} mp__noticed;
+
+/* Listen to changes in the scope of the arguments; what happens from now on is not missed. NULL:
+ * said why, exit code in *ret_code. */
 mp__changes *mp__changes_open(const mp__arguments *arguments, int *ret_code);
+/* The same from the position @from on (NULL: now), over broken connections: they are said, and made
+ * anew until that is possible. */
+mp__changes *mp__changes_follow(const mp__arguments *arguments, const char *from, int *ret_code);
 mp__changes *mp__changes_close(mp__changes *changes); /* accepts NULL, returns NULL */
 
 /* Wait until something changed, and a little longer for what comes with it. False: the daemon is
- * gone; said, exit code in *ret_code. */
+ * gone; said, exit code in *ret_code. Not of one that follows. */
 bool mp__changes_wait(mp__changes *changes, int *ret_code);
 
-/* The next change, waiting for it. *ret_key is valid until the next call; *ret_deleted: it is gone.
- * False as above. */
-bool mp__changes_next(mp__changes *changes, mp_str *ret_key, bool *ret_deleted, int *ret_code);
+/* The next change, waiting for it. False as above. */
+bool mp__changes_next(mp__changes *changes, mp__noticed *ret_change, int *ret_code);
+
+/* Ask the daemon that is listened to, on a connection beside; as mp__cli_call(). One that follows
+ * asks again until there is an answer. */
+mp__reply *mp__changes_ask(mp__changes *changes, int *ret_code, const mp_str *words, size_t count);
+
+/* Of one that follows: "EPOCH-REVISION", where the change given last stands. */
+mp_str mp__changes_position(const mp__changes *changes);
 
 #endif

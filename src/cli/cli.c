@@ -401,17 +401,32 @@ int mp__cli_main(int argc, char **argv)
 
 /* ---- for the verbs ---- */
 
+static const char *address_of(const mp__arguments *arguments)
+{
+    const char *address = mp__flag_value(arguments, "--resp");
+
+    if (!address)
+        address = getenv("MARKETPRISM_ADDR");
+    return address && *address ? address : "127.0.0.1:7480";
+}
+
+bool mp__cli_is_there(const mp__arguments *arguments)
+{
+    mp__client *client = NULL;
+    mp__diag diag;
+    int rc = mp__client_open(address_of(arguments), 0, &client, &diag);
+
+    (void)mp__client_close(client);
+    return rc == 0;
+}
+
 static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
 {
-    const char *address = mp__flag_value(arguments, "--resp"), *timeout;
+    const char *address = address_of(arguments), *timeout;
     mp__client *client = NULL;
     mp__diag diag = {0};
     uint64_t timeout_ms = 0;
 
-    if (!address)
-        address = getenv("MARKETPRISM_ADDR");
-    if (!address || !*address)
-        address = "127.0.0.1:7480";
     timeout = mp__flag_value(arguments, "--timeout");
     if (timeout) {
         double seconds = strtod(timeout, NULL);
@@ -479,13 +494,19 @@ mp__reply *mp__cli_call(const mp__arguments *arguments, mp__client *client, int 
 {
     mp__reply *reply = NULL;
     mp__diag diag = {0};
-    const char *text;
-    size_t size;
 
     if (mp__client_call(client, words, count, &reply, &diag) != 0) {
         *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s", diag.text);
         return NULL;
     }
+    return mp__cli_take(arguments, reply, ret_code);
+}
+
+mp__reply *mp__cli_take(const mp__arguments *arguments, mp__reply *reply, int *ret_code)
+{
+    const char *text;
+    size_t size;
+
     if (reply->type != MP__REPLY_ERROR)
         return reply;
     text = reply->text.data;

@@ -70,10 +70,14 @@ bool mp__cli_colour(int fd);
 /* A client of --resp or MARKETPRISM_ADDR, in the scope of --env, --region and --instance; NULL:
  * said why, exit code in *ret_code. */
 mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code);
+/* Whether somebody listens there; says nothing. */
+bool mp__cli_is_there(const mp__arguments *arguments);
 /* Call with C strings (NULL-ended); NULL reply: said why. An error answer is said, too, and ends in
  * its exit code. */
 mp__reply *mp__cli_call(const mp__arguments *arguments, mp__client *client, int *ret_code,
                         const mp_str *words, size_t count);
+/* @reply, or NULL when it was an error answer, which is said and freed. */
+mp__reply *mp__cli_take(const mp__arguments *arguments, mp__reply *reply, int *ret_code);
 /* The member @name of a map reply (RESP2: an array of pairs), or NULL. */
 const mp__reply *mp__reply_member(const mp__reply *map, const char *name);
 mp_str mp__reply_text(const mp__reply *reply);     /* "" for other types */

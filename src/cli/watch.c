@@ -7,19 +7,25 @@
 
 #include "cli/changes.h"
 #include "cli/cli.h"
+#include "core/alloc.h"
 #include "core/json.h"
 
 const mp__flag mp__watch_flags[] = {
     {"--initial", "-i", NULL, "Begin with what is there now."},
     {"--no-values", NULL, NULL, "Names only."},
     {"--count", "-c", "N", "End after so many changes."},
+    {"--from", NULL, "POSITION",
+     "Begin with what changed since EPOCH-REVISION, which --json says of each change."},
+    {"--no-resume", NULL, NULL,
+     "End when the connection breaks; else it is made anew, and what was "
+     "missed comes first."},
     {NULL, NULL, NULL, NULL},
 };
 
 typedef struct watching {
     const mp__arguments *arguments;
-    mp__client *client; /* for the values */
     mp__changes *changes;
+    bool follows;
     int64_t left; /* changes still to print; < 0: without end */
 } watching;
 
@@ -38,7 +44,7 @@ static bool is_wanted(const watching *w, mp_str key)
     return w->arguments->word_count == 0;
 }
 
-static void print_json(const char *event, mp_str key, const mp__reply *meta)
+static void print_json(const watching *w, const char *event, mp_str key, const mp__reply *meta)
 {
     mp__buf json = MP__BUF_INIT;
 
@@ -46,6 +52,8 @@ static void print_json(const char *event, mp_str key, const mp__reply *meta)
     mp__json_add_text(&json, "event", event);
     mp__json_add_string(&json, "key", key);
     mp__json_add_i64(&json, "observed_ms", mp__cli_now_ms());
+    if (w->follows)
+        mp__json_add_string(&json, "position", mp__changes_position(w->changes));
     if (meta) {
         mp__json_add_i64(&json, "revision", mp__reply_integer(mp__reply_member(meta, "revision")));
         mp__cli_add_value(&json, "value", mp__reply_text(mp__reply_member(meta, "value")),
@@ -78,11 +86,20 @@ static void print_line(const char *event, mp_str key, const mp__reply *meta)
 static mp__reply *value_of(watching *w, mp_str key, int *ret_code)
 {
     mp_str words[] = {MP_STR("MP.GET"), key, MP_STR("META")};
-    mp__reply *meta = mp__cli_call(w->arguments, w->client, ret_code, words, 3);
+    mp__reply *meta = mp__changes_ask(w->changes, ret_code, words, 3);
 
     if (meta && !mp_str_equal(mp__reply_text(mp__reply_member(meta, "state")), MP_STR("present")))
         meta = mp__reply_free(meta);
     return meta;
+}
+
+static int print(const watching *w, const char *event, mp_str key, const mp__reply *meta)
+{
+    if (mp__flag_given(w->arguments, "--json"))
+        print_json(w, event, key, meta);
+    else
+        print_line(event, key.size ? key : MP_STR("anything may have changed"), meta);
+    return fflush(stdout) ? MP__EXIT_ERROR : 0;
 }
 
 static int tell(watching *w, const char *event, mp_str key, bool deleted)
@@ -97,12 +114,21 @@ static int tell(watching *w, const char *event, mp_str key, bool deleted)
         if (!meta)
             event = "delete";
     }
-    if (mp__flag_given(w->arguments, "--json"))
-        print_json(event, key, meta);
-    else
-        print_line(event, key, meta);
+    code = print(w, event, key, meta);
     (void)mp__reply_free(meta);
-    return fflush(stdout) ? MP__EXIT_ERROR : 0;
+    return code;
+}
+
+/* The value is asked for while the connection may be made anew, which frees what the key is lent
+ * from. */
+static int tell_copy(watching *w, const mp__noticed *change)
+{
+    MP__CLEANUP_FREE char *key = mp__str_dup(change->key);
+
+    if (!key)
+        return mp__cli_fail(w->arguments, MP__EXIT_ERROR, "out of memory");
+    return tell(w, change->deleted ? "delete" : "put", mp_str_new(key, change->key.size),
+                change->deleted);
 }
 
 static int tell_initial(void *context, const mp__listed *listed)
@@ -112,7 +138,7 @@ static int tell_initial(void *context, const mp__listed *listed)
     return tell(w, "is", listed->key, false);
 }
 
-/* Keys that are there already; from another connection, since tell() uses w->client meanwhile. */
+/* Keys that are there already; from a connection of its own, since tell() asks meanwhile. */
 static int initial(watching *w)
 {
     int code = 0;
@@ -134,45 +160,56 @@ static int initial(watching *w)
 
 static int follow(watching *w)
 {
+    mp__noticed change;
     int code = 0;
-    mp_str key;
-    bool deleted;
 
-    while (w->left != 0 && code == 0 && mp__changes_next(w->changes, &key, &deleted, &code)) {
-        if (key.size == 0) {
-            print_line("reset", MP_STR("anything may have changed"), NULL);
+    while (w->left != 0 && code == 0 && mp__changes_next(w->changes, &change, &code)) {
+        if (change.key.size == 0) {
+            code = print(w, "reset", change.key, NULL);
             continue;
         }
-        if (!is_wanted(w, key))
+        if (!is_wanted(w, change.key))
             continue;
-        code = tell(w, deleted ? "delete" : "put", key, deleted);
+        code = tell_copy(w, &change);
         w->left -= w->left > 0;
     }
     return code;
 }
 
+static int take_flags(watching *w)
+{
+    const char *count = mp__flag_value(w->arguments, "--count");
+    char *end;
+
+    w->follows = !mp__flag_given(w->arguments, "--no-resume");
+    if (mp__flag_given(w->arguments, "--from") &&
+        (!w->follows || mp__flag_given(w->arguments, "--initial")))
+        return mp__cli_fail(w->arguments, MP__EXIT_USAGE,
+                            "--from goes with neither --initial, which begins with what is there, "
+                            "nor --no-resume");
+    if (!count)
+        return 0;
+    w->left = strtoll(count, &end, 10);
+    if (*count && !*end && w->left >= 1)
+        return 0;
+    return mp__cli_fail(w->arguments, MP__EXIT_USAGE, "--count: '%s' is no number from 1 on",
+                        count);
+}
+
 int mp__verb_watch(const mp__arguments *arguments)
 {
-    const char *count = mp__flag_value(arguments, "--count");
     watching w = {.arguments = arguments, .left = -1};
-    int code = 0;
+    int code = take_flags(&w);
 
-    if (count) {
-        char *end;
-
-        w.left = strtoll(count, &end, 10);
-        if (!*count || *end || w.left < 1)
-            return mp__cli_fail(arguments, MP__EXIT_USAGE, "--count: '%s' is no number from 1 on",
-                                count);
-    }
-    w.client = mp__cli_connect(arguments, &code);
-    if (w.client)
-        w.changes = mp__changes_open(arguments, &code);
+    if (code)
+        return code;
+    w.changes = w.follows
+                    ? mp__changes_follow(arguments, mp__flag_value(arguments, "--from"), &code)
+                    : mp__changes_open(arguments, &code);
     if (w.changes && mp__flag_given(arguments, "--initial"))
         code = initial(&w);
     if (w.changes && code == 0)
         code = follow(&w);
     (void)mp__changes_close(w.changes);
-    (void)mp__client_close(w.client);
     return code;
 }

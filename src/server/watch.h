@@ -111,6 +111,14 @@ static inline bool mp__watch_is_plain(mp_str scope, const mp__event *event)
            mp_str_equal(scope, mp_str_new(event->address.data, mp__scope_size(event->address)));
 }
 
+/* ---- positions: position.c ---- */
+
+enum { MP__POSITION_MAX = 64 };
+/* "epoch-revision" */
+mp_str mp__position_text(const char *epoch, uint64_t revision, char out[MP__POSITION_MAX]);
+/* A position, or a revision alone, which is one of the present epoch. False: it is neither. */
+bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision);
+
 /* ---- the core's state, and telling ---- */
 
 /* Where the core stands: all that was told up to now has at most this revision. */

@@ -7,10 +7,11 @@ import pathlib
 import stat
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import mp_tap
-from mp_daemon import BINARY, Daemon, wait_until
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
 
 
 class Tools(unittest.TestCase):
@@ -69,14 +70,122 @@ class Tools(unittest.TestCase):
         self.daemon.cli("set", "--env", "quite-new", "a", "1", check=True)
         self.assertIn("a = 1", watch.communicate(timeout=20)[0])
 
+    def watching(self, daemon, *words):
+        """A watch of @daemon that is listened for: its process, and a list that grows by its lines."""
+        watch = subprocess.Popen([BINARY, "watch", "--json", "--resp", daemon.resp, *words], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(json.loads(line) for line in watch.stdout))
+
+        def end():
+            watch.kill()
+            reader.join()
+            watch.wait()
+            watch.stdout.close()
+            watch.stderr.close()
+        reader.start()
+        self.addCleanup(end)
+        client = daemon.client()
+        wait_until(lambda: client("CLIENT", "LIST").lower().count(b"cmd=mp.watch") or watch.poll() is not None)
+        client.close()
+        return watch, lines
+
+    def test_watch_hears_everything_once_over_a_kill_and_a_restart(self):
+        other = Daemon().start()
+        self.addCleanup(other.close)
+        address = other.resp
+        _, lines = self.watching(other, "k/")
+        client = other.client()
+        for i in range(50):
+            client("SET", f"k/{i}", str(i))
+        wait_until(lambda: lines)  # it may be anywhere in between
+        other.kill()
+        other.start("--resp", address)
+        client = other.client()
+        for i in range(50, 100):
+            client("SET", f"k/{i}", str(i))
+            client("SET", f"not-asked-for/{i}", str(i))
+        client("DEL", "k/7")
+        wait_until(lambda: len(lines) >= 101, what="101 events")
+        client("SET", "k/last", "1")
+        wait_until(lambda: lines[-1]["key"] == "k/last")
+        self.assertEqual([line["key"] for line in lines], [f"k/{i}" for i in range(100)] + ["k/7", "k/last"])
+        self.assertEqual(lines[100]["event"], "delete")
+        revisions = [int(line["position"].rsplit("-", 1)[1]) for line in lines]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        client.close()
+
+    def test_watch_hears_everything_once_over_broken_connections(self):
+        _, lines = self.watching(self.daemon, "cut/")
+        for i in range(300):
+            self.c("SET", f"cut/{i}", str(i))
+            if i % 60 == 30:
+                for line in self.c("CLIENT", "LIST").splitlines():
+                    if b"cmd=mp.watch" in line.lower():
+                        self.c("CLIENT", "KILL", "ID", line.split(b" ")[0].split(b"=")[1])
+        wait_until(lambda: lines and lines[-1]["key"] == "cut/299", 30)
+        self.assertEqual([line["key"] for line in lines], [f"cut/{i}" for i in range(300)])
+
+    def test_watch_begins_where_it_is_told(self):
+        self.c("SET", "from/a", "1")
+        position = self.c("MP.CHANGES")[0].decode()
+        self.c("SET", "from/b", "2")
+        self.c("SET", "elsewhere", "2")
+        self.c("DEL", "from/a")
+        _, lines = self.watching(self.daemon, "from/", "--from", position)
+        self.c("SET", "from/c", "3")
+        wait_until(lambda: len(lines) == 3)
+        self.assertEqual([(line["event"], line["key"]) for line in lines],
+                         [("put", "from/b"), ("delete", "from/a"), ("put", "from/c")])
+        self.assertEqual([line.get("value") for line in lines], ["2", None, "3"])
+        again, rest = self.watching(self.daemon, "from/", "--from", lines[1]["position"], "--count", "1")
+        self.assertEqual(again.wait(20), 0)
+        wait_until(lambda: rest)
+        self.assertEqual([line["key"] for line in rest], ["from/c"])
+
+    def test_watch_tells_reset_where_the_past_is_not_known(self):
+        for position in ("0123456789abcdef0123456789abcdef-5", self.c("MP.CHANGES")[0].decode() + "0000"):
+            _, lines = self.watching(self.daemon, "from/", "--from", position)
+            wait_until(lambda: lines)
+            self.assertEqual((lines[0]["event"], lines[0]["key"]), ("reset", ""))
+            self.c("SET", "from/again", position)
+            wait_until(lambda: len(lines) == 2)
+            self.assertEqual((lines[1]["key"], lines[1]["value"]), ("from/again", position))
+        for wrong in ("x", "-5", "abc-", "abc- 5", "abc-1x"):
+            self.assertEqual(self.daemon.cli("watch", "--from", wrong).returncode, 2, wrong)
+        self.assertEqual(self.daemon.cli("watch", "--from", "abc-5", "--initial").returncode, 2)
+        with self.assertRaisesRegex(ReplyError, "a position is"):
+            self.c("MP.CHANGES", "FROM", "x")
+
+    def test_changes_are_told_by_pages_and_as_a_scope_sees_them(self):
+        began = self.c("MP.CHANGES")[0]
+        for i in range(25):
+            self.c("SET", f"page/{i}", "1")
+        seen, position = [], began
+        while True:
+            position, more, *changes = self.c("MP.CHANGES", "FROM", position, "PREFIX", "page/", "COUNT", "10")
+            seen += [name for name, _, _ in changes]
+            if not more:
+                break
+        self.assertEqual(seen, [b"page/%d" % i for i in range(25)])
+        self.assertEqual(position, self.c("MP.CHANGES")[0])
+        scoped = self.daemon.client()
+        scoped("MP.ENV", "base")
+        scoped("SET", "page/1", "hidden")
+        scoped("SET", "page/behind", "shown")
+        scoped("MP.ENV", "production")
+        self.assertEqual([change[:2] for change in scoped("MP.CHANGES", "FROM", position)[2:]],
+                         [[b"page/behind", b"set"]])
+        scoped.close()
+
     def test_watch_says_when_the_daemon_goes(self):
         other = Daemon().start()
         self.addCleanup(other.close)
-        watch = subprocess.Popen([BINARY, "watch", "--resp", other.resp], stderr=subprocess.PIPE,
+        watch = subprocess.Popen([BINARY, "watch", "--no-resume", "--resp", other.resp], stderr=subprocess.PIPE,
                                  text=True)
         self.addCleanup(watch.kill)
         client = other.client()
-        wait_until(lambda: client("CLIENT", "LIST").count(b"\n") > 2 or watch.poll() is not None)
+        wait_until(lambda: b"cmd=mp.watch" in client("CLIENT", "LIST").lower() or watch.poll() is not None)
         client.close()
         other.kill()
         self.assertIn("marketprism watch:", watch.communicate(timeout=20)[1])

@@ -28,7 +28,6 @@ enum {
     MP__WATCH_UNSENT_MAX = 16 * 1024,
     MP__WATCH_PAGE_BYTES = 4 * 1024,
     MP__WATCH_PAGE_RECORDS = 50,
-    MP__POSITION_MAX = 64,
 };
 
 /* ---- watch_frame.c ---- */
@@ -58,11 +57,6 @@ typedef struct mp__watch_message {
 void mp__watch_message_of_event(const mp__event *event, mp__watch_message *ret_message);
 void mp__watch_message_of_item(const mp__list_item *item, mp__watch_message *ret_message);
 void mp__watch_message_of_entry(const mp__entry *entry, mp__watch_message *ret_message);
-
-/* "epoch-revision" */
-mp_str mp__position_text(const char *epoch, uint64_t revision, char out[MP__POSITION_MAX]);
-/* A position, or a revision alone, which is one of the present epoch. False: it is neither. */
-bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision);
 
 /* The message as a JSON object with its position, behind a comma where one is due: of an array. */
 void mp__watch_json(mp__buf *out, const char *epoch, const mp__watch_message *message);

@@ -55,28 +55,6 @@ void mp__watch_message_of_item(const mp__list_item *item, mp__watch_message *ret
     };
 }
 
-/* ---- positions ---- */
-
-mp_str mp__position_text(const char *epoch, uint64_t revision, char out[MP__POSITION_MAX])
-{
-    int n = snprintf(out, MP__POSITION_MAX, "%s-%llu", epoch[0] ? epoch : "none",
-                     (unsigned long long)revision);
-
-    return mp_str_new(out, (size_t)n);
-}
-
-bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision)
-{
-    const char *dash = text.size ? memrchr(text.data, '-', text.size) : NULL;
-    size_t before = dash ? (size_t)(dash - text.data) : 0, skip = dash ? before + 1 : 0;
-
-    if (dash == text.data ||
-        !mp__http_number(mp_str_new(text.data + skip, text.size - skip), ret_revision))
-        return false;
-    *ret_epoch = mp_str_new(text.data, before);
-    return true;
-}
-
 /* ---- JSON ---- */
 
 /* "environment~region~instance" as the parameters that name it. */

@@ -48,6 +48,10 @@ const mp__command mp__commands[] = {
      "MP.CAS key revision value [media-type]: set if the key still has that revision (0: does not "
      "exist).",
      mp__cmd_mp_cas},
+    {"MP.CHANGES", -1, R, 0, 0, 0, "marketprism", "0.1.0",
+     "MP.CHANGES [FROM position] [PREFIX p] [COUNT n]: where the data are now, or what changed "
+     "since they were at a position.",
+     mp__cmd_mp_changes},
     {"MP.ENV", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "Choose the environment by name, or say which it is.", mp__cmd_mp_env},
     {"MP.ENVS", 1, R, 0, 0, 0, "marketprism", "0.1.0", "Names of the environments that hold keys.",

@@ -26,6 +26,7 @@ void mp__cmd_strlen(MP__COMMAND_ARGS);
 void mp__cmd_scan(MP__COMMAND_ARGS);
 void mp__cmd_keys(MP__COMMAND_ARGS);
 void mp__cmd_dbsize(MP__COMMAND_ARGS);
+void mp__cmd_mp_changes(MP__COMMAND_ARGS);
 void mp__cmd_mp_ls(MP__COMMAND_ARGS);
 void mp__cmd_mp_envs(MP__COMMAND_ARGS);
 void mp__cmd_mp_history(MP__COMMAND_ARGS);

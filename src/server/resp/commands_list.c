@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that walk keys or their past. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -368,4 +369,176 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
     slot->query.with_values = values;
     slot->query.limit = (uint32_t)(limit < KEYS_MAX ? limit : KEYS_MAX);
     mp__slot_query_start(slot);
+}
+
+/* ---- MP.CHANGES ---- */
+
+enum { CHANGES_STANDARD = 1000, CHANGES_BYTES = 1024 * 1024 };
+
+/* What a reader of the scope sees of a change, as MP.WATCH tells it; NULL: nothing. */
+static const char *word_of(const mp__slot *slot, const mp__list_item *item)
+{
+    mp_str scope = slot->query.environment;
+    enum mp__watch_what what = MP__WAS_PUT;
+    enum mp__watch_seen seen = MP__SEEN_PUT;
+    mp__watch_view view = {0};
+
+    if (item->deleted)
+        what = MP__WAS_DELETED;
+    else if (mp_str_equal(item->media_type, MP_STR(MP__MEDIA_MASK)))
+        what = MP__WAS_MASKED;
+    if (what != MP__WAS_PUT ||
+        !mp_str_equal(scope, mp_str_new(item->address.data, mp__scope_size(item->address))))
+        seen = mp__watch_see(slot->worker->server->manager, scope, item->address, what, &view);
+    (void)mp__entry_unref(view.entry);
+    return seen == MP__SEEN_NOTHING ? NULL : seen == MP__SEEN_DELETE ? "del" : "set";
+}
+
+static void add_position(mp__buf *out, const mp__manager *manager, uint64_t revision)
+{
+    char text[MP__POSITION_MAX];
+
+    mp__resp_bulk(out, mp__position_text(mp__manager_epoch(manager), revision, text));
+}
+
+static void add_change(mp__buf *out, mp_str name, const char *what, uint64_t revision)
+{
+    mp__resp_array(out, 3);
+    mp__resp_bulk(out, name);
+    mp__resp_bulk(out, mp_str_of(what));
+    mp__resp_integer(out, (int64_t)revision);
+}
+
+/* Where the data are now; @reset: and what was before nobody knows. */
+static void reply_now(mp__buf *out, mp__manager *manager, bool reset)
+{
+    mp__summary now;
+
+    mp__manager_summary(manager, &now);
+    mp__resp_array(out, 2u + reset);
+    add_position(out, manager, now.revision);
+    mp__resp_integer(out, 0);
+    if (reset)
+        add_change(out, mp_str_new("", 0), "reset", now.revision);
+}
+
+static bool can_be_asked_again(int status)
+{
+    return status == MP_EORIGIN || status == MP_EORIGINLOST || status == MP_ETIMEOUT ||
+           status == -EIO || status == MP_EDENIED || status == MP_ENOMEM;
+}
+
+/* [position, more, change...]; a change is [name, set|del|reset, revision]. */
+static void format_changes(mp__slot *slot, mp__buf *out)
+{
+    const mp__query *q = &slot->query;
+    mp__manager *manager = slot->worker->server->manager;
+    const char **words;
+    size_t n = 0;
+
+    if (can_be_asked_again(q->status)) {
+        (void)query_failed(slot, out);
+        return;
+    }
+    if (q->status) { /* not there yet, or a history with a gap, or none at all: nothing is guessed
+                      */
+        reply_now(out, manager, true);
+        return;
+    }
+    /* what is seen may change meanwhile: it is looked at once */
+    words = mp__calloc(q->count + 1, sizeof(*words));
+    if (!words) {
+        mp__reply_status(slot->connection, out, MP_ENOMEM, NULL);
+        return;
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        words[i] = word_of(slot, &q->items[i]);
+        n += words[i] != NULL;
+    }
+    mp__resp_array(out, 2 + n);
+    add_position(out, manager, q->next);
+    mp__resp_integer(out, q->next < q->as_of);
+    for (size_t i = 0; i < q->count; i++)
+        if (words[i])
+            add_change(out, mp__address_name(q->items[i].address), words[i], q->items[i].revision);
+    (void)mp__free(words);
+}
+
+typedef struct changes_options {
+    mp_str from, prefix;
+    int64_t count;
+} changes_options;
+
+static bool changes_parse(mp__connection *c, const mp_str *arguments, uint32_t count,
+                          changes_options *o)
+{
+    for (uint32_t i = 1; i < count; i += 2) {
+        if (i + 1 == count) {
+            mp__reply_syntax(c);
+            return false;
+        }
+        if (mp__word_is(arguments[i], "FROM")) {
+            o->from = arguments[i + 1];
+        } else if (mp__word_is(arguments[i], "PREFIX") && arguments[i + 1].size < MP__ADDRESS_MAX) {
+            o->prefix = arguments[i + 1];
+        } else if (!mp__word_is(arguments[i], "COUNT")) {
+            mp__reply_syntax(c);
+            return false;
+        } else if (!mp__integer_parse(arguments[i + 1], &o->count) || o->count < 1) {
+            mp__reply_not_integer(c);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void start_changes(mp__connection *c, const changes_options *o, uint64_t from)
+{
+    const mp__manager *manager = c->worker->server->manager;
+    mp_str layers[MP__LAYERS_MAX];
+    char *more;
+    mp__slot *slot =
+        query_slot(c, MP__LAYERS_MAX * (MP__SCOPE_MAX + 1 + o->prefix.size), format_changes, &more);
+
+    if (!slot)
+        return;
+    slot->query.kind = MP__QUERY_CHANGED;
+    slot->query.after = from;
+    slot->query.limit = (uint32_t)(o->count < KEYS_MAX ? o->count : KEYS_MAX);
+    slot->query.bytes_max = CHANGES_BYTES;
+    slot->query.prefix_count = mp__watch_layers(manager, slot->query.environment, layers);
+    for (size_t i = 0; i < slot->query.prefix_count; i++) {
+        char *begin = more;
+
+        (void)take(&more, layers[i]);
+        (void)take(&more, mp_str_new("/", 1));
+        (void)take(&more, o->prefix);
+        slot->query.prefixes[i] = mp_str_new(begin, (size_t)(more - begin));
+    }
+    mp__slot_query_start(slot);
+}
+
+void mp__cmd_mp_changes(MP__COMMAND_ARGS)
+{
+    mp__manager *manager = c->worker->server->manager;
+    changes_options o = {.prefix = mp_str_new("", 0), .count = CHANGES_STANDARD};
+    mp__summary now;
+    mp_str epoch;
+    uint64_t from;
+
+    if (!changes_parse(c, arguments, count, &o))
+        return;
+    mp__manager_summary(manager, &now);
+    if (!o.from.data) {
+        reply_now(mp__connection_out(c), manager, false);
+    } else if (!mp__position_parse(o.from, &epoch, &from)) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "a position is EPOCH-REVISION, as MP.CHANGES says it, or a revision");
+    } else if (epoch.size && !mp_str_equal(epoch, mp_str_of(mp__manager_epoch(manager)))) {
+        reply_now(mp__connection_out(c), manager, true);
+    } else if (from == now.revision) { /* also while the origin cannot be asked */
+        reply_now(mp__connection_out(c), manager, false);
+    } else {
+        start_changes(c, &o, from);
+    }
 }
