@@ -89,9 +89,10 @@ static bool split_channel(const mp__worker_loop *worker, mp_str channel, bool *r
 
 static mp_str before_wildcard(mp_str glob)
 {
+    static const char wild[] = {'*', '?', '[', '\\'};
     size_t n = 0;
 
-    while (n < glob.size && !memchr("*?[\\", glob.data[n], 4))
+    while (n < glob.size && !memchr(wild, glob.data[n], sizeof(wild)))
         n++;
     return mp_str_new(glob.data, n);
 }

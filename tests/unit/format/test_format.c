@@ -103,6 +103,14 @@ static void yaml_errors_name_their_place(void **state)
     refused_at("yaml", "a: 1\n---\nb: 2\n", 3, 1);
     refused_at("yaml", "? [1]\n: 2\n", 1, 3);
     refused_at("yaml", "a: &x [*x]\n", 1, 4);
+    refused_at("yaml", "a: 1e999\n", 1, 4);
+    refused_at("yaml", "? \"\"\n: 1\n", 1, 3);
+    refused_at("yaml", "a: !!omap {b: 1}\n", 1, 4);
+    refused_at("yaml", "a: 1\n---\n[\n", 4, 1);
+    refused_at("yaml", "a:\n- [1,\n  1e999]\n", 3, 3);
+    refused_at("yaml", "a:\n  <<: 1\n", 2, 7);
+    refused_at("yaml", "a:\n  <<: [{}, 1]\n", 2, 12);
+    refused_at("yaml", "a:\n  <<: {b: 1e999}\n", 2, 11);
 }
 
 static void yaml_alias_bombs_are_refused(void **state)
@@ -492,6 +500,33 @@ static void a_value_that_is_a_map_takes_no_further_keys(void **state)
     mp__leaves_done(&leaves);
 }
 
+static void a_leaf_that_no_tree_can_hold_is_named(void **state)
+{
+    static const struct {
+        const char *key, *value, *says;
+    } cases[] = {
+        {"a\xff", "1", "UTF-8"},
+        {"key", "{", "'key'"},
+        {"key", "1 2", "'key'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__leaves leaves = {0};
+        mp__buf out = MP__BUF_INIT;
+        mp__diag diag = {0};
+
+        assert_int_equal(mp__leaves_add(&leaves, mp_str_of(cases[i].key), mp_str_of(cases[i].value),
+                                        "application/json"),
+                         0);
+        assert_int_equal(mp__format_find("yaml")->print(&leaves, &out, &diag), MP_EINVAL);
+        if (!strstr(diag.text, cases[i].says))
+            fail_msg("%s: said: %s", cases[i].key, diag.text);
+        mp__buf_done(&out);
+        mp__leaves_done(&leaves);
+    }
+}
+
 static void a_path_chooses_its_format_by_its_ending(void **state)
 {
     (void)state;
@@ -531,6 +566,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(messages_name_the_formats_of_the_table),
     MP_TEST(what_would_come_back_otherwise_is_refused_by_name),
     MP_TEST(a_value_that_is_a_map_takes_no_further_keys),
+    MP_TEST(a_leaf_that_no_tree_can_hold_is_named),
     MP_TEST(a_path_chooses_its_format_by_its_ending),
 };
 
