@@ -241,6 +241,23 @@ void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
     mp__l1_tick(cache->l1, wall_ms);
 }
 
+size_t mp__cache_turn_go(mp_cache *cache, const mp__cache_turn *turn,
+                         const mp__entry *ret_entries[MP__CACHE_DUE], bool *ret_more)
+{
+    return mp__l1_turn(cache->l1, turn, ret_entries, ret_more);
+}
+
+void mp__cache_timely_read(mp_cache *cache, mp__cache_timely *ret_timely)
+{
+    mp__l1_stats l1;
+
+    mp__l1_stats_read(cache->l1, &l1);
+    *ret_timely = (mp__cache_timely){.timers = l1.timers,
+                                     .expired = l1.expired,
+                                     .absent_forgotten = l1.unlearned,
+                                     .absent_bytes = l1.negative_bytes};
+}
+
 void mp__cache_uses_settle(mp_cache *cache)
 {
     mp__l1_uses_settle(cache->l1);

@@ -183,6 +183,29 @@ void mp__cache_forget_l1(mp_cache *cache, mp_str address, uint64_t hash);
 /* Coarse time for expiry on hits; each loop calls it once a turn. */
 void mp__cache_tick(mp_cache *cache, int64_t wall_ms);
 
+/* What comes with time (cache/l1_due.c): take out of L1 what has expired by itself, forget what was
+ * known to be absent and nobody asks for, and find what is in use and must be verified soon. */
+typedef struct mp__cache_turn {
+    uint32_t now_s; /* coarse monotonic seconds, as verify_by_s */
+    int64_t wall_ms;
+    uint32_t lead_s; /* how long before its verify_by_s an entry is found; 0: 2 */
+    bool may_ask;    /* the origin can be asked; else nothing is forgotten that it would be */
+    bool refreshes;  /* what is found will be verified */
+} mp__cache_turn;
+enum { MP__CACHE_DUE = 32 };
+/* At most some hundred entries are looked at, and nothing waits. Returns how many references are in
+ * @ret_entries: those to verify. *ret_more: there is more to do, so come again soon. Any thread. */
+size_t mp__cache_turn_go(mp_cache *cache, const mp__cache_turn *turn,
+                         const mp__entry *ret_entries[MP__CACHE_DUE], bool *ret_more);
+
+/* How L1 stands with it. Any thread. */
+typedef struct mp__cache_timely {
+    uint64_t timers;                    /* entries to which something comes with time */
+    uint64_t expired, absent_forgotten; /* ever */
+    uint64_t absent_bytes;
+} mp__cache_timely;
+void mp__cache_timely_read(mp_cache *cache, mp__cache_timely *ret_timely);
+
 /* Where the address is now, for EXPLAIN: bit set of 1 << enum mp__tier. Any thread, no disk. */
 unsigned mp__cache_where(mp_cache *cache, mp_str address, uint64_t hash);
 

@@ -73,16 +73,49 @@ static uint8_t kind_of(const mp__record *record)
     return (uint8_t)record->kind;
 }
 
-size_t mp__entry_bytes(const mp__record *record)
+static size_t timer_offset(size_t address, size_t media_type, size_t value)
 {
+    size_t bytes =
+        sizeof(mp__entry_cold) + offsetof(mp__entry, address) + address + media_type + value;
+    const size_t align = _Alignof(mp__entry_timer);
+
+    return (bytes + align - 1) / align * align;
+}
+
+size_t mp__entry_bytes(const mp__record *record, bool timed)
+{
+    if (timed)
+        return timer_offset(record->address.size, record->media_type.size, record->value.size) +
+               sizeof(mp__entry_timer);
     return sizeof(mp__entry_cold) + offsetof(mp__entry, address) + record->address.size +
            record->media_type.size + record->value.size;
+}
+
+mp__wheel_timer *mp__entry_timer_of(mp__entry *entry)
+{
+    mp__entry_cold *cold = mp__entry_cold_of(entry);
+
+    if (!(cold->node.kind & MP__ENTRY_TIMED))
+        return NULL;
+    return &((mp__entry_timer *)((char *)cold + timer_offset(entry->address_size,
+                                                             entry->media_type_size,
+                                                             entry->blob.pub.size)))
+                ->timer;
+}
+
+static void timer_init(mp__entry *entry, const mp__record *record)
+{
+    size_t offset = timer_offset(record->address.size, record->media_type.size, record->value.size);
+    mp__entry_timer *timer = (mp__entry_timer *)((char *)mp__entry_cold_of(entry) + offset);
+
+    *timer = (mp__entry_timer){.entry = entry};
 }
 
 mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *record,
                           uint32_t generation, uint32_t verify_by_s)
 {
-    size_t bytes = mp__entry_bytes(record);
+    bool timed = mp__entry_is_timed(record, verify_by_s);
+    size_t bytes = mp__entry_bytes(record, timed);
     mp__entry_cold *cold = mp__slab_alloc(slab, bytes);
     mp__entry *entry;
     char *p;
@@ -93,6 +126,7 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     *cold = (mp__entry_cold){
         .node = {.hash = hash,
                  .size = (uint32_t)mp__slab_round(bytes),
+                 .kind = timed ? MP__ENTRY_TIMED : 0,
                  .expires_s = (uint32_t)(record->expires_ms / 1000)},
         .created_revision = record->created_revision,
         .version = record->version < UINT32_MAX ? (uint32_t)record->version : UINT32_MAX,
@@ -111,6 +145,9 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     atomic_init(&entry->verify_by_s, verify_by_s);
     atomic_init(&entry->frequency, 0);
     atomic_init(&cold->was_used, false);
+    atomic_init(&cold->was_used_lately, false);
+    if (timed)
+        timer_init(entry, record);
     mp__policy_uses_are(&cold->node, &entry->frequency);
     entry->address_size = (uint16_t)record->address.size;
     entry->media_type_size = (uint8_t)record->media_type.size;

@@ -139,6 +139,7 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
         (void)mp__free(l1);
         return rc;
     }
+    mp__wheel_init(&l1->wheel, mp__env_now_ns(env) / 1000000000u + 1);
     mp__hazard_init(); /* readers and writers agree on who pays for the barrier */
     l1->use_weight = 1;
     mp__l1_curve_renew(l1);
@@ -158,10 +159,11 @@ static void entry_drop(mp__retired *retired)
 }
 
 /* Unlinked and out of every queue: let the table's reference go when no reader announces it. */
-static void retire_entry(mp__entry *entry)
+static void retire_entry(mp__l1 *l1, mp__entry *entry)
 {
     mp__retired *retired = &mp__entry_cold_of(entry)->retired;
 
+    mp__l1_timer_stop(l1, entry);
     retired->pointer = entry;
     retired->free_fn = entry_drop;
     mp__hazard_retire(retired);
@@ -198,7 +200,7 @@ static void unlink_entry(mp__l1 *l1, mp__l1_place place, mp__entry *entry)
 {
     mp__l1_table_remove(mp__l1_table_of(l1), place, mp__entry_cold_of(entry)->node.hash);
     l1->entries--;
-    retire_entry(entry);
+    retire_entry(l1, entry);
 }
 
 static void order(mp__l1 *l1, mp__entry *entry)
@@ -394,19 +396,24 @@ void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash)
     mp__l1_unlock(l1);
 }
 
-void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry)
+void mp__l1_take_out(mp__l1 *l1, mp__entry *entry)
 {
     mp__l1_place place;
 
+    if (!mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
+                           mp__entry_cold_of(entry)->node.hash, &place) ||
+        entry_at(place) != entry)
+        return;
+    forget_order(l1, entry);
+    unlink_entry(l1, place, entry);
+    *(entry->kind == MP__RECORD_ABSENT ? &l1->unlearned : &l1->expired) += 1;
+}
+
+void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry)
+{
     if (pthread_mutex_trylock(&l1->lock) != 0)
         return;
-    if (mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
-                          mp__entry_cold_of(entry)->node.hash, &place) &&
-        entry_at(place) == entry) {
-        forget_order(l1, entry);
-        unlink_entry(l1, place, entry);
-        l1->expired++;
-    }
+    mp__l1_take_out(l1, entry);
     (void)pthread_mutex_unlock(&l1->lock); /* and no tidying: the reader does not wait for that */
 }
 
@@ -434,7 +441,7 @@ static mp__entry *make_with_room(mp__l1 *l1, mp__l1_class *class, uint64_t hash,
                                  const mp__record *record, uint32_t generation,
                                  uint32_t verify_by_s)
 {
-    size_t bytes = mp__slab_round(mp__entry_bytes(record));
+    size_t bytes = mp__slab_round(mp__entry_bytes(record, mp__entry_is_timed(record, verify_by_s)));
     mp__entry *entry;
     unsigned tries = 0;
 
@@ -445,7 +452,7 @@ static mp__entry *make_with_room(mp__l1 *l1, mp__l1_class *class, uint64_t hash,
         entry = mp__entry_make(class->slab, hash, record, generation, verify_by_s);
     } while (!entry && give_room(l1, class, bytes, tries++));
     if (entry)
-        mp__entry_cold_of(entry)->node.kind = mp__l1_class_number(l1, class);
+        mp__entry_cold_of(entry)->node.kind |= mp__l1_class_number(l1, class);
     return entry;
 }
 
@@ -454,7 +461,7 @@ static mp__entry *make_with_room(mp__l1 *l1, mp__l1_class *class, uint64_t hash,
 static void make_place_for_absent(mp__l1 *l1, const mp__record *record)
 {
     size_t bytes_max = l1->bytes_max / 100 * l1->negative_percent;
-    size_t bytes = mp__slab_round(mp__entry_bytes(record));
+    size_t bytes = mp__slab_round(mp__entry_bytes(record, true));
     size_t count_max = l1->entries_max / 100 * l1->negative_percent;
 
     count_max = count_max > NEGATIVE_LEAST ? count_max : NEGATIVE_LEAST;
@@ -478,7 +485,8 @@ static void replace_entry(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp
         order(l1, entry);
     }
     mp__l1_table_replace(place, entry);
-    retire_entry(present);
+    retire_entry(l1, present);
+    mp__l1_timer_set(l1, entry);
 }
 
 /* Put @entry in, replacing what is there. */
@@ -499,6 +507,7 @@ static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str addres
         return MP_ENOMEM;
     l1->entries++;
     order(l1, entry);
+    mp__l1_timer_set(l1, entry);
     return 0;
 }
 

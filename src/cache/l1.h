@@ -17,7 +17,7 @@ struct mp__l2;
 #define MP__L1_ENTRIES_MAX ((size_t)1 << 36)
 
 typedef struct mp__l1_stats {
-    uint64_t hits, misses, inserts, evictions, expired;
+    uint64_t hits, misses, inserts, evictions, expired, unlearned, timers;
     uint64_t entries, entries_max, bytes, bytes_max, negative_bytes;
 } mp__l1_stats;
 
@@ -60,6 +60,9 @@ void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
  * changing this L1 just now. Never waits. */
 void mp__l1_drop_expired(mp__l1 *l1, mp__entry *entry);
 void mp__l1_tick(mp__l1 *l1, int64_t wall_ms);
+/* See mp__cache_turn_go(). */
+size_t mp__l1_turn(mp__l1 *l1, const mp__cache_turn *turn,
+                   const mp__entry *ret_entries[MP__CACHE_DUE], bool *ret_more);
 /* Note with the entries what readers noted and no fill has reported yet; those reports still come.
  */
 void mp__l1_uses_settle(mp__l1 *l1);

@@ -34,7 +34,10 @@ struct mp__l1 {
     struct mp__l2 *below;             /* or NULL */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
-    uint64_t inserts, evictions, expired;
+    uint64_t inserts, evictions, expired, unlearned;
+    mp__wheel wheel; /* in coarse monotonic seconds: l1_due.c */
+    uint32_t lead_s; /* how long before its time to verify an entry's timer fires */
+    uint64_t uses_looked_s;
     mp__l1_uses *rings[MP__L1_SHARDS]; /* those of @uses that were made */
     unsigned ring_count, ring_next, uses_credit;
     size_t uses_bytes;
@@ -84,6 +87,20 @@ static inline size_t mp__l1_beside(const mp__l1 *l1, size_t policies)
     return policies + l1->uses_bytes + l1->curve_bytes;
 }
 
+/* Under the lock: set the timer of @entry, which L1 holds from now on; stop it, before it goes. */
+void mp__l1_timer_set(mp__l1 *l1, mp__entry *entry);
+static inline void mp__l1_timer_stop(mp__l1 *l1, mp__entry *entry)
+{
+    mp__wheel_timer *timer = mp__entry_timer_of(entry);
+
+    if (timer)
+        mp__wheel_stop(&l1->wheel, timer);
+}
+/* Under the lock: @entry is gone for all but those who hold it, and was not evicted. */
+void mp__l1_take_out(mp__l1 *l1, mp__entry *entry);
+
+/* The same of as many uses as is worth while when nothing is filled. */
+void mp__l1_uses_catch_up(mp__l1 *l1);
 /* Under the lock, before a fill: the policy sees what readers used meanwhile (l1_uses.c). */
 void mp__l1_uses_report(mp__l1 *l1);
 void mp__l1_uses_done(mp__l1 *l1);
@@ -108,7 +125,7 @@ static inline mp__l1_class *mp__l1_class_of(mp__l1 *l1, mp_str address)
 }
 static inline mp__l1_class *mp__l1_class_at(mp__l1 *l1, const mp__policy_node *node)
 {
-    return &l1->classes[node->kind];
+    return &l1->classes[node->kind & MP__ENTRY_CLASS];
 }
 static inline uint8_t mp__l1_class_number(const mp__l1 *l1, const mp__l1_class *class)
 {

@@ -184,6 +184,8 @@ void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
     s.inserts = l1->inserts;
     s.evictions = l1->evictions;
     s.expired = l1->expired;
+    s.unlearned = l1->unlearned;
+    s.timers = l1->wheel.count;
     s.entries = l1->entries;
     s.entries_max = l1->entries_max;
     s.bytes = mp__l1_pages_bytes(l1) + mp__l1_table_of(l1)->bytes +

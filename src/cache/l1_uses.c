@@ -8,6 +8,7 @@
 enum {
     RINGS_AT_ONCE = 4, /* looked into at a fill */
     AHEAD = 8,         /* uses whose buckets are fetched before they are needed */
+    CATCH_UP = 2048,   /* uses at once when there is no fill */
     WEIGH_EACH = 256,  /* fills between two looks at how many uses were lost */
 };
 
@@ -50,7 +51,10 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     if (!entry) {
         if (ops->hit_gone && !l1->is_divided)
             ops->hit_gone(l1->classes[MP__PRIORITY_NORMAL].policy, hash);
-    } else if (entry->kind == MP__RECORD_VALUE) {
+        return;
+    }
+    atomic_store_explicit(&mp__entry_cold_of(entry)->was_used_lately, true, memory_order_relaxed);
+    if (entry->kind == MP__RECORD_VALUE) {
         atomic_store_explicit(&mp__entry_cold_of(entry)->was_used, true, memory_order_relaxed);
         ops->hit(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
                  &mp__entry_cold_of(entry)->node);
@@ -117,6 +121,17 @@ void mp__l1_uses_report(mp__l1 *l1)
         report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
     if (l1->inserts - l1->fills_weighed >= WEIGH_EACH)
         weigh(l1);
+}
+
+void mp__l1_uses_catch_up(mp__l1 *l1)
+{
+    if (l1->ring_count == 0)
+        return;
+    l1->uses_credit = CATCH_UP;
+    for (unsigned i = 0; i < l1->ring_count && l1->uses_credit; i++)
+        report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
+    if (l1->uses_credit > MP__L1_USES)
+        l1->uses_credit = MP__L1_USES;
 }
 
 void mp__l1_uses_settle(mp__l1 *l1)

@@ -178,6 +178,9 @@ const mp__option mp__option_table[] = {
      "When a value must be verified at the origin again, also while its watch is live. Never "
      "throws "
      "anything away."},
+    {"cache.ttl_jitter", MP__OPTION_INT, "10", 0, 50, NULL, "%", true,
+     "How much earlier or later than its time to live a value is verified, by chance, so that what "
+     "was loaded together is not verified together."},
     {"cache.negative_ttl", MP__OPTION_DURATION, "60s", 0, 365 * DAY, NULL, "ms", true,
      "The same for the knowledge that there is no value."},
     {"cache.preload", MP__OPTION_LIST, "", 0, 0, NULL, "", false,

@@ -7,7 +7,8 @@
  *
  *     delta * beta * -ln(random in (0, 1])  >=  time that is left
  *
- * with delta how long the origin takes to answer. What nobody reads is never asked for.
+ * with delta how long the origin takes to answer. A value in use that nobody happens to read just
+ * then is found by its timer (cache/l1_due.c). What nobody reads is never asked for.
  *
  * How many at once follows the origin's health, as congestion control does (additive increase,
  * multiplicative decrease; Chiu and Jain 1989): one more after a good answer, half after a failure
@@ -41,15 +42,35 @@ void mp__ahead_window(mp__manager *manager)
     atomic_store_explicit(&manager->ahead_window_s, (uint32_t)window_s, memory_order_relaxed);
 }
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014), as a number in (0, 1] */
-static double throw_dice(uint64_t seed)
+/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014) */
+static uint64_t mix(uint64_t seed)
 {
     uint64_t z = seed + 0x9E3779B97F4A7C15u;
 
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
-    return ((double)(z >> 11) + 1) / 9007199254740992.0; /* 2^53 */
+    return z ^ (z >> 31);
+}
+
+/* A number in (0, 1]. */
+static double throw_dice(uint64_t seed)
+{
+    return ((double)(mix(seed) >> 11) + 1) / 9007199254740992.0; /* 2^53 */
+}
+
+uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash)
+{
+    uint32_t ttl =
+        atomic_load_explicit(kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s : &manager->ttl_s,
+                             memory_order_relaxed);
+    uint32_t percent = atomic_load_explicit(&manager->ttl_jitter_percent, memory_order_relaxed);
+    uint32_t now = mp__manager_now_s(manager);
+    uint64_t range = (uint64_t)ttl * percent / 100;
+
+    /* by key and time: the hash has a secret in it, so other nodes throw otherwise */
+    if (range)
+        ttl += (uint32_t)(mix(hash ^ now) % (2 * range + 1)) - (uint32_t)range;
+    return now + ttl;
 }
 
 static bool throw_says_now(const mp__manager *manager, const mp__entry *entry, uint64_t hash)
@@ -88,6 +109,45 @@ void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash
         mp__monitor_count(manager->monitor, MP__EVENT_REFRESHES_AHEAD, 1);
     else
         (void)atomic_fetch_sub_explicit(&manager->ahead_under_way, 1, memory_order_relaxed);
+}
+
+/* In use, and its time is about to come or just has: verify it, if that is not done already. */
+static void refresh(mp__manager *manager, const mp__entry *entry)
+{
+    uint64_t hash = mp__cache_hash(manager->hash_key, mp__entry_address(entry));
+    uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
+
+    /* what no live watch held is its readers' to judge: it may have been wrong for long */
+    if (live == 0 || atomic_load_explicit(&entry->generation, memory_order_relaxed) != live ||
+        !take_place(manager))
+        return;
+    if (mp__flight_refresh(manager, entry, hash, true))
+        mp__monitor_count(manager->monitor, MP__EVENT_REFRESHES_AHEAD, 1);
+    else
+        (void)atomic_fetch_sub_explicit(&manager->ahead_under_way, 1, memory_order_relaxed);
+}
+
+void mp__ahead_turn(mp__manager *manager, int64_t wall_ms)
+{
+    const mp__entry *due[MP__CACHE_DUE];
+    mp__cache_turn turn = {.now_s = mp__manager_now_s(manager), .wall_ms = wall_ms};
+    uint32_t window_s = atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed);
+    size_t count;
+    bool more;
+
+    if (!atomic_load_explicit(&manager->turn_again, memory_order_relaxed) ||
+        !atomic_load(&manager->open) || atomic_flag_test_and_set(&manager->turning))
+        return;
+    turn.may_ask = mp__origin_vouches(manager);
+    turn.refreshes = window_s != 0;
+    turn.lead_s = window_s < 2 ? window_s : 1 + window_s / 4;
+    count = mp__cache_turn_go(manager->cache, &turn, due, &more);
+    atomic_store_explicit(&manager->turn_again, more, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        refresh(manager, due[i]);
+        (void)mp__entry_unref(due[i]);
+    }
+    atomic_flag_clear(&manager->turning);
 }
 
 void mp__ahead_learn(mp__manager *manager, uint64_t took_ns, bool good, bool was_ahead)

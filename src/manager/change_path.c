@@ -67,9 +67,6 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
                                  int64_t as_of_ms)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, after->address);
-    uint32_t ttl = atomic_load_explicit(after->kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s
-                                                                         : &manager->ttl_s,
-                                        memory_order_relaxed);
     bool is_around = mp__write_mode_of(manager->write_modes, after->address) == MP__WRITE_AROUND &&
                      !mp__overlay_is_mark(after->address);
     const mp__entry *entry = NULL;
@@ -83,7 +80,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     mp__flight_dirty(manager, after->address, hash);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
     (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,
-                               mp__manager_now_s(manager) + ttl, &entry);
+                               mp__verify_by(manager, after->kind, hash), &entry);
     mp__shared_put(manager->shared, &kept, false);
     return entry;
 }

@@ -160,15 +160,6 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
 
 /* ---- landing ---- */
 
-static uint32_t verify_by(const mp__manager *manager, const mp__record *record)
-{
-    uint32_t ttl = atomic_load_explicit(record->kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s
-                                                                          : &manager->ttl_s,
-                                        memory_order_relaxed);
-
-    return mp__manager_now_s(manager) + ttl;
-}
-
 /* Keep what the origin said. A reference to the entry that answers, or NULL without memory. */
 static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool dirty)
 {
@@ -186,8 +177,7 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
         }
         if (!dirty)
             mp__cache_verified(manager->cache, flight->known, flight->started_ms, generation,
-                               mp__manager_now_s(manager) +
-                                   atomic_load_explicit(&manager->ttl_s, memory_order_relaxed));
+                               mp__verify_by(manager, flight->known->kind, flight->hash));
         return mp__entry_ref(flight->known);
     }
     kept = *record;
@@ -199,7 +189,7 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
         flags |= MP__PUT_FORCE;
     if (mp__cache_put_record(manager->cache, &kept, flags, dirty ? 0 : generation,
-                             verify_by(manager, &kept), &entry) != 0)
+                             mp__verify_by(manager, kept.kind, flight->hash), &entry) != 0)
         return NULL;
     if (!dirty)
         mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);

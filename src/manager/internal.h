@@ -91,12 +91,14 @@ struct mp__manager {
     _Atomic int64_t wall_ahead_ms;    /* most that the wall clock stood before the monotonic */
 
     /* settings that a reload may change */
-    _Atomic uint32_t ttl_s, negative_ttl_s;
+    _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;
     _Atomic int64_t eventual_bound_ms, hard_bound_ms, timeout_ms;
 
     /* refresh ahead: see ahead.c */
     _Atomic uint32_t ahead_window_s, ahead_beta_percent, ahead_limit, ahead_under_way;
     _Atomic uint64_t fetch_ns_mean;
+    atomic_flag turning;     /* a loop is turning the cache's wheel */
+    _Atomic bool turn_again; /* it has not come to the second of now yet */
 
     mp__habits *habits; /* NULL: nothing is learned */
     mp__preload *preload;
@@ -175,6 +177,13 @@ void mp__ahead_window(mp__manager *manager); /* anew; some times a second */
 void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash);
 /* A fetch took so long; good: the origin answered. */
 void mp__ahead_learn(mp__manager *manager, uint64_t took_ns, bool good, bool was_ahead);
+
+/* The wheel of the cache goes on to now; what it finds in use is verified. A bounded piece; any
+ * loop, each turn. */
+void mp__ahead_turn(mp__manager *manager, int64_t wall_ms);
+/* When a record of this kind (enum mp__record_kind) that is verified now must be verified again:
+ * each a little earlier or later, so that what came together is not verified together. */
+uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash);
 
 /* ---- preload.c ---- */
 

@@ -19,6 +19,8 @@ static void settings_take(mp__manager *manager, const mp__options *options)
     atomic_store(&manager->ttl_s, (uint32_t)(mp__options_int(options, "cache.default_ttl") / 1000));
     atomic_store(&manager->negative_ttl_s,
                  (uint32_t)(mp__options_int(options, "cache.negative_ttl") / 1000));
+    atomic_store(&manager->ttl_jitter_percent,
+                 (uint32_t)mp__options_int(options, "cache.ttl_jitter"));
     atomic_store(&manager->eventual_bound_ms, mp__options_int(options, "cache.eventual_bound"));
     atomic_store(&manager->hard_bound_ms, mp__options_int(options, "cache.hard_bound"));
     atomic_store(&manager->timeout_ms, mp__options_int(options, "origin.timeout"));
@@ -563,9 +565,11 @@ void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns)
     if (atomic_load_explicit(&manager->now_s, memory_order_relaxed) != now_s) {
         atomic_store_explicit(&manager->now_s, now_s, memory_order_relaxed);
         mp__ahead_window(manager);
+        atomic_store_explicit(&manager->turn_again, true, memory_order_relaxed);
     }
     if (manager->cache)
         mp__cache_tick(manager->cache, wall_ms);
+    mp__ahead_turn(manager, wall_ms);
 }
 
 mp_cache *mp__manager_cache(mp__manager *manager)

@@ -151,9 +151,11 @@ static void l2_json(const mp_cache_stats *s, mp__buf *out)
 static void cache_json(mp__manager *manager, mp__buf *out)
 {
     mp_cache_stats s;
+    mp__cache_timely timely;
     mp__diag trouble = {0};
 
     mp_cache_stats_read(manager->cache, &s);
+    mp__cache_timely_read(manager->cache, &timely);
     mp__json_key(out, "l1");
     mp__json_begin(out, '{');
     mp__json_add_u64(out, "entries", s.l1_entries);
@@ -166,6 +168,10 @@ static void cache_json(mp__manager *manager, mp__buf *out)
         out, "hit_ratio",
         s.l1_hits + s.l1_misses ? (double)s.l1_hits / (double)(s.l1_hits + s.l1_misses) : 0);
     mp__json_add_u64(out, "evictions", s.l1_evictions);
+    mp__json_add_u64(out, "timers", timely.timers);
+    mp__json_add_u64(out, "expired", timely.expired);
+    mp__json_add_u64(out, "absent_bytes", timely.absent_bytes);
+    mp__json_add_u64(out, "absent_forgotten", timely.absent_forgotten);
     panel_json(manager, out);
     classes_json(manager, out);
     mp__json_end(out, '}');

@@ -427,6 +427,14 @@ const mp__metric mp__server_metrics[] = {
     {"l1_misses_total", "", "Look-ups not found in memory.", MP__METRIC_COUNTER, ""},
     {"l1_evictions_total", "", "Entries that left memory for want of room.", MP__METRIC_COUNTER,
      ""},
+    {"l1_expired_total", "", "Values that left memory since their own expiry had come.",
+     MP__METRIC_COUNTER, ""},
+    {"l1_absent_forgotten_total", "",
+     "Absent keys forgotten after cache.negative_ttl, since nobody asked for them.",
+     MP__METRIC_COUNTER, ""},
+    {"l1_absent_bytes", "bytes", "What absent keys take of memory.", MP__METRIC_GAUGE, ""},
+    {"l1_timers", "", "Entries in memory to which something comes with time.", MP__METRIC_GAUGE,
+     ""},
     {"l1_critical_bytes", "bytes", "What entries of the priority critical hold of them.",
      MP__METRIC_GAUGE, ""},
     {"l1_high_bytes", "bytes", "The same of the priority high.", MP__METRIC_GAUGE, ""},
@@ -522,12 +530,14 @@ double mp__server_metric_read(void *context, size_t index)
     mp_cache_stats c;
     mp__cache_class p[MP__PRIORITIES];
     mp__cache_soundness d;
+    mp__cache_timely t;
     mp__shared_stats e = {0};
     mp__summary s;
 
     mp_cache_stats_read(mp__manager_cache(server->manager), &c);
     mp__cache_classes_read(mp__manager_cache(server->manager), p);
     mp__cache_soundness_read(mp__manager_cache(server->manager), &d);
+    mp__cache_timely_read(mp__manager_cache(server->manager), &t);
     (void)mp__manager_shared(server->manager, &e);
     mp__manager_summary(server->manager, &s);
     const double values[] = {
@@ -542,6 +552,10 @@ double mp__server_metric_read(void *context, size_t index)
         (double)c.l1_hits,
         (double)c.l1_misses,
         (double)c.l1_evictions,
+        (double)t.expired,
+        (double)t.absent_forgotten,
+        (double)t.absent_bytes,
+        (double)t.timers,
         (double)p[MP__PRIORITY_CRITICAL].bytes,
         (double)p[MP__PRIORITY_HIGH].bytes,
         (double)p[MP__PRIORITY_NORMAL].bytes,

@@ -241,6 +241,144 @@ static void an_origin_that_is_down_is_not_asked(void **state)
     assert_int_equal(most_under_way(), 0);
 }
 
+/* ---- the timers ---- */
+
+static bool is_in_l1(const char *address)
+{
+    mp_str name = mp_str_of(address);
+
+    return mp__cache_where(manager->cache, name, mp__cache_hash(manager->hash_key, name)) &
+           1u << MP__TIER_L1;
+}
+
+static void long_ttl(const char *ttl)
+{
+    option("cache.default_ttl", ttl);
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+}
+
+static void a_value_in_use_is_verified_though_nobody_reads_it_just_then(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    long_ttl("1000s");
+    mp_truth_put(truth, "production/default/a", "1");
+    mp_truth_put(truth, "production/default/b", "1");
+    mp_sim_run(sim, 1000);
+    (void)read_one("production/default/a");
+    assert_true(is_in_l1("production/default/b"));
+    mp_sim_run(sim, 500000);
+    assert_true(read_one("production/default/a")); /* b is used by nobody */
+    before = mp_truth_fetches(truth);
+    mp_sim_run(sim, 700000); /* until after its time, whatever chance added to it */
+    assert_int_equal(mp_truth_fetches(truth) - before, 1);
+    assert_true(read_one("production/default/a"));
+    assert_false(read_one("production/default/b"));
+}
+
+static void what_is_absent_leaves_memory_when_nobody_asks_for_it(void **state)
+{
+    const char *address = "production/default/none";
+    bool done = false;
+    mp__read read = {.loop = loop,
+                     .address = mp_str_of(address),
+                     .identity = &identity,
+                     .age_max_ms = -1,
+                     .done = read_done,
+                     .context = &done};
+
+    (void)state;
+    read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
+    assert_false(mp__read_start(manager, &read));
+    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    assert_int_equal(read.status, MP_EABSENT);
+    (void)mp__entry_unref(read.entry);
+    assert_true(is_in_l1(address));
+    mp_sim_run(sim, 40000);
+    assert_true(is_in_l1(address));
+    mp_truth_cut(truth, 0, true); /* nobody can be asked: what is known stays known */
+    mp_sim_run(sim, 600000);
+    assert_true(is_in_l1(address));
+    mp_truth_cut(truth, 0, false);
+    mp_sim_run(sim, 400000);
+    assert_false(is_in_l1(address));
+}
+
+/* ---- what came together ---- */
+
+enum { PRELOADED = 100000, SLICES = 100 };
+
+/* No slice of a hundredth of the time in which they all come has more than three hundredths. */
+static void assert_spread(const uint32_t *times, size_t count, uint32_t low, uint32_t high)
+{
+    size_t in_slice[SLICES] = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        assert_in_range(times[i], low, high);
+        in_slice[(uint64_t)(times[i] - low) * SLICES / (high - low + 1)]++;
+    }
+    for (size_t i = 0; i < SLICES; i++)
+        assert_in_range(in_slice[i], 1, count * 3 / 100);
+}
+
+static void a_hundred_thousand_that_came_together_are_not_verified_together(void **state)
+{
+    uint32_t *times = calloc(PRELOADED, sizeof(*times)), now = mp__manager_now_s(manager);
+    char address[64];
+
+    (void)state;
+    assert_non_null(times);
+    long_ttl("1h");
+    for (size_t i = 0; i < PRELOADED; i++) {
+        int n = snprintf(address, sizeof(address), "production/default/k%zu", i);
+
+        times[i] = mp__verify_by(manager, MP__RECORD_VALUE,
+                                 mp__cache_hash(manager->hash_key, mp_str_new(address, (size_t)n)));
+    }
+    assert_spread(times, PRELOADED, now + 3600 - 360, now + 3600 + 360);
+    option("cache.ttl_jitter", "0");
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    assert_int_equal(mp__verify_by(manager, MP__RECORD_VALUE, 17), now + 3600);
+    free(times);
+}
+
+static void what_is_preloaded_is_spread_too(void **state)
+{
+    enum { SOME = 200 };
+    const mp_str pattern = MP_STR("production/default/p*");
+    uint32_t least = UINT32_MAX, most = 0;
+    char address[64];
+
+    (void)state;
+    long_ttl("1h");
+    for (int i = 0; i < SOME; i++) {
+        snprintf(address, sizeof(address), "production/default/p%d", i);
+        mp_truth_put(truth, address, "1");
+    }
+    mp_sim_run(sim, 1000);
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &pattern, 1, NULL), 0);
+    mp_sim_run(sim, 60000);
+    assert_int_equal(mp_read_begin(), 0);
+    for (int i = 0; i < SOME; i++) {
+        const mp__entry *entry;
+        uint32_t by;
+
+        mp_read_end();
+        assert_int_equal(mp_read_begin(), 0);
+        snprintf(address, sizeof(address), "production/default/p%d", i);
+        entry = mp__cache_peek(manager->cache, mp_str_of(address),
+                               mp__cache_hash(manager->hash_key, mp_str_of(address)));
+        assert_non_null(entry);
+        by = atomic_load(&entry->verify_by_s);
+        least = by < least ? by : least;
+        most = by > most ? by : most;
+    }
+    mp_read_end();
+    assert_in_range(most - least, 600, 720 + 60);
+}
+
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -250,5 +388,9 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_hanging_origin_is_asked_for_few_at_once),
     FRESH(failures_halve_what_is_asked_at_once_and_answers_raise_it_by_one),
     FRESH(an_origin_that_is_down_is_not_asked),
+    FRESH(a_value_in_use_is_verified_though_nobody_reads_it_just_then),
+    FRESH(what_is_absent_leaves_memory_when_nobody_asks_for_it),
+    FRESH(a_hundred_thousand_that_came_together_are_not_verified_together),
+    FRESH(what_is_preloaded_is_spread_too),
 };
 MP_TEST_MAIN(tests)
