@@ -377,6 +377,14 @@ void mp__stream_pause(mp__stream *stream, bool pause)
     stream->ops->stream_pause(stream, pause);
 }
 
+int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int count,
+                          const mp_blob *kept)
+{
+    return stream->ops->stream_write_kept
+               ? stream->ops->stream_write_kept(stream, parts, count, kept)
+               : stream->ops->stream_write(stream, parts, count);
+}
+
 int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count)
 {
     return stream->ops->stream_write(stream, parts, count);

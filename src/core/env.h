@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include <marketprism/blob.h>
+
 #include "core/error.h"
 
 typedef struct mp_env mp_env;
@@ -167,6 +169,10 @@ void mp__stream_pause(mp__stream *stream, bool pause); /* stop or resume reading
 /* Write now what the socket takes (no copy), queue a copy of the rest. 0, or -errno when the stream
  * is broken (on_read gets it too) . */
 int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count);
+/* The same, where the bytes of the last part are of @kept: what has to wait of them is not copied,
+ * but @kept is held until they are sent. */
+int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int count,
+                          const mp_blob *kept);
 size_t mp__stream_queued(const mp__stream *stream); /* bytes waiting */
 void mp__stream_close(mp__stream *stream);          /* drops what is queued; on_closed follows */
 /* The same with a reset, so that a peer that reads nothing learns of it, too. */

@@ -63,6 +63,9 @@ typedef struct mp__env_ops {
     void (*stream_start)(mp__stream *stream, const mp__stream_events *events, void *context);
     void (*stream_pause)(mp__stream *stream, bool pause);
     int (*stream_write)(mp__stream *stream, const struct iovec *parts, int count);
+    /* NULL: copied like all else. */
+    int (*stream_write_kept)(mp__stream *stream, const struct iovec *parts, int count,
+                             const mp_blob *kept);
     size_t (*stream_queued)(const mp__stream *stream);
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);

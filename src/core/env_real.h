@@ -82,6 +82,8 @@ int mp__real_connect(mp__loop *loop, const char *host, uint16_t port, uint64_t t
                      void *context);
 void mp__real_stream_start(mp__stream *stream, const mp__stream_events *events, void *context);
 void mp__real_stream_pause(mp__stream *stream, bool pause);
+int mp__real_stream_write_kept(mp__stream *stream, const struct iovec *parts, int count,
+                               const mp_blob *kept);
 int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int count);
 size_t mp__real_stream_queued(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);

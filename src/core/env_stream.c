@@ -148,8 +148,15 @@ void mp__real_stream_pause(mp__stream *base, bool pause)
 typedef struct queued_write {
     uv_write_t uv;
     size_t size;
+    mp_blob *kept; /* a reference, or NULL: holds what follows the bytes */
     char bytes[];
 } queued_write;
+
+static void queued_free(queued_write *request)
+{
+    (void)mp_blob_unref(request->kept);
+    (void)mp__free(request);
+}
 
 static void written(uv_write_t *uv, int status)
 {
@@ -157,7 +164,7 @@ static void written(uv_write_t *uv, int status)
     real_stream *stream = uv->handle->data;
 
     stream->queued -= request->size;
-    (void)mp__free(request);
+    queued_free(request);
     if (stream->closing)
         return;
     if (status < 0) {
@@ -168,30 +175,43 @@ static void written(uv_write_t *uv, int status)
     }
 }
 
-/* Copy what is left of @parts behind the first @skip bytes and let libuv send it in turn. */
-static int queue_rest(real_stream *stream, const struct iovec *parts, int count, size_t skip,
-                      size_t total)
+/* Copy the bytes of @parts from @skip on. */
+static void copy_parts(char *to, const struct iovec *parts, int count, size_t skip)
 {
-    queued_write *request = mp__malloc(sizeof(*request) + total - skip);
-    uv_buf_t buf;
-    char *p;
+    for (int i = 0; i < count; i++) {
+        size_t size = parts[i].iov_len, cut = skip < size ? skip : size;
+
+        memcpy(to, (const char *)parts[i].iov_base + cut, size - cut);
+        to += size - cut;
+        skip -= cut;
+    }
+}
+
+/* Let libuv send in turn what is left of @parts behind the first @skip bytes: a copy, but for the
+ * last part where that is of @kept (or NULL). */
+static int queue_rest(real_stream *stream, const struct iovec *parts, int count, size_t skip,
+                      size_t total, const mp_blob *kept)
+{
+    size_t last = kept ? parts[count - 1].iov_len : 0, before = total - last;
+    size_t copied = skip < before ? before - skip : 0, cut = skip > before ? skip - before : 0;
+    queued_write *request = mp__malloc(sizeof(*request) + copied);
+    uv_buf_t bufs[2];
+    unsigned n = 0;
     int rc;
 
     if (!request)
         return MP_ENOMEM;
     request->size = total - skip;
-    p = request->bytes;
-    for (int i = 0; i < count; i++) {
-        size_t size = parts[i].iov_len, cut = skip < size ? skip : size;
-
-        memcpy(p, (const char *)parts[i].iov_base + cut, size - cut);
-        p += size - cut;
-        skip -= cut;
+    request->kept = kept ? mp_blob_ref(kept) : NULL;
+    if (copied) {
+        copy_parts(request->bytes, parts, kept ? count - 1 : count, skip);
+        bufs[n++] = uv_buf_init(request->bytes, (unsigned)copied);
     }
-    buf = uv_buf_init(request->bytes, (unsigned)request->size);
-    rc = uv_write(&request->uv, (uv_stream_t *)&stream->uv, &buf, 1, written);
+    if (last > cut)
+        bufs[n++] = uv_buf_init((char *)parts[count - 1].iov_base + cut, (unsigned)(last - cut));
+    rc = uv_write(&request->uv, (uv_stream_t *)&stream->uv, bufs, n, written);
     if (rc) {
-        (void)mp__free(request);
+        queued_free(request);
         return rc;
     }
     stream->queued += request->size;
@@ -199,6 +219,12 @@ static int queue_rest(real_stream *stream, const struct iovec *parts, int count,
 }
 
 int mp__real_stream_write(mp__stream *base, const struct iovec *parts, int count)
+{
+    return mp__real_stream_write_kept(base, parts, count, NULL);
+}
+
+int mp__real_stream_write_kept(mp__stream *base, const struct iovec *parts, int count,
+                               const mp_blob *kept)
 {
     real_stream *stream = (real_stream *)base;
     uv_buf_t bufs[PARTS_MAX];
@@ -221,7 +247,7 @@ int mp__real_stream_write(mp__stream *base, const struct iovec *parts, int count
         n = 0;
     if (n < 0)
         return n;
-    return (size_t)n == total ? 0 : queue_rest(stream, parts, count, (size_t)n, total);
+    return (size_t)n == total ? 0 : queue_rest(stream, parts, count, (size_t)n, total, kept);
 }
 
 size_t mp__real_stream_queued(const mp__stream *stream)

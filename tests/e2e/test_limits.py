@@ -16,6 +16,7 @@ import urllib.request
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, Resp, ReplyError, wait_until
+from mp_http import Http
 
 BIG = b"9223372036854775807"
 REFUSED = [
@@ -142,6 +143,39 @@ class Limits(unittest.TestCase):
         peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
         self.assertLess(peak - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
         self.assertEqual(client("PING"), "PONG")
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_large_values_that_wait_for_slow_readers_are_there_once(self):
+        """Sixty readers that take a megabyte slowly hold one megabyte, and get what was there when they
+        asked, also when it has been replaced or deleted since."""
+        old, new = os.urandom(1 << 20), os.urandom(1 << 20)
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        http = Http(daemon.http)
+        self.addCleanup(http.close)
+        http.put("/v1/config/default/big", old, "application/octet-stream")
+        self.assertEqual(http.get("/v1/config/default/big").body, old)
+        host, port = daemon.http.rsplit(":", 1)
+        before = daemon.rss_kb()
+        readers = []
+        for _ in range(60):
+            reader = socket.socket()
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(20)
+            reader.connect((host, int(port)))
+            self.addCleanup(reader.close)
+            reader.sendall(b"GET /v1/config/default/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            self.assertEqual(reader.recv(15), b"HTTP/1.1 200 OK")  # it was asked for, and waits now
+            readers.append(reader)
+        grown = daemon.rss_kb() - before
+        http.put("/v1/config/default/big", new, "application/octet-stream")
+        http("DELETE", "/v1/config/default/big")
+        for reader in readers:
+            got = b""
+            while part := reader.recv(1 << 20):
+                got += part
+            self.assertEqual(got.partition(b"\r\n\r\n")[2], old)
+        self.assertLess(grown, 30 * 1024, "they were copied")
 
     def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
         daemon = Daemon().start()

@@ -105,8 +105,8 @@ void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
     /* Values are of many writers: no browser shall take one for a page of ours. */
     (void)mp__buf_add_str(x->out, MP_STR("X-Content-Type-Options: nosniff\r\n"
                                          "Content-Security-Policy: sandbox\r\n"));
-    mp__answer_end(x, v->media_type.size ? v->media_type : MP_STR("application/octet-stream"),
-                   v->value);
+    mp__answer_end_kept(x, v->media_type.size ? v->media_type : MP_STR("application/octet-stream"),
+                        v->value, v->kept);
 }
 
 void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
@@ -148,6 +148,7 @@ static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read
         layer = mp_str_new(at.data, mp__scope_size(at));
     mp__http_answer_value(x,
                           &(mp__value_answer){.value = mp_blob_str(&entry->blob.pub),
+                                              .kept = &entry->blob.pub,
                                               .media_type = mp__entry_media_type(entry),
                                               .layer = layer,
                                               .revision = entry->revision,

@@ -108,10 +108,10 @@ void mp__http_close_soon(mp__http_connection *c, const char *why)
 
 bool mp__http_write_out(mp__http_connection *c, mp__buf *out)
 {
-    return mp__http_write_with(c, out, (mp_str){NULL, 0});
+    return mp__http_write_with(c, out, (mp_str){NULL, 0}, NULL);
 }
 
-bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body)
+bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, const mp_blob *kept)
 {
     mp__worker_loop *worker = c->worker;
     struct iovec parts[] = {{out->data, out->size}, {(void *)(uintptr_t)body.data, body.size}};
@@ -119,7 +119,8 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body)
     int rc = out->error;
 
     if (rc == 0 && size) {
-        rc = mp__stream_write(c->stream, parts, body.size ? 2 : 1);
+        rc = kept ? mp__stream_write_kept(c->stream, parts, 2, kept)
+                  : mp__stream_write(c->stream, parts, body.size ? 2 : 1);
         mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, size);
     }
     if (out->capacity > OUT_KEPT)

@@ -30,8 +30,9 @@ struct mp__http_connection {
 
 /* Hand @out to the socket and empty it. False: the connection has gone. */
 bool mp__http_write_out(mp__http_connection *c, mp__buf *out);
-/* The same with @body behind it, which is copied only as far as the socket does not take it. */
-bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body);
+/* The same with @body behind it, which is copied only as far as the socket does not take it, and
+ * not at all where @kept (or NULL) holds it. */
+bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, const mp_blob *kept);
 /* The answer at work is in x.out and done: send it where it was late, go on with what waits. */
 void mp__http_answered(mp__http_connection *c);
 /* Answer the plain hits that @data begins with into the worker's buffer; the bytes used, 0 when

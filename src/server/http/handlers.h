@@ -55,7 +55,8 @@ bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak);
 /* A value and all that an answer says of it. */
 typedef struct mp__value_answer {
     mp_str value, media_type;
-    mp_str layer; /* that has it, where it is not the one that was asked for */
+    const mp_blob *kept; /* that holds the value, so that it need not be copied; may be NULL */
+    mp_str layer;        /* that has it, where it is not the one that was asked for */
     uint64_t revision;
     int64_t age_ms, expires_ms;
     enum mp__level level;

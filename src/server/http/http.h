@@ -100,6 +100,8 @@ void mp__answer_header_text(mp__exchange *x, const char *name, const char *forma
 /* Content-Type (left out when empty), Content-Length, the body; gzip where the client takes it and
  * it pays. The exchange is over. */
 void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body);
+/* The same of a body that @kept holds (NULL: nobody): what waits of a large one is not copied. */
+void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, const mp_blob *kept);
 /* An answer that has no body by its nature (204, 304): the exchange is over. */
 void mp__answer_end_empty(mp__exchange *x);
 

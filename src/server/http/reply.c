@@ -255,6 +255,11 @@ static void add_length(mp__buf *out, size_t size)
 
 void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body)
 {
+    mp__answer_end_kept(x, content_type, body, NULL);
+}
+
+void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, const mp_blob *kept)
+{
     mp__buf small = MP__BUF_INIT;
 
     assert(x->out);
@@ -265,11 +270,12 @@ void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body)
         if (compress_body(&small, body)) {
             (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
             body = mp__buf_str(&small);
+            kept = NULL;
         }
     }
     add_length(x->out, body.size);
     if (body.size >= BODY_APART && !x->request.head && !x->repeat && !x->connection->closed)
-        (void)mp__http_write_with(x->connection, x->out, body);
+        (void)mp__http_write_with(x->connection, x->out, body, kept);
     else if (!x->request.head)
         (void)mp__buf_add_str(x->out, body);
     mp__buf_done(&small);
