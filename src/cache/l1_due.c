@@ -72,6 +72,13 @@ static bool was_used(mp__l1 *l1, mp__entry *entry)
     return uses != 0 || lately;
 }
 
+/* That a whole scope has no keys: few such entries save many reads, and looks at them are not noted
+ * as uses. */
+static bool is_of_no_key(const mp__entry *entry)
+{
+    return memchr(entry->address, '/', entry->address_size) == NULL;
+}
+
 enum fate { STAYS, GOES, IS_ASKED_FOR };
 
 /* What is due with @entry, and when to look again. */
@@ -92,10 +99,8 @@ static enum fate fate_of(mp__l1 *l1, mp__entry *entry, const mp__cache_turn *tur
     }
     if (!turn->may_ask || (!is_absent && verify + OVERDUE_S < now_s))
         return STAYS;
-    if (!was_used(l1, entry))
-        return is_absent ? GOES : STAYS;
-    if (!turn->refreshes)
-        return is_absent ? GOES : STAYS;
+    if (!was_used(l1, entry) || !turn->refreshes)
+        return is_absent && !is_of_no_key(entry) ? GOES : STAYS;
     /* until it is verified, or somebody else has used it since */
     atomic_store_explicit(&mp__entry_cold_of(entry)->was_used_lately, true, memory_order_relaxed);
     *ret_again = sooner(expiry, now_s + AGAIN_S);

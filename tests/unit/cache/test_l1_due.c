@@ -218,6 +218,20 @@ static void what_is_known_to_be_absent_is_forgotten_when_nobody_asks_for_it(void
     l1 = mp__l1_free(l1);
 }
 
+static void that_a_scope_is_empty_is_not_forgotten(void **state)
+{
+    mp__l1 *l1 = l1_new(1000);
+    mp__record record = {.address = MP_STR("base"), .kind = MP__RECORD_ABSENT, .revision = 1};
+
+    (void)state;
+    assert_int_equal(
+        mp__l1_put(l1, mp__hash_str(key, record.address), &record, false, 1, begin_s + 60, NULL),
+        0);
+    assert_int_equal(turn(l1, 1000), 0);
+    assert_int_equal(stats_of(l1).entries, 1);
+    l1 = mp__l1_free(l1);
+}
+
 static void absence_is_remembered_while_nobody_could_be_asked(void **state)
 {
     mp__l1 *l1 = l1_new(1000);
@@ -304,6 +318,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_verified_is_left_alone_and_what_was_not_comes_again),
     MP_TEST(what_is_overdue_is_left_to_its_readers),
     MP_TEST(what_is_known_to_be_absent_is_forgotten_when_nobody_asks_for_it),
+    MP_TEST(that_a_scope_is_empty_is_not_forgotten),
     MP_TEST(absence_is_remembered_while_nobody_could_be_asked),
     MP_TEST(a_turn_does_a_bounded_piece_however_much_is_due),
     MP_TEST(a_timer_goes_with_its_entry_whatever_way_that_goes),
