@@ -10,6 +10,7 @@
 
 #include "core/alloc.h"
 #include "core/json.h"
+#include "manager/manager.h"
 
 const mp__flag mp__doctor_flags[] = {
     {"--config", "-c", "FILE", "The configuration file of the daemon."},
@@ -246,8 +247,10 @@ static int take_options(const mp__arguments *arguments, mp__doctor *d, mp__optio
 {
     int rc = mp__cli_options(arguments, ret_options, &d->config_error);
 
-    if (rc == 0)
+    if (rc == 0) {
+        (void)mp__manager_check(*ret_options, &d->config_error);
         return 0;
+    }
     if (!d->config_error.text[0])
         (void)mp__diag_set(&d->config_error, rc, "%s", mp_strerror(rc));
     return mp__options_new(ret_options);

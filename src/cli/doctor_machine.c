@@ -13,6 +13,7 @@
 
 #include "cli/doctor.h"
 #include "core/alloc.h"
+#include "manager/manager.h"
 
 enum {
     MIB = 1 << 20,
@@ -252,25 +253,28 @@ static long long cgroup_max(const mp__doctor *d, long pid)
 
 void mp__check_memory(mp__doctor *d)
 {
-    long long cache = mp__options_int(d->options, "cache.l1_bytes");
+    mp__memory_plan plan = {0};
+    bool planned = mp__memory_plan_make(d->options, &plan, NULL) == 0;
+    /* the queues are seldom full, unless they were given their part */
+    long long cache = (long long)(plan.max ? plan.max : plan.l1_bytes + plan.l2_bytes);
     long long most = cgroup_max(d, mp__doctor_pid(d)), there = meminfo(d, "MemAvailable:");
     char wanted[32], given[32];
 
     (void)mp__doctor_bytes((uint64_t)cache, wanted, sizeof(wanted));
+    if (!planned) /* the check of the configuration says why */
+        return;
     if (most >= 0 && cache + 64LL * MIB > most)
-        mp__doctor_say(
-            d, MP__FINDING_TROUBLE,
-            "raise the service's memory limit (MemoryMax), or lower cache.l1_bytes: else "
-            "the kernel ends the daemon",
-            "its cgroup allows %s, and the cache alone may take %s",
-            mp__doctor_bytes((uint64_t)most, given, sizeof(given)), wanted);
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "raise the service's memory limit (MemoryMax), or lower memory.max: else "
+                       "the kernel ends the daemon",
+                       "its cgroup allows %s, and the caches alone may take %s",
+                       mp__doctor_bytes((uint64_t)most, given, sizeof(given)), wanted);
     else if (there >= 0 && cache > there)
-        mp__doctor_say(d, MP__FINDING_WARNING,
-                       "lower cache.l1_bytes, or give the machine more memory",
-                       "%s of memory are available, and the cache may take %s",
+        mp__doctor_say(d, MP__FINDING_WARNING, "lower memory.max, or give the machine more memory",
+                       "%s of memory are available, and the caches may take %s",
                        mp__doctor_bytes((uint64_t)there, given, sizeof(given)), wanted);
     else
-        mp__doctor_say(d, MP__FINDING_OK, "", "the cache may take %s, %s are available", wanted,
+        mp__doctor_say(d, MP__FINDING_OK, "", "the caches may take %s, %s are available", wanted,
                        there < 0 ? "nobody knows how many"
                                  : mp__doctor_bytes((uint64_t)there, given, sizeof(given)));
 }

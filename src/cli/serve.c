@@ -332,6 +332,8 @@ int mp__verb_check_config(const mp__arguments *arguments)
 
     if (rc == 0)
         rc = read_config(options, arguments->words[0], &diag);
+    if (rc == 0)
+        rc = mp__manager_check(options, &diag);
     options = mp__options_free(options);
     if (rc)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",

@@ -11,7 +11,8 @@
 
 typedef struct value {
     bool set;
-    int64_t integer; /* BOOL INT BYTES DURATION CHOICE */
+    int line, column; /* in the file; 0: it was set elsewhere */
+    int64_t integer;  /* BOOL INT BYTES DURATION CHOICE */
     double real;
     char *text; /* STRING ADDRESS */
     char **list;
@@ -20,6 +21,7 @@ typedef struct value {
 
 struct mp__options {
     value *values; /* one an option */
+    char *file;    /* NULL: none was read */
 };
 
 /* ---- values ---- */
@@ -218,6 +220,7 @@ mp__options *mp__options_free(mp__options *options)
         return NULL;
     for (size_t i = 0; options->values && i < mp__option_count; i++)
         value_done(&options->values[i]);
+    (void)mp__free(options->file);
     (void)mp__free(options->values);
     return mp__free(options);
 }
@@ -301,10 +304,41 @@ int mp__options_set_item(mp__options *options, const char *path, const char *tex
 
 void mp__options_swap(mp__options *a, mp__options *b)
 {
-    value *values = a->values;
+    mp__options was = *a;
 
-    a->values = b->values;
-    b->values = values;
+    *a = *b;
+    *b = was;
+}
+
+int mp__options_file(mp__options *options, const char *file)
+{
+    char *copy = mp__strdup(file);
+
+    if (!copy)
+        return MP_ENOMEM;
+    (void)mp__free(options->file);
+    options->file = copy;
+    return 0;
+}
+
+void mp__options_place(mp__options *options, const char *path, int line, int column)
+{
+    long i = find(path);
+
+    assert(i >= 0);
+    options->values[i].line = line;
+    options->values[i].column = column;
+}
+
+void mp__options_blame(const mp__options *options, const char *path, mp__diag *diag)
+{
+    const value *v = &options->values[find(path)];
+
+    if (!diag || !v->line || !options->file)
+        return;
+    (void)snprintf(diag->file, sizeof(diag->file), "%s", options->file);
+    diag->line = v->line;
+    diag->column = v->column;
 }
 
 int mp__options_copy(const mp__options *from, mp__options **ret_copy)
@@ -318,6 +352,8 @@ int mp__options_copy(const mp__options *from, mp__options **ret_copy)
 
         value_done(to);
         to->set = v->set;
+        to->line = v->line;
+        to->column = v->column;
         to->integer = v->integer;
         to->real = v->real;
         if (v->text && !(to->text = mp__strdup(v->text)))
@@ -325,6 +361,8 @@ int mp__options_copy(const mp__options *from, mp__options **ret_copy)
         for (size_t k = 0; k < v->count && rc == 0; k++)
             rc = list_add(to, mp_str_of(v->list[k]));
     }
+    if (rc == 0 && from->file)
+        rc = mp__options_file(copy, from->file);
     if (rc) {
         (void)mp__options_free(copy);
         return rc;

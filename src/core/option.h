@@ -70,6 +70,13 @@ size_t mp__options_list_count(const mp__options *options, const char *path);
 const char *mp__options_list_at(const mp__options *options, const char *path, size_t i);
 bool mp__options_is_set(const mp__options *options, const char *path); /* not the default */
 
+/* Let @diag name the place in the file where @path was set; leaves it as it is when it was set
+ * elsewhere. */
+void mp__options_blame(const mp__options *options, const char *path, mp__diag *diag);
+/* For the reader of the file. */
+void mp__options_place(mp__options *options, const char *path, int line, int column);
+MP_MUST_USE int mp__options_file(mp__options *options, const char *file);
+
 /* Call @each for every option whose value differs between the two. */
 void mp__options_diff(const mp__options *a, const mp__options *b,
                       void (*each)(void *context, const mp__option *option), void *context);

@@ -118,6 +118,11 @@ const mp__option mp__option_table[] = {
     {"overlay.except", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
      "Namespaces whose keys never do: each layer has only its own."},
 
+    {"memory.max", MP__OPTION_BYTES, "0", 0, 1024 * GIB, NULL, "bytes", true,
+     "Most memory of all caches and queues together, at least 16MiB: L1, L2, writes and records on "
+     "their way, changes for watchers. What is not set of their own limits is chosen to fit, the "
+     "numbers of entries too (docs/cache.md). 0: each has its own limit."},
+
     {"cache.l1_size", MP__OPTION_INT, "1000", 1, 1e9, NULL, "entries", true,
      "Most entries in memory (L1)."},
     {"cache.l1_bytes", MP__OPTION_BYTES, "64MiB", 1 * MIB, 1024 * GIB, NULL, "bytes", true,

@@ -41,6 +41,8 @@ static int set_list(reader *r, const char *path, const yaml_node_t *node)
         if (rc)
             return at(r, item, rc);
     }
+    mp__options_place(r->options, path, (int)node->start_mark.line + 1,
+                      (int)node->start_mark.column + 1);
     return 0;
 }
 
@@ -105,7 +107,11 @@ static int set_pair(reader *r, const char *prefix, const yaml_node_t *map,
         return 0; /* a group with nothing in it */
     /* an unknown name is shown at the name, a bad value at the value */
     rc = mp__options_set(r->options, path, (const char *)node->data.scalar.value, r->diag);
-    return rc ? at(r, is_option(path) ? node : key, rc) : 0;
+    if (rc)
+        return at(r, is_option(path) ? node : key, rc);
+    mp__options_place(r->options, path, (int)node->start_mark.line + 1,
+                      (int)node->start_mark.column + 1);
+    return 0;
 }
 
 static int set_map(reader *r, const char *prefix, const yaml_node_t *map, int depth)
@@ -147,6 +153,8 @@ int mp__options_parse(mp__options *options, const char *file, mp_str yaml, mp__d
     yaml_parser_t parser;
     int rc = mp__options_copy(options, &r.options);
 
+    if (rc == 0 && (rc = mp__options_file(r.options, file)) != 0)
+        (void)mp__options_free(r.options);
     if (diag)
         (void)snprintf(diag->file, sizeof(diag->file), "%s", file);
     if (rc)

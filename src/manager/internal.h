@@ -132,6 +132,7 @@ struct mp__manager {
 
     pthread_mutex_t watch_lock;
     struct mp__watcher *watchers;
+    _Atomic size_t watch_bytes; /* of values that only the queues of all watchers may still hold */
     _Atomic uint32_t watcher_count;
     _Atomic uint64_t published; /* newest revision that watchers were told of, or would have been */
     _Atomic bool told_stale;
@@ -184,6 +185,12 @@ void mp__ahead_turn(mp__manager *manager, int64_t wall_ms);
 /* When a record of this kind (enum mp__record_kind) that is verified now must be verified again:
  * each a little earlier or later, so that what came together is not verified together. */
 uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash);
+
+/* ---- memory.c ---- */
+
+/* The classes that the options name. */
+MP_MUST_USE int mp__priorities_configured(const mp__options *options,
+                                          mp__priorities **ret_priorities, mp__diag *diag);
 
 /* ---- preload.c ---- */
 

@@ -31,25 +31,57 @@ static void settings_take(mp__manager *manager, const mp__options *options)
     mp__ahead_window(manager);
 }
 
-int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
+/* Room first, then what needs it. */
+static int l1_take(mp__manager *manager, size_t entries, size_t bytes)
 {
     mp_cache_stats stats;
-    size_t entries = (size_t)mp__options_int(options, "cache.l1_size");
-    size_t bytes = (size_t)mp__options_int(options, "cache.l1_bytes");
     int rc = 0;
 
     mp_cache_stats_read(manager->cache, &stats);
-    if (bytes > stats.l1_bytes_max) /* room first, then what needs it */
+    if (bytes > stats.l1_bytes_max)
         rc = mp__cache_set_l1_bytes(manager->cache, bytes);
     if (rc == 0 && entries != stats.l1_entries_max)
         rc = mp__cache_set_l1_entries(manager->cache, entries);
     if (rc == 0 && bytes < stats.l1_bytes_max)
         rc = mp__cache_set_l1_bytes(manager->cache, bytes);
+    return rc;
+}
+
+/* Only where memory.max divides, since the limits of L2 themselves hold until a restart. */
+static int l2_take(mp__manager *manager, const mp__memory_plan *plan)
+{
+    mp_cache_stats stats;
+    int rc = 0;
+
+    mp_cache_stats_read(manager->cache, &stats);
+    if (plan->max == 0 || stats.l2_bytes_max == 0 || plan->l2_bytes == 0)
+        return 0;
+    if (plan->l2_bytes > stats.l2_bytes_max)
+        rc = mp__cache_set_l2_bytes(manager->cache, plan->l2_bytes);
+    if (rc == 0 && plan->l2_entries != stats.l2_entries_max)
+        rc = mp__cache_set_l2_entries(manager->cache, plan->l2_entries);
+    if (rc == 0 && plan->l2_bytes < stats.l2_bytes_max)
+        rc = mp__cache_set_l2_bytes(manager->cache, plan->l2_bytes);
+    return rc;
+}
+
+int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
+{
+    mp__memory_plan plan;
+    int rc = mp__memory_plan_make(options, &plan, diag);
+
+    if (rc)
+        return rc;
+    rc = l1_take(manager, plan.l1_entries, plan.l1_bytes);
     if (rc == 0)
         rc = mp__cache_set_policy(manager->cache, mp__options_text(options, "cache.policy"));
     if (rc)
         return mp__diag_set(diag, rc, "cache.l1_bytes is too small for cache.l1_size");
+    rc = l2_take(manager, &plan);
+    if (rc)
+        return mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");
     settings_take(manager, options);
+    atomic_store(&manager->watch_bytes, plan.watch_bytes);
     return 0;
 }
 
@@ -190,39 +222,12 @@ static int read_keys(mp__manager *manager, const mp__options *options, char **re
               : 0;
 }
 
-static int read_priorities(const mp__options *options, mp__priorities **ret_priorities,
-                           mp__diag *diag)
-{
-    static const char *const paths[2] = {"cache.priorities", "cache.priority_shares"};
-    mp_str *texts[2] = {NULL, NULL};
-    size_t counts[2];
-    int rc = 0;
-
-    for (int l = 0; l < 2; l++) {
-        counts[l] = mp__options_list_count(options, paths[l]);
-        texts[l] = mp__calloc(counts[l] ? counts[l] : 1, sizeof(mp_str));
-        if (!texts[l])
-            rc = MP_ENOMEM;
-        for (size_t i = 0; texts[l] && i < counts[l]; i++)
-            texts[l][i] = mp_str_of(mp__options_list_at(options, paths[l], i));
-    }
-    if (rc == 0)
-        rc = mp__priorities_new(texts[0], counts[0], texts[1], counts[1], ret_priorities, diag);
-    (void)mp__free(texts[0]);
-    (void)mp__free(texts[1]);
-    return rc;
-}
-
 static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
     char path[4200], *keys = NULL;
     mp__cache_options cache = {
         .env = manager->env,
-        .l1_entries = (size_t)mp__options_int(options, "cache.l1_size"),
-        .l1_bytes = (size_t)mp__options_int(options, "cache.l1_bytes"),
         .policy = mp__options_text(options, "cache.policy"),
-        .l2_entries = (size_t)mp__options_int(options, "cache.l2_size"),
-        .l2_bytes = (size_t)mp__options_int(options, "cache.l2_bytes"),
         .l2_level = (unsigned)mp__options_int(options, "cache.l2_level"),
         .l2_dictionary_bytes = (size_t)mp__options_int(options, "cache.l2_dictionary"),
         .l2_no_dictionaries = mp__options_int(options, "cache.l2_dictionary") == 0,
@@ -234,13 +239,21 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
         .on_damaged = heal_from_origin,
         .context = manager,
     };
+    mp__memory_plan plan = {0};
     int rc = in_dir(manager, "l3", path, sizeof(path));
 
+    if (rc == 0)
+        rc = mp__memory_plan_make(options, &plan, diag);
+    cache.l1_entries = plan.l1_entries;
+    cache.l1_bytes = plan.l1_bytes;
+    cache.l2_entries = plan.l2_entries;
+    cache.l2_bytes = plan.l2_bytes;
+    cache.l3_pending_bytes = plan.l3_pending_bytes;
     if (rc == 0)
         rc = read_keys(manager, options, &keys, diag);
     cache.l3_keys = keys ? mp_str_of(keys) : mp_str_new("", 0);
     if (rc == 0)
-        rc = read_priorities(options, &cache.priorities, diag);
+        rc = mp__priorities_configured(options, &cache.priorities, diag);
     if (rc == 0)
         rc = mp__cache_open(&cache, &manager->cache, diag);
     if (keys)
@@ -251,6 +264,7 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
                        mp__options_text(options, "cache.l3_key_file"));
     if (rc == 0)
         manager->hash_key = mp__cache_hash_key(manager->cache);
+    atomic_store(&manager->watch_bytes, plan.watch_bytes);
     return rc;
 }
 

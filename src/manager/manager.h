@@ -34,6 +34,21 @@ typedef struct mp__manager_config {
     const mp__origin_ops *origin; /* NULL: as origin.type says; tests bring their own */
 } mp__manager_config;
 
+/* How memory is divided, of memory.max and what is set by hand. */
+typedef struct mp__memory_plan {
+    size_t max; /* memory.max; 0: there is none, and each limit is its own */
+    size_t l1_bytes, l2_bytes, l1_entries, l2_entries;
+    size_t write_back_bytes; /* 0: nothing is written back */
+    size_t l3_pending_bytes, watch_bytes;
+    size_t sum; /* of all these bytes */
+} mp__memory_plan;
+/* MP_EINVAL: memory.max is too small, or what is set by hand does not fit in; with the place in the
+ * file, as far as known, in @diag (may be NULL). Pure. */
+MP_MUST_USE int mp__memory_plan_make(const mp__options *options, mp__memory_plan *ret_plan,
+                                     mp__diag *diag);
+/* What can be said of options beyond each one alone, before a manager is opened with them. */
+MP_MUST_USE int mp__manager_check(const mp__options *options, mp__diag *diag);
+
 /* Lock the data directory (MP_ELOCKED names the other process), open cache and origin, repair what
  * a crash left. 0 also when the origin is lost or down: then it serves what it kept and
  * mp__manager_summary() says how to restore. Blocks; at start only. */

@@ -4,10 +4,7 @@
  * the bytes an event goes without its value, past the count all that is queued is told as RESET. */
 #include "manager/internal.h"
 
-enum {
-    QUEUE_MAX = 65536,
-    QUEUE_BYTES_MAX = 16 * 1024 * 1024, /* of values that only the queue may still hold */
-};
+enum { QUEUE_MAX = 65536 };
 
 typedef struct queued_event {
     struct queued_event *next;
@@ -85,6 +82,15 @@ static void reset(mp__watcher *watcher)
     watcher->reset_revision = atomic_load(&watcher->manager->published);
 }
 
+/* Each watcher's part of what all of them may hold. */
+static size_t bytes_max(const mp__watcher *watcher)
+{
+    size_t all = atomic_load_explicit(&watcher->manager->watch_bytes, memory_order_relaxed);
+    uint32_t count = atomic_load_explicit(&watcher->manager->watcher_count, memory_order_relaxed);
+
+    return all / (count ? count : 1);
+}
+
 static void enqueue(mp__watcher *watcher, const mp__event *event)
 {
     queued_event *q = watcher->count < QUEUE_MAX && !watcher->reset
@@ -99,7 +105,7 @@ static void enqueue(mp__watcher *watcher, const mp__event *event)
     if (event->address.size)
         memcpy(q->address, event->address.data, event->address.size);
     q->event.address = mp_str_new(q->address, event->address.size);
-    if (watcher->bytes + value_bytes(event) > QUEUE_BYTES_MAX)
+    if (watcher->bytes + value_bytes(event) > bytes_max(watcher))
         q->event.entry = NULL;
     else if (event->entry)
         q->event.entry = mp__entry_ref(event->entry);

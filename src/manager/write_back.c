@@ -813,6 +813,7 @@ static bool journal_exists(const mp__manager *manager)
 
 int mp__back_new(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
+    mp__memory_plan plan;
     mp__back *back;
     int rc;
 
@@ -823,11 +824,13 @@ int mp__back_new(mp__manager *manager, const mp__options *options, mp__diag *dia
         return MP_ENOMEM;
     back->manager = manager;
     back->filter = &manager->back_filter;
-    back->bytes_max = (uint64_t)mp__options_int(options, "cache.write_back_bytes");
+    rc = mp__memory_plan_make(options, &plan, diag); /* 0 bytes: only what is there already goes */
+    back->bytes_max = rc == 0 ? plan.write_back_bytes : 0;
     back->last = &back->first;
     back->held_last = &back->held;
     (void)pthread_mutex_init(&back->lock, NULL);
-    rc = open_journal(back, diag);
+    if (rc == 0)
+        rc = open_journal(back, diag);
     if (rc == 0)
         rc = mp__worker_new_idle(manager->env, "mp-write-back", IDLE_MS, run_batch, back,
                                  &back->worker);
