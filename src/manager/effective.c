@@ -365,7 +365,8 @@ int mp__effective_start(mp__query *query)
     m->count = mp__overlay_scopes(query->manager, query->environment, m->layers);
     m->revision = query->at_revision;
     if (query->by_key) {
-        memcpy(m->after, after.data, after.size);
+        if (after.size)
+            memcpy(m->after, after.data, after.size);
         m->after_size = after.size;
         ask_by_key(m);
         return 0;
