@@ -9,7 +9,7 @@
 #include "cache/l2_code.h"
 #include "core/core.h"
 
-enum { VALUE_MAX = 8192, AREA = MP__L2_MAGIC + 3 * MP__L2_BODY_MAX };
+enum { VALUE_MAX = 8192, AREA = MP__L2_FRAME_HEAD + 3 * MP__L2_BODY_MAX };
 
 static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX];
 static ZSTD_CCtx *cctx;
@@ -27,7 +27,7 @@ static bool same(const mp__record *a, const mp__record *b)
 /* Head of an input: what to damage and the record's numbers; then address and value. */
 static void described(const uint8_t *data, size_t size)
 {
-    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_MAGIC;
+    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_FRAME_HEAD;
     mp__record record = {.kind = MP__RECORD_VALUE}, got;
     mp__l2_form form = {0};
     size_t address = (size_t)data[4] % 32 + 1, packed;
@@ -52,8 +52,7 @@ static void described(const uint8_t *data, size_t size)
     form.body_size = (uint32_t)mp__l2_body_size(&record);
     mp__l2_body_write(&record, body);
     form.sum = mp__l2_sum(form.revision, meta, form.meta_size, body, form.body_size);
-    packed =
-        mp__l2_pack(cctx, body, form.body_size, record.value.size, stored, AREA - MP__L2_MAGIC);
+    packed = mp__l2_pack(cctx, true, body, form.body_size, stored, AREA - MP__L2_FRAME_HEAD);
     form.raw = packed == 0;
     form.stored_size = packed ? (uint32_t)packed : form.body_size;
     if (form.raw)
@@ -75,7 +74,7 @@ static void described(const uint8_t *data, size_t size)
 
 static void raw(const uint8_t *data, size_t size)
 {
-    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_MAGIC;
+    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_FRAME_HEAD;
     mp__l2_form form = {.revision = data[0], .meta_size = data[1], .raw = data[2] & 1};
     mp__record got;
     size_t left = size - 5;

@@ -7,6 +7,7 @@
 #include "bench/workload.h"
 #include "core/alloc.h"
 #include "core/env.h"
+#include "format/format.h"
 
 enum { TEXT = 2048, FILE_MAX = 1 << 20 };
 
@@ -162,6 +163,7 @@ int mp__config_values_make(mp__config_values *values, size_t count)
 typedef struct reading {
     mp__config_values *values;
     const char *folder, *environment;
+    enum mp__config_cut cut;
 } reading;
 
 static bool begins_block(const char *line)
@@ -197,6 +199,49 @@ static int add_blocks(reading *r, const char *name, const char *text)
     return rc;
 }
 
+static int add_leaves(reading *r, const char *name, const mp__leaves *leaves)
+{
+    const char *dot = strchr(name, '.');
+    char address[1024];
+    int rc = 0;
+
+    for (size_t i = 0; i < leaves->count && rc == 0; i++) {
+        const mp__leaf *leaf = &leaves->items[i];
+
+        (void)snprintf(address, sizeof(address), "%s/%.*s/%.*s", r->environment, (int)(dot - name),
+                       name, (int)leaf->key.size, leaf->key.data);
+        rc = add(r->values, address, leaf->value.data, leaf->value.size);
+    }
+    return rc;
+}
+
+static int add_document(reading *r, const char *name, const mp__leaves *leaves)
+{
+    char address[1024];
+    mp__buf json = {0};
+    int rc = mp__format_find("json")->print(leaves, &json, NULL);
+
+    (void)snprintf(address, sizeof(address), "%s/documents/%s", r->environment, name);
+    if (rc == 0)
+        rc = add(r->values, address, json.data, json.size);
+    mp__buf_done(&json);
+    return rc;
+}
+
+static int add_parsed(reading *r, const char *name, const char *text)
+{
+    const mp__format *format = mp__format_of_path(name);
+    mp__leaves leaves;
+    int rc = format ? format->parse(mp_str_of(text), &leaves, NULL) : 0;
+
+    if (!format || rc)
+        return rc;
+    rc =
+        r->cut == MP__CONFIG_LEAVES ? add_leaves(r, name, &leaves) : add_document(r, name, &leaves);
+    mp__leaves_done(&leaves);
+    return rc;
+}
+
 static int read_one(void *context, const char *name)
 {
     reading *r = context;
@@ -208,12 +253,12 @@ static int read_one(void *context, const char *name)
     rc = mp__env_read_file(mp__env_real(), path, FILE_MAX, &text, &size);
     if (rc)
         return rc;
-    rc = add_blocks(r, name, text);
+    rc = r->cut == MP__CONFIG_BLOCKS ? add_blocks(r, name, text) : add_parsed(r, name, text);
     (void)mp__free(text);
     return rc;
 }
 
-int mp__config_values_read(mp__config_values *values, const char *folder)
+int mp__config_values_read(mp__config_values *values, const char *folder, enum mp__config_cut cut)
 {
     static const char *const environments[] = {"development", "staging", "production"};
     char path[512];
@@ -221,7 +266,7 @@ int mp__config_values_read(mp__config_values *values, const char *folder)
 
     *values = (mp__config_values){.known = 0};
     for (size_t i = 0; i < 3 && rc == 0; i++) {
-        reading r = {values, folder, environments[i]};
+        reading r = {values, folder, environments[i], cut};
 
         values->known = values->count;
         (void)snprintf(path, sizeof(path), "%s/%s", folder, environments[i]);

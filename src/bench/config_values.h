@@ -23,9 +23,14 @@ typedef struct mp__config_values {
 
 /* @count documents; each schema in turn. 0 or MP_ENOMEM. */
 MP_MUST_USE int mp__config_values_make(mp__config_values *values, size_t count);
-/* The top-level blocks of the files in @folder, those of its production environment last. -errno.
- */
-MP_MUST_USE int mp__config_values_read(mp__config_values *values, const char *folder);
+enum mp__config_cut {
+    MP__CONFIG_BLOCKS,    /* the text of each that is not indented, with its comments */
+    MP__CONFIG_LEAVES,    /* as an import makes keys of a file */
+    MP__CONFIG_DOCUMENTS, /* each file as one document of JSON */
+};
+/* What the files in @folder are made of, those of its production environment last. -errno. */
+MP_MUST_USE int mp__config_values_read(mp__config_values *values, const char *folder,
+                                       enum mp__config_cut cut);
 void mp__config_values_done(mp__config_values *values);
 
 #endif

@@ -16,7 +16,7 @@ enum {
     L1_ENTRIES = 1000,
     NEGATIVE_PERCENT = 10,
     L2_LEVEL = 1,
-    L2_DICTIONARY = 16 * 1024,
+    L2_DICTIONARY = 32 * 1024,
     L3_SYNC_MS = 1000,
     PUT_TRIES = 4,
 };
@@ -115,8 +115,20 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
     return rc;
 }
 
+/* Where L2 keeps its dictionaries: in L3's folder, under the same lock. */
+static const char *l2_keep_path(const mp__cache_options *options, char path[MP__L2_PATH_MAX])
+{
+    int size;
+
+    if (!options->l3_dir)
+        return NULL;
+    size = snprintf(path, MP__L2_PATH_MAX, "%s/l2.dictionaries", options->l3_dir);
+    return size < MP__L2_PATH_MAX ? path : NULL;
+}
+
 static int open_l2(mp_cache *cache, const mp__cache_options *options, mp__diag *diag)
 {
+    char path[MP__L2_PATH_MAX];
     mp__l2_options l2 = {
         .env = options->env,
         .entries_max = options->l2_entries,
@@ -125,6 +137,8 @@ static int open_l2(mp_cache *cache, const mp__cache_options *options, mp__diag *
         .dictionary_bytes = options->l2_no_dictionaries    ? 0
                             : options->l2_dictionary_bytes ? options->l2_dictionary_bytes
                                                            : L2_DICTIONARY,
+        .keep_path = l2_keep_path(options, path),
+        .keys = cache->l3_keys,
     };
     int rc = mp__l2_new(&l2, &cache->l2);
 

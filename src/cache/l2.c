@@ -78,10 +78,12 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     l2->slot_count = mp__l2_slots_for(options->entries_max);
     l2->ghost_count = mp__l2_ghosts_for(options->entries_max);
     l2->group_count = 1; /* of all */
+    l2->groups[0].wait = MP__L2_SAMPLES_LEAST;
     l2->pending_end = &l2->pending_first;
     atomic_init(&l2->level, options->level);
     atomic_init(&l2->dictionary_bytes, options->dictionary_bytes);
     l2->cctx_level = options->level;
+    l2->keys = options->keys;
     if (pthread_mutex_init(&l2->lock, NULL) != 0) {
         (void)mp__free(l2);
         return MP_ENOMEM;
@@ -89,11 +91,13 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     all_add(l2);
     l2->frame = mp__malloc(MP__L2_FRAME);
     l2->cctx = mp__l2_cctx_new((int)options->level);
-    if (l2->frame && l2->cctx)
+    l2->keep_path = options->keep_path ? mp__strdup(options->keep_path) : NULL;
+    if (l2->frame && l2->cctx && (l2->keep_path || !options->keep_path))
         rc = mp__l2_index_new(options->entries_max, &l2->slots, &l2->ghosts);
     if (rc == 0) {
         l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
         mp__l2_ring_limit_update(l2);
+        mp__l2_keep_load(l2);
         rc = mp__worker_new(options->env, "mp-l2", mp__l2_work, l2, &l2->worker);
     }
     if (rc)
@@ -107,7 +111,10 @@ mp__l2 *mp__l2_free(mp__l2 *l2)
 {
     if (!l2)
         return NULL;
-    l2->worker = mp__worker_free(l2->worker);
+    if (l2->worker) {
+        l2->worker = mp__worker_free(l2->worker);
+        mp__l2_train_last(l2);
+    }
     all_remove(l2);
     for (mp__l2_pending *p = l2->pending_first, *next; p; p = next) {
         next = p->next;
@@ -115,14 +122,11 @@ mp__l2 *mp__l2_free(mp__l2 *l2)
     }
     mp__l2_ring_done(&l2->ring);
     for (size_t i = 0; i < MP__L2_DICTIONARIES; i++)
-        if (l2->dictionaries[i]) {
-            (void)ZSTD_freeCDict(l2->dictionaries[i]->pack);
-            (void)ZSTD_freeDDict(l2->dictionaries[i]->expand);
-            (void)mp__free(l2->dictionaries[i]);
-        }
+        l2->dictionaries[i] = mp__l2_dictionary_free(l2->dictionaries[i]);
     mp__l2_pool_done(&l2->pool);
     (void)ZSTD_freeCCtx(l2->cctx);
     (void)mp__free(l2->frame);
+    (void)mp__free(l2->keep_path);
     (void)mp__free(l2->slots);
     (void)mp__free(l2->ghosts);
     (void)pthread_mutex_destroy(&l2->lock);

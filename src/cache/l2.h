@@ -12,17 +12,21 @@
 #define MP_CACHE_L2_H
 
 #include "cache/cache.h"
+#include "cache/l3_key.h"
 
 typedef struct mp__l2 mp__l2;
 
 #define MP__L2_BYTES_LEAST ((size_t)4 << 20)
 #define MP__L2_LEVEL_MAX   12u
+#define MP__L2_PATH_MAX    4400
 
 typedef struct mp__l2_options {
     mp_env *env;
     size_t entries_max, bytes_max;
     unsigned level;          /* of zstd, 1 to MP__L2_LEVEL_MAX */
     size_t dictionary_bytes; /* 0: no dictionaries */
+    const char *keep_path;   /* of the dictionaries, for the next process; NULL: nowhere */
+    const mp__l3_keys *keys; /* that seal this file; NULL: none does. They outlive the L2 */
 } mp__l2_options;
 
 typedef struct mp__l2_stats {

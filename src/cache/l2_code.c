@@ -113,12 +113,34 @@ static int record_of(const mp__l2_form *form, const unsigned char *meta, const u
     return 0;
 }
 
+/* All before the content of a frame's one block (RFC 8878, 3.1.1): magic number, a descriptor that
+ * says "a single segment, no checksum, no dictionary's number", the size of the body, and a block's
+ * header that says "the last one, compressed". Returns its size. */
+static size_t frame_head(size_t body_size, size_t stored_size,
+                         unsigned char head[MP__L2_FRAME_HEAD])
+{
+    static const unsigned char magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
+    bool is_small = body_size < 256;
+    size_t block = stored_size << 3 | 2 << 1 | 1, n = 4;
+
+    memcpy(head, magic, 4);
+    head[n++] = is_small ? 0x20 : 0x60;
+    body_size -= is_small ? 0 : 256;
+    head[n++] = (unsigned char)body_size;
+    if (!is_small)
+        head[n++] = (unsigned char)(body_size >> 8);
+    head[n++] = (unsigned char)block;
+    head[n++] = (unsigned char)(block >> 8);
+    head[n++] = (unsigned char)(block >> 16);
+    return n;
+}
+
 int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, unsigned char *stored,
                 unsigned char *body, ZSTD_DCtx *dctx, const ZSTD_DDict *dictionary,
                 mp__record *ret_record)
 {
-    static const unsigned char magic[MP__L2_MAGIC] = {0x28, 0xb5, 0x2f, 0xfd};
-    size_t size;
+    unsigned char head[MP__L2_FRAME_HEAD];
+    size_t size, head_size;
 
     if (form->meta_size > MP__L2_META_MAX || form->body_size > MP__L2_BODY_MAX ||
         form->stored_size > MP__L2_BODY_MAX || (form->raw && form->stored_size != form->body_size))
@@ -126,9 +148,10 @@ int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, unsigned cha
     if (form->raw) {
         body = stored;
     } else {
-        memcpy(stored - MP__L2_MAGIC, magic, MP__L2_MAGIC);
-        size = ZSTD_decompress_usingDDict(dctx, body, form->body_size, stored - MP__L2_MAGIC,
-                                          form->stored_size + MP__L2_MAGIC, dictionary);
+        head_size = frame_head(form->body_size, form->stored_size, head);
+        memcpy(stored - head_size, head, head_size);
+        size = ZSTD_decompress_usingDDict(dctx, body, form->body_size, stored - head_size,
+                                          form->stored_size + head_size, dictionary);
         if (ZSTD_isError(size) || size != form->body_size)
             return MP_ECORRUPT;
     }
@@ -137,19 +160,23 @@ int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, unsigned cha
     return record_of(form, meta, body, ret_record);
 }
 
-size_t mp__l2_pack(ZSTD_CCtx *cctx, const unsigned char *body, size_t size, size_t value_size,
+size_t mp__l2_pack(ZSTD_CCtx *cctx, bool has_dictionary, const unsigned char *body, size_t size,
                    unsigned char *frame, size_t capacity)
 {
-    size_t packed;
+    unsigned char head[MP__L2_FRAME_HEAD];
+    size_t head_size = frame_head(size, 0, head), packed;
 
-    if (value_size < MP__L2_VALUE_LEAST)
+    if (size < (has_dictionary ? MP__L2_BODY_LEAST : MP__L2_BODY_LEAST_ALONE))
         return 0;
     packed = ZSTD_compress2(cctx, frame, capacity, body, size);
-    if (ZSTD_isError(packed) || packed <= MP__L2_MAGIC ||
-        (packed - MP__L2_MAGIC) * 100 > size * (100 - MP__L2_GAIN_LEAST))
+    if (ZSTD_isError(packed) || packed <= head_size ||
+        (packed - head_size) * 100 > size * (100 - MP__L2_GAIN_LEAST))
         return 0;
-    packed -= MP__L2_MAGIC;
-    memmove(frame, frame + MP__L2_MAGIC, packed);
+    packed -= head_size;
+    (void)frame_head(size, packed, head);
+    if (memcmp(frame, head, head_size) != 0)
+        return 0; /* of a sort that we do not ask for */
+    memmove(frame, frame + head_size, packed);
     return packed;
 }
 

@@ -3,8 +3,9 @@
  *
  * What differs between any two records (times, revisions) stands first and uncompressed, since it
  * would only cost a compressor time. Address, media type and value are the body, one zstd frame, so
- * that a dictionary knows the beginnings of addresses, too. The frame's magic number is left out:
- * it is a twentieth of a small frame. XXH3-64 goes over all of it. */
+ * that a dictionary knows the beginnings of addresses, too. Of the frame only what is inside of its
+ * one block is kept: all before it follows from the two sizes, and is a tenth of a small frame.
+ * XXH3-64 goes over all of it. */
 #ifndef MP_CACHE_L2_CODE_H
 #define MP_CACHE_L2_CODE_H
 
@@ -18,8 +19,9 @@ enum {
     MP__L2_META_MAX = 80,
     MP__L2_BODY_MAX = 64 * 1024,   /* larger ones would take long on the reader's loop */
     MP__L2_STORED_MAX = 24 * 1024, /* and larger frames push out hundreds of others */
-    MP__L2_MAGIC = 4,              /* bytes of a frame that are not kept */
-    MP__L2_VALUE_LEAST = 64,       /* smaller values stay as they are */
+    MP__L2_FRAME_HEAD = 10,        /* bytes of a frame that are not kept, at most */
+    MP__L2_BODY_LEAST = 32,        /* smaller bodies stay as they are; */
+    MP__L2_BODY_LEAST_ALONE = 96,  /* and so many bytes where there is no dictionary */
     MP__L2_GAIN_LEAST = 10,        /* %, of the body; for less it stays as it is */
 };
 
@@ -40,16 +42,17 @@ void mp__l2_body_write(const mp__record *record, unsigned char *body);
 uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
                     size_t body_size);
 
-/* Back from bytes that may be damaged. @stored has MP__L2_MAGIC writable bytes before it, and
+/* Back from bytes that may be damaged. @stored has MP__L2_FRAME_HEAD writable bytes before it, and
  * @body room for form->body_size unless it is raw; *ret_record's slices lie in the one or the
  * other. verified_ms is not part of it. MP_ECORRUPT: it is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
                             unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
                             const ZSTD_DDict *dictionary, mp__record *ret_record);
 
-/* Compress @body into @frame, as it is stored, with the dictionary that @cctx refers to. Returns
- * the size, 0: better left as it is. @frame has room for ZSTD_compressBound(size). */
-size_t mp__l2_pack(ZSTD_CCtx *cctx, const unsigned char *body, size_t size, size_t value_size,
+/* Compress @body into @frame, as it is stored, with the dictionary that @cctx refers to, if
+ * @has_dictionary. Returns the size, 0: better left as it is. @frame has room for
+ * ZSTD_compressBound(size). */
+size_t mp__l2_pack(ZSTD_CCtx *cctx, bool has_dictionary, const unsigned char *body, size_t size,
                    unsigned char *frame, size_t capacity);
 
 /* A context to compress with: one at a time. NULL: no memory. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An L2 from the inside: what its files share. l2_use.c: taking, hearing, reading; l2_index.c:
  * where each hash is; l2_ring.c: where the entries lie, and which go; l2_dictionary.c: groups of
- * addresses and their dictionaries; l2_worker.c: the compressing thread; l2_turn.c: limits. */
+ * addresses and their dictionaries; l2_train.c: making these; l2_keep.c: keeping them for the next
+ * process; l2_worker.c: the compressing thread; l2_turn.c: limits. */
 #ifndef MP_CACHE_L2_INTERNAL_H
 #define MP_CACHE_L2_INTERNAL_H
 
@@ -10,12 +11,15 @@
 
 #include "cache/l2.h"
 #include "cache/l2_code.h"
+#include "cache/l3_key.h"
 #include "core/span.h"
 
 enum {
     MP__L2_GROUPS = 32,       /* by namespace; the first is for all */
     MP__L2_DICTIONARIES = 64, /* alive at once, old ones too */
     MP__L2_NAME = 47,         /* bytes of a namespace that tell groups apart */
+    MP__L2_WAIT = 1024,       /* entries compressed before a good dictionary is made anew */
+    MP__L2_SAMPLES_LEAST = 8, /* entries before a first training */
     MP__L2_BATCH = 16,        /* entries that are worth waking the thread for */
 };
 
@@ -46,7 +50,7 @@ static inline size_t mp__l2_item_bytes(const mp__l2_form *form)
 
 typedef struct mp__l2_pending {
     struct mp__l2_pending *next;
-    size_t bytes, value_size;
+    size_t bytes;
     mp__l2_item item; /* raw */
 } mp__l2_pending;
 
@@ -83,7 +87,9 @@ typedef struct mp__l2_dictionary {
     uint8_t number, group;
     ZSTD_CDict *pack; /* the worker's; NULL: no longer its group's */
     ZSTD_DDict *expand;
-    size_t bytes;
+    size_t bytes;            /* of all */
+    size_t size;             /* of what it is made of, */
+    unsigned char content[]; /* which both refer to */
 } mp__l2_dictionary;
 
 typedef struct mp__l2_group {
@@ -131,7 +137,9 @@ struct mp__l2 {
     mp__l2_dictionary *cctx_dictionary; /* what it refers to */
     size_t cctx_bytes;                  /* read by any: under the lock */
     unsigned cctx_level;
-    unsigned char *frame; /* MP__L2_FRAME */
+    unsigned char *frame;    /* MP__L2_FRAME */
+    char *keep_path;         /* where what was learned is kept; NULL: nowhere */
+    const mp__l3_keys *keys; /* that seal it; NULL: none does */
 };
 
 #define MP__L2_FRAME ZSTD_COMPRESSBOUND(MP__L2_BODY_MAX)
@@ -189,8 +197,29 @@ mp__l2_dictionary *mp__l2_dictionary_ref(mp__l2 *l2, uint8_t number_and_1); /* N
 void mp__l2_dictionary_unref(mp__l2 *l2, mp__l2_dictionary *dictionary, bool locked);
 void mp__l2_dictionary_note(mp__l2 *l2, uint8_t group, size_t in, size_t out);
 void mp__l2_dictionaries_forget(mp__l2 *l2); /* all groups let go of theirs; the worker's thread */
+/* Made of @size bytes at @bytes, for the level of now. NULL: no memory. No lock. */
+mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t size);
+mp__l2_dictionary *mp__l2_dictionary_free(mp__l2_dictionary *dictionary); /* accepts NULL */
+/* The worker's, or nobody else is there; without the lock: make @dictionary the one of @group.
+ * False: there are as many as there may be, or they would take too much of L2. @rate: bytes out for
+ * each byte in, at its best; @trained_from: samples. */
+bool mp__l2_dictionary_install(mp__l2 *l2, uint8_t group, mp__l2_dictionary *dictionary,
+                               double rate, size_t trained_from);
+/* The group of a namespace, made if there is room; else 0. */
+uint8_t mp__l2_group_named(mp__l2 *l2, mp_str name);
+
+/* ---- l2_train.c ---- */
 /* The worker's, without the lock: train what is due. False: nothing was. */
 bool mp__l2_train(mp__l2 *l2);
+/* When there is no worker any more: train once more for the process after this one, if there is
+ * much that the last training did not see. */
+void mp__l2_train_last(mp__l2 *l2);
+
+/* ---- l2_keep.c; the worker's, or nobody else is there; without the lock ---- */
+/* What was learned stands in a file, for the process after this one. What cannot be written or read
+ * costs a training, and no more. */
+void mp__l2_keep_save(mp__l2 *l2);
+void mp__l2_keep_load(mp__l2 *l2);
 
 /* ---- l2_worker.c; without the lock ---- */
 void mp__l2_work(void *context, mp__task *first);

@@ -63,7 +63,6 @@ static mp__l2_pending *pending_make(const mp__record *record, uint64_t hash, con
         return NULL;
     pending->next = NULL;
     pending->bytes = bytes;
-    pending->value_size = record->value.size;
     item = &pending->item;
     *item = (mp__l2_item){
         .hash = hash,
@@ -214,10 +213,11 @@ bool mp__l2_has(mp__l2 *l2, uint64_t hash)
 
 /* ---- reading ---- */
 
-/* Meta, room for the magic number, what is stored, and the body. */
+/* Meta, room for the head of a frame, what is stored, and the body. */
 static size_t scratch_need(const mp__l2_form *form)
 {
-    return MP__L2_META_MAX + MP__L2_MAGIC + form->stored_size + (form->raw ? 0 : form->body_size);
+    return MP__L2_META_MAX + MP__L2_FRAME_HEAD + form->stored_size +
+           (form->raw ? 0 : form->body_size);
 }
 
 void mp__l2_scratch_done(mp__l2_scratch *scratch)
@@ -251,7 +251,7 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
     }
     memcpy(p, item->bytes, item->form.meta_size);
     ret_copy->meta = p;
-    ret_copy->stored = p + MP__L2_META_MAX + MP__L2_MAGIC;
+    ret_copy->stored = p + MP__L2_META_MAX + MP__L2_FRAME_HEAD;
     memcpy(ret_copy->stored, item->bytes + item->form.meta_size, item->form.stored_size);
     ret_copy->body = ret_copy->stored + item->form.stored_size;
     ret_copy->verified_ms = item->verified_ms;

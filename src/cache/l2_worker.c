@@ -75,7 +75,7 @@ static void compress(mp__l2 *l2, mp__l2_pending *pending, mp__l2_dictionary *dic
     size_t size = 0;
 
     if (mp__l2_cctx_use(l2, dictionary))
-        size = mp__l2_pack(l2->cctx, body, form.body_size, pending->value_size, l2->frame,
+        size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, body, form.body_size, l2->frame,
                            MP__L2_FRAME);
     if (size) {
         form.raw = false;
@@ -84,13 +84,19 @@ static void compress(mp__l2 *l2, mp__l2_pending *pending, mp__l2_dictionary *dic
     mp__l2_lock(l2);
     l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
     mp__l2_ring_limit_update(l2);
-    if (pending->value_size >= MP__L2_VALUE_LEAST)
+    if (form.body_size >= MP__L2_BODY_LEAST)
         mp__l2_dictionary_note(l2, pending->item.group, form.body_size, form.stored_size);
     if (!(pending->item.flags & MP__L2_DEAD))
         settle_in(l2, pending, &form, size ? l2->frame : body, dictionary);
     l2->pending_bytes -= pending->bytes;
     mp__l2_unlock(l2);
     (void)mp__free(pending);
+}
+
+/* Whether what it was packed with is of the past: it goes with the last entry. */
+static bool is_of_the_past(const mp__l2 *l2, const mp__l2_item *item)
+{
+    return item->dictionary && !l2->dictionaries[item->dictionary - 1]->pack;
 }
 
 /* Put @form and @stored in the place of the item, if that is still what @copy is of. */
@@ -101,7 +107,7 @@ static void replace_item(mp__l2 *l2, const mp__l2_copy *copy, const mp__l2_form 
     mp__l2_item *item, *old;
 
     if (!slot || slot->item->form.sum != copy->form.sum || slot->item->flags & MP__L2_PENDING ||
-        slot->item->form.stored_size <= form->stored_size)
+        (slot->item->form.stored_size <= form->stored_size && !is_of_the_past(l2, slot->item)))
         return;
     item = mp__l2_ring_take(l2, mp__l2_item_bytes(form));
     slot = mp__l2_find(l2, copy->hash); /* making room may have moved it, or thrown it out */
@@ -134,8 +140,8 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
 
     if (mp__l2_copy_read(l2, copy, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
         return;
-    size = mp__l2_pack(l2->cctx, form.raw ? copy->stored : copy->body, form.body_size,
-                       record.value.size, l2->frame, MP__L2_FRAME);
+    size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, form.raw ? copy->stored : copy->body,
+                       form.body_size, l2->frame, MP__L2_FRAME);
     if (!size)
         return;
     form.raw = false;

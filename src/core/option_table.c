@@ -134,7 +134,7 @@ const mp__option mp__option_table[] = {
     {"cache.l2_level", MP__OPTION_INT, "1", 1, 12, NULL, "", false,
      "Level of compression of L2 (zstd). A higher one takes longer, and its dictionaries take more "
      "memory."},
-    {"cache.l2_dictionary", MP__OPTION_BYTES, "16KiB", 0, 256 * KIB, NULL, "bytes", false,
+    {"cache.l2_dictionary", MP__OPTION_BYTES, "32KiB", 0, 256 * KIB, NULL, "bytes", false,
      "Size of a dictionary of L2, trained from what it holds. 0: none."},
     {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", false,
      "Most space on disk (L3). When it is full the oldest entries that nobody reads are "
