@@ -2,63 +2,81 @@
 #include "cache/curve.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
+#include "cache/panel.h"
+#include "cache/predict.h"
 #include "core/alloc.h"
 
 enum {
     OTHERS = 4,
     SELF = 2, /* the point of the capacity itself */
     AGE = 32,
-    ENTRIES_FIXED = 512,
-    ENTRIES_ADAPTIVE = 256 /* there are three times as many */
+    ENTRIES_FIXED = 512,  /* twice as many at four times the size, where the sample is smallest */
+    ENTRIES_BESIDE = 192, /* of the others, beside the adaptive policy */
 };
 
-static const double FLOOR = 0.004;          /* of the error of what is set right; */
-static const double FLOOR_ADAPTIVE = 0.015; /* it is not quite the best of those it follows */
-static const double WIDER = 1.6; /* since how far it is off is not quite the same at each size */
+/* When a panel changes its leader hangs on a few requests, which the scatter between parts of the
+ * sample does not show: from 1,216 forecasts on public traces (docs/cache.md). */
+static const double WIDER = 1.2, FLOOR_ADAPTIVE = 0.002;
 
 static const double times[MP__CURVE_POINTS] = {0.25, 0.5, 1, 2, 4};
-/* The first three give most of what the adaptive policy can choose from, at every point; LIRS is
- * followed at the capacity itself alone. */
+/* With its eight members a panel takes as much as twelve miniatures. */
+static const size_t panel_entries[MP__CURVE_POINTS] = {128, 160, 0, 160, 176};
 static const char *const others[OTHERS] = {"lru", "s3-fifo", "w-tinylfu", "lirs"};
-enum { BEST_OF = 3 };
+
+/* The cache itself needs no model. Of a fixed policy it is a miniature; the adaptive one is where
+ * the panel that it would have leads it. */
+typedef struct point {
+    size_t entries, panel_entries;
+    mp__predict *predict; /* or */
+    mp__panel *panel;     /* and what its leaders hit */
+    mp__tally tally;
+} point;
 
 struct mp__curve {
     const char *policy; /* one of others, or a name of its own in @own */
     size_t capacity;
-    size_t entries[MP__CURVE_POINTS];
     bool is_adaptive;
-    mp__predict *points[MP__CURVE_POINTS][BEST_OF]; /* of a fixed policy only [0] */
-    mp__predict *beside[OTHERS];                    /* at the capacity; NULL: in points */
-    double seen, hits; /* of the cache itself, aged as the miniatures */
+    point points[MP__CURVE_POINTS];
+    mp__predict *beside[OTHERS]; /* at the capacity; NULL: it is the policy itself */
+    double seen, hits;           /* of the cache itself, aged as the miniatures */
     char own[32];
 };
 
 mp__curve *mp__curve_free(mp__curve *c)
 {
     if (c) {
-        for (size_t p = 0; p < MP__CURVE_POINTS; p++)
-            for (size_t i = 0; i < BEST_OF; i++)
-                c->points[p][i] = mp__predict_free(c->points[p][i]);
+        for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
+            c->points[p].predict = mp__predict_free(c->points[p].predict);
+            c->points[p].panel = mp__panel_free(c->points[p].panel);
+        }
         for (size_t i = 0; i < OTHERS; i++)
             c->beside[i] = mp__predict_free(c->beside[i]);
     }
     return mp__free(c);
 }
 
+static int make_point(const mp__curve *c, point *p)
+{
+    if (!c->is_adaptive)
+        return mp__predict_new_within(
+            c->policy, p->entries, p->entries > 2 * c->capacity ? 2 * ENTRIES_FIXED : ENTRIES_FIXED,
+            &p->predict);
+    p->panel_entries = p->panel_entries < p->entries ? p->panel_entries : p->entries;
+    p->tally.sample = (double)p->panel_entries / (double)p->entries;
+    return mp__panel_new_within(p->entries, p->panel_entries, &p->panel);
+}
+
 static int make_points(mp__curve *c)
 {
-    size_t each = c->is_adaptive ? BEST_OF : 1;
     int rc = 0;
 
     for (size_t p = 0; p < MP__CURVE_POINTS && rc == 0; p++) {
-        c->entries[p] = (size_t)fmax(round((double)c->capacity * times[p]), 1);
-        for (size_t i = 0; i < each && rc == 0; i++)
-            rc = mp__predict_new_within(c->is_adaptive ? others[i] : c->policy, c->entries[p],
-                                        c->is_adaptive ? ENTRIES_ADAPTIVE : ENTRIES_FIXED,
-                                        &c->points[p][i]);
+        c->points[p].entries = (size_t)fmax(round((double)c->capacity * times[p]), 1);
+        c->points[p].panel_entries = panel_entries[p];
+        if (p != SELF)
+            rc = make_point(c, &c->points[p]);
     }
     return rc;
 }
@@ -67,10 +85,10 @@ static int make_beside(mp__curve *c)
 {
     int rc = 0;
 
-    for (size_t i = c->is_adaptive ? BEST_OF : 0; i < OTHERS && rc == 0; i++)
+    for (size_t i = 0; i < OTHERS && rc == 0; i++)
         if (strcmp(others[i], c->policy) != 0)
             rc = mp__predict_new_within(others[i], c->capacity,
-                                        c->is_adaptive ? ENTRIES_ADAPTIVE : ENTRIES_FIXED,
+                                        c->is_adaptive ? ENTRIES_BESIDE : ENTRIES_FIXED,
                                         &c->beside[i]);
     return rc;
 }
@@ -104,79 +122,80 @@ static void age(mp__curve *c)
     c->seen /= 2;
     c->hits /= 2;
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
-        for (size_t i = 0; i < BEST_OF; i++)
-            if (c->points[p][i])
-                mp__predict_age(c->points[p][i]);
+        if (c->points[p].predict)
+            mp__predict_age(c->points[p].predict);
+        else
+            mp__tally_age(&c->points[p].tally);
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             mp__predict_age(c->beside[i]);
 }
 
+static void point_see(point *p, uint64_t hash, bool hit, double weight)
+{
+    bool has;
+
+    if (p->predict)
+        mp__predict_see_many(p->predict, hash, hit, weight);
+    if (!p->panel)
+        return;
+    mp__tally_pass(&p->tally, hit, weight);
+    if (mp__panel_follow(p->panel, hash, hit, weight, &has))
+        mp__tally_add(&p->tally, hash, hit, has, weight);
+}
+
+/* Whether the cache had it parts the requests into two strata. Nearly all that it had a larger one
+ * has too, and hardly any that it missed a smaller one has: so where most of them are, there is
+ * hardly an error. */
 void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
 {
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
-        for (size_t i = 0; i < BEST_OF; i++)
-            if (c->points[p][i])
-                mp__predict_see_many(c->points[p][i], hash, weight);
+        point_see(&c->points[p], hash, hit, weight);
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
-            mp__predict_see_many(c->beside[i], hash, weight);
+            mp__predict_see_many(c->beside[i], hash, hit, weight);
     c->seen += weight;
     c->hits += hit ? weight : 0;
     if (c->seen >= AGE * (double)c->capacity) /* so the curve is that of 16 to 32 x the capacity */
         age(c);
 }
 
-static void point_raw(const mp__curve *c, size_t point, size_t *ret_entries,
-                      mp__prediction *ret_prediction)
+/* What is known needs no model. */
+static void read_self(const mp__curve *c, mp__prediction *ret)
 {
-    *ret_entries = c->entries[point];
-    mp__predict_read(c->points[point][0], ret_prediction);
-    for (size_t i = 1; i < BEST_OF && c->points[point][i]; i++) {
-        mp__prediction other;
-
-        mp__predict_read(c->points[point][i], &other);
-        if (other.hit_ratio > ret_prediction->hit_ratio)
-            *ret_prediction = other;
-    }
-}
-
-/* How much of the variance of the smaller of two nested samples the larger one has, too. */
-static double shared(double small, double large)
-{
-    return small >= 1 ? 1 : small * (1 - large) / (large * (1 - small));
-}
-
-/* The miniature of the cache as it is hit something else than the cache did. The samples lie one in
- * another, so that is how far a smaller sample is off on average, and a part of it a larger one
- * (regression on a known total: Cochran, "Sampling Techniques", chapter 7). */
-static void set_right(const mp__curve *c, mp__prediction *is)
-{
-    mp__prediction self;
-    size_t entries;
-    double off, common, error = (is->high - is->low) / 2;
-
-    point_raw(c, SELF, &entries, &self);
-    if (c->seen <= 0 || self.requests == 0)
+    *ret = (mp__prediction){.high = 1, .sample = 1, .entries = c->capacity};
+    if (c->seen <= 0)
         return;
-    off = c->hits / c->seen - self.hit_ratio;
-    common = is->sample <= self.sample ? shared(is->sample, self.sample)
-                                       : shared(self.sample, is->sample);
-    is->hit_ratio += is->sample <= self.sample ? off : off * common;
-    if (is->sample >= self.sample) /* of a smaller one too little is gained to count on it */
-        error *= sqrt(fmax(1 - common, 0));
-    error =
-        is->sample < 1 || off != 0 ? WIDER * error + (c->is_adaptive ? FLOOR_ADAPTIVE : FLOOR) : 0;
-    is->hit_ratio = fmin(fmax(is->hit_ratio, 0), 1);
-    is->low = fmax(is->hit_ratio - error, 0);
-    is->high = fmin(is->hit_ratio + error, 1);
+    ret->hit_ratio = ret->low = ret->high = fmin(c->hits / c->seen, 1);
+    ret->requests = (uint64_t)fmax(c->seen, 1);
 }
 
-void mp__curve_point(const mp__curve *c, size_t point, size_t *ret_entries,
+static void read_panel(const point *p, mp__prediction *ret)
+{
+    double error;
+
+    mp__tally_read(&p->tally, ret);
+    ret->entries = p->panel_entries;
+    if (p->tally.sample >= 1 || ret->requests == 0)
+        return;
+    error = WIDER * fmax(ret->high - ret->hit_ratio, ret->hit_ratio - ret->low) + FLOOR_ADAPTIVE;
+    ret->low = fmax(ret->hit_ratio - error, 0);
+    ret->high = fmin(ret->hit_ratio + error, 1);
+}
+
+void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
                      mp__prediction *ret_prediction)
 {
-    point_raw(c, point, ret_entries, ret_prediction);
-    set_right(c, ret_prediction);
+    const point *p = &c->points[at];
+
+    *ret_entries = p->entries;
+    if (at == SELF)
+        read_self(c, ret_prediction);
+    else if (p->predict)
+        mp__predict_read(p->predict, ret_prediction);
+    else
+        read_panel(p, ret_prediction);
+    mp__tally_spread(ret_prediction, c->seen);
 }
 
 /* The curve is smooth over the logarithm of the size, but for cliffs, which the wider of the two
@@ -192,7 +211,7 @@ static void between(const mp__prediction *a, const mp__prediction *b, double sha
 
 int mp__curve_at(const mp__curve *c, size_t entries, mp__prediction *ret_prediction)
 {
-    if (entries < c->entries[0] || entries > c->entries[MP__CURVE_POINTS - 1])
+    if (entries < c->points[0].entries || entries > c->points[MP__CURVE_POINTS - 1].entries)
         return MP_EINVAL;
     for (size_t p = 0;; p++) {
         mp__prediction a, b;
@@ -214,23 +233,18 @@ int mp__curve_at(const mp__curve *c, size_t entries, mp__prediction *ret_predict
 
 const char *mp__curve_policy(const mp__curve *c, size_t i, mp__prediction *ret_prediction)
 {
-    size_t entries;
-
     if (i == 0) {
+        size_t entries;
+
         mp__curve_point(c, SELF, &entries, ret_prediction);
         return c->policy;
     }
-    for (size_t o = 0; o < OTHERS; o++) {
-        const mp__predict *p = c->beside[o];
-
-        if (!p && c->is_adaptive && o < BEST_OF)
-            p = c->points[SELF][o];
-        if (!p || --i)
-            continue;
-        mp__predict_read(p, ret_prediction);
-        set_right(c, ret_prediction);
-        return others[o];
-    }
+    for (size_t o = 0; o < OTHERS; o++)
+        if (c->beside[o] && --i == 0) {
+            mp__predict_read(c->beside[o], ret_prediction);
+            mp__tally_spread(ret_prediction, c->seen);
+            return others[o];
+        }
     return NULL;
 }
 
@@ -239,9 +253,8 @@ size_t mp__curve_bytes(const mp__curve *c)
     size_t bytes = sizeof(*c);
 
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
-        for (size_t i = 0; i < BEST_OF; i++)
-            if (c->points[p][i])
-                bytes += mp__predict_bytes(c->points[p][i]);
+        bytes += (c->points[p].predict ? mp__predict_bytes(c->points[p].predict) : 0) +
+                 (c->points[p].panel ? mp__panel_bytes(c->points[p].panel) : 0);
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             bytes += mp__predict_bytes(c->beside[i]);

@@ -2,10 +2,9 @@
 /* The curve of a running cache: what it would hit with a quarter to four times the entries, and
  * under other policies, lately. The optimizer's model of L1.
  *
- * Miniatures (cache/predict.h) of at most 512 entries, 256 under the adaptive policy, which stands
- * in it as the best of those that it chooses from, see the requests that the policy sees. How far
- * the one of the cache as it is is off is known, and taken off the others. Not locked: one thread
- * at a time. */
+ * Miniatures (cache/predict.h) see a sample of the requests that the policy sees; of the adaptive
+ * policy, panels as it would have (cache/panel.h). Since the cache itself counts all, only that
+ * must be guessed in which they differ from it. Not locked: one thread at a time. */
 #ifndef MP_CACHE_CURVE_H
 #define MP_CACHE_CURVE_H
 
@@ -13,7 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cache/predict.h"
+#include <marketprism/error.h>
+
+#include "cache/tally.h"
+#include "core/core.h"
 
 enum { MP__CURVE_POINTS = 5 };
 

@@ -70,8 +70,13 @@ const mp__mini_shape *mp__panel_shape(size_t member)
 
 int mp__panel_new(size_t capacity, mp__panel **ret_panel)
 {
+    return mp__panel_new_within(capacity, MP__PANEL_ENTRIES, ret_panel);
+}
+
+int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_panel)
+{
     mp__panel *p = mp__calloc(1, sizeof(*p));
-    size_t entries = MP__PANEL_ENTRIES;
+    size_t entries = entries_max;
     double n;
 
     if (!p)
@@ -223,19 +228,48 @@ static void count(mp__panel *p, unsigned mask, bool hit)
         }
 }
 
-bool mp__panel_see(mp__panel *p, uint64_t hash, bool hit)
+static bool is_sampled(const mp__panel *p, uint64_t hash)
 {
-    unsigned mask = (unsigned)hit << OWN;
+    return (uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32) <= p->threshold;
+}
 
-    p->all_turn[hit]++;
-    if ((uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32) > p->threshold)
-        return false;
+static unsigned ask_members(mp__panel *p, uint64_t hash)
+{
+    unsigned mask = 0;
+
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
         mask |= (unsigned)mp__mini_access(p->members[i], hash) << i;
+    return mask;
+}
+
+static bool note(mp__panel *p, unsigned mask, bool hit)
+{
     p->turn_seen[hit]++;
     if (mask)
         count(p, mask, hit);
     return ++p->turn >= p->turn_length && turn_end(p);
+}
+
+bool mp__panel_see(mp__panel *p, uint64_t hash, bool hit)
+{
+    p->all_turn[hit]++;
+    return is_sampled(p, hash) && note(p, ask_members(p, hash) | (unsigned)hit << OWN, hit);
+}
+
+bool mp__panel_follow(mp__panel *p, uint64_t hash, bool hit, double weight, bool *ret_has)
+{
+    unsigned mask, has;
+
+    if (hit)
+        p->weight = weight;
+    p->all_turn[hit]++;
+    if (!is_sampled(p, hash))
+        return false;
+    mask = ask_members(p, hash);
+    has = mask >> p->leader & 1U;
+    *ret_has = has;
+    (void)note(p, mask | has << OWN, hit);
+    return true;
 }
 
 void mp__panel_weigh(mp__panel *p, double weight)

@@ -20,12 +20,18 @@ typedef struct mp__panel mp__panel;
 
 /* For a cache of @capacity entries. MP_ENOMEM. */
 MP_MUST_USE int mp__panel_new(size_t capacity, mp__panel **ret_panel);
+/* The same with members of at most @entries_max. */
+MP_MUST_USE int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_panel);
 mp__panel *mp__panel_free(mp__panel *panel); /* accepts NULL, returns NULL */
 
 const mp__mini_shape *mp__panel_shape(size_t member);
 
 /* One request, and whether the cache itself had it. True: the leader has changed. */
 bool mp__panel_see(mp__panel *panel, uint64_t hash, bool hit);
+/* One request that stands for @weight, where there is no cache: one that were always as its leader
+ * had it, *ret_has. Hits of another cache [@hit] and misses may weigh differently. False: it is not
+ * of the sample. */
+bool mp__panel_follow(mp__panel *panel, uint64_t hash, bool hit, double weight, bool *ret_has);
 /* From here on each hit of the cache itself that is told stands for @weight of them, 1 or more. */
 void mp__panel_weigh(mp__panel *panel, double weight);
 size_t mp__panel_leader(const mp__panel *panel);

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Miniature simulation (Waldspurger et al., ATC 2017) with a correction for the requests that the
- * sample has too many or too few of.
- *
- * SHARDS-adj (Waldspurger et al., FAST 2015) counts every request that is missing as a hit, since
- * what makes a sample uneven are mostly a few hot keys. In a loop that is wrong. So how many hits
- * come with a request more is asked of the sample itself: it is the slope of hits over requests
- * between its parts, and what the line leaves unexplained is the error of the estimate (ratio and
- * regression estimators: Cochran, "Sampling Techniques", chapter 7). */
+/* Miniature simulation (Waldspurger et al., ATC 2017). */
 #include "cache/predict.h"
 
 #include <math.h>
@@ -17,16 +10,11 @@
 #include "core/alloc.h"
 
 enum {
-    PARTS = 32,
     ENTRIES_MAX = 2048, /* of a miniature */
     ENTRIES_WHOLE = 256 /* a cache so small is not made smaller */
 };
 
 static const double SAMPLE_MAX = 0.5; /* more would be a second full simulation */
-static const double T_90 =
-    1.3; /* errors to either side: from 684 predictions on public traces, and made ones */
-static const double FLOOR = 0.0015; /* of the error: a miniature is never quite the same */
-
 typedef struct key {
     mp__policy_node node;
     _Atomic uint8_t uses;
@@ -39,9 +27,7 @@ struct mp__predict {
     uint32_t *buckets;
     size_t capacity, cached, bucket_mask;
     uint32_t free, threshold;
-    double sample;
-    double all; /* requests, sampled or not */
-    double requests[PARTS], hits[PARTS];
+    mp__tally tally;
 };
 
 mp__predict *mp__predict_free(mp__predict *p)
@@ -97,9 +83,9 @@ int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_m
     p = mp__calloc(1, sizeof(*p));
     if (!p)
         return MP_ENOMEM;
-    p->sample = sample_for(capacity, entries_max);
-    p->threshold = (uint32_t)fmin(p->sample * 4294967296.0, 4294967295.0);
-    p->capacity = (size_t)fmax(round((double)capacity * p->sample), 1);
+    p->tally.sample = sample_for(capacity, entries_max);
+    p->threshold = (uint32_t)fmin(p->tally.sample * 4294967296.0, 4294967295.0);
+    p->capacity = (size_t)fmax(round((double)capacity * p->tally.sample), 1);
     rc = predict_fill(p, policy);
     if (rc) {
         (void)mp__predict_free(p);
@@ -161,36 +147,29 @@ static void miss(mp__predict *p, uint64_t hash)
 
 void mp__predict_see(mp__predict *p, uint64_t hash)
 {
-    mp__predict_see_many(p, hash, 1);
+    mp__predict_see_many(p, hash, 0, 1);
 }
 
-void mp__predict_see_many(mp__predict *p, uint64_t hash, double weight)
+void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, double weight)
 {
     /* other multipliers than the panel of a miniature takes: else it would sample the sample */
     uint64_t h = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ULL;
-    size_t part = h & (PARTS - 1);
     uint32_t i;
 
-    p->all += weight;
+    mp__tally_pass(&p->tally, stratum, weight);
     if ((uint32_t)(h >> 32) > p->threshold)
         return;
-    p->requests[part] += weight;
     i = find(p, hash);
-    if (i) {
-        p->hits[part] += weight;
+    mp__tally_add(&p->tally, h, stratum, i != 0, weight);
+    if (i)
         p->policy->ops->hit(p->policy, &p->keys[i].node);
-    } else {
+    else
         miss(p, hash);
-    }
 }
 
 void mp__predict_age(mp__predict *p)
 {
-    p->all /= 2;
-    for (size_t i = 0; i < PARTS; i++) {
-        p->requests[i] /= 2;
-        p->hits[i] /= 2;
-    }
+    mp__tally_age(&p->tally);
 }
 
 size_t mp__predict_bytes(const mp__predict *p)
@@ -199,50 +178,8 @@ size_t mp__predict_bytes(const mp__predict *p)
            (p->bucket_mask + 1) * sizeof(*p->buckets) + p->policy->ops->bytes(p->policy);
 }
 
-typedef struct line {
-    double requests, hits;  /* of all parts */
-    double slope, residual; /* hits a request more, 0 to 1; variance of a part about the line */
-} line;
-
-static line fit(const mp__predict *p)
-{
-    line l = {0};
-    double sxx = 0, sxy = 0, rest = 0;
-
-    for (size_t i = 0; i < PARTS; i++) {
-        l.requests += p->requests[i];
-        l.hits += p->hits[i];
-    }
-    for (size_t i = 0; i < PARTS; i++) {
-        double x = p->requests[i] - l.requests / PARTS;
-
-        sxx += x * x;
-        sxy += x * (p->hits[i] - l.hits / PARTS);
-    }
-    l.slope = sxx > 0 ? fmin(fmax(sxy / sxx, 0), 1) : 0;
-    for (size_t i = 0; i < PARTS; i++) {
-        double x = p->requests[i] - l.requests / PARTS;
-        double y = p->hits[i] - l.hits / PARTS - l.slope * x;
-
-        rest += y * y;
-    }
-    l.residual = rest / (PARTS - 2);
-    return l;
-}
-
 void mp__predict_read(const mp__predict *p, mp__prediction *ret)
 {
-    line l = fit(p);
-    double expected = p->all * p->sample, ratio, error;
-
-    *ret = (mp__prediction){
-        .high = 1, .sample = p->sample, .entries = p->capacity, .requests = (uint64_t)l.requests};
-    if (expected <= 0 || l.requests <= 0)
-        return;
-    ratio = (l.hits + l.slope * (expected - l.requests)) / expected;
-    error = sqrt(l.residual * PARTS * (1 - p->sample)) / expected;
-    error = p->sample < 1 ? T_90 * error + FLOOR : 0;
-    ret->hit_ratio = fmin(fmax(ratio, 0), 1);
-    ret->low = fmax(ret->hit_ratio - error, 0);
-    ret->high = fmin(ret->hit_ratio + error, 1);
+    mp__tally_read(&p->tally, ret);
+    ret->entries = p->capacity;
 }

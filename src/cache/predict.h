@@ -12,17 +12,10 @@
 
 #include <marketprism/error.h>
 
+#include "cache/tally.h"
 #include "core/core.h"
 
 typedef struct mp__predict mp__predict;
-
-typedef struct mp__prediction {
-    double hit_ratio;  /* 0 to 1, since the first request, or lately where it ages */
-    double low, high;  /* nine times out of ten the truth lies between */
-    double sample;     /* share of the keys that it saw */
-    size_t entries;    /* of the miniature; below 100 do not show a number */
-    uint64_t requests; /* sampled */
-} mp__prediction;
 
 /* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries.
  * MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
@@ -35,8 +28,9 @@ MP_MUST_USE int mp__predict_new_within(const char *policy, size_t capacity, size
 
 /* One request for the key of @hash. */
 void mp__predict_see(mp__predict *predict, uint64_t hash);
-/* One that stands for @weight of them, where the others were not told. */
-void mp__predict_see_many(mp__predict *predict, uint64_t hash, double weight);
+/* One of @stratum (of requests that are alike in what is known of all of them, as whether another
+ * cache had them; below MP__STRATA) that stands for @weight, where the others were not told. */
+void mp__predict_see_many(mp__predict *predict, uint64_t hash, unsigned stratum, double weight);
 /* Let what was seen until now count half. */
 void mp__predict_age(mp__predict *predict);
 size_t mp__predict_bytes(const mp__predict *predict);

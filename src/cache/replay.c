@@ -69,8 +69,10 @@ static int id_of(mp__trace *t, uint64_t hash, uint32_t *ret_id)
     return 0;
 }
 
-static int add_request(mp__trace *t, uint64_t hash)
+int mp__trace_add_hash(mp__trace *t, uint64_t hash)
 {
+    int rc;
+
     if (t->requests == t->capacity) {
         size_t capacity = t->capacity ? t->capacity * 2 : 65536;
         uint32_t *ids = mp__realloc_array(t->ids, capacity, sizeof(*ids));
@@ -80,7 +82,9 @@ static int add_request(mp__trace *t, uint64_t hash)
         t->ids = ids;
         t->capacity = capacity;
     }
-    return id_of(t, hash, &t->ids[t->requests]);
+    rc = id_of(t, hash, &t->ids[t->requests]);
+    t->requests += rc == 0;
+    return rc;
 }
 
 static bool is_blank(char c)
@@ -124,10 +128,9 @@ int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used,
         if (!parse_line(line, &word))
             return mp__diag_at(diag, MP_ESYNTAX, (int)trace->requests + 1, 1,
                                "request %zu is neither `key` nor `key size`", trace->requests + 1);
-        rc = add_request(trace, mp__hash_str(key, word));
+        rc = mp__trace_add_hash(trace, mp__hash_str(key, word));
         if (rc)
             return rc;
-        trace->requests++;
     }
     *ret_used = at;
     return 0;
@@ -216,6 +219,8 @@ void mp__replay_run(mp__replay *replay, size_t from, size_t to)
     for (size_t i = from; i < to; i++) {
         uint32_t id = ids[i];
 
+        if (replay->had)
+            replay->had[i - from] = replay->keys[id].is_cached;
         if (replay->keys[id].is_cached) {
             hits++;
             ops->hit(replay->policy, &replay->keys[id].node);

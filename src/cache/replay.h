@@ -25,6 +25,8 @@ typedef struct mp__trace {
  * space, the size is not looked at. Lines are told apart from what is cut off at the end, which is
  * left: *ret_used. MP_ESYNTAX with the line; MP_ELIMIT; MP_ENOMEM. */
 int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used, mp__diag *diag);
+/* Add a request for the key of @hash. MP_ELIMIT; MP_ENOMEM. */
+int mp__trace_add_hash(mp__trace *trace, uint64_t hash);
 void mp__trace_done(mp__trace *trace);
 
 typedef struct mp__replay_key {
@@ -39,6 +41,7 @@ typedef struct mp__replay {
     size_t capacity, cached;
     mp__replay_key *keys; /* by id */
     uint64_t hits, requests;
+    bool *had; /* or NULL: by request of a run, whether it was a hit; the caller's */
 } mp__replay;
 
 /* A policy by its name: as in mp__policies, or "w-tinylfu:n". MP_EINVAL: there is none.

@@ -191,18 +191,22 @@ static int predicts_new(const job *j, mp__predict **predicts)
     return rc;
 }
 
-/* The replay and its predictions see every request in one pass, some at a time. */
+/* The replay and its predictions see every request in one pass, some at a time; what the replay
+ * hit makes the predictions surer. */
 static void run_with_predicts(const work *w, mp__replay *replay, const job *j,
                               mp__predict *const *predicts)
 {
+    bool had[STRETCH];
     size_t to;
 
+    replay->had = j->forecast_count ? had : NULL;
     for (size_t from = 0; from < w->trace->requests; from = to) {
         to = w->trace->requests - from > STRETCH ? from + STRETCH : w->trace->requests;
         mp__replay_run(replay, from, to);
         for (size_t p = 0; p < j->forecast_count; p++)
             for (size_t i = from; i < to; i++)
-                mp__predict_see(predicts[p], w->trace->hashes[w->trace->ids[i]]);
+                mp__predict_see_many(predicts[p], w->trace->hashes[w->trace->ids[i]], had[i - from],
+                                     1);
     }
 }
 

@@ -6,12 +6,15 @@ import collections
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 import mp_tap
 
 BINARY = os.environ["BINARY"]
+FORECAST = os.environ.get("FORECAST")
 TRACES = pathlib.Path(os.environ["SOURCE"]).parent / "shared" / "traces"
 LARGE = {"cache2k-orm-busy", "arc-P3"}  # only with MP_SOAK: millions of requests
 LIMITS = {"Belady", "W-TinyLFU-best-static-window"}  # chosen afterwards; no policy
@@ -85,9 +88,34 @@ class Adaptive(unittest.TestCase):
                     errors.append(abs(said["hit_ratio"] - is_so))
                     held += said["low"] <= is_so <= said["high"]
         self.assertGreater(len(errors), 400)
-        self.assertLess(sum(errors) / len(errors), 0.01)
+        self.assertLess(sum(errors) / len(errors), 0.003)
         self.assertGreater(held / len(errors), 0.85)
         self.assertLess(held / len(errors), 0.95)
+
+    def test_the_curve_of_a_running_cache_is_within_a_point_and_its_intervals_hold(self):
+        if not shutil.which("zstd"):
+            self.skipTest("there is no zstd")
+        with tempfile.TemporaryDirectory() as folder:
+            names = sorted(table().keys() - LARGE)
+            for name in names:
+                subprocess.run(["zstd", "-qd", TRACES / f"{name}.txt.zst", "-o",
+                                f"{folder}/{name}"], check=True)
+            told = subprocess.run([FORECAST, "-s", "1", *names], cwd=folder, capture_output=True,
+                                  check=True).stdout.decode()
+        errors, held, count = {}, {}, {}
+        for line in told.splitlines()[1:]:  # the name may have spaces
+            name, times, n, error, _, _, _, holds = line.rsplit(maxsplit=7)
+            errors[name, times] = float(error)
+            held[name, times] = float(holds.rstrip("%"))
+            count[name, times] = int(n)
+        self.assertGreater(count["all", "all"], 2000)
+        for times in ("1/4", "1/2", "2", "4"):
+            self.assertLess(errors["all", times], 0.7, times)
+            self.assertLess(errors["adaptive", times], 1.2, times)
+        self.assertLess(errors["at least 256", "all"], 0.6)
+        self.assertLess(errors["100 to 255", "all"], 1)
+        self.assertGreater(held["all", "all"], 85)
+        self.assertLess(held["all", "all"], 95)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include "cache/curve.h"
 #include "core/alloc.h"
 #include "core/knob.h"
+#include "mp_sim.h"
 
 static const size_t MEMORY = (size_t)128 << 20;
 
@@ -30,19 +31,28 @@ static unsigned request(unsigned family, unsigned i, unsigned keys)
     return (unsigned)(keys * pow(u, 1.5 + family % 3));
 }
 
+/* Which keys are sampled hangs on the hash of the cache, which hangs on the machine. */
 typedef struct live {
+    mp_sim *sim;
     mp_cache *cache;
     uint64_t hits, requests;
 } live;
 
 static void live_open(live *l, const char *policy, size_t entries, size_t bytes)
 {
-    const mp__cache_options options = {
-        .env = mp__env_real(), .l1_entries = entries, .l1_bytes = bytes, .policy = policy};
+    mp__cache_options options = {.l1_entries = entries, .l1_bytes = bytes, .policy = policy};
     mp__diag diag;
 
-    *l = (live){0};
+    *l = (live){.sim = mp_sim_new(random_state)};
+    assert_non_null(l->sim);
+    options.env = mp_sim_env(l->sim);
     assert_int_equal(mp__cache_open(&options, &l->cache, &diag), 0);
+}
+
+static void live_close(live *l)
+{
+    l->cache = mp_cache_free(l->cache);
+    l->sim = mp_sim_free(l->sim);
 }
 
 static void ask(live *l, unsigned k)
@@ -79,42 +89,49 @@ static double truth(const char *policy, size_t entries, unsigned family, unsigne
     l.hits = l.requests = 0;
     run(&l, family, keys, count);
     ratio = (double)l.hits / (double)l.requests;
-    l.cache = mp_cache_free(l.cache);
+    live_close(&l);
     return ratio;
 }
 
+/* What is the same for all is not a forecast: that of the size as it is. */
 static void sizes_from_a_quarter_to_four_times_are_foretold_within_a_point(void **state)
 {
     static const char *const policies[] = {"adaptive", "lru", "s3-fifo", "w-tinylfu"};
-    enum { ENTRIES = 1000, KEYS = 14000, COUNT = 90000 };
+    enum { ENTRIES = 1000, KEYS = 14000, COUNT = 140000 };
     unsigned count = 0, held = 0;
-    double error = 0;
+    double errors[5] = {0}, error = 0;
 
     (void)state;
     for (unsigned p = 0; p < 4; p++)
-        for (unsigned family = 1; family < 4; family++) {
+        for (unsigned draw = 3; draw < 9; draw++) { /* two of each family */
+            unsigned family = 1 + draw % 3;
             mp__cache_forecast f[MP__CACHE_FORECASTS];
             live l;
 
-            random_state = family + 1;
+            random_state = draw;
             live_open(&l, policies[p], ENTRIES, MEMORY);
             run(&l, family, KEYS, COUNT);
             assert_true(mp__cache_forecasts(l.cache, f) > 5);
             for (unsigned at = 0; at < 5; at++) {
                 double is;
 
-                random_state = 99 + family;
+                random_state = 99 + draw;
                 is = truth(policies[p], f[at].entries, family, KEYS, COUNT / 2, COUNT / 2);
-                error += fabs(f[at].hit_ratio - is);
+                if (f[at].entries == ENTRIES)
+                    continue;
+                errors[at] += fabs(f[at].hit_ratio - is);
                 held += is >= f[at].low && is <= f[at].high;
                 count++;
             }
-            l.cache = mp_cache_free(l.cache);
+            live_close(&l);
         }
-    print_message("# mean error %.2f points, %u of %u intervals held\n", 100 * error / count, held,
-                  count);
-    assert_true(error / count <= 0.01);
-    assert_true(held >= count * 75 / 100); /* few: a coarse check of the 90 % */
+    for (unsigned at = 0; at < 5; at++)
+        error += errors[at];
+    print_message("# mean error %.2f points, %.2f at four times; %u of %u intervals held\n",
+                  100 * error / count, 100 * errors[4] / 24, held, count);
+    assert_true(error / count <= 0.006);
+    assert_true(errors[4] / 24 <= 0.01);
+    assert_true(held >= count * 80 / 100 && held <= count * 98 / 100); /* few: coarse */
 }
 
 static void a_change_of_size_hits_what_was_said_before(void **state)
@@ -135,7 +152,7 @@ static void a_change_of_size_hits_what_was_said_before(void **state)
     run(&l, 1, 20000, 60000);
     is = (double)l.hits / (double)l.requests;
     assert_true(is > said.low - 0.03 && is < said.high + 0.03); /* one draw: nine of ten within */
-    l.cache = mp_cache_free(l.cache);
+    live_close(&l);
 }
 
 static void a_knob_tells_what_it_would_do(void **state)
@@ -174,7 +191,7 @@ static void a_knob_tells_what_it_would_do(void **state)
             modelled ? 0 : MP_EUNKNOWN);
     }
     assert_null(bytes->predict);
-    l.cache = mp_cache_free(l.cache);
+    live_close(&l);
 }
 
 static void a_cache_too_small_for_it_keeps_no_curve(void **state)

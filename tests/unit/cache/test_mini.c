@@ -153,6 +153,26 @@ static void a_panel_stays_within_256_kib_however_large_the_cache(void **state)
     }
 }
 
+/* 2,000 keys in turn through 1,600 entries: nothing for LRU, four fifths for LIRS. */
+static void a_panel_without_a_cache_hits_what_its_leaders_do(void **state)
+{
+    mp__panel *panel = NULL;
+    unsigned sampled = 0, hits = 0;
+    bool has;
+
+    (void)state;
+    assert_int_equal(mp__panel_new_within(1600, 128, &panel), 0);
+    for (unsigned i = 0; i < 2000 * 50; i++)
+        if (mp__panel_follow(panel, hash_of(i % 2000), false, 1, &has) && i >= 2000 * 20) {
+            sampled++;
+            hits += has;
+        }
+    assert_true(sampled > 3000 && sampled < 6500); /* 8 % of 60,000 */
+    assert_true(hits > sampled * 6 / 10 && hits < sampled * 9 / 10);
+    assert_int_not_equal(mp__panel_leader(panel), 0);
+    panel = mp__panel_free(panel);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_loop_larger_than_the_cache_defeats_lru_and_not_lirs),
     MP_TEST(what_fits_is_missed_once),
@@ -160,6 +180,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(owners_come_out_exactly_once_whatever_is_called),
     MP_TEST(a_copy_goes_on_as_the_original_does),
     MP_TEST(a_panel_stays_within_256_kib_however_large_the_cache),
+    MP_TEST(a_panel_without_a_cache_hits_what_its_leaders_do),
 };
 
 MP_TEST_MAIN(tests)

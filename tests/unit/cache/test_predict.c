@@ -111,6 +111,48 @@ static void a_loop_too_large_is_not_taken_for_hits_by_the_correction(void **stat
     pair_close(&p);
 }
 
+/* A cache of a quarter runs beside: what it hits, a larger one hits nearly always. */
+static void what_another_cache_hit_makes_a_prediction_surer(void **state)
+{
+    const mp__mini_shape shape = {"", MP__MINI_LRU, 0};
+    double error[2] = {0}, width[2] = {0};
+
+    (void)state;
+    for (unsigned round = 0; round < 8; round++) {
+        mp__mini *beside = NULL, *whole = NULL;
+        mp__predict *predicts[2] = {NULL};
+        double hits = 0;
+
+        random_state = round;
+        assert_int_equal(mp__mini_new(&shape, 1500, false, false, &beside), 0);
+        assert_int_equal(mp__mini_new(&shape, 6000, false, false, &whole), 0);
+        for (unsigned known = 0; known < 2; known++)
+            assert_int_equal(mp__predict_new_within("lru", 6000, 512, &predicts[known]), 0);
+        for (unsigned i = 0; i < 60000; i++) {
+            uint64_t hash = hash_of(skewed(round % 4, 30000) + 100000 * round);
+            bool had = mp__mini_access(beside, hash);
+
+            hits += mp__mini_access(whole, hash);
+            mp__predict_see(predicts[0], hash);
+            mp__predict_see_many(predicts[1], hash, had, 1);
+        }
+        for (unsigned known = 0; known < 2; known++) {
+            mp__prediction is;
+
+            mp__predict_read(predicts[known], &is);
+            error[known] += fabs(is.hit_ratio - hits / 60000);
+            width[known] += is.high - is.low;
+            predicts[known] = mp__predict_free(predicts[known]);
+        }
+        beside = mp__mini_free(beside);
+        whole = mp__mini_free(whole);
+    }
+    print_message("# of the error %.2f are left, of the width %.2f\n", error[1] / error[0],
+                  width[1] / width[0]);
+    assert_true(error[1] < 0.6 * error[0]);
+    assert_true(width[1] < 0.75 * width[0]);
+}
+
 static void a_small_cache_is_not_sampled_and_exact(void **state)
 {
     pair p;
@@ -178,6 +220,7 @@ static void without_memory_nothing_is_made_nor_lost(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten),
     MP_TEST(a_loop_too_large_is_not_taken_for_hits_by_the_correction),
+    MP_TEST(what_another_cache_hit_makes_a_prediction_surer),
     MP_TEST(a_small_cache_is_not_sampled_and_exact),
     MP_TEST(nothing_seen_says_anything_is_possible),
     MP_TEST(what_cannot_be_predicted_is_refused),
