@@ -148,11 +148,37 @@ static int descend(const builder *b, json_t **here, const step *at, bool index_f
     return 0;
 }
 
+/* How deep a value goes by itself: 0 where it is no map and no list with something in it. */
+static unsigned depth_of(json_t *value)
+{
+    unsigned deepest = 0, depth;
+
+    if (json_is_object(value))
+        for (void *i = json_object_iter(value); i; i = json_object_iter_next(value, i)) {
+            depth = 1 + depth_of(json_object_iter_value(i));
+            deepest = depth > deepest ? depth : deepest;
+        }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        depth = 1 + depth_of(json_array_get(value, i));
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest;
+}
+
+/* What is printed shall be read again. */
+static int depth_error(const builder *b, mp_str key)
+{
+    return mp__diag_set(b->diag, MP_ELIMIT, "'%.*s%s' is nested deeper than %d",
+                        (int)(key.size < 80 ? key.size : 80), key.data, key.size > 80 ? "..." : "",
+                        MP__FORMAT_DEPTH_MAX);
+}
+
 /* Walk along @key, making maps and lists on the way, and put @value at its end. */
 static int put(builder *b, mp_str key, json_t *value)
 {
     step *now = &b->steps[0], *next = &b->steps[1];
     json_t *here = b->root;
+    unsigned depth = depth_of(value);
     size_t at = 0;
     int rc = step_take(key, &at, now);
 
@@ -162,6 +188,8 @@ static int put(builder *b, mp_str key, json_t *value)
 
         if (more < 0)
             return more;
+        if (++depth > MP__FORMAT_DEPTH_MAX)
+            return depth_error(b, key);
         if ((now->index >= 0) != json_is_array(here))
             return contradiction(b, key);
         if (now->index >= 0 && (size_t)now->index >= b->leaf_count)

@@ -527,6 +527,53 @@ static void a_leaf_that_no_tree_can_hold_is_named(void **state)
     }
 }
 
+/* "a.a.a...": @depth steps, the last with the value @value of the type @type. */
+static int print_nested(const char *format, unsigned depth, const char *value, const char *type,
+                        mp__buf *out, mp__diag *diag)
+{
+    mp__leaves leaves = {0};
+    char key[256];
+    size_t n = 0;
+    int rc;
+
+    for (unsigned i = 0; i < depth; i++) {
+        key[n++] = 'a';
+        key[n++] = '.';
+    }
+    assert_int_equal(mp__leaves_add(&leaves, mp_str_new(key, n - 1), mp_str_of(value), type), 0);
+    rc = mp__format_find(format)->print(&leaves, out, diag);
+    mp__leaves_done(&leaves);
+    return rc;
+}
+
+static void what_is_printed_is_never_nested_deeper_than_can_be_read(void **state)
+{
+    static const char *const nesting[] = {"json", "yaml", "toml"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        for (unsigned in_value = 0; in_value < 2; in_value++) {
+            const char *value = in_value ? "{\"b\":[1]}" : "1";
+            unsigned most = in_value ? 62 : 64;
+            mp__buf good = MP__BUF_INIT, bad = MP__BUF_INIT;
+            mp__leaves again = {0};
+            mp__diag diag = {0};
+
+            assert_int_equal(
+                print_nested(nesting[i], most, value, "application/json", &good, &diag), 0);
+            assert_int_equal(mp__format_find(nesting[i])->parse(mp__buf_str(&good), &again, &diag),
+                             0);
+            assert_int_equal(again.count, 1);
+            assert_int_equal(
+                print_nested(nesting[i], most + 1, value, "application/json", &bad, &diag),
+                MP_ELIMIT);
+            assert_non_null(strstr(diag.text, "nested deeper than 64"));
+            mp__leaves_done(&again);
+            mp__buf_done(&good);
+            mp__buf_done(&bad);
+        }
+}
+
 static void a_path_chooses_its_format_by_its_ending(void **state)
 {
     (void)state;
@@ -567,6 +614,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_would_come_back_otherwise_is_refused_by_name),
     MP_TEST(a_value_that_is_a_map_takes_no_further_keys),
     MP_TEST(a_leaf_that_no_tree_can_hold_is_named),
+    MP_TEST(what_is_printed_is_never_nested_deeper_than_can_be_read),
     MP_TEST(a_path_chooses_its_format_by_its_ending),
 };
 
