@@ -195,6 +195,17 @@ static void cache_json(mp__manager *manager, mp__buf *out)
     mp__shared_json(manager, out);
 }
 
+/* For so long nobody has vouched for what is kept; 0: a live watch does. */
+static uint64_t unverified_ms(mp__manager *manager)
+{
+    int64_t since = atomic_load(&manager->vouched_until_ms), now = mp__manager_wall_ms(manager);
+
+    if (atomic_load(&manager->generation))
+        return 0;
+    since = since ? since : manager->started_ms; /* not since the start, then */
+    return now > since ? (uint64_t)(now - since) : 1;
+}
+
 static void origin_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)
 {
     mp__origin_stats s;
@@ -206,6 +217,7 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_add_text(out, "state", mp__origin_states.states[summary->origin]);
     mp__json_add_bool(out, "writable", summary->writable);
     mp__json_add_text(out, "epoch", summary->epoch);
+    mp__json_add_u64(out, "unverified_ms", unverified_ms(manager));
     mp__json_add_u64(out, "revision", s.revision);
     mp__json_add_u64(out, "keys", s.keys);
     mp__json_add_u64(out, "fetches", s.fetches);

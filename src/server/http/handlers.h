@@ -95,6 +95,9 @@ void mp__http_environments(mp__exchange *x);
 
 /* ---- transfer.c ---- */
 
+/* How much @accept wants @media_type, in thousandths: the most special range that takes it counts;
+ * -1: none does. */
+int mp__http_weight(mp_str accept, const char *media_type);
 /* What Accept wants of the formats; NULL: a list, where @listing. False: answered (406). */
 bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format);
 void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,
@@ -130,9 +133,12 @@ void mp__http_watch(mp__exchange *x);
 
 void mp__http_openapi(mp__exchange *x);
 
-/* ---- operations.c ---- */
+/* ---- page.c ---- */
 
 void mp__http_root(mp__exchange *x);
+
+/* ---- operations.c ---- */
+
 void mp__http_health(mp__exchange *x);
 void mp__http_ready(mp__exchange *x);
 void mp__http_metrics(mp__exchange *x);

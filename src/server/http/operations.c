@@ -2,23 +2,6 @@
 /* What operators ask: is it alive, is it ready, figures, state. */
 #include "server/http/handlers.h"
 
-void mp__http_root(mp__exchange *x)
-{
-    mp__buf text = MP__BUF_INIT;
-
-    if (!mp__http_parameters(x, NULL, 0))
-        return;
-    (void)mp__buf_add_str(&text, MP_STR("MarketPrism\n\n"));
-    for (size_t i = 0; i < mp__route_count; i++)
-        (void)mp__buf_printf(&text, "%-6s %-32s %s\n", mp__routes[i].method, mp__routes[i].pattern,
-                             mp__routes[i].summary);
-    if (text.error)
-        mp__answer_no_memory(x);
-    else
-        mp__answer_text(x, 200, mp__buf_str(&text));
-    mp__buf_done(&text);
-}
-
 void mp__http_health(mp__exchange *x)
 {
     if (mp__http_parameters(x, NULL, 0))

@@ -5,7 +5,7 @@
 #include "server/http/handlers.h"
 
 const mp__route mp__routes[] = {
-    {"GET", "/", mp__http_root, "What there is"},
+    {"GET", "/", mp__http_root, "What there is; for browsers a page with the state"},
     {"GET", "/healthz", mp__http_health, "The process lives"},
     {"GET", "/readyz", mp__http_ready, "Reads can be answered"},
     {"GET", "/metrics", mp__http_metrics, "Figures for Prometheus"},

@@ -127,6 +127,8 @@ static const mp__route_parameter watch[] = {
     }
 
 static const mp__route_answer text_answer[] = {{200, "text/plain", "Text"}, LAST};
+static const mp__route_answer root_answer[] = {
+    {200, "text/plain", "Text"}, {200, "text/html", "Text"}, PROBLEM_ROWS(400), LAST};
 static const mp__route_answer ready_answer[] = {
     {200, "application/json", "Ready"}, {503, "application/json", "Ready"}, LAST};
 static const mp__route_answer value_answer[] = {
@@ -216,7 +218,7 @@ static const mp__route_answer object_answer[] = {
 /* ---- the table ---- */
 
 const mp__route_doc mp__route_docs[] = {
-    {"GET", "/", "root", NULL, NULL, NULL, text_answer},
+    {"GET", "/", "root", NULL, "Accept", NULL, root_answer},
     {"GET", "/healthz", "health", NULL, NULL, NULL, text_answer},
     {"GET", "/readyz", "ready", NULL, NULL, NULL, ready_answer},
     {"GET", "/metrics", "metrics", NULL, "Accept-Encoding", NULL, text_answer},

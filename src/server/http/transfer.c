@@ -43,8 +43,7 @@ static mp_str split_weight(mp_str item, int *ret_weight)
     return type;
 }
 
-/* How much the client wants @media_type: the most special range that takes it counts. */
-static int weight_of(mp_str accept, const char *media_type)
+int mp__http_weight(mp_str accept, const char *media_type)
 {
     size_t major = (size_t)(strchr(media_type, '/') - media_type) + 1;
     int weight, best = -1, kind = 0;
@@ -76,9 +75,9 @@ bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_fo
 
     /* A list is JSON by itself: it wins among equals, and over the format JSON. */
     if (listing)
-        best_weight = accept.size ? weight_of(accept, "application/json") : 1000;
+        best_weight = accept.size ? mp__http_weight(accept, "application/json") : 1000;
     for (const mp__format *const *f = mp__formats; *f; f++) {
-        int weight = accept.size ? weight_of(accept, (*f)->media_type) : 1000;
+        int weight = accept.size ? mp__http_weight(accept, (*f)->media_type) : 1000;
 
         if (weight > best_weight) {
             best = *f;
