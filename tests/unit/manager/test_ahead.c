@@ -5,51 +5,22 @@
 #include <inttypes.h>
 
 #include "manager/internal.h"
-#include "mp_sim.h"
+#include "mp_world.h"
 #include "mp_truth.h"
 
 enum { TTL_S = 8, ANSWER_MS = 300 };
 
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
 static mp_truth *truth;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
-
-static void option(const char *path, const char *value)
-{
-    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
-}
 
 static int set_up(void **state)
 {
-    mp__manager_config config = {.data_dir = "/data"};
-
     (void)state;
-    sim = mp_sim_new(5);
+    world_begin(5, 20);
     truth = mp_truth_new(sim);
-    assert_int_equal(mp__options_new(&options), 0);
     option("cache.default_ttl", "8s");
     option("cache.eventual_bound", "0"); /* past its time a value is asked for first */
     option("cache.hard_bound", "0");
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 20, 20);
-    config.env = mp_sim_env(sim);
-    config.options = options;
-    config.origin = mp_truth_origin(truth);
-    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
+    assert_int_equal(world_try_open("/data", false, mp_truth_origin(truth), NULL), 0);
     mp_sim_slow(sim, "net-answer", ANSWER_MS, ANSWER_MS);
     return 0;
 }
@@ -57,26 +28,13 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    manager = mp__manager_close(manager);
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
+    world_close();
     truth = mp_truth_free(truth);
-    sim = mp_sim_free(sim);
+    world_end();
     return 0;
 }
 
 /* ---- reading ---- */
-
-static bool is_true(void *context)
-{
-    return *(bool *)context;
-}
-
-static void read_done(mp__read *read)
-{
-    *(bool *)read->context = true;
-}
 
 /* As the server reads: the hot path first. True: it was answered at once. */
 static bool read_one(const char *address)
@@ -87,7 +45,7 @@ static bool read_one(const char *address)
                      .identity = &identity,
                      .level = MP__LEVEL_EVENTUAL,
                      .age_max_ms = -1,
-                     .done = read_done,
+                     .done = world_read_done,
                      .context = &done};
 
     read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
@@ -98,7 +56,7 @@ static bool read_one(const char *address)
         return true;
     at_once = mp__read_start(manager, &read);
     if (!at_once)
-        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+        world_wait(&done);
     assert_int_equal(read.status, 0);
     (void)mp__entry_unref(read.entry);
     return at_once;
@@ -285,13 +243,13 @@ static void what_is_absent_leaves_memory_when_nobody_asks_for_it(void **state)
                      .address = mp_str_of(address),
                      .identity = &identity,
                      .age_max_ms = -1,
-                     .done = read_done,
+                     .done = world_read_done,
                      .context = &done};
 
     (void)state;
     read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
     assert_false(mp__read_start(manager, &read));
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     assert_int_equal(read.status, MP_EABSENT);
     (void)mp__entry_unref(read.entry);
     assert_true(is_in_l1(address));

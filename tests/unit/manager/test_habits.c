@@ -7,7 +7,7 @@
 #include "manager/habits.h"
 #include "manager/internal.h"
 #include "mp_fail.h"
-#include "mp_sim.h"
+#include "mp_world.h"
 
 #define HOUR_MS ((int64_t)3600000)
 #define DAY_MS  (24 * HOUR_MS)
@@ -144,51 +144,18 @@ static void a_model_comes_back_from_its_file(void **state)
 
 enum { MORNING = 60, EVENING = 60, MEMORY = 80 };
 
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
 static mp__tap tap;
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
 
 static void start(void)
 {
-    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = "/data"};
-
-    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
-    tick(NULL);
+    assert_int_equal(world_try_open("/data", false, NULL, NULL), 0);
 }
 
 static void stop(void)
 {
     mp__tap_done(&tap);
     tap = (mp__tap){0};
-    manager = mp__manager_close(manager);
-}
-
-static void option(const char *path, const char *value)
-{
-    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
-}
-
-static bool is_true(void *context)
-{
-    return *(bool *)context;
-}
-
-static void write_done(mp__write_request *request)
-{
-    *(bool *)request->context = true;
+    world_close();
 }
 
 static void put(const char *address)
@@ -200,11 +167,11 @@ static void put(const char *address)
                                  .identity = &identity,
                                  .changes = &change,
                                  .count = 1,
-                                 .done = write_done,
+                                 .done = world_write_done,
                                  .context = &done};
 
     mp__write_start(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     assert_int_equal(request.status, 0);
 }
 
@@ -213,8 +180,7 @@ static int set_up(void **state)
     char address[64];
 
     (void)state;
-    sim = mp_sim_new(5);
-    assert_int_equal(mp__options_new(&options), 0);
+    world_begin(5, 2000);
     option("cache.l1_size", "80");
     option("cache.l2_size", "0");
     option("cache.policy", "lru"); /* what is brought comes in whatever it pushes out */
@@ -222,9 +188,6 @@ static int set_up(void **state)
     option("overlay.base", "");
     option("origin.probe_interval", "600s"); /* so that days pass quickly */
     option("origin.sweep_interval", "3600s");
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 2000, 2000);
     start();
     for (int i = 0; i < MORNING + EVENING; i++) {
         snprintf(address, sizeof(address), "production/app/%d", i);
@@ -237,16 +200,8 @@ static int tear_down(void **state)
 {
     (void)state;
     stop();
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
-    sim = mp_sim_free(sim);
+    world_end();
     return 0;
-}
-
-static void read_done(mp__read *read)
-{
-    *(bool *)read->context = true;
 }
 
 /* As a server reads. True: it was in memory. */
@@ -259,7 +214,7 @@ static bool read_one(uint64_t who, int key)
                      .identity = &identity,
                      .level = MP__LEVEL_EVENTUAL,
                      .age_max_ms = -1,
-                     .done = read_done,
+                     .done = world_read_done,
                      .context = &done};
 
     snprintf(address, sizeof(address), "production/app/%d", key);
@@ -273,7 +228,7 @@ static bool read_one(uint64_t who, int key)
     if (hit)
         return true;
     if (!mp__read_start(manager, &read))
-        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+        world_wait(&done);
     assert_int_equal(read.status, 0);
     (void)mp__entry_unref(read.entry);
     return false;

@@ -8,93 +8,29 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "manager/manager.h"
-#include "mp_sim.h"
-
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
+#include "mp_world.h"
 
 /* ---- a daemon without protocols ---- */
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
-
-static int try_open(const char *data_dir, bool new_origin, mp__diag *diag)
-{
-    mp__manager_config config = {
-        .env = mp_sim_env(sim), .options = options, .data_dir = data_dir, .new_origin = new_origin};
-
-    return mp__manager_open(&config, &manager, diag);
-}
-
-static void open_at(const char *data_dir)
-{
-    mp__diag diag = {0};
-
-    assert_null(manager);
-    if (try_open(data_dir, false, &diag) != 0)
-        print_message("# %s\n", diag.text);
-    assert_non_null(manager);
-    tick(NULL);
-    mp_sim_run(sim, 20); /* what it asks the origin at its start is answered */
-}
-
-static void option(const char *path, const char *value)
-{
-    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
-}
 
 static int set_up(void **state)
 {
     (void)state;
-    sim = mp_sim_new(42);
-    assert_int_equal(mp__options_new(&options), 0);
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 50, 50);
-    open_at("/data");
+    world_begin(42, 50);
+    world_open("/data");
     return 0;
-}
-
-static void stop(void)
-{
-    manager = mp__manager_close(manager);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    stop();
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
-    sim = mp_sim_free(sim);
+    world_end();
     return 0;
 }
 
 /* ---- asking ---- */
 
-static bool is_true(void *context)
-{
-    return *(bool *)context;
-}
-
 static bool read_is_done;
 static char got[256];
-
-static void read_done(mp__read *read)
-{
-    *(bool *)read->context = true;
-}
 
 static void prepare(mp__read *read, const char *address, enum mp__level level)
 {
@@ -104,7 +40,7 @@ static void prepare(mp__read *read, const char *address, enum mp__level level)
                        .identity = &identity,
                        .level = level,
                        .age_max_ms = -1,
-                       .done = read_done,
+                       .done = world_read_done,
                        .context = &read_is_done};
 }
 
@@ -113,7 +49,7 @@ static int run(mp__read *read)
 {
     read_is_done = false;
     if (!mp__read_start(manager, read))
-        assert_true(mp_sim_run_until(sim, is_true, &read_is_done, 60000));
+        world_wait(&read_is_done);
     got[0] = '\0';
     if (read->status == 0) {
         assert_true(read->entry->blob.pub.size < sizeof(got));
@@ -133,11 +69,6 @@ static int get(const char *address, enum mp__level level)
     return run(&last);
 }
 
-static void write_done(mp__write_request *request)
-{
-    *(bool *)request->context = true;
-}
-
 static uint64_t last_revision;
 
 static int change(enum mp__change_op op, const char *address, const char *value, int64_t expires_ms)
@@ -151,11 +82,11 @@ static int change(enum mp__change_op op, const char *address, const char *value,
                                  .identity = &identity,
                                  .changes = &c,
                                  .count = 1,
-                                 .done = write_done,
+                                 .done = world_write_done,
                                  .context = &done};
 
     mp__write_start(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     (void)mp_blob_unref(request.old_value);
     if (request.status == 0)
         last_revision = request.revision;
@@ -188,10 +119,10 @@ static void forget_all(void)
     static int n;
     char dir[32];
 
-    stop();
+    world_close();
     snprintf(dir, sizeof(dir), "/fresh-%d", n++);
     option("origin.path", "/data/origin.db");
-    open_at(dir);
+    world_open(dir);
 }
 
 static void origin_goes(void)
@@ -397,9 +328,9 @@ static void the_age_goes_on_over_a_restart_without_an_origin(void **state)
     assert_int_equal(put("production/default/a", "1"), 0);
     mp_sim_run(sim, 5000);
     origin_goes();
-    stop();
+    world_close();
     mp_sim_run(sim, 60000);
-    open_at("/data");
+    world_open("/data");
     assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
     assert_string_equal(got, "1");
     assert_true(last.stale);
@@ -548,7 +479,7 @@ static void a_fill_that_began_before_a_write_does_not_outlive_it(void **state)
     assert_false(mp__read_start(manager, &early));
     assert_int_equal(put("production/default/a", "new"), 0);
     if (!read_is_done)
-        assert_true(mp_sim_run_until(sim, is_true, &read_is_done, 5000));
+        assert_true(mp_sim_run_until(sim, world_is_true, &read_is_done, 5000));
     (void)mp__entry_unref(early.entry);
     assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), 0);
     assert_string_equal(got, "new");
@@ -742,9 +673,9 @@ static void a_preload_that_finds_no_origin_comes_when_it_is_back(void **state)
     (void)state;
     put_many("app", 5);
     origin_goes();
-    stop();
+    world_close();
     option("cache.preload", "production/app/*");
-    open_at("/data");
+    world_open("/data");
     assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
     assert_non_null(strstr(status(), "\"state\":\"failed\""));
     origin_comes_back();
@@ -855,7 +786,7 @@ static void a_data_directory_serves_one_daemon(void **state)
 
     (void)state;
     manager = NULL;
-    assert_int_equal(try_open("/data", false, &diag), MP_ELOCKED);
+    assert_int_equal(world_try_open("/data", false, NULL, &diag), MP_ELOCKED);
     assert_non_null(strstr(diag.text, "/data"));
     manager = first;
 }
@@ -865,13 +796,12 @@ static void a_lost_origin_is_never_begun_anew_unless_it_is_said(void **state)
     (void)state;
     assert_int_equal(put("production/default/a", "1"), 0);
     origin_goes();
-    stop();
-    open_at("/data");
+    world_close();
+    world_open("/data");
     mp_sim_run(sim, 5000);
     assert_int_not_equal(put("production/default/b", "1"), 0);
-    stop();
-    assert_int_equal(try_open("/data", true, NULL), 0);
-    tick(NULL);
+    world_close();
+    assert_int_equal(world_try_open("/data", true, NULL, NULL), 0);
     assert_int_equal(put("production/default/b", "1"), 0);
     assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), MP_EABSENT);
 }
@@ -885,18 +815,18 @@ static void an_origin_that_lost_its_newest_commits_gets_them_back(void **state)
 
     (void)state;
     assert_int_equal(put("production/default/a", "old"), 0);
-    stop(); /* the WAL is in the file then */
+    world_close(); /* the WAL is in the file then */
     bytes = mp_platter_bytes(mp_sim_disk(sim), "/data/origin.db", &size);
     copy = test_malloc(size);
     memcpy(copy, bytes, size);
-    open_at("/data");
+    world_open("/data");
     assert_int_equal(put("production/default/a", "new"), 0);
     assert_int_equal(put("production/default/b", "newer"), 0);
     mp_sim_run(sim, 5000);
-    stop();
+    world_close();
     mp_platter_put(mp_sim_disk(sim), "/data/origin.db", copy, size);
     test_free(copy);
-    open_at("/data");
+    world_open("/data");
     assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
     assert_string_equal(got, "new");
     assert_int_equal(get("production/default/b", MP__LEVEL_STRONG), 0);

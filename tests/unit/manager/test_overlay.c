@@ -5,93 +5,40 @@
 #include <stdlib.h>
 
 #include "manager/manager.h"
-#include "mp_sim.h"
+#include "mp_world.h"
 
 #define BASE     "base/default/k"
 #define ENV      "production/default/k"
 #define REGION   "production~eu/default/k"
 #define INSTANCE "production~eu~i7/default/k"
 
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
-
 /* ---- a daemon without protocols ---- */
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
-
-static void open_at(const char *data_dir)
-{
-    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = data_dir};
-
-    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
-    tick(NULL);
-    mp_sim_run(sim, 20);
-}
-
-static void option(const char *path, const char *value)
-{
-    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
-}
-
-static void close_it(void)
-{
-    manager = mp__manager_close(manager);
-}
 
 static void open_again(const char *path, const char *value)
 {
-    close_it();
+    world_close();
     option(path, value);
-    open_at("/data");
+    world_open("/data");
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    sim = mp_sim_new(7);
-    assert_int_equal(mp__options_new(&options), 0);
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 50, 50);
-    open_at("/data");
+    world_begin(7, 50);
+    world_open("/data");
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    close_it();
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
-    sim = mp_sim_free(sim);
+    world_end();
     return 0;
-}
-
-static bool is_true(void *context)
-{
-    return *(bool *)context;
 }
 
 /* ---- asking ---- */
 
 static char got[256], layer[200];
-
-static void read_done(mp__read *read)
-{
-    *(bool *)read->context = true;
-}
 
 static mp__read last;
 
@@ -103,7 +50,7 @@ static void prepare(const char *address, enum mp__level level)
                       .identity = &identity,
                       .level = level,
                       .age_max_ms = -1,
-                      .done = read_done};
+                      .done = world_read_done};
 }
 
 static int run(void)
@@ -112,7 +59,7 @@ static int run(void)
 
     last.context = &done;
     if (!mp__read_start(manager, &last))
-        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+        world_wait(&done);
     snprintf(layer, sizeof(layer), "%.*s", (int)last.layer.size, last.layer.data);
     got[0] = '\0';
     if (last.status == 0)
@@ -143,11 +90,6 @@ static void reads(const char *address, const char *value, const char *from)
     }
 }
 
-static void write_done(mp__write_request *request)
-{
-    *(bool *)request->context = true;
-}
-
 static uint64_t last_revision;
 
 static int change_all(mp__change *changes, size_t count)
@@ -157,11 +99,11 @@ static int change_all(mp__change *changes, size_t count)
                                  .identity = &identity,
                                  .changes = changes,
                                  .count = count,
-                                 .done = write_done,
+                                 .done = world_write_done,
                                  .context = &done};
 
     mp__write_start(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     (void)mp_blob_unref(request.old_value);
     if (request.status == 0)
         last_revision = request.revision;
@@ -432,8 +374,8 @@ what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origi
         prepare(INSTANCE, MP__LEVEL_EVENTUAL);
         last.strict = true;
         assert_int_equal(run(), MP_ESTALE);
-        close_it();
-        open_at("/data");
+        world_close();
+        world_open("/data");
     }
 }
 

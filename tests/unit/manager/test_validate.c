@@ -5,66 +5,23 @@
 #include <stdlib.h>
 
 #include "manager/manager.h"
-#include "mp_sim.h"
-
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
+#include "mp_world.h"
 
 /* ---- a daemon without protocols ---- */
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
-
-static void open_at(const char *data_dir)
-{
-    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = data_dir};
-
-    assert_int_equal(mp__manager_open(&config, &manager, NULL), 0);
-    tick(NULL);
-    mp_sim_run(sim, 20);
-}
-
-static void close_it(void)
-{
-    manager = mp__manager_close(manager);
-}
 
 static int set_up(void **state)
 {
     (void)state;
-    sim = mp_sim_new(7);
-    assert_int_equal(mp__options_new(&options), 0);
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 50, 50);
-    open_at("/data");
+    world_begin(7, 50);
+    world_open("/data");
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    close_it();
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
-    sim = mp_sim_free(sim);
+    world_end();
     return 0;
-}
-
-static bool is_true(void *context)
-{
-    return *(bool *)context;
 }
 
 /* ---- writing ---- */
@@ -85,6 +42,7 @@ static void write_done(mp__write_request *request)
 }
 
 static uint64_t last_revision;
+static bool dry_run;
 
 static int change_all(mp__change *changes, size_t count)
 {
@@ -93,11 +51,12 @@ static int change_all(mp__change *changes, size_t count)
                                  .identity = &identity,
                                  .changes = changes,
                                  .count = count,
+                                 .dry_run = dry_run,
                                  .done = write_done,
                                  .context = &done};
 
     mp__write_start(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     (void)mp_blob_unref(request.old_value);
     if (request.status == 0)
         last_revision = request.revision;
@@ -184,6 +143,31 @@ static void a_deletion_and_a_rollback_are_writes_like_others(void **state)
     assert_string_equal(keyword, "maximum");
     assert_int_equal(del("production/limits/low"), MP_EINVALID);
     assert_string_equal(keyword, "required");
+}
+
+static void a_dry_run_is_refused_as_the_write_would_be_and_changes_nothing(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    limits_are("production/_schema/limits");
+    before = last_revision;
+    dry_run = true;
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(del("production/limits/low"), MP_EINVALID);
+    assert_int_equal(put("production/_schema/limits", "{\"type\": 7}"), MP_EINVALID);
+    assert_int_equal(put("production/limits/high", "50"), 0);
+    assert_int_equal(last_revision, 0);
+    dry_run = false;
+    assert_int_equal(put("production/limits/high", "51"), 0); /* nobody holds the gate */
+    assert_int_equal(last_revision, before + 1);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+    dry_run = true;
+    assert_int_equal(put("production/others/a", "1"), MP_EORIGINLOST);
+    dry_run = false;
+    assert_int_equal(put("production/others/a", "1"), MP_EORIGINLOST);
 }
 
 static void a_document_is_checked_with_all_writes_of_the_request(void **state)
@@ -379,13 +363,13 @@ static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
     (void)state;
     assert_int_equal(put("production/limits/high", "500"), 0);
     mp__schema_examine(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     assert_int_equal(request.status, 0);
     assert_int_equal(broken, 2);
     done = false;
     request.examine_schema = MP_STR("{\"type\":7}");
     mp__schema_examine(manager, &request);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     assert_int_equal(request.status, MP_EINVAL);
     assert_int_equal(put("production/limits/high", "501"), 0);
 }
@@ -395,6 +379,7 @@ static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
 static const struct CMUnitTest tests[] = {
     FRESH(what_breaks_its_schema_is_refused_with_the_place),
     FRESH(a_deletion_and_a_rollback_are_writes_like_others),
+    FRESH(a_dry_run_is_refused_as_the_write_would_be_and_changes_nothing),
     FRESH(a_document_is_checked_with_all_writes_of_the_request),
     FRESH(a_schema_of_the_base_holds_in_every_environment),
     FRESH(what_a_layer_leaves_out_is_taken_from_those_behind_it),

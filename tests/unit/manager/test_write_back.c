@@ -8,71 +8,29 @@
 #include "core/address.h"
 #include "manager/write_back_internal.h"
 #include "mp_fail.h"
-#include "mp_sim.h"
+#include "mp_world.h"
 
 #define KEY    "production/orders/a"
 #define OTHER  "production/orders/b"
 #define DIRECT "production/default/a"
 
-static const mp__identity identity = {"test"};
-static mp_sim *sim;
-static mp__manager *manager;
-static mp__options *options;
-static mp__loop *loop;
-static mp__timer *timer;
-
 /* ---- a daemon without protocols ---- */
-
-static void tick(void *context)
-{
-    (void)context;
-    if (!manager)
-        return;
-    mp__manager_tick(manager, mp__env_wall_ms(mp_sim_env(sim)), mp__env_now_ns(mp_sim_env(sim)));
-    mp__manager_deadlines(manager, loop);
-}
-
-static void option(const char *path, const char *value)
-{
-    assert_int_equal(mp__options_set(options, path, value, NULL), 0);
-}
 
 static void start(void)
 {
-    mp__manager_config config = {.env = mp_sim_env(sim), .options = options, .data_dir = "/data"};
     mp__diag diag = {0};
 
-    assert_null(manager);
-    if (mp__manager_open(&config, &manager, &diag) != 0)
+    if (world_try_open("/data", false, NULL, &diag) != 0)
         print_message("# %s\n", diag.text);
     assert_non_null(manager);
-    tick(NULL);
-}
-
-static void stop(void)
-{
-    manager = mp__manager_close(manager);
 }
 
 static void begin(uint64_t seed)
 {
-    sim = mp_sim_new(seed);
-    assert_int_equal(mp__options_new(&options), 0);
+    world_begin(seed, 50);
     option("cache.write_modes", "orders=back, logs=around");
-    assert_int_equal(mp__loop_new(mp_sim_env(sim), "mp-loop-0", &loop), 0);
-    assert_int_equal(mp__timer_new(loop, tick, NULL, &timer), 0);
-    mp__timer_start(timer, 50, 50);
     assert_int_equal(mp__env_mkdir(mp_sim_env(sim), "/parked"), 0);
     start();
-}
-
-static void end(void)
-{
-    stop();
-    timer = mp__timer_free(timer);
-    loop = mp__loop_free(loop);
-    options = mp__options_free(options);
-    sim = mp_sim_free(sim);
 }
 
 static int set_up(void **state)
@@ -85,7 +43,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    end();
+    world_end();
     return 0;
 }
 
@@ -112,22 +70,12 @@ static void origin_comes_back(void)
 static void crash_and_start(enum mp_platter_crash crash)
 {
     mp_platter_power_off(mp_sim_disk(sim), crash);
-    stop();
+    world_close();
     mp_platter_power_on(mp_sim_disk(sim));
     start();
 }
 
 /* ---- asking ---- */
-
-static bool is_true(void *context)
-{
-    return *(bool *)context;
-}
-
-static void read_done(mp__read *read)
-{
-    *(bool *)read->context = true;
-}
 
 static mp__read last;
 static char got[256];
@@ -143,10 +91,10 @@ static int read_at(const char *address, enum mp__level level, bool stale_if_erro
                       .level = level,
                       .stale_if_error = stale_if_error,
                       .age_max_ms = -1,
-                      .done = read_done,
+                      .done = world_read_done,
                       .context = &done};
     if (!mp__read_start(manager, &last))
-        assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+        world_wait(&done);
     got[0] = '\0';
     if (last.status == 0) {
         assert_true(last.entry->blob.pub.size < sizeof(got));
@@ -163,11 +111,6 @@ static int get(const char *address)
     return read_at(address, MP__LEVEL_EVENTUAL, false);
 }
 
-static void write_done(mp__write_request *request)
-{
-    *(bool *)request->context = true;
-}
-
 static bool was_pending;
 
 /* A change, through the write path or (@direct) past the queue, as somebody else would make it. */
@@ -178,7 +121,7 @@ static int change(mp__change c, bool direct)
                                  .identity = &identity,
                                  .changes = &c,
                                  .count = 1,
-                                 .done = write_done,
+                                 .done = world_write_done,
                                  .context = &done};
 
     if (direct) {
@@ -187,7 +130,7 @@ static int change(mp__change c, bool direct)
     } else {
         mp__write_start(manager, &request);
     }
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     (void)mp_blob_unref(request.old_value);
     was_pending = request.pending;
     return request.status;
@@ -250,7 +193,7 @@ static const char *history(const char *address)
                        .context = &done};
 
     mp__query_start(manager, &query);
-    assert_true(mp_sim_run_until(sim, is_true, &done, 60000));
+    world_wait(&done);
     text[0] = '\0';
     for (size_t i = query.count; i-- > 0;)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), " %.*s",
@@ -330,7 +273,7 @@ static void what_was_answered_survives_a_loss_of_power(void **state)
     all_arrive();
     assert_string_equal(history(KEY), " 0 1");
     assert_string_equal(history(OTHER), " 2");
-    stop();
+    world_close();
     start();
     assert_int_equal(pending(), 0);
 }
@@ -340,7 +283,7 @@ static void it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_mor
     (void)state;
     origin_goes();
     assert_int_equal(put(KEY, "1"), 0);
-    stop();
+    world_close();
     option("cache.write_modes", "");
     start();
     assert_int_equal(pending(), 1);
@@ -377,12 +320,12 @@ what_somebody_else_changed_meanwhile_stands_and_the_write_is_kept_in_a_file(void
     origin_goes();
     assert_int_equal(put(KEY, "mine"), 0);
     assert_int_equal(put(KEY, "mine too"), 0);
-    stop();
+    world_close();
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/parked/origin.db", "/data/origin.db"), 0);
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/write-back.log", "/kept"), 0);
     start();
     assert_int_equal(put_direct(KEY, "theirs"), 0);
-    stop();
+    world_close();
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/kept", "/data/write-back.log"), 0);
     start();
     all_arrive();
@@ -401,12 +344,12 @@ static void a_conflict_that_cannot_be_kept_stays_on_its_way(void **state)
     all_arrive();
     origin_goes();
     assert_int_equal(put(KEY, "mine"), 0);
-    stop();
+    world_close();
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/parked/origin.db", "/data/origin.db"), 0);
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/write-back.log", "/kept"), 0);
     start();
     assert_int_equal(put_direct(KEY, "theirs"), 0);
-    stop();
+    world_close();
     assert_int_equal(mp__env_rename(mp_sim_env(sim), "/kept", "/data/write-back.log"), 0);
     mp_platter_put(mp_sim_disk(sim), "/data/conflicts.jsonl", NULL, 0);
     start();
@@ -460,12 +403,12 @@ static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **st
                                           .identity = &identity,
                                           .changes = &changes[i],
                                           .count = 1,
-                                          .done = write_done,
+                                          .done = world_write_done,
                                           .context = &done[i]};
         mp__write_start(manager, &requests[i]);
     }
-    assert_true(mp_sim_run_until(sim, is_true, &done[0], 60000));
-    assert_true(mp_sim_run_until(sim, is_true, &done[1], 60000));
+    world_wait(&done[0]);
+    world_wait(&done[1]);
     assert_int_equal(requests[0].status, 0);
     assert_int_equal(requests[1].status, 0);
     all_arrive();
@@ -496,7 +439,7 @@ static void a_full_queue_lets_writes_go_through(void **state)
     static char big[40000];
 
     (void)state;
-    stop();
+    world_close();
     option("cache.write_back_bytes", "64KiB");
     start();
     memset(big, 'x', sizeof(big) - 1);
@@ -534,7 +477,7 @@ static void a_mode_that_is_none_is_refused_with_what_there_is(void **state)
     mp__diag diag = {0};
 
     (void)state;
-    stop();
+    world_close();
     option("cache.write_modes", "orders=later");
     assert_int_equal(mp__manager_open(&config, &manager, &diag), MP_EINVAL);
     assert_non_null(strstr(diag.text, "orders=later"));
@@ -582,7 +525,7 @@ static void nothing_answered_is_lost_over_many_lives(void **state)
     unsigned answered = 0, crashes = 0;
 
     (void)state;
-    end();
+    world_end();
     for (uint64_t seed = 1; seed <= 8; seed++) {
         bool gone = false;
 
@@ -629,7 +572,7 @@ static void nothing_answered_is_lost_over_many_lives(void **state)
             assert_string_equal(history(address), wanted[k]);
         }
         assert_string_equal(file("/data/conflicts.jsonl"), "");
-        end();
+        world_end();
     }
     print_message("# %u writes answered, %u crashes\n", answered, crashes);
     assert_true(crashes > 20);
