@@ -99,6 +99,7 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
         .pending_bytes_max =
             options->l3_pending_bytes ? options->l3_pending_bytes : L3_PENDING_BYTES,
         .keys = cache->l3_keys,
+        .priorities = cache->priorities,
         .scrub_rate = options->l3_scrub_rate,
         .on_damaged = heal,
         .context = cache,
@@ -139,6 +140,7 @@ static int open_l2(mp_cache *cache, const mp__cache_options *options, mp__diag *
                                                            : L2_DICTIONARY,
         .keep_path = l2_keep_path(options, path),
         .keys = cache->l3_keys,
+        .priorities = cache->priorities,
     };
     int rc = mp__l2_new(&l2, &cache->l2);
 

@@ -84,6 +84,7 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     atomic_init(&l2->dictionary_bytes, options->dictionary_bytes);
     l2->cctx_level = options->level;
     l2->keys = options->keys;
+    l2->priorities = options->priorities;
     if (pthread_mutex_init(&l2->lock, NULL) != 0) {
         (void)mp__free(l2);
         return MP_ENOMEM;

@@ -13,6 +13,7 @@
 
 #include "cache/cache.h"
 #include "cache/l3_key.h"
+#include "cache/priority.h"
 
 typedef struct mp__l2 mp__l2;
 
@@ -23,9 +24,10 @@ typedef struct mp__l2 mp__l2;
 typedef struct mp__l2_options {
     mp_env *env;
     size_t entries_max, bytes_max;
-    unsigned level;          /* of zstd, 1 to MP__L2_LEVEL_MAX */
-    size_t dictionary_bytes; /* 0: no dictionaries */
-    const char *keep_path;   /* of the dictionaries, for the next process; NULL: nowhere */
+    unsigned level;                   /* of zstd, 1 to MP__L2_LEVEL_MAX */
+    size_t dictionary_bytes;          /* 0: no dictionaries */
+    const char *keep_path;            /* of the dictionaries, for the next process; NULL: nowhere */
+    const mp__priorities *priorities; /* NULL: all are normal; they outlive the L2 */
     const mp__l3_keys *keys; /* that seal this file; NULL: none does. They outlive the L2 */
 } mp__l2_options;
 

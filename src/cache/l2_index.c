@@ -102,6 +102,7 @@ void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item)
     l2->body_bytes += item->form.body_size;
     l2->stored_bytes += item->form.stored_size;
     group->entries++;
+    l2->low += (item->flags & MP__L2_LOW) != 0;
     group->body_bytes += item->form.body_size;
 }
 
@@ -112,6 +113,7 @@ void mp__l2_count_out(mp__l2 *l2, const mp__l2_item *item)
     l2->body_bytes -= item->form.body_size;
     l2->stored_bytes -= item->form.stored_size;
     group->entries--;
+    l2->low -= (item->flags & MP__L2_LOW) != 0;
     group->body_bytes -= item->form.body_size;
 }
 

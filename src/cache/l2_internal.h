@@ -25,7 +25,7 @@ enum {
 
 /* ---- entries ---- */
 
-enum { MP__L2_DEAD = 1, MP__L2_PENDING = 2, MP__L2_WENT_UP = 4 };
+enum { MP__L2_DEAD = 1, MP__L2_PENDING = 2, MP__L2_WENT_UP = 4, MP__L2_LOW = 8 /* class */ };
 
 /* One entry, in the ring or waiting to be compressed. The index points to it. */
 typedef struct mp__l2_item {
@@ -110,6 +110,7 @@ struct mp__l2 {
     pthread_mutex_t lock __attribute__((aligned(128))); /* over all below but what says otherwise */
     mp__l2_slot *slots;
     size_t slot_count, entries, entries_max, bytes_max;
+    size_t low;       /* entries of the class low */
     uint16_t *ghosts; /* fingerprints of what was refused or evicted */
     size_t ghost_count;
     mp__l2_ring ring;
@@ -137,9 +138,10 @@ struct mp__l2 {
     mp__l2_dictionary *cctx_dictionary; /* what it refers to */
     size_t cctx_bytes;                  /* read by any: under the lock */
     unsigned cctx_level;
-    unsigned char *frame;    /* MP__L2_FRAME */
-    char *keep_path;         /* where what was learned is kept; NULL: nowhere */
-    const mp__l3_keys *keys; /* that seal it; NULL: none does */
+    unsigned char *frame;             /* MP__L2_FRAME */
+    const mp__priorities *priorities; /* or NULL */
+    char *keep_path;                  /* where what was learned is kept; NULL: nowhere */
+    const mp__l3_keys *keys;          /* that seal it; NULL: none does */
 };
 
 #define MP__L2_FRAME ZSTD_COMPRESSBOUND(MP__L2_BODY_MAX)

@@ -4,7 +4,8 @@
  * Entries lie one behind the other, whatever their size, so that nothing is lost between them. What
  * dies leaves a hole; a span that is half holes is closed up and filled again. Which entries go is
  * the CLOCK (Corbató, "A Paging Experiment with the Multics System", 1968) in the order in which
- * they came: one that was read since the hand came by is spared, one whose copy is in L1 is not. */
+ * they came: one that was read since the hand came by is spared, one whose copy is in L1 is not.
+ * Those of the class low are never spared, and go first in the span that the hand is in. */
 #include <assert.h>
 #include <string.h>
 
@@ -35,7 +36,7 @@ void mp__l2_ring_dead(mp__l2_item *item)
 
 static bool is_spared(const mp__l2_item *item)
 {
-    return item->uses && !(item->flags & MP__L2_WENT_UP);
+    return item->uses && !(item->flags & (MP__L2_WENT_UP | MP__L2_LOW));
 }
 
 static void evict(mp__l2 *l2, mp__l2_item *item)
@@ -51,12 +52,33 @@ static void hand_on(mp__l2_ring *ring)
     ring->hand_at = 0;
 }
 
+/* All of the class low in @chunk go, one of them, or there is none: then false. */
+static bool evict_low(mp__l2 *l2, mp__l2_chunk *chunk, bool all)
+{
+    bool found = false;
+
+    if (!mp__priority_is_used(l2->priorities, MP__PRIORITY_LOW))
+        return false;
+    for (uint32_t at = 0; at < chunk->fill && (all || !found);) {
+        mp__l2_item *item = item_at(chunk, at);
+
+        at += (uint32_t)mp__l2_item_bytes(&item->form);
+        if ((item->flags & (MP__L2_LOW | MP__L2_DEAD)) != MP__L2_LOW)
+            continue;
+        evict(l2, item);
+        found = true;
+    }
+    return found;
+}
+
 bool mp__l2_ring_evict_one(mp__l2 *l2)
 {
     mp__l2_ring *ring = &l2->ring;
     size_t passed = 0;
     unsigned spared = 0;
 
+    if (ring->count && evict_low(l2, ring->chunks[ring->hand], false))
+        return true;
     while (passed <= ring->count * LAPS_MAX && ring->count) {
         mp__l2_chunk *chunk = ring->chunks[ring->hand];
         mp__l2_item *item = item_at(chunk, ring->hand_at);
@@ -104,6 +126,9 @@ static void evict_half(mp__l2 *l2, mp__l2_chunk *chunk, size_t keep)
 {
     size_t kept = 0;
 
+    (void)evict_low(l2, chunk, true);
+    if (chunk->fill - chunk->dead <= keep)
+        return;
     for (uint32_t at = 0; at < chunk->fill;) {
         mp__l2_item *item = item_at(chunk, at);
         uint32_t bytes = (uint32_t)mp__l2_item_bytes(&item->form);

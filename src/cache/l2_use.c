@@ -34,12 +34,25 @@ static bool is_nearly_full(const mp__l2 *l2)
                limit;
 }
 
+static bool is_low(const mp__l2 *l2, mp_str address)
+{
+    return mp__priority_is_used(l2->priorities, MP__PRIORITY_LOW) &&
+           mp__priority_of(l2->priorities, address) == MP__PRIORITY_LOW;
+}
+
 /* While there is room, all may come. Then only what comes for the second time: most of what is read
- * once is never read again. */
-static bool is_admitted(mp__l2 *l2, uint64_t hash, const mp__entry *entry)
+ * once is never read again. Nothing of the class low pushes out what is of another,
+ * which takes its room without being asked. */
+static bool is_admitted(mp__l2 *l2, uint64_t hash, const mp__entry *entry, mp_str address)
 {
     uint16_t *ghost = ghost_of(l2, hash);
 
+    if (is_nearly_full(l2) && is_low(l2, address)) {
+        l2->refused++;
+        return false;
+    }
+    if (l2->low) /* there is room that another may have */
+        return true;
     if (!is_nearly_full(l2) || *ghost == fingerprint(hash) || mp__entry_was_used(entry)) {
         *ghost = 0;
         return true;
@@ -103,7 +116,7 @@ static bool wants(mp__l2 *l2, uint64_t hash, const mp__entry *entry, const mp__r
         l2->refused++;
         return false;
     }
-    if (!is_admitted(l2, hash, entry))
+    if (!is_admitted(l2, hash, entry, record->address))
         return false;
     while (l2->entries >= l2->entries_max && mp__l2_ring_evict_one(l2))
         ;
@@ -131,6 +144,7 @@ void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
     mp__l2_lock(l2);
     if (pending) {
         pending->item.group = mp__l2_group_of(l2, record.address);
+        pending->item.flags |= is_low(l2, record.address) ? MP__L2_LOW : 0;
         mp__l2_index_add(l2, &pending->item);
         mp__l2_count_in(l2, &pending->item);
         l2->entries++;

@@ -67,6 +67,7 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->sync_ns = options->sync_ms * 1000000u;
     l3->pending_bytes_max = options->pending_bytes_max;
     l3->scrub_rate = options->scrub_rate;
+    l3->priorities = options->priorities;
     l3->keys = options->keys;
     l3->key = mp__l3_keys_first(options->keys);
     l3->load.is_lazy = options->is_lazy;

@@ -11,6 +11,7 @@
 
 #include "cache/cache.h"
 #include "cache/l3_key.h"
+#include "cache/priority.h"
 
 typedef struct mp__l3 mp__l3;
 
@@ -18,8 +19,9 @@ typedef struct mp__l3_options {
     mp_env *env;
     const char *dir;
     uint64_t bytes_max, segment_bytes, sync_ms, pending_bytes_max;
-    const mp__l3_keys *keys; /* NULL: nothing is sealed; they outlive the L3 */
-    uint64_t scrub_rate;     /* bytes a second that are read again to find damage; 0: none */
+    const mp__l3_keys *keys;          /* NULL: nothing is sealed; they outlive the L3 */
+    const mp__priorities *priorities; /* NULL: all are normal; they outlive the L3 */
+    uint64_t scrub_rate; /* bytes a second that are read again to find damage; 0: none */
     /* May be NULL: the scrubber found the record of @address damaged, which is left out now; ask
      * for it again where it may be had. On the thread "mp-l3-scrub", until mp__l3_scrub_stop(). */
     void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);

@@ -70,6 +70,7 @@ struct mp__l3 {
     mp_env *env;
     char *dir;
     uint64_t bytes_max, segment_bytes, sync_ns, pending_bytes_max;
+    const mp__priorities *priorities; /* or NULL */
     const mp__l3_keys *keys;
     const mp__l3_key *key; /* that seals what is written; NULL: none does */
     mp__hash_key

@@ -6,7 +6,9 @@
  * needed moves, tombstones too, since an older segment may hold what they hide; only the oldest may
  * forget. And no file goes while what replaced its records is not certain to be on disk.
  *
- * What decides who stays is in worth_keeping(): today the use since the last look. */
+ * What decides who stays of the oldest is in worth_keeping(), the use since it was written, and in
+ * is_important(), the class of its address: critical and high stay. Together they fill at most half
+ * of a segment for each that goes, so that the log moves on whatever the classes are. */
 #include "cache/l3_internal.h"
 
 #include <assert.h>
@@ -136,6 +138,20 @@ typedef struct move {
     int64_t now_ms; /* wall time */
 } move;
 
+/* Whether a record has to be read to know whether it stays. */
+static bool may_be_important(const move *m)
+{
+    const mp__priorities *priorities = m->l3->priorities;
+
+    return mp__priority_is_used(priorities, MP__PRIORITY_CRITICAL) ||
+           mp__priority_is_used(priorities, MP__PRIORITY_HIGH);
+}
+
+static bool is_important(const move *m, mp_str address)
+{
+    return mp__priority_of(m->l3->priorities, address) <= MP__PRIORITY_HIGH;
+}
+
 /* In the oldest segment, what was used since it was written; tombstones hide nothing there. */
 static bool worth_keeping(const move *m, const mp__l3_slot *slot, bool keep_all)
 {
@@ -147,15 +163,23 @@ static bool worth_keeping(const move *m, const mp__l3_slot *slot, bool keep_all)
            (keep_all && mp__l3_slot_kind(slot) == MP__RECORD_VALUE);
 }
 
-static bool should_move(const move *m, const mp__l3_row *row, mp__l3_place place, bool keep_all)
+enum moving { STAYS_BEHIND, MOVES, MOVES_IF_IMPORTANT };
+
+static enum moving should_move(const move *m, const mp__l3_row *row, mp__l3_place place,
+                               bool keep_all)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&m->l3->index, row->hash);
     mp__l3_slot *slot;
-    bool answer;
+    enum moving answer = STAYS_BEHIND;
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, row->hash);
-    answer = slot && mp__l3_slot_place(slot) == place && worth_keeping(m, slot, keep_all);
+    if (slot && mp__l3_slot_place(slot) == place) {
+        if (worth_keeping(m, slot, keep_all))
+            answer = MOVES;
+        else if (mp__l3_slot_kind(slot) == MP__RECORD_VALUE && may_be_important(m))
+            answer = MOVES_IF_IMPORTANT;
+    }
     (void)pthread_mutex_unlock(&shard->lock);
     return answer;
 }
@@ -210,7 +234,7 @@ static uint32_t what_stays(move *m, const mp__l3_row *row, const mp__l3_found *f
 }
 
 /* Read the record to the end of the run. Its new size, 0 when there is nothing to write. */
-static uint32_t read_record(move *m, const mp__l3_row *row, uint8_t *ret_kind)
+static uint32_t read_record(move *m, const mp__l3_row *row, enum moving how, uint8_t *ret_kind)
 {
     mp__l3 *l3 = m->l3;
     mp__l3_found found;
@@ -225,6 +249,8 @@ static uint32_t read_record(move *m, const mp__l3_row *row, uint8_t *ret_kind)
         mp__l3_count(&l3->corrupt, 1);
         return 0;
     }
+    if (how == MOVES_IF_IMPORTANT && !is_important(m, found.record.address))
+        return 0;
     return what_stays(m, row, &found, bytes, ret_kind);
 }
 
@@ -235,10 +261,14 @@ static void gather(move *m, const mp__l3_row *row, bool keep_all)
     mp__l3_segment *active = m->into;
     uint32_t offset = (uint32_t)(active->size + m->run), size;
     uint8_t kind = row->kind;
+    enum moving how;
 
-    if (row->size + MP__L3_SEAL + MP__L3_ROW > m->budget || !should_move(m, row, place, keep_all))
+    if (row->size + MP__L3_SEAL + MP__L3_ROW > m->budget)
         return;
-    size = read_record(m, row, &kind);
+    how = should_move(m, row, place, keep_all);
+    if (how == STAYS_BEHIND)
+        return;
+    size = read_record(m, row, how, &kind);
     if (size == 0)
         return;
     mp__l3_record_seal(m->l3->run + m->run, &active->seed, offset, row->flags);

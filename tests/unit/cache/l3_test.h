@@ -12,9 +12,10 @@
 
 #define L3_DIR "/data/l3"
 
-static uint64_t l3_scrub_rate;     /* of those opened from now on */
-static const mp__l3_keys *l3_keys; /* the same */
-static bool l3_is_lazy;            /* the same */
+static uint64_t l3_scrub_rate;              /* of those opened from now on */
+static const mp__l3_keys *l3_keys;          /* the same */
+static bool l3_is_lazy;                     /* the same */
+static const mp__priorities *l3_priorities; /* the same */
 
 static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               uint64_t segment_bytes, mp__l3 **ret_l3, mp__diag *diag)
@@ -26,6 +27,7 @@ static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               .sync_ms = 1000,
                               .pending_bytes_max = 1u << 20,
                               .keys = l3_keys,
+                              .priorities = l3_priorities,
                               .scrub_rate = l3_scrub_rate,
                               .is_lazy = l3_is_lazy};
 

@@ -22,13 +22,16 @@ typedef struct tiers {
     mp__hash_key key;
 } tiers;
 
+static const mp__priorities *priorities; /* of those made from now on */
+
 static tiers tiers_new(size_t l2_entries, size_t l2_bytes)
 {
     mp__l2_options options = {.env = mp__env_real(),
                               .entries_max = l2_entries,
                               .bytes_max = l2_bytes,
                               .level = 1,
-                              .dictionary_bytes = 16384};
+                              .dictionary_bytes = 16384,
+                              .priorities = priorities};
     tiers t = {.key = {1, 2}};
 
     assert_int_equal(mp__l2_new(&options, &t.l2), 0);
@@ -503,6 +506,47 @@ static void what_comes_once_does_not_push_out_when_it_is_nearly_full(void **stat
     tiers_free(&t);
 }
 
+static void the_class_low_leaves_first_and_pushes_nothing_out(void **state)
+{
+    enum { ROOM = 400 };
+    static const mp_str rows[] = {MP_STR("logs/l*=low")};
+    mp__priorities *classes = NULL;
+    char name[64], text[TEXT];
+    size_t low = 0;
+    tiers t;
+
+    (void)state;
+    assert_int_equal(mp__priorities_new(rows, 1, NULL, 0, &classes, NULL), 0);
+    priorities = classes;
+    t = tiers_new(ROOM, L2_BYTES);
+    for (int life = 0; life < 2; life++) { /* before the others come, and after */
+        for (size_t i = 0; i < 300; i++) {
+            snprintf(name, sizeof(name), "production/logs/l%zu", i);
+            assert_int_equal(
+                put_bytes(&t, mp_str_of(name), value_of(i, 1, 0, text), (uint64_t)life + 1, false),
+                0);
+            if (i % 64 == 0)
+                mp__l2_settle(t.l2);
+        }
+        for (size_t i = 0; i < 340 && life == 0; i++) {
+            assert_int_equal(put(&t, i, 1, 0), 0);
+            if (i % 64 == 0)
+                mp__l2_settle(t.l2);
+        }
+    }
+    fill(&t, 1000, 1000 + L1_ENTRIES, 1, 0); /* all before come down */
+    for (size_t i = 0; i < 340; i++)
+        assert_int_equal(get(&t, i, 1, 0), 0);
+    for (size_t i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "production/logs/l%zu", i);
+        low += mp__l2_has(t.l2, hash_of(&t, mp_str_of(name)));
+    }
+    assert_in_range(low, 1, ROOM - 340);
+    tiers_free(&t);
+    priorities = NULL;
+    mp__priorities_free(classes);
+}
+
 static void limits_can_be_lowered_and_raised_while_it_is_used(void **state)
 {
     tiers t = tiers_new(L2_ENTRIES, (size_t)32 << 20);
@@ -894,6 +938,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(damage_is_unknown_and_never_wrong),
     MP_TEST(entries_and_bytes_stay_within_their_limits),
     MP_TEST(what_comes_once_does_not_push_out_when_it_is_nearly_full),
+    MP_TEST(the_class_low_leaves_first_and_pushes_nothing_out),
     MP_TEST(limits_can_be_lowered_and_raised_while_it_is_used),
     MP_TEST(a_dictionary_follows_the_values_and_goes_with_its_last_entry),
     MP_TEST(no_failing_allocation_makes_it_wrong),

@@ -371,6 +371,81 @@ static void what_is_read_survives_its_segment(void **state)
     mp_platter_free(disk);
 }
 
+/* Nobody reads them, and far more is written than there is room for. */
+static void what_is_critical_or_high_survives_its_segment_unread(void **state)
+{
+    static const mp_str rows[] = {MP_STR("space/critical-*=critical"), MP_STR("space/high-*=high"),
+                                  MP_STR("space/low-*=low")};
+    static const char *const classes[] = {"critical", "high", "low", "normal"};
+    mp_platter *disk = mp_platter_new(1);
+    mp__priorities *priorities = NULL;
+    char address[64], value[1000];
+    mp__l3 *l3;
+
+    (void)state;
+    assert_int_equal(mp__priorities_new(rows, 3, NULL, 0, &priorities, NULL), 0);
+    l3_priorities = priorities;
+    l3 = l3_open(disk, (uint64_t)SEGMENT * 6, SEGMENT);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(address, sizeof(address), "env/space/%s-%u", classes[i % 4], i);
+        assert_int_equal(l3_put(l3, address, address, i + 1), 0);
+    }
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(address, sizeof(address), "env/space/flood-%u", i);
+        assert_int_equal(l3_put(l3, address, value, i + 100), 0);
+        if (i % 50 == 0)
+            assert_int_equal(mp__l3_flush(l3), 0);
+    }
+    for (int life = 0; life < 2; life++) {
+        for (unsigned i = 0; i < 40; i++) {
+            snprintf(address, sizeof(address), "env/space/%s-%u", classes[i % 4], i);
+            assert_string_equal(l3_get(l3, address), i % 4 < 2 ? address : "MP_EUNKNOWN");
+        }
+        l3 = mp__l3_free(l3);
+        l3 = l3_open(disk, (uint64_t)SEGMENT * 6, SEGMENT);
+    }
+    assert_true(l3_stats(l3).bytes <= (uint64_t)SEGMENT * 6);
+    l3 = mp__l3_free(l3);
+    l3_priorities = NULL;
+    mp__priorities_free(priorities);
+    mp_platter_free(disk);
+}
+
+/* Where everything is critical it is as if nothing were: the bound holds, and the newest stay. */
+static void classes_do_not_stop_the_log(void **state)
+{
+    static const mp_str rows[] = {MP_STR("space/*=critical")};
+    mp_platter *disk = mp_platter_new(1);
+    mp__priorities *priorities = NULL;
+    char address[64], value[1000];
+    mp__l3 *l3;
+
+    (void)state;
+    assert_int_equal(mp__priorities_new(rows, 1, NULL, 0, &priorities, NULL), 0);
+    l3_priorities = priorities;
+    l3 = l3_open(disk, (uint64_t)SEGMENT * 6, SEGMENT);
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(address, sizeof(address), "env/space/%u", i);
+        assert_int_equal(l3_put(l3, address, value, i + 1), 0);
+        if (i % 50 == 0)
+            assert_int_equal(mp__l3_flush(l3), 0);
+    }
+    assert_int_equal(mp__l3_flush(l3), 0);
+    assert_true(l3_stats(l3).bytes <= (uint64_t)SEGMENT * 6);
+    for (unsigned i = 1960; i < 2000; i++) {
+        snprintf(address, sizeof(address), "env/space/%u", i);
+        assert_string_equal(l3_get(l3, address), value);
+    }
+    l3 = mp__l3_free(l3);
+    l3_priorities = NULL;
+    mp__priorities_free(priorities);
+    mp_platter_free(disk);
+}
+
 static void overwriting_forgets_nothing(void **state)
 {
     mp_platter *disk = mp_platter_new(1);
@@ -615,6 +690,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(each_gives_the_newest_value_of_each_address_with_the_prefix),
     MP_TEST(the_folder_stays_within_its_bound_and_the_newest_is_kept),
     MP_TEST(what_is_read_survives_its_segment),
+    MP_TEST(what_is_critical_or_high_survives_its_segment_unread),
+    MP_TEST(classes_do_not_stop_the_log),
     MP_TEST(overwriting_forgets_nothing),
     MP_TEST(a_lower_bound_is_kept_from_the_next_start_on),
     MP_TEST(settings_that_cannot_work_are_refused),
