@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* marketprism backup: a data directory into a folder, also while its daemon runs.
  *
- * In this order: small files, then L3, then the databases. So what L3 has in the archive is never
- * newer than the origin in it, whose moment is that of the backup. Segments are only ever appended
- * to, and what reclaim moves out of one goes to a newer one: they are copied oldest first, and
- * those that came or grew meanwhile once more. */
+ * In this order: small files, then L3, then the databases, then the journal of write-back. So what
+ * L3 has in the archive is never newer than the origin in it, whose moment is that of the backup;
+ * and the journal, which is cut to that moment, has every write that was not in the origin then.
+ * Where it was begun anew meanwhile, and may have thrown some out, database and journal are copied
+ * again. Segments are only ever appended to, and what reclaim moves out of one goes to a newer one:
+ * they are copied oldest first, and those that came or grew meanwhile once more. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +18,11 @@
 #include "core/env.h"
 #include "core/json.h"
 #include "core/option.h"
+#include "manager/manager.h"
 #include "origin/origin.h"
 
-enum { SEGMENT_PASSES = 8 };
+enum { SEGMENT_PASSES = 8, JOURNAL_PASSES = 8, JOURNAL_HEAD = 40 };
+static const char journal_name[] = "write-back.log";
 
 const mp__flag mp__backup_flags[] = {
     {"--data-dir", "-d", "DIR", "The data directory."},
@@ -35,10 +39,11 @@ typedef struct backup {
     const char *data_dir, *database; /* database: of the origin, or "" for that in data_dir */
     char folder[MP__ARCHIVE_PATH];   /* until it is complete */
     mp__archive archive;
-    bool found;    /* something that is worth a backup */
-    bool segments; /* this pass looks at l3/ */
-    bool has_more; /* the pass found something new */
-    char **names;  /* of the pass */
+    uint64_t revision; /* of the origin's copy */
+    bool found;        /* something that is worth a backup */
+    bool segments;     /* this pass looks at l3/ */
+    bool has_more;     /* the pass found something new */
+    char **names;      /* of the pass */
     size_t count, capacity;
     mp__diag *diag;
 } backup;
@@ -54,8 +59,8 @@ static bool ends_with(const char *name, const char *ending)
 static bool is_left_out(const char *name)
 {
     static const char *const names[] = {"lock", "l3.epoch", "l3.lock"};
-    static const char *const endings[] = {".id",         ".mark", ".db-wal", ".db-shm",
-                                          ".db-journal", ".bad",  ".part",   ".tmp"};
+    static const char *const endings[] = {".id",  ".mark", ".db-wal", ".db-shm", ".db-journal",
+                                          ".bad", ".part", ".tmp",    ".new"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(name, names[i]) == 0)
@@ -150,7 +155,7 @@ static int copy_small(backup *b)
         return mp__diag_set(b->diag, rc, "%s cannot be read: %s", b->data_dir, mp_strerror(rc));
     for (size_t i = 0; i < b->count && rc == 0; i++) {
         b->found |= ends_with(b->names[i], ".db") || strcmp(b->names[i], "l3") == 0;
-        if (!ends_with(b->names[i], ".db"))
+        if (!ends_with(b->names[i], ".db") && strcmp(b->names[i], journal_name) != 0)
             rc = copy_file(b, b->names[i]);
     }
     if (rc == 0 && !b->found && !b->database[0])
@@ -186,14 +191,18 @@ static int copy_segments(backup *b)
 static int copy_database(backup *b, const char *from, const char *name)
 {
     char to[MP__ARCHIVE_PATH];
-    uint64_t bytes, sum;
+    uint64_t bytes, sum, revision;
     mp__file *file;
     int rc = mp__archive_path(b->folder, name, to);
 
     if (rc == 0)
-        rc = mp__origin_backup(b->env, from, to, b->diag);
+        (void)mp__env_unlink(b->env, to); /* of a pass before */
+    if (rc == 0)
+        rc = mp__origin_backup(b->env, from, to, &revision, b->diag);
     if (rc)
         return rc;
+    if (strcmp(name, "origin.db") == 0)
+        b->revision = revision;
     rc = mp__file_open(b->env, to, MP__OPEN_WRITE, &file);
     if (rc == 0) {
         rc = mp__file_sync(file);
@@ -221,6 +230,73 @@ static int copy_databases(backup *b)
     if (rc == 0 && b->database[0])
         rc = copy_database(b, b->database, "origin.db");
     return rc;
+}
+
+/* The head of the journal, which no other has; zeros where there is none. */
+static int look_at_journal(backup *b, unsigned char head[JOURNAL_HEAD])
+{
+    char path[MP__ARCHIVE_PATH];
+    mp__file *file = NULL;
+    int64_t n = 0;
+    int rc = mp__archive_path(b->data_dir, journal_name, path);
+
+    memset(head, 0, JOURNAL_HEAD);
+    if (rc == 0)
+        rc = mp__file_open(b->env, path, MP__OPEN_READ, &file);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc == 0)
+        n = mp__file_pread(file, head, JOURNAL_HEAD, 0);
+    mp__file_close(file);
+    if (rc == 0 && n < 0)
+        rc = (int)n;
+    return rc ? failed(b, rc, path) : 0;
+}
+
+/* What is on its way, as of the moment of the database. Without one the origin stands elsewhere,
+ * and what has arrived there has. */
+static int cut_journal(backup *b)
+{
+    char path[MP__ARCHIVE_PATH];
+    uint64_t bytes, sum;
+    int rc = mp__archive_path(b->folder, journal_name, path);
+
+    if (rc || !mp__archive_find(&b->archive, "origin.db") ||
+        !mp__archive_find(&b->archive, journal_name))
+        return rc;
+    rc = mp__back_cut_copy(b->env, path, b->revision, b->diag);
+    if (rc == 0)
+        rc = mp__archive_sum(b->env, path, &bytes, &sum);
+    if (rc == 0)
+        rc = mp__archive_add(&b->archive, journal_name, bytes, sum);
+    return rc ? failed(b, rc, path) : 0;
+}
+
+/* The databases, then the journal; both once more if that is another one by then. Conflicts are
+ * copied again, since what left the journal as one stands there. */
+static int copy_moment(backup *b)
+{
+    unsigned char before[JOURNAL_HEAD], after[JOURNAL_HEAD];
+    int rc = 0;
+
+    for (int pass = 0; pass < JOURNAL_PASSES && rc == 0; pass++) {
+        rc = look_at_journal(b, before);
+        if (rc == 0)
+            rc = copy_databases(b);
+        if (rc == 0)
+            rc = copy_file(b, journal_name);
+        if (rc == 0)
+            rc = look_at_journal(b, after);
+        if (rc == 0 && memcmp(before, after, JOURNAL_HEAD) == 0) {
+            rc = copy_file(b, "conflicts.jsonl");
+            return rc ? rc : cut_journal(b);
+        }
+    }
+    return rc ? rc
+              : mp__diag_set(b->diag, MP_EAGAIN,
+                             "%s is begun anew again and again while it is copied: try it when "
+                             "less is written",
+                             journal_name);
 }
 
 static int write_manifest(backup *b)
@@ -296,7 +372,7 @@ static int run(backup *b, const char *out)
     if (rc == 0)
         rc = copy_segments(b);
     if (rc == 0)
-        rc = copy_databases(b);
+        rc = copy_moment(b);
     if (rc == 0)
         rc = write_manifest(b);
     if (rc == 0)

@@ -377,4 +377,8 @@ const char *mp__manager_epoch(const mp__manager *manager);
 /* How the shared tier is; false: there is none. Any thread. */
 bool mp__manager_shared(mp__manager *manager, mp__shared_stats *ret_stats);
 
+/* The journal of write-back at @path is a copy, made after one of the origin in which @revision is
+ * the newest: make it one of that moment. Nobody else has it open. Blocks. */
+MP_MUST_USE int mp__back_cut_copy(mp_env *env, const char *path, uint64_t revision, mp__diag *diag);
+
 #endif

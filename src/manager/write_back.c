@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 enum {
-    JOURNAL_KIND = 1,
     BUCKETS = 1024,
     SENT_MAX = 64, /* at once under way to the origin */
     RETRY_MS = 500,
@@ -227,7 +226,8 @@ static void unlink_pending(mp__back *back, mp__pending *p)
 static void leave(mp__back *back, mp__pending *p, bool arrived)
 {
     rebase_next(back, p, arrived);
-    if (mp__back_encode_mark(MP__BACK_ARRIVED, p->sequence, 0, &back->record) == 0)
+    if (mp__back_encode_mark(MP__BACK_ARRIVED, p->sequence, arrived ? p->revision : 0,
+                             &back->record) == 0)
         (void)mp__journal_add(back->journal, mp__buf_str(&back->record));
     unlink_pending(back, p);
     (void)pending_free(p);
@@ -789,8 +789,8 @@ static int open_journal(mp__back *back, mp__diag *diag)
     int rc;
 
     (void)snprintf(path, sizeof(path), "%s/write-back.log", manager->data_dir);
-    rc = mp__journal_open(manager->env, path, JOURNAL_KIND, load, back, &back->journal, &found,
-                          diag);
+    rc = mp__journal_open(manager->env, path, MP__BACK_JOURNAL_KIND, load, back, &back->journal,
+                          &found, diag);
     if (rc == 0 && found.damaged)
         mp__event_note(manager, "write-back-damaged",
                        "%" PRIu64 " places of write-back.log are damaged; what they held is in "

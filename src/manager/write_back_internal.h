@@ -28,6 +28,9 @@ typedef struct mp__pending {
 
 /* ---- write_back_record.c ---- */
 
+enum { MP__BACK_JOURNAL_KIND = 1 };
+
+/* ARRIVED has the revision that was made; 0: it is a conflict, kept elsewhere. */
 enum mp__back_kind { MP__BACK_WRITE = 1, MP__BACK_ARRIVED = 2, MP__BACK_REBASED = 3 };
 
 typedef struct mp__back_record {

@@ -291,8 +291,10 @@ MP_MUST_USE int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes
                                    mp__origin_examined *ret_examined);
 
 /* Copy the database at @path to @out, which is not there yet, as it stands at one moment; a daemon
- * may go on writing to it meanwhile. Also one that is none of ours. Not synced. Blocks. */
-MP_MUST_USE int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *diag);
+ * may go on writing to it meanwhile. Also one that is none of ours. Not synced. *ret_revision: the
+ * newest in the copy, 0 where it is none of ours. Blocks. */
+MP_MUST_USE int mp__origin_backup(mp_env *env, const char *path, const char *out,
+                                  uint64_t *ret_revision, mp__diag *diag);
 /* The database at @path was restored and begins a new life: positions of watches and what was kept
  * elsewhere of the old one mean nothing in it. Nobody has it open. Blocks. */
 MP_MUST_USE int mp__origin_renew(mp_env *env, const char *path, mp__diag *diag);

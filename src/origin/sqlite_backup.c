@@ -42,7 +42,22 @@ static int copy(sqlite3 *from, sqlite3 *to)
     return rc == SQLITE_OK ? 0 : mp__sqlite_error(to, rc);
 }
 
-int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *diag)
+static int revision_of(sqlite3 *db, uint64_t *ret_revision)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = 'revision'", -1,
+                                  &statement, NULL);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    if (code == SQLITE_ROW)
+        *ret_revision = (uint64_t)sqlite3_column_int64(statement, 0);
+    (void)sqlite3_finalize(statement);
+    return code == SQLITE_ROW ? 0 : mp__sqlite_error(db, code);
+}
+
+int mp__origin_backup(mp_env *env, const char *path, const char *out, uint64_t *ret_revision,
+                      mp__diag *diag)
 {
     mp__origin_examined is = {0};
     sqlite3 *from = NULL, *to = NULL;
@@ -63,6 +78,9 @@ int mp__origin_backup(mp_env *env, const char *path, const char *out, mp__diag *
         rc = open_plain(out, name, SQLITE_OPEN_CREATE, &to);
     if (rc == 0)
         rc = copy(from, to);
+    *ret_revision = 0;
+    if (rc == 0 && is.is_ours)
+        rc = revision_of(to, ret_revision);
     if (rc)
         (void)mp__diag_set(diag, rc, "%s cannot be copied: %s", path, mp_strerror(rc));
     (void)sqlite3_close_v2(to);

@@ -19,8 +19,9 @@ KEYS = 97
 class Writer(threading.Thread):
     """Writes 1, 2, 3, ... to its keys in turn, each after the one before was acknowledged."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, namespace="app"):
         super().__init__(daemon=True)
+        self.namespace = namespace
         self.client = daemon.client()
         self.sent = self.acknowledged = 0
         self.ending = False
@@ -28,7 +29,7 @@ class Writer(threading.Thread):
     def run(self):
         while not self.ending:
             self.sent += 1
-            self.client("SET", f"app/k{self.sent % KEYS}", f"{self.sent}")
+            self.client("SET", f"{self.namespace}/k{self.sent % KEYS}", f"{self.sent}")
             self.acknowledged = self.sent
         self.client.close()
 
@@ -90,6 +91,34 @@ class Backup(unittest.TestCase):
         for i, value in enumerate(values):
             self.assertEqual(value, moment - (moment - i) % KEYS, f"of the moment {moment}")
         client("SET", "app/k0", "writable")
+        client.close()
+
+    def test_writes_on_their_way_come_along_and_none_goes_over_a_newer_one(self):
+        back = ("--set", "cache.write_modes=orders=back")
+        client = self.daemon.start(*back).client()
+        for i in range(1000):  # so that copying takes a while
+            client("SET", f"app/large{i}", f"{i}" * 8000)
+        client.close()
+        writer = Writer(self.daemon, "orders")
+        writer.start()
+        wait_until(lambda: writer.acknowledged > 500, seconds=60, what="writes")
+        least = writer.acknowledged
+        self.backup()
+        most = writer.sent
+        writer.ending = True
+        writer.join()
+        other, run = self.restored()
+        self.assertEqual(run.returncode, 0, run.stderr)
+        client = other.start(*back).client()
+        names = [f"orders/k{i}" for i in range(KEYS)]
+        wait_until(lambda: all(client.meta(name)["reason"] != b"pending" for name in names),
+                   seconds=60, what="what was on its way")
+        for i, name in enumerate(names):
+            value = int(client("MP.GET", name, "LEVEL", "strong"))
+            self.assertGreaterEqual(value, least - (least - i) % KEYS, name)
+            self.assertLessEqual(value, most, name)
+            self.assertEqual(value % KEYS, i)
+        self.assertFalse((other.data / "conflicts.jsonl").exists())
         client.close()
 
     def test_a_restored_directory_serves_and_begins_a_new_life(self):
