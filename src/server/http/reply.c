@@ -149,7 +149,7 @@ static bool accepts(mp_str accept, const char *coding)
 
     while (p < end) {
         const char *stop = memchr(p, ',', (size_t)(end - p));
-        const char *name = p, *parameter;
+        const char *name = p, *weight;
         size_t size;
         bool yes;
 
@@ -158,8 +158,10 @@ static bool accepts(mp_str accept, const char *coding)
             name++;
         for (size = 0; name + size < stop && name[size] != ';' && name[size] != ' '; size++)
             continue;
-        parameter = memchr(name, '=', (size_t)(stop - name));
-        yes = !parameter || strspn(parameter + 1, "0.") < (size_t)(stop - parameter - 1);
+        weight = memchr(name, '=', (size_t)(stop - name));
+        yes = !weight;
+        for (weight = weight ? weight + 1 : stop; weight < stop && !yes; weight++)
+            yes = *weight != '0' && *weight != '.' && *weight != ' ';
         if (size == strlen(coding) && strncasecmp(name, coding, size) == 0)
             return yes;
         if (size == 1 && *name == '*') {
