@@ -415,6 +415,18 @@ const char *mp__stream_peer(mp__stream *stream, char *text, size_t capacity)
     return stream->ops->stream_peer(stream, text, capacity);
 }
 
+void mp__env_hold_wakes(mp_env *env)
+{
+    if (env->ops->hold_wakes)
+        env->ops->hold_wakes(env);
+}
+
+void mp__env_release_wakes(mp_env *env)
+{
+    if (env->ops->release_wakes)
+        env->ops->release_wakes(env);
+}
+
 /* ---- workers ---- */
 
 int mp__worker_new(mp_env *env, const char *name, void (*run_batch)(void *context, mp__task *first),
@@ -428,6 +440,11 @@ int mp__worker_new_idle(mp_env *env, const char *name, uint64_t idle_ms,
                         mp__worker **ret_worker)
 {
     return env->ops->worker_new(env, name, idle_ms, run_batch, context, ret_worker);
+}
+
+void mp__worker_set_idle(mp__worker *worker, uint64_t idle_ms)
+{
+    worker->ops->worker_set_idle(worker, idle_ms);
 }
 
 void mp__worker_post(mp__worker *worker, mp__task *task)

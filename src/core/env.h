@@ -181,6 +181,14 @@ void mp__stream_shutdown(mp__stream *stream); /* close after what is queued was 
 /* "127.0.0.1:51234"; at most 64 bytes with the terminator. Returns @text. */
 const char *mp__stream_peer(mp__stream *stream, char *text, size_t capacity);
 
+/* ---- many posts, one wake-up ---- */
+
+/* From now on posts of this thread, to loops and to workers, wake nobody, until the release, which
+ * wakes all of them: for one who posts many tasks and would else be put aside for each. May be
+ * nested. Not to be held across anything that waits. A loop holds during each of its turns. */
+void mp__env_hold_wakes(mp_env *env);
+void mp__env_release_wakes(mp_env *env);
+
 /* ---- workers: named threads that take work in batches ---- */
 
 /* A thread named @name that calls @run_batch with all that is queued, as a list in the order of the
@@ -192,6 +200,8 @@ MP_MUST_USE int mp__worker_new(mp_env *env, const char *name,
 MP_MUST_USE int mp__worker_new_idle(mp_env *env, const char *name, uint64_t idle_ms,
                                     void (*run_batch)(void *context, mp__task *first),
                                     void *context, mp__worker **ret_worker);
+/* From its own run_batch: how long it waits from now on before it counts as idle; 0: for ever. */
+void mp__worker_set_idle(mp__worker *worker, uint64_t idle_ms);
 void mp__worker_post(mp__worker *worker, mp__task *task); /* any thread */
 size_t mp__worker_queued(const mp__worker *worker);       /* about; any thread */
 /* Finish what is queued, end the thread, free. Accepts NULL, returns NULL. Not from itself. */

@@ -26,6 +26,14 @@ static void close_if_open(uv_handle_t *handle, void *context)
         uv_close(handle, uv_handle_get_type(handle) == UV_SIGNAL ? signal_closed : NULL);
 }
 
+static void wake_loop(mp__real_wake *waking)
+{
+    mp__real_loop *loop =
+        (mp__real_loop *)(void *)((char *)waking - offsetof(mp__real_loop, waking));
+
+    (void)uv_async_send(&loop->wake);
+}
+
 static void run_posted(uv_async_t *wake)
 {
     mp__real_loop *loop = wake->data;
@@ -48,6 +56,7 @@ static void turn_ends(uv_prepare_t *prepare)
 
     if (loop->on_turn)
         loop->on_turn(loop->on_turn_context);
+    mp__real_flush_wakes(); /* what this turn posted */
 }
 
 int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
@@ -58,6 +67,7 @@ int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
     if (!loop)
         return MP_ENOMEM;
     loop->base = (mp__loop){env->ops, env};
+    loop->waking.fn = wake_loop;
     mp__task_queue_init(&loop->posted);
     (void)snprintf(loop->name, sizeof(loop->name), "%s", name);
     rc = uv_mutex_init(&loop->lock);
@@ -92,6 +102,7 @@ mp__loop *mp__real_loop_free(mp__loop *base)
 {
     mp__real_loop *loop = real(base);
 
+    mp__real_wake_done(&loop->waking);
     uv_walk(&loop->uv, close_if_open, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop->uv);
@@ -103,11 +114,13 @@ int mp__real_loop_run(mp__loop *base)
 {
     mp__real_loop *loop = real(base);
 
+    mp__real_hold_wakes(base->env);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     /* what was posted together with the stop, and what is closing, finishes */
     run_posted(&loop->wake);
     for (int i = 0; i < 3; i++)
         (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    mp__real_release_wakes(base->env);
     return 0;
 }
 
@@ -121,9 +134,11 @@ static void wake(mp__real_loop *loop, bool stop, mp__task *task)
     loop->stopping |= stop;
     send = !loop->wake_sent;
     loop->wake_sent = true;
+    if (send)
+        mp__real_wake_begin(&loop->waking);
     uv_mutex_unlock(&loop->lock);
     if (send)
-        (void)uv_async_send(&loop->wake);
+        mp__real_wake_up(&loop->waking);
 }
 
 void mp__real_loop_stop(mp__loop *loop)

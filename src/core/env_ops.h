@@ -72,9 +72,14 @@ typedef struct mp__env_ops {
     void (*stream_shutdown)(mp__stream *stream);
     const char *(*stream_peer)(mp__stream *stream, char *text, size_t capacity);
 
+    /* may both be NULL: a post then wakes at once, or nobody sleeps */
+    void (*hold_wakes)(mp_env *env);
+    void (*release_wakes)(mp_env *env);
+
     int (*worker_new)(mp_env *env, const char *name, uint64_t idle_ms,
                       void (*run_batch)(void *context, mp__task *first), void *context,
                       mp__worker **ret_worker);
+    void (*worker_set_idle)(mp__worker *worker, uint64_t idle_ms);
     void (*worker_post)(mp__worker *worker, mp__task *task);
     size_t (*worker_queued)(const mp__worker *worker);
     mp__worker *(*worker_free)(mp__worker *worker);

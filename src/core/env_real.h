@@ -3,6 +3,7 @@
 #ifndef MP_CORE_ENV_REAL_H
 #define MP_CORE_ENV_REAL_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "core/env_ops.h"
@@ -29,10 +30,32 @@ int mp__real_list(mp_env *env, const char *path, int (*each)(void *context, cons
                   void *context);
 int mp__real_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes);
 
+/* ---- waking (env_wake.c) ---- */
+
+/* Part of what has a queue and a thread that sleeps while it is empty. */
+typedef struct mp__real_wake {
+    void (*fn)(struct mp__real_wake *wake);
+    atomic_uint posters; /* that have posted and have yet to wake it */
+} mp__real_wake;
+
+/* A post that must wake: begin while the queue is locked, so that it is not freed meanwhile, then
+ * up, which ends it. */
+void mp__real_wake_begin(mp__real_wake *wake);
+void mp__real_wake_up(mp__real_wake *wake);
+void mp__real_wake_end(mp__real_wake *wake);
+/* Before it is freed, when nobody posts any more: wait for those. */
+void mp__real_wake_done(mp__real_wake *wake);
+void mp__real_hold_wakes(mp_env *env);
+void mp__real_release_wakes(mp_env *env);
+void mp__real_flush_wakes(void); /* those that are held; it goes on holding */
+
+/* ---- loops ---- */
+
 enum { MP__READ_BUFFER = 64 * 1024 };
 
 typedef struct mp__real_loop {
     mp__loop base;
+    mp__real_wake waking;
     uv_loop_t uv;
     uv_async_t wake;
     uv_prepare_t before_sleep;
@@ -94,6 +117,7 @@ const char *mp__real_stream_peer(mp__stream *stream, char *text, size_t capacity
 int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
                         void (*run_batch)(void *context, mp__task *first), void *context,
                         mp__worker **ret_worker);
+void mp__real_worker_set_idle(mp__worker *base, uint64_t idle_ms);
 void mp__real_worker_post(mp__worker *worker, mp__task *task);
 size_t mp__real_worker_queued(const mp__worker *worker);
 mp__worker *mp__real_worker_free(mp__worker *worker);

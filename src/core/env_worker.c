@@ -9,12 +9,13 @@
 
 typedef struct real_worker {
     mp__worker base;
+    mp__real_wake waking;
     uv_thread_t thread;
     uv_mutex_t lock;
     uv_cond_t more;
     mp__task_queue queue;
     bool stopping;
-    uint64_t idle_ms;
+    uint64_t idle_ms; /* the thread's own once it runs */
     void (*run_batch)(void *context, mp__task *first);
     void *context;
     char name[16];
@@ -39,6 +40,13 @@ static mp__task *next_batch(real_worker *worker, bool *ret_end)
     return first;
 }
 
+static void wake_worker(mp__real_wake *waking)
+{
+    real_worker *worker = (real_worker *)(void *)((char *)waking - offsetof(real_worker, waking));
+
+    uv_cond_signal(&worker->more);
+}
+
 static void worker_main(void *context)
 {
     real_worker *worker = context;
@@ -59,11 +67,13 @@ int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
                         mp__worker **ret_worker)
 {
     real_worker *worker = mp__calloc(1, sizeof(*worker));
+    mp__worker *before = *ret_worker;
     int rc;
 
     if (!worker)
         return MP_ENOMEM;
     worker->base.ops = env->ops;
+    worker->waking.fn = wake_worker;
     worker->idle_ms = idle_ms;
     worker->run_batch = run_batch;
     worker->context = context;
@@ -75,19 +85,25 @@ int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
     rc = uv_cond_init(&worker->more);
     if (rc)
         goto fail_mutex;
+    *ret_worker = &worker->base; /* before there is a thread, which may look for itself there */
     rc = uv_thread_create(&worker->thread, worker_main, worker);
     if (rc)
         goto fail_cond;
-    *ret_worker = &worker->base;
     return 0;
 
 fail_cond:
+    *ret_worker = before;
     uv_cond_destroy(&worker->more);
 fail_mutex:
     uv_mutex_destroy(&worker->lock);
 fail_free:
     (void)mp__free(worker);
     return rc;
+}
+
+void mp__real_worker_set_idle(mp__worker *base, uint64_t idle_ms)
+{
+    ((real_worker *)base)->idle_ms = idle_ms;
 }
 
 void mp__real_worker_post(mp__worker *base, mp__task *task)
@@ -98,9 +114,11 @@ void mp__real_worker_post(mp__worker *base, mp__task *task)
     uv_mutex_lock(&worker->lock);
     was_empty = !worker->queue.first;
     mp__task_queue_add(&worker->queue, task);
+    if (was_empty)
+        mp__real_wake_begin(&worker->waking);
     uv_mutex_unlock(&worker->lock);
     if (was_empty)
-        uv_cond_signal(&worker->more);
+        mp__real_wake_up(&worker->waking);
 }
 
 size_t mp__real_worker_queued(const mp__worker *base)
@@ -119,6 +137,7 @@ mp__worker *mp__real_worker_free(mp__worker *base)
     uv_mutex_unlock(&worker->lock);
     uv_cond_signal(&worker->more);
     (void)uv_thread_join(&worker->thread);
+    mp__real_wake_done(&worker->waking);
     uv_cond_destroy(&worker->more);
     uv_mutex_destroy(&worker->lock);
     return mp__free(worker);

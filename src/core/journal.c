@@ -9,7 +9,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 
-enum { HEAD = 40, RECORD_HEAD = 16, MARK = 0x4c4e524a /* "JRNL" */ };
+enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK = 0x4c4e524a /* "JRNL" */ };
 #define FILE_MAX ((size_t)1 << 30)
 
 static const char magic[8] = {'M', 'P', 'J', 'O', 'U', 'R', 'N', 'L'};
@@ -243,6 +243,24 @@ int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
     return 0;
 }
 
+int mp__journal_read(mp_env *env, const char *path, uint32_t kind,
+                     int (*each)(void *context, mp_str record), void *context, mp__diag *diag)
+{
+    MP__CLEANUP_FREE char *data = NULL;
+    mp__journal reading = {.env = env, .kind = kind};
+    mp__journal_found found = {0};
+    size_t size = 0;
+    int rc = mp__env_read_file(env, path, FILE_MAX, &data, &size);
+
+    if (rc == 0)
+        rc = head_read(path, data, size, kind, &reading.secret, diag);
+    else if (rc == -ENOENT)
+        rc = MP_EAGAIN;
+    if (rc == 0)
+        rc = records_read(&reading, data, size, each, context, &found);
+    return rc == MP_EAGAIN ? MP_EABSENT : rc;
+}
+
 mp__journal *mp__journal_close(mp__journal *journal)
 {
     if (!journal)
@@ -278,10 +296,14 @@ int mp__journal_sync(mp__journal *journal)
     rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
     if (rc == 0)
         rc = mp__file_sync(journal->file);
-    if (rc)
+    if (rc) {
         journal->broken = true;
-    else
+        /* or the next start would take for done what was refused; one that cannot be cut off now
+         * is left out by mp__journal_renew() */
+        (void)mp__file_truncate(journal->file, journal->size);
+    } else {
         journal->size += size;
+    }
     if (journal->added.capacity > 1024 * 1024)
         mp__buf_done(&journal->added);
     mp__journal_drop(journal);

@@ -17,7 +17,11 @@
 #include "core/buf.h"
 #include "core/env.h"
 
-enum { MP__JOURNAL_VERSION = 1, MP__JOURNAL_RECORD_MAX = 8 * 1024 * 1024 };
+enum {
+    MP__JOURNAL_VERSION = 1,
+    MP__JOURNAL_HEAD = 40, /* bytes of one without records */
+    MP__JOURNAL_RECORD_MAX = 8 * 1024 * 1024,
+};
 
 typedef struct mp__journal mp__journal;
 
@@ -35,14 +39,19 @@ MP_MUST_USE int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
                                  int (*each)(void *context, mp_str record), void *context,
                                  mp__journal **ret_journal, mp__journal_found *ret_found,
                                  mp__diag *diag);
+/* The records of a journal that somebody else may be writing to just now, as in mp__journal_open(),
+ * without changing anything. MP_EABSENT: there is none, or only its beginning. Blocks. */
+MP_MUST_USE int mp__journal_read(mp_env *env, const char *path, uint32_t kind,
+                                 int (*each)(void *context, mp_str record), void *context,
+                                 mp__diag *diag);
 /* Accepts NULL, returns NULL; syncs nothing. */
 mp__journal *mp__journal_close(mp__journal *journal);
 
 /* Put a record at the end, in memory as yet. MP_ENOMEM; MP_ELIMIT. */
 MP_MUST_USE int mp__journal_add(mp__journal *journal, mp_str record);
-/* Write and sync what was added. On an error nothing of it counts, it is forgotten, and nothing can
- * be added until mp__journal_renew() has worked: what a failed sync left on the disk nobody knows.
- * Blocks. */
+/* Write and sync what was added. On an error nothing of it counts, it is forgotten and cut off the
+ * file as far as the disk lets one, and nothing can be added until mp__journal_renew() has worked:
+ * what a failed sync left on the disk nobody knows. Blocks. */
 MP_MUST_USE int mp__journal_sync(mp__journal *journal);
 /* Drop what was added and not synced. */
 void mp__journal_drop(mp__journal *journal);

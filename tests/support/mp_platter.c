@@ -620,6 +620,11 @@ static int disk_worker_new(mp_env *env, const char *worker_name, uint64_t idle_m
     return 0;
 }
 
+static void disk_worker_set_idle(mp__worker *base, uint64_t idle_ms)
+{
+    ((disk_worker *)base)->idle_ms = idle_ms;
+}
+
 static void disk_worker_post(mp__worker *base, mp__task *task)
 {
     mp__task_queue_add(&((disk_worker *)base)->queue, task);
@@ -692,6 +697,7 @@ static const mp__env_ops disk_ops = {
     .list = disk_list,
     .disk_free = disk_free_bytes,
     .worker_new = disk_worker_new,
+    .worker_set_idle = disk_worker_set_idle,
     .worker_post = disk_worker_post,
     .worker_queued = disk_worker_queued,
     .worker_free = disk_worker_free,

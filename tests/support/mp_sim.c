@@ -473,6 +473,14 @@ static int sim_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
     return 0;
 }
 
+static void sim_worker_set_idle(mp__worker *base, uint64_t idle_ms)
+{
+    sim_worker *worker = (sim_worker *)base;
+
+    worker->idle_ns = idle_ms * 1000000u;
+    worker->idle_due_ns = idle_ms ? worker->sim->now_ns + worker->idle_ns : NEVER;
+}
+
 static void sim_worker_post(mp__worker *base, mp__task *task)
 {
     sim_worker *worker = (sim_worker *)base;
@@ -965,6 +973,7 @@ static const mp__env_ops sim_ops = {
     .stream_shutdown = sim_stream_close, /* what is on its way arrives in any case */
     .stream_peer = sim_stream_peer,
     .worker_new = sim_worker_new,
+    .worker_set_idle = sim_worker_set_idle,
     .worker_post = sim_worker_post,
     .worker_queued = sim_worker_queued,
     .worker_free = sim_worker_free,
