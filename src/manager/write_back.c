@@ -23,6 +23,7 @@ struct mp__back {
     mp__manager *manager;
     mp__worker *worker;
     mp__journal *journal;
+    bool must_sync; /* a write behind one that is over is about to be sent */
     _Atomic bool stopping;
     uint64_t bytes_max;
     _Atomic uint64_t bytes; /* of all that is on its way */
@@ -192,6 +193,7 @@ static void rebase_next(mp__back *back, const mp__pending *p, bool arrived)
         if (n->hash == p->hash &&
             mp_str_equal(mp__entry_address(n->entry), mp__entry_address(p->entry)))
             next = n;
+    back->must_sync |= next != NULL;
     if (!next || !(arrived || p->base_known))
         return;
     next->base_known = true;
@@ -221,8 +223,8 @@ static void unlink_pending(mp__back *back, mp__pending *p)
     count_pending(back, p, -1u);
 }
 
-/* @p is over. That it is need not be synced: come again after a crash it is found to have arrived,
- * its value being there. */
+/* @p is over. That it is need not be synced at once: come again after a crash it is found to have
+ * arrived, its value being there. Until the next write of its address is sent: see run_batch(). */
 static void leave(mp__back *back, mp__pending *p, bool arrived)
 {
     rebase_next(back, p, arrived);
@@ -603,6 +605,10 @@ static void run_batch(void *context, mp__task *first)
     }
     if (accepts)
         accept_all(back, accepts);
+    /* a write that is sent twice, over one that came after it, would be taken for a conflict */
+    if (back->must_sync && !mp__journal_is_broken(back->journal))
+        (void)mp__journal_sync(back->journal);
+    back->must_sync = false;
     pump(back);
     if (is_idle) {
         release_where_nothing_is_taken(back);
