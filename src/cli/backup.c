@@ -59,8 +59,9 @@ static bool ends_with(const char *name, const char *ending)
 static bool is_left_out(const char *name)
 {
     static const char *const names[] = {"lock", "l3.epoch", "l3.lock"};
-    static const char *const endings[] = {".id",  ".mark", ".db-wal", ".db-shm", ".db-journal",
-                                          ".bad", ".part", ".tmp",    ".new"};
+    static const char *const endings[] = {
+        ".id",  ".mark", ".db-wal", ".db-shm", ".db-journal",
+        ".bad", ".part", ".tmp",    ".new",    ".journal" /* it is merged into its database */};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(name, names[i]) == 0)

@@ -268,6 +268,13 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
     return rc;
 }
 
+static bool is_within(const char *path, const char *folder)
+{
+    size_t size = strlen(folder);
+
+    return strncmp(path, folder, size) == 0 && path[size] == '/';
+}
+
 static int open_origin(mp__manager *manager, const mp__manager_config *config, mp__diag *diag)
 {
     char path[4200];
@@ -296,6 +303,8 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
 
     if (rc)
         return rc;
+    /* what lies in our own data directory, which is locked, nobody else opens */
+    origin.is_shared = !is_within(origin.path, manager->data_dir);
     if (config->origin)
         return config->origin->open(&origin, &manager->origin, diag);
     return mp__origin_open(kind, &origin, &manager->origin, diag);

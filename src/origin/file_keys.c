@@ -413,7 +413,7 @@ static void hand_over(mp__file_origin *o, mp__file_group *group)
 {
     if (o->opening) { /* the workers stand still */
         group->write.origin = o->inner;
-        group->write.task.next = NULL;
+        group->write.task = (mp__task){NULL, NULL};
         mp__sqlite_write_batch(o->inner, &group->write.task);
         return;
     }

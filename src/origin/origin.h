@@ -180,6 +180,7 @@ typedef struct mp__origin_options {
     mp__log_sink *log;     /* may be NULL */
     const char *path;      /* sqlite: the database file; file: the folder */
     const char *state_dir; /* where an origin keeps what it must remember itself; may be NULL */
+    bool is_shared;        /* sqlite: other daemons may have the database open, too */
     bool new_origin;       /* begin anew although there was one once (it is moved aside) */
     uint64_t probe_ms;     /* how often health is looked at; 0: 1000 */
     uint64_t sweep_ms;     /* how often expired values are deleted; 0: 1000 */

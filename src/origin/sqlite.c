@@ -29,7 +29,7 @@ static void reader_woken(mp__task *task)
 
 /* "folder/origin.db" and ".id": "folder/origin.id", so that two databases in a folder have their
  * own. */
-static char *beside(const char *path, const char *ending)
+char *mp__sqlite_beside(const char *path, const char *ending)
 {
     size_t size = strlen(path), capacity = size + strlen(ending) + 1;
     char *name = mp__malloc(capacity);
@@ -55,9 +55,10 @@ static int set_paths(mp__sqlite *s, const char *path)
     }
     if (!s->path || !s->folder)
         return MP_ENOMEM;
-    s->id_path = beside(s->path, ".id");
-    s->mark_path = beside(s->path, ".mark");
-    return s->id_path && s->mark_path ? 0 : MP_ENOMEM;
+    s->id_path = mp__sqlite_beside(s->path, ".id");
+    s->mark_path = mp__sqlite_beside(s->path, ".mark");
+    s->journal_path = mp__sqlite_beside(s->path, ".journal");
+    return s->id_path && s->mark_path && s->journal_path ? 0 : MP_ENOMEM;
 }
 
 static void set_options(mp__sqlite *s, const mp__origin_options *options)
@@ -72,19 +73,19 @@ static void set_options(mp__sqlite *s, const mp__origin_options *options)
         s->options.timeout_ms = 2000;
     s->probe_ns = s->options.probe_ms * 1000000u;
     s->sweep_ns = s->options.sweep_ms * 1000000u;
+    s->idle_ms =
+        s->options.probe_ms < s->options.sweep_ms ? s->options.probe_ms : s->options.sweep_ms;
 }
 
 int mp__sqlite_start_workers(mp__sqlite *s)
 {
-    uint64_t idle_ms =
-        s->options.probe_ms < s->options.sweep_ms ? s->options.probe_ms : s->options.sweep_ms;
     int rc = mp__worker_new(s->env, "mp-origin-r", mp__sqlite_read_batch, s, &s->reader);
 
     if (rc)
         return rc;
     s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
     s->next_sweep_ns = mp__env_now_ns(s->env) + s->sweep_ns;
-    return mp__worker_new_idle(s->env, "mp-origin-w", idle_ms, mp__sqlite_write_batch, s,
+    return mp__worker_new_idle(s->env, "mp-origin-w", s->idle_ms, mp__sqlite_write_batch, s,
                                &s->writer);
 }
 
@@ -100,14 +101,19 @@ static mp__origin *sqlite_close(mp__origin *origin)
     mp__sqlite *s = of(origin);
 
     mp__sqlite_stop_workers(s);
+    mp__sqlite_settle(s);
     mp__sqlite_db_close(&s->read_db);
     mp__sqlite_detach(s); /* the last one copies the WAL into the database */
+    s->journal = mp__journal_close(s->journal);
+    mp__sqlite_pending_done(&s->pending);
+    mp__sqlite_pending_done(&s->known);
     s->vfs = mp__vfs_free(s->vfs);
     mp__file_close(s->mark);
     (void)mp__free(s->path);
     (void)mp__free(s->folder);
     (void)mp__free(s->id_path);
     (void)mp__free(s->mark_path);
+    (void)mp__free(s->journal_path);
     return mp__free(s);
 }
 
@@ -125,6 +131,8 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
     s->env = options->env;
     s->checkpoint_pages = 1000;
     s->reader_wake.run = reader_woken;
+    mp__env_random(s->env, &s->pending.key, sizeof(s->pending.key));
+    s->known.key = s->pending.key;
     mp__state_init(&s->base.state, &mp__origin_states, MP__ORIGIN_OPENING, trace, s);
     rc = set_paths(s, options->path);
     if (rc == 0)
@@ -156,39 +164,45 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
 
 /* ---- requests ---- */
 
+/* What was acknowledged before a read was asked for is in its answer: while changes wait, it goes
+ * by way of the writer, who brings them into the database first. */
+static void post_read(mp__sqlite *s, mp__task *task, void (*run)(mp__task *task))
+{
+    bool waits = atomic_load_explicit(&s->unflushed, memory_order_acquire);
+
+    task->run = run;
+    mp__worker_post(waits ? s->writer : s->reader, task);
+}
+
 static void sqlite_fetch(mp__origin *origin, mp__fetch *fetch)
 {
-    fetch->task.run = mp__sqlite_run_fetch;
-    mp__worker_post(of(origin)->reader, &fetch->task);
+    post_read(of(origin), &fetch->task, mp__sqlite_run_fetch);
 }
 
 static void sqlite_write(mp__origin *origin, mp__write *write)
 {
+    write->task.run = NULL; /* no read */
     mp__worker_post(of(origin)->writer, &write->task);
 }
 
 static void sqlite_list(mp__origin *origin, mp__list *list)
 {
-    list->task.run = mp__sqlite_run_list;
-    mp__worker_post(of(origin)->reader, &list->task);
+    post_read(of(origin), &list->task, mp__sqlite_run_list);
 }
 
 static void sqlite_history(mp__origin *origin, mp__history *history)
 {
-    history->task.run = mp__sqlite_run_history;
-    mp__worker_post(of(origin)->reader, &history->task);
+    post_read(of(origin), &history->task, mp__sqlite_run_history);
 }
 
 static void sqlite_count(mp__origin *origin, mp__count *count)
 {
-    count->task.run = mp__sqlite_run_count;
-    mp__worker_post(of(origin)->reader, &count->task);
+    post_read(of(origin), &count->task, mp__sqlite_run_count);
 }
 
 static void sqlite_changed(mp__origin *origin, mp__changed *changed)
 {
-    changed->task.run = mp__sqlite_run_changed;
-    mp__worker_post(of(origin)->reader, &changed->task);
+    post_read(of(origin), &changed->task, mp__sqlite_run_changed);
 }
 
 static void sqlite_stats(mp__origin *origin, mp__origin_stats *ret_stats)

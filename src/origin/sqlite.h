@@ -6,7 +6,11 @@
  *   sqlite_row.c      rows of `entries` and `history` to records and back, checksums
  *   sqlite_read.c     the batch, fetch                               (reader's thread)
  *   sqlite_list.c     lists, history, changes, count                 (reader's thread)
- *   sqlite_write.c    group commit                                   (writer's thread)
+ *   sqlite_write.c    the queue, group commit, expiry                (writer's thread)
+ *   sqlite_batch.c    a group: its results, its commit               (writer's thread)
+ *   sqlite_pending.c  what waits to go into the database             (writer's thread)
+ *   sqlite_table.c    that as a table for SQL
+ *   sqlite_journal.c  what makes it durable meanwhile; a group as a record: sqlite_group.c
  *   sqlite_change.c   one change inside a commit                     (writer's thread)
  *   sqlite_health.c   attach, probe, degrade, lose and find again    (writer's thread)
  *   sqlite_files.c    origin.id, origin.mark, moving remains aside
@@ -24,6 +28,8 @@
 #include <stdatomic.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
+#include "core/journal.h"
 #include "origin/origin.h"
 #include "origin/sqlite_vfs.h"
 
@@ -39,14 +45,14 @@ enum mp__sqlite_sql {
     MP__SQL_BEGIN_WRITE,
     MP__SQL_COMMIT,
     MP__SQL_ROLLBACK,
-    MP__SQL_SAVEPOINT,
-    MP__SQL_ROLLBACK_TO,
-    MP__SQL_RELEASE,
+    MP__SQL_TOUCH,
     MP__SQL_REVISION,
     MP__SQL_REVISION_SET,
+    MP__SQL_SHARED,
     MP__SQL_FETCH,
-    MP__SQL_INSERT,
+    MP__SQL_UPSERT,
     MP__SQL_UPDATE,
+    MP__SQL_REPLACE,
     MP__SQL_DELETE,
     MP__SQL_LIST_BY_ID,
     MP__SQL_LIST_BY_KEY,
@@ -56,6 +62,7 @@ enum mp__sqlite_sql {
     MP__SQL_COUNT_ALL,
     MP__SQL_COUNT_ADD,
     MP__SQL_HISTORY_INSERT,
+    MP__SQL_HISTORY_TOUCH,
     MP__SQL_HISTORY_OF,
     MP__SQL_HISTORY_AT,
     MP__SQL_HISTORY_AFTER,
@@ -73,7 +80,11 @@ typedef struct mp__sqlite_db {
     mp_env *env;
     uint64_t busy_until_ns; /* 0: wait timeout_ms from the first try */
     uint64_t timeout_ms;
-    int wal_pages; /* frames in the WAL after the last commit */
+    bool syncs_each; /* commit */
+    int wal_pages;   /* frames in the WAL after the last commit */
+    /* what the table "pending" shows; NULL: nothing */
+    const struct mp__sqlite_pending *pending;
+    size_t pending_from;
 } mp__sqlite_db;
 
 /* Open the file at @path and prepare all statements. With @create an empty file gets the schema.
@@ -97,6 +108,9 @@ int mp__sqlite_step(mp__sqlite_db *db, sqlite3_stmt *statement);
 int mp__sqlite_number(mp__sqlite_db *db, enum mp__sqlite_sql which, int64_t *ret_number);
 /* SQL that is not kept; for opening and repairs. */
 int mp__sqlite_exec(mp__sqlite_db *db, const char *sql);
+/* Whether each commit is synced (as opened), or only the WAL before a checkpoint. Outside of a
+ * transaction. */
+int mp__sqlite_sync_commits(mp__sqlite_db *db, bool each);
 /* What SQLite's (extended) code means in our terms; never 0. */
 int mp__sqlite_error(sqlite3 *db, int code);
 bool mp__sqlite_in_transaction(const mp__sqlite_db *db);
@@ -130,6 +144,9 @@ typedef struct mp__sqlite_row {
     enum mp__sqlite_op op;
     int64_t at_ms; /* history: when it was done */
     mp_str actor;  /* history */
+    /* of what the row takes the place of */
+    bool was_there;   /* it had a value */
+    bool was_damaged; /* its row in `entries` does not hold */
 } mp__sqlite_row;
 
 /* The columns, in the order in which mp__sqlite_entry_read and _history_read take them. */
@@ -146,7 +163,10 @@ int mp__sqlite_entry_read(sqlite3_stmt *statement, mp__sqlite_row *ret_row);
 int mp__sqlite_history_read(sqlite3_stmt *statement, mp__sqlite_row *ret_row);
 /* Bind all columns but id, in order, from parameter @first on. SQLite keeps the pointers. */
 int mp__sqlite_entry_bind(sqlite3_stmt *statement, int first, const mp__record *record);
-int mp__sqlite_history_bind(sqlite3_stmt *statement, const mp__sqlite_row *row);
+/* One of MP__HISTORY_COLUMNS as the result of a table's function. */
+void mp__sqlite_history_column(const mp__sqlite_row *row, int column, sqlite3_context *result);
+/* The table "pending", before statements that read it are prepared. */
+int mp__sqlite_table_make(mp__sqlite_db *db);
 int mp__sqlite_bind_str(sqlite3_stmt *statement, int parameter, mp_str text);
 bool mp__sqlite_op_has_value(enum mp__sqlite_op op);
 bool mp__sqlite_is_expired(const mp__record *record, int64_t now_ms);
@@ -154,6 +174,45 @@ bool mp__sqlite_is_expired(const mp__record *record, int64_t now_ms);
 /* What holds for @address by the newest row of its history: for rows of `entries` that are damaged.
  * 0 (a VALUE or ABSENT record; slices until the next use of @db), or MP_ECORRUPT. */
 int mp__sqlite_from_history(mp__sqlite_db *db, mp_str address, mp__sqlite_row *ret_row);
+
+/* ---- changes on their way into the database (sqlite_pending.c) ---- */
+
+struct mp__sqlite;
+
+typedef struct mp__sqlite_staged {
+    mp__sqlite_row row; /* id: of its address in `entries`, 0 none */
+    uint64_t hash;
+    uint32_t next, older; /* in the table: of another address; the one before of the same */
+    int8_t keys;          /* how many keys more there are by it */
+    bool is_superseded;   /* there is a newer one of its address */
+} mp__sqlite_staged;
+
+typedef struct mp__sqlite_pending {
+    mp__sqlite_staged *rows; /* in the order of the commits */
+    size_t count, capacity;
+    uint32_t *table; /* by the hash of the address, the newest of each */
+    size_t table_size;
+    mp__hash_key key;
+    char **blocks; /* what the rows' texts point into */
+    size_t block_count, block_capacity, bytes;
+    uint64_t revision; /* the newest, in the database or here */
+    uint64_t since_ns; /* when the transaction was begun */
+    size_t stored;     /* so many of the first are in the history of the open transaction */
+} mp__sqlite_pending;
+
+/* The newest change of @address, or NULL. Until the next one is added. */
+const mp__sqlite_staged *mp__sqlite_pending_find(mp__sqlite_pending *p, mp_str address);
+/* The row of @address in the database, without its value, if that is known for certain: inside the
+ * transaction. Or NULL. */
+const mp__sqlite_staged *mp__sqlite_known(struct mp__sqlite *s, mp_str address);
+/* Add one; its texts stay the caller's until mp__sqlite_journal_write() has copied them. */
+int mp__sqlite_pending_add(mp__sqlite_pending *p, const mp__sqlite_row *row);
+void mp__sqlite_pending_cut(mp__sqlite_pending *p, size_t count); /* back to @count of them */
+/* Room for one more block, and that block, which belongs to @p from then on. */
+int mp__sqlite_pending_reserve(mp__sqlite_pending *p);
+void mp__sqlite_pending_own(mp__sqlite_pending *p, char *block, size_t size);
+void mp__sqlite_pending_clear(mp__sqlite_pending *p);
+void mp__sqlite_pending_done(mp__sqlite_pending *p); /* frees */
 
 /* ---- the origin ---- */
 
@@ -165,12 +224,16 @@ typedef struct mp__sqlite {
     mp__origin base;
     mp__origin_options options; /* its strings are ours */
     mp_env *env;
-    char *path, *folder, *id_path, *mark_path;
+    char *path, *folder, *id_path, *mark_path, *journal_path;
     mp__vfs *vfs;
-    uint64_t probe_ns, sweep_ns;
+    uint64_t probe_ns, sweep_ns, idle_ms;
     mp__worker *writer, *reader;
     /* the writer's */
     mp__sqlite_db write_db;
+    mp__sqlite_pending pending;
+    mp__sqlite_pending known; /* rows of `entries` as they are in the database, without values */
+    int64_t known_version;    /* the data_version that they are of */
+    mp__journal *journal;     /* NULL: none could be begun, each commit is one of the database */
     mp__file *mark;
     mp__stat file; /* of the database that is open */
     int64_t data_version;
@@ -181,7 +244,9 @@ typedef struct mp__sqlite {
     bool recount_due;      /* another program may have added or deleted rows */
     mp__vfs_stats healed;  /* as of the last look */
     uint64_t acknowledged; /* newest revision that anybody was told of */
+    bool shared;           /* with other daemons: each group is a commit that they see */
     bool opened;           /* mp__origin_open() is through */
+    bool journal_seen;     /* what it had is among what is acknowledged */
     char cause[256];
     /* the reader's */
     mp__sqlite_db read_db;
@@ -193,6 +258,8 @@ typedef struct mp__sqlite {
     mp__task reader_wake;
     _Atomic bool reader_waking;
     _Atomic uint64_t generation; /* of the open file; the reader follows */
+    _Atomic bool unflushed;      /* changes wait: reads go by way of the writer */
+    _Atomic int stuck;           /* why they cannot go into the database, or 0 */
     _Atomic bool damage_seen;    /* by the reader */
     _Atomic bool behind;         /* LOST because its newest commits are missing */
     _Atomic uint64_t revision, keys, fetches, writes, commits, errors, corrupt_rows, salvaged,
@@ -233,8 +300,13 @@ int mp__sqlite_salvage_row(mp__sqlite *s, mp__sqlite_db *db, mp_str address,
                            mp__sqlite_row *ret_row);
 /* 0, or what every request is answered in the present state. */
 int mp__sqlite_read_refusal(const mp__sqlite *s);
+/* A read that came while changes wait that cannot go into the database: it is answered from them
+ * if it is a fetch of one of them (true). On the writer's thread. */
+bool mp__sqlite_read_pending(mp__sqlite *s, mp__task *task);
+/* 0, or why a request that looks over many rows cannot be answered now. The reader's. */
+int mp__sqlite_read_status(const mp__sqlite *s);
 
-/* ---- writes (sqlite_write.c) ---- */
+/* ---- writes (sqlite_write.c, sqlite_batch.c) ---- */
 
 /* One outcome of a commit, in commit order: a write's, or a change that nobody asked for. */
 typedef struct mp__sqlite_outcome {
@@ -248,7 +320,8 @@ typedef struct mp__sqlite_batch {
     mp__sqlite_db *db;
     int64_t now_ms;
     uint64_t first_revision, revision;
-    int64_t keys_delta;
+    size_t first;   /* of its changes among the pending */
+    bool is_direct; /* it is committed to the database itself, synced there */
     mp__sqlite_outcome *outcomes;
     size_t count, capacity;
     void **kept; /* memory that results point into */
@@ -256,9 +329,9 @@ typedef struct mp__sqlite_batch {
 } mp__sqlite_batch;
 
 void mp__sqlite_write_batch(void *context, mp__task *first);
-/* Begin, commit or give up a transaction of changes. A failed commit leaves nothing behind and
- * degrades the origin where the disk is at fault. */
-int mp__sqlite_batch_begin(mp__sqlite_batch *batch, mp__sqlite *s);
+/* Begin, commit or give up a group of changes: all of them are durable, or none happened. @direct:
+ * not by way of the journal; for what is large, or has not one revision after the other. */
+int mp__sqlite_batch_begin(mp__sqlite_batch *batch, mp__sqlite *s, bool direct);
 int mp__sqlite_batch_commit(mp__sqlite_batch *batch);
 void mp__sqlite_batch_rollback(mp__sqlite_batch *batch);
 void mp__sqlite_batch_deliver(mp__sqlite_batch *batch); /* the callbacks, in commit order */
@@ -270,6 +343,38 @@ int mp__sqlite_keep_record(mp__sqlite_batch *batch, mp__record *record);
 /* Delete what expired; each its own revision. */
 void mp__sqlite_sweep(mp__sqlite *s);
 
+/* Bring what is pending into the database and end the transaction. On an error all of it is still
+ * pending, and `stuck` says why. Nothing of a batch that goes on may be among it. */
+int mp__sqlite_flush(mp__sqlite *s);
+/* At the end: flush, and leave a journal with nothing in it, as far as the disk lets one. */
+void mp__sqlite_settle(mp__sqlite *s);
+/* Bring their rows of history into the open transaction, a part of the work of the next flush. */
+void mp__sqlite_flush_ahead(mp__sqlite *s);
+/* The same without a look at whether there is anything. */
+int mp__sqlite_apply(mp__sqlite *s);
+/* A transaction that writes, held open over many groups until they are flushed: no other program
+ * writes between what a group found and what it makes of it. */
+int mp__sqlite_transaction_begin(mp__sqlite *s);
+void mp__sqlite_transaction_end(mp__sqlite *s);
+
+/* ---- the journal (sqlite_journal.c) ---- */
+
+/* Open it, or begin it: what it has that the database has not is pending afterwards. What is above
+ * @most was refused. One that does not belong to this database is moved aside. MP_EVERSION, and
+ * errors of the disk, with a text. */
+MP_MUST_USE int mp__sqlite_journal_open(mp__sqlite *s, uint64_t most, mp__diag *diag);
+/* Instead: the database is one that other daemons may have open, too. Nobody keeps a journal of it
+ * from now on; what an earlier one has is pending afterwards. */
+MP_MUST_USE int mp__sqlite_share(mp__sqlite *s, mp__diag *diag);
+/* The same for a copy of the database, without touching the journal. */
+MP_MUST_USE int mp__sqlite_journal_merge(mp__sqlite *s, mp__diag *diag);
+/* Make the pending changes from @first on durable. MP_ELIMIT: they are too many bytes for it. An
+ * error: none of them counts. */
+MP_MUST_USE int mp__sqlite_journal_write(mp__sqlite *s, size_t first, uint64_t base,
+                                         uint64_t revision);
+/* Begin it anew: all that it has is in the database and on the disk. */
+MP_MUST_USE int mp__sqlite_journal_renew(mp__sqlite *s);
+
 /* ---- one change (sqlite_change.c) ---- */
 
 /* Apply @change inside the open transaction. 0: change->status says what became of it. Negative:
@@ -277,8 +382,10 @@ void mp__sqlite_sweep(mp__sqlite *s);
 int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str actor);
 /* Delete @row, which expired, as a change that nobody asked for. */
 int mp__sqlite_change_expire(mp__sqlite_batch *batch, const mp__sqlite_row *row);
-/* Write @row to history and entries as the newest of its address. @id 0: insert. */
+/* @row becomes the newest of its address, and a row of history. */
 int mp__sqlite_change_store(mp__sqlite_batch *batch, const mp__sqlite_row *row);
+/* Fill in what @row takes the place of: id, was_there, was_damaged, and that one's revision. */
+int mp__sqlite_change_find(mp__sqlite_batch *batch, mp__sqlite_row *row, uint64_t *ret_revision);
 
 /* ---- health (sqlite_health.c) ---- */
 
@@ -289,6 +396,8 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag);
 void mp__sqlite_probe(mp__sqlite *s);
 /* An error came from the disk in @doing; degrade or lose as it deserves. */
 void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing);
+/* What was acknowledged cannot be brought into the database: a flush says why. */
+void mp__sqlite_flush_failed(mp__sqlite *s, int error);
 void mp__sqlite_detach(mp__sqlite *s);
 /* What could be given back was: live again, if only commits were missing. */
 void mp__sqlite_salvage_ended(mp__sqlite *s);
@@ -304,6 +413,10 @@ void mp__sqlite_heal_wal(mp__sqlite *s, const char *epoch);
  * made now, so that no revision ever goes back. */
 int mp__sqlite_restate(mp__sqlite *s);
 
+/* "folder/origin.db" and ".id": "folder/origin.id", so that two databases in a folder have their
+ * own. The caller's to free; NULL without memory. */
+char *mp__sqlite_beside(const char *path, const char *ending);
+
 /* ---- files beside the database (sqlite_files.c) ---- */
 
 /* MP_EABSENT: there was none; MP_ECORRUPT: there was one, unreadable; MP_EVERSION. */
@@ -314,6 +427,7 @@ uint64_t mp__sqlite_mark_read(mp__sqlite *s, const char *epoch);
 void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision);
 int mp__sqlite_move_aside(mp__sqlite *s);
 int mp__sqlite_wal_aside(mp__sqlite *s); /* and its index */
+int mp__sqlite_journal_aside(mp__sqlite *s);
 
 /* ---- salvage (sqlite_salvage.c) ---- */
 int mp__sqlite_salvage(mp__origin *origin, const mp__record *records, size_t count);

@@ -7,62 +7,15 @@
 
 /* What holds for an address as a change finds it. */
 typedef struct present {
-    mp__sqlite_row row; /* copied into the batch's memory */
+    mp__sqlite_row row; /* what it points into lives as long as the batch */
     bool there;
-    bool damaged; /* there is a row, and what it held cannot be known */
+    bool damaged;     /* there is a row, and what it held cannot be known */
+    bool row_damaged; /* the row in `entries` does not hold; its history may */
 } present;
-
-static int count_keys(mp__sqlite_batch *batch, mp_str address, int64_t delta)
-{
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_COUNT_ADD);
-    mp_str environment, namespace_, key;
-
-    if (mp__address_split(address, &environment, &namespace_, &key) != 0)
-        return MP_ECORRUPT;
-    if (mp__sqlite_bind_str(statement, 1, environment) != SQLITE_OK ||
-        sqlite3_bind_int64(statement, 2, delta) != SQLITE_OK)
-        return MP_ENOMEM;
-    batch->keys_delta += delta;
-    return mp__sqlite_run(batch->db, MP__SQL_COUNT_ADD);
-}
-
-static int write_entry(mp__sqlite_batch *batch, const mp__sqlite_row *row)
-{
-    enum mp__sqlite_sql which = row->id ? MP__SQL_UPDATE : MP__SQL_INSERT;
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, which);
-    int rc = mp__sqlite_entry_bind(statement, 1, &row->record);
-
-    if (rc == 0 && row->id && sqlite3_bind_int64(statement, 11, row->id) != SQLITE_OK)
-        rc = MP_ENOMEM;
-    if (rc == 0)
-        rc = mp__sqlite_run(batch->db, which);
-    if (rc == 0 && !row->id)
-        rc = count_keys(batch, row->record.address, 1);
-    return rc;
-}
-
-static int remove_entry(mp__sqlite_batch *batch, const mp__sqlite_row *row)
-{
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_DELETE);
-
-    if (sqlite3_bind_int64(statement, 1, row->id) != SQLITE_OK)
-        return MP_ENOMEM;
-    return mp__sqlite_run(batch->db, MP__SQL_DELETE);
-}
 
 int mp__sqlite_change_store(mp__sqlite_batch *batch, const mp__sqlite_row *row)
 {
-    int rc = mp__sqlite_history_bind(mp__sqlite_use(batch->db, MP__SQL_HISTORY_INSERT), row);
-
-    if (rc == 0)
-        rc = mp__sqlite_run(batch->db, MP__SQL_HISTORY_INSERT);
-    if (rc == 0 && mp__sqlite_op_has_value(row->op))
-        return write_entry(batch, row);
-    if (rc == 0 && row->id)
-        rc = remove_entry(batch, row);
-    if (rc == 0 && row->id)
-        rc = count_keys(batch, row->record.address, -1);
-    return rc;
+    return mp__sqlite_pending_add(&batch->s->pending, row);
 }
 
 /* The history row and the record of a deletion. */
@@ -71,6 +24,8 @@ static mp__sqlite_row deletion(mp__sqlite_batch *batch, const mp__sqlite_row *of
 {
     return (mp__sqlite_row){
         .id = of_row->id,
+        .was_there = true,
+        .was_damaged = of_row->was_damaged,
         .op = op,
         .at_ms = batch->now_ms,
         .actor = actor,
@@ -98,46 +53,114 @@ int mp__sqlite_change_expire(mp__sqlite_batch *batch, const mp__sqlite_row *row)
     return rc ? rc : mp__sqlite_batch_add(batch, NULL, &gone.record);
 }
 
-/* Read the row of @address as it is in this transaction. */
-static int find_row(mp__sqlite_batch *batch, mp_str address, present *ret)
+/* The newest of the changes that wait. What points into the memory of another write of this batch
+ * is copied: that one may be answered first. */
+static int find_staged(mp__sqlite_batch *batch, const mp__sqlite_staged *staged, present *ret)
+{
+    bool is_ours = (size_t)(staged - batch->s->pending.rows) >= batch->first;
+    mp_str address = staged->row.record.address;
+    int rc = 0;
+
+    ret->row = staged->row;
+    ret->there = mp__sqlite_op_has_value(staged->row.op);
+    ret->row_damaged = staged->row.was_damaged;
+    if (is_ours && ret->there)
+        rc = mp__sqlite_keep_record(batch, &ret->row.record);
+    ret->row.record.address = address;
+    return rc;
+}
+
+/* What the database has. */
+static int find_stored(mp__sqlite_batch *batch, mp_str address, present *ret)
 {
     sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_FETCH);
     int64_t id;
     int rc;
 
-    *ret = (present){0};
     if (mp__sqlite_bind_str(statement, 1, address) != SQLITE_OK)
         return MP_ENOMEM;
     rc = mp__sqlite_step(batch->db, statement);
-    if (rc != 1)
-        return rc;
-    rc = mp__sqlite_entry_read(statement, &ret->row);
-    ret->there = true;
-    id = ret->row.id;
-    if (rc == MP_ECORRUPT) {
-        rc = mp__sqlite_salvage_row(batch->s, batch->db, address, &ret->row);
-        ret->row.id = id; /* what is stored next takes the damaged row's place */
-        ret->damaged = rc == MP_ECORRUPT || ret->row.record.kind == MP__RECORD_ABSENT;
-        if (rc == MP_ECORRUPT)
-            rc = 0;
+    if (rc == 1) {
+        rc = mp__sqlite_entry_read(statement, &ret->row);
+        ret->there = true;
+        id = ret->row.id;
+        if (rc == MP_ECORRUPT) {
+            rc = mp__sqlite_salvage_row(batch->s, batch->db, address, &ret->row);
+            ret->row.id = id; /* what is stored next takes the damaged row's place */
+            ret->row_damaged = true;
+            ret->damaged = rc == MP_ECORRUPT || ret->row.record.kind == MP__RECORD_ABSENT;
+            if (rc == MP_ECORRUPT)
+                rc = 0;
+        }
+        if (rc == 0 && !ret->damaged)
+            rc = mp__sqlite_keep_record(batch, &ret->row.record);
     }
-    ret->row.record.address = address;
-    if (rc == 0 && !ret->damaged)
-        rc = mp__sqlite_keep_record(batch, &ret->row.record);
     (void)sqlite3_reset(statement);
     (void)sqlite3_reset(batch->db->statements[MP__SQL_HISTORY_OF]);
     return rc;
 }
 
-/* The same, with what has expired deleted first, so that it is as absent as readers were told. */
-static int find_present(mp__sqlite_batch *batch, mp_str address, present *ret)
+/* The place in the index of history where a row of @address would be put: if that is damaged, the
+ * write is refused instead of acknowledged and then not stored. */
+static int touch_history(mp__sqlite_batch *batch, mp_str address)
 {
-    int rc = find_row(batch, address, ret);
+    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_HISTORY_TOUCH);
+    int64_t ignored;
+    int rc;
+
+    if (mp__sqlite_bind_str(statement, 1, address) != SQLITE_OK)
+        return MP_ENOMEM;
+    rc = mp__sqlite_number(batch->db, MP__SQL_HISTORY_TOUCH, &ignored);
+    return rc == MP_EABSENT ? 0 : rc;
+}
+
+/* What holds for @address after all changes before this one; its value perhaps not, unless @whole.
+ */
+static int find_row(mp__sqlite_batch *batch, mp_str address, bool whole, present *ret)
+{
+    const mp__sqlite_staged *staged = mp__sqlite_pending_find(&batch->s->pending, address);
+    const mp__sqlite_staged *known = staged || whole ? NULL : mp__sqlite_known(batch->s, address);
+    int rc = 0;
+
+    *ret = (present){0};
+    if (known) {
+        ret->row = known->row;
+        ret->there = mp__sqlite_op_has_value(known->row.op);
+    } else if (staged) {
+        rc = find_staged(batch, staged, ret);
+    } else {
+        rc = find_stored(batch, address, ret);
+        if (rc == 0)
+            rc = touch_history(batch, address);
+    }
+    ret->row.record.address = address;
+    ret->row.was_there = ret->there;
+    ret->row.was_damaged = ret->row_damaged;
+    return rc;
+}
+
+int mp__sqlite_change_find(mp__sqlite_batch *batch, mp__sqlite_row *row, uint64_t *ret_revision)
+{
+    present now;
+    int rc = find_row(batch, row->record.address, true, &now);
+
+    row->id = now.row.id;
+    row->was_there = now.there;
+    row->was_damaged = now.row_damaged;
+    *ret_revision = now.there && !now.damaged ? now.row.record.revision : 0;
+    return rc;
+}
+
+/* The same, with what has expired deleted first, so that it is as absent as readers were told. */
+static int find_present(mp__sqlite_batch *batch, mp_str address, bool whole, present *ret)
+{
+    int rc = find_row(batch, address, whole, ret);
 
     if (rc == 0 && ret->there && !ret->damaged &&
         mp__sqlite_is_expired(&ret->row.record, batch->now_ms)) {
         rc = mp__sqlite_change_expire(batch, &ret->row);
-        *ret = (present){0};
+        if (rc == 0)
+            rc = find_row(batch, address, whole, ret); /* the deletion */
     }
     return rc;
 }
@@ -190,7 +213,12 @@ static mp__sqlite_row successor(mp__sqlite_batch *batch, const mp__change *chang
                                 const present *now, enum mp__sqlite_op op, mp_str actor)
 {
     bool goes_on = now->there && !now->damaged;
-    mp__sqlite_row row = {.op = op, .actor = actor, .at_ms = batch->now_ms, .id = now->row.id};
+    mp__sqlite_row row = {.op = op,
+                          .actor = actor,
+                          .at_ms = batch->now_ms,
+                          .id = now->row.id,
+                          .was_there = now->there,
+                          .was_damaged = now->row_damaged};
 
     row.record = (mp__record){.kind = MP__RECORD_VALUE,
                               .address = change->address,
@@ -252,37 +280,50 @@ static int do_expire(mp__sqlite_batch *batch, mp__change *change, const present 
     return store(batch, change, &row);
 }
 
-static int do_rollback(mp__sqlite_batch *batch, mp__change *change, const present *now,
-                       mp_str actor)
+/* The row of history of revision @revision: among the changes that wait, or stored. 1, 0 none. */
+static int find_revision(mp__sqlite_batch *batch, uint64_t revision, mp__sqlite_row *ret_row)
 {
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_HISTORY_AT);
-    mp__sqlite_row then, row;
+    const mp__sqlite_pending *p = &batch->s->pending;
+    sqlite3_stmt *statement;
     int rc;
 
-    if (sqlite3_bind_int64(statement, 1, (int64_t)change->to_revision) != SQLITE_OK)
+    for (size_t i = 0; i < p->count; i++) {
+        *ret_row = p->rows[i].row;
+        if (ret_row->record.revision == revision)
+            return 1;
+    }
+    statement = mp__sqlite_use(batch->db, MP__SQL_HISTORY_AT);
+    if (sqlite3_bind_int64(statement, 1, (int64_t)revision) != SQLITE_OK)
         return MP_ENOMEM;
     rc = mp__sqlite_step(batch->db, statement);
     if (rc == 1) {
-        rc = mp__sqlite_history_read(statement, &then);
-        if (rc == 0 && (!mp_str_equal(then.record.address, change->address) ||
-                        then.record.kind != MP__RECORD_VALUE))
-            rc = MP_EABSENT;
-    } else if (rc == 0) {
-        rc = MP_EABSENT;
+        rc = mp__sqlite_history_read(statement, ret_row);
+        return rc ? rc : 1;
     }
+    return rc;
+}
+
+static int do_rollback(mp__sqlite_batch *batch, mp__change *change, const present *now,
+                       mp_str actor)
+{
+    mp__sqlite_row then, row;
+    int rc = find_revision(batch, change->to_revision, &then);
+
+    if (rc == 0 || (rc == 1 && (!mp_str_equal(then.record.address, change->address) ||
+                                then.record.kind != MP__RECORD_VALUE)))
+        rc = MP_EABSENT;
     if (rc == MP_EABSENT || rc == MP_ECORRUPT) {
         change->status = rc;
         rc = 0;
-    } else if (rc == 0) {
+    } else if (rc == 1) {
         row = successor(batch, change, now, MP__OP_ROLLBACK, actor);
         row.record.value = then.record.value;
         row.record.media_type = then.record.media_type;
         rc = mp__sqlite_keep_record(batch, &row.record);
-        (void)sqlite3_reset(statement);
         if (rc == 0)
             rc = store(batch, change, &row);
     }
-    (void)sqlite3_reset(statement);
+    (void)sqlite3_reset(batch->db->statements[MP__SQL_HISTORY_AT]);
     return rc;
 }
 
@@ -299,6 +340,13 @@ static int check(const mp__change *change)
     return change->expires_ms < 0 ? MP_EINVAL : 0;
 }
 
+/* Whether what becomes of @change depends on the value before it, or tells of it. */
+static bool needs_value(const mp__change *change)
+{
+    return (change->op != MP__CHANGE_PUT && change->op != MP__CHANGE_DELETE) ||
+           (change->flags & ~(unsigned)MP__KEEP_EXPIRY) != 0;
+}
+
 int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str actor)
 {
     present now;
@@ -309,7 +357,7 @@ int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str 
     change->status = check(change);
     if (change->status)
         return 0;
-    rc = find_present(batch, change->address, &now);
+    rc = find_present(batch, change->address, needs_value(change), &now);
     if (rc)
         return rc;
     change->status = judge(batch, change, &now);

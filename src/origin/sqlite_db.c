@@ -77,17 +77,25 @@ static const char *const sql[MP__SQL_STATEMENTS] = {
     [MP__SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
     [MP__SQL_COMMIT] = "COMMIT",
     [MP__SQL_ROLLBACK] = "ROLLBACK",
-    [MP__SQL_SAVEPOINT] = "SAVEPOINT one",
-    [MP__SQL_ROLLBACK_TO] = "ROLLBACK TO one",
-    [MP__SQL_RELEASE] = "RELEASE one",
+    [MP__SQL_TOUCH] = "SELECT coalesce((SELECT max(revision) FROM history), 0)"
+                      " + coalesce((SELECT max(id) FROM entries), 0)"
+                      " + coalesce((SELECT sum(keys) FROM environments), 0)",
     [MP__SQL_REVISION] = "SELECT value FROM meta WHERE name = 'revision'",
+    [MP__SQL_SHARED] = "SELECT count(*) FROM meta WHERE name = 'shared'",
     [MP__SQL_REVISION_SET] = "UPDATE meta SET value = ?1 WHERE name = 'revision'",
     [MP__SQL_FETCH] = "SELECT " MP__ENTRY_COLUMNS " FROM entries WHERE address = ?1",
-    [MP__SQL_INSERT] = "INSERT INTO entries(" MP__ENTRY_COLUMNS ")"
-                       " VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    [MP__SQL_UPDATE] = "UPDATE entries SET (address, revision, created_revision, version,"
+    [MP__SQL_UPSERT] = "INSERT INTO entries(" MP__ENTRY_COLUMNS ")"
+                       " VALUES(NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+                       " ON CONFLICT(address) DO UPDATE SET (revision, created_revision, version,"
                        " created_ms, modified_ms, expires_ms, checksum, media_type, value)"
-                       " = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE id = ?11",
+                       " = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    /* not the address, or its index would be written, too; ?1 is bound for all of them alike */
+    [MP__SQL_UPDATE] = "UPDATE entries SET (revision, created_revision, version,"
+                       " created_ms, modified_ms, expires_ms, checksum, media_type, value)"
+                       " = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE id = ?11",
+    [MP__SQL_REPLACE] = "UPDATE entries SET (address, revision, created_revision, version,"
+                        " created_ms, modified_ms, expires_ms, checksum, media_type, value)"
+                        " = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) WHERE id = ?11",
     [MP__SQL_DELETE] = "DELETE FROM entries WHERE id = ?1",
     [MP__SQL_LIST_BY_ID] = "SELECT " MP__ENTRY_COLUMNS " FROM entries WHERE id > ?1 ORDER BY id",
     [MP__SQL_LIST_BY_KEY] = "SELECT " MP__ENTRY_COLUMNS " FROM entries"
@@ -102,8 +110,11 @@ static const char *const sql[MP__SQL_STATEMENTS] = {
     [MP__SQL_COUNT_ALL] = "SELECT coalesce(sum(keys), 0) FROM environments",
     [MP__SQL_COUNT_ADD] = "INSERT INTO environments(name, keys) VALUES(?1, ?2)"
                           " ON CONFLICT(name) DO UPDATE SET keys = keys + ?2",
-    [MP__SQL_HISTORY_INSERT] = "INSERT INTO history(" MP__HISTORY_COLUMNS ")"
-                               " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    /* OR ROLLBACK: else each page would be copied once more, to undo the statement alone */
+    [MP__SQL_HISTORY_INSERT] = "INSERT OR ROLLBACK INTO history(" MP__HISTORY_COLUMNS ")"
+                               " SELECT " MP__HISTORY_COLUMNS " FROM pending",
+    [MP__SQL_HISTORY_TOUCH] = "SELECT revision FROM history WHERE address = ?1"
+                              " ORDER BY revision DESC LIMIT 1",
     [MP__SQL_HISTORY_OF] = "SELECT " MP__HISTORY_COLUMNS " FROM history"
                            " WHERE address = ?1 AND revision < ?2 ORDER BY revision DESC LIMIT ?3",
     [MP__SQL_HISTORY_AT] = "SELECT " MP__HISTORY_COLUMNS " FROM history WHERE revision = ?1",
@@ -220,6 +231,18 @@ static int when_busy(void *context, int tries)
         return 0;
     (void)sqlite3_sleep(tries < 10 ? 1 : 10);
     return 1;
+}
+
+int mp__sqlite_sync_commits(mp__sqlite_db *db, bool each)
+{
+    int rc = 0;
+
+    if (db->syncs_each != each)
+        rc =
+            mp__sqlite_exec(db, each ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (rc == 0)
+        db->syncs_each = each;
+    return rc;
 }
 
 static int when_committed(void *context, sqlite3 *handle, const char *name, int pages)
@@ -399,7 +422,7 @@ int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs, const
                 SQLITE_OPEN_EXRESCODE;
     int code, rc;
 
-    *db = (mp__sqlite_db){.env = env, .timeout_ms = timeout_ms};
+    *db = (mp__sqlite_db){.env = env, .timeout_ms = timeout_ms, .syncs_each = true};
     rc = may_create ? mp__sqlite_make_private(env, path) : 0;
     if (rc)
         return diag ? mp__diag_set(diag, rc, "'%s' cannot be made: %s", path, mp_strerror(rc)) : rc;
@@ -412,6 +435,8 @@ int mp__sqlite_db_open(mp__sqlite_db *db, mp_env *env, const mp__vfs *vfs, const
         rc = check_format(db, path, may_create, diag);
     if (rc == 0)
         rc = ensure_wal(db);
+    if (rc == 0)
+        rc = mp__sqlite_table_make(db);
     if (rc == 0)
         rc = prepare_all(db);
     if (rc) {

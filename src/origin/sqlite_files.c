@@ -146,6 +146,13 @@ int mp__sqlite_wal_aside(mp__sqlite *s)
     return rc ? rc : aside(s, s->path, "-shm", now);
 }
 
+int mp__sqlite_journal_aside(mp__sqlite *s)
+{
+    int rc = aside(s, s->journal_path, "", mp__env_wall_ms(s->env));
+
+    return rc ? rc : mp__env_sync_dir(s->env, s->folder);
+}
+
 int mp__sqlite_move_aside(mp__sqlite *s)
 {
     int64_t now = mp__env_wall_ms(s->env);
@@ -160,5 +167,7 @@ int mp__sqlite_move_aside(mp__sqlite *s)
         rc = aside(s, s->id_path, "", now);
     if (rc == 0)
         rc = aside(s, s->mark_path, "", now);
+    if (rc == 0)
+        rc = aside(s, s->journal_path, "", now);
     return rc ? rc : mp__env_sync_dir(s->env, s->folder);
 }

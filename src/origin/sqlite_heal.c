@@ -190,6 +190,7 @@ static int restate_some(mp__sqlite_batch *batch, int64_t *id, size_t *ret_count)
         rows[i].op = MP__OP_RESTORED;
         rows[i].actor = MP_STR("restore");
         rows[i].at_ms = batch->now_ms;
+        rows[i].was_there = true;
         rows[i].record.revision = ++batch->revision;
         rc = mp__sqlite_change_store(batch, &rows[i]);
     }
@@ -208,7 +209,7 @@ int mp__sqlite_restate(mp__sqlite *s)
     while (count == RESTATE_COMMIT && rc == 0) {
         mp__sqlite_batch batch;
 
-        rc = mp__sqlite_batch_begin(&batch, s);
+        rc = mp__sqlite_batch_begin(&batch, s, true);
         if (rc == 0) {
             if (batch.revision < above)
                 batch.revision = above;

@@ -35,6 +35,8 @@ static void wake_reader(mp__sqlite *s)
 
 void mp__sqlite_detach(mp__sqlite *s)
 {
+    s->pending.stored = 0;
+    mp__sqlite_pending_clear(&s->known);
     mp__sqlite_db_close(&s->write_db);
 }
 
@@ -162,12 +164,39 @@ static int open_and_adopt(mp__sqlite *s, bool create, const mp__sqlite_id *id, m
     return rc;
 }
 
+/* What was acknowledged and had not come into the database. */
+static int adopt_journal(mp__sqlite *s, mp__diag *why)
+{
+    int rc;
+
+    mp__sqlite_pending_clear(&s->pending);
+    atomic_store_explicit(&s->stuck, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->unflushed, false, memory_order_release);
+    rc = s->options.is_shared
+             ? mp__sqlite_share(s, why)
+             : mp__sqlite_journal_open(s, s->journal_seen ? s->acknowledged : UINT64_MAX, why);
+    if (rc == 0 && mp__sqlite_flush(s) == 0)
+        rc = take_stock(s);
+    else if (rc == 0) /* it is told of when the state is */
+        mp__sqlite_set(&s->revision, s->pending.revision);
+    if (rc == 0 && s->acknowledged < mp__sqlite_get(&s->revision))
+        s->acknowledged = mp__sqlite_get(&s->revision);
+    s->journal_seen |= rc == 0;
+    if (rc) {
+        mp__sqlite_detach(s);
+        if (!why->text[0])
+            (void)mp__diag_set(why, rc, "'%s' cannot be used: %s", s->journal_path,
+                               mp_strerror(rc));
+    }
+    return rc;
+}
+
 int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
 {
     mp__sqlite_id id = {""};
     mp__diag why = {0};
     int known = mp__sqlite_id_read(s, &id);
-    int rc;
+    int rc, flushed;
 
     if (known == MP_ENOMEM || known == MP_EVERSION)
         return mp__diag_set(diag, known, "'%s' cannot be used: %s", s->id_path, mp_strerror(known));
@@ -184,12 +213,19 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
         why = (mp__diag){0};
         rc = open_and_adopt(s, false, known ? NULL : &id, &why);
     }
+    if (rc == 0)
+        rc = adopt_journal(s, &why);
     if (rc) {
         if (diag)
             *diag = why;
         return judge_failure(s, rc, known != MP_EABSENT, &why);
     }
     go_live(s);
+    flushed = s->write_db.db ? mp__sqlite_flush(s) : 0;
+    if (flushed)
+        mp__sqlite_flush_failed(s, flushed);
+    else if (s->write_db.db && !s->shared)
+        (void)mp__sqlite_sync_commits(&s->write_db, false);
     return 0;
 }
 
@@ -205,8 +241,10 @@ void mp__sqlite_salvage_ended(mp__sqlite *s)
 
 static void lose(mp__sqlite *s, bool moved, const char *cause)
 {
-    /* What is still in the WAL belongs to the file that was moved; left under the old name it would
-     * be taken for that of whatever is put there. */
+    /* What is pending or still in the WAL belongs to the file that was moved; left under the old
+     * name it would be taken for that of whatever is put there. */
+    if (moved)
+        mp__sqlite_settle(s);
     if (moved && s->write_db.db)
         (void)sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
                                         NULL);
@@ -216,6 +254,20 @@ static void lose(mp__sqlite *s, bool moved, const char *cause)
         s->file = (mp__stat){0};
     move(s, MP__ORIGIN_LOST, "%s", cause);
     wake_reader(s);
+}
+
+/* Nothing that this connection believes about the disk is certain any more: a sync that failed once
+ * says nothing when it is asked again. What failed is cut off the WAL, or a recovery would bring it
+ * back; then the probe opens the database anew and writes what was committed to the disk once more,
+ * before anything is acknowledged. */
+static void give_up_connection(mp__sqlite *s)
+{
+    mp__sqlite_transaction_end(s);
+    if (s->write_db.db && mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE) == 0) {
+        (void)mp__vfs_cut_wal(s->write_db.db);
+        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    }
+    mp__sqlite_detach(s);
 }
 
 void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing)
@@ -232,17 +284,28 @@ void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing)
     default:
         break;
     }
-    /* Nothing that this connection believes about the disk is certain any more: a sync that failed
-     * once says nothing when it is asked again. What failed is cut off the WAL, or a recovery would
-     * bring it back; then the probe opens the database anew, copies what was committed out of the
-     * WAL into it and syncs that, before anything is acknowledged. */
-    if (s->write_db.db && mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE) == 0) {
-        (void)mp__vfs_cut_wal(s->write_db.db);
-        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
-    }
-    mp__sqlite_detach(s);
+    /* What was acknowledged stays readable: in the database if that still takes it, else from what
+     * is pending. */
+    if (s->write_db.db)
+        (void)mp__sqlite_flush(s);
+    give_up_connection(s);
     s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
     move(s, MP__ORIGIN_DEGRADED, "%s: %s", doing, mp_strerror(error));
+}
+
+void mp__sqlite_flush_failed(mp__sqlite *s, int error)
+{
+    if (error != MP_ECORRUPT) {
+        mp__sqlite_disk_error(s, error, "acknowledged writes cannot be brought into the database");
+        return;
+    }
+    /* They are in the journal, and readers get them from there; but as long as the database has no
+     * place for them it takes no more. */
+    give_up_connection(s);
+    s->next_probe_ns = mp__env_now_ns(s->env) + s->probe_ns;
+    move(s, MP__ORIGIN_DEGRADED,
+         "the database is damaged where acknowledged writes belong; they are kept in %s",
+         s->journal_path);
 }
 
 /* ---- looking ---- */
@@ -256,29 +319,76 @@ static int write_probe(mp__sqlite *s)
     return mp__sqlite_run(&s->write_db, MP__SQL_PROBE_WRITE);
 }
 
+/* What is in the WAL is on the disk for certain, and in the database. */
+static int write_wal_again(mp__sqlite *s)
+{
+    int code, rc = mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE);
+
+    if (rc == 0) {
+        rc = mp__vfs_rewrite_wal(s->write_db.db);
+        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    }
+    if (rc)
+        return rc;
+    code = sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return code == SQLITE_OK ? 0 : mp__sqlite_error(s->write_db.db, code);
+}
+
+/* What the journal has and the database has not, now that it takes writes again; then a journal
+ * begun anew. What is pending in memory is a part of it, and stays if it cannot be read. */
+static int take_up_journal(mp__sqlite *s)
+{
+    mp__sqlite_pending before = s->pending;
+    mp__diag diag = {0};
+    int rc;
+
+    s->pending = (mp__sqlite_pending){.key = before.key};
+    rc = s->options.is_shared ? mp__sqlite_share(s, &diag)
+                              : mp__sqlite_journal_open(s, s->acknowledged, &diag);
+    if (rc) {
+        mp__sqlite_transaction_end(s);
+        mp__sqlite_pending_done(&s->pending);
+        s->pending = before;
+        return rc;
+    }
+    mp__sqlite_pending_done(&before);
+    rc = mp__sqlite_flush(s);
+    if (rc == 0) {
+        atomic_store_explicit(&s->stuck, 0, memory_order_relaxed);
+        atomic_store_explicit(&s->unflushed, false, memory_order_release);
+        rc = mp__sqlite_journal_renew(s);
+    }
+    return rc;
+}
+
 /* Out of DEGRADED: only by a commit that was synced, on a WAL begun anew. */
 static void recover(mp__sqlite *s)
 {
-    int code, rc = 0;
+    bool damaged;
+    int rc = 0;
 
     if (!s->write_db.db)
         rc = mp__sqlite_db_open(&s->write_db, s->env, s->vfs, s->path, s->options.timeout_ms, false,
                                 NULL);
-    if (rc == 0) {
-        code =
-            sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-        rc = code == SQLITE_OK ? 0 : mp__sqlite_error(s->write_db.db, code);
-    }
+    if (rc == 0)
+        rc = write_wal_again(s);
     if (rc == 0)
         rc = write_probe(s);
     if (rc == 0)
         rc = take_stock(s);
+    damaged = rc == MP_ECORRUPT;
+    if (rc == 0)
+        rc = take_up_journal(s);
+    if (rc == 0)
+        rc = take_stock(s);
+    if (rc == 0 && !s->shared)
+        rc = mp__sqlite_sync_commits(&s->write_db, false);
     if (rc == 0) {
         move(s, MP__ORIGIN_LIVE, "the disk takes writes again");
         return;
     }
     mp__sqlite_detach(s);
-    if (rc == MP_ECORRUPT)
+    if (damaged)
         lose(s, false, "the database is damaged");
 }
 

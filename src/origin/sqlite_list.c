@@ -305,8 +305,10 @@ void mp__sqlite_run_list(mp__task *task)
     mp__list *list = (mp__list *)(void *)((char *)task - offsetof(mp__list, task));
     mp__sqlite *s = (mp__sqlite *)list->origin;
     listing l = {.s = s, .db = &s->read_db, .list = list};
-    int rc = s->read_status ? s->read_status : list_rows(&l);
+    int rc = mp__sqlite_read_status(s);
 
+    if (rc == 0)
+        rc = list_rows(&l);
     list->as_of = s->read_revision;
     settle(&l.rows);
     mp__sqlite_read_note(s, rc);
@@ -348,7 +350,7 @@ void mp__sqlite_run_history(mp__task *task)
     mp__history *history = (mp__history *)(void *)((char *)task - offsetof(mp__history, task));
     mp__sqlite *s = (mp__sqlite *)history->origin;
     copies rows = {0};
-    int rc = s->read_status;
+    int rc = mp__sqlite_read_status(s);
 
     if (rc == 0) {
         rc = history_rows(s, history, &rows);
@@ -423,7 +425,7 @@ void mp__sqlite_run_changed(mp__task *task)
     mp__sqlite *s = (mp__sqlite *)changed->origin;
     uint64_t through = 0;
     copies rows = {0};
-    int rc = s->read_status;
+    int rc = mp__sqlite_read_status(s);
 
     changed->as_of = s->read_revision;
     if (rc == 0) {
@@ -444,7 +446,7 @@ void mp__sqlite_run_count(mp__task *task)
     mp__count *count = (mp__count *)(void *)((char *)task - offsetof(mp__count, task));
     mp__sqlite *s = (mp__sqlite *)count->origin;
     int64_t keys = 0;
-    int rc = s->read_status;
+    int rc = mp__sqlite_read_status(s);
 
     if (rc == 0) {
         sqlite3_stmt *statement = mp__sqlite_use(&s->read_db, MP__SQL_COUNT);

@@ -306,6 +306,51 @@ int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged)
     return rc == SQLITE_OK ? 0 : -EIO;
 }
 
+/* The WAL that @db has open, below our layer; NULL: none yet. */
+static sqlite3_file *wal_below(sqlite3 *db)
+{
+    sqlite3_file *wal = NULL;
+
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (!wal || wal->pMethods != &mp__vfs_methods || mp__vfs_file(wal)->kind != MP__FILE_WAL)
+        return NULL;
+    return mp__vfs_file(wal)->below;
+}
+
+static int sync_result(int code)
+{
+    return code == SQLITE_OK ? 0 : code == SQLITE_FULL ? -ENOSPC : -EIO;
+}
+
+int mp__vfs_sync_wal(sqlite3 *db)
+{
+    sqlite3_file *wal = wal_below(db);
+
+    return wal ? sync_result(wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL)) : 0;
+}
+
+int mp__vfs_rewrite_wal(sqlite3 *db)
+{
+    mp__sum_file *f = database_file(db);
+    sqlite3_file *wal = wal_below(db);
+    sqlite3_int64 size = 0, at = 0;
+    int rc = SQLITE_OK;
+
+    if (!f || !wal)
+        return 0;
+    rc = wal->pMethods->xFileSize(wal, &size);
+    for (; rc == SQLITE_OK && at < size; at += MP__VFS_PAGE) {
+        int part = size - at < MP__VFS_PAGE ? (int)(size - at) : MP__VFS_PAGE;
+
+        rc = wal->pMethods->xRead(wal, f->page, part, at);
+        if (rc == SQLITE_OK)
+            rc = wal->pMethods->xWrite(wal, f->page, part, at);
+    }
+    if (rc == SQLITE_OK)
+        rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+    return sync_result(rc);
+}
+
 int mp__vfs_cut_wal(sqlite3 *db)
 {
     enum { INDEX_REGION = 32768, INDEX_LAST_FRAME = 16 }; /* sqlite.org/walformat.html, 2.1 */

@@ -138,14 +138,14 @@ static int find(mp__sqlite *s, mp_str address, mp__sqlite_row *ret_row)
     return rc == MP_ECORRUPT ? mp__sqlite_salvage_row(s, &s->read_db, address, ret_row) : rc;
 }
 
-static void answer(mp__sqlite *s, mp__fetch *fetch, mp__record *record)
+static void answer(mp__fetch *fetch, mp__record *record, int64_t now_ms)
 {
-    bool gone = record->kind == MP__RECORD_ABSENT || mp__sqlite_is_expired(record, s->read_now_ms);
+    bool gone = record->kind == MP__RECORD_ABSENT || mp__sqlite_is_expired(record, now_ms);
 
     if (gone)
-        *record = (mp__record){.kind = MP__RECORD_ABSENT, .revision = s->read_revision};
+        *record = (mp__record){.kind = MP__RECORD_ABSENT, .revision = fetch->as_of};
     record->address = fetch->address;
-    record->fetched_ms = record->verified_ms = s->read_now_ms;
+    record->fetched_ms = record->verified_ms = now_ms;
     fetch->unchanged = !gone && fetch->if_revision && fetch->if_revision == record->revision;
     if (fetch->unchanged)
         record->value = (mp_str){NULL, 0};
@@ -166,9 +166,35 @@ void mp__sqlite_run_fetch(mp__task *task)
         rc = find(s, fetch->address, &row);
     mp__sqlite_read_note(s, rc);
     if (rc == 0)
-        answer(s, fetch, &row.record);
+        answer(fetch, &row.record, s->read_now_ms);
     else
         fetch->done(fetch, rc, NULL);
     if (s->read_status == 0)
         mp__sqlite_read_done(s);
+}
+
+/* ---- what cannot go into the database ---- */
+
+bool mp__sqlite_read_pending(mp__sqlite *s, mp__task *task)
+{
+    mp__fetch *fetch = (mp__fetch *)(void *)((char *)task - offsetof(mp__fetch, task));
+    const mp__sqlite_staged *staged = NULL;
+    mp__record record;
+
+    if (task->run == mp__sqlite_run_fetch && mp__sqlite_read_refusal(s) == 0)
+        staged = mp__sqlite_pending_find(&s->pending, fetch->address);
+    if (!staged)
+        return false;
+    mp__sqlite_count(&s->fetches, 1);
+    record = staged->row.record;
+    fetch->as_of = s->pending.revision;
+    answer(fetch, &record, mp__env_wall_ms(s->env));
+    return true;
+}
+
+int mp__sqlite_read_status(const mp__sqlite *s)
+{
+    int rc = s->read_status;
+
+    return rc ? rc : atomic_load_explicit(&s->stuck, memory_order_relaxed);
 }

@@ -189,33 +189,58 @@ int mp__sqlite_entry_bind(sqlite3_stmt *statement, int first, const mp__record *
     return bound(statement, rc);
 }
 
-int mp__sqlite_history_bind(sqlite3_stmt *statement, const mp__sqlite_row *row)
+static void result_text(sqlite3_context *result, mp_str text)
 {
-    const mp__record *record = &row->record;
-    const int64_t numbers[] = {
-        (int64_t)record->created_revision,
-        (int64_t)record->version,
-        record->created_ms,
-        record->modified_ms,
-        record->expires_ms,
-        row->at_ms,
-        (int64_t)history_checksum(row),
-    };
-    int rc = sqlite3_bind_int64(statement, 1, (int64_t)record->revision);
+    sqlite3_result_text64(result, text.size ? text.data : "", text.size, SQLITE_STATIC,
+                          SQLITE_UTF8);
+}
 
-    if (rc == SQLITE_OK)
-        rc = mp__sqlite_bind_str(statement, 2, record->address);
-    if (rc == SQLITE_OK)
-        rc = mp__sqlite_bind_str(statement, 3, mp_str_of(op_names[row->op]));
-    if (rc == SQLITE_OK)
-        rc = bind_numbers(statement, 4, numbers, 7);
-    if (rc == SQLITE_OK)
-        rc = mp__sqlite_bind_str(statement, 11, row->actor);
-    if (rc == SQLITE_OK)
-        rc = mp__sqlite_bind_str(statement, 12, record->media_type);
-    if (rc == SQLITE_OK)
-        rc = bind_value(statement, 13, record->value);
-    return bound(statement, rc);
+void mp__sqlite_history_column(const mp__sqlite_row *row, int column, sqlite3_context *result)
+{
+    const mp__record *r = &row->record;
+
+    switch (column) {
+    case 0:
+        sqlite3_result_int64(result, (int64_t)r->revision);
+        return;
+    case 1:
+        result_text(result, r->address);
+        return;
+    case 2:
+        result_text(result, mp_str_of(op_names[row->op]));
+        return;
+    case 3:
+        sqlite3_result_int64(result, (int64_t)r->created_revision);
+        return;
+    case 4:
+        sqlite3_result_int64(result, (int64_t)r->version);
+        return;
+    case 5:
+        sqlite3_result_int64(result, r->created_ms);
+        return;
+    case 6:
+        sqlite3_result_int64(result, r->modified_ms);
+        return;
+    case 7:
+        sqlite3_result_int64(result, r->expires_ms);
+        return;
+    case 8:
+        sqlite3_result_int64(result, row->at_ms);
+        return;
+    case 9:
+        sqlite3_result_int64(result, (int64_t)history_checksum(row));
+        return;
+    case 10:
+        result_text(result, row->actor);
+        return;
+    case 11:
+        result_text(result, r->media_type);
+        return;
+    default:
+        sqlite3_result_blob64(result, r->value.size ? r->value.data : "", r->value.size,
+                              SQLITE_STATIC);
+        return;
+    }
 }
 
 int mp__sqlite_from_history(mp__sqlite_db *db, mp_str address, mp__sqlite_row *ret_row)

@@ -8,27 +8,18 @@ enum { SALVAGE_COMMIT = 1000 };
 /* @record again, with its own revision, if what is there is older. */
 static int give_back(mp__sqlite_batch *batch, const mp__record *record)
 {
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_FETCH);
     mp__sqlite_row row = {.op = MP__OP_SALVAGED, .record = *record, .at_ms = batch->now_ms};
-    mp__sqlite_row there = {0};
+    uint64_t there;
     int rc;
 
     row.actor = MP_STR("salvage");
-    if (mp__sqlite_bind_str(statement, 1, record->address) != SQLITE_OK)
-        return MP_ENOMEM;
-    rc = mp__sqlite_step(batch->db, statement);
-    if (rc == 1)
-        rc = mp__sqlite_entry_read(statement, &there);
-    if (rc == MP_ECORRUPT)
-        there.record.revision = 0; /* anything whole is better */
-    (void)sqlite3_reset(statement);
-    if (rc && rc != MP_ECORRUPT)
+    rc = mp__sqlite_change_find(batch, &row, &there);
+    if (rc)
         return rc;
-    if (there.record.revision >= record->revision)
-        return 0;
-    row.id = there.id;
+    if (row.was_there && !row.was_damaged && there >= record->revision)
+        return 0; /* anything whole is better than what is damaged */
     if (record->kind == MP__RECORD_ABSENT) {
-        if (!there.id)
+        if (!row.was_there)
             return 0;
         row.op = MP__OP_DELETE;
     }
@@ -42,7 +33,7 @@ static int give_back(mp__sqlite_batch *batch, const mp__record *record)
 static int give_back_some(mp__sqlite *s, uint64_t base, const mp__record *records, size_t count)
 {
     mp__sqlite_batch batch;
-    int rc = mp__sqlite_batch_begin(&batch, s);
+    int rc = mp__sqlite_batch_begin(&batch, s, true);
 
     for (size_t i = 0; i < count && rc == 0; i++)
         if (records[i].revision > base) /* up to there it lost nothing */
@@ -59,7 +50,7 @@ static int give_back_some(mp__sqlite *s, uint64_t base, const mp__record *record
 static int go_on_after(mp__sqlite *s, uint64_t revision)
 {
     mp__sqlite_batch batch;
-    int rc = mp__sqlite_batch_begin(&batch, s);
+    int rc = mp__sqlite_batch_begin(&batch, s, true);
 
     if (rc == 0) {
         batch.revision = batch.revision > revision ? batch.revision : revision;

@@ -46,6 +46,16 @@ int mp__vfs_scrub(sqlite3 *db, bool reseal, uint64_t *ret_damaged);
  */
 int mp__vfs_cut_wal(sqlite3 *db);
 
+/* Sync the WAL of @db: all that was committed is on the disk. Outside of a transaction. 0 or
+ * -errno.
+ */
+int mp__vfs_sync_wal(sqlite3 *db);
+/* Write the WAL of @db over itself and sync it, after a sync that failed: the system takes what
+ * that was to bring to the disk for clean, and would not write it any more. In a write transaction
+ * of
+ * @db. 0 or -errno. */
+int mp__vfs_rewrite_wal(sqlite3 *db);
+
 /* The VFS over mp_env's files (sqlite_vfs_env.c): locks and shared memory within this process. */
 MP_MUST_USE int mp__vfs_env_new(mp_env *env, sqlite3_vfs **ret_vfs);
 void mp__vfs_env_free(sqlite3_vfs *vfs);

@@ -1,160 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Group commit: whatever is queued becomes one transaction, synced once; nobody is told of it
- * before it is on disk. */
+/* Group commit: whatever is queued becomes one group, synced once; nobody is told of it before it
+ * is on disk. When it goes into the database, and what is deleted for its age. */
 #include "origin/sqlite.h"
 
 #include <errno.h>
 
 /* Most of one commit; what is queued beyond goes into the next one. */
 enum { COMMIT_WRITES_MAX = 4096, COMMIT_BYTES_MAX = 32 << 20, SWEEP_MAX = 500 };
+/* A larger group is committed to the database itself: writing it twice would cost more than the
+ * pages that it shares with others. */
+enum { JOURNAL_GROUP_MAX = 1 << 20 };
+/* When what is pending goes into the database: so many changes or bytes, so long after the first of
+ * them, or when nothing came for a moment. */
+enum { FLUSH_CHANGES = 8192, FLUSH_BYTES = 8 << 20, FLUSH_MS = 500, FLUSH_IDLE_MS = 5 };
+/* What cannot go into the database just now is refused beyond so many changes. */
+enum { PENDING_MAX = 8 * FLUSH_CHANGES };
+enum { JOURNAL_BYTES = 16 << 20 }; /* before it is begun anew */
 
 static mp__write *write_of(mp__task *task)
 {
     return (mp__write *)(void *)((char *)task - offsetof(mp__write, task));
-}
-
-/* ---- the batch and what its results point into ---- */
-
-int mp__sqlite_batch_add(mp__sqlite_batch *batch, mp__write *write, const mp__record *record)
-{
-    if (batch->count == batch->capacity) {
-        size_t capacity = batch->capacity ? 2 * batch->capacity : 64;
-        mp__sqlite_outcome *more =
-            mp__realloc_array(batch->outcomes, capacity, sizeof(*batch->outcomes));
-
-        if (!more)
-            return MP_ENOMEM;
-        batch->outcomes = more;
-        batch->capacity = capacity;
-    }
-    batch->outcomes[batch->count] = (mp__sqlite_outcome){.write = write};
-    if (record)
-        batch->outcomes[batch->count].record = *record;
-    batch->count++;
-    return 0;
-}
-
-int mp__sqlite_keep_str(mp__sqlite_batch *batch, mp_str *text)
-{
-    char *copy;
-
-    if (batch->kept_count == batch->kept_capacity) {
-        size_t capacity = batch->kept_capacity ? 2 * batch->kept_capacity : 64;
-        void **more = mp__realloc_array(batch->kept, capacity, sizeof(*batch->kept));
-
-        if (!more)
-            return MP_ENOMEM;
-        batch->kept = more;
-        batch->kept_capacity = capacity;
-    }
-    copy = mp__str_dup(*text);
-    if (!copy)
-        return MP_ENOMEM;
-    batch->kept[batch->kept_count++] = copy;
-    text->data = copy;
-    return 0;
-}
-
-int mp__sqlite_keep_record(mp__sqlite_batch *batch, mp__record *record)
-{
-    int rc = mp__sqlite_keep_str(batch, &record->address);
-
-    if (rc == 0)
-        rc = mp__sqlite_keep_str(batch, &record->media_type);
-    return rc ? rc : mp__sqlite_keep_str(batch, &record->value);
-}
-
-static void forget_results(mp__sqlite_batch *batch)
-{
-    for (size_t i = 0; i < batch->kept_count; i++)
-        (void)mp__free(batch->kept[i]);
-    batch->kept_count = batch->count = 0;
-}
-
-void mp__sqlite_batch_done(mp__sqlite_batch *batch)
-{
-    forget_results(batch);
-    (void)mp__free(batch->kept);
-    (void)mp__free(batch->outcomes);
-}
-
-/* ---- the transaction ---- */
-
-int mp__sqlite_batch_begin(mp__sqlite_batch *batch, mp__sqlite *s)
-{
-    int64_t revision = 0;
-    int rc;
-
-    *batch = (mp__sqlite_batch){.s = s, .db = &s->write_db, .now_ms = mp__env_wall_ms(s->env)};
-    rc = mp__sqlite_run(batch->db, MP__SQL_BEGIN_WRITE);
-    if (rc == 0) {
-        /* asked each time: another program may have been here */
-        rc = mp__sqlite_number(batch->db, MP__SQL_REVISION, &revision);
-        if (rc == MP_EABSENT)
-            rc = MP_ECORRUPT;
-        if (rc)
-            mp__sqlite_batch_rollback(batch);
-    }
-    batch->revision = batch->first_revision = (uint64_t)revision;
-    return rc;
-}
-
-void mp__sqlite_batch_rollback(mp__sqlite_batch *batch)
-{
-    if (mp__sqlite_in_transaction(batch->db))
-        (void)mp__sqlite_run(batch->db, MP__SQL_ROLLBACK);
-}
-
-static int set_revision(mp__sqlite_batch *batch)
-{
-    sqlite3_stmt *statement = mp__sqlite_use(batch->db, MP__SQL_REVISION_SET);
-
-    if (sqlite3_bind_int64(statement, 1, (int64_t)batch->revision) != SQLITE_OK)
-        return MP_ENOMEM;
-    return mp__sqlite_run(batch->db, MP__SQL_REVISION_SET);
-}
-
-int mp__sqlite_batch_commit(mp__sqlite_batch *batch)
-{
-    mp__sqlite *s = batch->s;
-    uint64_t began = mp__env_now_ns(s->env);
-    int rc;
-
-    if (batch->revision == batch->first_revision) {
-        mp__sqlite_batch_rollback(batch); /* nothing was changed: nothing to sync */
-        return 0;
-    }
-    rc = set_revision(batch);
-    if (rc == 0 && !mp__sqlite_in_transaction(batch->db))
-        rc = -EIO; /* SQLite gave it up by itself after an error */
-    if (rc == 0)
-        rc = mp__sqlite_run(batch->db, MP__SQL_COMMIT);
-    if (rc) {
-        mp__sqlite_batch_rollback(batch);
-        return rc;
-    }
-    if (s->acknowledged < batch->revision) /* else commits are being given back */
-        s->acknowledged = batch->revision;
-    mp__sqlite_mark_write(s, s->acknowledged);
-    mp__sqlite_set(&s->revision, batch->revision);
-    mp__sqlite_count(&s->keys, (uint64_t)batch->keys_delta);
-    mp__sqlite_count(&s->commits, 1);
-    mp__sqlite_set(&s->commit_ns, mp__env_now_ns(s->env) - began);
-    return 0;
-}
-
-void mp__sqlite_batch_deliver(mp__sqlite_batch *batch)
-{
-    const mp__origin_options *options = &batch->s->options;
-
-    for (size_t i = 0; i < batch->count; i++) {
-        mp__sqlite_outcome *outcome = &batch->outcomes[i];
-
-        if (outcome->write)
-            outcome->write->done(outcome->write, outcome->status);
-        else if (options->on_change)
-            options->on_change(options->context, &outcome->record);
-    }
 }
 
 /* ---- one write in it ---- */
@@ -202,22 +67,16 @@ static int apply_changes(mp__sqlite_batch *batch, mp__write *write, int *ret_sta
 
 static int apply_write(mp__sqlite_batch *batch, mp__write *write)
 {
-    bool guarded = write->count > 1; /* a single change judges before it writes */
+    bool guarded = write->count > 1; /* a single change judges before it is made */
     uint64_t revision = batch->revision;
-    int64_t keys = batch->keys_delta;
-    size_t outcomes = batch->count;
-    int status, rc = guarded ? mp__sqlite_run(batch->db, MP__SQL_SAVEPOINT) : 0;
+    size_t changes = batch->s->pending.count, outcomes = batch->count;
+    int status, rc = apply_changes(batch, write, &status);
 
-    if (rc == 0)
-        rc = apply_changes(batch, write, &status);
     if (rc == 0 && guarded && status) {
-        rc = mp__sqlite_run(batch->db, MP__SQL_ROLLBACK_TO);
+        mp__sqlite_pending_cut(&batch->s->pending, changes);
         batch->revision = revision;
-        batch->keys_delta = keys;
         batch->count = outcomes;
     }
-    if (rc == 0 && guarded)
-        rc = mp__sqlite_run(batch->db, MP__SQL_RELEASE);
     if (rc == 0)
         rc = mp__sqlite_batch_add(batch, write, NULL);
     if (rc == 0)
@@ -249,10 +108,10 @@ static int refusal(const mp__sqlite *s)
 }
 
 /* Commit @count writes together, and tell them. An error: none of it happened, nobody was told. */
-static int commit_together(mp__sqlite *s, mp__write **writes, size_t count)
+static int commit_once(mp__sqlite *s, mp__write **writes, size_t count, bool direct)
 {
     mp__sqlite_batch batch;
-    int rc = mp__sqlite_batch_begin(&batch, s);
+    int rc = mp__sqlite_batch_begin(&batch, s, direct);
 
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = apply_write(&batch, writes[i]);
@@ -265,6 +124,30 @@ static int commit_together(mp__sqlite *s, mp__write **writes, size_t count)
         mp__sqlite_batch_deliver(&batch);
     }
     mp__sqlite_batch_done(&batch);
+    return rc;
+}
+
+static size_t bytes_of(const mp__write *write)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < write->count; i++)
+        bytes += write->changes[i].value.size + write->changes[i].address.size;
+    return bytes;
+}
+
+static int commit_together(mp__sqlite *s, mp__write **writes, size_t count)
+{
+    size_t bytes = 0;
+    int rc = s->pending.count < PENDING_MAX ? 0 : mp__sqlite_flush(s);
+
+    for (size_t i = 0; i < count; i++)
+        bytes += bytes_of(writes[i]);
+    if (rc == 0)
+        rc = commit_once(s, writes, count, bytes > JOURNAL_GROUP_MAX);
+    if (rc == MP_ELIMIT &&
+        bytes <= JOURNAL_GROUP_MAX) /* old values that it brings back are large */
+        rc = commit_once(s, writes, count, true);
     return rc;
 }
 
@@ -294,21 +177,13 @@ static void commit_or_refuse(mp__sqlite *s, mp__write **writes, size_t count)
         refuse(writes[i], rc);
 }
 
-static size_t bytes_of(const mp__write *write)
-{
-    size_t bytes = 0;
-
-    for (size_t i = 0; i < write->count; i++)
-        bytes += write->changes[i].value.size;
-    return bytes;
-}
-
-/* Take writes from the list @first up to a commit's worth; the rest is returned. */
+/* Take writes from the list @first up to a commit's worth, or a read; the rest is returned. */
 static mp__task *take(mp__task *first, mp__write **writes, size_t *ret_count)
 {
     size_t bytes = 0;
 
-    for (*ret_count = 0; first && *ret_count < COMMIT_WRITES_MAX; first = first->next) {
+    for (*ret_count = 0; first && !first->run && *ret_count < COMMIT_WRITES_MAX;
+         first = first->next) {
         mp__write *write = write_of(first);
 
         bytes += bytes_of(write);
@@ -319,17 +194,67 @@ static mp__task *take(mp__task *first, mp__write **writes, size_t *ret_count)
     return first;
 }
 
-/* After the answers, so that nobody waits for it. */
-static void checkpoint_if_due(mp__sqlite *s)
+/* ---- into the database ---- */
+
+/* The journal's past is in the database: once that is on the disk, too, it can go. */
+static int renew_journal(mp__sqlite *s)
+{
+    int rc = mp__vfs_sync_wal(s->write_db.db);
+
+    return rc ? rc : mp__sqlite_journal_renew(s);
+}
+
+static int checkpoint(mp__sqlite *s)
 {
     int code;
 
-    if (!s->write_db.db || s->write_db.wal_pages < s->checkpoint_pages)
-        return;
     s->write_db.wal_pages = 0;
     code = sqlite3_wal_checkpoint_v2(s->write_db.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED)
-        mp__sqlite_disk_error(s, mp__sqlite_error(s->write_db.db, code), "a checkpoint failed");
+    if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED)
+        return 0;
+    return mp__sqlite_error(s->write_db.db, code);
+}
+
+/* After the answers, so that nobody waits for it. */
+static void tidy_if_due(mp__sqlite *s)
+{
+    int rc = 0;
+
+    if (!s->write_db.db || s->pending.count)
+        return;
+    if (s->write_db.wal_pages >= s->checkpoint_pages)
+        rc = checkpoint(s);
+    if (rc)
+        mp__sqlite_disk_error(s, rc, "a checkpoint failed");
+    else if (s->journal && mp__journal_bytes(s->journal) > JOURNAL_BYTES && (rc = renew_journal(s)))
+        mp__sqlite_disk_error(s, rc, "the journal cannot be begun anew");
+}
+
+static void flush_now(mp__sqlite *s)
+{
+    int rc = s->write_db.db ? mp__sqlite_flush(s) : 0;
+
+    if (rc)
+        mp__sqlite_flush_failed(s, rc);
+    tidy_if_due(s);
+}
+
+static bool flush_is_due(const mp__sqlite *s)
+{
+    const mp__sqlite_pending *p = &s->pending;
+
+    return p->count >= FLUSH_CHANGES || p->bytes >= FLUSH_BYTES ||
+           mp__env_now_ns(s->env) - p->since_ns >= FLUSH_MS * 1000000ull;
+}
+
+void mp__sqlite_settle(mp__sqlite *s)
+{
+    if (!s->write_db.db)
+        return;
+    flush_now(s);
+    if (s->write_db.db && s->pending.count == 0 && s->journal &&
+        !mp__journal_is_broken(s->journal) && mp__journal_bytes(s->journal) > MP__JOURNAL_HEAD)
+        (void)renew_journal(s); /* or the next start finds that all of it is done */
 }
 
 /* ---- expiry ---- */
@@ -364,7 +289,8 @@ void mp__sqlite_sweep(mp__sqlite *s)
 {
     size_t count = SWEEP_MAX;
 
-    while (count == SWEEP_MAX && refusal(s) == 0) {
+    /* what was swept is to be seen by the next look */
+    while (count == SWEEP_MAX && refusal(s) == 0 && mp__sqlite_flush(s) == 0) {
         mp__sqlite_batch batch;
         int64_t due = 0;
         sqlite3_stmt *statement = mp__sqlite_use(&s->write_db, MP__SQL_EXPIRED);
@@ -375,7 +301,7 @@ void mp__sqlite_sweep(mp__sqlite *s)
             sqlite3_bind_int64(statement, 2, 1) != SQLITE_OK ||
             mp__sqlite_number(&s->write_db, MP__SQL_EXPIRED, &due) != 0)
             return;
-        rc = mp__sqlite_batch_begin(&batch, s);
+        rc = mp__sqlite_batch_begin(&batch, s, false);
         if (rc == 0) {
             rc = sweep_some(&batch, &count);
             if (rc == 0)
@@ -398,26 +324,38 @@ void mp__sqlite_sweep(mp__sqlite *s)
 static void look_around(mp__sqlite *s)
 {
     uint64_t now = mp__env_now_ns(s->env);
+    bool probes = now >= s->next_probe_ns, sweeps = now >= s->next_sweep_ns;
 
-    if (now >= s->next_probe_ns) {
+    if (!probes && !sweeps)
+        return;
+    flush_now(s); /* both look at the database as it is */
+    if (probes) {
         s->next_probe_ns = now + s->probe_ns;
         mp__sqlite_probe(s);
     }
-    if (now >= s->next_sweep_ns) {
+    if (sweeps) {
         s->next_sweep_ns = now + s->sweep_ns;
         mp__sqlite_sweep(s);
     }
 }
 
-void mp__sqlite_write_batch(void *context, mp__task *first)
+/* Commit the writes of the list; what are reads is returned, in order. */
+static mp__task *commit_all(mp__sqlite *s, mp__task *first)
 {
-    mp__sqlite *s = context;
     mp__write *few[1], **writes = mp__malloc(COMMIT_WRITES_MAX * sizeof(*writes));
+    mp__task *reads = NULL, **last_read = &reads;
 
     while (first) {
         size_t count = 1;
         mp__task *rest = first->next;
 
+        if (first->run) {
+            *last_read = first;
+            last_read = &first->next;
+            *last_read = NULL;
+            first = rest;
+            continue;
+        }
         few[0] = write_of(first);
         if (writes)
             rest = take(first, writes, &count); /* else one after the other */
@@ -426,6 +364,39 @@ void mp__sqlite_write_batch(void *context, mp__task *first)
         first = rest;
     }
     (void)mp__free(writes);
-    checkpoint_if_due(s);
+    return reads;
+}
+
+/* Reads that came while changes waited go on to the reader, who finds them in the database now. */
+static void forward(mp__sqlite *s, mp__task *first)
+{
+    flush_now(s);
+    while (first) {
+        mp__task *next = first->next;
+
+        if (s->pending.count == 0 || !mp__sqlite_read_pending(s, first))
+            mp__worker_post(s->reader, first);
+        first = next;
+    }
+}
+
+void mp__sqlite_write_batch(void *context, mp__task *first)
+{
+    mp__sqlite *s = context;
+    bool is_idle = !first;
+    mp__task *reads = commit_all(s, first);
+
+    if (reads)
+        forward(s, reads);
+    else if (s->pending.count && (is_idle || flush_is_due(s)))
+        flush_now(s);
+    else if (s->pending.count)
+        mp__sqlite_flush_ahead(s); /* so that the flush itself holds nobody up for long */
+    else
+        tidy_if_due(s);
     look_around(s);
+    if (s->writer)
+        mp__worker_set_idle(s->writer, s->pending.count ? FLUSH_IDLE_MS : s->idle_ms);
+    else
+        flush_now(s); /* the caller stands in for both workers: the next read is not asked of us */
 }
