@@ -6,58 +6,43 @@
  * P]
  *             [--depth N] [--connections N] [--seconds S] [--rounds N]
  *
- * Gated is the CPU time a request of the server's processes, as in resp_load.c. Answers are read as
+ * Gated is the CPU time a request of the server's processes: load.h. Answers are read as
  * far as their ends are needed, since their sizes differ from one to the next (Age, request ids).
  * A header is of the target before it; {etag} in it becomes the ETag of the target's first answer.
  * One JSON object. */
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "load.h"
 
-enum {
-    TARGETS_MAX = 4,
-    PIDS_MAX = 8,
-    ROUNDS_MAX = 99,
-    DEPTH_MAX = 64,
-    CONNECTIONS_MAX = 1000,
-    LATENCY_KEPT = 1 << 16,
-    REQUEST_MAX = 1024,
-    HEAD_MAX = 4096,
-};
+enum { TARGETS_MAX = 4, DEPTH_MAX = 64, REQUEST_MAX = 1024, HEAD_MAX = 4096 };
 
 typedef struct target {
-    char name[32], host[64];
-    const char *header; /* "" or "Name: value" */
-    uint16_t port;
-    long pids[PIDS_MAX];
-    unsigned pid_count;
+    load_target load;                       /* first */
+    const char *header;                     /* "" or "Name: value" */
     char requests[DEPTH_MAX * REQUEST_MAX]; /* depth of them */
     size_t size;
     int status; /* of the answers */
-    double cpu_us[ROUNDS_MAX], rate[ROUNDS_MAX], p50_us[ROUNDS_MAX], p99_us[ROUNDS_MAX];
 } target;
 
 typedef struct connection {
-    int fd;
     unsigned waiting; /* answers that are due */
     size_t body_left; /* of the one that is being read */
     size_t head_size; /* of an incomplete head in head[] */
     char head[HEAD_MAX];
-    double sent_at;
 } connection;
 
-static struct {
-    target targets[TARGETS_MAX];
-    unsigned target_count, rounds, depth, connections;
-    const char *path;
-    double seconds;
-} run = {.rounds = 5, .depth = 1, .connections = 16, .seconds = 2, .path = "/"};
+static void ask(const load_target *t, unsigned i, int fd);
+static int eat_at(unsigned i, const char *data, size_t size);
+
+static target targets[TARGETS_MAX];
+static unsigned target_count;
+static const char *path = "/";
+static load_plan plan = {
+    .rounds = 5, .depth = 1, .connections = 16, .seconds = 2, .ask = ask, .eat = eat_at};
 
 /* ---- answers ---- */
 
@@ -125,7 +110,7 @@ static bool eat(connection *c, const char *data, size_t size)
 
 static size_t render(char *out, const char *header)
 {
-    int n = snprintf(out, REQUEST_MAX, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s%s\r\n", run.path,
+    int n = snprintf(out, REQUEST_MAX, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s%s\r\n", path,
                      header, header[0] ? "\r\n" : "");
 
     if (n >= REQUEST_MAX)
@@ -138,7 +123,7 @@ static int probe(const target *t, const char *header, char *etag, size_t capacit
 {
     char text[REQUEST_MAX], answer[1 << 16];
     size_t size = render(text, header), got = 0;
-    int fd = dial(t->host, t->port);
+    int fd = dial(t->load.host, t->load.port);
     connection c = {.waiting = 1};
     const char *tag;
 
@@ -173,117 +158,37 @@ static void prepare(target *t)
     else
         (void)snprintf(filled, sizeof(filled), "%s", header);
     size = render(one, filled);
-    for (unsigned i = 0; i < run.depth; i++)
+    for (unsigned i = 0; i < plan.depth; i++)
         memcpy(t->requests + i * size, one, size);
-    t->size = size * run.depth;
+    t->size = size * plan.depth;
     t->status = probe(t, filled, etag, sizeof(etag));
 }
 
 /* ---- a turn ---- */
 
-static double latencies[LATENCY_KEPT];
-static size_t latency_count;
+static connection connections[LOAD_CONNECTIONS_MAX];
 
-static void ask(const target *t, connection *c)
+static void ask(const load_target *t, unsigned i, int fd)
 {
-    c->waiting = run.depth;
-    c->sent_at = now_s();
-    send_all(c->fd, t->requests, t->size);
+    connections[i] = (connection){.waiting = plan.depth};
+    send_all(fd, ((const target *)t)->requests, ((const target *)t)->size);
 }
 
-/* Ask on every connection again as soon as it has all its answers; answered requests. */
-static uint64_t load(const target *t, connection *all, int epoll, double seconds)
+static int eat_at(unsigned i, const char *data, size_t size)
 {
-    static char sink[1 << 16];
-    struct epoll_event events[CONNECTIONS_MAX];
-    double end = now_s() + seconds, now;
-    uint64_t answered = 0;
-
-    for (unsigned i = 0; i < run.connections; i++)
-        ask(t, &all[i]);
-    for (unsigned idle = 0; idle < run.connections;) {
-        int n = epoll_wait(epoll, events, CONNECTIONS_MAX, 5000);
-
-        if (n <= 0)
-            die("the server does not answer");
-        now = now_s();
-        for (int i = 0; i < n; i++) {
-            connection *c = &all[events[i].data.u32];
-            ssize_t got = recv(c->fd, sink, sizeof(sink), MSG_DONTWAIT);
-
-            if (got <= 0 || !eat(c, sink, (size_t)got))
-                die("not the answers that were expected");
-            if (c->waiting)
-                continue;
-            answered += run.depth;
-            latencies[latency_count++ % LATENCY_KEPT] = now - c->sent_at;
-            if (now < end)
-                ask(t, c);
-            else
-                idle++;
-        }
-    }
-    return answered;
-}
-
-static double cpu_of(const target *t)
-{
-    double sum = 0;
-
-    for (unsigned i = 0; i < t->pid_count; i++)
-        sum += cpu_s(t->pids[i]);
-    return sum;
-}
-
-static void turn(target *t, unsigned round)
-{
-    static connection all[CONNECTIONS_MAX];
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    double cpu, began;
-    uint64_t answered;
-    size_t n;
-
-    for (unsigned i = 0; i < run.connections; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
-
-        all[i] = (connection){.fd = dial(t->host, t->port)};
-        if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event) != 0)
-            die("epoll_ctl");
-    }
-    (void)load(t, all, epoll, run.seconds / 10); /* warm */
-    latency_count = 0;
-    began = now_s();
-    cpu = cpu_of(t);
-    answered = load(t, all, epoll, run.seconds);
-    t->cpu_us[round] = (cpu_of(t) - cpu) * 1e6 / (double)answered;
-    t->rate[round] = (double)answered / (now_s() - began);
-    n = latency_count < LATENCY_KEPT ? latency_count : LATENCY_KEPT;
-    t->p50_us[round] = quantile(latencies, n, 0.5) * 1e6;
-    t->p99_us[round] = quantile(latencies, n, 0.99) * 1e6;
-    for (unsigned i = 0; i < run.connections; i++)
-        (void)close(all[i].fd);
-    (void)close(epoll);
+    return !eat(&connections[i], data, size) ? -1 : connections[i].waiting == 0;
 }
 
 /* ---- arguments and result ---- */
 
 static void add_target(const char *text)
 {
-    target *t = &run.targets[run.target_count];
-    const char *equals = strchr(text, '='), *colon = equals ? strchr(equals, ':') : NULL;
-    const char *comma = colon ? strchr(colon, ',') : NULL;
+    target *t = &targets[target_count++];
 
-    if (run.target_count == TARGETS_MAX)
+    if (target_count > TARGETS_MAX)
         die("too many targets");
-    if (!comma)
-        die("--target NAME=HOST:PORT,PID[+PID...]");
-    (void)snprintf(t->name, sizeof(t->name), "%.*s", (int)(equals - text), text);
-    (void)snprintf(t->host, sizeof(t->host), "%.*s", (int)(colon - equals - 1), equals + 1);
-    t->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    load_target_parse(text, &t->load);
     t->header = "";
-    for (const char *p = comma; p && t->pid_count < PIDS_MAX; p = strchr(p + 1, '+'))
-        t->pids[t->pid_count++] = strtol(p + 1, NULL, 10);
-    run.target_count++;
 }
 
 static void read_arguments(int argc, char **argv)
@@ -294,49 +199,33 @@ static void read_arguments(int argc, char **argv)
         if (strcmp(flag, "--target") == 0)
             add_target(value);
         else if (strcmp(flag, "--path") == 0)
-            run.path = value;
-        else if (strcmp(flag, "--header") == 0 && run.target_count)
-            run.targets[run.target_count - 1].header = value;
+            path = value;
+        else if (strcmp(flag, "--header") == 0 && target_count)
+            targets[target_count - 1].header = value;
         else if (strcmp(flag, "--depth") == 0)
-            run.depth = (unsigned)strtoul(value, NULL, 10);
+            plan.depth = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--connections") == 0)
-            run.connections = (unsigned)strtoul(value, NULL, 10);
+            plan.connections = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--seconds") == 0)
-            run.seconds = strtod(value, NULL);
+            plan.seconds = strtod(value, NULL);
         else if (strcmp(flag, "--rounds") == 0)
-            run.rounds = (unsigned)strtoul(value, NULL, 10);
+            plan.rounds = (unsigned)strtoul(value, NULL, 10);
         else
             die("there is no such flag; see the head of bench/http_load.c");
     }
-    if (run.target_count == 0 || run.depth < 1 || run.depth > DEPTH_MAX || run.connections < 1 ||
-        run.connections > CONNECTIONS_MAX || run.rounds < 1 || run.rounds > ROUNDS_MAX ||
-        run.seconds < 0.1)
+    if (target_count == 0 || plan.depth > DEPTH_MAX || !load_plan_is_good(&plan))
         die("a flag is missing or out of range; see the head of bench/http_load.c");
-}
-
-static double median(const double *values)
-{
-    double copy[ROUNDS_MAX];
-
-    memcpy(copy, values, sizeof(double) * run.rounds);
-    return quantile(copy, run.rounds, 0.5);
 }
 
 static void print_result(void)
 {
     (void)printf("{\"depth\":%u,\"connections\":%u,\"rounds\":%u,\"seconds\":%g,\"targets\":[",
-                 run.depth, run.connections, run.rounds, run.seconds);
-    for (unsigned i = 0; i < run.target_count; i++) {
-        const target *t = &run.targets[i];
-
-        (void)printf(
-            "%s{\"name\":\"%s\",\"status\":%d,\"cpu_us_per_request\":%.4f,"
-            "\"requests_per_s\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"cpu_us_of_turns\":[",
-            i ? "," : "", t->name, t->status, median(t->cpu_us), median(t->rate), median(t->p50_us),
-            median(t->p99_us));
-        for (unsigned r = 0; r < run.rounds; r++)
-            (void)printf("%s%.4f", r ? "," : "", t->cpu_us[r]);
-        (void)printf("]}");
+                 plan.depth, plan.connections, plan.rounds, plan.seconds);
+    for (unsigned i = 0; i < target_count; i++) {
+        (void)printf("%s{\"name\":\"%s\",\"status\":%d,", i ? "," : "", targets[i].load.name,
+                     targets[i].status);
+        load_print(&plan, &targets[i].load);
+        (void)printf("}");
     }
     (void)printf("]}\n");
 }
@@ -344,11 +233,11 @@ static void print_result(void)
 int main(int argc, char **argv)
 {
     read_arguments(argc, argv);
-    for (unsigned i = 0; i < run.target_count; i++)
-        prepare(&run.targets[i]);
-    for (unsigned round = 0; round < run.rounds; round++)
-        for (unsigned i = 0; i < run.target_count; i++)
-            turn(&run.targets[i], round);
+    for (unsigned i = 0; i < target_count; i++)
+        prepare(&targets[i]);
+    for (unsigned round = 0; round < plan.rounds; round++)
+        for (unsigned i = 0; i < target_count; i++)
+            load_turn(&plan, &targets[i].load, round);
     print_result();
     return 0;
 }

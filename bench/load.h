@@ -1,96 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the load generators share: time, the CPU time of a server, sockets, quantiles. */
+/* What the load generators share: time, the CPU time of a server, sockets, quantiles; and turns of
+ * load on servers that are compared.
+ *
+ * In a turn every connection of a target asks again as soon as it has all its answers. What is
+ * compared is the CPU time that the target's processes took for a request (utime + stime of
+ * /proc/PID/stat over the turn, divided by the requests answered), since on few cores throughput
+ * measures the generator. */
 #ifndef MP_BENCH_LOAD_H
 #define MP_BENCH_LOAD_H
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-static inline void die(const char *what)
-{
-    (void)fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
-    exit(1);
-}
+enum { LOAD_PIDS_MAX = 8, LOAD_ROUNDS_MAX = 99, LOAD_CONNECTIONS_MAX = 1000 };
 
-static inline double now_s(void)
-{
-    struct timespec t;
+_Noreturn void die(const char *what);
+double now_s(void);
+double cpu_s(long pid); /* utime + stime in seconds */
+int dial(const char *host, uint16_t port);
+void send_all(int fd, const char *data, size_t size);
+double quantile(double *values, size_t n, double q); /* sorts them */
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+typedef struct load_target {
+    char name[32], host[64];
+    uint16_t port;
+    long pids[LOAD_PIDS_MAX];
+    unsigned pid_count;
+    double cpu_us[LOAD_ROUNDS_MAX], rate[LOAD_ROUNDS_MAX]; /* of each turn */
+    double p50_us[LOAD_ROUNDS_MAX], p99_us[LOAD_ROUNDS_MAX];
+} load_target;
 
-/* utime + stime in seconds. The name in parentheses may hold anything, so count from its end. */
-static inline double cpu_s(long pid)
-{
-    char path[64], text[1024], *p;
-    FILE *file;
-    size_t n;
-    unsigned long long user, system;
+/* NAME=HOST:PORT,PID[+PID...] */
+void load_target_parse(const char *text, load_target *ret_target);
 
-    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-    file = fopen(path, "re");
-    if (!file)
-        die("the server has gone");
-    n = fread(text, 1, sizeof(text) - 1, file);
-    (void)fclose(file);
-    text[n] = '\0';
-    p = strrchr(text, ')');
-    for (int field = 3; p && field <= 14; field++)
-        p = strchr(p + 1, ' ');
-    if (!p)
-        die("cannot read /proc/PID/stat");
-    user = strtoull(p + 1, &p, 10);
-    system = strtoull(p, NULL, 10);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
+typedef struct load_plan {
+    unsigned rounds, depth, connections;
+    double seconds;      /* of a turn */
+    void (*begin)(void); /* each turn shall ask the same: begin anew; may be NULL */
+    /* Send `depth` requests on the connection @i. */
+    void (*ask)(const load_target *target, unsigned i, int fd);
+    /* Bytes came on it: 1 that was all, 0 more is due, -1 these were not. */
+    int (*eat)(unsigned i, const char *data, size_t size);
+} load_plan;
 
-static inline int dial(const char *host, uint16_t port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+bool load_plan_is_good(const load_plan *plan);
+void load_turn(const load_plan *plan, load_target *target, unsigned round);
 
-    if (fd < 0 || inet_pton(AF_INET, host, &to.sin_addr) != 1 ||
-        connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
-        die("cannot connect");
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
-
-static inline void send_all(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-
-        if (n <= 0 && errno != EINTR)
-            die("cannot send");
-        data += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-}
-
-static inline int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static inline double quantile(double *values, size_t n, double q)
-{
-    if (n == 0)
-        return 0;
-    qsort(values, n, sizeof(*values), compare);
-    return values[(size_t)(q * (double)(n - 1))];
-}
+double load_cpu_us(const load_plan *plan, const load_target *target); /* the median of the turns */
+/* The members of a JSON object that say what the turns brought. */
+void load_print(const load_plan *plan, const load_target *target);
 
 #endif

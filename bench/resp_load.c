@@ -5,57 +5,40 @@
  *   resp_load --target NAME=HOST:PORT,PID [--target ...] [--keys N] [--depth N] [--connections N]
  *             [--value BYTES] [--seconds S] [--rounds N] [--zipf Z] [--seed N] [--command get|set]
  *
- * What is gated is the server's CPU time a request (utime + stime of /proc/PID/stat over the turn,
- * divided by the requests answered), since on few cores throughput measures the generator. Replies
- * have a fixed size and are only counted, so that the generator is light. One JSON object. */
+ * What is gated is the server's CPU time a request: load.h. Replies have a fixed size and are only
+ * counted, so that the generator is light. One JSON object. */
 #include <math.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "load.h"
 
-enum {
-    TARGETS_MAX = 4,
-    ROUNDS_MAX = 99,
-    DEPTH_MAX = 256,
-    CONNECTIONS_MAX = 1000,
-    KEY_SIZE = 30,
-    LATENCY_KEPT = 1 << 16,
-};
+enum { TARGETS_MAX = 4, DEPTH_MAX = 256, KEY_SIZE = 30 };
 
-typedef struct target {
-    char name[32], host[64];
-    uint16_t port;
-    long pid;
-    double cpu_us[ROUNDS_MAX], rate[ROUNDS_MAX], p50_us[ROUNDS_MAX], p99_us[ROUNDS_MAX];
-} target;
+static void begin(void);
+static void ask(const load_target *t, unsigned i, int fd);
+static int eat(unsigned i, const char *data, size_t size);
 
-typedef struct connection {
-    int fd;
-    size_t waiting; /* bytes of replies that are due */
-    double sent_at;
-} connection;
+static load_target targets[TARGETS_MAX];
+static unsigned target_count;
+static load_plan plan = {.rounds = 5,
+                         .depth = 1,
+                         .connections = 50,
+                         .seconds = 2,
+                         .begin = begin,
+                         .ask = ask,
+                         .eat = eat};
 
 static struct {
-    target targets[TARGETS_MAX];
-    unsigned target_count, rounds, depth, connections, value_size;
+    unsigned value_size;
     uint32_t keys;
-    double seconds, zipf;
+    double zipf;
     uint64_t seed;
     bool set;
-} run = {.rounds = 5,
-         .depth = 1,
-         .connections = 50,
-         .value_size = 200,
-         .keys = 1000,
-         .seconds = 2,
-         .zipf = 1.0,
-         .seed = 1};
+} run = {.value_size = 200, .keys = 1000, .zipf = 1.0, .seed = 1};
 
 static uint64_t random_next(uint64_t *state)
 {
@@ -154,7 +137,7 @@ static void take(int fd, size_t size)
 }
 
 /* SET every key once, and GET the first to see that replies have the size that is counted on. */
-static void fill(const target *t)
+static void fill(const load_target *t)
 {
     enum { BATCH = 500 };
     char *batch = malloc(BATCH * ((size_t)run.value_size + 128));
@@ -186,101 +169,39 @@ static void fill(const target *t)
 
 /* ---- a turn ---- */
 
-static double latencies[LATENCY_KEPT];
-static size_t latency_count;
+static size_t waiting[LOAD_CONNECTIONS_MAX]; /* bytes of replies that are due */
+static uint64_t asked;                       /* state of what chooses the requests */
 
-static void ask(connection *c, uint64_t *state)
+static void begin(void)
 {
-    size_t at = random_next(state) % SEQUENCE;
-
-    c->waiting = reply_size * run.depth;
-    c->sent_at = now_s();
-    send_all(c->fd, requests + at * request_size, request_size * run.depth);
+    asked = run.seed + 99;
 }
 
-/* Ask on every connection again as soon as it has all its answers; answered requests. */
-static uint64_t load(connection *all, int epoll, double seconds)
+static void ask(const load_target *t, unsigned i, int fd)
 {
-    static char sink[1 << 16];
-    struct epoll_event events[CONNECTIONS_MAX];
-    uint64_t answered = 0, state = run.seed + 99;
-    double end = now_s() + seconds, now = 0;
+    size_t at = random_next(&asked) % SEQUENCE;
 
-    for (unsigned i = 0; i < run.connections; i++)
-        ask(&all[i], &state);
-    for (unsigned idle = 0; idle < run.connections;) {
-        int n = epoll_wait(epoll, events, CONNECTIONS_MAX, 5000);
-
-        if (n <= 0)
-            die("the server does not answer");
-        now = now_s();
-        for (int i = 0; i < n; i++) {
-            connection *c = &all[events[i].data.u32];
-            ssize_t got = recv(c->fd, sink, sizeof(sink), MSG_DONTWAIT);
-
-            if (got <= 0 || (size_t)got > c->waiting)
-                die("not the answers that were expected");
-            c->waiting -= (size_t)got;
-            if (c->waiting)
-                continue;
-            answered += run.depth;
-            latencies[latency_count++ % LATENCY_KEPT] = now - c->sent_at;
-            if (now < end)
-                ask(c, &state);
-            else
-                idle++;
-        }
-    }
-    return answered;
+    (void)t;
+    waiting[i] = reply_size * plan.depth;
+    send_all(fd, requests + at * request_size, request_size * plan.depth);
 }
 
-static void turn(target *t, unsigned round)
+static int eat(unsigned i, const char *data, size_t size)
 {
-    static connection all[CONNECTIONS_MAX];
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    double cpu, began;
-    uint64_t answered;
-    size_t n;
-
-    for (unsigned i = 0; i < run.connections; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
-
-        all[i].fd = dial(t->host, t->port);
-        if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &event) != 0)
-            die("epoll_ctl");
-    }
-    (void)load(all, epoll, run.seconds / 10); /* warm */
-    latency_count = 0;
-    began = now_s();
-    cpu = cpu_s(t->pid);
-    answered = load(all, epoll, run.seconds);
-    t->cpu_us[round] = (cpu_s(t->pid) - cpu) * 1e6 / (double)answered;
-    t->rate[round] = (double)answered / (now_s() - began);
-    n = latency_count < LATENCY_KEPT ? latency_count : LATENCY_KEPT;
-    t->p50_us[round] = quantile(latencies, n, 0.5) * 1e6;
-    t->p99_us[round] = quantile(latencies, n, 0.99) * 1e6;
-    for (unsigned i = 0; i < run.connections; i++)
-        (void)close(all[i].fd);
-    (void)close(epoll);
+    (void)data;
+    if (size > waiting[i])
+        return -1;
+    waiting[i] -= size;
+    return waiting[i] == 0;
 }
 
 /* ---- arguments and result ---- */
 
 static void add_target(const char *text)
 {
-    target *t = &run.targets[run.target_count];
-    const char *equals = strchr(text, '='), *colon = equals ? strchr(equals, ':') : NULL;
-    const char *comma = colon ? strchr(colon, ',') : NULL;
-
-    if (run.target_count == TARGETS_MAX)
+    if (target_count == TARGETS_MAX)
         die("too many targets");
-    if (!comma)
-        die("--target NAME=HOST:PORT,PID");
-    (void)snprintf(t->name, sizeof(t->name), "%.*s", (int)(equals - text), text);
-    (void)snprintf(t->host, sizeof(t->host), "%.*s", (int)(colon - equals - 1), equals + 1);
-    t->port = (uint16_t)strtoul(colon + 1, NULL, 10);
-    t->pid = strtol(comma + 1, NULL, 10);
-    run.target_count++;
+    load_target_parse(text, &targets[target_count++]);
 }
 
 static void read_arguments(int argc, char **argv)
@@ -293,15 +214,15 @@ static void read_arguments(int argc, char **argv)
         else if (strcmp(flag, "--keys") == 0)
             run.keys = (uint32_t)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--depth") == 0)
-            run.depth = (unsigned)strtoul(value, NULL, 10);
+            plan.depth = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--connections") == 0)
-            run.connections = (unsigned)strtoul(value, NULL, 10);
+            plan.connections = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--value") == 0)
             run.value_size = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--seconds") == 0)
-            run.seconds = strtod(value, NULL);
+            plan.seconds = strtod(value, NULL);
         else if (strcmp(flag, "--rounds") == 0)
-            run.rounds = (unsigned)strtoul(value, NULL, 10);
+            plan.rounds = (unsigned)strtoul(value, NULL, 10);
         else if (strcmp(flag, "--zipf") == 0)
             run.zipf = strtod(value, NULL);
         else if (strcmp(flag, "--seed") == 0)
@@ -311,43 +232,26 @@ static void read_arguments(int argc, char **argv)
         else
             die("there is no such flag; see the head of bench/resp_load.c");
     }
-    if (run.target_count == 0 || run.keys < 1 || run.depth < 1 || run.depth > DEPTH_MAX ||
-        run.connections < 1 || run.connections > CONNECTIONS_MAX || run.rounds < 1 ||
-        run.rounds > ROUNDS_MAX || run.seconds < 0.1)
+    if (target_count == 0 || run.keys < 1 || plan.depth > DEPTH_MAX || !load_plan_is_good(&plan))
         die("a flag is missing or out of range; see the head of bench/resp_load.c");
-}
-
-static double median(const double *values)
-{
-    double copy[ROUNDS_MAX];
-
-    memcpy(copy, values, sizeof(double) * run.rounds);
-    return quantile(copy, run.rounds, 0.5);
 }
 
 static void print_result(void)
 {
-    double first = median(run.targets[0].cpu_us);
-
     (void)printf(
         "{\"command\":\"%s\",\"keys\":%u,\"depth\":%u,\"connections\":%u,\"value_bytes\":%u,"
         "\"zipf\":%g,\"rounds\":%u,\"seconds\":%g,\"targets\":[",
-        run.set ? "set" : "get", run.keys, run.depth, run.connections, run.value_size, run.zipf,
-        run.rounds, run.seconds);
-    for (unsigned i = 0; i < run.target_count; i++) {
-        const target *t = &run.targets[i];
-
-        (void)printf("%s{\"name\":\"%s\",\"cpu_us_per_request\":%.4f,\"requests_per_s\":%.0f,"
-                     "\"p50_us\":%.1f,\"p99_us\":%.1f,\"cpu_us_of_turns\":[",
-                     i ? "," : "", t->name, median(t->cpu_us), median(t->rate), median(t->p50_us),
-                     median(t->p99_us));
-        for (unsigned r = 0; r < run.rounds; r++)
-            (void)printf("%s%.4f", r ? "," : "", t->cpu_us[r]);
-        (void)printf("]}");
+        run.set ? "set" : "get", run.keys, plan.depth, plan.connections, run.value_size, run.zipf,
+        plan.rounds, plan.seconds);
+    for (unsigned i = 0; i < target_count; i++) {
+        (void)printf("%s{\"name\":\"%s\",", i ? "," : "", targets[i].name);
+        load_print(&plan, &targets[i]);
+        (void)printf("}");
     }
     (void)printf("]");
-    if (run.target_count > 1) /* of the medians of turns that stood beside each other */
-        (void)printf(",\"ratio\":%.4f", first / median(run.targets[1].cpu_us));
+    if (target_count > 1) /* of the medians of turns that stood beside each other */
+        (void)printf(",\"ratio\":%.4f",
+                     load_cpu_us(&plan, &targets[0]) / load_cpu_us(&plan, &targets[1]));
     (void)printf("}\n");
 }
 
@@ -356,11 +260,11 @@ int main(int argc, char **argv)
     read_arguments(argc, argv);
     draw_sequence();
     render_all();
-    for (unsigned i = 0; i < run.target_count; i++)
-        fill(&run.targets[i]);
-    for (unsigned round = 0; round < run.rounds; round++)
-        for (unsigned i = 0; i < run.target_count; i++)
-            turn(&run.targets[i], round);
+    for (unsigned i = 0; i < target_count; i++)
+        fill(&targets[i]);
+    for (unsigned round = 0; round < plan.rounds; round++)
+        for (unsigned i = 0; i < target_count; i++)
+            load_turn(&plan, &targets[i], round);
     print_result();
     free(sequence);
     free(requests);
