@@ -230,6 +230,31 @@ void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRI
     mp__l1_classes_read(cache->l1, ret_classes);
 }
 
+int mp__cache_pin(mp_cache *cache, mp_str pattern, mp__diag *diag)
+{
+    return mp__l1_pin(cache->l1, pattern, diag);
+}
+
+int mp__cache_unpin(mp_cache *cache, mp_str pattern)
+{
+    return mp__l1_unpin(cache->l1, pattern);
+}
+
+void mp__cache_pins_read(mp_cache *cache, mp__cache_pins *ret_pins)
+{
+    mp__l1_pins_read(cache->l1, ret_pins);
+}
+
+int mp__cache_pins_each(mp_cache *cache, int (*each)(void *context, mp_str pattern), void *context)
+{
+    return mp__l1_pins_each(cache->l1, each, context);
+}
+
+enum mp__pinned mp__cache_pinned(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    return mp__l1_pinned(cache->l1, address, hash);
+}
+
 /* ---- L1 ---- */
 
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash)

@@ -112,6 +112,32 @@ typedef struct mp__cache_class {
 /* All zero: nothing is of that class. Any thread. */
 void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRIORITIES]);
 
+/* ---- pins: what stays in L1, at most half of it ---- */
+
+/* Pin what @pattern means: "environment/namespace/key", or with a * at the end for all that begin
+ * so; what is in L1 at once, the rest when it comes. MP_EINVAL: it is none; MP_ELIMIT: too many
+ * pins, or what is in L1 already would be more than half of it; then nothing is changed. 0 also
+ * when it is pinned already. Any thread; walks L1 under the writers' lock. */
+MP_MUST_USE int mp__cache_pin(mp_cache *cache, mp_str pattern, mp__diag *diag);
+/* Take that very pin away: what no other pins may be evicted again. MP_EABSENT: there is none. */
+MP_MUST_USE int mp__cache_unpin(mp_cache *cache, mp_str pattern);
+typedef struct mp__cache_pins {
+    size_t pins;
+    uint64_t entries, bytes, entries_max, bytes_max;
+    uint64_t left_out; /* entries that should have been pinned and had no room, ever */
+} mp__cache_pins;
+void mp__cache_pins_read(mp_cache *cache, mp__cache_pins *ret_pins);
+/* Each pin, under the writers' lock: @each must not come back to the cache. A nonzero return ends
+ * it and is returned. */
+MP_MUST_USE int mp__cache_pins_each(mp_cache *cache, int (*each)(void *context, mp_str pattern),
+                                    void *context);
+enum mp__pinned {
+    MP__PINNED_NOT,
+    MP__PINNED,
+    MP__PINNED_WHEN_READ, /* a pin fits, but it is not in L1, or had no room among the pinned */
+};
+enum mp__pinned mp__cache_pinned(mp_cache *cache, mp_str address, uint64_t hash);
+
 /* Bring the bucket of @hash near: as soon as the hash is known. Any thread, any time. */
 void mp__cache_prefetch(const mp_cache *cache, uint64_t hash);
 /* Bring near what finds of all these hashes will touch, entries and values too: before the first of

@@ -32,7 +32,7 @@ static inline mp__entry_cold *mp__entry_cold_of(const mp__entry *entry)
 
 /* In the kind of an entry's node, while L1 holds it. */
 enum {
-    MP__ENTRY_CLASS = 0x03, /* enum mp__priority */
+    MP__ENTRY_CLASS = 0x07, /* enum mp__priority, or MP__L1_PINNED */
     MP__ENTRY_TIMED = 0x10, /* there is a timer behind the value: it expires or must be verified */
 };
 

@@ -102,7 +102,7 @@ static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
 
 static void classes_done(mp__l1 *l1)
 {
-    for (int i = 0; i < MP__PRIORITIES; i++) {
+    for (int i = 0; i < MP__L1_CLASSES; i++) {
         mp__l1_class *class = &l1->classes[i];
 
         if (class->policy)
@@ -189,6 +189,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
     classes_done(l1);
     mp__l1_uses_done(l1);
     mp__l1_curve_done(l1);
+    l1->pins = mp__pins_free(l1->pins);
     (void)pthread_mutex_destroy(&l1->lock);
     return mp__free(l1);
 }
@@ -213,7 +214,12 @@ static void order(mp__l1 *l1, mp__entry *entry)
     } else {
         mp__l1_class *class = mp__l1_class_at(l1, node);
 
-        l1->ops->insert(class->policy, node);
+        if (class->policy) {
+            l1->ops->insert(class->policy, node);
+        } else {
+            mp__policy_queue_add(&l1->pinned, node);
+            l1->pinned_bytes += node->size;
+        }
         class->entries++;
     }
 }
@@ -228,7 +234,12 @@ static void forget_order(mp__l1 *l1, mp__entry *entry)
     } else {
         mp__l1_class *class = mp__l1_class_at(l1, node);
 
-        l1->ops->remove(class->policy, node);
+        if (class->policy) {
+            l1->ops->remove(class->policy, node);
+        } else {
+            mp__policy_queue_remove(&l1->pinned, node);
+            l1->pinned_bytes -= node->size;
+        }
         class->entries--;
     }
 }
@@ -236,11 +247,6 @@ static void forget_order(mp__l1 *l1, mp__entry *entry)
 static mp__entry *entry_of_node(mp__policy_node *node)
 {
     return (mp__entry *)((mp__entry_cold *)((char *)node - offsetof(mp__entry_cold, node)) + 1);
-}
-
-static mp__entry *entry_at(mp__l1_place place)
-{
-    return atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
 }
 
 /* Evicted, not removed: what is below may keep it. That copies, so that the entry's memory is free
@@ -337,7 +343,7 @@ static void evict_beside(void *context, void *object)
 
     if (!mp__l1_table_find(mp__l1_table_of(b->l1), mp__entry_address(entry),
                            mp__entry_cold_of(entry)->node.hash, &place) ||
-        entry_at(place) != entry)
+        mp__l1_entry_at(place) != entry)
         return;
     if (entry != b->victim)
         forget_order(b->l1, entry);
@@ -360,11 +366,46 @@ static bool evict_pages(mp__l1 *l1, mp__l1_class *class)
     return true;
 }
 
+void mp__l1_evict(mp__l1 *l1, mp__entry *entry)
+{
+    forget_order(l1, entry);
+    evict_entry(l1, entry);
+}
+
+static bool has_too_many_pinned(const mp__l1 *l1)
+{
+    return l1->pinned.oldest && (mp__slab_pages_bytes(l1->classes[MP__L1_PINNED].slab) >
+                                     mp__l1_pinned_most(l1->slab_bytes) ||
+                                 l1->pinned.count > mp__l1_pinned_most(l1->entries_max));
+}
+
+void mp__l1_pins_shrink(mp__l1 *l1)
+{
+    uint64_t before = l1->evictions;
+
+    while (has_too_many_pinned(l1)) {
+        mp__entry *entry = entry_of_node(l1->pinned.oldest);
+        beside b = {.l1 = l1};
+
+        if (l1->pinned.count > mp__l1_pinned_most(l1->entries_max)) {
+            mp__l1_evict(l1, entry);
+            continue;
+        }
+        mp__slab_each_beside(l1->classes[MP__L1_PINNED].slab, mp__entry_cold_of(entry),
+                             evict_beside, &b);
+        if (mp__hazard_flush() != 0 && l1->pinned_bytes <= mp__l1_pinned_most(l1->slab_bytes))
+            break;                                              /* readers hold the rest of it */
+        mp__slab_limit_set(l1->classes[MP__L1_PINNED].slab, 1); /* idle pages go */
+    }
+    l1->pins_left_out += l1->evictions - before;
+}
+
 void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes)
 {
     mp__l1_class *normal = &l1->classes[MP__PRIORITY_NORMAL], *class = normal;
 
     l1->slab_bytes = slab_bytes;
+    mp__l1_pins_shrink(l1);
     if (l1->is_divided)
         mp__l1_class_limit(l1, normal, true);
     else
@@ -382,7 +423,7 @@ static void remove_locked(mp__l1 *l1, mp_str address, uint64_t hash)
     if (l1->below)
         (void)mp__l2_outdate(l1->below, hash, 0, true);
     if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
-        mp__entry *entry = entry_at(place);
+        mp__entry *entry = mp__l1_entry_at(place);
 
         forget_order(l1, entry);
         unlink_entry(l1, place, entry);
@@ -402,7 +443,7 @@ void mp__l1_take_out(mp__l1 *l1, mp__entry *entry)
 
     if (!mp__l1_table_find(mp__l1_table_of(l1), mp__entry_address(entry),
                            mp__entry_cold_of(entry)->node.hash, &place) ||
-        entry_at(place) != entry)
+        mp__l1_entry_at(place) != entry)
         return;
     forget_order(l1, entry);
     unlink_entry(l1, place, entry);
@@ -428,18 +469,16 @@ static bool give_room(mp__l1 *l1, mp__l1_class *own, size_t bytes, unsigned trie
     mp__l1_class *class = mp__l1_class_to_give(l1, own, bytes);
     bool given;
 
-    if (!class)
+    if (!class || (own == &l1->classes[MP__L1_PINNED] &&
+                   mp__slab_pages_bytes(own->slab) + bytes > mp__l1_pinned_most(l1->slab_bytes)))
         return false;
     given = tries == 0 && class == own ? evict_some(l1, class) : evict_pages(l1, class);
     mp__l1_class_limit(l1, own, true);
     return given;
 }
 
-/* An object for @record, evicting until there is room. NULL: it is larger than the slab, or nothing
- * is left to evict. */
-static mp__entry *make_with_room(mp__l1 *l1, mp__l1_class *class, uint64_t hash,
-                                 const mp__record *record, uint32_t generation,
-                                 uint32_t verify_by_s)
+mp__entry *mp__l1_make(mp__l1 *l1, mp__l1_class *class, uint64_t hash, const mp__record *record,
+                       uint32_t generation, uint32_t verify_by_s)
 {
     size_t bytes = mp__slab_round(mp__entry_bytes(record, mp__entry_is_timed(record, verify_by_s)));
     mp__entry *entry;
@@ -474,12 +513,15 @@ static void make_place_for_absent(mp__l1 *l1, const mp__record *record)
 
 /* Put @entry where @present stands: it takes over its place in the order, too, since it is the same
  * thing to those who ask for it. */
-static void replace_entry(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp__entry *entry)
+void mp__l1_replace(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp__entry *entry)
 {
-    if (present->kind == MP__RECORD_VALUE && entry->kind == MP__RECORD_VALUE) {
+    mp__l1_class *class = mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node);
+
+    if (present->kind == MP__RECORD_VALUE && entry->kind == MP__RECORD_VALUE && class->policy &&
+        class == mp__l1_class_at(l1, &mp__entry_cold_of(present)->node)) {
         mp__entry_inherit_use(entry, present);
-        l1->ops->replace(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
-                         &mp__entry_cold_of(present)->node, &mp__entry_cold_of(entry)->node);
+        l1->ops->replace(class->policy, &mp__entry_cold_of(present)->node,
+                         &mp__entry_cold_of(entry)->node);
     } else {
         forget_order(l1, present);
         order(l1, entry);
@@ -497,7 +539,7 @@ static int link_entry(mp__l1 *l1, mp__entry *entry, uint64_t hash, mp_str addres
 
     /* making room may have taken what was there: look again */
     if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
-        replace_entry(l1, place, entry_at(place), entry);
+        mp__l1_replace(l1, place, mp__l1_entry_at(place), entry);
         return 0;
     }
     while (l1->entries >= l1->entries_max &&
@@ -546,6 +588,22 @@ static bool agrees_with_below(mp__l1 *l1, uint64_t hash, const mp__record *recor
     return mp__l2_outdate(l1->below, hash, record->revision, how == FORCE);
 }
 
+/* In the pages of the pinned if it is to be, and there is room for that; else of @class. */
+static mp__entry *make(mp__l1 *l1, mp__l1_class *class, uint64_t hash, const mp__record *record,
+                       uint32_t generation, uint32_t verify_by_s)
+{
+    mp__entry *entry = NULL;
+
+    if (l1->pins && record->kind != MP__RECORD_ABSENT &&
+        mp__pins_match(l1->pins, record->address)) {
+        if (l1->pinned.count < mp__l1_pinned_most(l1->entries_max))
+            entry =
+                mp__l1_make(l1, &l1->classes[MP__L1_PINNED], hash, record, generation, verify_by_s);
+        l1->pins_left_out += entry == NULL;
+    }
+    return entry ? entry : mp__l1_make(l1, class, hash, record, generation, verify_by_s);
+}
+
 static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how,
                       uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
@@ -556,7 +614,7 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
     if (record->kind != MP__RECORD_ABSENT)
         class = mp__l1_class_of(l1, record->address);
     if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place))
-        entry = entry_at(place);
+        entry = mp__l1_entry_at(place);
     if (entry && keep_present(entry, record, how == FORCE)) {
         mp__entry_verified(entry, record->verified_ms, generation, verify_by_s);
     } else if (!agrees_with_below(l1, hash, record, how)) {
@@ -566,7 +624,7 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
             make_place_for_absent(l1, record);
         else if (!entry)
             announce(l1, class, hash);
-        entry = make_with_room(l1, class, hash, record, generation, verify_by_s);
+        entry = make(l1, class, hash, record, generation, verify_by_s);
         if (!entry || link_entry(l1, entry, hash, record->address) != 0) {
             (void)mp__entry_unref(entry);
             return MP_ENOMEM;

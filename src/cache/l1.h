@@ -32,6 +32,13 @@ mp__l1 *mp__l1_free(mp__l1 *l1);
 /* Divide it between the classes in use, before its first use; @priorities must outlive it. As
  * mp__l1_new(); after an error it can only be freed. */
 MP_MUST_USE int mp__l1_divide(mp__l1 *l1, const mp__priorities *priorities);
+/* See mp__cache_pin() and its neighbours. */
+MP_MUST_USE int mp__l1_pin(mp__l1 *l1, mp_str pattern, mp__diag *diag);
+MP_MUST_USE int mp__l1_unpin(mp__l1 *l1, mp_str pattern);
+void mp__l1_pins_read(mp__l1 *l1, mp__cache_pins *ret_pins);
+MP_MUST_USE int mp__l1_pins_each(mp__l1 *l1, int (*each)(void *context, mp_str pattern),
+                                 void *context);
+enum mp__pinned mp__l1_pinned(mp__l1 *l1, mp_str address, uint64_t hash);
 /* See mp__cache_classes_read(). */
 void mp__l1_classes_read(mp__l1 *l1, mp__cache_class ret_classes[MP__PRIORITIES]);
 

@@ -17,6 +17,14 @@ static size_t owned(const mp__l1 *l1, const mp__l1_class *class, size_t of_all)
     return of_all / 1000 * share + of_all % 1000 * share / 1000;
 }
 
+static size_t unpinned_pages(const mp__l1 *l1)
+{
+    const mp__slab *slab = l1->classes[MP__L1_PINNED].slab;
+    size_t pinned = slab ? mp__slab_pages_bytes(slab) : 0;
+
+    return l1->slab_bytes > pinned ? l1->slab_bytes - pinned : 0;
+}
+
 size_t mp__l1_policies_bytes(const mp__l1 *l1)
 {
     size_t bytes = 0;
@@ -31,7 +39,7 @@ size_t mp__l1_pages_bytes(const mp__l1 *l1)
 {
     size_t bytes = 0;
 
-    for (int i = 0; i < MP__PRIORITIES; i++)
+    for (int i = 0; i < MP__L1_CLASSES; i++)
         if (l1->classes[i].slab)
             bytes += mp__slab_pages_bytes(l1->classes[i].slab);
     return bytes;
@@ -49,11 +57,11 @@ static bool holds_any(const mp__l1 *l1, const mp__l1_class *class)
 static bool holds_more_than_it_owns(const mp__l1 *l1, const mp__l1_class *class,
                                     const mp__l1_class *own, size_t pages)
 {
-    size_t values = l1->entries - l1->negatives.count;
+    size_t values = l1->entries - l1->negatives.count - l1->pinned.count;
 
     if (pages)
         return mp__slab_pages_bytes(class->slab) + (class == own ? pages : 0) >
-               owned(l1, class, l1->slab_bytes);
+               owned(l1, class, unpinned_pages(l1));
     return class->entries + (class == own) > owned(l1, class, values);
 }
 
@@ -70,12 +78,12 @@ mp__l1_class *mp__l1_class_to_give(mp__l1 *l1, const mp__l1_class *own, size_t p
             return class;
         lowest = lowest ? lowest : class;
     }
-    if (!own)
+    if (!own || own == &l1->classes[MP__L1_PINNED])
         return lowest;
     if (holds_any(l1, own))
         return &l1->classes[own - l1->classes];
     /* what is larger than all that its class owns must not push out what others own */
-    return pages > owned(l1, own, l1->slab_bytes) ? NULL : lowest;
+    return pages > owned(l1, own, unpinned_pages(l1)) ? NULL : lowest;
 }
 
 void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all)
@@ -84,7 +92,7 @@ void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all)
 
     if (!l1->is_divided)
         return;
-    for (int i = 0; i < MP__PRIORITIES; i++) {
+    for (int i = 0; i < MP__L1_CLASSES; i++) {
         mp__l1_class *other = &l1->classes[i];
 
         if (!other->slab || other == class)
@@ -94,6 +102,8 @@ void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all)
         others += mp__slab_pages_bytes(other->slab);
     }
     left = l1->slab_bytes > others ? l1->slab_bytes - others : 0;
+    if (class == &l1->classes[MP__L1_PINNED] && left > mp__l1_pinned_most(l1->slab_bytes))
+        left = mp__l1_pinned_most(l1->slab_bytes);
     mp__slab_limit_set(class->slab, left ? left : 1);
 }
 

@@ -62,13 +62,15 @@ void mp__l1_timer_set(mp__l1 *l1, mp__entry *entry)
 static bool was_used(mp__l1 *l1, mp__entry *entry)
 {
     mp__entry_cold *cold = mp__entry_cold_of(entry);
+    mp__policy *policy =
+        entry->kind == MP__RECORD_ABSENT ? NULL : mp__l1_class_at(l1, &cold->node)->policy;
     unsigned uses = mp__policy_uses_take(&cold->node);
     bool lately = atomic_exchange_explicit(&cold->was_used_lately, false, memory_order_relaxed);
 
     if (uses)
         atomic_store_explicit(&cold->was_used, true, memory_order_relaxed);
-    for (unsigned i = 0; i < uses && entry->kind != MP__RECORD_ABSENT; i++)
-        l1->ops->hit(mp__l1_class_at(l1, &cold->node)->policy, &cold->node);
+    for (unsigned i = 0; policy && i < uses; i++)
+        l1->ops->hit(policy, &cold->node);
     return uses != 0 || lately;
 }
 

@@ -7,6 +7,7 @@
 
 #include "cache/l1.h"
 #include "cache/l1_read.h"
+#include "cache/pins.h"
 #include "cache/priority.h"
 #include "core/slab.h"
 
@@ -21,17 +22,25 @@ typedef struct mp__l1_class {
     uint64_t evictions;
 } mp__l1_class;
 
+/* Beside the priorities: entries that are never evicted, in pages of their own and in no order
+ * (l1_pin.c). */
+enum { MP__L1_PINNED = MP__PRIORITIES, MP__L1_CLASSES };
+
 struct mp__l1 {
     mp__l1_front front; /* what readers look at */
 
     pthread_mutex_t lock __attribute__((aligned(128))); /* over everything below */
     const mp__policy_ops *ops;                          /* of all classes' policies */
-    mp__l1_class classes[MP__PRIORITIES];
+    mp__l1_class classes[MP__L1_CLASSES];
     const mp__priorities *priorities; /* NULL: all are normal */
     bool is_divided;                  /* between more than one class */
-    size_t slab_bytes;                /* most that the pages of all classes take */
-    mp__policy_queue negatives;       /* ABSENT entries, oldest first out; in the normal pages */
-    struct mp__l2 *below;             /* or NULL */
+    mp__pins *pins;                   /* NULL: there never were any */
+    mp__policy_queue pinned;
+    size_t pinned_bytes;
+    uint64_t pins_left_out;     /* entries that should have been pinned, ever */
+    size_t slab_bytes;          /* most that the pages of all classes take */
+    mp__policy_queue negatives; /* ABSENT entries, oldest first out; in the normal pages */
+    struct mp__l2 *below;       /* or NULL */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired, unlearned;
@@ -96,6 +105,21 @@ static inline void mp__l1_timer_stop(mp__l1 *l1, mp__entry *entry)
     if (timer)
         mp__wheel_stop(&l1->wheel, timer);
 }
+/* ---- l1.c; under the lock ---- */
+
+/* A copy of @record in the pages of @class, evicting where that has to be; NULL: no room. */
+mp__entry *mp__l1_make(mp__l1 *l1, mp__l1_class *class, uint64_t hash, const mp__record *record,
+                       uint32_t generation, uint32_t verify_by_s);
+void mp__l1_replace(mp__l1 *l1, mp__l1_place place, mp__entry *present, mp__entry *entry);
+static inline mp__entry *mp__l1_entry_at(mp__l1_place place)
+{
+    return atomic_load_explicit(&place.bucket->entries[place.way], memory_order_relaxed);
+}
+/* @entry, which L1 holds, leaves as if its policy had said so. */
+void mp__l1_evict(mp__l1 *l1, mp__entry *entry);
+/* Evict pinned entries, as an exception: they are more than half of what is left. */
+void mp__l1_pins_shrink(mp__l1 *l1);
+
 /* Under the lock: @entry is gone for all but those who hold it, and was not evicted. */
 void mp__l1_take_out(mp__l1 *l1, mp__entry *entry);
 
@@ -137,6 +161,11 @@ size_t mp__l1_pages_bytes(const mp__l1 *l1);
 /* Who has to give when there is no room for an entry of @own (NULL: for nothing in particular) that
  * takes @pages bytes of pages, or, with 0, one of the entries. NULL: nobody may be asked to. */
 mp__l1_class *mp__l1_class_to_give(mp__l1 *l1, const mp__l1_class *own, size_t pages);
+/* What pinned entries may take at most, pages and number. */
+static inline size_t mp__l1_pinned_most(size_t of_all)
+{
+    return of_all / 2;
+}
 /* The pages that @class may take now. @all: also those that others keep idle. */
 void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all);
 /* The policy of @class is made for about as many entries as it has. */

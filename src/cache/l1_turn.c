@@ -47,6 +47,7 @@ static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next
         return rc;
     }
     l1->entries_max = entries_max;
+    mp__l1_pins_shrink(l1); /* before they have to find a place in the smaller table */
     while (l1->entries > entries_max && mp__l1_evict_one(l1))
         ;
     table_change(l1, next);

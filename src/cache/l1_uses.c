@@ -56,8 +56,9 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     atomic_store_explicit(&mp__entry_cold_of(entry)->was_used_lately, true, memory_order_relaxed);
     if (entry->kind == MP__RECORD_VALUE) {
         atomic_store_explicit(&mp__entry_cold_of(entry)->was_used, true, memory_order_relaxed);
-        ops->hit(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
-                 &mp__entry_cold_of(entry)->node);
+        if (mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy) /* else it is pinned */
+            ops->hit(mp__l1_class_at(l1, &mp__entry_cold_of(entry)->node)->policy,
+                     &mp__entry_cold_of(entry)->node);
     }
 }
 

@@ -96,6 +96,13 @@ const mp__verb mp__verbs[] = {
     {"explain", "KEY",
      "Why a read of the key is answered as it is; `cache`: what another size would hit.", "",
      mp__no_flags, 1, 1, mp__verb_explain, true},
+    {"pin", "KEY", "Keep a key in memory whatever comes; a * at the end: all that begin so.",
+     "At most half of the memory can be pinned. Pins survive a restart. See `pins`.", mp__no_flags,
+     1, 1, mp__verb_pin, true},
+    {"unpin", "KEY", "Take that very pin away. Exit code 3: there is none.", "", mp__no_flags, 1, 1,
+     mp__verb_unpin, true},
+    {"pins", "", "What is pinned, and how much memory that takes.", "", mp__no_flags, 0, 0,
+     mp__verb_pins, true},
     {"schema", "set NAME FILE | check NAME FILE | get NAME | del NAME | ls",
      "What values must be: JSON Schema for a namespace or what begins so.",
      "NAME is NAMESPACE (the document that its keys make), NAMESPACE/PATH (the part below a path) "

@@ -441,7 +441,8 @@ static void explain_people(const json_t *root)
     for (size_t i = 0; i < json_array_size(kept); i++)
         (void)printf("%s%s", i ? ", " : "", json_string_value(json_array_get(kept, i)));
     (void)printf("%s\n", json_array_size(kept) ? "" : "nothing");
-    (void)printf("priority   %s\n", text_of(root, "priority"));
+    (void)printf("priority   %s\npinned     %s\n", text_of(root, "priority"),
+                 text_of(root, "pinned"));
     if (json_object_get(root, "revision")) {
         (void)printf("revision   %lld, version %lld\n", number_of(root, "revision"),
                      number_of(root, "version"));

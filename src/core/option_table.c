@@ -193,6 +193,10 @@ const mp__option mp__option_table[] = {
      "environment/namespace/ke* for all keys that begin so. MP.PRELOAD does the same at any time."},
     {"cache.preload_budget", MP__OPTION_INT, "75", 1, 100, NULL, "%", true,
      "Most of L1, in entries and in bytes, that preloading fills."},
+    {"cache.pin", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "What stays in L1 whatever comes, at most half of it: environment/namespace/key, or "
+     "environment/namespace/ke* for all keys that begin so. It is brought there at the start. "
+     "MP.PIN does the same at any time."},
     {"cache.habits_keys", MP__OPTION_INT, "4096", 0, 1e6, NULL, "keys", false,
      "Of how many keys it is learned when they are read, and with which others, so that they are "
      "in "

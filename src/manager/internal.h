@@ -100,6 +100,14 @@ struct mp__manager {
     atomic_flag turning;     /* a loop is turning the cache's wheel */
     _Atomic bool turn_again; /* it has not come to the second of now yet */
 
+    /* pins: see pins.c */
+    char **pins_configured;
+    size_t pin_count; /* of them */
+    mp__task pin_task;
+    _Atomic bool pins_wanted; /* pin_task is on its way */
+    _Atomic bool pins_changed;
+    _Atomic int pin_trouble; /* why they are not written down, or 0 */
+
     mp__habits *habits; /* NULL: nothing is learned */
     mp__preload *preload;
     _Atomic uint32_t preload_percent; /* of L1 */
@@ -185,6 +193,18 @@ void mp__ahead_turn(mp__manager *manager, int64_t wall_ms);
 /* When a record of this kind (enum mp__record_kind) that is verified now must be verified again:
  * each a little earlier or later, so that what came together is not verified together. */
 uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash);
+
+/* Bring what is pinned from the origin, at once or when the preload under way has ended. */
+void mp__preload_pins(mp__manager *manager);
+
+/* ---- pins.c ---- */
+
+MP_MUST_USE int mp__pins_open(mp__manager *manager, const mp__options *options, mp__diag *diag);
+void mp__pins_free_configured(mp__manager *manager);
+/* Copies of all pins; on success the caller's to free. */
+MP_MUST_USE int mp__pins_patterns(mp__manager *manager, char ***ret_rows, size_t *ret_count);
+void mp__pins_patterns_free(char **rows, size_t count);
+void mp__pins_json(mp__manager *manager, mp__buf *out); /* members of an object */
 
 /* ---- memory.c ---- */
 

@@ -489,6 +489,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
         mp__event_note(manager, "stop", "version %s", MP_VERSION);
     mp__events_close(manager);
     manager->access = mp__access_free(manager->access);
+    mp__pins_free_configured(manager);
     mp__overlay_free(manager);
     mp__schemas_free(manager);
     for (size_t i = 0; i < manager->database_count; i++)
@@ -551,6 +552,9 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         atomic_store(&manager->may_warm, true);
         mp__overlay_warm(manager);
         rc = mp__preload_configured(manager, config->options, diag);
+    }
+    if (rc == 0) {
+        rc = mp__pins_open(manager, config->options, diag);
     }
     if (rc) {
         if (diag && !diag->text[0])

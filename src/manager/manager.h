@@ -328,6 +328,17 @@ mp__watcher *mp__watch_remove(mp__watcher *watcher);
 MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
                                   mp__diag *diag);
 
+/* ---- pins ---- */
+
+/* Keep what @pattern ("environment/namespace/key", or with a * at the end) means in memory, also
+ * after a restart: it is written down behind, and the status says if that failed. MP_EINVAL,
+ * MP_ELIMIT, with a text. Any thread. */
+MP_MUST_USE int mp__manager_pin(mp__manager *manager, mp_str pattern, mp__diag *diag);
+/* MP_EABSENT: that very pattern is not pinned. MP_EINVAL: the configuration pins it. */
+MP_MUST_USE int mp__manager_unpin(mp__manager *manager, mp_str pattern, mp__diag *diag);
+/* What is pinned, and how much that takes, as JSON. */
+int mp__manager_pins(mp__manager *manager, mp__buf *out);
+
 /* ---- taps: samples of what a loop's readers ask for, from which habits are learned (habits.h);
  * the loop's ---- */
 

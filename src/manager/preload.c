@@ -13,7 +13,7 @@
 
 #include "manager/internal.h"
 
-enum { PAGE = 256, TRACKED = 4096, PATTERNS_MAX = 64 };
+enum { PAGE = 256, TRACKED = 4096, PATTERNS_MAX = 64 /* that are asked for */ };
 
 typedef struct tracked {
     uint64_t hash;
@@ -24,8 +24,8 @@ struct mp__preload {
     mp__manager *manager;
     pthread_mutex_t lock; /* over all but `list`, which belongs to who asks for the page */
     enum { NEVER, RUNNING, DONE, BUDGET_USED, FAILED } state;
-    bool stopping;
-    char *patterns[PATTERNS_MAX];
+    bool stopping, pins_next;
+    char **patterns;
     size_t pattern_count, pattern;
     uint64_t keys, bytes, keys_max, bytes_max;
     uint64_t started_ns, took_ns;
@@ -63,6 +63,7 @@ static void drop_patterns(mp__preload *p)
 {
     for (size_t i = 0; i < p->pattern_count; i++)
         (void)mp__free(p->patterns[i]);
+    p->patterns = mp__free(p->patterns);
     p->pattern_count = p->pattern = 0;
 }
 
@@ -110,6 +111,7 @@ static bool pattern_split(mp_str pattern, mp_str *ret_environment, mp_str *ret_p
 
 static void page_done(mp__list *list, int status, const mp__record *records, size_t count,
                       uint64_t next);
+static bool begin(mp__preload *p);
 
 /* Under the lock: make the next page ready. False: there is none, and why is in state. */
 static bool next_page(mp__preload *p, uint64_t after)
@@ -198,6 +200,21 @@ static void finish(mp__preload *p)
                    p->error ? ": " : "", p->error ? mp_strerror(p->error) : "");
 }
 
+/* Under the lock: what is pinned is next. False: nothing is. */
+static bool begin_pins(mp__preload *p)
+{
+    char **rows;
+    size_t count;
+
+    p->pins_next = false;
+    if (p->stopping || mp__pins_patterns(p->manager, &rows, &count) != 0)
+        return false;
+    drop_patterns(p);
+    p->patterns = rows;
+    p->pattern_count = count;
+    return count != 0 && begin(p);
+}
+
 /* On the origin's reader. */
 static void page_done(mp__list *list, int status, const mp__record *records, size_t count,
                       uint64_t next)
@@ -215,8 +232,10 @@ static void page_done(mp__list *list, int status, const mp__record *records, siz
         p->pattern += next == 0;
         more = next_page(p, next);
     }
-    if (!more)
+    if (!more) {
         finish(p);
+        more = p->pins_next && p->state != FAILED && begin_pins(p);
+    }
     (void)pthread_mutex_unlock(&p->lock);
     if (more)
         mp__origin_list(p->manager->origin, &p->list);
@@ -239,13 +258,14 @@ static int take_patterns(mp__preload *p, const mp_str *patterns, size_t count, m
                                 (int)(patterns[i].size < 80 ? patterns[i].size : 80),
                                 patterns[i].data);
     drop_patterns(p);
-    for (size_t i = 0; i < count; i++) {
+    p->patterns = mp__calloc(count, sizeof(*p->patterns));
+    for (size_t i = 0; p->patterns && i < count; i++) {
         p->patterns[i] = mp__str_dup(patterns[i]);
         if (!p->patterns[i])
             return MP_ENOMEM;
         p->pattern_count++;
     }
-    return 0;
+    return p->patterns ? 0 : MP_ENOMEM;
 }
 
 static void set_budget(mp__preload *p)
@@ -287,6 +307,20 @@ int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count
     if (begun)
         mp__origin_list(manager->origin, &p->list);
     return rc;
+}
+
+void mp__preload_pins(mp__manager *manager)
+{
+    mp__preload *p = manager->preload;
+    bool begun = false;
+
+    (void)pthread_mutex_lock(&p->lock);
+    p->pins_next = true;
+    if (p->state != RUNNING)
+        begun = begin_pins(p);
+    (void)pthread_mutex_unlock(&p->lock);
+    if (begun)
+        mp__origin_list(manager->origin, &p->list);
 }
 
 void mp__preload_again(mp__manager *manager)

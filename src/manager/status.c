@@ -269,6 +269,10 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
         mp__json_end(out, '}');
     }
     mp__preload_json(manager, out);
+    mp__json_key(out, "pins");
+    mp__json_begin(out, '{');
+    mp__pins_json(manager, out);
+    mp__json_end(out, '}');
     if (manager->habits) {
         mp__json_key(out, "habits");
         mp__json_begin(out, '{');
@@ -282,6 +286,12 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
 }
 
 /* ---- explain ---- */
+
+static const char *const pinned_names[] = {
+    [MP__PINNED_NOT] = "no",
+    [MP__PINNED] = "yes",
+    [MP__PINNED_WHEN_READ] = "when it is read and there is room",
+};
 
 static void tiers_json(mp__manager *manager, mp_str address, uint64_t hash, mp__buf *out)
 {
@@ -368,6 +378,7 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     tiers_json(manager, address, hash, out);
     mp__json_add_text(out, "priority",
                       mp__priority_name(mp__cache_priority(manager->cache, address)));
+    mp__json_add_text(out, "pinned", pinned_names[mp__cache_pinned(manager->cache, address, hash)]);
     if (entry)
         entry_json(entry, out);
     mp__explained_json(&layers, out);

@@ -435,6 +435,11 @@ const mp__metric mp__server_metrics[] = {
     {"l1_absent_bytes", "bytes", "What absent keys take of memory.", MP__METRIC_GAUGE, ""},
     {"l1_timers", "", "Entries in memory to which something comes with time.", MP__METRIC_GAUGE,
      ""},
+    {"l1_pinned_entries", "", "Entries that are pinned.", MP__METRIC_GAUGE, ""},
+    {"l1_pinned_bytes", "bytes", "What they hold of memory.", MP__METRIC_GAUGE, ""},
+    {"l1_pins_left_out_total", "",
+     "Entries that should have been pinned and had no room among the pinned.", MP__METRIC_COUNTER,
+     ""},
     {"l1_critical_bytes", "bytes", "What entries of the priority critical hold of them.",
      MP__METRIC_GAUGE, ""},
     {"l1_high_bytes", "bytes", "The same of the priority high.", MP__METRIC_GAUGE, ""},
@@ -531,12 +536,14 @@ double mp__server_metric_read(void *context, size_t index)
     mp__cache_class p[MP__PRIORITIES];
     mp__cache_soundness d;
     mp__cache_timely t;
+    mp__cache_pins n;
     mp__shared_stats e = {0};
     mp__summary s;
 
     mp_cache_stats_read(mp__manager_cache(server->manager), &c);
     mp__cache_classes_read(mp__manager_cache(server->manager), p);
     mp__cache_soundness_read(mp__manager_cache(server->manager), &d);
+    mp__cache_pins_read(mp__manager_cache(server->manager), &n);
     mp__cache_timely_read(mp__manager_cache(server->manager), &t);
     (void)mp__manager_shared(server->manager, &e);
     mp__manager_summary(server->manager, &s);
@@ -556,6 +563,9 @@ double mp__server_metric_read(void *context, size_t index)
         (double)t.absent_forgotten,
         (double)t.absent_bytes,
         (double)t.timers,
+        (double)n.entries,
+        (double)n.bytes,
+        (double)n.left_out,
         (double)p[MP__PRIORITY_CRITICAL].bytes,
         (double)p[MP__PRIORITY_HIGH].bytes,
         (double)p[MP__PRIORITY_NORMAL].bytes,

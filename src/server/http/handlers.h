@@ -125,6 +125,12 @@ void mp__http_history(mp__exchange *x);
 void mp__http_rollback(mp__exchange *x);
 void mp__http_explain(mp__exchange *x);
 
+/* ---- pins.c ---- */
+
+void mp__http_pins(mp__exchange *x);
+void mp__http_pin(mp__exchange *x);
+void mp__http_unpin(mp__exchange *x);
+
 /* ---- watch.c ---- */
 
 void mp__http_watch(mp__exchange *x);

@@ -215,6 +215,13 @@ static const mp__route_answer rollback_answer[] = {{200, "application/json", "Ro
 static const mp__route_answer object_answer[] = {
     {200, "application/json", "Object"}, PROBLEM_ROWS(400), LAST};
 
+static const mp__route_answer pin_answer[] = {{200, "application/json", "Object"},
+                                              PROBLEM_ROWS(400),
+                                              PROBLEM_ROWS(403),
+                                              PROBLEM_ROWS(404),
+                                              PROBLEM_ROWS(413),
+                                              LAST};
+
 /* ---- the table ---- */
 
 const mp__route_doc mp__route_docs[] = {
@@ -247,6 +254,9 @@ const mp__route_doc mp__route_docs[] = {
      rollback_answer},
     {"GET", "/v1/explain/{namespace}/{key...}", "explain", place, "", NULL, object_answer},
     {"GET", "/v1/explain-cache", "explainCache", NULL, "", NULL, object_answer},
+    {"GET", "/v1/pins", "listPins", NULL, "", NULL, object_answer},
+    {"PUT", "/v1/pins/{namespace}/{key...}", "pin", place, "", NULL, pin_answer},
+    {"DELETE", "/v1/pins/{namespace}/{key...}", "unpin", place, "", NULL, pin_answer},
     {"GET", "/v1/status", "status", NULL, "", NULL, object_answer},
     {"GET", "/v1/watch", "watch", watch, "Last-Event-ID Accept", NULL, watch_answer},
     {"GET", "/v1/openapi.json", "describe", NULL, CACHING, NULL, object_answer},

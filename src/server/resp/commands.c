@@ -76,6 +76,12 @@ const mp__command mp__commands[] = {
     {"MP.MASK", -2, W, 1, -1, 1, "marketprism", "0.1.0",
      "MP.MASK key [...]: hide what the layers behind this one have; DEL takes the mask away.",
      mp__cmd_mp_mask},
+    {"MP.PIN", 2, R, 1, 1, 1, "marketprism", "0.1.0",
+     "MP.PIN pattern: keep a key in memory whatever comes, also after a restart; a * at the end "
+     "names all that begin so. At most half of the memory can be pinned.",
+     mp__cmd_mp_pin},
+    {"MP.PINS", 1, R, 0, 0, 0, "marketprism", "0.1.0",
+     "What is pinned, and how much memory that takes, as JSON.", mp__cmd_mp_pins},
     {"MP.PRELOAD", -2, R, 1, -1, 1, "marketprism", "0.1.0",
      "MP.PRELOAD pattern [...]: bring keys into memory, behind; a * at the end names all that "
      "begin "
@@ -103,6 +109,8 @@ const mp__command mp__commands[] = {
      mp__cmd_mp_stage},
     {"MP.STATUS", 1, 0, 0, 0, 0, "marketprism", "0.1.0", "Status of the daemon, as JSON.",
      mp__cmd_mp_status},
+    {"MP.UNPIN", 2, R, 1, 1, 1, "marketprism", "0.1.0",
+     "MP.UNPIN pattern: take that very pin away. 0: there was none.", mp__cmd_mp_unpin},
     {"MP.UNWATCH", 1, PS | A, 0, 0, 0, "marketprism", "0.1.0",
      "End every MP.WATCH of this connection.", mp__cmd_mp_unwatch},
     {"MP.WATCH", -1, PS | A, 0, 0, 0, "marketprism", "0.1.0",

@@ -406,6 +406,54 @@ static int preload_patterns(mp__connection *c, const mp_str *names, uint32_t cou
     return 0;
 }
 
+/* ---- MP.PIN, MP.UNPIN, MP.PINS ---- */
+
+static void pin(mp__connection *c, mp_str name,
+                int (*fn)(mp__manager *manager, mp_str pattern, mp__diag *diag))
+{
+    mp__manager *manager = c->worker->server->manager;
+    char text[MP__ADDRESS_MAX];
+    mp__diag diag = {0};
+    mp_str pattern;
+    int size = mp__key_address(c, name, text), rc;
+
+    if (size <= 0)
+        return; /* answered */
+    pattern = mp_str_new(text, (size_t)size);
+    rc =
+        mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_WRITE, pattern, NULL);
+    if (rc == 0)
+        rc = fn(manager, pattern, &diag);
+    if (rc == 0)
+        mp__resp_integer(mp__connection_out(c), 1);
+    else if (rc == MP_EABSENT)
+        mp__resp_integer(mp__connection_out(c), 0);
+    else
+        mp__reply_status(c, mp__connection_out(c), rc, diag.text[0] ? diag.text : NULL);
+}
+
+void mp__cmd_mp_pin(MP__COMMAND_ARGS)
+{
+    (void)count;
+    pin(c, arguments[1], mp__manager_pin);
+}
+
+void mp__cmd_mp_unpin(MP__COMMAND_ARGS)
+{
+    (void)count;
+    pin(c, arguments[1], mp__manager_unpin);
+}
+
+void mp__cmd_mp_pins(MP__COMMAND_ARGS)
+{
+    mp__buf json = MP__BUF_INIT;
+
+    (void)arguments;
+    (void)count;
+    (void)mp__manager_pins(c->worker->server->manager, &json);
+    reply_json(c, &json);
+}
+
 void mp__cmd_mp_preload(MP__COMMAND_ARGS)
 {
     char(*text)[MP__ADDRESS_MAX] = mp__calloc(count, sizeof(*text));

@@ -82,11 +82,11 @@ static unsigned bias_of(size_t operation, size_t operations)
     return at < phase / 2 ? 1 : 3;
 }
 
-/* @bytes are what values are made of, VALUE_MAX of them. */
-static void run(const mp_cache_config *config, const char *bytes, bool is_filled)
+/* @bytes are what values are made of, VALUE_MAX of them. @is_filled: they fill the limit, whatever
+ * their sizes. */
+static void run(const mp_cache_config *config, size_t operations, const char *bytes, bool is_filled)
 {
-    const char *thorough = getenv("MP_THOROUGH");
-    size_t operations = thorough ? 10000000 : 1000000, before = resident();
+    size_t before = resident();
     double limit = (double)(config->l1_bytes + config->l2_bytes);
     double highest = 0, off = 0, least = 1;
     mp_cache_stats stats;
@@ -122,15 +122,16 @@ static void resident_memory_follows_the_limit(void **state)
     (void)state;
     assert_non_null(bytes);
     memset(bytes, 'v', VALUE_MAX);
-    run(&config, bytes, false);
+    run(&config, getenv("MP_THOROUGH") ? 10000000 : 1000000, bytes, false);
     free(bytes);
 }
 
 /* With values that compress badly, so that L2 is full of bytes and not of entries. */
 static void resident_memory_follows_the_limits_of_l1_and_l2_together(void **state)
 {
-    mp_cache_config config = {.l1_entries = ENTRIES,
+    mp_cache_config config = {.l1_entries = (size_t)3 * ENTRIES,
                               .l1_bytes = LIMIT * 3 / 4,
+                              .policy = "lru", /* whose memory is all used from the beginning */
                               .l2_entries = (size_t)4 * ENTRIES,
                               .l2_bytes = LIMIT / 4};
     char *bytes = malloc(VALUE_MAX);
@@ -139,7 +140,7 @@ static void resident_memory_follows_the_limits_of_l1_and_l2_together(void **stat
     assert_non_null(bytes);
     for (size_t i = 0; i < VALUE_MAX; i++)
         bytes[i] = (char)next();
-    run(&config, bytes, true);
+    run(&config, getenv("MP_SOAK") ? 10000000 : 1000000, bytes, true);
     free(bytes);
 }
 

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is pinned stays in memory, also through a restart and without its origin."""
+import json
+import os
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, ReplyError, wait_until
+from mp_http import Http
+
+
+class Pins(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon("--set", "cache.l1_size=100", "--set", "cache.pin=production/always/*")
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+        self.c = self.connect()
+
+    def connect(self):
+        client = self.daemon.client()
+        self.addCleanup(client.close)
+        return client
+
+    def pins(self):
+        return json.loads(self.connect()("MP.PINS"))
+
+    def pinned(self, key):
+        return json.loads(self.connect()("MP.EXPLAIN", key))["pinned"]
+
+    def flood(self):
+        client = self.connect()
+        for i in range(500):
+            client("SET", f"flood/{i}", "x")
+
+    def test_a_pin_holds_through_floods_and_restarts(self):
+        for i in range(10):
+            self.c("SET", f"hot/{i}", f"v{i}")
+        self.c("SET", "always/on", "1")
+        self.assertEqual(self.c("MP.PIN", "hot/*"), 1)
+        wait_until(lambda: self.pins()["entries"] == 11, what="eleven pinned entries")
+        self.assertEqual([(p["pin"], p["configured"]) for p in self.pins()["pins"]],
+                         [("production/always/*", True), ("production/hot/*", False)])
+        self.flood()
+        self.assertEqual((self.pinned("hot/3"), self.pinned("flood/1")), ("yes", "no"))
+        wait_until(lambda: os.path.exists(os.path.join(self.daemon.data, "pins")), what="the file")
+        self.daemon.stop()
+        self.daemon.start()
+        wait_until(lambda: self.pins()["entries"] == 11, what="the same after a restart")
+        self.flood()
+        explained = json.loads(self.connect()("MP.EXPLAIN", "hot/3"))
+        self.assertEqual((explained["pinned"], "L1" in explained["kept_in"]), ("yes", True))
+
+    def test_pins_come_from_disk_when_the_origin_is_gone(self):
+        for i in range(10):
+            self.c("SET", f"hot/{i}", f"v{i}")
+        self.assertEqual(self.c("MP.PIN", "hot/*"), 1)
+        self.assertEqual(self.c("MP.PIN", "hot/3"), 1)
+        path = os.path.join(self.daemon.data, "pins")
+        wait_until(lambda: os.path.exists(path) and open(path).read().count("\n") == 2,
+                   what="both pins in the file")
+        self.daemon.stop()
+        for name in os.listdir(self.daemon.data):
+            if name.startswith("origin.db"):
+                os.unlink(os.path.join(self.daemon.data, name))
+        self.daemon.start()
+        wait_until(lambda: self.pins()["entries"] == 10, what="ten pinned entries from L3")
+        self.assertEqual(self.connect()("GET", "hot/3"), b"v3")
+
+    def test_what_is_too_much_is_refused_with_a_remedy(self):
+        for i in range(80):
+            self.c("SET", f"many/{i}", "x")
+        with self.assertRaises(ReplyError) as refused:
+            self.c("MP.PIN", "many/*")
+        self.assertIn("raise cache.l1_bytes", str(refused.exception))
+        with self.assertRaises(ReplyError) as configured:
+            self.c("MP.UNPIN", "always/*")
+        self.assertIn("cache.pin", str(configured.exception))
+        self.assertEqual(self.c("MP.UNPIN", "none/*"), 0)
+
+    def test_the_command_line_and_http_pin_too(self):
+        self.c("SET", "cli/a", "1")
+        self.c("SET", "web/a", "1")
+        self.assertEqual(self.daemon.cli("pin", "cli/a", check=True).stdout, "pinned 1\n")
+        http = Http(self.daemon.http)
+        answer = http.put("/v1/pins/web/a*", "")
+        self.assertEqual(answer.status, 200)
+        wait_until(lambda: json.loads(http.get("/v1/pins").body)["entries"] == 2, what="two pinned")
+        people = self.daemon.cli("pins", check=True).stdout
+        self.assertIn("production/cli/a\n", people)
+        self.assertIn("production/always/*   (cache.pin)\n", people)
+        self.assertIn("2 of 50 entries", people)
+        self.assertEqual(http("DELETE", "/v1/pins/web/a*").status, 200)
+        self.assertEqual(http("DELETE", "/v1/pins/web/a*").status, 404)
+        self.assertEqual(self.daemon.cli("unpin", "cli/a").returncode, 0)
+        self.assertEqual(self.daemon.cli("unpin", "cli/a").returncode, 3)
+        self.assertEqual(json.loads(self.daemon.cli("pins", "--json", check=True).stdout)["count"], 1)
+
+
+if __name__ == "__main__":
+    mp_tap.main()
