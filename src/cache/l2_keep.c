@@ -3,7 +3,7 @@
  * that values of schemas that were seen before are small from the first one on.
  *
  *   file = head(32) part sum(8)                    little endian
- *   head = "MPL2DICT" version(4) count(4) key-id(8) part-size(8)
+ *   head = "MPL2DIC" and a zero, version(4) count(4) key-id(8) part-size(8)
  *   part = { size(4) trained-from(4) rate(8, IEEE 754) name-size(8) name(48) bytes, to 8 }* [seal]
  *
  * A dictionary is made of values, so that with keys the part is sealed with the first of them, as
@@ -17,7 +17,7 @@
 #include "core/hash.h"
 
 enum { HEAD = 32, ENTRY = 72, SUM = 8, SEAL = 40, VERSION = 1, FILE_MAX = 16 << 20 };
-static const char magic[8] = "MPL2DICT";
+static const char magic[8] = "MPL2DIC";
 _Static_assert(MP__L2_NAME < 48, "a name has its place in an entry");
 
 static size_t padded(size_t size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* L2: the thread that compresses what L1 evicted, and trains dictionaries in between. */
+#include <assert.h>
 #include <string.h>
 
 #include "cache/l2_internal.h"
@@ -106,6 +107,7 @@ static void replace_item(mp__l2 *l2, const mp__l2_copy *copy, const mp__l2_form 
     mp__l2_slot *slot = mp__l2_find(l2, copy->hash);
     mp__l2_item *item, *old;
 
+    assert(dictionary);
     if (!slot || slot->item->form.sum != copy->form.sum || slot->item->flags & MP__L2_PENDING ||
         (slot->item->form.stored_size <= form->stored_size && !is_of_the_past(l2, slot->item)))
         return;
