@@ -28,6 +28,7 @@ static void l3_done(mp__l3 *l3)
     mp__l3_load_forget(l3);
     mp__l3_index_done(&l3->index);
     (void)pthread_mutex_destroy(&l3->load.lock);
+    (void)pthread_cond_destroy(&l3->load.idle);
     (void)pthread_mutex_destroy(&l3->queue_lock);
     (void)pthread_mutex_destroy(&l3->writing);
     (void)pthread_mutex_destroy(&l3->trouble_lock);
@@ -76,6 +77,7 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->kick.run = nothing;
     l3->written_last = &l3->written;
     (void)pthread_mutex_init(&l3->load.lock, NULL);
+    (void)pthread_cond_init(&l3->load.idle, NULL);
     (void)pthread_mutex_init(&l3->queue_lock, NULL);
     (void)pthread_mutex_init(&l3->writing, NULL);
     (void)pthread_mutex_init(&l3->trouble_lock, NULL);

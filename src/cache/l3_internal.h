@@ -58,6 +58,8 @@ typedef struct mp__l3_source {
 /* What l3_load.c has to do. */
 typedef struct mp__l3_load {
     pthread_mutex_t lock; /* over all, once it has begun; before that `writing` is */
+    pthread_cond_t idle;  /* nobody waits for one shard any more */
+    _Atomic unsigned waiting;
     mp__l3_source *sources;
     size_t count, capacity;
     uint64_t rows;

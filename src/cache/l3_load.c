@@ -351,12 +351,30 @@ static int load_one(mp__l3 *l3, unsigned number)
 
 int mp__l3_load_shard(mp__l3 *l3, unsigned number)
 {
+    mp__l3_load *load = &l3->load;
     int rc;
 
     assert(number < MP__L3_SHARDS);
-    (void)pthread_mutex_lock(&l3->load.lock);
+    (void)atomic_fetch_add(&load->waiting, 1);
+    (void)pthread_mutex_lock(&load->lock);
     rc = load_one(l3, number);
-    (void)pthread_mutex_unlock(&l3->load.lock);
+    if (atomic_fetch_sub(&load->waiting, 1) == 1)
+        (void)pthread_cond_broadcast(&load->idle);
+    (void)pthread_mutex_unlock(&load->lock);
+    return rc;
+}
+
+/* A reader waits for one shard and not, as chance has it with locks, for several more. */
+static int load_behind_readers(mp__l3 *l3, unsigned number)
+{
+    mp__l3_load *load = &l3->load;
+    int rc;
+
+    (void)pthread_mutex_lock(&load->lock);
+    while (atomic_load(&load->waiting))
+        (void)pthread_cond_wait(&load->idle, &load->lock);
+    rc = load_one(l3, number);
+    (void)pthread_mutex_unlock(&load->lock);
     return rc;
 }
 
@@ -365,7 +383,7 @@ int mp__l3_load_all(mp__l3 *l3)
     int rc = 0;
 
     for (unsigned i = 0; i < MP__L3_SHARDS && rc == 0 && !mp__l3_is_loaded(l3); i++)
-        rc = atomic_load(&l3->load.stop) ? MP_ECANCELED : mp__l3_load_shard(l3, i);
+        rc = atomic_load(&l3->load.stop) ? MP_ECANCELED : load_behind_readers(l3, i);
     return rc;
 }
 
