@@ -7,14 +7,16 @@
 #include "core/alloc.h"
 
 enum { OWN = MP__PANEL_MEMBERS, ROWS }; /* the cache itself is a row beside its members */
+enum { TURN_MAX = 64 };                 /* bits of a word */
 
 /* How the panel decides, in entries of a member where not said otherwise. */
 static const double TURN = 0.125; /* sampled requests between two looks */
-static const double FAST = 5;     /* horizon that notices a change of phase */
-static const double SLOW = 16;    /* horizon that tells close ones apart */
-static const double Z_FAST = 4;   /* lead over its own error that is asked for */
-static const double Z_SLOW = 2;
-static const double GAIN = 0.05;    /* and hits that it must be worth, as a change costs some */
+/* Horizons, short to long: one that sees at once that what led gives hardly anything more; one that
+ * notices another phase; one that tells close ones apart. */
+enum { SUDDEN, FAST, SLOW, HORIZONS };
+static const double horizons[HORIZONS] = {2, 5, 16};
+static const double leads[HORIZONS] = {8, 4, 2};         /* over its own error, asked for */
+static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a change costs some */
 static const double DWELL = 2;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
 static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
@@ -46,13 +48,13 @@ struct mp__panel {
     double seen, all_seen; /* requests, decayed: of the sample, of all */
     /* This turn, apart for requests that the cache itself missed [0] and had [1]. */
     uint64_t all_turn[2];
-    uint32_t won[2][ROWS][ROWS]; /* hits of one that the other missed */
-    uint32_t hits[2][ROWS], turn_seen[2];
-    double won_sum[2][ROWS][ROWS], won_variance[2][ROWS][ROWS]; /* decayed, fast and slow */
+    uint64_t served[2][ROWS]; /* a bit for each of the turn: who had it */
+    uint32_t turn_seen[2];
+    double won_sum[HORIZONS][ROWS][ROWS], won_variance[HORIZONS][ROWS][ROWS]; /* decayed */
     double hits_sum[MP__PANEL_MEMBERS];
     double entries, now; /* of a member; sampled requests in all */
     double barred_until[MP__PANEL_MEMBERS], bar_length[MP__PANEL_MEMBERS];
-    double keep[2], z[2]; /* share kept a turn, and the lead over the error that is asked */
+    double keep[HORIZONS]; /* share kept a turn */
 };
 
 mp__panel *mp__panel_free(mp__panel *p)
@@ -85,12 +87,10 @@ int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_pa
     p->entries = n = (double)entries;
     p->sample = n / (double)capacity;
     p->threshold = (uint32_t)fmin(p->sample * 4294967296.0, 4294967295.0);
-    p->turn_length = (size_t)fmax(n * TURN, 16);
-    p->keep[0] = fmax(1 - (double)p->turn_length / (n * FAST), 0.2);
-    p->keep[1] = fmax(1 - (double)p->turn_length / (n * SLOW), 0.5);
+    p->turn_length = p->sample < 1 ? TURN_MAX : (size_t)fmin(fmax(n * TURN, 16), TURN_MAX);
+    for (unsigned h = 0; h < HORIZONS; h++)
+        p->keep[h] = fmax(1 - (double)p->turn_length / (n * horizons[h]), h == SLOW ? 0.5 : 0.2);
     p->weight = 1;
-    p->z[0] = Z_FAST;
-    p->z[1] = Z_SLOW;
     p->dwell = p->dwell_least = n * DWELL;
     p->leader = p->before = (size_t)START;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
@@ -130,37 +130,60 @@ static void decay_and_add(double *sum, double keep, double more)
     *sum = *sum * keep + more;
 }
 
-static void add_won(mp__panel *p, unsigned h)
+/* Without the machine's instruction, which not every one has, the builtin is a slow call. */
+static double bits(uint64_t of)
+{
+    of -= of >> 1 & 0x5555555555555555ULL;
+    of = (of & 0x3333333333333333ULL) + (of >> 2 & 0x3333333333333333ULL);
+    of = (of + (of >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+    return (double)(of * 0x0101010101010101ULL >> 56);
+}
+
+static void add_pair(mp__panel *p, size_t i, size_t j, double missed, double had)
 {
     const double w = p->weight;
 
-    for (size_t i = 0; i < ROWS; i++)
-        for (size_t j = 0; j < ROWS; j++) {
-            double missed = p->won[0][i][j], had = p->won[1][i][j];
+    for (unsigned h = 0; h < HORIZONS; h++) {
+        decay_and_add(&p->won_sum[h][i][j], p->keep[h], missed + w * had);
+        decay_and_add(&p->won_variance[h][i][j], p->keep[h], missed + w * w * had);
+    }
+}
 
-            decay_and_add(&p->won_sum[h][i][j], p->keep[h], missed + w * had);
-            decay_and_add(&p->won_variance[h][i][j], p->keep[h], missed + w * w * had);
+/* Hits of one that the other missed. */
+static void add_won(mp__panel *p)
+{
+    double hits[2][ROWS];
+
+    for (size_t i = 0; i < ROWS; i++) {
+        hits[0][i] = bits(p->served[0][i]);
+        hits[1][i] = bits(p->served[1][i]);
+        for (size_t j = 0; j < i; j++) {
+            double missed = bits(p->served[0][i] & p->served[0][j]);
+            double had = bits(p->served[1][i] & p->served[1][j]);
+
+            add_pair(p, i, j, hits[0][i] - missed, hits[1][i] - had);
+            add_pair(p, j, i, hits[0][j] - missed, hits[1][j] - had);
         }
+    }
 }
 
 static void add_turn(mp__panel *p)
 {
     const double w = p->weight;
 
-    add_won(p, 0);
-    add_won(p, 1);
+    add_won(p);
     if (p->since < SETTLE * p->entries) /* it has not become yet what it follows */
         for (size_t i = 0; i < ROWS; i++)
-            for (unsigned h = 0; h < 2; h++)
+            for (unsigned h = 0; h < HORIZONS; h++)
                 p->won_sum[h][i][OWN] = p->won_sum[h][OWN][i] = 0;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
-        decay_and_add(&p->hits_sum[i], p->keep[1], p->hits[0][i] + w * p->hits[1][i]);
-    decay_and_add(&p->seen, p->keep[1], p->turn_seen[0] + w * p->turn_seen[1]);
-    decay_and_add(&p->all_seen, p->keep[1], (double)p->all_turn[0] + w * (double)p->all_turn[1]);
+        decay_and_add(&p->hits_sum[i], p->keep[SLOW],
+                      bits(p->served[0][i]) + w * bits(p->served[1][i]));
+    decay_and_add(&p->seen, p->keep[SLOW], p->turn_seen[0] + w * p->turn_seen[1]);
+    decay_and_add(&p->all_seen, p->keep[SLOW], (double)p->all_turn[0] + w * (double)p->all_turn[1]);
     p->since += (double)p->turn;
     p->now += (double)p->turn;
-    memset(p->won, 0, sizeof(p->won));
-    memset(p->hits, 0, sizeof(p->hits));
+    memset(p->served, 0, sizeof(p->served));
     memset(p->turn_seen, 0, sizeof(p->turn_seen));
     memset(p->all_turn, 0, sizeof(p->all_turn));
     p->turn = 0;
@@ -171,8 +194,8 @@ static void add_turn(mp__panel *p)
 static bool falls_short(const mp__panel *p)
 {
     return p->since >= SETTLE * p->entries &&
-           gain_of(p, p->leader, OWN, 0) > SHORT * p->entries * FAST &&
-           lead_of(p, p->leader, OWN, 0) > Z_FAST;
+           gain_of(p, p->leader, OWN, FAST) > SHORT * p->entries * horizons[FAST] &&
+           lead_of(p, p->leader, OWN, FAST) > leads[FAST];
 }
 
 static void bar(mp__panel *p, size_t member)
@@ -182,18 +205,27 @@ static void bar(mp__panel *p, size_t member)
     p->barred_until[member] = p->now + p->bar_length[member];
 }
 
+/* What leads in the long run and not in a shorter one was best before. */
+static bool is_ahead(const mp__panel *p, size_t i, size_t than, unsigned h)
+{
+    bool ahead = lead_of(p, i, than, h) > leads[h];
+
+    for (unsigned shorter = FAST; ahead && shorter < h; shorter++)
+        ahead = gain_of(p, i, than, shorter) > 0;
+    return ahead;
+}
+
 /* The member that serves better than row @than, by more than its error and than a change costs. */
 static size_t better_than(const mp__panel *p, size_t than, size_t otherwise)
 {
     size_t best = otherwise;
 
-    for (unsigned h = 0; h < 2 && best == otherwise; h++) {
-        double best_gain = GAIN * p->entries;
+    for (unsigned h = 0; h < HORIZONS && best == otherwise; h++) {
+        double best_gain = gains[h] * p->entries;
 
         for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
             if (i != p->leader && p->barred_until[i] <= p->now &&
-                lead_of(p, i, than, h) > p->z[h] && gain_of(p, i, than, h) > best_gain &&
-                (h == 0 || gain_of(p, i, than, 0) > 0)) { /* not what was best before */
+                gain_of(p, i, than, h) > best_gain && is_ahead(p, i, than, h)) {
                 best = i;
                 best_gain = gain_of(p, i, than, h);
             }
@@ -218,16 +250,6 @@ static bool turn_end(mp__panel *p)
     return true;
 }
 
-static void count(mp__panel *p, unsigned mask, bool hit)
-{
-    for (size_t i = 0; i < ROWS; i++)
-        if (mask >> i & 1U) {
-            p->hits[hit][i]++;
-            for (size_t j = 0; j < ROWS; j++)
-                p->won[hit][i][j] += ~mask >> j & 1U;
-        }
-}
-
 static bool is_sampled(const mp__panel *p, uint64_t hash)
 {
     return (uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32) <= p->threshold;
@@ -245,8 +267,8 @@ static unsigned ask_members(mp__panel *p, uint64_t hash)
 static bool note(mp__panel *p, unsigned mask, bool hit)
 {
     p->turn_seen[hit]++;
-    if (mask)
-        count(p, mask, hit);
+    for (size_t i = 0; i < ROWS; i++)
+        p->served[hit][i] |= (uint64_t)(mask >> i & 1U) << p->turn;
     return ++p->turn >= p->turn_length && turn_end(p);
 }
 

@@ -64,7 +64,7 @@ class Adaptive(unittest.TestCase):
     def test_a_loop_between_two_phases_of_recency_is_near_the_best_of_each_phase(self):
         parts = ["corda-vaultservice"] + 5 * ["lirs-loop"] + ["corda-vaultservice"]
         fixed = "lru,s3-fifo,lirs,arc,2q,w-tinylfu:1,w-tinylfu:10,w-tinylfu:40"
-        for capacity in (512, 1024, 2048):
+        for capacity in (512, 1024, 2048, 4096, 8192):
             best = 0
             for trace, times in (("corda-vaultservice", 2), ("lirs-loop", 5)):
                 best += times * max(got["hits"] for got in

@@ -173,6 +173,42 @@ static void a_panel_without_a_cache_hits_what_its_leaders_do(void **state)
     panel = mp__panel_free(panel);
 }
 
+/* Of keys that are asked for twice and never more. 0: it never does. */
+static size_t requests_until_recency_leads(mp__panel *panel, size_t capacity)
+{
+    bool has;
+
+    for (size_t i = 0; i < 40 * capacity; i++) {
+        uint64_t key = 1000000 + (i % 2 && i > capacity / 2 ? i / 2 - capacity / 4 : i / 2);
+
+        (void)mp__panel_follow(panel, hash_of(key), false, 1, &has);
+        if (mp__panel_shape(mp__panel_leader(panel))->kind != MP__MINI_TINYLFU &&
+            mp__panel_shape(mp__panel_leader(panel))->kind != MP__MINI_LIRS)
+            return i + 1;
+    }
+    return 0;
+}
+
+static void a_leader_that_gives_nothing_more_is_left_within_four_times_the_entries(void **state)
+{
+    static const size_t capacities[] = {400, 4000};
+
+    (void)state;
+    for (size_t c = 0; c < 2; c++) {
+        mp__panel *panel = NULL;
+        size_t n = capacities[c], until;
+        bool has;
+
+        assert_int_equal(mp__panel_new(n, &panel), 0);
+        for (size_t i = 0; i < 60 * n; i++) /* a loop: frequency alone serves it */
+            (void)mp__panel_follow(panel, hash_of(i % (n + n / 2)), false, 1, &has);
+        until = requests_until_recency_leads(panel, n);
+        print_message("# left after %.1f times the entries\n", (double)until / (double)n);
+        assert_true(until > 0 && until < 4 * n);
+        panel = mp__panel_free(panel);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_loop_larger_than_the_cache_defeats_lru_and_not_lirs),
     MP_TEST(what_fits_is_missed_once),
@@ -181,6 +217,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_copy_goes_on_as_the_original_does),
     MP_TEST(a_panel_stays_within_256_kib_however_large_the_cache),
     MP_TEST(a_panel_without_a_cache_hits_what_its_leaders_do),
+    MP_TEST(a_leader_that_gives_nothing_more_is_left_within_four_times_the_entries),
 };
 
 MP_TEST_MAIN(tests)
