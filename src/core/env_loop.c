@@ -228,6 +228,7 @@ void mp__real_loop_join(mp__loop *base)
 {
     mp__real_loop *loop = real(base);
 
+    mp__real_flush_wakes(); /* the one that stops it may be among them */
     if (loop->threaded)
         (void)uv_thread_join(&loop->thread);
     loop->threaded = false;

@@ -67,7 +67,6 @@ int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
                         mp__worker **ret_worker)
 {
     real_worker *worker = mp__calloc(1, sizeof(*worker));
-    mp__worker *before = *ret_worker;
     int rc;
 
     if (!worker)
@@ -85,14 +84,16 @@ int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
     rc = uv_cond_init(&worker->more);
     if (rc)
         goto fail_mutex;
-    *ret_worker = &worker->base; /* before there is a thread, which may look for itself there */
+    uv_mutex_lock(&worker->lock); /* it runs nothing before it can be found where it belongs */
     rc = uv_thread_create(&worker->thread, worker_main, worker);
+    if (rc == 0)
+        *ret_worker = &worker->base;
+    uv_mutex_unlock(&worker->lock);
     if (rc)
         goto fail_cond;
     return 0;
 
 fail_cond:
-    *ret_worker = before;
     uv_cond_destroy(&worker->more);
 fail_mutex:
     uv_mutex_destroy(&worker->lock);
@@ -132,6 +133,7 @@ mp__worker *mp__real_worker_free(mp__worker *base)
 {
     real_worker *worker = (real_worker *)base;
 
+    mp__real_flush_wakes(); /* who it waits for may be among them */
     uv_mutex_lock(&worker->lock);
     worker->stopping = true;
     uv_mutex_unlock(&worker->lock);

@@ -13,8 +13,8 @@ enum { JOURNAL_GROUP_MAX = 1 << 20 };
 /* When what is pending goes into the database: so many changes or bytes, so long after the first of
  * them, or when nothing came for a moment. */
 enum { FLUSH_CHANGES = 8192, FLUSH_BYTES = 8 << 20, FLUSH_MS = 500, FLUSH_IDLE_MS = 5 };
-/* What cannot go into the database just now is refused beyond so many changes. */
-enum { PENDING_MAX = 8 * FLUSH_CHANGES };
+/* While nothing can go into the database, writes are refused beyond so much. */
+enum { PENDING_MAX = 8 * FLUSH_CHANGES, PENDING_BYTES_MAX = 8 * FLUSH_BYTES };
 enum { JOURNAL_BYTES = 16 << 20 }; /* before it is begun anew */
 
 static mp__write *write_of(mp__task *task)
@@ -139,7 +139,8 @@ static size_t bytes_of(const mp__write *write)
 static int commit_together(mp__sqlite *s, mp__write **writes, size_t count)
 {
     size_t bytes = 0;
-    int rc = s->pending.count < PENDING_MAX ? 0 : mp__sqlite_flush(s);
+    bool is_full = s->pending.count >= PENDING_MAX || s->pending.bytes >= PENDING_BYTES_MAX;
+    int rc = is_full ? mp__sqlite_flush(s) : 0;
 
     for (size_t i = 0; i < count; i++)
         bytes += bytes_of(writes[i]);

@@ -336,6 +336,67 @@ static void an_idle_worker_is_called_without_work(void **state)
     assert_int_equal(test.tasks, 0);
 }
 
+typedef struct idle_test {
+    mp__worker *worker;
+    _Atomic int idles;
+} idle_test;
+
+/* After its first task it is soon idle, and twice is enough. */
+static void idle_twice(void *context, mp__task *first)
+{
+    idle_test *test = context;
+
+    mp__worker_set_idle(test->worker, first || test->idles < 1 ? 1 : 0);
+    if (!first)
+        test->idles++;
+}
+
+static void a_worker_says_itself_when_it_is_idle(void **state)
+{
+    static mp__task task;
+    idle_test test = {0};
+
+    (void)state;
+    assert_int_equal(mp__worker_new(mp__env_real(), "mp-test-w", idle_twice, &test, &test.worker),
+                     0);
+    mp__worker_post(test.worker, &task);
+    while (test.idles < 2)
+        usleep(100);
+    test.worker = mp__worker_free(test.worker);
+    assert_int_equal(test.idles, 2);
+}
+
+/* Nobody waits for a release that does not come: not who frees the worker, nor one posted to by way
+ * of another. */
+static void what_is_posted_while_wakes_are_held_is_done(void **state)
+{
+    static mp__task tasks[40];
+    batch_test tests[20] = {{0}};
+    mp__worker *workers[20];
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(
+            mp__worker_new(mp__env_real(), "mp-test-w", count_batch, &tests[i], &workers[i]), 0);
+    mp__env_hold_wakes(mp__env_real());
+    mp__env_hold_wakes(mp__env_real());
+    for (int i = 0; i < 20; i++) /* more than are held back */
+        mp__worker_post(workers[i], &tasks[i]);
+    mp__env_release_wakes(mp__env_real());
+    mp__env_release_wakes(mp__env_real());
+    for (int i = 0; i < 20; i++)
+        while (tests[i].tasks < 1)
+            usleep(100);
+    mp__env_hold_wakes(mp__env_real());
+    for (int i = 0; i < 20; i++)
+        mp__worker_post(workers[i], &tasks[20 + i]);
+    for (int i = 0; i < 20; i++) {
+        workers[i] = mp__worker_free(workers[i]);
+        assert_int_equal(tests[i].tasks, 2);
+    }
+    mp__env_release_wakes(mp__env_real());
+}
+
 /* ---- watches of folders ---- */
 
 typedef struct watch_test {
@@ -403,6 +464,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_connection_to_nobody_is_refused),
     MP_TEST(a_worker_finishes_what_is_queued_before_it_ends),
     MP_TEST(an_idle_worker_is_called_without_work),
+    MP_TEST(a_worker_says_itself_when_it_is_idle),
+    MP_TEST(what_is_posted_while_wakes_are_held_is_done),
     MP_TEST(a_file_renamed_into_a_watched_folder_is_told),
     MP_TEST(a_change_of_content_shows_in_the_time_of_change),
 };
