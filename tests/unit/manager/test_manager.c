@@ -202,7 +202,7 @@ static void also_those_who_learn_that_there_is_none(void **state)
 /* The one who asked first gives up at his own deadline; the question goes on for the others. */
 static void who_gives_up_takes_nobody_with_him(void **state)
 {
-    int first = 1, all = 100;
+    int first = 1, all = CROWD;
     uint64_t before;
 
     (void)state;
