@@ -94,6 +94,7 @@ static const mp__entry *keep_what_is_told(mp__manager *manager, const mp__record
     mp__overlay_applies(manager, after->address);
     mp__overlay_mark(manager, after, atomic_load(&manager->generation),
                      mp__manager_wall_ms(manager));
+    mp__count_saw(manager, after);
     entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
                             mp__manager_wall_ms(manager));
     mp__overlay_applied(manager, after->address);

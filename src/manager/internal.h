@@ -57,6 +57,10 @@ typedef struct mp__notable {
 enum { MP__COUNTED_MAX = 8 };
 typedef struct mp__counted {
     uint64_t revision, keys;
+    /* As of these it held no masks: then as many keys as the origin has rows of it. */
+    bool is_plain;
+    uint64_t masks;
+    uint32_t generation;
     size_t scope_size;
     char scope[MP__SCOPE_MAX];
 } mp__counted;
@@ -137,6 +141,7 @@ struct mp__manager {
     pthread_mutex_t counted_lock;
     mp__counted counted[MP__COUNTED_MAX];
     unsigned counted_next;
+    _Atomic uint64_t masks; /* put, that were asked for here or seen */
 
     pthread_mutex_t watch_lock;
     struct mp__watcher *watchers;
@@ -292,6 +297,10 @@ void mp__explained_json(const mp__explained *explained, mp__buf *out); /* member
 MP_MUST_USE int mp__effective_start(mp__query *query);
 /* The same of a COUNT: count.c. */
 MP_MUST_USE int mp__count_start(mp__query *query);
+/* @change is about to be asked for: if it may put a mask, counts of rows are none of keys. */
+void mp__count_sees(mp__manager *manager, const mp__change *change);
+/* The same of what others changed. */
+void mp__count_saw(mp__manager *manager, const mp__record *after);
 void mp__query_reply(mp__query *query, int status);
 /* Add a copy of @item of the layer @layer, with the address that it has in the query's scope. */
 MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,

@@ -194,8 +194,10 @@ void mp__write_through(mp__manager *manager, mp__write_request *request)
         .actor = mp_str_of(request->identity ? request->identity->name : ""),
         .done = committed,
     };
-    for (size_t i = 0; i < request->count; i++)
+    for (size_t i = 0; i < request->count; i++) {
         mp__overlay_asks(manager, request->changes[i].address);
+        mp__count_sees(manager, &request->changes[i]);
+    }
     mp__origin_write(manager->origin, &request->write);
 }
 

@@ -247,6 +247,19 @@ class Overlays(unittest.TestCase):
         self.assertEqual(len(self.scanned(self.resp)), 10503)
         self.resp("DEL", "only")
         self.assertEqual(self.resp("DBSIZE"), 10502)
+        self.resp("MP.ENV", "base")  # alone: its rows are its keys, until one is masked
+        for _ in range(2):
+            self.assertEqual(self.resp("DBSIZE"), 10504)
+        self.resp("SET", "one-more", "1")
+        self.assertEqual(self.resp("DBSIZE"), 10505)
+        self.resp("MP.MASK", "many/1")
+        masked = self.resp.meta("many/1", "OWN")["revision"]
+        self.assertEqual(self.resp("DBSIZE"), 10504)
+        self.resp("SET", "many/1", "again")
+        for _ in range(2):
+            self.assertEqual(self.resp("DBSIZE"), 10505)
+        self.resp("MP.ROLLBACK", "many/1", str(masked))
+        self.assertEqual((self.resp("DBSIZE"), len(self.scanned(self.resp))), (10504, 10504))
         self.daemon.stop()
         (self.daemon.data / "origin.db").rename(self.daemon.data / "away")
         self.daemon.start()
