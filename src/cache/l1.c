@@ -402,7 +402,7 @@ void mp__l1_pins_shrink(mp__l1 *l1)
 
 void mp__l1_shrink(mp__l1 *l1, size_t slab_bytes)
 {
-    mp__l1_class *normal = &l1->classes[MP__PRIORITY_NORMAL], *class = normal;
+    mp__l1_class *normal = &l1->classes[MP__PRIORITY_NORMAL], *class;
 
     l1->slab_bytes = slab_bytes;
     mp__l1_pins_shrink(l1);
