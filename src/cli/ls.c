@@ -81,7 +81,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
         mp__reply *reply = NULL;
 
         code = page(arguments, client, prefix, with_values, revision, &after, &reply, &more);
-        if (code)
+        if (code || !reply)
             break;
         for (size_t i = HEAD; i < reply->count && code == 0; i++) {
             const mp__reply *item = &reply->items[i];
