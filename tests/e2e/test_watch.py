@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watching, by every transport: what is heard, in which order, by whom."""
 
-import os
 import http.client
 import json
+import os
 import socket
 import threading
 import unittest
