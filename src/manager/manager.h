@@ -151,6 +151,9 @@ typedef struct mp__read {
  * but allow-all it answers NULL. */
 const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
                               enum mp__level level, uint64_t revision_min);
+/* What memory has of @address's layers even while one of them changes, for who is told of each
+ * change by itself; borrowed as from mp__read_now(). NULL: memory does not have all of them. */
+const mp__entry *mp__overlay_glance(mp__manager *manager, mp_str address, uint64_t hash);
 
 /* True: answered at once, done() is not called. False: done() will be called on read->loop. */
 MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);

@@ -260,17 +260,15 @@ bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
     return is;
 }
 
-const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address)
+/* The first layer that has the key, as memory has them one after the other; NULL: not all are
+ * there. */
+static const mp__entry *first_of_layers(mp__manager *manager, mp_str address)
 {
     mp_str layers[MP__LAYERS_MAX], rest = rest_of(address);
     size_t count = mp__overlay_layers_of(manager, address, layers);
     char text[MP__ADDRESS_MAX];
-    mp__overlay_stripe *stripe;
     const mp__entry *entry = NULL;
-    uint32_t calm;
 
-    stripe = stripe_of(manager, address);
-    calm = atomic_load(&stripe->ended);
     for (size_t i = 0; i < count; i++) {
         entry = held(manager, address_in(layers[i], rest, text), false);
         if (!entry) {
@@ -282,7 +280,22 @@ const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address)
             break;
         mp__hazard_release_last(mp__hazard_mine);
     }
+    return entry;
+}
+
+const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address)
+{
+    mp__overlay_stripe *stripe = stripe_of(manager, address);
+    uint32_t calm = atomic_load(&stripe->ended);
+    const mp__entry *entry = first_of_layers(manager, address);
+
     return atomic_load(&stripe->begun) == calm ? entry : NULL;
+}
+
+const mp__entry *mp__overlay_glance(mp__manager *manager, mp_str address, uint64_t hash)
+{
+    return mp__back_may_have(&manager->back_filter, hash) ? NULL
+                                                          : first_of_layers(manager, address);
 }
 
 /* ---- from anywhere ---- */

@@ -63,6 +63,8 @@ static const mp__entry *resolved(mp__manager *manager, mp_str address)
     if (mp_read_begin() != 0)
         return NULL;
     entry = mp__read_now(manager, address, hash, MP__LEVEL_EVENTUAL, 0);
+    if (!entry) /* a change is on its way: it will be told by itself */
+        entry = mp__overlay_glance(manager, address, hash);
     if (entry)
         (void)mp__entry_ref(entry);
     mp_read_end();

@@ -173,7 +173,7 @@ void mp__shared_trouble(mp__shared *shared, const char *text)
 void mp__shared_stats_read(mp__shared *shared, mp__shared_stats *ret_stats)
 {
     *ret_stats = (mp__shared_stats){
-        .up = mp__shared_is_up(shared),
+        .up = mp__shared_is_up(shared) && atomic_load(&shared->writing.up),
         .hits = atomic_load(&shared->hits),
         .misses = atomic_load(&shared->misses),
         .timeouts = atomic_load(&shared->timeouts),

@@ -53,7 +53,7 @@ void mp__shared_get_start(mp__shared *shared, mp__shared_get *get);
 void mp__shared_put(mp__shared *shared, const mp__record *record, bool force);
 
 typedef struct mp__shared_stats {
-    bool up;
+    bool up; /* it can be asked and written to */
     uint64_t hits, misses, timeouts, errors, corrupt, puts, dropped, connects;
     size_t pending_bytes;
     char address[300]; /* without the password */
