@@ -95,6 +95,15 @@ static void slot_remove(mp__l2 *l2, mp__l2_slot *slot)
     l2->slots[gap].item = NULL;
 }
 
+static void count_low(mp__l2 *l2, const mp__l2_item *item, int by)
+{
+    if (!(item->flags & MP__L2_LOW))
+        return;
+    l2->low += (size_t)by;
+    if (!(item->flags & MP__L2_PENDING))
+        mp__l2_ring_count_low(item, by);
+}
+
 void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item)
 {
     mp__l2_group *group = &l2->groups[item->group];
@@ -102,7 +111,7 @@ void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item)
     l2->body_bytes += item->form.body_size;
     l2->stored_bytes += item->form.stored_size;
     group->entries++;
-    l2->low += (item->flags & MP__L2_LOW) != 0;
+    count_low(l2, item, 1);
     group->body_bytes += item->form.body_size;
 }
 
@@ -113,7 +122,7 @@ void mp__l2_count_out(mp__l2 *l2, const mp__l2_item *item)
     l2->body_bytes -= item->form.body_size;
     l2->stored_bytes -= item->form.stored_size;
     group->entries--;
-    l2->low -= (item->flags & MP__L2_LOW) != 0;
+    count_low(l2, item, -1);
     group->body_bytes -= item->form.body_size;
 }
 

@@ -64,6 +64,7 @@ typedef struct mp__l2_slot {
 typedef struct mp__l2_chunk {
     mp__span span;
     uint32_t fill, dead; /* bytes */
+    uint32_t low;        /* entries of the class low */
 } mp__l2_chunk;
 
 enum {
@@ -78,6 +79,7 @@ typedef struct mp__l2_ring {
     mp__l2_chunk *head; /* is being filled, or NULL */
     size_t hand;        /* the chunk whose entries are next to go */
     uint32_t hand_at;   /* and where in it */
+    size_t low_hand;    /* the chunk where one of the class low was found last */
 } mp__l2_ring;
 
 /* ---- dictionaries ---- */
@@ -185,9 +187,10 @@ void mp__l2_ring_limit_update(mp__l2 *l2);
 mp__l2_item *mp__l2_ring_take(mp__l2 *l2, size_t bytes);
 /* Right after it was taken: it is not needed. */
 void mp__l2_ring_untake(mp__l2 *l2, mp__l2_item *item, size_t bytes);
-void mp__l2_ring_dead(mp__l2_item *item); /* its bytes may be used again */
-bool mp__l2_ring_evict_one(mp__l2 *l2);   /* false: there is nothing */
-void mp__l2_ring_shrink(mp__l2 *l2);      /* to its limit */
+void mp__l2_ring_dead(mp__l2_item *item);                    /* its bytes may be used again */
+void mp__l2_ring_count_low(const mp__l2_item *item, int by); /* in the item's chunk */
+bool mp__l2_ring_evict_one(mp__l2 *l2);                      /* false: there is nothing */
+void mp__l2_ring_shrink(mp__l2 *l2);                         /* to its limit */
 void mp__l2_ring_done(mp__l2_ring *ring);
 
 /* ---- l2_dictionary.c ---- */

@@ -5,7 +5,7 @@
  * dies leaves a hole; a span that is half holes is closed up and filled again. Which entries go is
  * the CLOCK (Corbató, "A Paging Experiment with the Multics System", 1968) in the order in which
  * they came: one that was read since the hand came by is spared, one whose copy is in L1 is not.
- * Those of the class low are never spared, and go first in the span that the hand is in. */
+ * Those of the class low are never spared, and go before all others, wherever they are. */
 #include <assert.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@ static mp__l2_item *item_at(mp__l2_chunk *chunk, uint32_t at)
     return (mp__l2_item *)((char *)chunk + MP__L2_CHUNK_HEAD + at);
 }
 
-static mp__l2_chunk *chunk_of(mp__l2_item *item)
+static mp__l2_chunk *chunk_of(const mp__l2_item *item)
 {
     return (mp__l2_chunk *)((uintptr_t)item & ~(uintptr_t)(MP__SPAN_BYTES - 1));
 }
@@ -32,6 +32,11 @@ void mp__l2_ring_dead(mp__l2_item *item)
 {
     item->flags |= MP__L2_DEAD;
     chunk_of(item)->dead += (uint32_t)mp__l2_item_bytes(&item->form);
+}
+
+void mp__l2_ring_count_low(const mp__l2_item *item, int by)
+{
+    chunk_of(item)->low += (uint32_t)by;
 }
 
 static bool is_spared(const mp__l2_item *item)
@@ -52,23 +57,37 @@ static void hand_on(mp__l2_ring *ring)
     ring->hand_at = 0;
 }
 
-/* All of the class low in @chunk go, one of them, or there is none: then false. */
-static bool evict_low(mp__l2 *l2, mp__l2_chunk *chunk, bool all)
+/* All of the class low in @chunk go, or one of them. */
+static void evict_low(mp__l2 *l2, mp__l2_chunk *chunk, bool all)
 {
-    bool found = false;
-
-    if (!mp__priority_is_used(l2->priorities, MP__PRIORITY_LOW))
-        return false;
-    for (uint32_t at = 0; at < chunk->fill && (all || !found);) {
+    for (uint32_t at = 0; at < chunk->fill && chunk->low;) {
         mp__l2_item *item = item_at(chunk, at);
 
         at += (uint32_t)mp__l2_item_bytes(&item->form);
         if ((item->flags & (MP__L2_LOW | MP__L2_DEAD)) != MP__L2_LOW)
             continue;
         evict(l2, item);
-        found = true;
+        if (!all)
+            return;
     }
-    return found;
+}
+
+/* One of the class low, from wherever it is; false: only the queue has any. */
+static bool evict_a_low_one(mp__l2 *l2)
+{
+    mp__l2_ring *ring = &l2->ring;
+
+    for (size_t i = 0; i < ring->count && l2->low; i++, ring->low_hand++) {
+        mp__l2_chunk *chunk;
+
+        ring->low_hand %= ring->count;
+        chunk = ring->chunks[ring->low_hand];
+        if (!chunk->low)
+            continue;
+        evict_low(l2, chunk, false);
+        return true;
+    }
+    return false;
 }
 
 bool mp__l2_ring_evict_one(mp__l2 *l2)
@@ -77,7 +96,7 @@ bool mp__l2_ring_evict_one(mp__l2 *l2)
     size_t passed = 0;
     unsigned spared = 0;
 
-    if (ring->count && evict_low(l2, ring->chunks[ring->hand], false))
+    if (evict_a_low_one(l2))
         return true;
     while (passed <= ring->count * LAPS_MAX && ring->count) {
         mp__l2_chunk *chunk = ring->chunks[ring->hand];
@@ -126,7 +145,7 @@ static void evict_half(mp__l2 *l2, mp__l2_chunk *chunk, size_t keep)
 {
     size_t kept = 0;
 
-    (void)evict_low(l2, chunk, true);
+    evict_low(l2, chunk, true);
     if (chunk->fill - chunk->dead <= keep)
         return;
     for (uint32_t at = 0; at < chunk->fill;) {
@@ -175,7 +194,7 @@ static mp__l2_chunk *chunk_new(mp__l2_ring *ring)
     chunk = (mp__l2_chunk *)mp__span_take(&ring->spans);
     if (!chunk)
         return NULL;
-    chunk->fill = chunk->dead = 0;
+    chunk->fill = chunk->dead = chunk->low = 0;
     ring->chunks[ring->count++] = chunk;
     return chunk;
 }

@@ -304,7 +304,8 @@ static void an_older_write_does_not_pass_a_newer_copy(void **state)
 
 static void the_cache_answers_an_older_write_with_the_newer_copy(void **state)
 {
-    mp__cache_options options = {.env = mp__env_real(), .l1_entries = 16, .l2_entries = 1000};
+    mp__cache_options options = {
+        .env = mp__env_real(), .policy = "fifo", .l1_entries = 16, .l2_entries = 1000};
     const mp__entry *entry;
     mp__record record = {.address = MP_STR("e/n/k"),
                          .value = MP_STR("newer"),
