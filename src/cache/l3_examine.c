@@ -28,15 +28,8 @@ static int note_name(void *context, const char *name)
         e->into->set_aside++;
     if (strcmp(end, ".seg") != 0)
         return 0;
-    if (e->count == e->capacity) {
-        size_t capacity = e->capacity ? 2 * e->capacity : 64;
-        uint64_t *more = mp__realloc_array(e->numbers, capacity, sizeof(*more));
-
-        if (!more)
-            return MP_ENOMEM;
-        e->numbers = more;
-        e->capacity = capacity;
-    }
+    if (mp__grow(&e->numbers, e->count, &e->capacity, sizeof(*e->numbers)) != 0)
+        return MP_ENOMEM;
     e->numbers[e->count++] = number;
     return 0;
 }

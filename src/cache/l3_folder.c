@@ -54,15 +54,8 @@ int mp__l3_folder_lock(mp__l3 *l3, mp__diag *diag)
 
 static int numbers_add(mp__l3_numbers *list, uint64_t number)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        uint64_t *items = mp__realloc_array(list->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        list->items = items;
-        list->capacity = capacity;
-    }
+    if (mp__grow(&list->items, list->count, &list->capacity, sizeof(*list->items)) != 0)
+        return MP_ENOMEM;
     list->items[list->count++] = number;
     return 0;
 }

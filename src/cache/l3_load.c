@@ -96,15 +96,8 @@ int mp__l3_load_add(mp__l3 *l3, mp__l3_segment *segment)
     mp__l3_source *source;
     int rc;
 
-    if (load->count == load->capacity) {
-        size_t capacity = load->capacity ? load->capacity * 2 : 16;
-        mp__l3_source *sources = mp__realloc_array(load->sources, capacity, sizeof(*sources));
-
-        if (!sources)
-            return MP_ENOMEM;
-        load->sources = sources;
-        load->capacity = capacity;
-    }
+    if (mp__grow(&load->sources, load->count, &load->capacity, sizeof(*load->sources)) != 0)
+        return MP_ENOMEM;
     source = &load->sources[load->count];
     *source = (mp__l3_source){.segment = segment};
     rc = find_directory(source);

@@ -44,15 +44,9 @@ int mp__archive_add(mp__archive *archive, const char *name, uint64_t bytes, uint
 
     if (!file && archive->count == MP__ARCHIVE_FILES_MAX)
         return MP_ELIMIT;
-    if (!file && archive->count == archive->capacity) {
-        size_t capacity = archive->capacity ? 2 * archive->capacity : 64;
-        mp__archived *files = mp__realloc_array(archive->files, capacity, sizeof(*files));
-
-        if (!files)
-            return MP_ENOMEM;
-        archive->files = files;
-        archive->capacity = capacity;
-    }
+    if (!file &&
+        mp__grow(&archive->files, archive->count, &archive->capacity, sizeof(*archive->files)) != 0)
+        return MP_ENOMEM;
     if (!file) {
         file = &archive->files[archive->count];
         *file = (mp__archived){.name = mp__strdup(name)};

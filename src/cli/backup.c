@@ -80,15 +80,8 @@ static int note_name(void *context, const char *name)
 
     if (is_left_out(name))
         return 0;
-    if (b->count == b->capacity) {
-        size_t capacity = b->capacity ? 2 * b->capacity : 64;
-        char **names = mp__realloc_array(b->names, capacity, sizeof(*names));
-
-        if (!names)
-            return MP_ENOMEM;
-        b->names = names;
-        b->capacity = capacity;
-    }
+    if (mp__grow(&b->names, b->count, &b->capacity, sizeof(*b->names)) != 0)
+        return MP_ENOMEM;
     b->names[b->count] = mp__strdup(name);
     return b->names[b->count] ? (b->count++, 0) : MP_ENOMEM;
 }

@@ -121,15 +121,8 @@ static int check_keys(const mp__sources *sources, const mp__source *s)
 
 static mp__source *source_add(mp__sources *sources)
 {
-    if (sources->count == sources->capacity) {
-        size_t capacity = sources->capacity ? sources->capacity * 2 : 16;
-        mp__source *items = mp__realloc_array(sources->items, capacity, sizeof(*items));
-
-        if (!items)
-            return NULL;
-        sources->items = items;
-        sources->capacity = capacity;
-    }
+    if (mp__grow(&sources->items, sources->count, &sources->capacity, sizeof(*sources->items)) != 0)
+        return NULL;
     sources->items[sources->count] = (mp__source){0};
     return &sources->items[sources->count++];
 }

@@ -33,15 +33,8 @@ int mp__keyset_add(mp__keyset *set, mp_str namespace_, const mp__key *key)
     mp__key *added;
     char *at;
 
-    if (set->count == set->capacity) {
-        size_t capacity = set->capacity ? set->capacity * 2 : 64;
-        mp__key *items = mp__realloc_array(set->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        set->items = items;
-        set->capacity = capacity;
-    }
+    if (mp__grow(&set->items, set->count, &set->capacity, sizeof(*set->items)) != 0)
+        return MP_ENOMEM;
     at = mp__malloc(before + key->name.size + key->value.size + key->media_type.size + 1);
     if (!at)
         return MP_ENOMEM;
@@ -143,15 +136,8 @@ void mp__deltas_done(mp__deltas *deltas)
 
 static int delta_add(mp__deltas *deltas, const mp__key *from, const mp__key *to)
 {
-    if (deltas->count == deltas->capacity) {
-        size_t capacity = deltas->capacity ? deltas->capacity * 2 : 64;
-        mp__delta *items = mp__realloc_array(deltas->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        deltas->items = items;
-        deltas->capacity = capacity;
-    }
+    if (mp__grow(&deltas->items, deltas->count, &deltas->capacity, sizeof(*deltas->items)) != 0)
+        return MP_ENOMEM;
     deltas->items[deltas->count++] = (mp__delta){from, to, to ? to : from};
     return 0;
 }

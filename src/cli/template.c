@@ -84,15 +84,8 @@ static node *add_node(reader *r, enum node_kind kind, size_t at)
 {
     mp__template *t = r->t;
 
-    if (t->count == t->capacity) {
-        size_t capacity = t->capacity ? t->capacity * 2 : 32;
-        node *nodes = mp__realloc_array(t->nodes, capacity, sizeof(*nodes));
-
-        if (!nodes)
-            return NULL;
-        t->nodes = nodes;
-        t->capacity = capacity;
-    }
+    if (mp__grow(&t->nodes, t->count, &t->capacity, sizeof(*t->nodes)) != 0)
+        return NULL;
     t->nodes[t->count] = (node){.kind = kind, .at = at};
     return &t->nodes[t->count++];
 }

@@ -3,6 +3,9 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <marketprism/error.h>
 
 bool (*mp__alloc_fail_hook)(size_t size);
 
@@ -33,6 +36,22 @@ void *mp__realloc_array(void *old, size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &bytes))
         return NULL;
     return mp__realloc(old, bytes);
+}
+
+int mp__grow(void *items, size_t count, size_t *capacity, size_t size)
+{
+    size_t more = *capacity ? 2 * *capacity : 16;
+    void *old, *grown;
+
+    if (count < *capacity)
+        return 0;
+    memcpy(&old, items, sizeof(old)); /* a pointer to whatever the items are */
+    grown = mp__realloc_array(old, more, size);
+    if (!grown)
+        return MP_ENOMEM;
+    memcpy(items, &grown, sizeof(grown));
+    *capacity = more;
+    return 0;
 }
 
 void *mp__aligned_alloc(size_t alignment, size_t size)

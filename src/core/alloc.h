@@ -19,6 +19,12 @@ void *mp__realloc_array(void *old, size_t count, size_t size)
     __attribute__((alloc_size(2, 3), warn_unused_result));
 void *mp__aligned_alloc(size_t alignment, size_t size)
     __attribute__((malloc, alloc_size(2), warn_unused_result));
+/* Room for one more in the array that *@items points to, of *capacity items of @size bytes, of
+ * which
+ * @count are there: twice as many when it is full, 16 at first. 0 or MP_ENOMEM, and then the array
+ * is as it was. */
+int mp__grow(void *items, size_t count, size_t *capacity, size_t size)
+    __attribute__((warn_unused_result));
 char *mp__strdup(const char *text) __attribute__((malloc, warn_unused_result));
 char *mp__str_dup(mp_str text) __attribute__((malloc, warn_unused_result)); /* terminated copy */
 /* Frees; accepts NULL. Always returns NULL. */

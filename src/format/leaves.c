@@ -54,15 +54,8 @@ int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value, const char *med
     if (leaves->count >= MP__FORMAT_LEAVES_MAX || key.size > MP__FORMAT_KEY_MAX ||
         value.size > MP__FORMAT_VALUE_MAX)
         return MP_ELIMIT;
-    if (leaves->count == leaves->capacity) {
-        size_t capacity = leaves->capacity ? leaves->capacity * 2 : 64;
-        mp__leaf *items = mp__realloc_array(leaves->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        leaves->items = items;
-        leaves->capacity = capacity;
-    }
+    if (mp__grow(&leaves->items, leaves->count, &leaves->capacity, sizeof(*leaves->items)) != 0)
+        return MP_ENOMEM;
     bytes = chunk_take(leaves, key.size + value.size);
     if (!bytes)
         return MP_ENOMEM;

@@ -149,15 +149,8 @@ static int gather(void *context, const mp__record *record)
     if ((record->expires_ms && record->expires_ms <= g->now_ms) ||
         (g->layer && !mp__overlay_has(g->manager, record->address)))
         return 0;
-    if (g->count == g->capacity) {
-        size_t capacity = g->capacity ? g->capacity * 2 : 1024;
-        seen *items = mp__realloc_array(g->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        g->items = items;
-        g->capacity = capacity;
-    }
+    if (mp__grow(&g->items, g->count, &g->capacity, sizeof(*g->items)) != 0)
+        return MP_ENOMEM;
     g->items[g->count++] = (seen){
         .hash = mp__checksum(0, record->address.data + scope, record->address.size - scope),
         .layer = g->layer,

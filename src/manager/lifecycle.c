@@ -364,15 +364,8 @@ static int salvage_take(void *context, const mp__record *record)
 
     if (record->revision <= s->above || mp__overlay_is_mark(record->address))
         return 0;
-    if (s->count == s->capacity) {
-        size_t capacity = s->capacity ? s->capacity * 2 : 64;
-        mp__record *records = mp__realloc_array(s->records, capacity, sizeof(*records));
-
-        if (!records)
-            return MP_ENOMEM;
-        s->records = records;
-        s->capacity = capacity;
-    }
+    if (mp__grow(&s->records, s->count, &s->capacity, sizeof(*s->records)) != 0)
+        return MP_ENOMEM;
     bytes = mp__malloc(record->address.size + record->value.size + record->media_type.size);
     if (!bytes)
         return MP_ENOMEM;

@@ -22,15 +22,8 @@ static int take(void *context, mp_str bytes)
         return rc;
     if (r.kind != MP__BACK_WRITE && r.base > c->revision)
         return 0;
-    if (c->count == c->capacity) {
-        size_t capacity = c->capacity ? 2 * c->capacity : 64;
-        mp_str *records = mp__realloc_array(c->records, capacity, sizeof(*records));
-
-        if (!records)
-            return MP_ENOMEM;
-        c->records = records;
-        c->capacity = capacity;
-    }
+    if (mp__grow(&c->records, c->count, &c->capacity, sizeof(*c->records)) != 0)
+        return MP_ENOMEM;
     copy = mp__str_dup(bytes);
     if (!copy)
         return MP_ENOMEM;

@@ -89,15 +89,8 @@ mp__file_group *mp__file_group_of(mp__file_origin *o, mp_str name, bool make)
 
     if (there || !make || !slash)
         return there ? o->groups[at] : NULL;
-    if (o->group_count == o->group_capacity) {
-        size_t capacity = o->group_capacity ? 2 * o->group_capacity : 32;
-        mp__file_group **more = mp__realloc_array(o->groups, capacity, sizeof(*more));
-
-        if (!more)
-            return NULL;
-        o->groups = more;
-        o->group_capacity = capacity;
-    }
+    if (mp__grow(&o->groups, o->group_count, &o->group_capacity, sizeof(*o->groups)) != 0)
+        return NULL;
     group = mp__calloc(1, sizeof(*group));
     if (!group)
         return NULL;
@@ -153,15 +146,8 @@ static int name_add(walk *w, const char *name)
 {
     size_t size = strlen(w->environment->name) + strlen(name) + 2;
 
-    if (w->count == w->capacity) {
-        size_t capacity = w->capacity ? 2 * w->capacity : 64;
-        char **more = mp__realloc_array(w->names, capacity, sizeof(*more));
-
-        if (!more)
-            return MP_ENOMEM;
-        w->names = more;
-        w->capacity = capacity;
-    }
+    if (mp__grow(&w->names, w->count, &w->capacity, sizeof(*w->names)) != 0)
+        return MP_ENOMEM;
     if (w->count >= MP__FILE_FILES_MAX)
         return MP_ELIMIT;
     w->names[w->count] = mp__malloc(size);

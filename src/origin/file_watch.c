@@ -71,15 +71,8 @@ static int watch_one(mp__file_origin *o, const char *path,
         w->wanted = true;
         return 0;
     }
-    if (o->watch_count == o->watch_capacity) {
-        size_t capacity = o->watch_capacity ? 2 * o->watch_capacity : 8;
-        mp__file_watch *more = mp__realloc_array(o->watches, capacity, sizeof(*more));
-
-        if (!more)
-            return MP_ENOMEM;
-        o->watches = more;
-        o->watch_capacity = capacity;
-    }
+    if (mp__grow(&o->watches, o->watch_count, &o->watch_capacity, sizeof(*o->watches)) != 0)
+        return MP_ENOMEM;
     w = &o->watches[o->watch_count];
     *w = (mp__file_watch){.device = stat.device, .inode = stat.inode, .wanted = true};
     w->path = mp__strdup(path);

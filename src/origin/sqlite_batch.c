@@ -10,16 +10,8 @@
 
 int mp__sqlite_batch_add(mp__sqlite_batch *batch, mp__write *write, const mp__record *record)
 {
-    if (batch->count == batch->capacity) {
-        size_t capacity = batch->capacity ? 2 * batch->capacity : 64;
-        mp__sqlite_outcome *more =
-            mp__realloc_array(batch->outcomes, capacity, sizeof(*batch->outcomes));
-
-        if (!more)
-            return MP_ENOMEM;
-        batch->outcomes = more;
-        batch->capacity = capacity;
-    }
+    if (mp__grow(&batch->outcomes, batch->count, &batch->capacity, sizeof(*batch->outcomes)) != 0)
+        return MP_ENOMEM;
     batch->outcomes[batch->count] = (mp__sqlite_outcome){.write = write};
     if (record)
         batch->outcomes[batch->count].record = *record;
@@ -31,15 +23,8 @@ int mp__sqlite_keep_str(mp__sqlite_batch *batch, mp_str *text)
 {
     char *copy;
 
-    if (batch->kept_count == batch->kept_capacity) {
-        size_t capacity = batch->kept_capacity ? 2 * batch->kept_capacity : 64;
-        void **more = mp__realloc_array(batch->kept, capacity, sizeof(*batch->kept));
-
-        if (!more)
-            return MP_ENOMEM;
-        batch->kept = more;
-        batch->kept_capacity = capacity;
-    }
+    if (mp__grow(&batch->kept, batch->kept_count, &batch->kept_capacity, sizeof(*batch->kept)) != 0)
+        return MP_ENOMEM;
     copy = mp__str_dup(*text);
     if (!copy)
         return MP_ENOMEM;

@@ -66,22 +66,7 @@ static void warn(compiling *c, const char *keyword, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- growing lists ---- */
-
-static int grow(void *items, size_t count, size_t *capacity, size_t size)
-{
-    void *old, *more;
-
-    if (count < *capacity)
-        return 0;
-    memcpy(&old, items, sizeof(old));
-    more = mp__realloc_array(old, *capacity ? 2 * *capacity : 16, size);
-    if (!more)
-        return MP_ENOMEM;
-    memcpy(items, &more, sizeof(more));
-    *capacity = *capacity ? 2 * *capacity : 16;
-    return 0;
-}
+/* ---- lists ---- */
 
 static void index_put(mp__schema *schema, mp__node *node)
 {
@@ -117,7 +102,8 @@ static int node_new(compiling *c, const json_t *json, size_t resource, mp__node 
 {
     mp__schema *schema = c->schema;
     mp__node *node;
-    int rc = grow(&schema->nodes, schema->node_count, &schema->node_capacity, sizeof(mp__node *));
+    int rc =
+        mp__grow(&schema->nodes, schema->node_count, &schema->node_capacity, sizeof(mp__node *));
 
     if (schema->node_count >= MP__SCHEMA_NODES_MAX) {
         (void)fail(c, MP_ELIMIT, "", "a schema may have %d subschemas", MP__SCHEMA_NODES_MAX);
@@ -422,7 +408,7 @@ static int read_ref(compiling *c, mp__node *node, const keyword *k, const json_t
     (void)field;
     if (!json_is_string(value))
         return fail(c, MP_EINVAL, k->name, "it must be a URI reference as '#/$defs/name'");
-    if (grow(&c->refs, c->ref_count, &c->ref_capacity, sizeof(*c->refs)))
+    if (mp__grow(&c->refs, c->ref_count, &c->ref_capacity, sizeof(*c->refs)))
         return MP_ENOMEM;
     c->refs[c->ref_count++] =
         (pending){node, k->more, mp_str_new(json_string_value(value), json_string_length(value))};
@@ -440,8 +426,8 @@ static int read_anchor(compiling *c, mp__node *node, const keyword *k, const jso
         return fail(c, MP_EINVAL, k->name, "it must be a plain name");
     if (mp__anchor_find(schema, node->resource, name, false) && !k->more)
         return fail(c, MP_EINVAL, k->name, "the anchor '%.60s' is there twice", name.data);
-    if (grow(&schema->anchors, schema->anchor_count, &schema->anchor_capacity,
-             sizeof(*schema->anchors)))
+    if (mp__grow(&schema->anchors, schema->anchor_count, &schema->anchor_capacity,
+                 sizeof(*schema->anchors)))
         return MP_ENOMEM;
     schema->anchors[schema->anchor_count++] =
         (mp__anchor){node->resource, name, k->more, node->json};
@@ -602,8 +588,8 @@ static int enter_resource(compiling *c, mp__node *node, const json_t *id)
     if (!json_is_string(id) ||
         (memchr(text.data, '#', text.size) && text.data[text.size - 1] != '#'))
         return fail(c, MP_EINVAL, "$id", "it must be a URI without a fragment");
-    if (grow(&schema->resources, schema->resource_count, &schema->resource_capacity,
-             sizeof(*schema->resources)))
+    if (mp__grow(&schema->resources, schema->resource_count, &schema->resource_capacity,
+                 sizeof(*schema->resources)))
         return MP_ENOMEM;
     schema->resources[schema->resource_count] =
         (mp__resource){mp__uri_resolve(base, text), node->json};
@@ -687,7 +673,8 @@ static int compile_all(compiling *c)
 {
     mp__schema *schema = c->schema;
     mp__node *root;
-    int rc = grow(&schema->resources, 0, &schema->resource_capacity, sizeof(*schema->resources));
+    int rc =
+        mp__grow(&schema->resources, 0, &schema->resource_capacity, sizeof(*schema->resources));
 
     if (rc)
         return rc;

@@ -108,15 +108,8 @@ static int take(mp__walk *walk, const mp__list_item *item)
         return 1;
     if (walk->count == walk->items_max || walk->bytes >= walk->bytes_max)
         return 0;
-    if (!walk->items || walk->count == walk->capacity) {
-        size_t capacity = walk->capacity ? walk->capacity * 2 : 64;
-        mp__walk_item *items = mp__realloc_array(walk->items, capacity, sizeof(*items));
-
-        if (!items)
-            return MP_ENOMEM;
-        walk->items = items;
-        walk->capacity = capacity;
-    }
+    if (mp__grow(&walk->items, walk->count, &walk->capacity, sizeof(*walk->items)) != 0)
+        return MP_ENOMEM;
     walk->items[walk->count++] =
         (mp__walk_item){.item = item, .name = group.data ? group : name, .group = group.data};
     walk->bytes += item->value.size;

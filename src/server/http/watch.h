@@ -110,7 +110,7 @@ void mp__watch_end(mp__http_watcher *w);
 
 /* Answer a long poll, which ends it: @events are the members of a JSON array. */
 void mp__watch_poll_answer(mp__http_watcher *w, mp_str events, bool reset);
-/* Call mp__watch_due() after @ms, in steps of some 250 ms; again: later than asked before. */
+/* Look at @w again after @ms, in steps of some 250 ms; again: later than asked before. */
 void mp__watch_schedule(mp__http_watcher *w, uint64_t ms);
 const char *mp__watch_epoch(const mp__http_watcher *w);
 
