@@ -64,6 +64,20 @@ size_t mp__u64_digits(uint64_t value, char *out)
     return n;
 }
 
+bool mp__digits_u64(mp_str text, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(text.data[i] - '0'), &value))
+            return false;
+    if (text.size == 0 || value > INT64_MAX)
+        return false;
+    *ret_value = value;
+    return true;
+}
+
 int mp__buf_add_u64(mp__buf *buf, uint64_t value)
 {
     char digits[20];

@@ -4,6 +4,7 @@
 #define MP_CORE_BUF_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,5 +55,7 @@ static inline mp_str mp__buf_str(const mp__buf *buf)
 
 /* Decimal digits of @value into @out (at least 20 bytes, not terminated); returns their number. */
 size_t mp__u64_digits(uint64_t value, char *out);
+/* The other way: digits alone, at most INT64_MAX. False: it is none, *ret_value is untouched. */
+bool mp__digits_u64(mp_str text, uint64_t *ret_value);
 
 #endif

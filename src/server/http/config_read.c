@@ -184,7 +184,7 @@ static void take_cache_control(mp_str header, read_work *w)
         mp_str name = equals ? mp_str_new(item.data, (size_t)(equals - item.data)) : item;
         uint64_t seconds = 0;
         bool number =
-            equals && mp__http_number(mp_str_new(equals + 1, item.size - name.size - 1), &seconds);
+            equals && mp__digits_u64(mp_str_new(equals + 1, item.size - name.size - 1), &seconds);
         int64_t ms = seconds < INT64_MAX / 1000 ? (int64_t)seconds * 1000 : INT64_MAX;
 
         if (word_is(name, "no-cache") || word_is(name, "no-store"))

@@ -25,7 +25,6 @@ enum { MP__PLACE_ENV, MP__PLACE_REGION, MP__PLACE_INSTANCE, MP__PLACE_COUNT };
 /* Fill in the values of the query. A name that is none of them, or is there twice, is refused: a
  * mistyped ?enviroment= shall not read from production. False: answered. */
 bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t count);
-bool mp__http_number(mp_str text, uint64_t *ret_value); /* digits, at most INT64_MAX */
 /* Of a parameter that was given; one that was not leaves the result alone. False: answered. */
 bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_t low,
                         uint64_t high, uint64_t *ret_value);

@@ -42,7 +42,7 @@ static bool take_token(mp__walk *walk, mp_str token)
     bool good;
 
     if (!first || end - first < 12 || first[9] != '-' || (first[10] != 'g' && first[10] != 'k') ||
-        !mp__http_number(mp_str_new(token.data, (size_t)(first - token.data)), &revision))
+        !mp__digits_u64(mp_str_new(token.data, (size_t)(first - token.data)), &revision))
         return false;
     (void)snprintf(check, sizeof(check), "%08" PRIx64, check_of(walk, revision));
     good = memcmp(first + 1, check, 8) == 0 &&

@@ -124,20 +124,6 @@ bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t coun
 
 /* ---- numbers and durations ---- */
 
-bool mp__http_number(mp_str text, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < text.size; i++)
-        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text.data[i] - '0'), &value))
-            return false;
-    if (text.size == 0 || value > INT64_MAX)
-        return false;
-    *ret_value = value;
-    return true;
-}
-
 bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_t low,
                         uint64_t high, uint64_t *ret_value)
 {
@@ -145,7 +131,7 @@ bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_
 
     if (!parameter->value.data)
         return true;
-    if (mp__http_number(parameter->value, &value) && value >= low && value <= high) {
+    if (mp__digits_u64(parameter->value, &value) && value >= low && value <= high) {
         *ret_value = value;
         return true;
     }
@@ -171,7 +157,7 @@ bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         if (mp_str_equal(mp_str_new(text.data + digits, text.size - digits),
                          mp_str_of(units[i].unit)) &&
-            mp__http_number(mp_str_new(text.data, digits), &value) &&
+            mp__digits_u64(mp_str_new(text.data, digits), &value) &&
             !__builtin_mul_overflow(value, units[i].ms, &value) && value <= INT64_MAX / 2) {
             *ret_ms = (int64_t)value;
             return true;
