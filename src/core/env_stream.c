@@ -327,13 +327,6 @@ static void listener_closed(uv_handle_t *handle)
     (void)mp__free(handle->data);
 }
 
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-    if (address->ss_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
-    return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-}
-
 static int bound_socket(const struct sockaddr_storage *address, bool shared, int *ret_fd)
 {
     int one = 1, fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -343,9 +336,6 @@ static int bound_socket(const struct sockaddr_storage *address, bool shared, int
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0)
         goto fail;
-    /* Nothing can be congested there, and a system's BBR would pace each packet with a timer. */
-    if (is_loopback(address))
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     if (bind(fd, (const struct sockaddr *)address, address_size(address)) != 0)
         goto fail;
     *ret_fd = fd;
@@ -386,6 +376,9 @@ int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool share
     rc = bound_socket(&address, shared, &fd);
     if (rc)
         return rc;
+    /* Nothing can be congested there, and a system's BBR would pace each packet with a timer. */
+    if (mp__address_is_loopback(host))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
     listener = mp__calloc(1, sizeof(*listener));
     if (!listener || uv_tcp_init(&loop->uv, &listener->uv) != 0) {
         (void)close(fd);
