@@ -96,6 +96,15 @@ static bool take_place(mp__manager *manager)
     return false;
 }
 
+/* Within a place that was taken; it is free again at once where there is nothing to do. */
+static void refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash)
+{
+    if (mp__flight_refresh(manager, entry, hash, true))
+        mp__monitor_count(manager->monitor, MP__EVENT_REFRESHES_AHEAD, 1);
+    else
+        (void)atomic_fetch_sub_explicit(&manager->ahead_under_way, 1, memory_order_relaxed);
+}
+
 void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash)
 {
     uint32_t window_s = atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed);
@@ -105,14 +114,11 @@ void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash
         !mp__origin_vouches(manager) || !throw_says_now(manager, entry, hash) ||
         !take_place(manager))
         return;
-    if (mp__flight_refresh(manager, entry, hash, true))
-        mp__monitor_count(manager->monitor, MP__EVENT_REFRESHES_AHEAD, 1);
-    else
-        (void)atomic_fetch_sub_explicit(&manager->ahead_under_way, 1, memory_order_relaxed);
+    refresh(manager, entry, hash);
 }
 
 /* In use, and its time is about to come or just has: verify it, if that is not done already. */
-static void refresh(mp__manager *manager, const mp__entry *entry)
+static void refresh_due(mp__manager *manager, const mp__entry *entry)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, mp__entry_address(entry));
     uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
@@ -121,10 +127,7 @@ static void refresh(mp__manager *manager, const mp__entry *entry)
     if (live == 0 || atomic_load_explicit(&entry->generation, memory_order_relaxed) != live ||
         !take_place(manager))
         return;
-    if (mp__flight_refresh(manager, entry, hash, true))
-        mp__monitor_count(manager->monitor, MP__EVENT_REFRESHES_AHEAD, 1);
-    else
-        (void)atomic_fetch_sub_explicit(&manager->ahead_under_way, 1, memory_order_relaxed);
+    refresh(manager, entry, hash);
 }
 
 void mp__ahead_turn(mp__manager *manager, int64_t wall_ms)
@@ -144,7 +147,7 @@ void mp__ahead_turn(mp__manager *manager, int64_t wall_ms)
     count = mp__cache_turn_go(manager->cache, &turn, due, &more);
     atomic_store_explicit(&manager->turn_again, more, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
-        refresh(manager, due[i]);
+        refresh_due(manager, due[i]);
         (void)mp__entry_unref(due[i]);
     }
     atomic_flag_clear(&manager->turning);
