@@ -311,13 +311,6 @@ mp__slab *mp__slab_close(mp__slab *slab)
     return NULL;
 }
 
-size_t mp__slab_limit(const mp__slab *slab)
-{
-    size_t limit = atomic_load_explicit(&slab->spans.limit, memory_order_relaxed);
-
-    return limit ? limit : SIZE_MAX;
-}
-
 size_t mp__slab_pages_bytes(const mp__slab *slab)
 {
     return atomic_load_explicit(&slab->spans.pages, memory_order_relaxed);

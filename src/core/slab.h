@@ -33,7 +33,6 @@ void mp__slab_each_beside(mp__slab *slab, void *object, void (*each)(void *conte
                           void *context);
 
 size_t mp__slab_round(size_t size);                /* what an object of @size really takes */
-size_t mp__slab_limit(const mp__slab *slab);       /* bytes; SIZE_MAX: none; any thread */
 size_t mp__slab_pages_bytes(const mp__slab *slab); /* pages held now, bytes; any thread */
 size_t mp__slab_used_bytes(const mp__slab *slab);  /* in live objects, rounded; any thread */
 void mp__slab_limit_set(mp__slab *slab, size_t bytes_max); /* any thread; what is over it stays */
