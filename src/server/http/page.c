@@ -9,7 +9,7 @@
 
 #include "server/http/collect.h"
 
-/* page.html and its Content-Security-Policy: scripts/embed-page.py. */
+/* page.html and its Content-Security-Policy: scripts/embed.py. */
 extern const char mp__page_html[], mp__page_html_policy[];
 extern const size_t mp__page_html_size;
 
