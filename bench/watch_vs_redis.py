@@ -10,6 +10,7 @@ sockets costs on this machine, not what a store costs. Ours and the reference ta
 BINARY names the daemon, WATCH_LOAD the generator (bench/watch_load.c)."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -33,7 +34,9 @@ def load(*words):
     return json.loads(run.stdout)
 
 
-class Ours:
+class Ours(contextlib.AbstractContextManager):
+    """A daemon that ends with the block, also where the load fails."""
+
     def __init__(self, folder):
         self.process = subprocess.Popen(
             [BINARY, "serve", "--data-dir", folder / "data", "--resp", "127.0.0.1:0", "--http",
@@ -42,9 +45,33 @@ class Ours:
         ready = json.loads(self.process.stdout.readline())
         self.where = ["--resp", ready["resp"], "--http", ready["http"], "--pid", self.process.pid]
 
-    def end(self):
-        self.process.terminate()
-        self.process.wait(30)
+    def __exit__(self, *_):
+        end(self.process)
+
+
+def end(process):
+    process.terminate()
+    process.wait(30)
+
+
+def turns(a, folder, mixed):
+    """What each round says of ours and of the reference, if there is one."""
+    rounds = {"ours": [], "redis": []}
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(Ours(folder))
+        redis = None
+        if shutil.which("redis-server"):
+            port = free_port()
+            redis = subprocess.Popen(["redis-server", "--port", str(port), "--save", "",
+                                      "--dir", folder], stdout=subprocess.DEVNULL)
+            stack.callback(end, redis)
+            wait_for(port, redis)
+        for _ in range(a.rounds):
+            rounds["ours"].append(load(*ours.where, *mixed, "--writes", a.writes))
+            if redis:
+                rounds["redis"].append(load("--resp", f"127.0.0.1:{port}", "--pid", redis.pid,
+                                            "--publish", "--watch", a.watchers, "--writes", a.writes))
+    return rounds
 
 
 def main():
@@ -58,33 +85,16 @@ def main():
     mixed = ["--sse", a.watchers - 2 * third, "--poll", third, "--watch", third]
     with tempfile.TemporaryDirectory(prefix="mp-bench-") as folder:
         folder = pathlib.Path(folder)
-        ours = Ours(folder)
-        redis = None
-        if shutil.which("redis-server"):
-            port = free_port()
-            redis = subprocess.Popen(["redis-server", "--port", str(port), "--save", "",
-                                      "--dir", folder], stdout=subprocess.DEVNULL)
-            wait_for(port, redis)
-        rounds = {"ours": [], "redis": []}
-        for _ in range(a.rounds):
-            rounds["ours"].append(load(*ours.where, *mixed, "--writes", a.writes))
-            if redis:
-                rounds["redis"].append(load("--resp", f"127.0.0.1:{port}", "--pid", redis.pid,
-                                            "--publish", "--watch", a.watchers, "--writes", a.writes))
+        rounds = turns(a, folder, mixed)
         result = {"watchers": a.watchers, "rounds": a.rounds, "load": os.getloadavg()[0]}
         for name, runs in rounds.items():
             if runs:
                 result[name] = {figure: round(statistics.median(r[figure] for r in runs), 3)
                                 for figure in ("p50_ms", "p99_ms", "max_ms", "cpu_us_a_delivery")}
-        if redis:
-            redis.terminate()
-            redis.wait(10)
-        ours.end()
         for kind in ("sse", "poll", "watch"):  # a daemon of its own each: no memory is used again
-            ours = Ours(folder / kind)
-            idle = load(*ours.where, "--" + kind, a.idle, "--writes", 0)
+            with Ours(folder / kind) as ours:
+                idle = load(*ours.where, "--" + kind, a.idle, "--writes", 0)
             result["idle_" + kind + "_kb"] = idle["kb_a_watcher"]
-            ours.end()
     print(json.dumps(result))
 
 

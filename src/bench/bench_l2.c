@@ -244,15 +244,6 @@ static int ratio_in(const char *folder, const mp__config_values *v, figures *f)
     return rc;
 }
 
-static int remove_one(void *context, const char *name)
-{
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)context, name);
-    (void)mp__env_unlink(mp__env_real(), path);
-    return 0;
-}
-
 static int ratio_of(const mp__config_values *v, figures *f)
 {
     char folder[] = "/tmp/marketprism-bench-XXXXXX";
@@ -261,8 +252,7 @@ static int ratio_of(const mp__config_values *v, figures *f)
     if (!mkdtemp(folder))
         return -errno;
     rc = ratio_in(folder, v, f);
-    (void)mp__env_list(mp__env_real(), folder, remove_one, folder);
-    (void)rmdir(folder);
+    mp__bench_folder_remove(folder);
     return rc;
 }
 

@@ -90,23 +90,13 @@ static int run_init(run *r, mp__diag *diag)
     return rc;
 }
 
-static int remove_one(void *context, const char *name)
-{
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)context, name);
-    (void)mp__env_unlink(mp__env_real(), path);
-    return 0;
-}
-
 static void run_done(run *r)
 {
     (void)mp_cache_free(r->cache);
     mp__workload_done(&r->workload);
     if (r->bare >= 0)
         (void)close(r->bare);
-    (void)mp__env_list(mp__env_real(), r->folder, remove_one, r->folder);
-    (void)rmdir(r->folder);
+    mp__bench_folder_remove(r->folder);
 }
 
 /* ---- the turns ---- */

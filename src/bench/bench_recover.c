@@ -179,15 +179,6 @@ static int bare_once(run *r, double *ret_ms)
     return rc;
 }
 
-static int remove_one(void *context, const char *name)
-{
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)context, name);
-    (void)mp__env_unlink(mp__env_real(), path);
-    return 0;
-}
-
 int mp__bench_recover(const mp__bench_options *options, mp__buf *out, mp__diag *diag)
 {
     unsigned rounds = options->rounds ? options->rounds : ROUNDS;
@@ -205,8 +196,7 @@ int mp__bench_recover(const mp__bench_options *options, mp__buf *out, mp__diag *
             rc = bare_once(&r, &bare[i]);
         longest = rc == 0 && ours[i] > longest ? ours[i] : longest;
     }
-    (void)mp__env_list(mp__env_real(), r.folder, remove_one, r.folder);
-    (void)rmdir(r.folder);
+    mp__bench_folder_remove(r.folder);
     if (rc)
         return rc;
     return mp__buf_printf(

@@ -105,24 +105,6 @@ static void end(daemon_ *d, int signal_)
     d->pid = 0;
 }
 
-static int remove_one(void *context, const char *name)
-{
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)context, name);
-    if (mp__env_unlink(mp__env_real(), path) != 0) {
-        (void)mp__env_list(mp__env_real(), path, remove_one, path);
-        (void)rmdir(path);
-    }
-    return 0;
-}
-
-static void remove_folder(char *folder)
-{
-    (void)mp__env_list(mp__env_real(), folder, remove_one, folder);
-    (void)rmdir(folder);
-}
-
 /* ---- its keys ---- */
 
 static void name_key(unsigned i, char *name, size_t capacity)
@@ -248,7 +230,7 @@ int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *
             rc = bare_once(&bare[i], diag);
     }
     end(&d, SIGTERM);
-    remove_folder(d.folder);
+    mp__bench_folder_remove(d.folder);
     if (rc)
         return rc;
     qsort(ours, rounds, sizeof(double), by_value);

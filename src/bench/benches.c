@@ -2,10 +2,13 @@
 /* The one list of benches; a new one is a function in a file of its own and a row here. */
 #include "bench/bench.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/bench_l1.h"
 #include "bench/benches.h"
+#include "core/env.h"
 
 const mp__bench mp__benches[] = {
     {"l1-get", "hits in memory, one by one and batched, against a bare read-only table",
@@ -25,6 +28,24 @@ const mp__bench mp__benches[] = {
      mp__bench_restart},
     {NULL, NULL, NULL},
 };
+
+static int remove_one(void *context, const char *name)
+{
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)context, name);
+    if (mp__env_unlink(mp__env_real(), path) != 0) {
+        (void)mp__env_list(mp__env_real(), path, remove_one, path);
+        (void)rmdir(path);
+    }
+    return 0;
+}
+
+void mp__bench_folder_remove(char *folder)
+{
+    (void)mp__env_list(mp__env_real(), folder, remove_one, folder);
+    (void)rmdir(folder);
+}
 
 const mp__bench *mp__bench_find(const char *name)
 {

@@ -12,4 +12,7 @@ int mp__bench_record(const mp__bench_options *options, mp__buf *out, mp__diag *d
 int mp__bench_recover(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *diag);
 
+/* Remove @folder and all that is in it. */
+void mp__bench_folder_remove(char *folder);
+
 #endif

@@ -15,15 +15,8 @@ static int add(mp__config_values *v, const char *address, const char *value, siz
 {
     mp__config_value *one;
 
-    if (v->count == v->room) {
-        size_t room = v->room ? v->room * 2 : 256;
-        mp__config_value *more = mp__realloc_array(v->values, room, sizeof(*more));
-
-        if (!more)
-            return MP_ENOMEM;
-        v->values = more;
-        v->room = room;
-    }
+    if (mp__grow(&v->values, v->count, &v->room, sizeof(*v->values)) != 0)
+        return MP_ENOMEM;
     one = &v->values[v->count];
     one->address = mp__strdup(address);
     one->value = mp__str_dup(mp_str_new(value, size));
