@@ -4,23 +4,15 @@
 import json
 import pathlib
 import threading
-import unittest
 
+import mp_daemon
 import mp_tap
-from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+from mp_daemon import BINARY, ReplyError, wait_until
 
 import subprocess
 
 
-class Commands(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.daemon.close()
-
+class Commands(mp_daemon.Served):
     def setUp(self):
         self.c = self.daemon.client()
         self.addCleanup(self.c.close)
@@ -226,15 +218,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.c("MGET", *[f"{self.key}{n}" for n in range(8)]), [b"99"] * 8)
 
 
-class Verbs(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.daemon.close()
-
+class Verbs(mp_daemon.Served):
     def test_exit_codes_tell_found_absent_usage_and_error_apart(self):
         cli = self.daemon.cli
         self.assertEqual(cli("set", "k", "v").returncode, 0)

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import unittest
 
+import mp_http
 import mp_tap
 from mp_daemon import Daemon, wait_until
 from mp_http import Http
@@ -15,17 +16,7 @@ from mp_http import Http
 BASE = "/v1/config/"
 
 
-class Many(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-        cls.http = Http(cls.daemon.http)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.http.close()
-        cls.daemon.close()
-
+class Many(mp_http.Served):
     def is_problem(self, answer, status, type):
         self.assertEqual(answer.status, status, answer)
         self.assertEqual(answer["Content-Type"], "application/problem+json")

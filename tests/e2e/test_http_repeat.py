@@ -6,26 +6,17 @@ import gzip
 import json
 import socket
 import threading
-import unittest
 import zlib
 
+import mp_http
 import mp_tap
-from mp_daemon import Daemon
 from mp_http import Http
 
 BASE = "/v1/config/"
 
 
-class Repeat(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "http.body_max=1MiB").start()
-        cls.http = Http(cls.daemon.http)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.http.close()
-        cls.daemon.close()
+class Repeat(mp_http.Served):
+    options = ("--set", "http.body_max=1MiB")
 
     def is_problem(self, answer, status, type):
         self.assertEqual(answer.status, status, answer)

@@ -14,6 +14,7 @@ import unittest
 import urllib.error
 import urllib.request
 
+import mp_daemon
 import mp_tap
 from mp_daemon import BINARY, Daemon, Resp, ReplyError, wait_until
 from mp_http import Http
@@ -29,15 +30,9 @@ REFUSED = [
 ]
 
 
-class Limits(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "resp.partial_timeout=1s", "--set", "resp.stalled_write_timeout=1s",
-                            "--set", "resp.max_clients=200", "--set", "http.header_timeout=1s").start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.daemon.close()
+class Limits(mp_daemon.Served):
+    options = ("--set", "resp.partial_timeout=1s", "--set", "resp.stalled_write_timeout=1s", "--set",
+               "resp.max_clients=200", "--set", "http.header_timeout=1s")
 
     def raw(self, address=None):
         host, port = (address or self.daemon.resp).rsplit(":", 1)

@@ -7,8 +7,8 @@ import hashlib
 import html.parser
 import pathlib
 import re
-import unittest
 
+import mp_http
 import mp_tap
 from mp_daemon import Daemon, wait_until
 from mp_http import Http
@@ -46,17 +46,7 @@ class Strict(html.parser.HTMLParser):
                 self.texts[id_] = self.texts.get(id_, "") + data
 
 
-class Page(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-        cls.http = Http(cls.daemon.http)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.http.close()
-        cls.daemon.close()
-
+class Page(mp_http.Served):
     def page(self, http=None):
         answer = (http or self.http).get("/", Accept=BROWSER)
         self.assertEqual((answer.status, answer["Content-Type"]), (200, "text/html; charset=utf-8"))

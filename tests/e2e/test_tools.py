@@ -8,21 +8,13 @@ import stat
 import subprocess
 import tempfile
 import threading
-import unittest
 
+import mp_daemon
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
 
 
-class Tools(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.daemon.close()
-
+class Tools(mp_daemon.Served):
     def setUp(self):
         self.c = self.daemon.client()
         self.addCleanup(self.c.close)

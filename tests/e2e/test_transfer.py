@@ -10,8 +10,8 @@ import subprocess
 import threading
 import time
 import tomllib
-import unittest
 
+import mp_daemon
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError
 from mp_http import Http
@@ -31,15 +31,7 @@ def cpu_seconds(pid):
     return ticks + children.ru_utime + children.ru_stime
 
 
-class Transfer(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon().start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.daemon.close()
-
+class Transfer(mp_daemon.Served):
     def setUp(self):
         self.c = self.daemon.client()
         self.addCleanup(self.c.close)

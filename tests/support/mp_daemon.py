@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import unittest
 
 BINARY = os.environ.get("BINARY", "build/marketprism")
 
@@ -157,3 +158,14 @@ def wait_until(condition, seconds=10, what="the condition"):
             return value
         time.sleep(0.01)
     raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+class Served(unittest.TestCase):
+    """Tests of one daemon, which all of them share."""
+
+    options = ()  # of serve
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon(*cls.options).start()
+        cls.addClassCleanup(cls.daemon.close)

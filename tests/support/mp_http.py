@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 
+import mp_daemon
+
 
 class Answer:
     def __init__(self, response, body):
@@ -69,3 +71,13 @@ class Http:
                 if not part:
                     return b"".join(parts)
                 parts.append(part)
+
+
+class Served(mp_daemon.Served):
+    """The same, with a connection over HTTP."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.http = Http(cls.daemon.http)
+        cls.addClassCleanup(cls.http.close)

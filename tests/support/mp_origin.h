@@ -47,6 +47,17 @@ static inline void mp_wait_for(mp_wait *wait, int count)
     assert_int_equal(rc, 0);
 }
 
+/* The path of @name in @folder; it holds for the next three, too. */
+static inline const char *mp_beside(const char *folder, const char *name)
+{
+    static char names[4][96];
+    static int next;
+    char *at = names[next++ % 4];
+
+    snprintf(at, 96, "%s/%s", folder, name);
+    return at;
+}
+
 /* ---- one fetch ---- */
 
 typedef struct mp_got {

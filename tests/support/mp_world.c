@@ -93,3 +93,18 @@ void world_write_done(mp__write_request *request)
 {
     *(bool *)request->context = true;
 }
+
+int world_write(mp__write_request *request)
+{
+    bool done = false;
+
+    request->loop = loop;
+    request->identity = &identity;
+    request->context = &done;
+    if (!request->done)
+        request->done = world_write_done;
+    mp__write_start(manager, request);
+    world_wait(&done);
+    (void)mp_blob_unref(request->old_value);
+    return request->status;
+}

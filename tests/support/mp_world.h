@@ -40,4 +40,8 @@ bool world_is_true(void *flag); /* for mp_sim_run_until() with another bound */
 void world_read_done(mp__read *read);
 void world_write_done(mp__write_request *request);
 
+/* Write, and wait until it is done: the changes of @request, with what else it says. Its done(), if
+ * it has one, gets a bool to set as its context. Returns the status. */
+int world_write(mp__write_request *request);
+
 #endif

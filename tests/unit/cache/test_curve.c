@@ -7,9 +7,10 @@
 
 #include "cache/cache.h"
 #include "cache/curve.h"
-#include "core/alloc.h"
 #include "core/knob.h"
 #include "mp_sim.h"
+
+#include "mp_fail.h"
 
 static const size_t MEMORY = (size_t)128 << 20;
 
@@ -228,30 +229,24 @@ static void it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel(v
     }
 }
 
-static int allocations_left;
-
-static bool out_of_memory(size_t size)
-{
-    (void)size;
-    return allocations_left-- <= 0;
-}
-
 static void without_memory_nothing_is_made_nor_lost(void **state)
 {
-    int rc = MP_ENOMEM;
+    mp__curve *curve;
+    int rc;
 
     (void)state;
-    for (int n = 0; rc != 0; n++) {
-        mp__curve *curve = NULL;
-
+    for (size_t n = 1;; n++) {
+        curve = NULL;
         assert_true(n < 1000);
-        allocations_left = n;
-        mp__alloc_fail_hook = out_of_memory;
+        mp_fail_begin(n);
         rc = mp__curve_new("adaptive", 1000, &curve);
-        mp__alloc_fail_hook = NULL;
-        assert_true(rc == 0 || rc == MP_ENOMEM);
+        if (!mp_fail_end())
+            break;
+        assert_int_equal(rc, MP_ENOMEM);
         curve = mp__curve_free(curve);
     }
+    assert_int_equal(rc, 0);
+    curve = mp__curve_free(curve);
 }
 
 static const struct CMUnitTest tests[] = {

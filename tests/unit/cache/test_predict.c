@@ -5,7 +5,8 @@
 
 #include "cache/mini.h"
 #include "cache/predict.h"
-#include "core/alloc.h"
+
+#include "mp_fail.h"
 
 static uint64_t hash_of(uint64_t key)
 {
@@ -191,30 +192,24 @@ static void what_cannot_be_predicted_is_refused(void **state)
     assert_null(p);
 }
 
-static int allocations_left;
-
-static bool out_of_memory(size_t size)
-{
-    (void)size;
-    return allocations_left-- <= 0;
-}
-
 static void without_memory_nothing_is_made_nor_lost(void **state)
 {
-    int rc = MP_ENOMEM;
+    mp__predict *p;
+    int rc;
 
     (void)state;
-    for (int n = 0; rc != 0; n++) {
-        mp__predict *p = NULL;
-
+    for (size_t n = 1;; n++) {
+        p = NULL;
         assert_true(n < 100);
-        allocations_left = n;
-        mp__alloc_fail_hook = out_of_memory;
+        mp_fail_begin(n);
         rc = mp__predict_new("adaptive", 1000, &p);
-        mp__alloc_fail_hook = NULL;
-        assert_true(rc == 0 || rc == MP_ENOMEM);
+        if (!mp_fail_end())
+            break;
+        assert_int_equal(rc, MP_ENOMEM);
         p = mp__predict_free(p);
     }
+    assert_int_equal(rc, 0);
+    p = mp__predict_free(p);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -94,20 +94,12 @@ static uint64_t last_revision;
 
 static int change_all(mp__change *changes, size_t count)
 {
-    bool done = false;
-    mp__write_request request = {.loop = loop,
-                                 .identity = &identity,
-                                 .changes = changes,
-                                 .count = count,
-                                 .done = world_write_done,
-                                 .context = &done};
+    mp__write_request request = {.changes = changes, .count = count};
+    int status = world_write(&request);
 
-    mp__write_start(manager, &request);
-    world_wait(&done);
-    (void)mp_blob_unref(request.old_value);
-    if (request.status == 0)
+    if (status == 0)
         last_revision = request.revision;
-    return request.status;
+    return status;
 }
 
 static void put(const char *address, const char *value)

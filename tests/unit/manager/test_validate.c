@@ -46,21 +46,13 @@ static bool dry_run;
 
 static int change_all(mp__change *changes, size_t count)
 {
-    bool done = false;
-    mp__write_request request = {.loop = loop,
-                                 .identity = &identity,
-                                 .changes = changes,
-                                 .count = count,
-                                 .dry_run = dry_run,
-                                 .done = write_done,
-                                 .context = &done};
+    mp__write_request request = {
+        .changes = changes, .count = count, .dry_run = dry_run, .done = write_done};
+    int status = world_write(&request);
 
-    mp__write_start(manager, &request);
-    world_wait(&done);
-    (void)mp_blob_unref(request.old_value);
-    if (request.status == 0)
+    if (status == 0)
         last_revision = request.revision;
-    return request.status;
+    return status;
 }
 
 static mp__change putting(const char *address, const char *value, const char *type)

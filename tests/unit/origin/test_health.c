@@ -108,16 +108,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const char *beside(const char *name)
-{
-    static char names[4][96];
-    static int next;
-    char *at = names[next++ % 4];
-
-    snprintf(at, 96, "%s/%s", folder, name);
-    return at;
-}
-
 static void copy_file(const char *from, const char *to)
 {
     static char bytes[1 << 16];
@@ -140,12 +130,12 @@ static void a_database_that_is_moved_away_is_lost_and_live_when_it_is_back(void 
 
     (void)state;
     assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
-    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    assert_int_equal(rename(path, mp_beside(folder, "elsewhere")), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), MP_EORIGINLOST);
     assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_EORIGINLOST);
     assert_int_not_equal(access(path, F_OK), 0);
-    assert_int_equal(rename(beside("elsewhere"), path), 0);
+    assert_int_equal(rename(mp_beside(folder, "elsewhere"), path), 0);
     WAIT_UNTIL(told.unseen == 1);
     assert_int_equal(told.state, MP__ORIGIN_LIVE);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
@@ -163,15 +153,15 @@ static void an_older_copy_that_is_put_back_counts_as_a_new_change_of_everything(
     assert_int_equal(mp_set(origin, "dev/default/a", "old"), 0);
     assert_int_equal(mp_set(origin, "dev/default/b", "old"), 0);
     origin = mp__origin_close(origin);
-    copy_file(path, beside("backup"));
+    copy_file(path, mp_beside(folder, "backup"));
     open_origin();
     for (int i = 0; i < 5; i++)
         assert_int_equal(mp_set(origin, "dev/default/a", "newer"), 0);
     assert_int_equal(mp_set(origin, "dev/default/c", "only here"), 0);
     assert_int_equal(unlink(path), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
-    copy_file(beside("backup"), beside("whole"));
-    assert_int_equal(rename(beside("whole"), path), 0);
+    copy_file(mp_beside(folder, "backup"), mp_beside(folder, "whole"));
+    assert_int_equal(rename(mp_beside(folder, "whole"), path), 0);
     WAIT_UNTIL(told.unseen == 1);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
     assert_string_equal(got.value, "old");
@@ -192,19 +182,19 @@ static void a_backup_is_not_mixed_with_a_wal_that_is_not_its_own(void **state)
         assert_int_equal(mp_set(origin, address, "backup"), 0);
     }
     origin = mp__origin_close(origin);
-    copy_file(path, beside("backup"));
+    copy_file(path, mp_beside(folder, "backup"));
     open_origin();
     for (int i = 0; i < 300; i++) {
         snprintf(address, sizeof(address), "dev/default/new%d", i);
         assert_int_equal(mp_set(origin, address, "later"), 0);
     }
     assert_int_equal(mp_keys(origin, "dev"), 400); /* all of it is in the WAL now */
-    copy_file(beside("origin.db-wal"), beside("foreign-wal"));
+    copy_file(mp_beside(folder, "origin.db-wal"), mp_beside(folder, "foreign-wal"));
     assert_int_equal(unlink(path), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
-    copy_file(beside("foreign-wal"), beside("origin.db-wal"));
-    copy_file(beside("backup"), beside("whole"));
-    assert_int_equal(rename(beside("whole"), path), 0);
+    copy_file(mp_beside(folder, "foreign-wal"), mp_beside(folder, "origin.db-wal"));
+    copy_file(mp_beside(folder, "backup"), mp_beside(folder, "whole"));
+    assert_int_equal(rename(mp_beside(folder, "whole"), path), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
     for (int i = 0; i < 100; i++) {
         snprintf(address, sizeof(address), "dev/default/old%d", i);
@@ -227,20 +217,20 @@ static void another_programs_database_in_its_place_is_not_touched(void **state)
 
     (void)state;
     assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
-    assert_int_equal(sqlite3_open(beside("theirs"), &other), SQLITE_OK);
+    assert_int_equal(sqlite3_open(mp_beside(folder, "theirs"), &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "CREATE TABLE t(x)", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(other);
-    assert_int_equal(stat(beside("theirs"), &before), 0);
+    assert_int_equal(stat(mp_beside(folder, "theirs"), &before), 0);
     origin = mp__origin_close(origin);
-    assert_int_equal(rename(path, beside("ours")), 0);
-    assert_int_equal(rename(beside("theirs"), path), 0);
+    assert_int_equal(rename(path, mp_beside(folder, "ours")), 0);
+    assert_int_equal(rename(mp_beside(folder, "theirs"), path), 0);
     open_origin();
     assert_int_equal(told.state, MP__ORIGIN_LOST);
     assert_non_null(strstr(told.cause, "another program"));
     assert_int_equal(mp_set(origin, "dev/default/a", "2"), MP_EORIGINLOST);
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
-    assert_int_equal(rename(beside("ours"), path), 0);
+    assert_int_equal(rename(mp_beside(folder, "ours"), path), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
 }
 
@@ -404,9 +394,9 @@ static void a_file_that_comes_back_as_it_was_is_taken_up_again(void **state)
     /* opened anew, so that not a byte of it is written before it goes */
     origin = mp__origin_close(origin);
     open_origin();
-    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    assert_int_equal(rename(path, mp_beside(folder, "elsewhere")), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LOST);
-    assert_int_equal(rename(beside("elsewhere"), path), 0);
+    assert_int_equal(rename(mp_beside(folder, "elsewhere"), path), 0);
     WAIT_UNTIL(told.state == MP__ORIGIN_LIVE);
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
     assert_string_equal(got.value, "1");
@@ -416,7 +406,7 @@ static void a_file_that_comes_back_as_it_was_is_taken_up_again(void **state)
 
 static void write_text(const char *name, const char *text)
 {
-    FILE *f = fopen(beside(name), "wb");
+    FILE *f = fopen(mp_beside(folder, name), "wb");
 
     assert_non_null(f);
     fputs(text, f);
@@ -435,16 +425,16 @@ static void an_unreadable_id_is_not_taken_for_a_first_start(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         origin = mp__origin_close(origin);
         write_text("origin.id", bad[i]);
-        assert_int_equal(rename(path, beside("elsewhere")), 0);
+        assert_int_equal(rename(path, mp_beside(folder, "elsewhere")), 0);
         open_origin();
         assert_int_equal(told.state, MP__ORIGIN_LOST);
-        assert_int_equal(rename(beside("elsewhere"), path), 0);
+        assert_int_equal(rename(mp_beside(folder, "elsewhere"), path), 0);
         WAIT_UNTIL(told.state == MP__ORIGIN_LIVE); /* which writes it anew */
         assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
         assert_string_equal(got.value, "1");
     }
     origin = mp__origin_close(origin);
-    assert_int_equal(rename(path, beside("elsewhere")), 0);
+    assert_int_equal(rename(path, mp_beside(folder, "elsewhere")), 0);
     open_origin();
     assert_int_equal(told.state, MP__ORIGIN_LOST);
 }
@@ -464,9 +454,9 @@ static void an_id_of_a_newer_version_is_refused(void **state)
     write_text("origin.id", whole);
     assert_int_equal(mp__origin_open("sqlite", &options, &origin, &diag), MP_EVERSION);
     assert_non_null(strstr(diag.text, "origin.id"));
-    assert_int_equal(unlink(beside("origin.id")), 0);
+    assert_int_equal(unlink(mp_beside(folder, "origin.id")), 0);
     open_origin(); /* a database without its id gets one */
-    assert_int_equal(access(beside("origin.id"), F_OK), 0);
+    assert_int_equal(access(mp_beside(folder, "origin.id"), F_OK), 0);
 }
 
 static void a_path_without_a_folder_is_in_this_one(void **state)
@@ -641,14 +631,14 @@ static void a_database_behind_what_was_acknowledged_is_lost_until_salvaged(void 
     assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
     assert_int_equal(mp_set(origin, "dev/default/b", "1"), 0);
     origin = mp__origin_close(origin);
-    copy_file(path, beside("backup"));
+    copy_file(path, mp_beside(folder, "backup"));
     open_origin();
     assert_int_equal(mp_set(origin, "dev/default/a", "2"), 0);
     assert_int_equal(mp_del(origin, "dev/default/b"), 0);
     assert_int_equal(mp_set(origin, "dev/default/a", "3"), 0);
     assert_int_equal(mp_set(origin, "dev/default/d", "nobody kept it"), 0);
     origin = mp__origin_close(origin);
-    copy_file(beside("backup"), path);
+    copy_file(mp_beside(folder, "backup"), path);
     open_origin();
     assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LOST);
     mp__origin_stats_read(origin, &stats);
@@ -754,9 +744,9 @@ static void an_older_format_is_migrated_after_a_copy(void **state)
     assert_int_equal(mp__sqlite_db_open(&db, mp__env_real(), vfs, path, 100, false, NULL), 0);
     assert_int_not_equal(mp__sqlite_migrate(&db, path, 1, 2, broken, 1, &diag), 0);
     assert_true(diag.text[0]);
-    assert_int_equal(unlink(beside("origin.db.v1")), 0);
+    assert_int_equal(unlink(mp_beside(folder, "origin.db.v1")), 0);
     assert_int_equal(mp__sqlite_migrate(&db, path, 1, 3, steps, 2, &diag), 0);
-    assert_int_equal(access(beside("origin.db.v1"), F_OK), 0);
+    assert_int_equal(access(mp_beside(folder, "origin.db.v1"), F_OK), 0);
     /* a copy that is there already is never written over */
     assert_int_not_equal(mp__sqlite_migrate(&db, path, 1, 3, steps, 2, &diag), 0);
     assert_non_null(strstr(diag.text, "origin.db.v1"));

@@ -49,16 +49,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const char *beside(const char *name)
-{
-    static char names[4][96];
-    static int next;
-    char *at = names[next++ % 4];
-
-    snprintf(at, 96, "%s/%s", folder, name);
-    return at;
-}
-
 static size_t size_of(const char *file)
 {
     struct stat st;
@@ -214,18 +204,18 @@ static void a_journal_cut_at_any_byte_gives_the_writes_before_the_cut(void **sta
 
     (void)state;
     write_and_be_killed(6);
-    copy_file(path, beside("db"), SIZE_MAX);
-    copy_file(beside("origin.journal"), beside("journal"), SIZE_MAX);
-    size = size_of(beside("journal"));
+    copy_file(path, mp_beside(folder, "db"), SIZE_MAX);
+    copy_file(mp_beside(folder, "origin.journal"), mp_beside(folder, "journal"), SIZE_MAX);
+    size = size_of(mp_beside(folder, "journal"));
     assert_true(size > 6 * 100);
     for (size_t cut = 0; cut <= size; cut++) {
         int there;
 
-        (void)unlink(beside("origin.db-wal"));
-        (void)unlink(beside("origin.db-shm"));
-        (void)unlink(beside("origin.mark"));
-        copy_file(beside("db"), path, SIZE_MAX);
-        copy_file(beside("journal"), beside("origin.journal"), cut);
+        (void)unlink(mp_beside(folder, "origin.db-wal"));
+        (void)unlink(mp_beside(folder, "origin.db-shm"));
+        (void)unlink(mp_beside(folder, "origin.mark"));
+        copy_file(mp_beside(folder, "db"), path, SIZE_MAX);
+        copy_file(mp_beside(folder, "journal"), mp_beside(folder, "origin.journal"), cut);
         open_here();
         assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
         there = values_there();
@@ -245,12 +235,13 @@ static void a_journal_that_the_database_has_already_changes_nothing(void **state
 
     (void)state;
     write_and_be_killed(6);
-    copy_file(beside("origin.journal"), beside("journal"), SIZE_MAX);
+    copy_file(mp_beside(folder, "origin.journal"), mp_beside(folder, "journal"), SIZE_MAX);
     open_here();
     assert_int_equal(values_there(), 6);
     origin = mp__origin_close(origin);
-    assert_true(size_of(beside("origin.journal")) < size_of(beside("journal")));
-    copy_file(beside("journal"), beside("origin.journal"), SIZE_MAX);
+    assert_true(size_of(mp_beside(folder, "origin.journal")) <
+                size_of(mp_beside(folder, "journal")));
+    copy_file(mp_beside(folder, "journal"), mp_beside(folder, "origin.journal"), SIZE_MAX);
     open_here();
     assert_int_equal(values_there(), 6);
     mp__origin_stats_read(origin, &stats);
@@ -276,16 +267,16 @@ static void a_journal_of_another_life_is_set_aside(void **state)
 {
     (void)state;
     write_and_be_killed(6);
-    copy_file(beside("origin.journal"), beside("journal"), SIZE_MAX);
+    copy_file(mp_beside(folder, "origin.journal"), mp_beside(folder, "journal"), SIZE_MAX);
     assert_int_equal(unlink(path), 0);
-    (void)unlink(beside("origin.db-wal"));
-    (void)unlink(beside("origin.db-shm"));
-    (void)unlink(beside("origin.mark"));
-    (void)unlink(beside("origin.id"));
-    (void)unlink(beside("origin.journal"));
+    (void)unlink(mp_beside(folder, "origin.db-wal"));
+    (void)unlink(mp_beside(folder, "origin.db-shm"));
+    (void)unlink(mp_beside(folder, "origin.mark"));
+    (void)unlink(mp_beside(folder, "origin.id"));
+    (void)unlink(mp_beside(folder, "origin.journal"));
     open_here();
     origin = mp__origin_close(origin);
-    copy_file(beside("journal"), beside("origin.journal"), SIZE_MAX);
+    copy_file(mp_beside(folder, "journal"), mp_beside(folder, "origin.journal"), SIZE_MAX);
     open_here();
     assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
     assert_int_equal(values_there(), 0);
@@ -301,13 +292,13 @@ static void a_journal_that_does_not_follow_on_its_database_is_not_mixed_into_it(
 
     (void)state;
     origin = mp__origin_close(origin);
-    copy_file(path, beside("db"), SIZE_MAX);
+    copy_file(path, mp_beside(folder, "db"), SIZE_MAX);
     open_here();
     assert_int_equal(mp_set(origin, "dev/default/earlier", "1"), 0);
     write_and_be_killed(6);
-    (void)unlink(beside("origin.db-wal"));
-    (void)unlink(beside("origin.db-shm"));
-    copy_file(beside("db"), path, SIZE_MAX);
+    (void)unlink(mp_beside(folder, "origin.db-wal"));
+    (void)unlink(mp_beside(folder, "origin.db-shm"));
+    copy_file(mp_beside(folder, "db"), path, SIZE_MAX);
     open_here();
     mp__origin_stats_read(origin, &stats);
     assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LOST);
@@ -322,14 +313,14 @@ static void a_journal_that_cannot_be_read_is_not_done_without(void **state)
 
     (void)state;
     write_and_be_killed(6);
-    assert_int_equal(rename(beside("origin.journal"), beside("journal")), 0);
-    assert_int_equal(mkdir(beside("origin.journal"), 0700), 0);
+    assert_int_equal(rename(mp_beside(folder, "origin.journal"), mp_beside(folder, "journal")), 0);
+    assert_int_equal(mkdir(mp_beside(folder, "origin.journal"), 0700), 0);
     open_here();
     assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_DOWN);
     assert_int_equal(mp_get(origin, "dev/default/k0", &got), MP_EORIGIN);
     origin = mp__origin_close(origin);
-    assert_int_equal(rmdir(beside("origin.journal")), 0);
-    assert_int_equal(rename(beside("journal"), beside("origin.journal")), 0);
+    assert_int_equal(rmdir(mp_beside(folder, "origin.journal")), 0);
+    assert_int_equal(rename(mp_beside(folder, "journal"), mp_beside(folder, "origin.journal")), 0);
     open_here();
     assert_int_equal(values_there(), 6);
 }
@@ -357,7 +348,7 @@ static void what_is_too_large_for_the_journal_is_durable_in_the_database(void **
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    assert_true(size_of(beside("origin.journal")) < sizeof(large));
+    assert_true(size_of(mp_beside(folder, "origin.journal")) < sizeof(large));
     open_here();
     assert_int_equal(values_there(), 2);
     assert_int_equal(mp_keys(origin, "dev"), 3);
@@ -396,11 +387,11 @@ static void a_backup_has_what_waits(void **state)
 
     (void)state;
     write_and_be_killed(6);
-    assert_int_equal(mp__origin_backup(mp__env_real(), path, beside("copy.db"), &revision, &diag),
-                     0);
+    assert_int_equal(
+        mp__origin_backup(mp__env_real(), path, mp_beside(folder, "copy.db"), &revision, &diag), 0);
     assert_int_equal(revision, 6);
-    assert_int_not_equal(access(beside("copy.journal"), F_OK), 0);
-    origin = open_at(mp__env_real(), beside("copy.db"));
+    assert_int_not_equal(access(mp_beside(folder, "copy.journal"), F_OK), 0);
+    origin = open_at(mp__env_real(), mp_beside(folder, "copy.db"));
     assert_int_equal(values_there(), 6);
     assert_int_equal(mp_get(origin, "dev/default/k5", &got), 0);
     assert_int_equal(got.record.revision, 6);
