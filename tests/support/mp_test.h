@@ -26,10 +26,12 @@
         assert_memory_equal(got_.data, (want), got_.size);                                         \
     } while (0)
 
+/* MP_TEST='*name*' in the environment runs only what it matches. */
 #define MP_TEST_MAIN(tests)                                                                        \
     int main(void)                                                                                 \
     {                                                                                              \
         cmocka_set_message_output(CM_OUTPUT_TAP);                                                  \
+        cmocka_set_test_filter(getenv("MP_TEST"));                                                 \
         return cmocka_run_group_tests(tests, NULL, NULL);                                          \
     }
 

@@ -215,6 +215,46 @@ static void a_torn_write_is_refused_and_undone(void **state)
     faults_at_every_call(MP_DISK_WRITE, true, false, -EIO);
 }
 
+/* What a checkpoint that was cut short in the first page leaves: half of it is of another time. */
+static void tear_first_page(mp_disk *disk)
+{
+    mp_disk_node *node = mp_disk_find(disk, "/data/origin.db");
+
+    assert_non_null(node);
+    assert_true(node->seen_size >= MP__VFS_PAGE);
+    memset(node->seen + 40, 0x5a, MP__VFS_PAGE / 2);
+}
+
+static void a_first_page_torn_by_a_checkpoint_is_read_from_the_wal(void **state)
+{
+    mp_disk *disk = mp_disk_new(1);
+    mp__sqlite_db db, other;
+    char epoch[33];
+    mp__vfs *vfs;
+
+    (void)state;
+    assert_int_equal(mp__vfs_new(&disk->env, &vfs), 0);
+    assert_int_equal(mp__sqlite_db_open(&db, &disk->env, vfs, "/data/origin.db", 100, true, NULL),
+                     0);
+    /* the header counts the pages: it is in the WAL when there are more */
+    assert_int_equal(mp__sqlite_exec(&db, "CREATE TABLE more(x); DROP TABLE more"), 0);
+    tear_first_page(disk);
+    assert_int_equal(
+        mp__sqlite_db_open(&other, &disk->env, vfs, "/data/origin.db", 100, false, NULL), 0);
+    assert_int_equal(mp__sqlite_meta_text(&other, "epoch", epoch, sizeof(epoch)), 0);
+    assert_int_equal(
+        sqlite3_wal_checkpoint_v2(other.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL),
+        SQLITE_OK);
+    mp__sqlite_db_close(&other);
+    mp__sqlite_db_close(&db);
+    tear_first_page(disk); /* and now it stands nowhere else */
+    assert_int_equal(
+        mp__sqlite_db_open(&other, &disk->env, vfs, "/data/origin.db", 100, false, NULL),
+        MP_ECORRUPT);
+    vfs = mp__vfs_free(vfs);
+    disk = mp_disk_free(disk);
+}
+
 static void writes_that_find_no_room_leave_what_was_acknowledged(void **state)
 {
     (void)state;
@@ -330,6 +370,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_failed_sync_is_never_taken_for_one_that_worked),
     MP_TEST(syncs_that_go_on_failing_leave_what_was_acknowledged),
     MP_TEST(a_torn_write_is_refused_and_undone),
+    MP_TEST(a_first_page_torn_by_a_checkpoint_is_read_from_the_wal),
     MP_TEST(writes_that_find_no_room_leave_what_was_acknowledged),
     MP_TEST(any_call_may_fail_once),
     MP_TEST(a_start_on_a_failing_disk_loses_nothing_acknowledged),
