@@ -103,7 +103,7 @@ typedef struct mp__l2_group {
     /* how compressing went lately, and right after the dictionary came */
     uint64_t lately_in, lately_out;
     double rate_at_first; /* out / in; 0: not known yet */
-    size_t trained_from;  /* samples */
+    size_t trained_from;  /* entries that there were then */
     uint64_t since, wait; /* entries compressed since the last training; before the next */
 } mp__l2_group;
 
@@ -207,7 +207,7 @@ mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t s
 mp__l2_dictionary *mp__l2_dictionary_free(mp__l2_dictionary *dictionary); /* accepts NULL */
 /* The worker's, or nobody else is there; without the lock: make @dictionary the one of @group.
  * False: there are as many as there may be, or they would take too much of L2. @rate: bytes out for
- * each byte in, at its best; @trained_from: samples. */
+ * each byte in, at its best; @trained_from: entries that there were. */
 bool mp__l2_dictionary_install(mp__l2 *l2, uint8_t group, mp__l2_dictionary *dictionary,
                                double rate, size_t trained_from);
 /* The group of a namespace, made if there is room; else 0. */

@@ -3,9 +3,11 @@
  *
  * From what L2 holds, four fifths of a random sample, and it is tried on the rest: it is taken only
  * when it does better there than what is used now, and one for a namespace only when it saves more
- * than it takes. Where all of the sample fits, the sample is the dictionary: of a few kilobytes a
- * trainer can leave out no more than it should not. It is trained anew when entries compress worse
- * than when it was new, and while there are few when half as many have come again. */
+ * than it takes. Where all of the sample fits, the sample is the dictionary's content: of a few
+ * kilobytes a trainer can leave out no more than it should not. Its tables of codes are made of
+ * values that were not in the content then: of values that are, they would say that nothing ever
+ * differs. It is trained anew when entries compress worse than when it was new, and when there are
+ * many times as many as then; while there are few, half as many again. */
 #define ZDICT_STATIC_LINKING_ONLY /* for the size of the trainer's tables, see train_bytes() */
 #include <string.h>
 #include <zdict.h>
@@ -16,15 +18,17 @@
 enum {
     SAMPLES_LEAST = MP__L2_SAMPLES_LEAST, /* entries before a first training */
     SAMPLES_MAX = 2048,
-    SEGMENT = 512, /* bytes that the trainer takes at once; 64 to 256 compressed 5 to 10 % worse */
+    SEGMENT = 1024, /* bytes that the trainer takes at once; 512 compressed 2 % worse, 128 12 % */
     SAMPLE_MAX = 8 * 1024,     /* bytes of one entry that are looked at */
     SAMPLE_BYTES = 256 * 1024, /* of all of them */
     TABLES = 1024,             /* bytes of a dictionary that are no content, at most */
-    GROUP_BYTES = 128 * 1024,  /* that a namespace has before a dictionary of its own is tried */
-    BODY_BYTES = 8 * 1024,     /* that all together have before the common one is */
+    UNSEEN = 40,      /* %, of the sample, that its tables are made of; 20 to 50 do as well */
+    TABLES_LEVEL = 1, /* at which; 3 took three times as long, for the same size */
+    GROUP_BYTES = 128 * 1024, /* that a namespace has before a dictionary of its own is tried */
+    BODY_BYTES = 8 * 1024,    /* that all together have before the common one is */
     WAIT_MAX = 1 << 24,
     LATELY_LEAST = 32 * 1024, /* before it says anything */
-    GROWTH = 4,               /* times the entries that it was trained from: then anew; */
+    GROWTH = 4,               /* times the entries that there were then: anew; */
     FEW = 512,                /* or half as many again, while they are so few */
     LOOK = 64,                /* slots looked at under one hold of the lock */
 };
@@ -37,7 +41,7 @@ static bool has_grown(const mp__l2_group *g, size_t entries)
 {
     if (g->trained_from < FEW)
         return entries >= g->trained_from + g->trained_from / 2;
-    return entries >= g->trained_from * GROWTH && g->trained_from < SAMPLES_MAX / 2;
+    return entries >= g->trained_from * GROWTH;
 }
 
 static bool is_due(const mp__l2 *l2, size_t group)
@@ -122,8 +126,14 @@ static void gather(mp__l2 *l2, uint8_t group, samples *s)
  * interface that may change with a version, so that another version gets the default. */
 static size_t cover(const samples *s, size_t train_count, unsigned char *bytes, size_t size)
 {
-    ZDICT_fastCover_params_t params = {
-        .k = SEGMENT, .d = 8, .f = 16, .steps = 1, .nbThreads = 1, .splitPoint = 1, .accel = 1};
+    ZDICT_fastCover_params_t params = {.k = size / 4 < SEGMENT ? (unsigned)size / 4 : SEGMENT,
+                                       .d = 8,
+                                       .f = 16,
+                                       .steps = 1,
+                                       .nbThreads = 1,
+                                       .splitPoint = 1,
+                                       .accel = 1,
+                                       .zParams = {.compressionLevel = TABLES_LEVEL}};
     size_t made;
 
     if (ZSTD_versionNumber() / 100 == ZSTD_VERSION_NUMBER / 100)
@@ -134,20 +144,56 @@ static size_t cover(const samples *s, size_t train_count, unsigned char *bytes, 
     return ZDICT_isError(made) ? 0 : made;
 }
 
-/* From the first @train_count samples. 0: none can be made of them. */
-static size_t train_bytes(const samples *s, size_t train_count, int level, unsigned char *bytes,
-                          size_t size)
+static size_t bytes_of(const samples *s, size_t count)
 {
-    ZDICT_params_t params = {.compressionLevel = level};
-    size_t all = 0, made;
+    size_t bytes = 0;
 
-    for (size_t i = 0; i < train_count; i++)
-        all += s->sizes[i];
-    if (all + TABLES > size)
-        return cover(s, train_count, bytes, size);
-    made = ZDICT_finalizeDictionary(bytes, size, s->bytes, all, s->bytes, s->sizes,
-                                    (unsigned)train_count, params);
+    for (size_t i = 0; i < count; i++)
+        bytes += s->sizes[i];
+    return bytes;
+}
+
+/* What is chosen of the first @count samples, without tables, into @content of @size bytes. */
+static size_t choose_content(const samples *s, size_t count, unsigned char *content, size_t size)
+{
+    size_t made = bytes_of(s, count), head;
+
+    if (made <= size) {
+        memcpy(content, s->bytes, made);
+        return made;
+    }
+    made = cover(s, count, content, size);
+    head = made ? ZDICT_getDictHeaderSize(content, made) : 0;
+    if (!made || ZDICT_isError(head) || head >= made)
+        return 0;
+    memmove(content, content + head, made - head);
+    return made - head;
+}
+
+/* The tables alone, as a dictionary begins with them: of the last of the first @count samples,
+ * packed with as much as fits of those before as content. */
+static size_t make_tables(const samples *s, size_t count, unsigned char *bytes, size_t size)
+{
+    ZDICT_params_t params = {.compressionLevel = TABLES_LEVEL};
+    size_t seen = count - count * UNSEEN / 100, end = bytes_of(s, seen);
+    size_t content = size > 2 * TABLES ? size - TABLES : size / 2, made;
+
+    content = content < end ? content : end;
+    made = ZDICT_finalizeDictionary(bytes, size, s->bytes + end - content, content, s->bytes + end,
+                                    s->sizes + seen, (unsigned)(count - seen), params);
+    made = ZDICT_isError(made) ? made : ZDICT_getDictHeaderSize(bytes, made);
     return ZDICT_isError(made) ? 0 : made;
+}
+
+/* From the first @count samples. 0: none can be made of them. */
+static size_t train_bytes(const samples *s, size_t count, unsigned char *bytes, size_t size)
+{
+    size_t tables = make_tables(s, count, bytes, size), content;
+
+    if (!tables)
+        return 0;
+    content = choose_content(s, count, bytes + tables, size - tables);
+    return content ? tables + content : 0;
 }
 
 /* Bytes that @cctx makes of the samples set aside. */
@@ -200,8 +246,7 @@ static bool is_better(mp__l2 *l2, uint8_t group, bool anew, mp__l2_dictionary *d
 static mp__l2_dictionary *train_with(mp__l2 *l2, const samples *s, size_t train_count,
                                      unsigned char *bytes, size_t size)
 {
-    int level = (int)atomic_load(&l2->level);
-    size_t made = mp__l2_memory_fails(size) ? 0 : train_bytes(s, train_count, level, bytes, size);
+    size_t made = mp__l2_memory_fails(size) ? 0 : train_bytes(s, train_count, bytes, size);
 
     return made ? mp__l2_dictionary_new(l2, bytes, made) : NULL;
 }
@@ -212,10 +257,14 @@ static bool train_from(mp__l2 *l2, uint8_t group, samples *s, size_t size)
     MP__CLEANUP_FREE unsigned char *bytes = mp__malloc(size);
     mp__l2_dictionary *d = NULL, *of_all;
     bool anew = group == 0 && l2->groups[0].trained_from < FEW;
+    size_t entries;
     double rate = 1;
 
+    mp__l2_lock(l2);
+    entries = group ? l2->groups[group].entries : l2->entries;
+    mp__l2_unlock(l2);
     gather(l2, group, s);
-    l2->groups[group].trained_from = s->count; /* read by this thread alone */
+    l2->groups[group].trained_from = entries; /* read by this thread alone */
     if (bytes && s->count >= SAMPLES_LEAST)
         d = train_with(l2, s, s->count - s->tests, bytes, size);
     if (!d || !is_better(l2, group, anew, d, s, &rate)) {
@@ -227,7 +276,7 @@ static bool train_from(mp__l2 *l2, uint8_t group, samples *s, size_t size)
         (void)mp__l2_dictionary_free(d);
         d = of_all;
     }
-    if (mp__l2_dictionary_install(l2, group, d, rate, s->count))
+    if (mp__l2_dictionary_install(l2, group, d, rate, entries))
         return true;
     (void)mp__l2_dictionary_free(d);
     return false;

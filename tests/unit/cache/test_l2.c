@@ -615,6 +615,35 @@ static void a_dictionary_follows_the_values_and_goes_with_its_last_entry(void **
     tiers_free(&t);
 }
 
+/* Of long values a sample has few: that is no reason to try again. */
+static void no_training_comes_of_time_alone(void **state)
+{
+    enum { LONG = 3000, COUNT = 600 };
+    tiers t = tiers_new(1000, L2_BYTES);
+    char name[64], text[LONG + TEXT];
+    uint64_t trainings = 0;
+
+    (void)state;
+    for (unsigned version = 1; version <= 8; version++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t size = 0;
+
+            for (unsigned part = 0; size < LONG; part++)
+                size += value_of(i * 100 + part, version, 0, text + size).size;
+            assert_int_equal(
+                put_bytes(&t, address_of(i, name), mp_str_new(text, size), version, false), 0);
+            if (i % 32 == 0)
+                mp__l2_settle(t.l2);
+        }
+        mp__l2_settle(t.l2);
+        if (version == 2)
+            trainings = stats_of(&t).trainings;
+    }
+    assert_int_equal(stats_of(&t).dictionaries, 1);
+    assert_in_range(stats_of(&t).trainings, trainings, trainings + 2);
+    tiers_free(&t);
+}
+
 /* ---- memory that fails ---- */
 
 static void no_failing_allocation_makes_it_wrong(void **state)
@@ -942,6 +971,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(the_class_low_leaves_first_and_pushes_nothing_out),
     MP_TEST(limits_can_be_lowered_and_raised_while_it_is_used),
     MP_TEST(a_dictionary_follows_the_values_and_goes_with_its_last_entry),
+    MP_TEST(no_training_comes_of_time_alone),
     MP_TEST(no_failing_allocation_makes_it_wrong),
     MP_TEST(threads_never_read_the_past),
     WITH_FOLDER(few_values_earn_a_dictionary),
