@@ -17,6 +17,7 @@ build|meson|configures the build
 build|ninja-build|runs the build
 build|pkg-config,pkgconf|finds the libraries
 build|libuv1-dev|event loop
+build|liburing-dev|many sockets in one system call
 build|libsqlite3-dev|embedded store of the origin
 build|libxxhash-dev|checksums
 build|libzstd-dev|compression

@@ -459,6 +459,17 @@ static void check_inotify(mp__doctor *d)
                        "only %lld watches of folders are allowed", watches);
 }
 
+static void check_io_uring(mp__doctor *d)
+{
+    long long disabled = mp__doctor_number(d, "/proc/sys/kernel/io_uring_disabled", 0);
+
+    if (mp__options_bool(d->options, "server.io_uring") && disabled > 0)
+        mp__doctor_say(d, MP__FINDING_OK, "",
+                       "io_uring is refused to %s (kernel.io_uring_disabled): each connection costs"
+                       " system calls of its own",
+                       disabled == 1 ? "those who are not in its group" : "all");
+}
+
 void mp__check_kernel(mp__doctor *d)
 {
     MP__CLEANUP_FREE char *pages =
@@ -472,6 +483,7 @@ void mp__check_kernel(mp__doctor *d)
                        "there is no membarrier: reads of the cache are slower");
     if (strcmp(mp__options_text(d->options, "origin.type"), "file") == 0)
         check_inotify(d);
+    check_io_uring(d);
     if (pages && strstr(pages, "[always]"))
         mp__doctor_say(d, MP__FINDING_WARNING,
                        "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",

@@ -228,6 +228,16 @@ uint64_t mp__loop_now_ns(mp__loop *loop)
     return loop->ops->loop_now_ns(loop);
 }
 
+int mp__loop_gather(mp__loop *loop, bool ring)
+{
+    return loop->ops->loop_gather ? loop->ops->loop_gather(loop, ring) : 0;
+}
+
+bool mp__loop_has_ring(const mp__loop *loop)
+{
+    return loop->ops->loop_has_ring && loop->ops->loop_has_ring(loop);
+}
+
 void mp__loop_on_turn(mp__loop *loop, void (*fn)(void *context), void *context)
 {
     loop->ops->loop_on_turn(loop, fn, context);
@@ -388,6 +398,12 @@ int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int cou
 int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count)
 {
     return stream->ops->stream_write(stream, parts, count);
+}
+
+void mp__stream_flush(mp__stream *stream)
+{
+    if (stream->ops->stream_flush)
+        stream->ops->stream_flush(stream);
 }
 
 size_t mp__stream_queued(const mp__stream *stream)

@@ -109,6 +109,12 @@ void mp__loop_post(mp__loop *loop, mp__task *task);
 mp_env *mp__loop_env(mp__loop *loop);
 /* Time of the present turn of the loop, ns monotonic: no clock call. */
 uint64_t mp__loop_now_ns(mp__loop *loop);
+/* From now on what is ready on many streams of the loop is read in one system call where the system
+ * has io_uring(7) and @ring is set, and short writes leave together when the turn ends. Before it
+ * runs, once. MP_ENOMEM. */
+MP_MUST_USE int mp__loop_gather(mp__loop *loop, bool ring);
+/* Whether it does so by io_uring now: false until there was something to gather. Any thread. */
+bool mp__loop_has_ring(const mp__loop *loop);
 /* Call once each turn after its events, before sleeping; one a loop. For flushing what a turn
  * gathered. */
 void mp__loop_on_turn(mp__loop *loop, void (*fn)(void *context), void *context);
@@ -165,7 +171,8 @@ MP_MUST_USE int mp__connect(mp__loop *loop, const char *host, uint16_t port, uin
                             void (*on_connect)(void *context, int error, mp__stream *stream),
                             void *context);
 void mp__stream_start(mp__stream *stream, const mp__stream_events *events, void *context);
-void mp__stream_pause(mp__stream *stream, bool pause); /* stop or resume reading */
+/* Stop or resume reading. Of a loop that gathers, what was read already may come once more. */
+void mp__stream_pause(mp__stream *stream, bool pause);
 /* Write now what the socket takes (no copy), queue a copy of the rest. 0, or -errno when the stream
  * is broken (on_read gets it too) . */
 int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count);
@@ -173,8 +180,12 @@ int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count);
  * but @kept is held until they are sent. */
 int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int count,
                           const mp_blob *kept);
-size_t mp__stream_queued(const mp__stream *stream); /* bytes waiting */
-void mp__stream_close(mp__stream *stream);          /* drops what is queued; on_closed follows */
+/* Bytes that wait because the socket takes no more; not those that wait for the end of the turn. */
+size_t mp__stream_queued(const mp__stream *stream);
+/* Write what waits for the end of the turn now; what the socket does not take of it is queued. */
+void mp__stream_flush(mp__stream *stream);
+/* Drops what is queued (not what waits for the end of the turn and is taken); on_closed follows. */
+void mp__stream_close(mp__stream *stream);
 /* The same with a reset, so that a peer that reads nothing learns of it, too. */
 void mp__stream_reset(mp__stream *stream);
 void mp__stream_shutdown(mp__stream *stream); /* close after what is queued was sent */

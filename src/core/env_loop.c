@@ -56,7 +56,29 @@ static void turn_ends(uv_prepare_t *prepare)
 
     if (loop->on_turn)
         loop->on_turn(loop->on_turn_context);
+    if (loop->gather)
+        mp__real_gather_flush(loop->gather);
     mp__real_flush_wakes(); /* what this turn posted */
+}
+
+static void was_announced(uv_check_t *check)
+{
+    mp__real_loop *loop = check->data;
+
+    mp__real_gather_read(loop->gather);
+}
+
+int mp__real_loop_gather(mp__loop *base, bool ring)
+{
+    mp__real_loop *loop = real(base);
+    int rc = mp__real_gather_new(loop, ring, &loop->gather);
+
+    return rc ? rc : uv_check_start(&loop->after_sleep, was_announced);
+}
+
+bool mp__real_loop_has_ring(const mp__loop *loop)
+{
+    return mp__real_gather_has_ring(((const mp__real_loop *)loop)->gather);
 }
 
 int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
@@ -80,10 +102,12 @@ int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
     if (rc == 0)
         rc = uv_prepare_init(&loop->uv, &loop->before_sleep);
     if (rc == 0)
+        rc = uv_check_init(&loop->uv, &loop->after_sleep);
+    if (rc == 0)
         rc = uv_prepare_start(&loop->before_sleep, turn_ends);
     if (rc)
         goto fail_loop;
-    loop->wake.data = loop->before_sleep.data = loop->uv.data = loop;
+    loop->wake.data = loop->before_sleep.data = loop->after_sleep.data = loop->uv.data = loop;
     *ret_loop = &loop->base;
     return 0;
 
@@ -106,6 +130,7 @@ mp__loop *mp__real_loop_free(mp__loop *base)
     uv_walk(&loop->uv, close_if_open, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop->uv);
+    loop->gather = mp__real_gather_free(loop->gather);
     uv_mutex_destroy(&loop->lock);
     return mp__free(loop);
 }

@@ -35,6 +35,8 @@ typedef struct mp__env_ops {
     void (*loop_stop)(mp__loop *loop);
     void (*loop_post)(mp__loop *loop, mp__task *task);
     uint64_t (*loop_now_ns)(mp__loop *loop);
+    int (*loop_gather)(mp__loop *loop, bool ring); /* or NULL */
+    bool (*loop_has_ring)(const mp__loop *loop);   /* or NULL */
     void (*loop_on_turn)(mp__loop *loop, void (*fn)(void *context), void *context);
     int (*loop_on_signal)(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
                           void *context);
@@ -66,6 +68,7 @@ typedef struct mp__env_ops {
     /* NULL: copied like all else. */
     int (*stream_write_kept)(mp__stream *stream, const struct iovec *parts, int count,
                              const mp_blob *kept);
+    void (*stream_flush)(mp__stream *stream); /* or NULL */
     size_t (*stream_queued)(const mp__stream *stream);
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);

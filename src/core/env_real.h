@@ -53,13 +53,17 @@ void mp__real_flush_wakes(void); /* those that are held; it goes on holding */
 
 enum { MP__READ_BUFFER = 64 * 1024 };
 
+typedef struct mp__real_gather mp__real_gather;
+
 typedef struct mp__real_loop {
     mp__loop base;
     mp__real_wake waking;
     uv_loop_t uv;
     uv_async_t wake;
     uv_prepare_t before_sleep;
-    uv_mutex_t lock; /* over posted and stopping */
+    uv_check_t after_sleep;
+    mp__real_gather *gather; /* or NULL */
+    uv_mutex_t lock;         /* over posted and stopping */
     mp__task_queue posted;
     bool wake_sent, stopping;
     void (*on_turn)(void *context);
@@ -78,6 +82,8 @@ int mp__real_loop_run(mp__loop *loop);
 void mp__real_loop_stop(mp__loop *loop);
 void mp__real_loop_post(mp__loop *loop, mp__task *task);
 uint64_t mp__real_loop_now_ns(mp__loop *loop);
+int mp__real_loop_gather(mp__loop *loop, bool ring);
+bool mp__real_loop_has_ring(const mp__loop *loop);
 void mp__real_loop_on_turn(mp__loop *loop, void (*fn)(void *context), void *context);
 int mp__real_loop_on_signal(mp__loop *loop, int signal, void (*fn)(void *context, int signal),
                             void *context);
@@ -108,11 +114,49 @@ void mp__real_stream_pause(mp__stream *stream, bool pause);
 int mp__real_stream_write_kept(mp__stream *stream, const struct iovec *parts, int count,
                                const mp_blob *kept);
 int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int count);
+void mp__real_stream_flush(mp__stream *stream);
 size_t mp__real_stream_queued(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);
 void mp__real_stream_reset(mp__stream *stream);
 void mp__real_stream_shutdown(mp__stream *stream);
 const char *mp__real_stream_peer(mp__stream *stream, char *text, size_t capacity);
+
+/* ---- streams, from the inside (env_stream.c, env_gather.c) ---- */
+
+typedef struct mp__real_stream {
+    mp__stream base;
+    uv_tcp_t uv;
+    mp__real_loop *loop;
+    const mp__stream_events *events;
+    void *context;
+    size_t queued;
+    struct mp__real_stream *next_ready;
+    unsigned staged; /* its write that waits for the end of the turn, from 1; 0: none */
+    int fd;          /* while it gathers */
+    bool closing, shutting, reading, is_ready;
+} mp__real_stream;
+
+/* What a read gave: @n bytes, 0 at the end, or -errno. */
+void mp__real_stream_came(mp__real_stream *stream, char *data, int64_t n);
+/* Let libuv send what is left of @data behind the first @sent bytes. 0 or -errno. */
+int mp__real_stream_queue(mp__real_stream *stream, char *data, size_t size, size_t sent);
+void mp__real_stream_broke(mp__real_stream *stream, int error);
+
+int mp__real_gather_new(mp__real_loop *loop, bool ring, mp__real_gather **ret_gather);
+mp__real_gather *mp__real_gather_free(mp__real_gather *gather); /* accepts NULL, returns NULL */
+bool mp__real_gather_has_ring(const mp__real_gather *gather);   /* any thread; accepts NULL */
+/* libuv says that there is something to read. */
+void mp__real_gather_ready(mp__real_stream *stream);
+/* Read what is ready. */
+void mp__real_gather_read(mp__real_gather *gather);
+/* Keep @total bytes until the turn ends. False: they are to be written at once, behind what
+ * mp__real_gather_take() gives. */
+bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, int count,
+                           size_t total);
+/* What is kept of @stream, which must be written before any other is kept; empty: nothing. */
+struct iovec mp__real_gather_take(mp__real_stream *stream);
+/* Send what is kept. */
+void mp__real_gather_flush(mp__real_gather *gather);
 
 int mp__real_worker_new(mp_env *env, const char *name, uint64_t idle_ms,
                         void (*run_batch)(void *context, mp__task *first), void *context,

@@ -14,15 +14,6 @@
 
 enum { SEND_BUFFER = 128 * 1024, BACKLOG = 1024, KEEPALIVE_S = 60, PARTS_MAX = 64 };
 
-typedef struct real_stream {
-    mp__stream base;
-    uv_tcp_t uv;
-    const mp__stream_events *events;
-    void *context;
-    size_t queued;
-    bool closing, shutting;
-} real_stream;
-
 typedef struct real_listener {
     mp__listener base;
     uv_tcp_t uv;
@@ -31,13 +22,14 @@ typedef struct real_listener {
     bool paused, waiting; /* a connection waits that was announced while paused */
 } real_listener;
 
-static real_stream *stream_new(mp__real_loop *loop)
+static mp__real_stream *stream_new(mp__real_loop *loop)
 {
-    real_stream *stream = mp__calloc(1, sizeof(*stream));
+    mp__real_stream *stream = mp__calloc(1, sizeof(*stream));
 
     if (!stream)
         return NULL;
     stream->base.ops = loop->base.ops;
+    stream->loop = loop;
     if (uv_tcp_init(&loop->uv, &stream->uv) != 0)
         return mp__free(stream);
     stream->uv.data = stream;
@@ -46,7 +38,7 @@ static real_stream *stream_new(mp__real_loop *loop)
 
 static void stream_closed(uv_handle_t *handle)
 {
-    real_stream *stream = handle->data;
+    mp__real_stream *stream = handle->data;
 
     if (stream->events && stream->events->on_closed)
         stream->events->on_closed(stream->context);
@@ -55,20 +47,23 @@ static void stream_closed(uv_handle_t *handle)
 
 void mp__real_stream_close(mp__stream *base)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
 
     if (stream->closing)
         return;
+    mp__real_stream_flush(&stream->base);
     stream->closing = true;
     uv_close((uv_handle_t *)&stream->uv, stream_closed);
 }
 
 void mp__real_stream_reset(mp__stream *base)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
 
     if (stream->closing)
         return;
+    if (stream->staged)
+        (void)mp__real_gather_take(stream);
     stream->closing = true;
     if (stream->shutting || uv_tcp_close_reset(&stream->uv, stream_closed) != 0)
         uv_close((uv_handle_t *)&stream->uv, stream_closed);
@@ -76,7 +71,7 @@ void mp__real_stream_reset(mp__stream *base)
 
 static void shut_down(uv_shutdown_t *request, int status)
 {
-    real_stream *stream = request->data;
+    mp__real_stream *stream = request->data;
 
     (void)status;
     (void)mp__free(request);
@@ -85,11 +80,12 @@ static void shut_down(uv_shutdown_t *request, int status)
 
 void mp__real_stream_shutdown(mp__stream *base)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
     uv_shutdown_t *request;
 
     if (stream->closing || stream->shutting)
         return;
+    mp__real_stream_flush(&stream->base);
     stream->shutting = true;
     request = mp__malloc(sizeof(*request));
     if (request)
@@ -108,39 +104,67 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
     (void)suggested;
     *buf = uv_buf_init(loop->read_buffer, MP__READ_BUFFER);
+    if (loop->gather) {
+        mp__real_gather_ready(handle->data);
+        buf->len = 0; /* then libuv does not read, and bytes_came() hears UV_ENOBUFS */
+    }
+}
+
+static void read_stop(mp__real_stream *stream)
+{
+    stream->reading = false;
+    (void)uv_read_stop((uv_stream_t *)&stream->uv);
+}
+
+void mp__real_stream_came(mp__real_stream *stream, char *data, int64_t n)
+{
+    if (n == -EAGAIN || stream->closing)
+        return;
+    if (n <= 0)
+        read_stop(stream);
+    stream->events->on_read(stream->context, data, n);
+}
+
+void mp__real_stream_broke(mp__real_stream *stream, int error)
+{
+    if (stream->closing)
+        return;
+    read_stop(stream);
+    stream->events->on_read(stream->context, NULL, error);
 }
 
 static void bytes_came(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
 {
-    real_stream *stream = uv->data;
+    if (n && n != UV_ENOBUFS) /* 0: nothing yet */
+        mp__real_stream_came(uv->data, buf->base, n == UV_EOF ? 0 : n);
+}
 
-    if (n == 0)
-        return; /* EAGAIN */
-    if (n < 0)
-        (void)uv_read_stop(uv);
-    if (!stream->closing)
-        stream->events->on_read(stream->context, buf->base, n == UV_EOF ? 0 : n);
+static void read_start(mp__real_stream *stream)
+{
+    stream->reading = true;
+    (void)uv_read_start((uv_stream_t *)&stream->uv, give_buffer, bytes_came);
 }
 
 void mp__real_stream_start(mp__stream *base, const mp__stream_events *events, void *context)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
 
     stream->events = events;
     stream->context = context;
-    (void)uv_read_start((uv_stream_t *)&stream->uv, give_buffer, bytes_came);
+    (void)uv_fileno((uv_handle_t *)&stream->uv, &stream->fd);
+    read_start(stream);
 }
 
 void mp__real_stream_pause(mp__stream *base, bool pause)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
 
     if (stream->closing)
         return;
     if (pause)
-        (void)uv_read_stop((uv_stream_t *)&stream->uv);
+        read_stop(stream);
     else
-        (void)uv_read_start((uv_stream_t *)&stream->uv, give_buffer, bytes_came);
+        read_start(stream);
 }
 
 /* ---- writing ---- */
@@ -161,15 +185,14 @@ static void queued_free(queued_write *request)
 static void written(uv_write_t *uv, int status)
 {
     queued_write *request = (queued_write *)uv;
-    real_stream *stream = uv->handle->data;
+    mp__real_stream *stream = uv->handle->data;
 
     stream->queued -= request->size;
     queued_free(request);
     if (stream->closing)
         return;
     if (status < 0) {
-        (void)uv_read_stop((uv_stream_t *)&stream->uv);
-        stream->events->on_read(stream->context, NULL, status);
+        mp__real_stream_broke(stream, status);
     } else if (stream->queued == 0 && stream->events->on_drained) {
         stream->events->on_drained(stream->context);
     }
@@ -189,7 +212,7 @@ static void copy_parts(char *to, const struct iovec *parts, int count, size_t sk
 
 /* Let libuv send in turn what is left of @parts behind the first @skip bytes: a copy, but for the
  * last part where that is of @kept (or NULL). */
-static int queue_rest(real_stream *stream, const struct iovec *parts, int count, size_t skip,
+static int queue_rest(mp__real_stream *stream, const struct iovec *parts, int count, size_t skip,
                       size_t total, const mp_blob *kept)
 {
     size_t last = kept ? parts[count - 1].iov_len : 0, before = total - last;
@@ -218,29 +241,22 @@ static int queue_rest(real_stream *stream, const struct iovec *parts, int count,
     return 0;
 }
 
-int mp__real_stream_write(mp__stream *base, const struct iovec *parts, int count)
+int mp__real_stream_queue(mp__real_stream *stream, char *data, size_t size, size_t sent)
 {
-    return mp__real_stream_write_kept(base, parts, count, NULL);
+    const struct iovec part = {data, size};
+
+    return queue_rest(stream, &part, 1, sent, size, NULL);
 }
 
-int mp__real_stream_write_kept(mp__stream *base, const struct iovec *parts, int count,
-                               const mp_blob *kept)
+/* Give the socket what it takes, and queue the rest. */
+static int write_now(mp__real_stream *stream, const struct iovec *parts, int count, size_t total,
+                     const mp_blob *kept)
 {
-    real_stream *stream = (real_stream *)base;
-    uv_buf_t bufs[PARTS_MAX];
-    size_t total = 0;
+    __attribute__((uninitialized)) uv_buf_t bufs[PARTS_MAX + 1];
     int n = UV_EAGAIN;
 
-    if (stream->closing || stream->shutting)
-        return MP_ECLOSED;
-    if (count > PARTS_MAX)
-        return MP_EINVAL;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         bufs[i] = uv_buf_init(parts[i].iov_base, (unsigned)parts[i].iov_len);
-        total += parts[i].iov_len;
-    }
-    if (total == 0)
-        return 0;
     if (stream->queued == 0)
         n = uv_try_write((uv_stream_t *)&stream->uv, bufs, (unsigned)count);
     if (n == UV_EAGAIN)
@@ -250,14 +266,59 @@ int mp__real_stream_write_kept(mp__stream *base, const struct iovec *parts, int 
     return (size_t)n == total ? 0 : queue_rest(stream, parts, count, (size_t)n, total, kept);
 }
 
+/* The same behind what was kept for the end of the turn. */
+static int write_behind(mp__real_stream *stream, const struct iovec *parts, int count, size_t total,
+                        const mp_blob *kept)
+{
+    __attribute__((uninitialized)) struct iovec all[PARTS_MAX + 1];
+
+    all[0] = mp__real_gather_take(stream);
+    memcpy(all + 1, parts, (size_t)count * sizeof(*parts));
+    return write_now(stream, all, count + 1, all[0].iov_len + total, kept);
+}
+
+int mp__real_stream_write(mp__stream *base, const struct iovec *parts, int count)
+{
+    return mp__real_stream_write_kept(base, parts, count, NULL);
+}
+
+int mp__real_stream_write_kept(mp__stream *base, const struct iovec *parts, int count,
+                               const mp_blob *kept)
+{
+    mp__real_stream *stream = (mp__real_stream *)base;
+    size_t total = 0;
+
+    if (stream->closing || stream->shutting)
+        return MP_ECLOSED;
+    if (count > PARTS_MAX)
+        return MP_EINVAL;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    if (total == 0 || (stream->loop->gather && mp__real_gather_write(stream, parts, count, total)))
+        return 0;
+    return stream->staged ? write_behind(stream, parts, count, total, kept)
+                          : write_now(stream, parts, count, total, kept);
+}
+
+void mp__real_stream_flush(mp__stream *base)
+{
+    mp__real_stream *stream = (mp__real_stream *)base;
+    struct iovec kept;
+
+    if (!stream->staged)
+        return;
+    kept = mp__real_gather_take(stream);
+    (void)write_now(stream, &kept, 1, kept.iov_len, NULL); /* reading meets the same error */
+}
+
 size_t mp__real_stream_queued(const mp__stream *stream)
 {
-    return ((const real_stream *)stream)->queued;
+    return ((const mp__real_stream *)stream)->queued;
 }
 
 const char *mp__real_stream_peer(mp__stream *base, char *text, size_t capacity)
 {
-    real_stream *stream = (real_stream *)base;
+    mp__real_stream *stream = (mp__real_stream *)base;
     struct sockaddr_storage address;
     int size = sizeof(address);
     char host[48] = "?";
@@ -293,7 +354,7 @@ static socklen_t address_size(const struct sockaddr_storage *address)
 static void accept_one(real_listener *listener)
 {
     mp__real_loop *loop = listener->uv.loop->data;
-    real_stream *stream = stream_new(loop);
+    mp__real_stream *stream = stream_new(loop);
     int send_buffer = SEND_BUFFER;
 
     if (!stream)
@@ -442,7 +503,7 @@ mp__listener *mp__real_listener_free(mp__listener *base)
 typedef struct real_connect {
     uv_connect_t uv;
     uv_timer_t timer;
-    real_stream *stream;
+    mp__real_stream *stream;
     bool done; /* on_connect was called */
     void (*on_connect)(void *context, int error, mp__stream *stream);
     void *context;

@@ -16,6 +16,9 @@ const mp__option mp__option_table[] = {
      "daemon runs."},
     {"server.workers", MP__OPTION_INT, "0", 0, 256, NULL, "threads", false,
      "Worker loops, each on its own thread with its own listening sockets. 0: as many as cores."},
+    {"server.io_uring", MP__OPTION_BOOL, "true", 0, 0, NULL, "", false,
+     "Read from and write to many connections in one system call (io_uring(7)). Where the system "
+     "has none, or refuses it, each connection has calls of its own, as with false."},
     {"server.drain", MP__OPTION_DURATION, "5s", 0, 600 * S, NULL, "ms", true,
      "How long SIGTERM lets commands under way be answered before connections are closed."},
 

@@ -32,8 +32,6 @@ typedef struct mp__server_limits {
     char version_reported[32];
 } mp__server_limits;
 
-enum { MP__HELD_MAX = 256 };
-
 struct mp__connection;
 struct mp__http_connection;
 
@@ -63,14 +61,6 @@ typedef struct mp__worker_loop {
     size_t
         rewind; /* of the bytes at work: from here on they must be read again; SIZE_MAX: nowhere */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
-    /* Short replies leave together at the end of the turn: their peers are woken once, and not by
-     * each. */
-    struct mp__held {
-        struct mp__connection *connection; /* NULL: it has gone, or they were written */
-        size_t at, size;                   /* of held_bytes */
-    } held[MP__HELD_MAX];
-    unsigned held_count;
-    mp__buf held_bytes;
     struct mp__http_connection *http_connections;
     mp__buf http_late;   /* an HTTP answer that comes later, until it is written */
     int64_t http_date_s; /* of http_head */

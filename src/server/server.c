@@ -214,6 +214,8 @@ static int worker_start(mp__server *server, mp__worker_loop *worker)
     worker_limits(worker);
     rc = mp__loop_new(server->env, name, &worker->loop);
     if (rc == 0)
+        rc = mp__loop_gather(worker->loop, mp__options_bool(server->options, "server.io_uring"));
+    if (rc == 0)
         rc = mp__timer_new(worker->loop, scan, worker, &worker->scan);
     if (rc == 0) {
         mp__timer_start(worker->scan, MP__SCAN_MS, MP__SCAN_MS);
@@ -399,7 +401,6 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         worker->http_listener = mp__listener_free(worker->http_listener);
         worker->loop = mp__loop_free(worker->loop);
         mp__buf_done(&worker->out);
-        mp__buf_done(&worker->held_bytes);
         mp__tap_done(&worker->tap);
         mp__buf_done(&worker->http_late);
         (void)pthread_mutex_destroy(&worker->list_lock);

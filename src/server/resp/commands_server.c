@@ -24,11 +24,13 @@ static void info_server(mp__connection *c, mp__buf *text)
 
     (void)mp__buf_printf(text,
                          "# Server\r\nredis_version:%s\r\nredis_mode:standalone\r\n"
-                         "marketprism_version:%s\r\nos:Linux\r\narch_bits:%zu\r\nprocess_id:%ld\r\n"
+                         "marketprism_version:%s\r\nos:Linux\r\narch_bits:%zu\r\n"
+                         "multiplexing_api:epoll%s\r\nprocess_id:%ld\r\n"
                          "tcp_port:%u\r\nuptime_in_seconds:%" PRIu64 "\r\nuptime_in_days:%" PRIu64
                          "\r\n",
                          c->worker->limits.version_reported, MP_VERSION, sizeof(void *) * 8,
-                         (long)getpid(), s->resp_port, uptime_s(s), uptime_s(s) / 86400);
+                         mp__loop_has_ring(c->worker->loop) ? " and io_uring" : "", (long)getpid(),
+                         s->resp_port, uptime_s(s), uptime_s(s) / 86400);
 }
 
 static void info_clients(mp__connection *c, mp__buf *text)

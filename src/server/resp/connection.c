@@ -7,10 +7,9 @@
 #include <stdio.h>
 
 enum {
-    WRITE_AT = 256 * 1024,   /* replies gathered before they are handed over */
-    SLOTS_MAX = 1024,        /* commands under way on one connection */
-    HELD_BYTES = 256 * 1024, /* of the replies that wait for the end of a turn */
-    OUT_KEPT = 256 * 1024,   /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
+    SLOTS_MAX = 1024,      /* commands under way on one connection */
+    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
     FLOOR_AFTER_S = 5,
 };
 #define SECOND_NS 1000000000u
@@ -230,19 +229,12 @@ static void connection_closed(void *context)
     (void)mp__free(c);
 }
 
-static struct iovec take_held(mp__connection *c);
-
 static void connection_end(mp__connection *c, bool reset)
 {
     mp__worker_loop *worker = c->worker;
 
-    struct iovec held;
-
     if (c->closed)
         return;
-    held = take_held(c);
-    if (held.iov_len && !reset)
-        (void)mp__stream_write(c->stream, &held, 1); /* what was answered is sent */
     c->closed = true;
     abandon_slots(c);
     unlink_dirty(c);
@@ -297,30 +289,16 @@ static void pause_reading(mp__connection *c, bool pause)
     mp__stream_pause(c->stream, pause);
 }
 
-/* What is held back for @c, to be written now; empty where nothing is. Its place is free then. */
-static struct iovec take_held(mp__connection *c)
-{
-    struct mp__held *held = c->held ? &c->worker->held[c->held - 1] : NULL;
-
-    c->held = 0;
-    if (!held)
-        return (struct iovec){NULL, 0};
-    held->connection = NULL;
-    return (struct iovec){c->worker->held_bytes.data + held->at, held->size};
-}
-
-/* Hand what is held back and worker->out to the stream. False: the connection has gone. */
+/* Hand worker->out to the stream. False: the connection has gone. */
 static bool write_out(mp__connection *c)
 {
     mp__worker_loop *worker = c->worker;
-    struct iovec parts[] = {take_held(c), {worker->out.data, worker->out.size}};
-    size_t size = parts[0].iov_len + parts[1].iov_len;
-    int from = parts[0].iov_len == 0, to = 1 + (parts[1].iov_len > 0);
+    struct iovec part = {worker->out.data, worker->out.size};
     int rc = worker->out.error;
 
-    if (size && rc == 0) {
-        rc = mp__stream_write(c->stream, parts + from, to - from);
-        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, size);
+    if (part.iov_len && rc == 0) {
+        rc = mp__stream_write(c->stream, &part, 1);
+        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, part.iov_len);
         if (worker->out.capacity > OUT_KEPT)
             mp__buf_done(&worker->out);
     }
@@ -337,38 +315,16 @@ static bool write_out(mp__connection *c)
     return true;
 }
 
-static void write_held(mp__worker_loop *worker)
-{
-    for (unsigned i = 0; i < worker->held_count; i++)
-        if (worker->held[i].connection)
-            (void)write_out(worker->held[i].connection);
-    worker->held_count = 0;
-    mp__buf_reset(&worker->held_bytes);
-}
-
-/* As write_out(), but what is short leaves at the end of the turn. */
-static bool write_soon(mp__connection *c)
-{
-    mp__worker_loop *worker = c->worker;
-    size_t at = worker->held_bytes.size;
-
-    if (worker->out.size == 0 && !worker->out.error)
-        return true;
-    if (c->held || c->closing || c->blocked || worker->out.error ||
-        at + worker->out.size > HELD_BYTES || worker->held_count == MP__HELD_MAX ||
-        mp__stream_queued(c->stream) ||
-        mp__buf_add(&worker->held_bytes, worker->out.data, worker->out.size) != 0)
-        return write_out(c);
-    worker->held[worker->held_count++] = (struct mp__held){c, at, worker->out.size};
-    c->held = worker->held_count;
-    mp__buf_reset(&worker->out);
-    return true;
-}
-
 void mp__connection_push(mp__connection *c)
 {
     if (!c->slots)
         (void)write_out(c);
+}
+
+static bool all_sent(mp__connection *c)
+{
+    mp__stream_flush(c->stream);
+    return mp__stream_queued(c->stream) == 0;
 }
 
 static void process(mp__connection *c);
@@ -390,7 +346,7 @@ static void flush(mp__connection *c)
     if (!write_out(c))
         return;
     if (c->closing) {
-        if (!c->slots && mp__stream_queued(c->stream) == 0)
+        if (!c->slots && all_sent(c))
             connection_close(c);
         return;
     }
@@ -402,7 +358,6 @@ static void flush(mp__connection *c)
 
 void mp__connections_flush(mp__worker_loop *worker)
 {
-    write_held(worker);
     while (worker->dirty) {
         mp__connection *c = worker->dirty;
 
@@ -738,7 +693,7 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
         return;
     keep_rest(c, data + used, size - used);
     note_partial(c, used > 0);
-    if (!write_soon(c))
+    if (!write_out(c))
         return;
     if (over_soft(c))
         c->blocked = true;
@@ -756,7 +711,7 @@ static void on_read(void *context, char *data, int64_t size)
             mp__connection_finish(c); /* it has said all; answer what is under way */
             return;
         }
-        if (!c->closing || size < 0 || mp__stream_queued(c->stream) == 0)
+        if (!c->closing || size < 0 || all_sent(c))
             connection_close(c);
         return;
     }
@@ -891,7 +846,7 @@ void mp__connections_drain(mp__worker_loop *worker)
 
     for (mp__connection *c = worker->connections; c; c = next) {
         next = c->next;
-        if (!c->slots && mp__stream_queued(c->stream) == 0)
+        if (!c->slots && all_sent(c))
             connection_close(c);
         else
             c->closing = true;

@@ -83,9 +83,8 @@ struct mp__connection {
     enum mp__level level;
     bool strict;
     bool is_dirty, blocked, paused, closing, closed;
-    unsigned held;          /* its place in worker->held, from 1; 0: nothing of it waits there */
-    size_t backlog;         /* of worker->backlog */
-    uint64_t revision_seen; /* read-your-writes and monotonic reads */
+    size_t backlog;                           /* of worker->backlog */
+    uint64_t revision_seen;                   /* read-your-writes and monotonic reads */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
     uint64_t stalled_since_ns;
     size_t stalled_queue;

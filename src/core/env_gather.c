@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many sockets, few system calls. A loop that gathers (mp__loop_gather()) keeps short writes until
+ * its turn ends, and reads what is ready on its streams after all of them were announced; where
+ * there is more than one, io_uring (Axboe, "Efficient IO with io_uring", 2019) takes them to the
+ * system in one call. Every request is one that ends at once (MSG_DONTWAIT), within that call: the
+ * ring is never waited for, and nothing of a stream is in flight when it is closed. What could not
+ * be tried counts as not ready. libuv says which streams are ready, and sends what has to wait. */
+#include "core/env_real.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <sys/socket.h>
+
+#include "core/alloc.h"
+
+enum {
+    READS = 16,                /* streams read in one call */
+    READ_SIZE = 16 * 1024,     /* bytes of each; what is left is announced again */
+    STAGED = 256,              /* writes that are kept at once */
+    STAGED_BYTES = 256 * 1024, /* of all */
+    STAGED_MOST = 32 * 1024,   /* of one */
+    CALLS = 64,                /* entries of the ring, sends in one call */
+};
+
+typedef struct staged_write {
+    mp__real_stream *stream; /* NULL: it was sent or dropped */
+    size_t at, size;         /* of the bytes */
+    int status;              /* how sending went: bytes, or -errno */
+} staged_write;
+
+struct mp__real_gather {
+    mp__real_loop *loop;
+    struct io_uring ring;
+    enum { RING_UNTRIED, RING_WORKS, RING_NONE } ring_state;
+    _Atomic bool has_ring; /* the same for other threads */
+    mp__real_stream *ready, **ready_end;
+    unsigned count; /* of staged */
+    size_t used;    /* of bytes */
+    staged_write staged[STAGED];
+    char *reads; /* READS * READ_SIZE; NULL: the ring was not tried */
+    char bytes[STAGED_BYTES];
+};
+
+/* ---- the ring ---- */
+
+static void ring_end(struct mp__real_gather *g)
+{
+    if (g->ring_state == RING_WORKS)
+        io_uring_queue_exit(&g->ring);
+    g->ring_state = RING_NONE;
+    atomic_store_explicit(&g->has_ring, false, memory_order_relaxed);
+}
+
+/* On the loop's thread: the system then knows who alone will ask. */
+static bool ring_works(struct mp__real_gather *g)
+{
+    struct io_uring_params ours = {.flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER};
+    struct io_uring_params plain = {0};
+
+    if (g->ring_state != RING_UNTRIED)
+        return g->ring_state == RING_WORKS;
+    g->ring_state = RING_NONE;
+    g->reads = mp__malloc((size_t)READS * READ_SIZE);
+    if (g->reads && (io_uring_queue_init_params(CALLS, &g->ring, &ours) == 0 ||
+                     io_uring_queue_init_params(CALLS, &g->ring, &plain) == 0))
+        g->ring_state = RING_WORKS;
+    atomic_store_explicit(&g->has_ring, g->ring_state == RING_WORKS, memory_order_relaxed);
+    return g->ring_state == RING_WORKS;
+}
+
+/* Have the @count requests that were prepared done, and put how the i-th went into status[i]. */
+static void ring_call(struct mp__real_gather *g, unsigned count, int *status)
+{
+    unsigned submitted = 0, done = 0;
+    struct io_uring_cqe *cqe;
+
+    for (unsigned i = 0; i < count; i++)
+        status[i] = -EAGAIN;
+    while (submitted < count) {
+        int rc = io_uring_submit(&g->ring);
+
+        if (rc <= 0 && rc != -EINTR)
+            break;
+        submitted += rc > 0 ? (unsigned)rc : 0;
+    }
+    for (; done < submitted && io_uring_peek_cqe(&g->ring, &cqe) == 0; done++) {
+        status[cqe->user_data] = cqe->res;
+        io_uring_cqe_seen(&g->ring, cqe);
+    }
+    if (done < count)
+        ring_end(g); /* what may still be in flight ends with it */
+}
+
+/* ---- reading ---- */
+
+void mp__real_gather_ready(mp__real_stream *stream)
+{
+    struct mp__real_gather *g = stream->loop->gather;
+
+    if (stream->is_ready)
+        return;
+    stream->is_ready = true;
+    stream->next_ready = NULL;
+    *g->ready_end = stream;
+    g->ready_end = &stream->next_ready;
+}
+
+static void read_one(mp__real_stream *stream)
+{
+    ssize_t n;
+
+    do
+        n = recv(stream->fd, stream->loop->read_buffer, MP__READ_BUFFER, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    mp__real_stream_came(stream, stream->loop->read_buffer, n < 0 ? -errno : n);
+}
+
+static void read_many(struct mp__real_gather *g, mp__real_stream **streams, unsigned count)
+{
+    __attribute__((uninitialized)) int status[READS];
+
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(&g->ring);
+
+        io_uring_prep_recv(sqe, streams[i]->fd, g->reads + (size_t)i * READ_SIZE, READ_SIZE,
+                           MSG_DONTWAIT);
+        io_uring_sqe_set_data64(sqe, i);
+    }
+    ring_call(g, count, status);
+    for (unsigned i = 0; i < count; i++)
+        mp__real_stream_came(streams[i], g->reads + (size_t)i * READ_SIZE, status[i]);
+}
+
+/* The next streams that are to be read, at most READS of them. */
+static unsigned take_ready(struct mp__real_gather *g, mp__real_stream **ret_streams)
+{
+    unsigned count = 0;
+
+    while (g->ready && count < READS) {
+        mp__real_stream *stream = g->ready;
+
+        g->ready = stream->next_ready;
+        if (!g->ready)
+            g->ready_end = &g->ready;
+        stream->is_ready = false;
+        if (!stream->closing && stream->reading)
+            ret_streams[count++] = stream;
+    }
+    return count;
+}
+
+void mp__real_gather_read(struct mp__real_gather *g)
+{
+    __attribute__((uninitialized)) mp__real_stream *streams[READS];
+
+    while (g->ready) {
+        unsigned count = take_ready(g, streams);
+
+        if (count > 1 && ring_works(g))
+            read_many(g, streams, count);
+        else
+            for (unsigned i = 0; i < count; i++)
+                if (!streams[i]->closing && streams[i]->reading)
+                    read_one(streams[i]);
+    }
+}
+
+/* ---- writing ---- */
+
+bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, int count,
+                           size_t total)
+{
+    struct mp__real_gather *g = stream->loop->gather;
+
+    if (stream->staged || stream->queued || total > STAGED_MOST || g->count == STAGED ||
+        g->used + total > STAGED_BYTES)
+        return false;
+    g->staged[g->count++] = (staged_write){.stream = stream, .at = g->used, .size = total};
+    stream->staged = g->count;
+    for (int i = 0; i < count; i++) {
+        memcpy(g->bytes + g->used, parts[i].iov_base, parts[i].iov_len);
+        g->used += parts[i].iov_len;
+    }
+    return true;
+}
+
+struct iovec mp__real_gather_take(mp__real_stream *stream)
+{
+    struct mp__real_gather *g = stream->loop->gather;
+    staged_write *w = stream->staged ? &g->staged[stream->staged - 1] : NULL;
+
+    stream->staged = 0;
+    if (!w)
+        return (struct iovec){NULL, 0};
+    w->stream = NULL;
+    return (struct iovec){g->bytes + w->at, w->size};
+}
+
+static void send_one(const struct mp__real_gather *g, staged_write *w)
+{
+    ssize_t n;
+
+    do
+        n = send(w->stream->fd, g->bytes + w->at, w->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    w->status = n < 0 ? -errno : (int)n;
+}
+
+static void send_many(struct mp__real_gather *g, staged_write **writes, unsigned count)
+{
+    __attribute__((uninitialized)) int status[CALLS];
+
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(&g->ring);
+
+        io_uring_prep_send(sqe, writes[i]->stream->fd, g->bytes + writes[i]->at, writes[i]->size,
+                           MSG_DONTWAIT | MSG_NOSIGNAL);
+        io_uring_sqe_set_data64(sqe, i);
+    }
+    ring_call(g, count, status);
+    for (unsigned i = 0; i < count; i++)
+        writes[i]->status = status[i];
+}
+
+static void send_all(struct mp__real_gather *g)
+{
+    __attribute__((uninitialized)) staged_write *writes[CALLS];
+
+    for (unsigned at = 0; at < g->count;) {
+        unsigned count = 0;
+
+        for (; at < g->count && count < CALLS; at++)
+            if (g->staged[at].stream)
+                writes[count++] = &g->staged[at];
+        if (count > 1 && ring_works(g))
+            send_many(g, writes, count);
+        else
+            for (unsigned i = 0; i < count; i++)
+                send_one(g, writes[i]);
+    }
+}
+
+void mp__real_gather_flush(struct mp__real_gather *g)
+{
+    __attribute__((uninitialized)) mp__real_stream *broken[STAGED];
+    __attribute__((uninitialized)) int errors[STAGED];
+
+    while (g->count) { /* who hears of a broken stream may write to others */
+        unsigned count = 0;
+
+        send_all(g);
+        for (unsigned i = 0; i < g->count; i++) {
+            staged_write *w = &g->staged[i];
+            int rc = 0;
+
+            if (!w->stream)
+                continue;
+            w->stream->staged = 0;
+            if (w->status < 0 && w->status != -EAGAIN)
+                rc = w->status;
+            else if (w->status < 0 || (size_t)w->status < w->size)
+                rc = mp__real_stream_queue(w->stream, g->bytes + w->at, w->size,
+                                           w->status < 0 ? 0 : (size_t)w->status);
+            if (rc) {
+                broken[count] = w->stream;
+                errors[count++] = rc;
+            }
+        }
+        g->count = 0;
+        g->used = 0;
+        for (unsigned i = 0; i < count; i++)
+            mp__real_stream_broke(broken[i], errors[i]);
+    }
+}
+
+/* ---- beginning and ending ---- */
+
+int mp__real_gather_new(mp__real_loop *loop, bool ring, struct mp__real_gather **ret_gather)
+{
+    struct mp__real_gather *g = mp__malloc(sizeof(*g));
+
+    if (!g)
+        return MP_ENOMEM;
+    g->loop = loop;
+    g->ring_state = ring ? RING_UNTRIED : RING_NONE;
+    atomic_init(&g->has_ring, false);
+    g->ready = NULL;
+    g->ready_end = &g->ready;
+    g->reads = NULL;
+    g->count = 0;
+    g->used = 0;
+    *ret_gather = g;
+    return 0;
+}
+
+bool mp__real_gather_has_ring(const struct mp__real_gather *g)
+{
+    return g && atomic_load_explicit(&g->has_ring, memory_order_relaxed);
+}
+
+struct mp__real_gather *mp__real_gather_free(struct mp__real_gather *g)
+{
+    if (!g)
+        return NULL;
+    ring_end(g);
+    (void)mp__free(g->reads);
+    return mp__free(g);
+}
