@@ -3,17 +3,45 @@
  * written down, packed, damaged where the input says, and read. What comes out is the record or
  * MP_ECORRUPT, never another record and never a byte outside. The rest goes in as it is. */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <zdict.h>
 
 #include "cache/l2_code.h"
 #include "core/core.h"
 
-enum { VALUE_MAX = 8192, AREA = MP__L2_FRAME_HEAD + 3 * MP__L2_BODY_MAX };
+enum { VALUE_MAX = 8192, AREA = 3 * MP__L2_BODY_MAX };
 
 static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX];
 static ZSTD_CCtx *cctx;
 static ZSTD_DCtx *dctx;
+
+/* A dictionary with code tables, as L2 has them, of a few lines of JSON. */
+static ZSTD_CDict *pack;
+static ZSTD_DDict *expand;
+
+static bool make_dictionary(void)
+{
+    enum { LINES = 64, LINE = 96 };
+    static char text[LINES * LINE], bytes[2 * LINES * LINE];
+    size_t sizes[LINES], size = 0, made;
+
+    for (unsigned i = 0; i < LINES; i++) {
+        sizes[i] = (size_t)snprintf(
+            text + size, LINE, "production/feeds/f%uapplication/json{\"port\": %u, \"on\": %s}",
+            i * 7, i * i * 31 % 9000, i % 3 ? "true" : "false");
+        size += sizes[i];
+    }
+    made = ZDICT_finalizeDictionary(bytes, sizeof(bytes), text, size / 2, text, sizes, LINES,
+                                    (ZDICT_params_t){0});
+    if (ZDICT_isError(made))
+        return false;
+    pack = ZSTD_createCDict(bytes, made, 1);
+    expand = ZSTD_createDDict(bytes, made);
+    return pack && expand;
+}
 
 static bool same(const mp__record *a, const mp__record *b)
 {
@@ -27,7 +55,7 @@ static bool same(const mp__record *a, const mp__record *b)
 /* Head of an input: what to damage and the record's numbers; then address and value. */
 static void described(const uint8_t *data, size_t size)
 {
-    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_FRAME_HEAD;
+    unsigned char meta[MP__L2_META_MAX], *stored = area;
     mp__record record = {.kind = MP__RECORD_VALUE}, got;
     mp__l2_form form = {0};
     size_t address = (size_t)data[4] % 32 + 1, packed;
@@ -52,7 +80,8 @@ static void described(const uint8_t *data, size_t size)
     form.body_size = (uint32_t)mp__l2_body_size(&record);
     mp__l2_body_write(&record, body);
     form.sum = mp__l2_sum(form.revision, meta, form.meta_size, body, form.body_size);
-    packed = mp__l2_pack(cctx, true, body, form.body_size, stored, AREA - MP__L2_FRAME_HEAD);
+    (void)ZSTD_CCtx_refCDict(cctx, data[5] & 2 ? pack : NULL);
+    packed = mp__l2_pack(cctx, true, body, form.body_size, stored, AREA);
     form.raw = packed == 0;
     form.stored_size = packed ? (uint32_t)packed : form.body_size;
     if (form.raw)
@@ -67,14 +96,14 @@ static void described(const uint8_t *data, size_t size)
         else
             stored[at - form.meta_size] ^= bit;
     }
-    rc = mp__l2_read(&form, meta, stored, back, dctx, NULL, &got);
+    rc = mp__l2_read(&form, meta, stored, back, dctx, data[5] & 2 ? expand : NULL, &got);
     if (rc == 0 ? !same(&record, &got) : rc != MP_ECORRUPT || data[0] % 4 == 0)
         abort();
 }
 
 static void raw(const uint8_t *data, size_t size)
 {
-    unsigned char meta[MP__L2_META_MAX], *stored = area + MP__L2_FRAME_HEAD;
+    unsigned char meta[MP__L2_META_MAX], *stored = area;
     mp__l2_form form = {.revision = data[0], .meta_size = data[1], .raw = data[2] & 1};
     mp__record got;
     size_t left = size - 5;
@@ -86,7 +115,7 @@ static void raw(const uint8_t *data, size_t size)
     left -= form.meta_size;
     form.stored_size = (uint32_t)(left < MP__L2_BODY_MAX ? left : MP__L2_BODY_MAX);
     memcpy(stored, data + 5 + form.meta_size, form.stored_size);
-    if (mp__l2_read(&form, meta, stored, back, dctx, NULL, &got) == 0 &&
+    if (mp__l2_read(&form, meta, stored, back, dctx, data[2] & 2 ? expand : NULL, &got) == 0 &&
         got.address.size + got.media_type.size + got.value.size != form.body_size)
         abort();
 }
@@ -97,6 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cctx = mp__l2_cctx_new(1);
     if (!dctx)
         dctx = ZSTD_createDCtx();
+    if (!pack && !make_dictionary())
+        abort();
     if (!cctx || !dctx || size < 8)
         return 0;
     if (data[0] % 8 < 6)

@@ -334,8 +334,7 @@ static int read_l2(mp_cache *cache, mp_str address, uint64_t hash, bool bring_up
     if (!cache->l2)
         return MP_EUNKNOWN;
     mp__l2_scratch_init(&scratch);
-    rc = mp__l2_get(cache->l2, address, hash, mp__env_wall_ms(cache->env), &scratch, &record,
-                    &generation, &verify_by_s);
+    rc = mp__l2_get(cache->l2, address, hash, &scratch, &record, &generation, &verify_by_s);
     if (rc == 0) {
         rc = bring_up
                  ? mp__l1_bring_up(cache->l1, hash, &record, generation, verify_by_s, ret_entry)

@@ -73,11 +73,11 @@ static inline void mp__l2_scratch_init(mp__l2_scratch *scratch)
 void mp__l2_scratch_done(mp__l2_scratch *scratch);
 
 /* Read the record of @address; on 0 *ret_record's slices live in @scratch. MP_EUNKNOWN: not here,
- * or expired at @wall_ms. MP_ECORRUPT: it was here and failed its sum (now out, counted).
+ * or past its expiry. MP_ECORRUPT: it was here and failed its sum (now out, counted).
  * MP_ENOMEM. Never waits for the compressing thread. */
-MP_MUST_USE int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, int64_t wall_ms,
-                           mp__l2_scratch *scratch, mp__record *ret_record,
-                           uint32_t *ret_generation, uint32_t *ret_verify_by_s);
+MP_MUST_USE int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratch,
+                           mp__record *ret_record, uint32_t *ret_generation,
+                           uint32_t *ret_verify_by_s);
 bool mp__l2_has(mp__l2 *l2, uint64_t hash);
 /* Note the freshness of what is kept, if it still is @revision. */
 void mp__l2_verified(mp__l2 *l2, uint64_t hash, uint64_t revision, int64_t verified_ms,

@@ -42,11 +42,11 @@ void mp__l2_body_write(const mp__record *record, unsigned char *body);
 uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
                     size_t body_size);
 
-/* Back from bytes that may be damaged. @stored has MP__L2_FRAME_HEAD writable bytes before it, and
- * @body room for form->body_size unless it is raw; *ret_record's slices lie in the one or the
- * other. verified_ms is not part of it. MP_ECORRUPT: it is not what was written. */
+/* Back from bytes that may be damaged. @body has room for form->body_size unless it is raw;
+ * *ret_record's slices lie in @stored or in @body. verified_ms is not part of it. MP_ECORRUPT: it
+ * is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
-                            unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
+                            const unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
                             const ZSTD_DDict *dictionary, mp__record *ret_record);
 
 /* Compress @body into @frame, as it is stored, with the dictionary that @cctx refers to, if

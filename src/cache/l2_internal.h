@@ -239,8 +239,8 @@ typedef struct mp__l2_copy {
     int64_t verified_ms;
     uint32_t generation, verify_by_s;
     mp__l2_dictionary *dictionary; /* a reference */
-    const unsigned char *meta;
-    unsigned char *stored, *body;
+    const unsigned char *meta, *stored;
+    unsigned char *body;
 } mp__l2_copy;
 /* What of @scratch a copy of @form needs; false: it has less. */
 bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,

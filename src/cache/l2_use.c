@@ -227,11 +227,10 @@ bool mp__l2_has(mp__l2 *l2, uint64_t hash)
 
 /* ---- reading ---- */
 
-/* Meta, room for the head of a frame, what is stored, and the body. */
+/* Meta, what is stored, and the body. */
 static size_t scratch_need(const mp__l2_form *form)
 {
-    return MP__L2_META_MAX + MP__L2_FRAME_HEAD + form->stored_size +
-           (form->raw ? 0 : form->body_size);
+    return (size_t)form->meta_size + form->stored_size + (form->raw ? 0 : form->body_size);
 }
 
 void mp__l2_scratch_done(mp__l2_scratch *scratch)
@@ -263,11 +262,10 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
             return false;
         p = scratch->far;
     }
-    memcpy(p, item->bytes, item->form.meta_size);
+    memcpy(p, item->bytes, (size_t)item->form.meta_size + item->form.stored_size);
     ret_copy->meta = p;
-    ret_copy->stored = p + MP__L2_META_MAX + MP__L2_FRAME_HEAD;
-    memcpy(ret_copy->stored, item->bytes + item->form.meta_size, item->form.stored_size);
-    ret_copy->body = ret_copy->stored + item->form.stored_size;
+    ret_copy->stored = p + item->form.meta_size;
+    ret_copy->body = p + item->form.meta_size + item->form.stored_size;
     ret_copy->verified_ms = item->verified_ms;
     ret_copy->generation = item->generation;
     ret_copy->verify_by_s = item->verify_by_s;
@@ -331,7 +329,7 @@ static int copy_out(mp__l2 *l2, uint64_t hash, mp__l2_scratch *scratch, mp__l2_c
     }
 }
 
-int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, int64_t wall_ms, mp__l2_scratch *scratch,
+int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratch,
                mp__record *ret_record, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     mp__record record;
@@ -347,7 +345,7 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, int64_t wall_ms, mp__l
     }
     if (rc)
         return rc;
-    if (record.expires_ms && record.expires_ms <= wall_ms) {
+    if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(l2->env)) {
         drop_if(l2, hash, &copy.form, false);
         return MP_EUNKNOWN;
     }

@@ -138,7 +138,7 @@ static int get(const tiers *t, size_t i, unsigned version, unsigned schema)
     int rc;
 
     mp__l2_scratch_init(&scratch);
-    rc = mp__l2_get(t->l2, address, hash_of(t, address), 1, &scratch, &record, &generation,
+    rc = mp__l2_get(t->l2, address, hash_of(t, address), &scratch, &record, &generation,
                     &verify_by_s);
     if (rc == 0) {
         assert_true(mp_str_equal(record.address, address));
@@ -367,26 +367,33 @@ static void what_went_up_comes_down_again_without_being_compressed(void **state)
 
 static void an_expired_copy_is_not_served(void **state)
 {
+    int64_t later = mp__env_wall_ms(mp__env_real()) + 600000;
+    mp__record lives = {.address = MP_STR("e/n/lives"),
+                        .value = MP_STR("v"),
+                        .kind = MP__RECORD_VALUE,
+                        .revision = 1,
+                        .expires_ms = later};
+    mp__record past = lives, record;
     tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
-    mp__record record = {.address = MP_STR("e/n/k"),
-                         .value = MP_STR("v"),
-                         .kind = MP__RECORD_VALUE,
-                         .revision = 1,
-                         .expires_ms = 1000};
-    uint64_t hash = hash_of(&t, record.address);
     uint32_t generation, verify_by_s;
     mp__l2_scratch scratch;
+    uint64_t hash;
 
     (void)state;
+    past.address = MP_STR("e/n/past");
+    past.expires_ms = 1000;
+    hash = hash_of(&t, past.address);
     mp__l2_scratch_init(&scratch);
-    assert_int_equal(mp__l1_put(t.l1, hash, &record, false, 0, 0, NULL), 0);
+    assert_int_equal(mp__l1_put(t.l1, hash_of(&t, lives.address), &lives, false, 0, 0, NULL), 0);
+    assert_int_equal(mp__l1_put(t.l1, hash, &past, false, 0, 0, NULL), 0);
     fill(&t, 0, L1_ENTRIES, 1, 0);
+    assert_int_equal(mp__l2_get(t.l2, lives.address, hash_of(&t, lives.address), &scratch, &record,
+                                &generation, &verify_by_s),
+                     0);
+    assert_int_equal(record.expires_ms, later);
+    assert_true(mp__l2_has(t.l2, hash));
     assert_int_equal(
-        mp__l2_get(t.l2, MP_STR("e/n/k"), hash, 999, &scratch, &record, &generation, &verify_by_s),
-        0);
-    assert_int_equal(record.expires_ms, 1000);
-    assert_int_equal(
-        mp__l2_get(t.l2, MP_STR("e/n/k"), hash, 1000, &scratch, &record, &generation, &verify_by_s),
+        mp__l2_get(t.l2, past.address, hash, &scratch, &record, &generation, &verify_by_s),
         MP_EUNKNOWN);
     assert_false(mp__l2_has(t.l2, hash));
     tiers_free(&t);
@@ -722,7 +729,7 @@ static void *read_versions(void *context)
         mp_str address = address_of(key, name);
         uint32_t generation, verify_by_s;
         mp__record record;
-        int rc = mp__l2_get(shared.l2, address, hash_of(&shared, address), 1, &scratch, &record,
+        int rc = mp__l2_get(shared.l2, address, hash_of(&shared, address), &scratch, &record,
                             &generation, &verify_by_s);
 
         if (rc == MP_EUNKNOWN)
