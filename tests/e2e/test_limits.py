@@ -139,6 +139,21 @@ class Limits(mp_daemon.Served):
         self.assertLess(peak - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
         self.assertEqual(client("PING"), "PONG")
 
+    def crowd_of_slow_readers(self, address, request, begins):
+        """Sixty that have asked, and read so little that all else has to wait."""
+        readers = []
+        host, port = address.rsplit(":", 1)
+        for _ in range(60):
+            reader = socket.socket()
+            self.addCleanup(reader.close)
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(20)
+            reader.connect((host, int(port)))
+            reader.sendall(request)
+            self.assertEqual(reader.recv(len(begins)), begins)  # it was asked for, and waits now
+            readers.append(reader)
+        return readers
+
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_large_values_that_wait_for_slow_readers_are_there_once(self):
         """Sixty readers that take a megabyte slowly hold one megabyte, and get what was there when they
@@ -149,28 +164,36 @@ class Limits(mp_daemon.Served):
         http = Http(daemon.http)
         self.addCleanup(http.close)
         http.put("/v1/config/default/big", old, "application/octet-stream")
-        self.assertEqual(http.get("/v1/config/default/big").body, old)
-        host, port = daemon.http.rsplit(":", 1)
+        http.put("/v1/config/default/small", b"little", "text/plain")
+        for path, value in ("big", old), ("small", b"little"):
+            self.assertEqual(http.get("/v1/config/default/" + path).body, value)
         before = daemon.rss_kb()
-        readers = []
-        for _ in range(60):
-            reader = socket.socket()
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            reader.settimeout(20)
-            reader.connect((host, int(port)))
-            self.addCleanup(reader.close)
-            reader.sendall(b"GET /v1/config/default/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            self.assertEqual(reader.recv(15), b"HTTP/1.1 200 OK")  # it was asked for, and waits now
-            readers.append(reader)
+        by_http = self.crowd_of_slow_readers(
+            daemon.http, b"GET /v1/config/default/big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"HTTP/1.1 200 OK")
+        by_resp = self.crowd_of_slow_readers(
+            daemon.resp, Resp.encode("GET", "small") + Resp.encode("GET", "big") + Resp.encode("QUIT"),
+            b"$6\r\nlittle\r\n$1048576\r\n")
         grown = daemon.rss_kb() - before
         http.put("/v1/config/default/big", new, "application/octet-stream")
         http("DELETE", "/v1/config/default/big")
-        for reader in readers:
-            got = b""
-            while part := reader.recv(1 << 20):
-                got += part
-            self.assertEqual(got.partition(b"\r\n\r\n")[2], old)
-        self.assertLess(grown, 30 * 1024, "they were copied")
+        for reader in by_http:
+            self.assertEqual(self.until_closed(reader).partition(b"\r\n\r\n")[2], old)
+        for reader in by_resp:
+            self.assertEqual(self.until_closed(reader), old + b"\r\n+OK\r\n")
+        self.assertLess(grown, 40 * 1024, "they were copied")
+
+    def test_many_large_values_in_a_row_come_whole_and_in_order(self):
+        client = self.daemon.client()
+        self.addCleanup(client.close)
+        values = [os.urandom(size) for size in (70000, 10, 300000, 65536, 65535, 1, 900000)]
+        for i, value in enumerate(values):
+            client("SET", f"row{i}", value)
+        order = [random.Random(1).randrange(len(values)) for _ in range(120)]
+        sock = self.raw()
+        sock.sendall(b"".join(Resp.encode("GET", f"row{i}") for i in order) + Resp.encode("QUIT"))
+        want = b"".join(b"$%d\r\n%s\r\n" % (len(values[i]), values[i]) for i in order) + b"+OK\r\n"
+        self.assertTrue(self.until_closed(sock) == want)
 
     def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
         daemon = Daemon().start()

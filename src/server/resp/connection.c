@@ -7,9 +7,10 @@
 #include <stdio.h>
 
 enum {
-    WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
-    SLOTS_MAX = 1024,      /* commands under way on one connection */
-    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024,  /* replies gathered before they are handed over */
+    SLOTS_MAX = 1024,       /* commands under way on one connection */
+    OUT_KEPT = 256 * 1024,  /* a worker's buffer that grew beyond goes back */
+    LENT_LEAST = 64 * 1024, /* a value of so many bytes is sent from where the cache has it */
     FLOOR_AFTER_S = 5,
 };
 #define SECOND_NS 1000000000u
@@ -289,16 +290,21 @@ static void pause_reading(mp__connection *c, bool pause)
     mp__stream_pause(c->stream, pause);
 }
 
-/* Hand worker->out to the stream. False: the connection has gone. */
-static bool write_out(mp__connection *c)
+/* Hand worker->out to the stream, and behind it what @lent (or NULL) holds. False: the connection
+ * has gone. */
+static bool write_with(mp__connection *c, const mp_blob *lent)
 {
     mp__worker_loop *worker = c->worker;
-    struct iovec part = {worker->out.data, worker->out.size};
+    mp_str value = lent ? mp_blob_str(lent) : (mp_str){NULL, 0};
+    struct iovec parts[] = {{worker->out.data, worker->out.size},
+                            {(void *)(uintptr_t)value.data, value.size}};
     int rc = worker->out.error;
 
-    if (part.iov_len && rc == 0) {
-        rc = mp__stream_write(c->stream, &part, 1);
-        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT, part.iov_len);
+    if (parts[0].iov_len && rc == 0) {
+        rc = lent ? mp__stream_write_kept(c->stream, parts, 2, lent)
+                  : mp__stream_write(c->stream, parts, 1);
+        mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_OUT,
+                          parts[0].iov_len + parts[1].iov_len);
         if (worker->out.capacity > OUT_KEPT)
             mp__buf_done(&worker->out);
     }
@@ -308,10 +314,27 @@ static bool write_out(mp__connection *c)
         return false;
     }
     mp__worker_note_backlog(c->worker, &c->backlog, mp__stream_queued(c->stream));
-    if (mp__stream_queued(c->stream) > worker->limits.output_hard) {
+    if (mp__stream_queued(c->stream) > value.size + worker->limits.output_hard) {
         cut(c, "more unread replies than resp.output_hard");
         return false;
     }
+    return true;
+}
+
+static bool write_out(mp__connection *c)
+{
+    return write_with(c, NULL);
+}
+
+/* The reply of a value that is @lent by the cache: what waits of it is held, not copied. */
+static bool reply_lent(mp__connection *c, const mp_blob *lent)
+{
+    mp__buf *out = &c->worker->out;
+
+    mp__resp_bulk_head(out, mp_blob_str(lent).size);
+    if (!write_with(c, lent))
+        return false;
+    (void)mp__buf_add(out, "\r\n", 2);
     return true;
 }
 
@@ -430,6 +453,7 @@ static void batch_run(mp__connection *c)
     mp__get_batch *batch = &worker->batch;
     mp__manager *manager = worker->server->manager;
     uint32_t count = batch->count, hits = 0;
+    bool lent = mp__stream_queued(c->stream) > 0;
 
     batch->count = 0;
     if (mp__tap_wants(&worker->tap, c->id, worker->tick_ns))
@@ -447,7 +471,8 @@ static void batch_run(mp__connection *c)
         mp_str address = mp_str_new(batch->addresses[i], batch->sizes[i]);
         const mp__entry *entry;
 
-        if (worker->out.size > WRITE_AT && (!write_out(c) || over_soft(c))) {
+        if ((worker->out.size > WRITE_AT || (lent && over_soft(c))) &&
+            (!write_out(c) || over_soft(c))) {
             worker->rewind = batch->starts[i];
             break;
         }
@@ -458,10 +483,17 @@ static void batch_run(mp__connection *c)
             continue;
         }
         hits++;
-        if (entry->kind == MP__RECORD_VALUE)
-            mp__resp_bulk(mp__connection_out(c), mp_blob_str(&entry->blob.pub));
-        else
+        if (entry->kind != MP__RECORD_VALUE) {
             mp__resp_null(mp__connection_out(c), c->version);
+        } else if (entry->blob.pub.size < LENT_LEAST || c->slots) {
+            mp__resp_bulk(mp__connection_out(c), mp_blob_str(&entry->blob.pub));
+        } else {
+            lent = true;
+            if (!reply_lent(c, &entry->blob.pub)) {
+                worker->rewind = batch->starts[i];
+                break;
+            }
+        }
     }
     mp_read_end();
     if (hits)
