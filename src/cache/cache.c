@@ -559,6 +559,11 @@ int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes)
     return mp__l1_set_bytes(cache->l1, bytes);
 }
 
+void mp__cache_set_panel_share(mp_cache *cache, double share)
+{
+    mp__l1_set_panel_share(cache->l1, share);
+}
+
 int mp__cache_set_l2_entries(mp_cache *cache, size_t entries)
 {
     return cache->l2 ? mp__l2_set_entries(cache->l2, entries) : MP_EINVAL;
@@ -590,6 +595,7 @@ void mp__cache_panel_read(mp_cache *cache, mp__cache_panel *ret_panel)
         ret_panel->members[i].hit_ratio = view.hit_ratio[i];
     }
     ret_panel->sample = view.sample;
+    ret_panel->seen = view.seen;
     ret_panel->requests = view.requests;
     ret_panel->changes = view.switches;
 }

@@ -274,6 +274,9 @@ int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
 /* Turn at run time: knobs and a reload use these. */
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);
 MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
+/* The share of the time, 0 to 1, that the panel of the adaptive policy and the curve may take
+ * (cache/duty.h). 0: both stand still; 1: they see every request. */
+void mp__cache_set_panel_share(mp_cache *cache, double share);
 MP_MUST_USE int mp__cache_set_l2_entries(mp_cache *cache, size_t entries); /* EINVAL: no L2 */
 MP_MUST_USE int mp__cache_set_l2_bytes(mp_cache *cache, size_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
@@ -288,6 +291,7 @@ typedef struct mp__cache_panel {
         double hit_ratio;
     } members[8];
     double sample;   /* share of the keys that the panel sees */
+    double seen;     /* share of the requests that it saw lately: cache.panel_share */
     double requests; /* sampled, that the ratios stand on */
     uint64_t changes;
 } mp__cache_panel;

@@ -160,6 +160,19 @@ void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
         age(c);
 }
 
+void mp__curve_warm(mp__curve *c, uint64_t hash)
+{
+    for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
+        if (c->points[p].predict)
+            mp__predict_warm(c->points[p].predict, hash);
+        if (c->points[p].panel)
+            mp__panel_warm(c->points[p].panel, hash);
+    }
+    for (size_t i = 0; i < OTHERS; i++)
+        if (c->beside[i])
+            mp__predict_warm(c->beside[i], hash);
+}
+
 /* What is known needs no model. */
 static void read_self(const mp__curve *c, mp__prediction *ret)
 {

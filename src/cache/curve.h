@@ -28,6 +28,9 @@ mp__curve *mp__curve_free(mp__curve *curve); /* accepts NULL, returns NULL */
 /* A request that stands for @weight of them, and whether the cache had it. */
 void mp__curve_see(mp__curve *curve, uint64_t hash, bool hit, double weight);
 
+/* One that is not judged: it only keeps the miniatures at what is asked for now. */
+void mp__curve_warm(mp__curve *curve, uint64_t hash);
+
 /* Point @point of the curve, and its entries. */
 void mp__curve_point(const mp__curve *curve, size_t point, size_t *ret_entries,
                      mp__prediction *ret_prediction);

@@ -5,10 +5,11 @@
 
 #include <stddef.h>
 
-#include "cache/curve.h"
 #include "cache/l1_internal.h"
 #include "cache/l2.h"
 #include "core/alloc.h"
+
+static const double PANEL_SHARE = 0.01; /* of the time, until it is said otherwise */
 
 enum {
     BYTES_LEAST = 512 * 1024,
@@ -93,7 +94,7 @@ static int l1_fill(mp__l1 *l1, const mp__policy_ops *policy)
         return rc;
     mp__l1_table_publish(l1, table);
     normal->capacity = l1->entries_max;
-    rc = policy->make(l1->entries_max, &normal->policy);
+    rc = mp__l1_policy_make(l1, policy, l1->entries_max, &normal->policy);
     if (rc == 0)
         rc = mp__l1_slab_bytes(l1->bytes_max, table->bytes, policy->bytes(normal->policy),
                                &l1->slab_bytes);
@@ -109,6 +110,11 @@ static void classes_done(mp__l1 *l1)
             class->policy = l1->ops->free(class->policy);
         class->slab = mp__slab_close(class->slab);
     }
+}
+
+static uint64_t env_now_ns(void *env)
+{
+    return mp__env_now_ns(env);
 }
 
 int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negative_percent,
@@ -130,6 +136,7 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
     l1->ops = policy;
+    mp__duty_init(&l1->duty, env_now_ns, env, entries_max, PANEL_SHARE);
     rc = l1_fill(l1, policy);
     if (rc == 0)
         rc = pthread_mutex_init(&l1->lock, NULL) ? MP_ENOMEM : 0;
@@ -571,8 +578,7 @@ static void announce(mp__l1 *l1, mp__l1_class *class, uint64_t hash)
 {
     mp__l1_uses_report(l1);
     mp__l1_class_fit(l1, class);
-    if (l1->curve)
-        mp__curve_see(l1->curve, hash, false, 1);
+    mp__l1_curve_see(l1, hash, false, 1);
     if (l1->ops->coming)
         l1->ops->coming(class->policy, hash);
 }

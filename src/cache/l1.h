@@ -77,6 +77,9 @@ void mp__l1_uses_settle(mp__l1 *l1);
 MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
 MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);
 MP_MUST_USE int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *policy);
+/* The share of the time that the policy's panel and the curve may take, 0: they see nothing, 1: all
+ * requests. */
+void mp__l1_set_panel_share(mp__l1 *l1, double share);
 const char *mp__l1_policy_name(mp__l1 *l1);
 struct mp__panel_view;
 /* Of the class with the most entries. False: the policy is not adaptive. */

@@ -140,6 +140,16 @@ void mp__l1_class_fit(mp__l1 *l1, mp__l1_class *class)
         class->capacity = was;
 }
 
+int mp__l1_policy_make(mp__l1 *l1, const mp__policy_ops *ops, size_t capacity,
+                       mp__policy **ret_policy)
+{
+    int rc = ops->make(capacity, ret_policy);
+
+    if (rc == 0 && ops->learns_by)
+        ops->learns_by(*ret_policy, &l1->duty);
+    return rc;
+}
+
 int mp__l1_classes_resize(mp__l1 *l1, size_t entries_max)
 {
     int rc = 0, i;
@@ -171,7 +181,7 @@ static int class_make(mp__l1 *l1, mp__l1_class *class)
     if (class->policy)
         return l1->ops->resize(class->policy, class->capacity);
     rc = mp__slab_new(1, &class->slab);
-    return rc ? rc : l1->ops->make(class->capacity, &class->policy);
+    return rc ? rc : mp__l1_policy_make(l1, l1->ops, class->capacity, &class->policy);
 }
 
 int mp__l1_divide(mp__l1 *l1, const mp__priorities *priorities)

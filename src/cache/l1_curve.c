@@ -16,6 +16,7 @@ void mp__l1_curve_renew(mp__l1 *l1)
     size_t slab_bytes;
 
     curve_drop(l1);
+    mp__duty_renew(&l1->duty, l1->entries_max);
     if (mp__curve_new(l1->ops->name, l1->entries_max, &l1->curve) == 0)
         l1->curve_bytes = mp__curve_bytes(l1->curve);
     if (l1->curve_bytes > l1->bytes_max / 100)
@@ -31,6 +32,21 @@ void mp__l1_curve_renew(mp__l1 *l1)
 void mp__l1_curve_done(mp__l1 *l1)
 {
     curve_drop(l1);
+}
+
+void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight)
+{
+    uint64_t began;
+
+    mp__duty_pass(&l1->duty);
+    if (!l1->curve || l1->duty.state == MP__DUTY_OFF)
+        return;
+    began = mp__duty_begin(&l1->duty);
+    if (l1->duty.state == MP__DUTY_ON)
+        mp__curve_see(l1->curve, hash, hit, weight);
+    else
+        mp__curve_warm(l1->curve, hash);
+    mp__duty_end(&l1->duty, began);
 }
 
 static void forecast(mp__cache_forecast *f, const char *policy, size_t entries,

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "cache/duty.h"
 #include "cache/l1.h"
 #include "cache/l1_read.h"
 #include "cache/pins.h"
@@ -51,6 +52,7 @@ struct mp__l1 {
     unsigned ring_count, ring_next, uses_credit;
     size_t uses_bytes;
     double use_weight;       /* hits that one which is reported stands for */
+    mp__duty duty;           /* when the policies' panels and the curve see requests */
     struct mp__curve *curve; /* or NULL */
     size_t curve_bytes;
     uint64_t uses_reported, uses_weighed, hits_weighed, fills_weighed;
@@ -132,6 +134,8 @@ void mp__l1_uses_done(mp__l1 *l1);
 /* Under the lock, after a change of size, bytes or policy: l1_curve.c. */
 void mp__l1_curve_renew(mp__l1 *l1);
 void mp__l1_curve_done(mp__l1 *l1);
+/* Under the lock: a request comes, which a policy and the curve may learn from. */
+void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight);
 
 /* Under the lock. */
 bool mp__l1_evict_one(mp__l1 *l1); /* false: there is nothing */
@@ -170,6 +174,9 @@ static inline size_t mp__l1_pinned_most(size_t of_all)
 void mp__l1_class_limit(mp__l1 *l1, mp__l1_class *class, bool all);
 /* The policy of @class is made for about as many entries as it has. */
 void mp__l1_class_fit(mp__l1 *l1, mp__l1_class *class);
+/* A policy of @ops, which learns by L1's duty. MP_ENOMEM. */
+MP_MUST_USE int mp__l1_policy_make(mp__l1 *l1, const mp__policy_ops *ops, size_t capacity,
+                                   mp__policy **ret_policy);
 /* All policies for an L1 of @entries_max. MP_ENOMEM: as before. */
 MP_MUST_USE int mp__l1_classes_resize(mp__l1 *l1, size_t entries_max);
 

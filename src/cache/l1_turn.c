@@ -114,7 +114,7 @@ static int policies_make(mp__l1 *l1, const mp__policy_ops *ops, mp__policy *made
     *ret_bytes = 0;
     for (int i = 0; rc == 0 && i < MP__PRIORITIES; i++)
         if (l1->classes[i].policy) {
-            rc = ops->make(l1->classes[i].capacity, &made[i]);
+            rc = mp__l1_policy_make(l1, ops, l1->classes[i].capacity, &made[i]);
             *ret_bytes += rc == 0 ? ops->bytes(made[i]) : 0;
         }
     return rc;
@@ -145,6 +145,13 @@ int mp__l1_set_policy(mp__l1 *l1, const mp__policy_ops *ops)
     }
     mp__l1_unlock(l1);
     return rc;
+}
+
+void mp__l1_set_panel_share(mp__l1 *l1, double share)
+{
+    mp__l1_lock(l1);
+    mp__duty_set_share(&l1->duty, share);
+    mp__l1_unlock(l1);
 }
 
 const char *mp__l1_policy_name(mp__l1 *l1)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l1_uses.h"
 
-#include "cache/curve.h"
 #include "cache/l1_internal.h"
 #include "core/alloc.h"
 
@@ -46,8 +45,7 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     mp__entry *entry = mp__l1_table_find_hash(mp__l1_table_of(l1), hash);
     const mp__policy_ops *ops = l1->ops;
 
-    if (l1->curve)
-        mp__curve_see(l1->curve, hash, true, l1->use_weight);
+    mp__l1_curve_see(l1, hash, true, l1->use_weight);
     if (!entry) {
         if (ops->hit_gone && !l1->is_divided)
             ops->hit_gone(l1->classes[MP__PRIORITY_NORMAL].policy, hash);

@@ -278,6 +278,12 @@ bool mp__panel_see(mp__panel *p, uint64_t hash, bool hit)
     return is_sampled(p, hash) && note(p, ask_members(p, hash) | (unsigned)hit << OWN, hit);
 }
 
+void mp__panel_warm(mp__panel *p, uint64_t hash)
+{
+    if (is_sampled(p, hash))
+        (void)ask_members(p, hash);
+}
+
 bool mp__panel_follow(mp__panel *p, uint64_t hash, bool hit, double weight, bool *ret_has)
 {
     unsigned mask, has;
@@ -322,6 +328,7 @@ void mp__panel_look(const mp__panel *p, mp__panel_view *ret_view)
 
     *ret_view = (mp__panel_view){.requests = p->seen,
                                  .sample = p->sample,
+                                 .seen = 1,
                                  .switches = p->switches,
                                  .leader = p->leader,
                                  .entries = mp__mini_capacity(p->members[0])};

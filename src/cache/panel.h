@@ -28,6 +28,8 @@ const mp__mini_shape *mp__panel_shape(size_t member);
 
 /* One request, and whether the cache itself had it. True: the leader has changed. */
 bool mp__panel_see(mp__panel *panel, uint64_t hash, bool hit);
+/* One request that is not judged: it only keeps the members at what is asked for now. */
+void mp__panel_warm(mp__panel *panel, uint64_t hash);
 /* One request that stands for @weight, where there is no cache: one that were always as its leader
  * had it, *ret_has. Hits of another cache [@hit] and misses may weigh differently. False: it is not
  * of the sample. */
@@ -44,6 +46,7 @@ typedef struct mp__panel_view {
     double hit_ratio[MP__PANEL_MEMBERS]; /* lately, of the sample, corrected for its size */
     double requests;                     /* sampled, that these stand on */
     double sample;                       /* share of the keys, 0 to 1 */
+    double seen;                         /* share of the requests lately, 0 to 1 */
     uint64_t switches;
     size_t leader;
     size_t entries; /* of each member */

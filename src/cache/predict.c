@@ -150,21 +150,41 @@ void mp__predict_see(mp__predict *p, uint64_t hash)
     mp__predict_see_many(p, hash, 0, 1);
 }
 
-void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, double weight)
+/* With other multipliers than the panel of a miniature takes: else it would sample the sample. */
+static uint64_t mixed(uint64_t hash)
 {
-    /* other multipliers than the panel of a miniature takes: else it would sample the sample */
-    uint64_t h = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ULL;
-    uint32_t i;
+    return (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9ULL;
+}
 
-    mp__tally_pass(&p->tally, stratum, weight);
-    if ((uint32_t)(h >> 32) > p->threshold)
-        return;
-    i = find(p, hash);
-    mp__tally_add(&p->tally, h, stratum, i != 0, weight);
+static bool is_sampled(const mp__predict *p, uint64_t mixed_hash)
+{
+    return (uint32_t)(mixed_hash >> 32) <= p->threshold;
+}
+
+static bool serve(mp__predict *p, uint64_t hash)
+{
+    uint32_t i = find(p, hash);
+
     if (i)
         p->policy->ops->hit(p->policy, &p->keys[i].node);
     else
         miss(p, hash);
+    return i != 0;
+}
+
+void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, double weight)
+{
+    uint64_t h = mixed(hash);
+
+    mp__tally_pass(&p->tally, stratum, weight);
+    if (is_sampled(p, h))
+        mp__tally_add(&p->tally, h, stratum, serve(p, hash), weight);
+}
+
+void mp__predict_warm(mp__predict *p, uint64_t hash)
+{
+    if (is_sampled(p, mixed(hash)))
+        (void)serve(p, hash);
 }
 
 void mp__predict_age(mp__predict *p)

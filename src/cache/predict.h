@@ -31,6 +31,8 @@ void mp__predict_see(mp__predict *predict, uint64_t hash);
 /* One of @stratum (of requests that are alike in what is known of all of them, as whether another
  * cache had them; below MP__STRATA) that stands for @weight, where the others were not told. */
 void mp__predict_see_many(mp__predict *predict, uint64_t hash, unsigned stratum, double weight);
+/* One that is not counted: it only keeps the miniature at what is asked for now. */
+void mp__predict_warm(mp__predict *predict, uint64_t hash);
 /* Let what was seen until now count half. */
 void mp__predict_age(mp__predict *predict);
 size_t mp__predict_bytes(const mp__predict *predict);

@@ -130,6 +130,10 @@ const mp__option mp__option_table[] = {
      "Most entries in memory (L1)."},
     {"cache.l1_bytes", MP__OPTION_BYTES, "64MiB", 1 * MIB, 1024 * GIB, NULL, "bytes", true,
      "Most bytes of memory that L1 takes, pages and index counted."},
+    {"cache.panel_share", MP__OPTION_INT, "1", 0, 100, NULL, "%", true,
+     "Most of the time that the panel of the adaptive policy and the forecasts may take. When "
+     "requests come faster than that pays for they see bursts of them. 0: both stand still; 100: "
+     "they see every request."},
     {"cache.l2_size", MP__OPTION_INT, "5000", 0, 1e9, NULL, "entries", false,
      "Most entries in compressed memory (L2), which keeps what L1 had no room for. 0: no L2."},
     {"cache.l2_bytes", MP__OPTION_BYTES, "16MiB", 4 * MIB, 1024 * GIB, NULL, "bytes", false,

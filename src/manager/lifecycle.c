@@ -31,6 +31,12 @@ static void settings_take(mp__manager *manager, const mp__options *options)
     mp__ahead_window(manager);
 }
 
+static void take_panel_share(mp__manager *manager, const mp__options *options)
+{
+    mp__cache_set_panel_share(manager->cache,
+                              (double)mp__options_int(options, "cache.panel_share") / 100);
+}
+
 /* Room first, then what needs it. */
 static int l1_take(mp__manager *manager, size_t entries, size_t bytes)
 {
@@ -72,6 +78,7 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
 
     if (rc)
         return rc;
+    take_panel_share(manager, options);
     rc = l1_take(manager, plan.l1_entries, plan.l1_bytes);
     if (rc == 0)
         rc = mp__cache_set_policy(manager->cache, mp__options_text(options, "cache.policy"));
@@ -256,6 +263,8 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
         rc = mp__priorities_configured(options, &cache.priorities, diag);
     if (rc == 0)
         rc = mp__cache_open(&cache, &manager->cache, diag);
+    if (rc == 0)
+        take_panel_share(manager, options);
     if (keys)
         explicit_bzero(keys, strlen(keys));
     (void)mp__free(keys);

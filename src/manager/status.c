@@ -73,6 +73,7 @@ static void panel_json(mp__manager *manager, mp__buf *out)
     mp__json_add_text(out, "follows", panel.leader);
     mp__json_add_u64(out, "changes", panel.changes);
     mp__json_add_real(out, "sample", panel.sample);
+    mp__json_add_real(out, "seen", panel.seen);
     mp__json_add_u64(out, "sampled_requests", (uint64_t)panel.requests);
     mp__json_key(out, "hit_ratios");
     mp__json_begin(out, '{');

@@ -4,6 +4,7 @@
  * The order is a mini cache of the whole size (cache/mini.h) whose owners are the nodes. When the
  * leader changes, what the new order does not hold becomes an orphan: it stays cached and goes
  * before all others, oldest first, as room is needed. So a change costs nothing at once. */
+#include "cache/duty.h"
 #include "cache/mini.h"
 #include "cache/panel.h"
 #include "cache/policy/policies.h"
@@ -17,8 +18,9 @@ typedef struct adaptive {
     mp__panel *panel;
     mp__mini *order;
     mp__policy_queue orphans;
-    bool behind; /* the last change of the leader is still to be followed */
-    bool told;   /* of hits, ever: else the counters of uses are all that the panel learns of */
+    mp__duty *duty; /* when the panel sees; NULL: always */
+    bool behind;    /* the last change of the leader is still to be followed */
+    bool told;      /* of hits, ever: else the counters of uses are all that the panel learns of */
 } adaptive;
 
 static mp__policy *adaptive_free(mp__policy *policy)
@@ -64,6 +66,25 @@ static void orphan(adaptive *a, mp__policy_node *node)
     mp__policy_queue_add(&a->orphans, node);
 }
 
+/* True: the leader has changed. */
+static bool panel_see(adaptive *a, uint64_t hash, bool hit)
+{
+    bool has_changed = false;
+    uint64_t began;
+
+    if (!a->duty)
+        return mp__panel_see(a->panel, hash, hit);
+    if (a->duty->state == MP__DUTY_OFF)
+        return false;
+    began = mp__duty_begin(a->duty);
+    if (a->duty->state == MP__DUTY_ON)
+        has_changed = mp__panel_see(a->panel, hash, hit);
+    else
+        mp__panel_warm(a->panel, hash);
+    mp__duty_end(a->duty, began);
+    return has_changed;
+}
+
 /* Uses that readers noted and nobody reported: the order sees them now, in the wrong place. The
  * panel does not: it knows how many it missed (hits_share). */
 static void catch_up(adaptive *a)
@@ -79,7 +100,7 @@ static void catch_up(adaptive *a)
         while (uses-- > 0) {
             (void)mp__mini_touch(a->order, node->hash);
             if (!a->told) /* and no change now: the order is being walked */
-                a->behind |= mp__panel_see(a->panel, node->hash, true);
+                a->behind |= panel_see(a, node->hash, true);
         }
     }
 }
@@ -191,7 +212,7 @@ static void change(adaptive *a)
 
 static void see(adaptive *a, uint64_t hash, bool hit)
 {
-    if (mp__panel_see(a->panel, hash, hit) || a->behind)
+    if (panel_see(a, hash, hit) || a->behind)
         change(a);
 }
 
@@ -257,6 +278,11 @@ static void adaptive_hits_share(mp__policy *policy, double share)
     mp__panel_weigh(((adaptive *)policy)->panel, 1 / share);
 }
 
+static void adaptive_learns_by(mp__policy *policy, mp__duty *duty)
+{
+    ((adaptive *)policy)->duty = duty;
+}
+
 static void adaptive_remove(mp__policy *policy, mp__policy_node *node)
 {
     adaptive *a = (adaptive *)policy;
@@ -313,6 +339,7 @@ static int adaptive_resize(mp__policy *policy, size_t capacity)
     if (rc)
         return rc;
     next = (adaptive *)made;
+    next->duty = a->duty;
     while ((node = adaptive_evict(policy)))
         take_up(next, node);
     (void)mp__panel_free(a->panel);
@@ -327,6 +354,8 @@ bool mp__adaptive_look(const mp__policy *policy, mp__panel_view *ret_view)
     if (policy->ops != &mp__policy_adaptive)
         return false;
     mp__panel_look(((const adaptive *)policy)->panel, ret_view);
+    if (((const adaptive *)policy)->duty)
+        ret_view->seen = mp__duty_seen(((const adaptive *)policy)->duty);
     return true;
 }
 
@@ -342,6 +371,7 @@ const mp__policy_ops mp__policy_adaptive = {
     .hit = adaptive_hit,
     .hit_gone = adaptive_hit_gone,
     .hits_share = adaptive_hits_share,
+    .learns_by = adaptive_learns_by,
     .remove = adaptive_remove,
     .evict = adaptive_evict,
     .replace = adaptive_replace,

@@ -50,6 +50,7 @@ static inline unsigned mp__policy_uses_take(mp__policy_node *node)
 }
 
 typedef struct mp__policy mp__policy;
+struct mp__duty;
 
 typedef struct mp__policy_ops {
     const char *name;
@@ -65,6 +66,9 @@ typedef struct mp__policy_ops {
     void (*hit_gone)(mp__policy *policy, uint64_t hash);
     /* From here on each hit told stands for 1 / @share, the others being lost. May be NULL. */
     void (*hits_share)(mp__policy *policy, double share);
+    /* What it learns beside its order it learns when @duty says so, which the owner keeps and tells
+     * of each request first; until then always. May be NULL. */
+    void (*learns_by)(mp__policy *policy, struct mp__duty *duty);
     void (*remove)(mp__policy *policy, mp__policy_node *node); /* deleted, not evicted */
     /* Take the next victim out; NULL when nothing is cached. */
     mp__policy_node *(*evict)(mp__policy *policy);

@@ -168,6 +168,7 @@ static double hits_live(const char *policy)
     mp__l1 *l1 = l1_new(SIZE, policy);
     unsigned hits = 0;
 
+    mp__l1_set_panel_share(l1, 1); /* as in a replay */
     random_state = 1;
     for (unsigned i = 0; i < REQUESTS; i++) {
         unsigned k = request(i);
