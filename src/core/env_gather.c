@@ -14,12 +14,12 @@
 #include "core/alloc.h"
 
 enum {
-    READS = 16,                /* streams read in one call */
-    READ_SIZE = 16 * 1024,     /* bytes of each; what is left is announced again */
-    STAGED = 256,              /* writes that are kept at once */
-    STAGED_BYTES = 256 * 1024, /* of all */
-    STAGED_MOST = 32 * 1024,   /* of one */
-    CALLS = 64,                /* entries of the ring, sends in one call */
+    READS = 16,                 /* streams read in one call */
+    READ_SIZE = 16 * 1024,      /* bytes of each; what is left is announced again */
+    STAGED = 1024,              /* streams whose writes are kept at once */
+    STAGED_BYTES = 1024 * 1024, /* of all */
+    STAGED_MOST = 32 * 1024,    /* of one */
+    CALLS = 64,                 /* entries of the ring, sends in one call */
 };
 
 typedef struct staged_write {
@@ -171,12 +171,19 @@ bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, i
                            size_t total)
 {
     struct mp__real_gather *g = stream->loop->gather;
+    staged_write *w = stream->staged ? &g->staged[stream->staged - 1] : NULL;
+    size_t before = w ? w->size : 0;
 
-    if (stream->staged || stream->queued || total > STAGED_MOST || g->count == STAGED ||
-        g->used + total > STAGED_BYTES)
+    if (stream->queued || before + total > STAGED_MOST || g->used + total > STAGED_BYTES)
         return false;
-    g->staged[g->count++] = (staged_write){.stream = stream, .at = g->used, .size = total};
-    stream->staged = g->count;
+    if (w ? w->at + before != g->used : g->count == STAGED)
+        return false; /* another's stand behind it, or there are too many */
+    if (!w) {
+        w = &g->staged[g->count++];
+        *w = (staged_write){.stream = stream, .at = g->used};
+        stream->staged = g->count;
+    }
+    w->size += total;
     for (int i = 0; i < count; i++) {
         memcpy(g->bytes + g->used, parts[i].iov_base, parts[i].iov_len);
         g->used += parts[i].iov_len;
