@@ -6,8 +6,11 @@
  * a second cache, which found the dictionaries of the first in its folder and trains none. Beside
  * it, in turns and over the same bytes (address, media type, value): zstd at level 3 without a
  * dictionary, and memcpy. CPU time of the whole process, the compressing thread's included, less
- * that of the same puts into a cache without L2. */
+ * that of the same puts into a cache without L2: of puts during which nothing was trained, with
+ * both threads on one core, and as the system spreads them, where waking and the ways between cores
+ * come on top; and what the trainings of the first puts took, for each of the values. */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +28,9 @@
 enum {
     VALUES = 8000,
     L1_ENTRIES = 1,
-    STEP = 200, /* puts between two waits for the compressing thread */
+    STEP = 200,  /* puts between two waits for the compressing thread: all of them may wait */
+    PUTS = 4000, /* that a figure is made of, at least, */
+    TRIES = 16,  /* and how often that is tried, for one without a training */
     ROUNDS = 5,
     ROUNDS_MAX = 101,
     GETS = 1 << 16,
@@ -37,6 +42,8 @@ enum {
 typedef struct figures {
     double ratio, plain_ratio;
     double pack_ns, plain_pack_ns, copy_ns, get_ns, plain_get_ns;
+    double spread_ns; /* packed, with the threads wherever the system puts them */
+    double train_ns;  /* for each value, of the first puts */
     double mean_bytes;
     double ratio_with; /* of both halves in one cache, the dictionaries' own bytes included */
     size_t count, dictionaries, dictionary_bytes;
@@ -52,23 +59,36 @@ static double cpu_ns(clockid_t clock)
 
 /* ---- ours ---- */
 
-static int put_values(mp_cache *cache, const mp__config_values *v, size_t from, size_t to,
-                      uint64_t round)
+static mp_str address_of(const mp__config_value *value)
 {
+    return mp_str_new(value->address, value->address_size);
+}
+
+/* In turns, each with newer revisions than the one before. */
+typedef struct turns {
+    uint64_t first, count;
+} turns;
+
+static const turns once = {.count = 1};
+
+static int put_values(mp_cache *cache, const mp__config_values *v, size_t from, size_t to, turns in)
+{
+    size_t puts = 0;
     int rc = 0;
 
-    for (size_t i = from; i < to && rc == 0; i++) {
-        mp__record record = {.address = mp_str_of(v->values[i].address),
-                             .value = mp_str_new(v->values[i].value, v->values[i].size),
-                             .media_type = MP_STR("application/json"),
-                             .kind = MP__RECORD_VALUE,
-                             .revision = round * v->count + i + 1,
-                             .version = 1};
+    for (uint64_t turn = in.first; turn < in.first + in.count; turn++)
+        for (size_t i = from; i < to && rc == 0; i++) {
+            mp__record record = {.address = address_of(&v->values[i]),
+                                 .value = mp_str_new(v->values[i].value, v->values[i].size),
+                                 .media_type = MP_STR("application/json"),
+                                 .kind = MP__RECORD_VALUE,
+                                 .revision = turn * v->count + i + 1,
+                                 .version = 1};
 
-        rc = mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
-        if (i % STEP == 0)
-            mp__cache_settle(cache);
-    }
+            rc = mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
+            if (++puts % STEP == 0)
+                mp__cache_settle(cache);
+        }
     mp__cache_settle(cache);
     return rc;
 }
@@ -84,15 +104,41 @@ static int cache_with(size_t l2_entries, const char *l3_dir, mp_cache **ret_cach
     return mp__cache_open(&options, ret_cache, NULL);
 }
 
-/* The second half into @cache once more, as newer revisions: the trainings that its coming caused
- * are over. *ret_ns: CPU time for each. */
-static int put_again(mp_cache *cache, const mp__config_values *v, double *ret_ns)
+static uint64_t trainings_of(mp_cache *cache)
+{
+    mp_cache_stats s;
+
+    mp_cache_stats_read(cache, &s);
+    return s.l2_trainings;
+}
+
+/* Values from @from on into @cache. *ret_ns: CPU time for each. */
+static int put_timed(mp_cache *cache, const mp__config_values *v, size_t from, turns in,
+                     double *ret_ns)
 {
     double began = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
-    int rc = put_values(cache, v, v->known, v->count, 1);
+    int rc = put_values(cache, v, from, v->count, in);
 
-    *ret_ns = (cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - began) / (double)(v->count - v->known);
+    *ret_ns =
+        (cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - began) / (double)((v->count - from) * (size_t)in.count);
     return rc;
+}
+
+/* The second half into @cache once more, so often that it says something, until nothing was trained
+ * meanwhile. */
+static int put_again(mp_cache *cache, const mp__config_values *v, double *ret_ns)
+{
+    uint64_t each = PUTS / (v->count - v->known) + 1, before, after = trainings_of(cache);
+    int rc = 0;
+
+    for (unsigned try = 0; try < TRIES && rc == 0; try++) {
+        before = after;
+        rc = put_timed(cache, v, v->known, (turns){1 + try * each, each}, ret_ns);
+        after = trainings_of(cache);
+        if (before == after)
+            return rc;
+    }
+    return rc ? rc : -ETIME;
 }
 
 static int get_all(mp_cache *cache, const mp__config_values *v, double *ret_ns)
@@ -104,7 +150,7 @@ static int get_all(mp_cache *cache, const mp__config_values *v, double *ret_ns)
 
     for (size_t i = 0; i < GETS; i++) {
         size_t at = v->known + mp__workload_random(&random) % count;
-        mp_str address = mp_str_of(v->values[at].address);
+        mp_str address = address_of(&v->values[at]);
         const mp__entry *entry;
 
         if (mp__cache_peek_memory(cache, address, mp__cache_hash(key, address), &entry) != 0)
@@ -190,32 +236,85 @@ static int plain_turn(plain *p, figures *f)
 
 /* ---- both, in turns ---- */
 
-static int ours_turn(const mp__config_values *v, figures *f)
+/* What a put into a cache with L2 takes more than one without. */
+static int pack_turn(mp_cache *cache, const mp__config_values *v, double *ret_ns)
 {
-    mp_cache *cache = NULL, *bare = NULL;
-    mp_cache_stats s = {0};
+    mp_cache *bare = NULL;
     double with, without;
-    int rc = cache_with(v->count * 2, NULL, &cache);
+    int rc = cache_with(0, NULL, &bare);
+
+    if (rc == 0)
+        rc = put_again(cache, v, &with);
+    if (rc == 0)
+        rc = put_again(bare, v, &without);
+    if (rc == 0)
+        *ret_ns = with - without;
+    (void)mp_cache_free(bare);
+    return rc;
+}
+
+/* All values into *ret_cache, which is new; *ret_ns more than into one without L2. */
+static int first_turn(const mp__config_values *v, mp_cache **ret_cache, double *ret_ns)
+{
+    mp_cache *bare = NULL;
+    double with, without;
+    int rc = cache_with(v->count * 2, NULL, ret_cache);
 
     if (rc == 0)
         rc = cache_with(0, NULL, &bare);
     if (rc == 0)
-        rc = put_values(cache, v, 0, v->count, 0);
+        rc = put_timed(*ret_cache, v, 0, once, &with);
+    if (rc == 0)
+        rc = put_timed(bare, v, 0, once, &without);
+    if (rc == 0)
+        *ret_ns = with - without;
+    (void)mp_cache_free(bare);
+    return rc;
+}
+
+static int ours_turn(const mp__config_values *v, figures *f)
+{
+    mp_cache *cache = NULL;
+    mp_cache_stats s = {0};
+    double first = 0;
+    int rc = first_turn(v, &cache, &first);
+
+    if (rc == 0)
+        rc = pack_turn(cache, v, &f->pack_ns);
     if (rc == 0) {
         mp_cache_stats_read(cache, &s);
         f->ratio_with =
             (double)s.l2_body_bytes / (double)(s.l2_stored_bytes + s.l2_dictionary_bytes);
-        rc = put_again(cache, v, &with);
-    }
-    if (rc == 0)
-        rc = put_again(bare, v, &without);
-    if (rc == 0) {
-        f->pack_ns = with - without;
+        f->train_ns = first - f->pack_ns;
         f->count = v->count - v->known;
         rc = get_all(cache, v, &f->get_ns);
     }
     (void)mp_cache_free(cache);
-    (void)mp_cache_free(bare);
+    return rc;
+}
+
+/* With all threads on one core, then only the packing as the system spreads them. */
+static int ours_on_one_and_spread(const mp__config_values *v, figures *f)
+{
+    cpu_set_t all, one;
+    mp_cache *cache = NULL;
+    double first;
+    int rc;
+
+    if (sched_getaffinity(0, sizeof(all), &all) != 0)
+        return -errno;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    if (sched_setaffinity(0, sizeof(one), &one) != 0) /* threads made from now on, too */
+        return -errno;
+    rc = ours_turn(v, f);
+    if (sched_setaffinity(0, sizeof(all), &all) != 0)
+        return -errno;
+    if (rc == 0)
+        rc = first_turn(v, &cache, &first);
+    if (rc == 0)
+        rc = pack_turn(cache, v, &f->spread_ns);
+    (void)mp_cache_free(cache);
     return rc;
 }
 
@@ -228,12 +327,12 @@ static int ratio_in(const char *folder, const mp__config_values *v, figures *f)
     int rc = cache_with(v->count * 2, folder, &cache);
 
     if (rc == 0)
-        rc = put_values(cache, v, 0, v->known, 0);
+        rc = put_values(cache, v, 0, v->known, once);
     cache = mp_cache_free(cache);
     if (rc == 0)
         rc = cache_with(v->count * 2, folder, &cache);
     if (rc == 0)
-        rc = put_values(cache, v, v->known, most, 1);
+        rc = put_values(cache, v, v->known, most, (turns){1, 1});
     if (rc == 0) {
         mp_cache_stats_read(cache, &s);
         f->ratio = (double)s.l2_body_bytes / (double)s.l2_stored_bytes;
@@ -258,8 +357,9 @@ static int ratio_of(const mp__config_values *v, figures *f)
 
 static int measure(const mp__config_values *v, unsigned rounds, figures *ret_figures)
 {
-    double pack[ROUNDS_MAX] = {0}, get[ROUNDS_MAX] = {0}, plain_pack[ROUNDS_MAX] = {0},
-           plain_get[ROUNDS_MAX] = {0}, copy[ROUNDS_MAX] = {0};
+    double pack[ROUNDS_MAX] = {0}, spread[ROUNDS_MAX] = {0}, train[ROUNDS_MAX] = {0},
+           get[ROUNDS_MAX] = {0}, plain_pack[ROUNDS_MAX] = {0}, plain_get[ROUNDS_MAX] = {0},
+           copy[ROUNDS_MAX] = {0};
     plain *p = mp__calloc(1, sizeof(*p));
     int rc = p ? 0 : MP_ENOMEM;
 
@@ -269,10 +369,12 @@ static int measure(const mp__config_values *v, unsigned rounds, figures *ret_fig
     if (rc == 0)
         rc = ratio_of(v, ret_figures);
     for (unsigned i = 0; i < rounds && rc == 0; i++) {
-        rc = ours_turn(v, ret_figures);
+        rc = ours_on_one_and_spread(v, ret_figures);
         if (rc == 0)
             rc = plain_turn(p, ret_figures);
         pack[i] = ret_figures->pack_ns;
+        spread[i] = ret_figures->spread_ns;
+        train[i] = ret_figures->train_ns;
         get[i] = ret_figures->get_ns;
         plain_pack[i] = ret_figures->plain_pack_ns;
         plain_get[i] = ret_figures->plain_get_ns;
@@ -284,6 +386,8 @@ static int measure(const mp__config_values *v, unsigned rounds, figures *ret_fig
     if (rc)
         return rc;
     ret_figures->pack_ns = mp__l1_run_median(pack, rounds);
+    ret_figures->spread_ns = mp__l1_run_median(spread, rounds);
+    ret_figures->train_ns = mp__l1_run_median(train, rounds);
     ret_figures->get_ns = mp__l1_run_median(get, rounds);
     ret_figures->plain_pack_ns = mp__l1_run_median(plain_pack, rounds);
     ret_figures->plain_get_ns = mp__l1_run_median(plain_get, rounds);
@@ -319,16 +423,16 @@ static int print_compress(const mp__bench_options *options, const char *of, cons
             ? "{\"bench\":\"compress\",\"values\":\"%s\",\"count\":%zu,\"mean_bytes\":%.0f,"
               "\"reference\":\"zstd level 3 without a dictionary; memcpy\",\"ratio\":%.2f,"
               "\"reference_ratio\":%.2f,\"gain\":%.2f,\"ratio_with_dictionaries\":%.2f,\"compress_"
-              "ns\":%.0f,\"reference_ns\":%.0f,"
+              "ns\":%.0f,\"spread_ns\":%.0f,\"train_ns\":%.0f,\"reference_ns\":%.0f,"
               "\"memcpy_ns\":%.0f,\"dictionaries\":%zu,\"dictionary_bytes\":%zu}\n"
             : "%s: %zu values of %.0f bytes: %.2f times smaller, zstd level 3 without a dictionary "
               "%.2f (%.2fx), both halves with their dictionaries' bytes %.2f; from L1 to its place "
-              "%.0f ns "
-              "of CPU each, zstd level 3 alone %.0f, "
+              "%.0f ns of CPU each, over several cores %.0f, trainings %.0f, zstd level 3 alone "
+              "%.0f, "
               "memcpy %.0f; %zu dictionaries of %zu bytes\n",
         of, f->count, f->mean_bytes, f->ratio, f->plain_ratio, f->ratio / f->plain_ratio,
-        f->ratio_with, f->pack_ns, f->plain_pack_ns, f->copy_ns, f->dictionaries,
-        f->dictionary_bytes);
+        f->ratio_with, f->pack_ns, f->spread_ns, f->train_ns, f->plain_pack_ns, f->copy_ns,
+        f->dictionaries, f->dictionary_bytes);
 }
 
 int mp__bench_compress(const mp__bench_options *options, mp__buf *out, mp__diag *diag)

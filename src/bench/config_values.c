@@ -20,6 +20,7 @@ static int add(mp__config_values *v, const char *address, const char *value, siz
     one = &v->values[v->count];
     one->address = mp__strdup(address);
     one->value = mp__str_dup(mp_str_new(value, size));
+    one->address_size = strlen(address);
     one->size = size;
     if (!one->address || !one->value) {
         (void)mp__free(one->address);

@@ -12,7 +12,7 @@
 typedef struct mp__config_value {
     char *address; /* terminated */
     char *value;
-    size_t size;
+    size_t address_size, size;
 } mp__config_value;
 
 typedef struct mp__config_values {

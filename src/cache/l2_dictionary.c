@@ -166,12 +166,17 @@ mp__l2_dictionary *mp__l2_dictionary_ref(mp__l2 *l2, uint8_t number_and_1)
     return d;
 }
 
-mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group)
+mp__l2_dictionary *mp__l2_dictionary_of(const mp__l2 *l2, uint8_t group)
 {
     mp__l2_dictionary *d = l2->groups[group].current;
 
-    if (!d)
-        d = l2->groups[0].current;
+    return d ? d : l2->groups[0].current;
+}
+
+mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group)
+{
+    mp__l2_dictionary *d = mp__l2_dictionary_of(l2, group);
+
     return d ? mp__l2_dictionary_ref(l2, (uint8_t)(d->number + 1)) : NULL;
 }
 

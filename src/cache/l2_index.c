@@ -5,8 +5,7 @@
 
 /* ---- its size ---- */
 
-/* An index that is four fifths full at most (and has room for what the worker has in hand when the
- * limit comes down); a ghost for every second entry to come. */
+/* An index that is four fifths full at most; a ghost for every second entry to come. */
 size_t mp__l2_slots_for(size_t entries)
 {
     return entries + entries / 4 + 8;

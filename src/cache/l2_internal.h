@@ -20,7 +20,7 @@ enum {
     MP__L2_NAME = 47,         /* bytes of a namespace that tell groups apart */
     MP__L2_WAIT = 1024,       /* entries compressed before a good dictionary is made anew */
     MP__L2_SAMPLES_LEAST = 8, /* entries before a first training */
-    MP__L2_BATCH = 16,        /* entries that are worth waking the thread for */
+    MP__L2_BATCH = 64,        /* weight of what is worth waking the thread for */
 };
 
 /* ---- entries ---- */
@@ -53,6 +53,12 @@ typedef struct mp__l2_pending {
     size_t bytes;
     mp__l2_item item; /* raw */
 } mp__l2_pending;
+
+/* A wake-up costs as much as packing some small ones; large ones fill what may wait. */
+static inline size_t mp__l2_weight(const mp__l2_pending *pending)
+{
+    return 1 + pending->bytes / 1024;
+}
 
 typedef struct mp__l2_slot {
     uint64_t hash;
@@ -129,8 +135,8 @@ struct mp__l2 {
     _Atomic unsigned level;
     _Atomic size_t dictionary_bytes;
     _Atomic size_t training_bytes; /* taken just now */
-    _Atomic size_t pending_count;
-    _Atomic bool posted; /* the task is on its way */
+    _Atomic size_t pending_weight; /* of what the worker has not in hand */
+    _Atomic bool posted;           /* the task is on its way */
     mp__l2_pool pool;
 
     /* the worker's alone */
@@ -195,7 +201,10 @@ void mp__l2_ring_done(mp__l2_ring *ring);
 
 /* ---- l2_dictionary.c ---- */
 uint8_t mp__l2_group_of(mp__l2 *l2, mp_str address);
-/* What entries of @group are compressed with now: a reference, or NULL. */
+/* What entries of @group are compressed with now, or NULL: the worker's until it installs another.
+ */
+mp__l2_dictionary *mp__l2_dictionary_of(const mp__l2 *l2, uint8_t group);
+/* The same, a reference. */
 mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group);
 mp__l2_dictionary *mp__l2_dictionary_ref(mp__l2 *l2, uint8_t number_and_1); /* NULL for 0 */
 /* Gone with the last one. @locked: whether the caller holds the lock. Accepts NULL. */

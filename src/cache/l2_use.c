@@ -152,7 +152,8 @@ void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
         *l2->pending_end = pending;
         l2->pending_end = &pending->next;
         l2->pending_bytes += pending->bytes;
-        atomic_fetch_add_explicit(&l2->pending_count, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&l2->pending_weight, mp__l2_weight(pending),
+                                  memory_order_relaxed);
     } else {
         l2->dropped++;
     }
@@ -161,7 +162,7 @@ void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
 
 void mp__l2_wake(mp__l2 *l2)
 {
-    if (atomic_load_explicit(&l2->pending_count, memory_order_relaxed) >= MP__L2_BATCH &&
+    if (atomic_load_explicit(&l2->pending_weight, memory_order_relaxed) >= MP__L2_BATCH &&
         !atomic_exchange(&l2->posted, true))
         mp__worker_post(l2->worker, &l2->task);
 }

@@ -20,22 +20,32 @@ bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary)
     return true;
 }
 
-/* The first that waits and that nobody has taken out meanwhile; it stays in the index. */
-static mp__l2_pending *next_pending(mp__l2 *l2, mp__l2_dictionary **ret_dictionary)
-{
+/* One that is being packed. Its group's dictionary stays until this thread installs another. */
+typedef struct job {
     mp__l2_pending *pending;
+    mp__l2_dictionary *dictionary; /* or NULL */
+    mp__l2_form form;
+    const unsigned char *stored;
+} job;
+
+enum { JOBS = 8 }; /* with one hold of the lock, a microsecond or two */
+
+/* The first that wait. They stay in the queue and in the index, where others see them and may mark
+ * them as dead, until they are in their places. */
+static size_t next_jobs(mp__l2 *l2, job jobs[JOBS])
+{
+    size_t count = 0, weight = 0;
 
     mp__l2_lock(l2);
-    pending = l2->pending_first;
-    if (pending) {
-        l2->pending_first = pending->next;
-        if (!l2->pending_first)
-            l2->pending_end = &l2->pending_first;
-        atomic_fetch_sub_explicit(&l2->pending_count, 1, memory_order_relaxed);
-        *ret_dictionary = mp__l2_dictionary_for(l2, pending->item.group);
+    for (mp__l2_pending *p = l2->pending_first; p && count < JOBS; p = p->next) {
+        jobs[count++] = (job){.pending = p,
+                              .dictionary = mp__l2_dictionary_of(l2, p->item.group),
+                              .form = p->item.form};
+        weight += mp__l2_weight(p);
     }
     mp__l2_unlock(l2);
-    return pending;
+    atomic_fetch_sub_explicit(&l2->pending_weight, weight, memory_order_relaxed);
+    return count;
 }
 
 /* Under the lock: put what was made of @pending in its place. */
@@ -69,29 +79,71 @@ static void settle_in(mp__l2 *l2, mp__l2_pending *pending, const mp__l2_form *fo
     mp__l2_count_in(l2, item);
 }
 
-static void compress(mp__l2 *l2, mp__l2_pending *pending, mp__l2_dictionary *dictionary)
+/* Into @frame. Returns the bytes taken there. */
+static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
 {
-    const unsigned char *body = pending->item.bytes + pending->item.form.meta_size;
-    mp__l2_form form = pending->item.form;
+    const unsigned char *body = j->pending->item.bytes + j->form.meta_size;
     size_t size = 0;
 
-    if (mp__l2_cctx_use(l2, dictionary))
-        size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, body, form.body_size, l2->frame,
-                           MP__L2_FRAME);
+    if (mp__l2_cctx_use(l2, j->dictionary))
+        size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, body, j->form.body_size, frame,
+                           capacity);
+    j->stored = size ? frame : body;
     if (size) {
-        form.raw = false;
-        form.stored_size = (uint32_t)size;
+        j->form.raw = false;
+        j->form.stored_size = (uint32_t)size;
     }
+    return size;
+}
+
+/* As many of @jobs as have room in l2->frame, one at least. */
+static size_t pack_some(mp__l2 *l2, job *jobs, size_t count)
+{
+    size_t used = 0, n = 0;
+
+    do {
+        used += pack(l2, &jobs[n], l2->frame + used, MP__L2_FRAME - used);
+        n++;
+    } while (n < count &&
+             used + ZSTD_COMPRESSBOUND((size_t)jobs[n].form.body_size) <= MP__L2_FRAME);
+    return n;
+}
+
+/* The first of the queue, packed: into their places, and out of it. */
+static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
+{
     mp__l2_lock(l2);
     l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
     mp__l2_ring_limit_update(l2);
-    if (form.body_size >= MP__L2_BODY_LEAST)
-        mp__l2_dictionary_note(l2, pending->item.group, form.body_size, form.stored_size);
-    if (!(pending->item.flags & MP__L2_DEAD))
-        settle_in(l2, pending, &form, size ? l2->frame : body, dictionary);
-    l2->pending_bytes -= pending->bytes;
+    for (size_t i = 0; i < count; i++) {
+        mp__l2_pending *pending = jobs[i].pending;
+
+        if (jobs[i].form.body_size >= MP__L2_BODY_LEAST)
+            mp__l2_dictionary_note(l2, pending->item.group, jobs[i].form.body_size,
+                                   jobs[i].form.stored_size);
+        if (!(pending->item.flags & MP__L2_DEAD))
+            settle_in(l2, pending, &jobs[i].form, jobs[i].stored, jobs[i].dictionary);
+        l2->pending_bytes -= pending->bytes;
+        l2->pending_first = pending->next;
+    }
+    if (!l2->pending_first)
+        l2->pending_end = &l2->pending_first;
     mp__l2_unlock(l2);
-    (void)mp__free(pending);
+    for (size_t i = 0; i < count; i++)
+        (void)mp__free(jobs[i].pending);
+}
+
+/* Some of what waits. False: nothing does. */
+static bool pack_waiting(mp__l2 *l2)
+{
+    __attribute__((uninitialized)) job jobs[JOBS];
+    size_t count = next_jobs(l2, jobs), some;
+
+    for (size_t done = 0; done < count; done += some) {
+        some = pack_some(l2, jobs + done, count - done);
+        settle_some(l2, jobs + done, some);
+    }
+    return count != 0;
 }
 
 /* Whether what it was packed with is of the past: it goes with the last entry. */
@@ -156,14 +208,9 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
 /* All that waits; then what is due to be trained, one after the other. */
 static void work_through(mp__l2 *l2)
 {
-    mp__l2_dictionary *dictionary;
-    mp__l2_pending *pending;
-
     do {
-        while ((pending = next_pending(l2, &dictionary))) {
-            compress(l2, pending, dictionary);
-            mp__l2_dictionary_unref(l2, dictionary, false);
-        }
+        while (pack_waiting(l2))
+            ;
     } while (mp__l2_train(l2));
     if (!atomic_load(&l2->dictionary_bytes) && l2->dictionary_bytes_held)
         mp__l2_dictionaries_forget(l2);

@@ -2,6 +2,7 @@
 #include "mp_test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "mp_fail.h"
@@ -200,10 +201,32 @@ static void what_waits_to_be_compressed_can_be_read(void **state)
     (void)state;
     for (size_t i = 0; i < L1_ENTRIES + MP__L2_BATCH - 1; i++) /* too few to wake the thread */
         assert_int_equal(put(&t, i, 1, 0), 0);
-    assert_int_equal(t.l2->pending_count, MP__L2_BATCH - 1);
+    assert_int_equal(t.l2->pending_weight, MP__L2_BATCH - 1);
     for (size_t i = 0; i < MP__L2_BATCH - 1; i++)
         assert_int_equal(get(&t, i, 1, 0), 0);
     tiers_free(&t);
+}
+
+/* They would fill what may wait before there are many. */
+static void a_few_large_values_are_packed_at_once(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char *bytes = calloc(1, 30000), name[64];
+    mp__l2_stats s;
+
+    (void)state;
+    for (size_t i = 0; i < L1_ENTRIES + 4; i++) {
+        size_t size = i < 4 ? 30000 : 1;
+
+        assert_int_equal(put_bytes(&t, address_of(i, name), mp_str_new(bytes, size), 1, false), 0);
+    }
+    do
+        s = stats_of(&t);
+    while (s.stored_bytes > s.body_bytes / 2 && sched_yield() == 0);
+    assert_int_equal(s.entries, 4);
+    assert_int_equal(s.dropped, 0);
+    tiers_free(&t);
+    free(bytes);
 }
 
 static void small_and_dense_values_stay_as_they_are(void **state)
@@ -703,9 +726,12 @@ static void *write_versions(void *context)
     uint64_t seed = 5;
 
     (void)context;
-    for (unsigned i = 0; i < 60000; i++) {
+    for (unsigned i = 0; i < 60000 || stats_of(&shared).hits <= 100; i++) {
         size_t key = (size_t)(random_of(&seed) % KEYS);
         unsigned version = atomic_load(&newest[key]) + 1;
+
+        if (i % 4096 == 0) /* also while some are being packed */
+            assert_int_equal(mp__l2_set_entries(shared.l2, i / 4096 % 2 ? KEYS / 8 : KEYS), 0);
 
         if (put(&shared, key, version, version / 8 % 2) == 0)
             atomic_store(&newest[key], version);
@@ -963,6 +989,7 @@ static void with_keys_no_value_stands_in_the_file_of_dictionaries(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_l1_evicts_is_kept_whole_and_much_smaller),
     MP_TEST(what_waits_to_be_compressed_can_be_read),
+    MP_TEST(a_few_large_values_are_packed_at_once),
     MP_TEST(small_and_dense_values_stay_as_they_are),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
     MP_TEST(absence_does_not_enter),
