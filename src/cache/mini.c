@@ -156,6 +156,8 @@ static mini_sketch *sketch_new(size_t capacity)
 
 /* ---- the whole ---- */
 
+enum { LOOK_EACH = 8 }; /* of the buckets, where an estimate is enough */
+
 mp__mini *mp__mini_free(mp__mini *m)
 {
     if (m) {
@@ -407,6 +409,19 @@ void mp__mini_sketch_move(mp__mini *to, mp__mini *from)
         to->sketch = from->sketch;
         from->sketch = sketch;
     }
+}
+
+size_t mp__mini_lacks(const mp__mini *m, const mp__mini *of)
+{
+    size_t looked = 0, lacking = 0;
+
+    for (size_t b = 0; b < of->buckets_count; b += LOOK_EACH)
+        for (uint32_t i = of->buckets[b]; i; i = of->records[i].chain)
+            if (of->records[i].resident) {
+                looked++;
+                lacking += !mp__mini_holds(m, of->records[i].hash);
+            }
+    return looked ? of->count * lacking / looked : 0;
 }
 
 size_t mp__mini_count(const mp__mini *m)

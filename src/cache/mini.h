@@ -69,6 +69,8 @@ void mp__mini_copy(mp__mini *mini, const mp__mini *from);
 /* Let @to go on with the counts of use of @from (same capacity). */
 void mp__mini_sketch_move(mp__mini *to, mp__mini *from);
 
+/* About how many @of holds that @mini does not; at an eighth of the keys is looked. */
+size_t mp__mini_lacks(const mp__mini *mini, const mp__mini *of);
 size_t mp__mini_count(const mp__mini *mini);
 size_t mp__mini_capacity(const mp__mini *mini);
 size_t mp__mini_bytes(const mp__mini *mini);

@@ -17,13 +17,17 @@ enum { SUDDEN, FAST, SLOW, HORIZONS };
 static const double horizons[HORIZONS] = {2, 5, 16};
 static const double leads[HORIZONS] = {8, 4, 2};         /* over its own error, asked for */
 static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a change costs some */
-static const double DWELL = 2;      /* sampled requests to wait between two changes, at least */
+/* While it has never changed, all hold nearly the same and the leader is only a guess. */
+static const double FIRST = 0.5; /* of a lead and a gain, asked for by the first change */
+/* A change loses a hit for much of what the next one holds and the leader does not. */
+static const double LOST = 0.2;     /* of that, the least gain of any later change */
+static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
 static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */
 static const double BAR = 64;     /* for so many sampled requests, twice as many each time */
 static const double BAR_MAX = 4096;
-static const double START = 6; /* index below */
+enum { START = 4 }; /* index below */
 
 static const mp__mini_shape shapes[MP__PANEL_MEMBERS] = {
     {"lru", MP__MINI_LRU, 0},
@@ -70,9 +74,18 @@ const mp__mini_shape *mp__panel_shape(size_t member)
     return &shapes[member];
 }
 
+/* A share of a large cache takes at most a hundredth of what its entries do, 256 bytes and more. */
+static size_t entries_for(size_t capacity)
+{
+    size_t share = capacity / MP__PANEL_SHARE;
+
+    share = share > MP__PANEL_ENTRIES ? share : MP__PANEL_ENTRIES;
+    return share < MP__PANEL_ENTRIES_MAX ? share : MP__PANEL_ENTRIES_MAX;
+}
+
 int mp__panel_new(size_t capacity, mp__panel **ret_panel)
 {
-    return mp__panel_new_within(capacity, MP__PANEL_ENTRIES, ret_panel);
+    return mp__panel_new_within(capacity, entries_for(capacity), ret_panel);
 }
 
 int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_panel)
@@ -92,7 +105,7 @@ int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_pa
         p->keep[h] = fmax(1 - (double)p->turn_length / (n * horizons[h]), h == SLOW ? 0.5 : 0.2);
     p->weight = 1;
     p->dwell = p->dwell_least = n * DWELL;
-    p->leader = p->before = (size_t)START;
+    p->leader = p->before = START;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
         if (mp__mini_new(&shapes[i], entries, false, false, &p->members[i]) != 0) {
             (void)mp__panel_free(p);
@@ -208,11 +221,18 @@ static void bar(mp__panel *p, size_t member)
 /* What leads in the long run and not in a shorter one was best before. */
 static bool is_ahead(const mp__panel *p, size_t i, size_t than, unsigned h)
 {
-    bool ahead = lead_of(p, i, than, h) > leads[h];
+    bool ahead = lead_of(p, i, than, h) > leads[h] * (p->switches ? 1 : FIRST);
 
     for (unsigned shorter = FAST; ahead && shorter < h; shorter++)
         ahead = gain_of(p, i, than, shorter) > 0;
     return ahead;
+}
+
+/* Whether @gain is worth the hits that a change to @i costs. */
+static bool pays(const mp__panel *p, size_t i, double gain)
+{
+    return p->switches == 0 ||
+           gain > LOST * (double)mp__mini_lacks(p->members[p->leader], p->members[i]);
 }
 
 /* The member that serves better than row @than, by more than its error and than a change costs. */
@@ -221,11 +241,12 @@ static size_t better_than(const mp__panel *p, size_t than, size_t otherwise)
     size_t best = otherwise;
 
     for (unsigned h = 0; h < HORIZONS && best == otherwise; h++) {
-        double best_gain = gains[h] * p->entries;
+        double best_gain = gains[h] * p->entries * (p->switches ? 1 : FIRST);
 
         for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
             if (i != p->leader && p->barred_until[i] <= p->now &&
-                gain_of(p, i, than, h) > best_gain && is_ahead(p, i, than, h)) {
+                gain_of(p, i, than, h) > best_gain && is_ahead(p, i, than, h) &&
+                pays(p, i, gain_of(p, i, than, h))) {
                 best = i;
                 best_gain = gain_of(p, i, than, h);
             }

@@ -14,7 +14,13 @@
 
 #include "cache/mini.h"
 
-enum { MP__PANEL_MEMBERS = 8, MP__PANEL_ENTRIES = 512 };
+/* Each has at most ENTRIES, or a SHARE-th of a large cache's, and never more than ENTRIES_MAX. */
+enum {
+    MP__PANEL_MEMBERS = 8,
+    MP__PANEL_ENTRIES = 512,
+    MP__PANEL_SHARE = 200,
+    MP__PANEL_ENTRIES_MAX = 4096,
+};
 
 typedef struct mp__panel mp__panel;
 

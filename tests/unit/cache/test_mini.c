@@ -141,16 +141,45 @@ static void a_copy_goes_on_as_the_original_does(void **state)
     }
 }
 
-static void a_panel_stays_within_256_kib_however_large_the_cache(void **state)
+/* A hundredth of an entry is 2.6 bytes: its record, its order and its place take more than 256. */
+static void a_panel_stays_within_256_kib_or_a_hundredth_of_what_the_entries_take(void **state)
 {
     (void)state;
-    for (size_t capacity = 1; capacity <= 10000000; capacity *= 10) {
+    for (size_t capacity = 1; capacity <= 100000000; capacity += 1 + capacity / 3) {
         mp__panel *panel = NULL;
+        size_t most = 256UL * 1024, bytes;
 
+        most = capacity * 26 / 10 > most ? capacity * 26 / 10 : most;
         assert_int_equal(mp__panel_new(capacity, &panel), 0);
-        assert_true(mp__panel_bytes(panel) <= 256UL * 1024);
+        bytes = mp__panel_bytes(panel);
+        if (bytes > most)
+            print_message("# of %zu entries: %zu bytes\n", capacity, bytes);
+        assert_true(bytes <= most && bytes <= 2UL * 1024 * 1024);
         panel = mp__panel_free(panel);
     }
+}
+
+static void a_mini_knows_about_how_much_of_another_it_lacks(void **state)
+{
+    mp__mini *one = make(MP__MINI_LRU, 512), *two = make(MP__MINI_LIRS, 512);
+
+    (void)state;
+    assert_int_equal(mp__mini_lacks(one, two), 0); /* nothing is held */
+    for (uint64_t key = 0; key < 512; key++) {
+        (void)mp__mini_access(one, hash_of(key));
+        (void)mp__mini_access(two, hash_of(key));
+    }
+    assert_int_equal(mp__mini_lacks(one, two), 0);
+    for (uint64_t key = 1000; key < 1256; key++)
+        (void)mp__mini_access(one, hash_of(key)); /* two keeps what it has */
+    for (uint64_t key = 1000; key < 1256; key++)
+        assert_true(mp__mini_holds(one, hash_of(key)));
+    assert_in_range(mp__mini_lacks(one, two), 180, 330);
+    for (uint64_t key = 2000; key < 2512; key++)
+        (void)mp__mini_access(one, hash_of(key));
+    assert_in_range(mp__mini_lacks(one, two), 500, 512);
+    one = mp__mini_free(one);
+    two = mp__mini_free(two);
 }
 
 /* 2,000 keys in turn through 1,600 entries: nothing for LRU, four fifths for LIRS. */
@@ -189,6 +218,29 @@ static size_t requests_until_recency_leads(mp__panel *panel, size_t capacity)
     return 0;
 }
 
+/* New keys, of which each sixteenth is asked for again a quarter of the entries later: LIRS, which
+ * a panel begins with, hits the fewest of all. */
+static void the_first_change_takes_little_to_be_made(void **state)
+{
+    const size_t n = 400;
+    mp__panel *panel = NULL;
+    size_t at = 0;
+    bool has;
+
+    (void)state;
+    assert_int_equal(mp__panel_new(n, &panel), 0);
+    assert_int_equal(mp__panel_shape(mp__panel_leader(panel))->kind, MP__MINI_LIRS);
+    while (at < 10 * n && mp__panel_shape(mp__panel_leader(panel))->kind == MP__MINI_LIRS) {
+        uint64_t key = at % 16 == 15 && at > n / 4 ? at - n / 4 : at;
+
+        (void)mp__panel_follow(panel, hash_of(key), false, 1, &has);
+        at++;
+    }
+    print_message("# left after %.2f times the entries\n", (double)at / (double)n);
+    assert_true(at > n && at < 2 * n);
+    panel = mp__panel_free(panel);
+}
+
 static void a_leader_that_gives_nothing_more_is_left_within_four_times_the_entries(void **state)
 {
     static const size_t capacities[] = {400, 4000};
@@ -215,7 +267,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_used_often_survives_a_scan_but_in_lru),
     MP_TEST(owners_come_out_exactly_once_whatever_is_called),
     MP_TEST(a_copy_goes_on_as_the_original_does),
-    MP_TEST(a_panel_stays_within_256_kib_however_large_the_cache),
+    MP_TEST(a_panel_stays_within_256_kib_or_a_hundredth_of_what_the_entries_take),
+    MP_TEST(a_mini_knows_about_how_much_of_another_it_lacks),
+    MP_TEST(the_first_change_takes_little_to_be_made),
     MP_TEST(a_panel_without_a_cache_hits_what_its_leaders_do),
     MP_TEST(a_leader_that_gives_nothing_more_is_left_within_four_times_the_entries),
 };
