@@ -10,6 +10,7 @@
 #include "cache/l2.h"
 #include "cache/l3.h"
 #include "cache/panel.h"
+#include "cache/pins.h"
 #include "core/alloc.h"
 
 enum {
@@ -233,6 +234,11 @@ void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRI
 int mp__cache_pin(mp_cache *cache, mp_str pattern, mp__diag *diag)
 {
     return mp__l1_pin(cache->l1, pattern, diag);
+}
+
+int mp__cache_pin_check(mp_str pattern, mp__diag *diag)
+{
+    return mp__pin_check(pattern, diag);
 }
 
 int mp__cache_unpin(mp_cache *cache, mp_str pattern)

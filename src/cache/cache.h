@@ -119,6 +119,7 @@ void mp__cache_classes_read(mp_cache *cache, mp__cache_class ret_classes[MP__PRI
  * pins, or what is in L1 already would be more than half of it; then nothing is changed. 0 also
  * when it is pinned already. Any thread; walks L1 under the writers' lock. */
 MP_MUST_USE int mp__cache_pin(mp_cache *cache, mp_str pattern, mp__diag *diag);
+MP_MUST_USE int mp__cache_pin_check(mp_str pattern, mp__diag *diag); /* whether it is one. Pure */
 /* Take that very pin away: what no other pins may be evicted again. MP_EABSENT: there is none. */
 MP_MUST_USE int mp__cache_unpin(mp_cache *cache, mp_str pattern);
 typedef struct mp__cache_pins {

@@ -93,17 +93,25 @@ static bool is_pattern(mp_str pattern)
     return slash && slash + 1 < pattern.data + pattern.size;
 }
 
+int mp__pin_check(mp_str pattern, mp__diag *diag)
+{
+    return is_pattern(pattern)
+               ? 0
+               : mp__diag_set(diag, MP_EINVAL,
+                              "'%.*s' is no pin; write environment/namespace/key, or "
+                              "environment/namespace/ke* for all keys that begin so",
+                              (int)(pattern.size < 80 ? pattern.size : 80), pattern.data);
+}
+
 int mp__pins_add(mp__pins *pins, mp_str pattern, bool *ret_added, mp__diag *diag)
 {
     bool beginning = is_beginning(pattern);
     char *copy;
     size_t at;
+    int rc = mp__pin_check(pattern, diag);
 
-    if (!is_pattern(pattern))
-        return mp__diag_set(diag, MP_EINVAL,
-                            "'%.*s' is no pin; write environment/namespace/key, or "
-                            "environment/namespace/ke* for all keys that begin so",
-                            (int)(pattern.size < 80 ? pattern.size : 80), pattern.data);
+    if (rc)
+        return rc;
     if (ret_added)
         *ret_added = false;
     if (find(pins, pattern, beginning, &at))

@@ -26,6 +26,8 @@ size_t mp__pins_count(const mp__pins *pins);
 /* The i-th, with its star; until the next change. */
 mp_str mp__pins_at(const mp__pins *pins, size_t i);
 
+/* MP_EINVAL: @pattern is no pin, with a text that says what one is. */
+MP_MUST_USE int mp__pin_check(mp_str pattern, mp__diag *diag);
 /* Whether @address is what the one pattern means. */
 bool mp__pin_fits(mp_str pattern, mp_str address);
 

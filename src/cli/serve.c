@@ -260,8 +260,12 @@ static int start(daemon_state *d, mp__diag *diag)
         .new_origin = mp__flag_given(d->arguments, "--new-origin"),
     };
     mp__server_config server = {mp__env_real(), d->log, d->options, NULL, d->monitor};
-    int rc = mp__loop_new(mp__env_real(), "mp-main", &d->loop);
+    int rc = mp__manager_check(d->options, diag);
 
+    if (rc == 0) /* before anything is made on disk */
+        rc = mp__server_check(d->options, diag);
+    if (rc == 0)
+        rc = mp__loop_new(mp__env_real(), "mp-main", &d->loop);
     if (rc == 0)
         rc = mp__manager_open(&manager, &d->manager, diag);
     server.manager = d->manager;
@@ -334,6 +338,8 @@ int mp__verb_check_config(const mp__arguments *arguments)
         rc = read_config(options, arguments->words[0], &diag);
     if (rc == 0)
         rc = mp__manager_check(options, &diag);
+    if (rc == 0)
+        rc = mp__server_check(options, &diag);
     options = mp__options_free(options);
     if (rc)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",

@@ -223,6 +223,10 @@ MP_MUST_USE int mp__preload_new(mp__manager *manager);
 void mp__preload_stop(mp__manager *manager); /* before the origin is closed */
 void mp__preload_free(mp__manager *manager); /* after it */
 /* What cache.preload names. */
+/* Whether cache.preload names patterns; likewise the two below, of one name. MP_EINVAL. Pure. */
+MP_MUST_USE int mp__preload_check(const mp__options *options, mp__diag *diag);
+MP_MUST_USE int mp__database_check(const char *name, mp__diag *diag);
+MP_MUST_USE int mp__overlay_base_check(const char *base, mp__diag *diag);
 MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *options,
                                        mp__diag *diag);
 void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */

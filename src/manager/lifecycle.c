@@ -92,6 +92,14 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
     return 0;
 }
 
+int mp__database_check(const char *name, mp__diag *diag)
+{
+    int rc = mp__scope_check(mp_str_of(name), diag);
+
+    return rc ? mp__diag_set(diag, rc, "resp.databases: '%s' is no name for an environment", name)
+              : 0;
+}
+
 static int databases_take(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
     size_t count = mp__options_list_count(options, "resp.databases");
@@ -101,11 +109,10 @@ static int databases_take(mp__manager *manager, const mp__options *options, mp__
         return MP_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         const char *name = mp__options_list_at(options, "resp.databases", i);
-        int rc = mp__scope_check(mp_str_of(name), diag);
+        int rc = mp__database_check(name, diag);
 
         if (rc)
-            return mp__diag_set(diag, rc, "resp.databases: '%s' is no name for an environment",
-                                name);
+            return rc;
         manager->databases[i] = mp__strdup(name);
         if (!manager->databases[i])
             return MP_ENOMEM;

@@ -177,16 +177,3 @@ int mp__priorities_configured(const mp__options *options, mp__priorities **ret_p
     (void)mp__free(texts[1]);
     return rc;
 }
-
-int mp__manager_check(const mp__options *options, mp__diag *diag)
-{
-    mp__priorities *priorities = NULL;
-    mp__memory_plan plan;
-    int rc = mp__memory_plan_make(options, &plan, diag);
-
-    if (rc == 0) {
-        rc = mp__priorities_configured(options, &priorities, diag);
-        priorities = mp__priorities_free(priorities);
-    }
-    return rc;
-}

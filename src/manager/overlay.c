@@ -50,13 +50,22 @@ static char **names_free(char **names)
     return mp__free(names);
 }
 
-int mp__overlay_new(mp__manager *manager, const mp__options *options, mp__diag *diag)
+int mp__overlay_base_check(const char *base, mp__diag *diag)
 {
-    const char *base = mp__options_text(options, "overlay.base");
     mp__diag why = {0};
 
     if (base[0] && mp__environment_check(mp_str_of(base), &why) != 0)
         return mp__diag_set(diag, MP_EINVAL, "overlay.base: '%.80s': %s", base, why.text);
+    return 0;
+}
+
+int mp__overlay_new(mp__manager *manager, const mp__options *options, mp__diag *diag)
+{
+    const char *base = mp__options_text(options, "overlay.base");
+    int rc = mp__overlay_base_check(base, diag);
+
+    if (rc)
+        return rc;
     manager->overlay_base = mp__strdup(base);
     manager->overlay_only = names_take(options, "overlay.namespaces");
     manager->overlay_except = names_take(options, "overlay.except");

@@ -243,7 +243,7 @@ static void page_done(mp__list *list, int status, const mp__record *records, siz
 
 /* ---- starting ---- */
 
-static int take_patterns(mp__preload *p, const mp_str *patterns, size_t count, mp__diag *diag)
+static int check_patterns(const mp_str *patterns, size_t count, mp__diag *diag)
 {
     mp_str environment, prefix;
     bool is_exact;
@@ -257,6 +257,15 @@ static int take_patterns(mp__preload *p, const mp_str *patterns, size_t count, m
                                 "environment/namespace/ke* for all keys that begin so",
                                 (int)(patterns[i].size < 80 ? patterns[i].size : 80),
                                 patterns[i].data);
+    return 0;
+}
+
+static int take_patterns(mp__preload *p, const mp_str *patterns, size_t count, mp__diag *diag)
+{
+    int rc = check_patterns(patterns, count, diag);
+
+    if (rc)
+        return rc;
     drop_patterns(p);
     p->patterns = mp__calloc(count, sizeof(*p->patterns));
     for (size_t i = 0; p->patterns && i < count; i++) {
@@ -338,15 +347,31 @@ void mp__preload_again(mp__manager *manager)
         mp__origin_list(manager->origin, &p->list);
 }
 
+/* How many; the first PATTERNS_MAX of them into @patterns. */
+static size_t configured(const mp__options *options, mp_str patterns[PATTERNS_MAX])
+{
+    size_t count = mp__options_list_count(options, "cache.preload");
+
+    for (size_t i = 0; i < count && i < PATTERNS_MAX; i++)
+        patterns[i] = mp_str_of(mp__options_list_at(options, "cache.preload", i));
+    return count;
+}
+
+int mp__preload_check(const mp__options *options, mp__diag *diag)
+{
+    mp_str patterns[PATTERNS_MAX];
+    size_t count = configured(options, patterns);
+
+    return count ? check_patterns(patterns, count, diag) : 0;
+}
+
 int mp__preload_configured(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
     mp_str patterns[PATTERNS_MAX];
-    size_t count = mp__options_list_count(options, "cache.preload");
+    size_t count = configured(options, patterns);
 
     if (count == 0)
         return 0;
-    for (size_t i = 0; i < count && i < PATTERNS_MAX; i++)
-        patterns[i] = mp_str_of(mp__options_list_at(options, "cache.preload", i));
     return mp__preload_start(manager, patterns, count, diag);
 }
 

@@ -224,14 +224,35 @@ static int worker_start(mp__server *server, mp__worker_loop *worker)
     return rc;
 }
 
+/* Whether @path names an address that may be listened at. */
+static int read_address(const mp__options *options, const mp__access *access, const char *path,
+                        char *host, size_t capacity, uint16_t *ret_port, mp__diag *diag)
+{
+    int rc = mp__address_parse(mp__options_text(options, path), host, capacity, ret_port, diag);
+
+    if (rc == 0)
+        rc = mp__access_listen_check(access, host, diag);
+    if (rc && diag)
+        mp__options_blame(options, path, diag);
+    return rc;
+}
+
+int mp__server_check(const mp__options *options, mp__diag *diag)
+{
+    char host[256];
+    uint16_t port;
+    int rc = read_address(options, NULL, "resp.listen", host, sizeof(host), &port, diag);
+
+    return rc ? rc : read_address(options, NULL, "http.listen", host, sizeof(host), &port, diag);
+}
+
 static int check_address(mp__server *server, const char *path, char *host, size_t capacity,
                          uint16_t *ret_port, mp__diag *diag)
 {
     const char *text = mp__options_text(server->options, path);
-    int rc = mp__address_parse(text, host, capacity, ret_port, diag);
+    int rc = read_address(server->options, mp__manager_access(server->manager), path, host,
+                          capacity, ret_port, diag);
 
-    if (rc == 0)
-        rc = mp__access_listen_check(mp__manager_access(server->manager), host, diag);
     if (rc)
         return rc;
     rc = mp__listen_probe(server->env, host, *ret_port);

@@ -25,6 +25,8 @@ typedef struct mp__shared_options {
     size_t pending_bytes_max; /* of writes under way */
 } mp__shared_options;
 
+/* Whether @url can be one of L4. MP_EINVAL with why not in @diag. Pure. */
+MP_MUST_USE int mp__shared_url_check(const char *url, mp__diag *diag);
 /* Check the options and start the thread "mp-l4". Does not wait for Redis. MP_EINVAL with a text.
  */
 MP_MUST_USE int mp__shared_open(const mp__shared_options *options, mp__shared **ret_shared,

@@ -79,6 +79,15 @@ int mp__shared_address_parse(const char *url, mp__shared_address *ret_address, m
     return rc;
 }
 
+int mp__shared_url_check(const char *url, mp__diag *diag)
+{
+    mp__shared_address address;
+    int rc = mp__shared_address_parse(url, &address, diag);
+
+    explicit_bzero(&address, sizeof(address));
+    return rc;
+}
+
 /* ---- keys and values ---- */
 
 void mp__shared_name_set(mp__shared_name *name, const char *scope)

@@ -101,6 +101,24 @@ class Unit(unittest.TestCase):
             done = run(mp_daemon.BINARY, "check-config", path)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_what_a_start_would_refuse_is_found_before_with_its_place(self):
+        wrong = {"resp.listen": '"10.1.1.1:99"', "http.listen": '"https://"', "resp.databases": '["a b"]',
+                 "overlay.base": '"///"', "cache.l4_url": '"10.1.1.1:99"', "cache.write_modes": '["x=y"]',
+                 "cache.preload": '["*"]', "cache.pin": '["///"]', "cache.priorities": '["x=lo"]'}
+        for option, value in wrong.items():
+            with self.subTest(option), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder, "one.yaml")
+                section, key = option.split(".")
+                path.write_text(f"{section}:\n  {key}: {value}\n", encoding="utf-8")
+                data = pathlib.Path(folder, "data")
+                told = [run(mp_daemon.BINARY, "check-config", path),
+                        run(mp_daemon.BINARY, "serve", "--config", path, "--data-dir", data)]
+                for done in told:
+                    self.assertNotEqual(done.returncode, 0)
+                    self.assertRegex(done.stderr, f"{re.escape(str(path))}:2:[0-9]+: ")
+                self.assertEqual(*(done.stderr.split(": ", 1)[1] for done in told))
+                self.assertFalse(data.exists())
+
     @needs("systemd-analyze")
     @needs("strace")
     def test_every_system_call_of_a_life_is_allowed(self):

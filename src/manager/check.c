@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What can be said of options beyond each one alone, before anything is opened with them: the same
+ * judges that the parts ask when they begin, so that what check-config finds good a start takes. */
+#include "manager/internal.h"
+
+static int check_environments(const mp__options *options, mp__diag *diag)
+{
+    size_t count = mp__options_list_count(options, "resp.databases");
+
+    for (size_t i = 0; i < count; i++) {
+        int rc = mp__database_check(mp__options_list_at(options, "resp.databases", i), diag);
+
+        if (rc)
+            return rc;
+    }
+    return count ? 0
+                 : mp__diag_set(diag, MP_EINVAL, "resp.databases: name at least one environment");
+}
+
+static int check_base(const mp__options *options, mp__diag *diag)
+{
+    return mp__overlay_base_check(mp__options_text(options, "overlay.base"), diag);
+}
+
+static int check_modes(const mp__options *options, mp__diag *diag)
+{
+    mp__write_modes *modes = NULL;
+    int rc = mp__write_modes_new(options, &modes, diag);
+
+    modes = mp__write_modes_free(modes);
+    return rc;
+}
+
+static int check_patterns(const mp__options *options, mp__diag *diag)
+{
+    return mp__preload_check(options, diag);
+}
+
+static int check_pins(const mp__options *options, mp__diag *diag)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < mp__options_list_count(options, "cache.pin"); i++)
+        rc = mp__cache_pin_check(mp_str_of(mp__options_list_at(options, "cache.pin", i)), diag);
+    return rc;
+}
+
+static int check_shared(const mp__options *options, mp__diag *diag)
+{
+    const char *url = mp__options_text(options, "cache.l4_url");
+
+    return url[0] ? mp__shared_url_check(url, diag) : 0;
+}
+
+static const struct {
+    const char *path; /* of the option that is to blame */
+    int (*check)(const mp__options *options, mp__diag *diag);
+} checks[] = {
+    {"resp.databases", check_environments},
+    {"overlay.base", check_base},
+    {"cache.write_modes", check_modes},
+    {"cache.preload", check_patterns},
+    {"cache.pin", check_pins},
+    {"cache.l4_url", check_shared},
+};
+
+int mp__manager_check(const mp__options *options, mp__diag *diag)
+{
+    mp__priorities *priorities = NULL;
+    mp__memory_plan plan;
+    int rc = mp__memory_plan_make(options, &plan, diag);
+
+    if (rc == 0) {
+        rc = mp__priorities_configured(options, &priorities, diag);
+        priorities = mp__priorities_free(priorities);
+    }
+    for (size_t i = 0; rc == 0 && i < sizeof(checks) / sizeof(checks[0]); i++) {
+        rc = checks[i].check(options, diag);
+        if (rc && diag)
+            mp__options_blame(options, checks[i].path, diag);
+    }
+    return rc;
+}
