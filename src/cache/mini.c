@@ -6,6 +6,7 @@
  * Manes, ACM TOS 2017). */
 #include "cache/mini.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "cache/mini_internal.h"
@@ -236,19 +237,35 @@ bool mp__mini_holds(const mp__mini *m, uint64_t hash)
     return is_resident(m, mp__mini_find(m, hash));
 }
 
+static uint32_t number_of(const mp__mini *m, const mp__mini_place *place)
+{
+    return (uint32_t)(place - m->records);
+}
+
+static void use(mp__mini *m, uint64_t hash, uint32_t i)
+{
+    if (m->sketch)
+        sketch_add(m->sketch, hash);
+    m->ops->hit(m, i);
+}
+
 bool mp__mini_touch(mp__mini *m, uint64_t hash)
 {
     uint32_t i = mp__mini_find(m, hash);
 
     if (!is_resident(m, i))
         return false;
-    if (m->sketch)
-        sketch_add(m->sketch, hash);
-    m->ops->hit(m, i);
+    use(m, hash, i);
     return true;
 }
 
-void mp__mini_insert(mp__mini *m, uint64_t hash, void *owner)
+void mp__mini_touch_at(mp__mini *m, mp__mini_place *place)
+{
+    assert(place->resident);
+    use(m, place->hash, number_of(m, place));
+}
+
+mp__mini_place *mp__mini_insert(mp__mini *m, uint64_t hash, void *owner)
 {
     uint32_t i = mp__mini_find(m, hash);
 
@@ -259,6 +276,7 @@ void mp__mini_insert(mp__mini *m, uint64_t hash, void *owner)
     m->count++;
     if (m->owners)
         m->owners[i] = owner;
+    return &m->records[i];
 }
 
 void mp__mini_coming(mp__mini *m, uint64_t hash)
@@ -322,19 +340,21 @@ void mp__mini_forget(mp__mini *m, uint64_t hash)
     mp__mini_record_free(m, i);
 }
 
-void *mp__mini_owner(const mp__mini *m, uint64_t hash)
+mp__mini_place *mp__mini_held(mp__mini *m, uint64_t hash)
 {
     uint32_t i = mp__mini_find(m, hash);
 
-    return m->owners && is_resident(m, i) ? m->owners[i] : NULL;
+    return is_resident(m, i) ? &m->records[i] : NULL;
 }
 
-void mp__mini_owner_set(mp__mini *m, uint64_t hash, void *owner)
+void *mp__mini_owner_at(const mp__mini *m, const mp__mini_place *place)
 {
-    uint32_t i = mp__mini_find(m, hash);
+    return m->owners[number_of(m, place)];
+}
 
-    if (m->owners && is_resident(m, i))
-        m->owners[i] = owner;
+void mp__mini_owner_set_at(mp__mini *m, const mp__mini_place *place, void *owner)
+{
+    m->owners[number_of(m, place)] = owner;
 }
 
 static bool is_proven(const mp__mini *m, uint64_t hash)

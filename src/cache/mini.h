@@ -17,6 +17,7 @@
 #include "core/core.h"
 
 typedef struct mp__mini mp__mini;
+typedef struct mp__mini_record mp__mini_place;
 
 /* How the members of the panel evict. */
 enum mp__mini_kind {
@@ -46,8 +47,8 @@ bool mp__mini_access(mp__mini *mini, uint64_t hash);
 bool mp__mini_holds(const mp__mini *mini, uint64_t hash);
 /* A use of what is held; false when it is not. */
 bool mp__mini_touch(mp__mini *mini, uint64_t hash);
-/* Cache what is not held; there must be room (mp__mini_count < capacity). */
-void mp__mini_insert(mp__mini *mini, uint64_t hash, void *owner);
+/* Cache what is not held; there must be room (mp__mini_count < capacity). Returns its place. */
+mp__mini_place *mp__mini_insert(mp__mini *mini, uint64_t hash, void *owner);
 /* The owner of the next victim, which may be NULL; it stays. There must be one. */
 void *mp__mini_next_victim(mp__mini *mini);
 /* A key that is not held was asked for, and will be inserted after an eviction. May be left out. */
@@ -56,8 +57,14 @@ void mp__mini_coming(mp__mini *mini, uint64_t hash);
 bool mp__mini_evict(mp__mini *mini, void **ret_owner);
 /* It was deleted, not evicted. */
 void mp__mini_forget(mp__mini *mini, uint64_t hash);
-void *mp__mini_owner(const mp__mini *mini, uint64_t hash); /* NULL: none, or not held */
-void mp__mini_owner_set(mp__mini *mini, uint64_t hash, void *owner);
+
+/* The place of what is held, which it keeps until it is evicted or forgotten: an owner that knows
+ * it need not be looked up. NULL: it is not held. */
+mp__mini_place *mp__mini_held(mp__mini *mini, uint64_t hash);
+/* A use of what is held there. */
+void mp__mini_touch_at(mp__mini *mini, mp__mini_place *place);
+void *mp__mini_owner_at(const mp__mini *mini, const mp__mini_place *place); /* NULL: none */
+void mp__mini_owner_set_at(mp__mini *mini, const mp__mini_place *place, void *owner);
 
 /* Make the order of @mini, which is empty, out of the hashes and owners given in the order in which
  * another policy would evict them. */

@@ -20,7 +20,7 @@ enum {
 
 enum { MP__MINI_COUNT_MAX = 15, MP__MINI_SKETCH_RATIO = 8, MP__MINI_PERIOD_RATIO = 10 };
 
-typedef struct mini_record {
+typedef struct mp__mini_record {
     uint64_t hash;
     uint32_t chain; /* next of the bucket, or of the free ones */
     uint32_t newer[2], older[2];

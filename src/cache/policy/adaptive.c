@@ -85,6 +85,19 @@ static bool panel_see(adaptive *a, uint64_t hash, bool hit)
     return has_changed;
 }
 
+/* An ordered node has its place in the order where an orphan has its neighbour. */
+static mp__mini_place *place_of(const mp__policy_node *node)
+{
+    return (void *)node->newer;
+}
+
+static void has_place(mp__mini *order, mp__policy_node *node, mp__mini_place *place)
+{
+    mp__mini_owner_set_at(order, place, node);
+    node->newer = (void *)place;
+    node->queue = ORDERED;
+}
+
 /* Uses that readers noted and nobody reported: the order sees them now, in the wrong place. The
  * panel does not: it knows how many it missed (hits_share). */
 static void catch_up(adaptive *a)
@@ -98,7 +111,7 @@ static void catch_up(adaptive *a)
         if (!uses)
             return;
         while (uses-- > 0) {
-            (void)mp__mini_touch(a->order, node->hash);
+            mp__mini_touch_at(a->order, place_of(node));
             if (!a->told) /* and no change now: the order is being walked */
                 a->behind |= panel_see(a, node->hash, true);
         }
@@ -164,14 +177,13 @@ static void contents_give(adaptive *a, const contents *c, mp__mini *next)
 {
     for (size_t i = 0; i < c->count; i++) {
         mp__policy_node *node = c->owners[i];
+        mp__mini_place *place = mp__mini_held(next, node->hash);
+        const void *owner = place ? mp__mini_owner_at(next, place) : NULL;
 
-        if (mp__mini_holds(next, node->hash) && (mp__mini_owner(next, node->hash) == NULL ||
-                                                 mp__mini_owner(next, node->hash) == node)) {
-            mp__mini_owner_set(next, node->hash, node);
-            node->queue = ORDERED;
-        } else {
+        if (place && (!owner || owner == node))
+            has_place(next, node, place);
+        else
             orphan(a, node);
-        }
     }
 }
 
@@ -221,13 +233,15 @@ static void see(adaptive *a, uint64_t hash, bool hit)
 /* The order misses what @node stands for, and takes it up. */
 static void take_up(adaptive *a, mp__policy_node *node)
 {
-    if (mp__mini_owner(a->order, node->hash)) { /* another of the same hash */
+    mp__mini_place *place = mp__mini_held(a->order, node->hash);
+
+    if (place && mp__mini_owner_at(a->order, place)) { /* another of the same hash */
         orphan(a, node);
         return;
     }
-    node->queue = ORDERED;
-    if (mp__mini_touch(a->order, node->hash)) {
-        mp__mini_owner_set(a->order, node->hash, node);
+    if (place) {
+        mp__mini_touch_at(a->order, place);
+        has_place(a->order, node, place);
         return;
     }
     while (mp__mini_count(a->order) >= a->capacity) {
@@ -237,7 +251,7 @@ static void take_up(adaptive *a, mp__policy_node *node)
         if (owner)
             orphan(a, owner);
     }
-    mp__mini_insert(a->order, node->hash, node);
+    has_place(a->order, node, mp__mini_insert(a->order, node->hash, node));
 }
 
 static void adaptive_coming(mp__policy *policy, uint64_t hash)
@@ -260,7 +274,7 @@ static void adaptive_hit(mp__policy *policy, mp__policy_node *node)
 
     a->told = true;
     if (node->queue == ORDERED) {
-        (void)mp__mini_touch(a->order, node->hash);
+        mp__mini_touch_at(a->order, place_of(node));
     } else {
         mp__policy_queue_remove(&a->orphans, node);
         take_up(a, node);
@@ -312,7 +326,7 @@ static void adaptive_replace(mp__policy *policy, mp__policy_node *node, mp__poli
     if (node->queue == ORPHAN)
         mp__policy_queue_replace(&a->orphans, node, next);
     else
-        mp__mini_owner_set(a->order, node->hash, next);
+        has_place(a->order, next, place_of(node));
 }
 
 /* Of the largest order: a change of the leader must not break the owner's limit. */
