@@ -23,7 +23,9 @@ enum {
     SAMPLE_BYTES = 256 * 1024, /* of all of them */
     TABLES = 1024,             /* bytes of a dictionary that are no content, at most */
     UNSEEN = 40,      /* %, of the sample, that its tables are made of; 20 to 50 do as well */
-    TABLES_LEVEL = 1, /* at which; 3 took three times as long, for the same size */
+    UNSEEN_MAX = 160, /* of them: for each zstd copies a table, and more tell nothing new */
+    ACCEL = 4, /* of 1 to 10: fewer positions looked at, fewer samples for tables of no use */
+    TABLES_LEVEL = 1,         /* at which; 3 took three times as long, for the same size */
     GROUP_BYTES = 128 * 1024, /* that a namespace has before a dictionary of its own is tried */
     BODY_BYTES = 8 * 1024,    /* that all together have before the common one is */
     WAIT_MAX = 1 << 24,
@@ -132,7 +134,7 @@ static size_t cover(const samples *s, size_t train_count, unsigned char *bytes, 
                                        .steps = 1,
                                        .nbThreads = 1,
                                        .splitPoint = 1,
-                                       .accel = 1,
+                                       .accel = ACCEL,
                                        .zParams = {.compressionLevel = TABLES_LEVEL}};
     size_t made;
 
@@ -175,12 +177,13 @@ static size_t choose_content(const samples *s, size_t count, unsigned char *cont
 static size_t make_tables(const samples *s, size_t count, unsigned char *bytes, size_t size)
 {
     ZDICT_params_t params = {.compressionLevel = TABLES_LEVEL};
-    size_t seen = count - count * UNSEEN / 100, end = bytes_of(s, seen);
+    size_t unseen = count * UNSEEN / 100 < UNSEEN_MAX ? count * UNSEEN / 100 : UNSEEN_MAX;
+    size_t seen = count - unseen, end = bytes_of(s, seen);
     size_t content = size > 2 * TABLES ? size - TABLES : size / 2, made;
 
     content = content < end ? content : end;
     made = ZDICT_finalizeDictionary(bytes, size, s->bytes + end - content, content, s->bytes + end,
-                                    s->sizes + seen, (unsigned)(count - seen), params);
+                                    s->sizes + seen, (unsigned)unseen, params);
     made = ZDICT_isError(made) ? made : ZDICT_getDictHeaderSize(bytes, made);
     return ZDICT_isError(made) ? 0 : made;
 }
@@ -251,7 +254,8 @@ static mp__l2_dictionary *train_with(mp__l2 *l2, const samples *s, size_t train_
     return made ? mp__l2_dictionary_new(l2, bytes, made) : NULL;
 }
 
-/* True: there is a new one. It was tried without the samples set aside, and is made with them. */
+/* True: there is a new one. It was tried without the samples set aside; where these are not few
+ * among many, it is made with them, too. */
 static bool train_from(mp__l2 *l2, uint8_t group, samples *s, size_t size)
 {
     MP__CLEANUP_FREE unsigned char *bytes = mp__malloc(size);
@@ -271,7 +275,7 @@ static bool train_from(mp__l2 *l2, uint8_t group, samples *s, size_t size)
         (void)mp__l2_dictionary_free(d);
         return false;
     }
-    of_all = train_with(l2, s, s->count, bytes, size);
+    of_all = s->count < FEW ? train_with(l2, s, s->count, bytes, size) : NULL;
     if (of_all) {
         (void)mp__l2_dictionary_free(d);
         d = of_all;
