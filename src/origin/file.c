@@ -155,12 +155,22 @@ static void timer_runs(void *context)
 
 /* ---- the store ---- */
 
+/* The store's life is ours: without it no position of a watch could be resumed from. */
+static void take_epoch(mp__file_origin *o)
+{
+    const char *epoch = mp__origin_epoch(o->inner);
+
+    if (epoch[0]) /* else the store was never open: it is known when it has come back */
+        mp__origin_epoch_set(&o->base, epoch);
+}
+
 static void inner_moved(mp__task *task)
 {
     mp__file_origin *o =
         (mp__file_origin *)(void *)((char *)task - offsetof(mp__file_origin, inner_task));
 
     atomic_store(&o->inner_posted, false);
+    take_epoch(o);
     if (mp__state_now(&o->inner->state) == MP__ORIGIN_LIVE)
         mp__file_schedule(o, 0); /* what could not be committed */
     mp__file_judge(o);
@@ -408,7 +418,7 @@ static int file_open(const mp__origin_options *options, mp__origin **ret_origin,
     if (rc == 0)
         rc = open_or_remake(o, diag);
     if (rc == 0) {
-        memcpy(o->base.epoch, o->inner->epoch, sizeof(o->base.epoch));
+        take_epoch(o);
         rc = first_look(o);
     }
     if (rc == 0)

@@ -11,6 +11,7 @@ import unittest
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+from mp_http import Http
 
 
 class Files(unittest.TestCase):
@@ -341,9 +342,35 @@ class Files(unittest.TestCase):
         self.assertIsNone(self.get("gone/x"))
         self.assertEqual(self.get("new/y"), b"2")
         new = self.status()["origin"]
+        self.assertEqual(len(new["epoch"]), 32)
         self.assertEqual(new["epoch"], old["epoch"])
         self.assertEqual(new["revision"], old["revision"] + 4)  # name, db.host, gone/x, new/y
         self.assertEqual(self.client.meta("app/limit")["revision"], 2)
+
+    def changes_since(self, position):
+        http = Http(self.daemon.http, timeout=30)
+        answer = http.get(f"/v1/watch?prefix=app/&wait=0s&rev={position}").json
+        http.close()
+        self.assertFalse(answer["reset"], answer)
+        return [(e["event"], e["key"], e.get("value")) for e in answer["events"]]
+
+    def test_a_watch_is_resumed_where_it_was_also_after_a_restart(self):
+        self.start()
+        http = Http(self.daemon.http, timeout=30)
+        begin = http.get("/v1/watch?prefix=app/&wait=0s").json["position"]
+        http.close()
+        self.assertRegex(begin, "^[0-9a-f]{32}-[0-9]+$")
+        self.rename("app", "name: second\nlimit: 10\ndb:\n  host: a\n")
+        self.is_soon("app/name", b"second")
+        missed = [("put", "name", "second")]
+        self.assertEqual(self.changes_since(begin), missed)
+        heard = self.daemon.cli("watch", "app/", "--from", begin, "--count", "1", "--json",
+                                check=True)
+        self.assertEqual(json.loads(heard.stdout)["key"], "app/name")
+        self.daemon.kill()
+        self.rename("app", "name: second\nlimit: 10\n")
+        self.start()
+        self.assertEqual(self.changes_since(begin), missed + [("delete", "db.host", None)])
 
     def test_a_lost_store_is_made_anew_from_the_files(self):
         self.start()
