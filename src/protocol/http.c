@@ -541,12 +541,22 @@ const char *mp__http_parser_error(const mp__http_parser *parser)
 
 /* ---- asking a request ---- */
 
+mp_str mp__http_header_next(const mp__http_request *request, const char *name, size_t *at)
+{
+    while (*at < request->header_count) {
+        const mp__http_header *header = &request->headers[(*at)++];
+
+        if (equals(header->name, name))
+            return header->value;
+    }
+    return (mp_str){NULL, 0};
+}
+
 mp_str mp__http_header_find(const mp__http_request *request, const char *name)
 {
-    for (size_t i = 0; i < request->header_count; i++)
-        if (equals(request->headers[i].name, name))
-            return request->headers[i].value;
-    return (mp_str){NULL, 0};
+    size_t at = 0;
+
+    return mp__http_header_next(request, name, &at);
 }
 
 static int hex(char c)

@@ -62,6 +62,8 @@ const char *mp__http_parser_error(const mp__http_parser *parser);
 
 /* The value of header @name (any case), or an empty str with data NULL. */
 mp_str mp__http_header_find(const mp__http_request *request, const char *name);
+/* The value of its next line from *@at on, which begins at 0: a list may be spread over several. */
+mp_str mp__http_header_next(const mp__http_request *request, const char *name, size_t *at);
 /* Decoded value of @name in the query into @out; false when it is not there or malformed. */
 bool mp__http_query_find(mp_str query, const char *name, mp__buf *out);
 

@@ -7,7 +7,7 @@ import unittest
 
 import mp_tap
 from mp_daemon import Daemon, wait_until
-from mp_http import Http
+from mp_http import Answer, Http
 
 BASE = "/v1/config/"
 
@@ -133,6 +133,52 @@ class Values(unittest.TestCase):
     def test_only_a_new_key_is_created(self):
         self.assertEqual(self.http.put(BASE + "default/new", "1", If_None_Match="*").status, 201)
         self.is_problem(self.http.put(BASE + "default/new", "2", If_None_Match="*"), 412, "precondition")
+
+    def lines(self, method, path, body, *headers):
+        """A request of which headers may be there several times."""
+        connection = self.http.connection
+        connection.putrequest(method, path)
+        for name, value in headers + (("Content-Length", str(len(body))),):
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return Answer(response, response.read())
+
+    def test_conditions_on_several_lines_are_one_list(self):
+        path = BASE + "default/lines"
+        tag = self.http.put(path, "1")["ETag"]
+        for other in (("If-None-Match", '"other"'), ("if-none-match", ' "a" , W/"b"')):
+            for _ in range(3):  # from the second on it may go the short way
+                read = self.lines("GET", path, b"", other, ("If-None-Match", tag))
+                self.assertEqual((read.status, read.body), (304, b""))
+            refused = self.lines("PUT", path, b"2", other, ("If-None-Match", tag))
+            self.is_problem(refused, 412, "precondition")
+        self.assertEqual(self.lines("PUT", path, b"2", ("If-Match", '"other"'),
+                                    ("If-Match", tag)).status, 200)
+        self.is_problem(self.lines("PUT", path, b"3", ("If-Match", tag), ("If-Match", '"other"')),
+                        412, "precondition")
+        self.assertEqual(self.http.get(path).body, b"2")
+        listed = self.http.get(BASE + "default?prefix=lines")
+        again = self.lines("GET", BASE + "default?prefix=lines", b"", ("If-None-Match", '"x"'),
+                           ("If-None-Match", listed["ETag"]))
+        self.assertEqual(again.status, 304)
+
+    def test_a_condition_that_is_not_understood_changes_nothing(self):
+        path = BASE + "default/understood"
+        tag = self.http.put(path, "1")["ETag"]
+        for bad in ("nonsense", "*x", f"{tag}, *", f"{tag} {tag}", tag[:-1], tag.strip('"'), "", ",",
+                    "w/" + tag, '"a b"'):
+            for header in ("If-Match", "If-None-Match"):
+                with self.subTest(f"{header}: {bad}"):
+                    condition = {header: bad}
+                    for method, body in (("PUT", "2"), ("DELETE", None), ("GET", None), ("GET", None)):
+                        problem = self.is_problem(self.http(method, path, body, **condition), 400, "invalid")
+                        self.assertIn(header, problem["detail"])
+                        self.assertIn("quotes", problem["remedy"])
+                    self.assertEqual(self.http.get(path)["ETag"], tag)
+            self.is_problem(self.http("POST", f"/v1/rollback/default/understood?to=1", If_Match=bad),
+                            400, "invalid")
+            self.is_problem(self.http.get(BASE + "default", If_None_Match=bad), 400, "invalid")
 
     # ---- patches ----
 

@@ -128,9 +128,13 @@ static uint64_t fingerprint_of(const mp__http_request *r)
 
     sum = mp__checksum(sum, r->target.data, r->target.size);
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
-        mp_str value = mp__http_header_find(r, headers[i]);
+        size_t at = 0;
+        mp_str value;
 
-        sum = mp__checksum(sum ^ value.size, value.data ? value.data : "", value.size);
+        do { /* of several lines each counts, and that there is none, too */
+            value = mp__http_header_next(r, headers[i], &at);
+            sum = mp__checksum(sum ^ value.size, value.data ? value.data : "", value.size);
+        } while (value.data);
     }
     return mp__checksum(sum, r->body.data ? r->body.data : "", r->body.size);
 }

@@ -80,16 +80,18 @@ static void answer_precondition(mp__exchange *x, uint64_t revision)
 
 void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
 {
-    mp_str if_match = mp__http_header_find(&x->request, "if-match"), if_none_match;
+    mp_str if_match, if_none_match;
     bool compressed = mp__answer_compresses(x, v->media_type, v->value.size);
     mp__etag etag;
 
+    if (!mp__http_etags_of(x, "If-Match", &if_match) ||
+        !mp__http_etags_of(x, "If-None-Match", &if_none_match))
+        return;
     mp__etag_make(v->revision, v->value, &etag);
     if (if_match.data && !mp__etag_matches(if_match, &etag, false)) {
         answer_precondition(x, v->revision);
         return;
     }
-    if_none_match = mp__http_header_find(&x->request, "if-none-match");
     if (if_none_match.data && mp__etag_matches(if_none_match, &etag, true)) {
         mp__answer_begin(x, 304);
         add_etag(x->out, &etag, compressed);

@@ -419,15 +419,15 @@ static void run(mp__exchange *x, enum write_kind kind)
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->read.address) ||
         !mp__http_duration_of(x, &p[TTL], &ttl_ms) ||
         !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) || !mp__http_flag_of(x, &p[MASK], &mask) ||
-        (kind == PUT && !mp__http_media_type(x, &w->changes[0].media_type)))
+        (kind == PUT && !mp__http_media_type(x, &w->changes[0].media_type)) ||
+        !mp__http_etags_of(x, "If-Match", &w->if_match) ||
+        !mp__http_etags_of(x, "If-None-Match", &w->if_none_match))
         return;
     if (mask) { /* a value like any other, which readers do not see */
         w->kind = kind = PUT;
         w->changes[0].media_type = MP_STR(MP__MEDIA_MASK);
     }
     w->read.hash = mp__cache_hash(x->worker->hash_key, w->read.address);
-    w->if_match = mp__http_header_find(&x->request, "if-match");
-    w->if_none_match = mp__http_header_find(&x->request, "if-none-match");
     w->conditional = w->if_match.data || w->if_none_match.data;
     w->changes[0].op = kind == DELETE ? MP__CHANGE_DELETE : MP__CHANGE_PUT;
     w->changes[0].address = w->read.address;

@@ -258,14 +258,14 @@ void mp__http_rollback(mp__exchange *x)
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->change.address) ||
         !mp__http_number_of(x, &p[TO], 1, INT64_MAX - 1, &w->change.to_revision) ||
-        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run))
+        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
+        !mp__http_etags_of(x, "If-Match", &w->if_match))
         return;
     if (!w->change.to_revision) {
         mp__answer_invalid(x, "say which revision shall be the newest again: ?to=REVISION");
         return;
     }
     w->change.op = MP__CHANGE_ROLLBACK;
-    w->if_match = mp__http_header_find(&x->request, "if-match");
     if (w->dry_run || w->if_match.data)
         ask_history(w, &w->now, 0, now_came);
     else

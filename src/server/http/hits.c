@@ -25,10 +25,15 @@ typedef struct wishes {
 /* False: something that this lane does not do. */
 static bool take_wishes(const mp__http_request *head, wishes *w)
 {
+    size_t at = 0;
+
     if (mp__http_header_find(head, "cache-control").data ||
         mp__http_header_find(head, "if-match").data)
         return false;
-    w->if_none_match = mp__http_header_find(head, "if-none-match");
+    w->if_none_match = mp__http_header_next(head, "if-none-match", &at);
+    if (w->if_none_match.data && (mp__http_header_next(head, "if-none-match", &at).data ||
+                                  !mp__etags_are_sound(w->if_none_match)))
+        return false; /* to be joined, or refused */
     w->packed = mp__http_header_find(head, "accept-encoding").size > 0;
     return true;
 }

@@ -148,7 +148,7 @@ bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b)
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
                             bool stale, uint64_t tag)
 {
-    mp_str asked = mp__http_header_find(&x->request, "if-none-match");
+    mp_str asked;
     bool packed = mp__answer_compresses(x, content_type, body->size), same;
     char text[MP__ETAG_SIZE + 4];
     mp__etag etag;
@@ -156,6 +156,10 @@ void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body,
     if (body->error) {
         mp__buf_done(body);
         mp__answer_no_memory(x);
+        return;
+    }
+    if (!mp__http_etags_of(x, "If-None-Match", &asked)) {
+        mp__buf_done(body);
         return;
     }
     mp__etag_make(tag, content_type, &etag);

@@ -284,3 +284,90 @@ bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak)
     }
     return false;
 }
+
+/* The size of the entity tag that @list begins with, 0 when there is none. */
+static size_t tag_size(mp_str list)
+{
+    size_t i = list.size > 2 && list.data[0] == 'W' && list.data[1] == '/' ? 2 : 0;
+
+    if (i >= list.size || list.data[i] != '"')
+        return 0;
+    for (i++; i < list.size; i++) {
+        unsigned char c = (unsigned char)list.data[i];
+
+        if (c == '"')
+            return i + 1;
+        if (c <= 0x20 || c == 0x7f)
+            return 0;
+    }
+    return 0;
+}
+
+bool mp__etags_are_sound(mp_str list)
+{
+    size_t count = 0, size = 0;
+    bool apart = true;
+
+    if (mp_str_equal(list, MP_STR("*")))
+        return true;
+    for (size_t i = 0; i < list.size; i += size) {
+        char c = list.data[i];
+
+        size = 1;
+        if (c == ',') {
+            apart = true;
+        } else if (c != ' ' && c != '\t') {
+            size = apart ? tag_size(mp_str_new(list.data + i, list.size - i)) : 0;
+            if (size == 0)
+                return false;
+            apart = false;
+            count++;
+        }
+    }
+    return count > 0;
+}
+
+static bool join_lines(mp__exchange *x, const char *name, mp_str *list)
+{
+    size_t size = 0, at = 0;
+    char *joined;
+    mp_str line;
+
+    while ((line = mp__http_header_next(&x->request, name, &at)).data)
+        size += line.size + 1;
+    joined = mp__exchange_memory(x, size + 1);
+    if (!joined) {
+        mp__answer_no_memory(x);
+        return false;
+    }
+    for (size = at = 0; (line = mp__http_header_next(&x->request, name, &at)).data;) {
+        if (size)
+            joined[size++] = ',';
+        memcpy(joined + size, line.data, line.size);
+        size += line.size;
+    }
+    *list = mp_str_new(joined, size);
+    return true;
+}
+
+bool mp__http_etags_of(mp__exchange *x, const char *name, mp_str *ret_list)
+{
+    size_t at = 0;
+    mp_str list = mp__http_header_next(&x->request, name, &at);
+    char detail[80];
+
+    if (list.data && mp__http_header_next(&x->request, name, &at).data &&
+        !join_lines(x, name, &list))
+        return false;
+    *ret_list = list;
+    if (!list.data || mp__etags_are_sound(list))
+        return true;
+    (void)snprintf(detail, sizeof(detail), "%s is neither * nor a list of entity tags", name);
+    mp__answer_problem(x, &(mp__problem){.status = 400,
+                                         .type = "invalid",
+                                         .detail = detail,
+                                         .remedy = "send the ETag of an answer as it came, with "
+                                                   "its quotes, several with commas between "
+                                                   "them, or * alone"});
+    return false;
+}
