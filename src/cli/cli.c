@@ -94,7 +94,10 @@ const mp__verb mp__verbs[] = {
      "127 when it is not found, 126 when it cannot be run.",
      mp__exec_flags, 0, -1, mp__verb_exec, true},
     {"explain", "KEY",
-     "Why a read of the key is answered as it is; `cache`: what another size would hit.", "",
+     "Why a read of the key is answered as it is; `cache`: what another size would hit.",
+     "Shows each layer of its overlay and what is kept of the key there; the one that answers is "
+     "marked with >. Exit code: 3 when a read finds none, 4 when nothing is kept and the origin "
+     "cannot be asked.",
      mp__no_flags, 1, 1, mp__verb_explain, true},
     {"pin", "KEY", "Keep a key in memory whatever comes; a * at the end: all that begin so.",
      "At most half of the memory can be pinned. Pins survive a restart. See `pins`.", mp__no_flags,

@@ -430,6 +430,53 @@ static void print_troubles(const json_t *origin, size_t most)
         (void)printf("           and %zu more; see status --json\n", count - most);
 }
 
+/* Where it is looked for, nearest first; the one that answers is marked. */
+static void print_layers(const json_t *root)
+{
+    const json_t *layers = json_object_get(root, "layers");
+
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i), *value = json_object_get(layer, "value");
+
+        (void)printf("%-10s %c %-24s %s", i ? "" : "layers",
+                     json_is_true(json_object_get(layer, "answers")) ? '>' : ' ',
+                     text_of(layer, "scope"), text_of(layer, "state"));
+        if (json_object_get(layer, "revision"))
+            (void)printf(", revision %lld", number_of(layer, "revision"));
+        if (json_is_string(value)) {
+            size_t size = json_string_length(value), line = strcspn(json_string_value(value), "\n");
+
+            (void)printf(" = ");
+            (void)mp__cli_put(mp_str_new(json_string_value(value), line));
+            if (line < size)
+                (void)printf(" ...");
+        } else if (json_object_get(layer, "size")) {
+            (void)printf(", %lld bytes", number_of(layer, "size"));
+        }
+        (void)putchar('\n');
+    }
+    (void)printf("why        %s\n", text_of(root, "layer_why"));
+}
+
+/* What a read would end with: found, absent (or masked), or unknown because nothing is kept and the
+ * origin cannot be asked. Where it can, a read asks it: that is no failure of the explanation. */
+static int explain_code(const json_t *root)
+{
+    const json_t *layers = json_object_get(root, "layers");
+    const char *origin = text_of(json_object_get(root, "origin"), "state");
+    bool can_ask = strcmp(origin, "live") == 0 || strcmp(origin, "degraded") == 0;
+
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i);
+
+        if (json_is_true(json_object_get(layer, "answers")))
+            return strcmp(text_of(layer, "state"), "value") == 0 ? MP__EXIT_FOUND : MP__EXIT_ABSENT;
+        if (strcmp(text_of(layer, "state"), "unknown") == 0)
+            return can_ask ? MP__EXIT_FOUND : MP__EXIT_UNKNOWN;
+    }
+    return MP__EXIT_ABSENT;
+}
+
 static void explain_people(const json_t *root)
 {
     const json_t *origin = json_object_get(root, "origin"),
@@ -443,6 +490,7 @@ static void explain_people(const json_t *root)
     (void)printf("%s\n", json_array_size(kept) ? "" : "nothing");
     (void)printf("priority   %s\npinned     %s\n", text_of(root, "priority"),
                  text_of(root, "pinned"));
+    print_layers(root);
     if (json_object_get(root, "revision")) {
         (void)printf("revision   %lld, version %lld\n", number_of(root, "revision"),
                      number_of(root, "version"));
@@ -515,20 +563,23 @@ static void status_people(const json_t *root)
     print_events(root, 8);
 }
 
+/* @code_of: the exit code; NULL: always 0. */
 static int ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
-                    void (*people)(const json_t *root))
+                    void (*people)(const json_t *root), int (*code_of)(const json_t *root))
 {
     int code = 0;
     mp__client *client = mp__cli_connect(arguments, &code);
     mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, count) : NULL;
     json_t *root = NULL;
 
-    if (reply && !mp__flag_given(arguments, "--json"))
+    if (reply)
         root = json_loadb(mp__reply_text(reply).data, mp__reply_text(reply).size, 0, NULL);
-    if (root)
+    if (root && !mp__flag_given(arguments, "--json"))
         people(root);
     else if (reply)
         print_text_json(reply, true);
+    if (root && code_of)
+        code = code_of(root);
     json_decref(root);
     return finish(client, reply, NULL, code);
 }
@@ -537,7 +588,7 @@ static int explain_key(const mp__arguments *arguments)
 {
     mp__buf key = MP__BUF_INIT;
     mp_str words[] = {MP_STR("MP.EXPLAIN"), mp__cli_key(arguments, arguments->words[0], &key)};
-    int code = ask_json(arguments, words, 2, explain_people);
+    int code = ask_json(arguments, words, 2, explain_people, explain_code);
 
     mp__buf_done(&key);
     return code;
@@ -577,7 +628,7 @@ int mp__verb_explain(const mp__arguments *arguments)
     if (strcmp(arguments->words[0], "cache") == 0) { /* a key of that name is default/cache */
         mp_str cache[] = {MP_STR("MP.EXPLAIN"), MP_STR("CACHE")};
 
-        return ask_json(arguments, cache, 2, explain_cache_people);
+        return ask_json(arguments, cache, 2, explain_cache_people, NULL);
     }
     return explain_key(arguments);
 }
@@ -586,5 +637,5 @@ int mp__verb_status(const mp__arguments *arguments)
 {
     mp_str words[] = {MP_STR("MP.STATUS")};
 
-    return ask_json(arguments, words, 1, status_people);
+    return ask_json(arguments, words, 1, status_people, NULL);
 }

@@ -338,13 +338,32 @@ class Overlays(unittest.TestCase):
                          [("a", "base"), ("r", "production~eu")])
         self.cli("del", "--mask", "a", *here[:2])
         self.cli("get", "a", *here, code=3)
-        why = json.loads(self.cli("explain", "a", "--json", *here))
+        why = json.loads(self.cli("explain", "a", "--json", *here, code=3))
         self.assertEqual([layer["scope"] for layer in why["layers"]],
                          ["production~eu~i7", "production~eu", "production", "base"])
         self.assertEqual([layer["state"] for layer in why["layers"]],
                          ["absent", "absent", "masked", "value"])
         self.assertEqual((why["layer"], why["layers"][3]["value"]), ("production", "b"))
+        text = self.cli("explain", "a", *here, code=3)
+        self.assertRegex(text, r"layers +production~eu~i7 +absent")
+        self.assertRegex(text, r"\n +> production +masked")
+        self.assertRegex(text, r"\n +base +value, revision \d+ = b\n")
+        self.assertIn("why        production masks it", text)
+        self.cli("get", "r", *here)
+        text = self.cli("explain", "r", *here)
+        self.assertRegex(text, r"> production~eu +value, revision \d+ = e\n")
+        self.assertIn("why        production~eu is the nearest layer that has a value", text)
+        self.cli("get", "none", *here, code=3)
+        self.assertIn("no layer has a value", self.cli("explain", "none", *here, code=3))
         self.cli("get", "a", "--instance", "i7", code=2)
+
+    def test_explain_says_by_its_exit_code_when_nothing_can_be_known(self):
+        self.cli("explain", "never-read", "--env", "production")  # a read would ask
+        self.daemon.stop()
+        (self.daemon.data / "origin.db").rename(self.daemon.data / "away")
+        self.daemon.start()
+        self.cli("explain", "never-read", "--env", "production", code=4)
+        self.cli("get", "never-read", "--env", "production", code=4)
 
     def test_what_was_resolved_outlives_the_origin_and_a_restart(self):
         self.put("base", "a", "b")
