@@ -352,7 +352,7 @@ class Files(unittest.TestCase):
         answer = http.get(f"/v1/watch?prefix=app/&wait=0s&rev={position}").json
         http.close()
         self.assertFalse(answer["reset"], answer)
-        return [(e["event"], e["key"], e.get("value")) for e in answer["events"]]
+        return [(e["key"], e.get("value")) for e in answer["events"]]
 
     def test_a_watch_is_resumed_where_it_was_also_after_a_restart(self):
         self.start()
@@ -362,7 +362,7 @@ class Files(unittest.TestCase):
         self.assertRegex(begin, "^[0-9a-f]{32}-[0-9]+$")
         self.rename("app", "name: second\nlimit: 10\ndb:\n  host: a\n")
         self.is_soon("app/name", b"second")
-        missed = [("put", "name", "second")]
+        missed = [("name", "second")]
         self.assertEqual(self.changes_since(begin), missed)
         heard = self.daemon.cli("watch", "app/", "--from", begin, "--count", "1", "--json",
                                 check=True)
@@ -370,7 +370,9 @@ class Files(unittest.TestCase):
         self.daemon.kill()
         self.rename("app", "name: second\nlimit: 10\n")
         self.start()
-        self.assertEqual(self.changes_since(begin), missed + [("delete", "db.host", None)])
+        # what the layer behind has may not be known yet: then it is told without a value
+        self.assertEqual(self.changes_since(begin), missed + [("db.host", None)])
+        self.assertIsNone(self.get("app/db.host"))
 
     def test_a_lost_store_is_made_anew_from_the_files(self):
         self.start()
