@@ -16,6 +16,7 @@
 #include "core/record.h"
 
 enum {
+    MP__L2_META_LEAST = 8, /* a byte for each number */
     MP__L2_META_MAX = 80,
     MP__L2_BODY_MAX = 64 * 1024,   /* larger ones would take long on the reader's loop */
     MP__L2_STORED_MAX = 24 * 1024, /* and larger frames push out hundreds of others */

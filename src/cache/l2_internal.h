@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "cache/l2.h"
 #include "cache/l2_code.h"
@@ -43,10 +44,12 @@ typedef struct mp__l2_item {
 /* What it takes in the ring. */
 static inline size_t mp__l2_item_bytes(const mp__l2_form *form)
 {
-    size_t bytes = sizeof(mp__l2_item) + form->meta_size + form->stored_size;
+    size_t bytes = offsetof(mp__l2_item, bytes) + form->meta_size + form->stored_size;
 
     return (bytes + 7) & ~(size_t)7;
 }
+_Static_assert(offsetof(mp__l2_item, bytes) + MP__L2_META_LEAST >= sizeof(mp__l2_item),
+               "an item is assigned as a whole, its padding over the meta part");
 
 typedef struct mp__l2_pending {
     struct mp__l2_pending *next;
