@@ -400,10 +400,9 @@ int mp__stream_write(mp__stream *stream, const struct iovec *parts, int count)
     return stream->ops->stream_write(stream, parts, count);
 }
 
-void mp__stream_flush(mp__stream *stream)
+int mp__stream_flush(mp__stream *stream)
 {
-    if (stream->ops->stream_flush)
-        stream->ops->stream_flush(stream);
+    return stream->ops->stream_flush ? stream->ops->stream_flush(stream) : 0;
 }
 
 size_t mp__stream_queued(const mp__stream *stream)

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <liburing.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/alloc.h"
 
@@ -19,6 +21,7 @@ enum {
     STAGED = 1024,              /* streams whose writes are kept at once */
     STAGED_BYTES = 1024 * 1024, /* of all */
     STAGED_MOST = 32 * 1024,    /* of one */
+    TRIES = 8,                  /* to have the entries of the ring taken */
     CALLS = 64,                 /* entries of the ring, sends in one call */
 };
 
@@ -51,44 +54,70 @@ static void ring_end(struct mp__real_gather *g)
     atomic_store_explicit(&g->has_ring, false, memory_order_relaxed);
 }
 
+/* The library of Debian 12 declares these two and does not have them. */
+static long ring_register(const struct io_uring *ring, unsigned what, void *data, unsigned count)
+{
+    return syscall(SYS_io_uring_register, ring->ring_fd, what, data, count);
+}
+
+/* A ring that can receive and send, and nothing else whoever may come to hold it. */
+static int ring_begin(struct io_uring *ring, unsigned flags)
+{
+    struct io_uring_params params = {.flags = flags | IORING_SETUP_R_DISABLED};
+    struct io_uring_restriction allowed[] = {
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SEND},
+    };
+    int rc = io_uring_queue_init_params(CALLS, ring, &params);
+
+    if (rc)
+        return rc;
+    if (ring_register(ring, IORING_REGISTER_RESTRICTIONS, allowed,
+                      sizeof(allowed) / sizeof(allowed[0])) == 0 &&
+        ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0)
+        return 0;
+    io_uring_queue_exit(ring);
+    return -ENOSYS;
+}
+
 /* On the loop's thread: the system then knows who alone will ask. */
 static bool ring_works(struct mp__real_gather *g)
 {
-    struct io_uring_params ours = {.flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER};
-    struct io_uring_params plain = {0};
-
     if (g->ring_state != RING_UNTRIED)
         return g->ring_state == RING_WORKS;
     g->ring_state = RING_NONE;
     g->reads = mp__malloc((size_t)READS * READ_SIZE);
-    if (g->reads && (io_uring_queue_init_params(CALLS, &g->ring, &ours) == 0 ||
-                     io_uring_queue_init_params(CALLS, &g->ring, &plain) == 0))
+    if (g->reads &&
+        (ring_begin(&g->ring, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) == 0 ||
+         ring_begin(&g->ring, 0) == 0))
         g->ring_state = RING_WORKS;
     atomic_store_explicit(&g->has_ring, g->ring_state == RING_WORKS, memory_order_relaxed);
     return g->ring_state == RING_WORKS;
 }
 
-/* Have the @count requests that were prepared done, and put how the i-th went into status[i]. */
+/* Have the @count requests that were prepared done, and put how the i-th went into status[i]. The
+ * system takes them in their order. One that it took and did not end, which it never does, leaves
+ * its stream in doubt: that is told as an error, and the ring is given up. */
 static void ring_call(struct mp__real_gather *g, unsigned count, int *status)
 {
     unsigned submitted = 0, done = 0;
     struct io_uring_cqe *cqe;
 
-    for (unsigned i = 0; i < count; i++)
-        status[i] = -EAGAIN;
-    while (submitted < count) {
+    for (unsigned tries = 0; submitted < count && tries < TRIES; tries++) {
         int rc = io_uring_submit(&g->ring);
 
         if (rc <= 0 && rc != -EINTR)
             break;
         submitted += rc > 0 ? (unsigned)rc : 0;
     }
+    for (unsigned i = 0; i < count; i++)
+        status[i] = i < submitted ? -ECANCELED : -EAGAIN;
     for (; done < submitted && io_uring_peek_cqe(&g->ring, &cqe) == 0; done++) {
         status[cqe->user_data] = cqe->res;
         io_uring_cqe_seen(&g->ring, cqe);
     }
     if (done < count)
-        ring_end(g); /* what may still be in flight ends with it */
+        ring_end(g);
 }
 
 /* ---- reading ---- */

@@ -68,7 +68,7 @@ typedef struct mp__env_ops {
     /* NULL: copied like all else. */
     int (*stream_write_kept)(mp__stream *stream, const struct iovec *parts, int count,
                              const mp_blob *kept);
-    void (*stream_flush)(mp__stream *stream); /* or NULL */
+    int (*stream_flush)(mp__stream *stream); /* or NULL */
     size_t (*stream_queued)(const mp__stream *stream);
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);

@@ -51,7 +51,10 @@ void mp__real_stream_close(mp__stream *base)
 
     if (stream->closing)
         return;
-    mp__real_stream_flush(&stream->base);
+    if (mp__real_stream_flush(base) != 0) { /* not to be taken for the whole of it */
+        mp__real_stream_reset(base);
+        return;
+    }
     stream->closing = true;
     uv_close((uv_handle_t *)&stream->uv, stream_closed);
 }
@@ -85,7 +88,10 @@ void mp__real_stream_shutdown(mp__stream *base)
 
     if (stream->closing || stream->shutting)
         return;
-    mp__real_stream_flush(&stream->base);
+    if (mp__real_stream_flush(base) != 0) {
+        mp__real_stream_reset(base);
+        return;
+    }
     stream->shutting = true;
     request = mp__malloc(sizeof(*request));
     if (request)
@@ -300,15 +306,15 @@ int mp__real_stream_write_kept(mp__stream *base, const struct iovec *parts, int 
                           : write_now(stream, parts, count, total, kept);
 }
 
-void mp__real_stream_flush(mp__stream *base)
+int mp__real_stream_flush(mp__stream *base)
 {
     mp__real_stream *stream = (mp__real_stream *)base;
     struct iovec kept;
 
     if (!stream->staged)
-        return;
+        return 0;
     kept = mp__real_gather_take(stream);
-    (void)write_now(stream, &kept, 1, kept.iov_len, NULL); /* reading meets the same error */
+    return write_now(stream, &kept, 1, kept.iov_len, NULL);
 }
 
 size_t mp__real_stream_queued(const mp__stream *stream)

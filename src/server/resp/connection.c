@@ -346,8 +346,7 @@ void mp__connection_push(mp__connection *c)
 
 static bool all_sent(mp__connection *c)
 {
-    mp__stream_flush(c->stream);
-    return mp__stream_queued(c->stream) == 0;
+    return mp__stream_flush(c->stream) != 0 || mp__stream_queued(c->stream) == 0;
 }
 
 static void process(mp__connection *c);
