@@ -31,6 +31,7 @@ typedef struct point {
     size_t entries, panel_entries;
     mp__predict *predict; /* or */
     mp__panel *panel;     /* and what its leaders hit */
+    uint32_t threshold;   /* of the panel's sample: most requests are of none, and go by quickly */
     mp__tally tally;
 } point;
 
@@ -41,6 +42,8 @@ struct mp__curve {
     point points[MP__CURVE_POINTS];
     mp__predict *beside[OTHERS]; /* at the capacity; NULL: it is the policy itself */
     double seen, hits;           /* of the cache itself, aged as the miniatures */
+    double passed[MP__STRATA];   /* the same by whether it was a hit, as the panels' tallies */
+    double hit_weight;           /* of the last hit */
     char own[32];
 };
 
@@ -59,13 +62,18 @@ mp__curve *mp__curve_free(mp__curve *c)
 
 static int make_point(const mp__curve *c, point *p)
 {
+    int rc;
+
     if (!c->is_adaptive)
         return mp__predict_new_within(
             c->policy, p->entries, p->entries > 2 * c->capacity ? 2 * ENTRIES_FIXED : ENTRIES_FIXED,
             &p->predict);
     p->panel_entries = p->panel_entries < p->entries ? p->panel_entries : p->entries;
     p->tally.sample = (double)p->panel_entries / (double)p->entries;
-    return mp__panel_new_within(p->entries, p->panel_entries, &p->panel);
+    rc = mp__panel_new_within(p->entries, p->panel_entries, &p->panel);
+    if (rc == 0)
+        p->threshold = mp__panel_threshold(p->panel);
+    return rc;
 }
 
 static int make_points(mp__curve *c)
@@ -105,6 +113,7 @@ int mp__curve_new(const char *policy, size_t capacity, mp__curve **ret_curve)
         c->policy = c->own;
         c->capacity = capacity;
         c->is_adaptive = strcmp(policy, "adaptive") == 0;
+        c->hit_weight = 1;
         rc = make_points(c);
     }
     if (rc == 0)
@@ -121,6 +130,8 @@ static void age(mp__curve *c)
 {
     c->seen /= 2;
     c->hits /= 2;
+    for (size_t s = 0; s < MP__STRATA; s++)
+        c->passed[s] /= 2;
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
         if (c->points[p].predict)
             mp__predict_age(c->points[p].predict);
@@ -131,15 +142,11 @@ static void age(mp__curve *c)
             mp__predict_age(c->beside[i]);
 }
 
-static void point_see(point *p, uint64_t hash, bool hit, double weight)
+static void panel_see(const mp__curve *c, point *p, uint64_t hash, bool hit, double weight)
 {
     bool has;
 
-    if (p->predict)
-        mp__predict_see_many(p->predict, hash, hit, weight);
-    if (!p->panel)
-        return;
-    mp__tally_pass(&p->tally, hit, weight);
+    mp__panel_weigh(p->panel, c->hit_weight);
     if (mp__panel_follow(p->panel, hash, hit, weight, &has))
         mp__tally_add(&p->tally, hash, hit, has, weight);
 }
@@ -149,8 +156,16 @@ static void point_see(point *p, uint64_t hash, bool hit, double weight)
  * hardly an error. */
 void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
 {
-    for (size_t p = 0; p < MP__CURVE_POINTS; p++)
-        point_see(&c->points[p], hash, hit, weight);
+    const uint32_t mixed = mp__panel_mix(hash);
+
+    c->passed[hit] += weight;
+    c->hit_weight = hit ? weight : c->hit_weight;
+    for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
+        if (c->points[p].panel && mixed <= c->points[p].threshold)
+            panel_see(c, &c->points[p], hash, hit, weight);
+        if (c->points[p].predict)
+            mp__predict_see_many(c->points[p].predict, hash, hit, weight);
+    }
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             mp__predict_see_many(c->beside[i], hash, hit, weight);
@@ -162,10 +177,12 @@ void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
 
 void mp__curve_warm(mp__curve *c, uint64_t hash)
 {
+    const uint32_t mixed = mp__panel_mix(hash);
+
     for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
         if (c->points[p].predict)
             mp__predict_warm(c->points[p].predict, hash);
-        if (c->points[p].panel)
+        if (c->points[p].panel && mixed <= c->points[p].threshold)
             mp__panel_warm(c->points[p].panel, hash);
     }
     for (size_t i = 0; i < OTHERS; i++)
@@ -183,11 +200,13 @@ static void read_self(const mp__curve *c, mp__prediction *ret)
     ret->requests = (uint64_t)fmax(c->seen, 1);
 }
 
-static void read_panel(const point *p, mp__prediction *ret)
+static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
 {
+    mp__tally tally = p->tally;
     double error;
 
-    mp__tally_read(&p->tally, ret);
+    memcpy(tally.all, c->passed, sizeof(tally.all));
+    mp__tally_read(&tally, ret);
     ret->entries = p->panel_entries;
     if (p->tally.sample >= 1 || ret->requests == 0)
         return;
@@ -207,7 +226,7 @@ void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
     else if (p->predict)
         mp__predict_read(p->predict, ret_prediction);
     else
-        read_panel(p, ret_prediction);
+        read_panel(c, p, ret_prediction);
     mp__tally_spread(ret_prediction, c->seen);
 }
 

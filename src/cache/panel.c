@@ -273,7 +273,7 @@ static bool turn_end(mp__panel *p)
 
 static bool is_sampled(const mp__panel *p, uint64_t hash)
 {
-    return (uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32) <= p->threshold;
+    return mp__panel_mix(hash) <= p->threshold;
 }
 
 static unsigned ask_members(mp__panel *p, uint64_t hash)
@@ -297,6 +297,11 @@ bool mp__panel_see(mp__panel *p, uint64_t hash, bool hit)
 {
     p->all_turn[hit]++;
     return is_sampled(p, hash) && note(p, ask_members(p, hash) | (unsigned)hit << OWN, hit);
+}
+
+uint32_t mp__panel_threshold(const mp__panel *p)
+{
+    return p->threshold;
 }
 
 void mp__panel_warm(mp__panel *p, uint64_t hash)

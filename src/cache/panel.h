@@ -32,6 +32,13 @@ mp__panel *mp__panel_free(mp__panel *panel); /* accepts NULL, returns NULL */
 
 const mp__mini_shape *mp__panel_shape(size_t member);
 
+/* A key is of the sample when its mixed hash is at most the panel's threshold. */
+static inline uint32_t mp__panel_mix(uint64_t hash)
+{
+    return (uint32_t)((hash * 0xff51afd7ed558ccdULL) >> 32);
+}
+uint32_t mp__panel_threshold(const mp__panel *panel);
+
 /* One request, and whether the cache itself had it. True: the leader has changed. */
 bool mp__panel_see(mp__panel *panel, uint64_t hash, bool hit);
 /* One request that is not judged: it only keeps the members at what is asked for now. */
