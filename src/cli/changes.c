@@ -73,9 +73,9 @@ static void come_back(mp__changes *changes, const char *why)
     (void)mp__cli_fail(changes->arguments, 0, "connected again");
 }
 
-/* Ask on *client, which is NULL or of @changes. */
-static mp__reply *ask_on(mp__changes *changes, mp__client **client, int *ret_code,
-                         const mp_str *words, size_t count)
+/* Ask on *client, which is NULL or of @changes. The answer may be an error. */
+static mp__reply *ask_raw(mp__changes *changes, mp__client **client, int *ret_code,
+                          const mp_str *words, size_t count)
 {
     for (;;) {
         mp__reply *reply = NULL;
@@ -89,14 +89,43 @@ static mp__reply *ask_on(mp__changes *changes, mp__client **client, int *ret_cod
         if (*client && !changes->follows)
             return mp__cli_call(changes->arguments, *client, ret_code, words, count);
         if (*client && mp__client_call(*client, words, count, &reply, &diag) == 0)
-            return mp__cli_take(changes->arguments, reply, ret_code);
+            return reply;
         come_back(changes, diag.text[0] ? diag.text : "the daemon does not answer any more");
     }
+}
+
+/* The same; an error that is answered is said. */
+static mp__reply *ask_on(mp__changes *changes, mp__client **client, int *ret_code,
+                         const mp_str *words, size_t count)
+{
+    mp__reply *reply = ask_raw(changes, client, ret_code, words, count);
+
+    return reply ? mp__cli_take(changes->arguments, reply, ret_code) : NULL;
 }
 
 mp__reply *mp__changes_ask(mp__changes *changes, int *ret_code, const mp_str *words, size_t count)
 {
     return ask_on(changes, &changes->beside, ret_code, words, count);
+}
+
+mp__reply *mp__changes_value(mp__changes *changes, const mp__noticed *change, int *ret_code)
+{
+    char before[24];
+    mp_str words[] = {MP_STR("MP.HISTORY"), change->key, MP_STR("COUNT"), MP_STR("1"),
+                      MP_STR("BEFORE"),     {NULL, 0},   MP_STR("VALUES")};
+    mp__reply *reply, *item = NULL;
+
+    (void)snprintf(before, sizeof(before), "%" PRId64, change->revision + 1);
+    words[5] = mp_str_of(before);
+    reply = ask_raw(changes, &changes->beside, ret_code, words, sizeof(words) / sizeof(words[0]));
+    /* an error: this origin has no history, or none any more that goes back so far */
+    if (reply && reply->type == MP__REPLY_ARRAY && reply->count == 1 &&
+        mp__reply_integer(mp__reply_member(reply->items, "revision")) == change->revision &&
+        mp_str_equal(mp__reply_text(mp__reply_member(reply->items, "operation")), MP_STR("put")))
+        item = reply;
+    else
+        (void)mp__reply_free(reply);
+    return item;
 }
 
 /* ---- where it stands ---- */

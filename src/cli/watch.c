@@ -81,8 +81,7 @@ static void print_line(const char *event, mp_str key, const mp__reply *meta)
     (void)putchar('\n');
 }
 
-/* The value as it is now, which may be newer than the change; NULL with *ret_code 0: there is none.
- */
+/* The value as it is now; NULL with *ret_code 0: there is none. */
 static mp__reply *value_of(watching *w, mp_str key, int *ret_code)
 {
     mp_str words[] = {MP_STR("MP.GET"), key, MP_STR("META")};
@@ -102,20 +101,24 @@ static int print(const watching *w, const char *event, mp_str key, const mp__rep
     return fflush(stdout) ? MP__EXIT_ERROR : 0;
 }
 
-static int tell(watching *w, const char *event, mp_str key, bool deleted)
+/* Tell of @change, if that was not a deletion with its value. That is the one it brought, also
+ * where there is a newer one by now or none any more; but for a change of a layer behind, and of
+ * origins without a history, which are told with what is there now. */
+static int tell(watching *w, const char *event, const mp__noticed *change)
 {
-    mp__reply *meta = NULL;
+    mp__reply *now = NULL, *then = NULL;
     int code = 0;
 
-    if (!deleted && !mp__flag_given(w->arguments, "--no-values")) {
-        meta = value_of(w, key, &code);
-        if (code)
-            return code;
-        if (!meta)
-            event = "delete";
-    }
-    code = print(w, event, key, meta);
-    (void)mp__reply_free(meta);
+    if (change->deleted || mp__flag_given(w->arguments, "--no-values"))
+        return print(w, event, change->key, NULL);
+    now = value_of(w, change->key, &code);
+    if (code == 0 && w->follows && change->revision &&
+        (!now || mp__reply_integer(mp__reply_member(now, "revision")) > change->revision))
+        then = mp__changes_value(w->changes, change, &code);
+    if (code == 0)
+        code = print(w, now || then ? event : "delete", change->key, then ? then->items : now);
+    (void)mp__reply_free(now);
+    (void)mp__reply_free(then);
     return code;
 }
 
@@ -124,18 +127,19 @@ static int tell(watching *w, const char *event, mp_str key, bool deleted)
 static int tell_copy(watching *w, const mp__noticed *change)
 {
     MP__CLEANUP_FREE char *key = mp__str_dup(change->key);
+    mp__noticed kept = *change;
 
     if (!key)
         return mp__cli_fail(w->arguments, MP__EXIT_ERROR, "out of memory");
-    return tell(w, change->deleted ? "delete" : "put", mp_str_new(key, change->key.size),
-                change->deleted);
+    kept.key = mp_str_new(key, change->key.size);
+    return tell(w, kept.deleted ? "delete" : "put", &kept);
 }
 
 static int tell_initial(void *context, const mp__listed *listed)
 {
     watching *w = context;
 
-    return tell(w, "is", listed->key, false);
+    return tell(w, "is", &(mp__noticed){.key = listed->key});
 }
 
 /* Keys that are there already; from a connection of its own, since tell() asks meanwhile. */

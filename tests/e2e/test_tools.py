@@ -135,6 +135,20 @@ class Tools(mp_daemon.Served):
         wait_until(lambda: rest)
         self.assertEqual([line["key"] for line in rest], ["from/c"])
 
+    def test_watch_tells_each_change_of_the_past_with_its_own_value(self):
+        position = self.c("MP.CHANGES")[0].decode()
+        for value in ("1", "2", "3"):
+            self.c("SET", "past/a", value)
+        self.c("SET", "past/b", "x")
+        self.c("DEL", "past/b")
+        _, lines = self.watching(self.daemon, "past/", "--from", position)
+        wait_until(lambda: len(lines) == 5)
+        self.assertEqual([(line["event"], line["key"], line.get("value")) for line in lines],
+                         [("put", "past/a", "1"), ("put", "past/a", "2"), ("put", "past/a", "3"),
+                          ("put", "past/b", "x"), ("delete", "past/b", None)])
+        revisions = [line["revision"] for line in lines[:4]]
+        self.assertEqual(revisions, list(range(revisions[0], revisions[0] + 4)))
+
     def test_watch_tells_reset_where_the_past_is_not_known(self):
         for position in ("0123456789abcdef0123456789abcdef-5", self.c("MP.CHANGES")[0].decode() + "0000"):
             _, lines = self.watching(self.daemon, "from/", "--from", position)
