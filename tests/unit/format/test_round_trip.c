@@ -3,8 +3,11 @@
  * is refused with the key's name. */
 #include "mp_test.h"
 
+#include <stdlib.h>
+
 #include "core/core.h"
 #include "format/format.h"
+#include "format/kinds.h"
 
 static uint64_t state_of_dice;
 
@@ -218,7 +221,56 @@ static void random_trees_come_back_with_data_and_types(void **state)
     assert_true(said > 4 * trees); /* not: refused, all of them */
 }
 
+/* What the JSON printer makes of the number @text. */
+static void print_number(const char *text, char *out, size_t capacity)
+{
+    mp__leaves leaves = {0};
+    mp__buf json = MP__BUF_INIT, printed = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    (void)mp__buf_printf(&json, "{\"a\": %s}", text);
+    assert_int_equal(mp__format_json.parse(mp__buf_str(&json), &leaves, &diag), 0);
+    assert_int_equal(mp__format_json.print(&leaves, &printed, &diag), 0);
+    assert_true(printed.size > 12 && printed.size - 12 < capacity);
+    memcpy(out, printed.data + 9, printed.size - 12); /* {\n  "a": ...\n}\n */
+    out[printed.size - 12] = '\0';
+    mp__buf_done(&json);
+    mp__buf_done(&printed);
+    mp__leaves_done(&leaves);
+}
+
+static void json_numbers_are_the_shortest_text_of_the_same_number(void **state)
+{
+    char text[64], printed[64], shorter[400];
+
+    (void)state;
+    state_of_dice = 42;
+    for (unsigned i = 0; i < 20000; i++) { /* as people write them: so they come out again */
+        (void)snprintf(text, sizeof(text), "%s%u.%0*u%u", dice(2) ? "-" : "", dice(100000),
+                       (int)dice(4) + 1, dice(10), 1 + dice(9));
+        print_number(text, printed, sizeof(printed));
+        assert_string_equal(printed, text);
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        uint64_t bits = (uint64_t)dice(1u << 31) << 33 | (uint64_t)dice(1u << 31) << 2 | dice(4);
+        double value;
+        int least = 1;
+
+        memcpy(&value, &bits, sizeof(value));
+        if (!(value - value == 0))
+            continue; /* infinite, or no number */
+        (void)snprintf(text, sizeof(text), "%.17e", value);
+        print_number(text, printed, sizeof(printed));
+        assert_true(strtod(printed, NULL) == value);
+        do
+            (void)snprintf(shorter, sizeof(shorter), "%.*g", least++, value);
+        while (strtod(shorter, NULL) != value);
+        assert_true(strlen(printed) <= strlen(shorter) + 2); /* ".0" */
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    MP_TEST(json_numbers_are_the_shortest_text_of_the_same_number),
     MP_TEST(random_trees_come_back_with_data_and_types),
 };
 
