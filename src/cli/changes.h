@@ -39,8 +39,8 @@ bool mp__changes_next(mp__changes *changes, mp__noticed *ret_change, int *ret_co
  * asks again until there is an answer. */
 mp__reply *mp__changes_ask(mp__changes *changes, int *ret_code, const mp_str *words, size_t count);
 
-/* The value that @change brought: a list of one map with revision, value and media_type. Of one that
- * follows. NULL with *ret_code 0: the history has none. */
+/* The value that @change brought: a list of one map with revision, value and media_type. Of one
+ * that follows. NULL with *ret_code 0: the history has none. */
 mp__reply *mp__changes_value(mp__changes *changes, const mp__noticed *change, int *ret_code);
 
 /* Of one that follows: "EPOCH-REVISION", where the change given last stands. */

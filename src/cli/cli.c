@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ const mp__flag mp__client_flags[] = {
     {"--instance", NULL, "NAME", "Instance of the region, the nearest layer of all."},
     {"--namespace", "-n", "NAME", "Namespace of the keys that are named without one."},
     {"--json", NULL, NULL, "Print JSON."},
-    {"--timeout", NULL, "SECONDS", "Longest wait for an answer; 5 by default."},
+    {"--timeout", NULL, "TIME",
+     "Longest wait for an answer, in seconds or as 500ms, 2m; 5 by default."},
     {NULL, NULL, NULL, NULL},
 };
 static const mp__flag common_flags[] = {
@@ -280,14 +282,29 @@ static int flag_find(const parsing *p, const char *word, size_t size)
     return -1;
 }
 
-static int unknown_flag(const parsing *p, const char *word)
+/* What others call a flag of ours that the verb has. */
+static const char *synonym_of(const parsing *p, const char *word)
+{
+    static const char *const others[] = {"--server", "--address", "--addr", "--host", "--endpoint"};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcmp(word, others[i]) == 0 && flag_find(p, "--resp", strlen("--resp")) >= 0)
+            return "--resp";
+    return NULL;
+}
+
+static int unknown_flag(const parsing *p, const char *given)
 {
     const char *names[48], *near;
+    char word[64];
     int n = p->arguments.flag_count;
 
+    (void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(given, "="), given);
     for (int i = 0; i < n; i++)
         names[i] = p->flags[i].name;
-    near = mp__did_you_mean(word, names, (size_t)n);
+    near = synonym_of(p, word);
+    if (!near)
+        near = mp__did_you_mean(word, names, (size_t)n);
     if (near)
         return mp__cli_fail(&p->arguments, MP__EXIT_USAGE,
                             "there is no option %s; did you mean %s?", word, near);
@@ -411,6 +428,42 @@ int mp__cli_main(int argc, char **argv)
 
 /* ---- for the verbs ---- */
 
+int mp__cli_choice(const mp__arguments *arguments, const char *name, const char *const *choices,
+                   size_t count)
+{
+    const char *value = mp__flag_value(arguments, name), *near;
+    char known[200];
+    size_t used = 0;
+
+    if (!value)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (strcasecmp(value, choices[i]) == 0)
+            return 0;
+    near = mp__did_you_mean(value, choices, count);
+    if (near)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "%s: there is no '%s'; did you mean '%s'?",
+                            name, value, near);
+    for (size_t i = 0; i < count && used < sizeof(known); i++)
+        used +=
+            (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "", choices[i]);
+    return mp__cli_fail(arguments, MP__EXIT_USAGE, "%s: there is no '%s'; it takes %s", name, value,
+                        known);
+}
+
+int mp__cli_number(const mp__arguments *arguments, const char *name, const char *text,
+                   uint64_t least, uint64_t *ret_number)
+{
+    uint64_t number;
+
+    if (mp__digits_u64(mp_str_of(text), &number) && number >= least && number <= INT64_MAX - 1) {
+        *ret_number = number;
+        return 0;
+    }
+    return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                        "%s: '%s' is no whole number from %" PRIu64 " on", name, text, least);
+}
+
 static const char *address_of(const mp__arguments *arguments)
 {
     const char *address = mp__flag_value(arguments, "--resp");
@@ -436,19 +489,32 @@ static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
     mp__client *client = NULL;
     mp__diag diag = {0};
     uint64_t timeout_ms = 0;
+    int rc;
 
     timeout = mp__flag_value(arguments, "--timeout");
     if (timeout) {
-        double seconds = strtod(timeout, NULL);
+        char *end;
+        double seconds = strtod(timeout, &end);
+        int64_t ms;
 
-        if (!(seconds > 0 && seconds < 1e6)) {
-            *ret_code = mp__cli_fail(arguments, MP__EXIT_USAGE,
-                                     "--timeout: '%s' is no time in seconds", timeout);
+        if (*end && mp__duration_ms(mp_str_of(timeout), &ms)) {
+            seconds = (double)ms / 1000;
+            end = strchr(timeout, '\0');
+        }
+        if (*end || !(seconds > 0 && seconds < 1e6)) {
+            *ret_code =
+                mp__cli_fail(arguments, MP__EXIT_USAGE,
+                             "--timeout: '%s' is no time, such as 5, 0.5, 500ms or 2m", timeout);
             return NULL;
         }
         timeout_ms = (uint64_t)(seconds * 1000) + 1;
     }
-    if (mp__client_open(address, timeout_ms, &client, &diag) != 0)
+    rc = mp__client_open(address, timeout_ms, &client, &diag);
+    if (rc == MP_EINVAL)
+        *ret_code = mp__cli_fail(
+            arguments, MP__EXIT_USAGE, "%s: %s",
+            mp__flag_given(arguments, "--resp") ? "--resp" : "MARKETPRISM_ADDR", diag.text);
+    else if (rc)
         *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
                                  diag.text[0] ? diag.text : "out of memory");
     return client;

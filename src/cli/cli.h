@@ -83,6 +83,14 @@ const mp__reply *mp__reply_member(const mp__reply *map, const char *name);
 mp_str mp__reply_text(const mp__reply *reply);     /* "" for other types */
 int64_t mp__reply_integer(const mp__reply *reply); /* 0 for other types */
 
+/* What the flag @name was given, where that must be one of @choices: 0 also when it was not given;
+ * else a usage error, said with what was meant. */
+int mp__cli_choice(const mp__arguments *arguments, const char *name, const char *const *choices,
+                   size_t count);
+/* A whole number from @least on, of a word or a flag that is called @name; else a usage error. */
+int mp__cli_number(const mp__arguments *arguments, const char *name, const char *text,
+                   uint64_t least, uint64_t *ret_number);
+
 /* "ns/key" or "key", with --namespace before it. */
 mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
 

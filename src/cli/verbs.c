@@ -20,7 +20,8 @@ const mp__flag mp__get_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 const mp__flag mp__set_flags[] = {
-    {"--ttl", NULL, "SECONDS", "Let the key delete itself after this time."},
+    {"--ttl", NULL, "TIME",
+     "Let the key delete itself after this time: 30s, 5m, 1h, 7d; a plain number is seconds."},
     {"--type", "-t", "MEDIA-TYPE", "Media type of the value, as application/json."},
     {"--if-revision", NULL, "N", "Only if the key still has this revision; 0: does not exist."},
     {NULL, NULL, NULL, NULL},
@@ -133,14 +134,17 @@ static int get_code(const mp__reply *map)
 
 int mp__verb_get(const mp__arguments *arguments)
 {
+    static const char *const levels[] = {"strong", "eventual", "weak"};
     const char *level = mp__flag_value(arguments, "--level");
     mp_str words[8] = {MP_STR("MP.GET")};
     mp__buf key = MP__BUF_INIT;
     mp__client *client;
     mp__reply *reply;
     size_t n = 1;
-    int code = 0;
+    int code = mp__cli_choice(arguments, "--level", levels, 3);
 
+    if (code)
+        return code;
     words[n++] = mp__cli_key(arguments, arguments->words[0], &key);
     words[n++] = MP_STR("META");
     if (mp__flag_given(arguments, "--own"))
@@ -190,18 +194,44 @@ static int read_stdin(mp__buf *out)
     return ferror(stdin) ? -5 : 0;
 }
 
+/* What is wrong with the flags of set is said before anything is read or sent. */
+static int set_flags_check(const mp__arguments *arguments, char ttl_ms[24])
+{
+    const char *ttl = mp__flag_value(arguments, "--ttl");
+    const char *revision = mp__flag_value(arguments, "--if-revision");
+    uint64_t number;
+    int64_t ms;
+
+    if (ttl && (revision || mp__flag_given(arguments, "--type")))
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--ttl goes with neither --type nor --if-revision");
+    if (ttl && (!mp__duration_ms(mp_str_of(ttl), &ms) || ms == 0))
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--ttl: '%s' is no time, such as 30s, 5m, 1h or 7d; a plain number is "
+                            "seconds",
+                            ttl);
+    if (ttl)
+        (void)snprintf(ttl_ms, 24, "%" PRId64, ms);
+    return revision ? mp__cli_number(arguments, "--if-revision", revision, 0, &number) : 0;
+}
+
 int mp__verb_set(const mp__arguments *arguments)
 {
     const char *ttl = mp__flag_value(arguments, "--ttl"),
                *type = mp__flag_value(arguments, "--type");
     const char *revision = mp__flag_value(arguments, "--if-revision");
+    char ttl_ms[24] = "";
     mp__buf key = MP__BUF_INIT, value = MP__BUF_INIT;
     mp_str name = mp__cli_key(arguments, arguments->words[0], &key), words[6];
     mp__client *client;
     mp__reply *reply;
     size_t n = 0;
-    int code = 0;
+    int code = set_flags_check(arguments, ttl_ms);
 
+    if (code) {
+        mp__buf_done(&key);
+        return code;
+    }
     if (strcmp(arguments->words[1], "-") == 0
             ? read_stdin(&value) != 0
             : mp__buf_add_str(&value, mp_str_of(arguments->words[1])) != 0)
@@ -218,17 +248,10 @@ int mp__verb_set(const mp__arguments *arguments)
         memcpy(words, put, sizeof(put));
         n = 4;
     } else {
-        mp_str set[] = {MP_STR("SET"), name, mp__buf_str(&value), MP_STR("EX"),
-                        mp_str_of(ttl ? ttl : "")};
+        mp_str set[] = {MP_STR("SET"), name, mp__buf_str(&value), MP_STR("PX"), mp_str_of(ttl_ms)};
 
         memcpy(words, set, sizeof(set));
         n = ttl ? 5 : 3;
-    }
-    if (ttl && (type || revision)) {
-        mp__buf_done(&value);
-        mp__buf_done(&key);
-        return mp__cli_fail(arguments, MP__EXIT_USAGE,
-                            "--ttl goes with neither --type nor --if-revision");
     }
     client = mp__cli_connect(arguments, &code);
     reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
@@ -275,8 +298,9 @@ int mp__verb_rollback(const mp__arguments *arguments)
     mp__buf key = MP__BUF_INIT;
     mp_str words[] = {MP_STR("MP.ROLLBACK"), mp__cli_key(arguments, arguments->words[0], &key),
                       mp_str_of(arguments->words[1])};
-    int code = 0;
-    mp__client *client = mp__cli_connect(arguments, &code);
+    uint64_t revision;
+    int code = mp__cli_number(arguments, "REVISION", arguments->words[1], 1, &revision);
+    mp__client *client = code == 0 ? mp__cli_connect(arguments, &code) : NULL;
     mp__reply *reply = client ? mp__cli_call(arguments, client, &code, words, 3) : NULL;
 
     if (reply && mp__flag_given(arguments, "--json"))
@@ -340,9 +364,10 @@ int mp__verb_history(const mp__arguments *arguments)
     const char *count = mp__flag_value(arguments, "--count");
     mp__buf key = MP__BUF_INIT;
     mp_str words[6] = {MP_STR("MP.HISTORY"), mp__cli_key(arguments, arguments->words[0], &key)};
+    uint64_t number;
     size_t n = 2;
-    int code = 0;
-    mp__client *client = mp__cli_connect(arguments, &code);
+    int code = count ? mp__cli_number(arguments, "--count", count, 1, &number) : 0;
+    mp__client *client = code == 0 ? mp__cli_connect(arguments, &code) : NULL;
     mp__reply *reply;
 
     if (count) {

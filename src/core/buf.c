@@ -78,6 +78,29 @@ bool mp__digits_u64(mp_str text, uint64_t *ret_value)
     return true;
 }
 
+bool mp__duration_ms(mp_str text, int64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"", 1000}};
+    uint64_t value;
+    size_t digits = 0;
+
+    while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9')
+        digits++;
+    if (digits == 0 || !mp__digits_u64(mp_str_new(text.data, digits), &value))
+        return false;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (mp_str_equal(mp_str_new(text.data + digits, text.size - digits),
+                         mp_str_of(units[i].unit)) &&
+            !__builtin_mul_overflow(value, units[i].ms, &value) && value <= INT64_MAX / 2) {
+            *ret_ms = (int64_t)value;
+            return true;
+        }
+    return false;
+}
+
 int mp__buf_add_u64(mp__buf *buf, uint64_t value)
 {
     char digits[20];

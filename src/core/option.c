@@ -473,29 +473,37 @@ void mp__options_diff(const mp__options *a, const mp__options *b,
 
 /* ---- mistyped words ---- */
 
-/* Edit distance of Levenshtein (1966), two rows; words of at most 63 bytes. */
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Edit distance of Damerau (1964), where neighbours that changed places are one mistake, without
+ * edits inside of such a pair; three rows, words of at most 63 bytes. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[64], n = strlen(b);
+    size_t rows[3][64], n = strlen(b), m = strlen(a);
 
-    if (strlen(a) > 63 || n > 63)
+    if (m > 63 || n > 63)
         return SIZE_MAX;
     for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
+        rows[0][j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        const size_t *above = rows[(i - 1) % 3], *two_above = rows[(i + 1) % 3];
+        size_t *row = rows[i % 3];
 
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {
-            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
 
-            best = above + 1 < best ? above + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            diagonal = above;
+            best = least_of(best, above[j] + 1);
+            best = least_of(best, row[j - 1] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                best = least_of(best, two_above[j - 2] + 1);
             row[j] = best;
         }
     }
-    return row[n];
+    return rows[m % 3][n];
 }
 
 const char *mp__did_you_mean(const char *word, const char *const *names, size_t count)

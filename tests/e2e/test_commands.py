@@ -239,6 +239,36 @@ class Verbs(mp_daemon.Served):
         done = self.daemon.cli("get", "k", "--levle", "weak")
         self.assertIn("did you mean --level", done.stderr)
 
+    def test_a_mistaken_value_of_an_option_is_a_usage_error_that_names_it(self):
+        c = self.daemon.client()
+        self.addCleanup(c.close)
+        c("SET", "usage", "kept")
+        for words, says in ((("get", "usage", "--level", "strng"), "--level: .*did you mean 'strong'"),
+                            (("get", "usage", "--level", "so-so"), "--level: .*strong, eventual, weak"),
+                            (("get", "usage", "--evn", "base"), "did you mean --env"),
+                            (("get", "usage", "--server", "127.0.0.1:1"), "did you mean --resp"),
+                            (("get", "usage", "--address=127.0.0.1:1"), "did you mean --resp"),
+                            (("get", "usage", "--timeout", "5x"), "--timeout: '5x'"),
+                            (("set", "usage", "v", "--ttl", "5x"), "--ttl: '5x'"),
+                            (("set", "usage", "v", "--ttl", "0"), "--ttl: '0'"),
+                            (("set", "usage", "v", "--ttl", "-1"), "--ttl: '-1'"),
+                            (("set", "usage", "v", "--ttl", ""), "--ttl: ''"),
+                            (("set", "usage", "v", "--if-revision", "x"), "--if-revision: 'x'"),
+                            (("history", "usage", "--count", "0"), "--count: '0'"),
+                            (("rollback", "usage", "abc"), "REVISION: 'abc'")):
+            with self.subTest(words):
+                done = self.daemon.cli(*words)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+                self.assertRegex(done.stderr, says)
+        done = subprocess.run([BINARY, "get", "usage", "--resp", "nonsense"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--resp: ", done.stderr)
+        self.assertEqual(c("GET", "usage"), b"kept")
+        for ttl, most in (("5s", 5), ("2m", 120), ("1h", 3600), ("7", 7)):
+            self.assertEqual(self.daemon.cli("set", "lasts", "v", "--ttl", ttl).returncode, 0)
+            self.assertIn(c("TTL", "lasts"), range(most - 4, most + 1))
+        self.assertEqual(self.daemon.cli("get", "usage", "--timeout", "9s").stdout, "kept\n")
+
     def test_every_verb_has_help(self):
         listed = subprocess.run([BINARY, "help"], capture_output=True, text=True, check=True).stdout
         for line in listed.splitlines():

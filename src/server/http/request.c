@@ -142,26 +142,8 @@ bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_
 
 bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms)
 {
-    static const struct {
-        const char *unit;
-        uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"", 1000}};
-    mp_str text = parameter->value;
-    uint64_t value;
-    size_t digits = 0;
-
-    if (!text.data)
+    if (!parameter->value.data || mp__duration_ms(parameter->value, ret_ms))
         return true;
-    while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9')
-        digits++;
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (mp_str_equal(mp_str_new(text.data + digits, text.size - digits),
-                         mp_str_of(units[i].unit)) &&
-            mp__digits_u64(mp_str_new(text.data, digits), &value) &&
-            !__builtin_mul_overflow(value, units[i].ms, &value) && value <= INT64_MAX / 2) {
-            *ret_ms = (int64_t)value;
-            return true;
-        }
     mp__answer_invalid(x,
                        "%s is a duration such as 500ms, 30s, 5m, 1h or 7d; a plain number is "
                        "seconds",

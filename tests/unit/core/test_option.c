@@ -64,6 +64,17 @@ static void a_file_sets_what_it_names(void **state)
     assert_false(mp__options_is_set(options, "data_dir"));
 }
 
+static void letters_that_changed_places_are_one_mistake(void **state)
+{
+    static const char *const flags[] = {"--set", "--end", "--env", "--json"};
+
+    (void)state;
+    assert_string_equal(mp__did_you_mean("--evn", flags, 4), "--env");
+    assert_string_equal(mp__did_you_mean("--jsno", flags, 4), "--json");
+    assert_null(mp__did_you_mean("--completely-other", flags, 4));
+    assert_null(mp__did_you_mean("", flags, 4));
+}
+
 static void errors_name_place_and_remedy_and_change_nothing(void **state)
 {
     static const struct {
@@ -221,6 +232,7 @@ static void the_generated_documentation_is_what_stands_in_docs(void **state)
 static const struct CMUnitTest tests[] = {
     WITH_OPTIONS(the_stable_names_have_the_stable_defaults),
     WITH_OPTIONS(a_file_sets_what_it_names),
+    WITH_OPTIONS(letters_that_changed_places_are_one_mistake),
     WITH_OPTIONS(errors_name_place_and_remedy_and_change_nothing),
     WITH_OPTIONS(the_example_file_is_valid_once_uncommented),
     WITH_OPTIONS(a_diff_names_what_changed),
