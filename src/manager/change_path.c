@@ -137,6 +137,36 @@ void mp__change_unseen(void *context, const char *cause)
     mp__watchers_tell(manager, &reset);
 }
 
+/* What is kept was true until now, and is asked for again before it counts as so. */
+void mp__change_doubt(void *context, mp_str address)
+{
+    mp__manager *manager = context;
+    const mp__entry *entry = NULL;
+    uint64_t hash;
+    int rc = MP_EUNKNOWN;
+
+    if (!atomic_load(&manager->open))
+        return; /* what L3 kept is verified when it is read */
+    hash = mp__cache_hash(manager->hash_key, address);
+    mp__flight_dirty(manager, address, hash);
+    if (mp_read_begin() == 0) {
+        entry = mp__cache_peek(manager->cache, address, hash);
+        if (entry)
+            (void)mp__entry_ref(entry);
+        mp_read_end();
+    }
+    if (!entry && mp__cache_peek_memory(manager->cache, address, hash, &entry) != 0)
+        rc = mp__cache_load_nowait(manager->cache, address, hash, &entry);
+    if (entry)
+        mp__cache_verified(manager->cache, entry, mp__manager_wall_ms(manager), 0,
+                           mp__manager_now_s(manager));
+    (void)mp__entry_unref(entry);
+    if (!entry && rc == MP_EAGAIN && atomic_load(&manager->generation) != 0) {
+        watch_ends(manager); /* it lies on disk, which is not waited for: all are verified once */
+        watch_begins(manager);
+    }
+}
+
 static const char *const state_notes[] = {"origin-opening", "origin-live", "origin-degraded",
                                           "origin-down", "origin-lost"};
 

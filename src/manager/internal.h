@@ -359,6 +359,7 @@ void mp__change_state(void *manager, enum mp__origin_state from, enum mp__origin
 void mp__change_unseen(void *manager, const char *cause);
 void mp__change_own(void *manager, const mp__record *after);
 void mp__change_seen(void *manager, const mp__record *after);
+void mp__change_doubt(void *manager, mp_str address);
 /* Keep what holds as of @as_of_ms, when the watch @generation was live, in all tiers; flights of it
  * are dirty. Returns a reference or NULL. */
 const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,

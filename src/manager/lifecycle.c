@@ -314,6 +314,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .on_unseen_change = mp__change_unseen,
         .on_change = mp__change_own,
         .on_seen = mp__change_seen,
+        .on_doubt = mp__change_doubt,
     };
     int rc = in_dir(manager, "origin.db", path, sizeof(path));
 

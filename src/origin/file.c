@@ -103,6 +103,7 @@ static void after_look(mp__file_origin *o)
     }
     is_new = o->loop && !o->closing && mp__file_watch_all(o);
     mp__file_troubles_end(o);
+    mp__file_doubts_tell(o);
     mp__file_judge(o);
     if (is_new) /* what happened between the look and the watch */
         mp__file_schedule(o, 0);
@@ -471,22 +472,35 @@ static void remembered(mp__fetch *fetch, int status, const mp__record *record)
     (void)mp__free(r);
 }
 
-static void recall_one(mp__file_origin *o, mp__fetch *fetch)
+/* @status: why it cannot be said that it is still so; it was at @as_of_ms (0: not known). */
+static void recall_one(mp__file_origin *o, mp__fetch *fetch, int status, int64_t as_of_ms)
 {
-    bool lost = mp__state_now(&o->base.state) == MP__ORIGIN_LOST;
     remembering *r = o->key_count ? mp__calloc(1, sizeof(*r)) : NULL;
 
     if (!r) {
         fetch->unchanged = false;
-        fetch->done(fetch, lost ? MP_EORIGINLOST : MP_EORIGIN, NULL);
+        fetch->done(fetch, status, NULL);
         return;
     }
     r->asked = fetch;
-    r->status = lost ? MP_EORIGINLOST : MP_EORIGIN;
-    r->as_of_ms = o->gone_since_ms;
+    r->status = status;
+    r->as_of_ms = as_of_ms;
     r->fetch.address = fetch->address;
     r->fetch.done = remembered;
     ask_store(o, &r->fetch);
+}
+
+/* As the folder was at the last look. */
+static void answer(mp__file_origin *o, mp__fetch *fetch)
+{
+    bool lost = mp__state_now(&o->base.state) == MP__ORIGIN_LOST;
+
+    if (!is_there(o))
+        recall_one(o, fetch, lost ? MP_EORIGINLOST : MP_EORIGIN, o->gone_since_ms);
+    else if (mp__file_in_doubt(o, fetch->address)) /* there is a newer one that cannot be read */
+        recall_one(o, fetch, MP_ECORRUPT, 0);
+    else
+        ask_store(o, fetch);
 }
 
 static void wait_for_commit(mp__file_origin *o, mp__fetch *fetch)
@@ -511,10 +525,7 @@ static void let_go(mp__file_origin *o)
     while (first) {
         mp__task *next = first->next;
 
-        if (is_there(o))
-            ask_store(o, fetch_of(first));
-        else
-            recall_one(o, fetch_of(first));
+        answer(o, fetch_of(first));
         first = next;
     }
 }
@@ -528,10 +539,9 @@ static void fetch_runs(mp__task *task)
 
     if (atomic_load(&o->under_way)) {
         wait_for_commit(o, fetch);
-    } else if (!is_there(o)) {
-        recall_one(o, fetch);
-    } else if (looks_soon || o->closing || !mp__file_is_changed(o, fetch->address)) {
-        ask_store(o, fetch);
+    } else if (!is_there(o) || looks_soon || o->closing ||
+               !mp__file_is_changed(o, fetch->address)) {
+        answer(o, fetch);
     } else {
         wait_for_commit(o, fetch); /* let go when the look is through */
         mp__file_look(o);

@@ -52,8 +52,9 @@ typedef struct mp__file_source {
     bool known;       /* as long as the stat is this one there is nothing new in it */
     uint64_t content; /* checksum of what was last parsed; 0: none */
     uint64_t unsettled_ns;
-    bool listed; /* there, in this look */
-    bool fresh;  /* leaves are what it holds now and what nobody compared yet */
+    bool listed;   /* there, in this look */
+    bool in_doubt; /* as of the last look: what it gave may not be what it says now */
+    bool fresh;    /* leaves are what it holds now and what nobody compared yet */
     mp__leaves leaves;
     mp__diag *trouble; /* why it was not taken; NULL: it was */
 } mp__file_source;
@@ -210,6 +211,10 @@ void mp__file_troubles_begin(mp__file_origin *o);
 void mp__file_trouble_note(mp__file_origin *o, bool is_warning, const mp__diag *diag);
 void mp__file_troubles_end(mp__file_origin *o);
 void mp__file_describe(mp__origin *origin, mp_str address, mp__buf *json);
+/* After a look: tell of the keys whose files have come to be in error. */
+void mp__file_doubts_tell(mp__file_origin *o);
+/* Whether the file that gives @address is in error or gone with its folder. On the loop. */
+bool mp__file_in_doubt(mp__file_origin *o, mp_str address);
 
 /* ---- file.c ---- */
 

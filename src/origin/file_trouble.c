@@ -119,12 +119,11 @@ static int compare_address(const void *key, const void *held)
     return order ? order : (a->size > b->size) - (a->size < b->size);
 }
 
-/* The file that gives @address, or NULL. Under the lock. */
-static const char *file_of(mp__file_origin *o, mp_str address)
+/* What is held of @address, and the group that has it; NULL: nothing. */
+static const mp__held *held_of(mp__file_origin *o, mp_str address, const mp__file_group **ret_group)
 {
     const char *first = memchr(address.data, '/', address.size), *second;
     const mp__file_group *group;
-    const mp__held *held;
 
     if (!first)
         return NULL;
@@ -134,7 +133,16 @@ static const char *file_of(mp__file_origin *o, mp_str address)
     group = mp__file_group_of(o, mp_str_new(address.data, (size_t)(second - address.data)), false);
     if (!group || !group->count)
         return NULL;
-    held = bsearch(&address, group->held, group->count, sizeof(*group->held), compare_address);
+    *ret_group = group;
+    return bsearch(&address, group->held, group->count, sizeof(*group->held), compare_address);
+}
+
+/* The file that gives @address, or NULL. Under the lock. */
+static const char *file_of(mp__file_origin *o, mp_str address)
+{
+    const mp__file_group *group = NULL;
+    const mp__held *held = held_of(o, address, &group);
+
     return held && held->source ? held->source->name : NULL;
 }
 
@@ -181,4 +189,42 @@ void mp__file_describe(mp__origin *origin, mp_str address, mp__buf *json)
             trouble_json(&o->troubles[i], json);
     mp__json_end(json, ']');
     (void)pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- doubt ---- */
+
+static bool is_held_by_doubt(const mp__file_group *group, const mp__held *held)
+{
+    if (held->source)
+        return held->source->in_doubt;
+    for (const mp__file_source *s = group->sources; s; s = s->next_of_group)
+        if (s->in_doubt)
+            return true; /* of an earlier run: perhaps of this file */
+    return group->environment->missing;
+}
+
+bool mp__file_in_doubt(mp__file_origin *o, mp_str address)
+{
+    const mp__file_group *group = NULL;
+    const mp__held *held = held_of(o, address, &group);
+
+    return held && is_held_by_doubt(group, held);
+}
+
+void mp__file_doubts_tell(mp__file_origin *o)
+{
+    for (size_t i = 0; i < o->group_count; i++) {
+        const mp__file_group *group = o->groups[i];
+        bool is_new = false;
+
+        for (mp__file_source *s = group->sources; s; s = s->next_of_group) {
+            bool was = s->in_doubt;
+
+            s->in_doubt = s->trouble || group->environment->missing;
+            is_new |= s->in_doubt && !was;
+        }
+        for (size_t k = 0; is_new && o->options.on_doubt && k < group->count; k++)
+            if (is_held_by_doubt(group, &group->held[k]))
+                o->options.on_doubt(o->options.context, group->held[k].address);
+    }
 }

@@ -46,9 +46,9 @@ typedef struct mp__fetch {
     bool unchanged;       /* result */
     uint64_t as_of;       /* result: the origin's revision when it answered */
     /* status 0: @record is VALUE or ABSENT (never past its expiry). MP_ECORRUPT: it is there and
-     * damaged. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known; then @record may be what
-     * the origin remembers of it, verified_ms telling as of when, else it is NULL. On the origin's
-     * thread. */
+     * damaged, or cannot be read. MP_EORIGIN, MP_EORIGINLOST, MP_ETIMEOUT, -errno: not known. Then
+     * @record may be what the origin remembers of it, verified_ms telling as of when, else it is
+     * NULL. On the origin's thread. */
     void (*done)(struct mp__fetch *fetch, int status, const mp__record *record);
 } mp__fetch;
 
@@ -204,6 +204,10 @@ typedef struct mp__origin_options {
     /* A change that somebody else made at the origin, seen as it happened; as on_change, which
      * tells of expiries. */
     void (*on_seen)(void *context, const mp__record *after);
+    /* It is seen that there is a newer version of @address which cannot be read: what is kept of it
+     * is no longer held fresh, and fetches of it fail until that is mended. On the origin's thread.
+     */
+    void (*on_doubt)(void *context, mp_str address);
 } mp__origin_options;
 
 /* A kind of origin: a struct of functions in its own file, listed in origin.c. */

@@ -155,6 +155,49 @@ class Files(unittest.TestCase):
 
     # ---- trouble
 
+    def check_doubt(self, key, doubted):
+        """By every way of reading: whether it is said that there may be a newer one."""
+        meta = self.client.meta(key)
+        self.assertEqual(meta["stale"], int(doubted), meta)
+        remarks = self.daemon.cli("get", key, "--meta", check=True).stderr
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        plain, strict = (http.get(f"/v1/config/{key}{query}") for query in ("", "?strict=true"))
+        self.assertEqual(plain.status, 200)
+        if not doubted:
+            self.assertNotIn("stale", remarks)
+            self.assertEqual((strict.status, plain["MarketPrism-Stale"]), (200, None))
+            self.client("MP.GET", key, "LEVEL", "strong")
+            return
+        self.assertEqual(meta["reason"], b"origin-damaged")
+        self.assertIn("stale", remarks)
+        self.assertIn("reason=origin-damaged", plain["MarketPrism-Stale"])
+        self.assertEqual(strict.status, 503)
+        self.assertEqual(http.get(f"/v1/config/{key}?level=strong").status, 503)
+        with self.assertRaisesRegex(ReplyError, "^ORIGIN"):
+            self.client("MP.GET", key, "LEVEL", "strong")
+        self.assertNotIn("held", self.explain(key)["summary"])
+
+    def test_what_a_broken_file_gave_is_marked_until_it_is_mended(self):
+        self.rename("other", "x: 1\n")
+        self.start()
+        for key in ("app/name", "other/x"):
+            self.check_doubt(key, False)  # and they are in memory now, held fresh
+        self.rename("app", "name: second\nlist: [1, 2\n")
+        self.is_state("degraded")
+        self.check_doubt("app/name", True)
+        self.check_doubt("app/limit", True)  # which nobody has read
+        self.check_doubt("other/x", False)
+        self.assertLess(self.client.meta("app/name")["age_ms"], 60000)
+        self.daemon.kill()
+        self.start()
+        self.check_doubt("app/name", True)
+        self.check_doubt("other/x", False)
+        self.rename("app", "name: first\nlimit: 10\ndb:\n  host: a\n")  # as it was
+        self.is_state("live")
+        self.check_doubt("app/name", False)
+        self.check_doubt("app/limit", False)
+
     def test_a_broken_file_keeps_its_last_good_version_until_it_is_mended(self):
         self.start()
         self.rename("other", "x: 1\n")
