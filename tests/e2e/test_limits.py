@@ -195,6 +195,23 @@ class Limits(mp_daemon.Served):
         want = b"".join(b"$%d\r\n%s\r\n" % (len(values[i]), values[i]) for i in order) + b"+OK\r\n"
         self.assertTrue(self.until_closed(sock) == want)
 
+    def test_who_has_said_all_still_gets_all(self):
+        """A client that ends its side behind its requests is answered whole, however large it is and
+        however slowly it reads."""
+        client = self.daemon.client()
+        self.addCleanup(client.close)
+        huge = os.urandom(1900000)
+        client("SET", "huge", huge)
+        for count in (1, 3):
+            for request in (Resp.encode("GET", "huge"), Resp.encode("MGET", "huge", "huge")):
+                with self.subTest(count=count, request=request[:16]):
+                    sock = self.raw()
+                    sock.sendall(request * count)
+                    sock.shutdown(socket.SHUT_WR)
+                    one = b"$%d\r\n%s\r\n" % (len(huge), huge)
+                    want = one if b"MGET" not in request else b"*2\r\n" + one * 2
+                    self.assertTrue(self.until_closed(sock) == want * count)
+
     def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
         daemon = Daemon().start()
         self.addCleanup(daemon.close)

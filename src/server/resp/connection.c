@@ -737,13 +737,12 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__connection *c = context;
 
+    if (size == 0 && (c->slots || !all_sent(c))) {
+        mp__connection_finish(c); /* it has said all: answer it, and let it read to the end */
+        return;
+    }
     if (size <= 0) {
-        if (size == 0 && c->slots && !c->closing) {
-            mp__connection_finish(c); /* it has said all; answer what is under way */
-            return;
-        }
-        if (!c->closing || size < 0 || all_sent(c))
-            connection_close(c);
+        connection_close(c);
         return;
     }
     if (!c->closing)
