@@ -11,6 +11,7 @@
 #include "cli/doctor.h"
 #include "core/alloc.h"
 #include "format/format.h"
+#include "manager/manager.h"
 #include "origin/origin.h"
 
 enum { EXAMINE_BYTES = 256 << 20, FORMAT = 1, FILE_MOST = 64 << 20, FILES_NAMED = 10 };
@@ -188,7 +189,7 @@ void mp__check_versions(mp__doctor *d)
 
     if (mp__doctor_path(d, "format", path, sizeof(path)) == 0 &&
         mp__env_read_file(d->env, path, 64, &text, &size) == 0)
-        format = strtol(text, NULL, 10);
+        format = mp__dir_format(mp_str_new(text, size));
     if (format > FORMAT) {
         newer = true;
         mp__doctor_say(d, MP__FINDING_TROUBLE, "run the version that wrote it, or a newer one",
@@ -264,6 +265,16 @@ static void say_pages(mp__doctor *d, const char *path, const mp__origin_examined
                        mp__doctor_bytes(found->bytes, size, sizeof(size)), found->pages_read);
 }
 
+/* What the cache keeps on disk comes after the first opening of an origin. */
+static bool has_kept(mp__doctor *d)
+{
+    char path[4300];
+    mp__stat stat;
+
+    return mp__doctor_path(d, "l3.epoch", path, sizeof(path)) == 0 &&
+           mp__env_stat(d->env, path, &stat) == 0;
+}
+
 static void check_database(mp__doctor *d, const char *path, bool is_store)
 {
     mp__origin_examined found;
@@ -274,7 +285,7 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
                        rc == -EACCES ? "chown it to who runs the daemon"
                                      : "look at the disk (smartctl, dmesg)",
                        "%s cannot be read: %s", path, mp_strerror(rc));
-    else if (!found.there && found.was_there && !is_store)
+    else if (!found.there && !is_store && (found.was_there || has_kept(d)))
         mp__doctor_say(d, MP__FINDING_TROUBLE,
                        "put it back (noticed within a second), restore a backup (marketprism "
                        "restore), or begin anew with "

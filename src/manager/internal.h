@@ -385,6 +385,20 @@ void mp__validate_leaves(mp__manager *manager);
 void mp__schemas_note(mp__manager *manager, mp_str address);
 void mp__schemas_free(mp__manager *manager);
 
+/* ---- data_dir.c ---- */
+
+/* "data_dir/name" into @path. -ENAMETOOLONG. */
+MP_MUST_USE int mp__dir_path(const mp__manager *manager, const char *name, char *path,
+                             size_t capacity);
+/* Make the data directory and lock it. At start only, as all of these. */
+MP_MUST_USE int mp__dir_lock(mp__manager *manager, mp__diag *diag);
+/* MP_EVERSION with a text: a newer version wrote it. */
+MP_MUST_USE int mp__dir_check_format(mp__manager *manager, mp__diag *diag);
+/* Whether something else than the origin's own files says that there was an origin. */
+MP_MUST_USE bool mp__dir_had_origin(mp__manager *manager);
+/* Set L3 aside if it is of another life than the origin that was opened. */
+MP_MUST_USE int mp__dir_match_epoch(mp__manager *manager, mp__diag *diag);
+
 /* ---- events.c ---- */
 
 MP_MUST_USE int mp__events_open(mp__manager *manager);

@@ -4,13 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <marketprism/version.h>
 
 #include "manager/internal.h"
-
-enum { FORMAT = 1 };
 
 /* ---- settings ---- */
 
@@ -128,79 +125,6 @@ mp_str mp__manager_environment(const mp__manager *manager, unsigned database)
                                               : mp_str_new("", 0);
 }
 
-/* ---- the data directory ---- */
-
-static int in_dir(const mp__manager *manager, const char *name, char *path, size_t capacity)
-{
-    int n = snprintf(path, capacity, "%s/%s", manager->data_dir, name);
-
-    return n > 0 && (size_t)n < capacity ? 0 : -ENAMETOOLONG;
-}
-
-static int lock_dir(mp__manager *manager, mp__diag *diag)
-{
-    char path[4200], text[64] = "";
-    int rc = in_dir(manager, "lock", path, sizeof(path));
-
-    if (rc == 0)
-        rc = mp__env_mkdir(manager->env, manager->data_dir);
-    if (rc == 0)
-        rc = mp__file_open(manager->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE,
-                           &manager->lock_file);
-    if (rc)
-        return mp__diag_set(diag, rc,
-                            "cannot use the data directory %s: %s; choose another with "
-                            "--data-dir",
-                            manager->data_dir, mp_strerror(rc));
-    rc = mp__file_lock(manager->lock_file);
-    if (rc == MP_ELOCKED) {
-        int64_t n = mp__file_pread(manager->lock_file, text, sizeof(text) - 1, 0);
-
-        text[n > 0 ? n : 0] = '\0';
-        text[strcspn(text, "\n")] = '\0';
-        return mp__diag_set(diag, rc,
-                            "%s is in use by process %s; stop it or choose another with "
-                            "--data-dir",
-                            manager->data_dir, text[0] ? text : "?");
-    }
-    if (rc == 0) {
-        int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-
-        (void)mp__file_truncate(manager->lock_file, 0);
-        (void)mp__file_pwrite(manager->lock_file, text, (size_t)n,
-                              0); /* only for the message above */
-    }
-    return rc;
-}
-
-/* The format of the directory as a whole; each file has its own version besides. */
-static int check_format(mp__manager *manager, mp__diag *diag)
-{
-    char path[4200], *text = NULL;
-    size_t size;
-    long format;
-    int rc = in_dir(manager, "format", path, sizeof(path));
-
-    if (rc)
-        return rc;
-    rc = mp__env_read_file(manager->env, path, 64, &text, &size);
-    if (rc == -ENOENT) {
-        rc = mp__env_write_file_atomic(manager->env, path, "1\n", 2);
-        return rc == -ENOSPC || rc == -EROFS ? 0 : rc; /* serving what is kept needs no new file */
-    }
-    if (rc)
-        return mp__diag_set(diag, rc, "cannot read %s: %s", path, mp_strerror(rc));
-    format = strtol(text, NULL, 10);
-    (void)mp__free(text);
-    if (format > FORMAT)
-        return mp__diag_set(
-            diag, MP_EVERSION,
-            "%s was written by a newer version of marketprism (format %ld, this one "
-            "knows %d)",
-            manager->data_dir, format, FORMAT);
-    return 0;
-}
-
 /* ---- cache and origin ---- */
 
 /* L3's scrubber found a record damaged that L1 has not. */
@@ -254,7 +178,7 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
         .context = manager,
     };
     mp__memory_plan plan = {0};
-    int rc = in_dir(manager, "l3", path, sizeof(path));
+    int rc = mp__dir_path(manager, "l3", path, sizeof(path));
 
     if (rc == 0)
         rc = mp__memory_plan_make(options, &plan, diag);
@@ -302,6 +226,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .path = given[0] || strcmp(kind, "sqlite") != 0 ? given : path,
         .state_dir = manager->data_dir,
         .new_origin = config->new_origin,
+        .was_there = !config->new_origin && mp__dir_had_origin(manager),
         .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),
         .sweep_ms = (uint64_t)mp__options_int(config->options, "origin.sweep_interval"),
         .timeout_ms = (uint64_t)mp__options_int(config->options, "origin.timeout"),
@@ -316,7 +241,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .on_seen = mp__change_seen,
         .on_doubt = mp__change_doubt,
     };
-    int rc = in_dir(manager, "origin.db", path, sizeof(path));
+    int rc = mp__dir_path(manager, "origin.db", path, sizeof(path));
 
     if (rc)
         return rc;
@@ -325,44 +250,6 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
     if (config->origin)
         return config->origin->open(&origin, &manager->origin, diag);
     return mp__origin_open(kind, &origin, &manager->origin, diag);
-}
-
-/* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so
- * its L3 is set aside before it is opened. */
-static int match_epoch(mp__manager *manager, mp__diag *diag)
-{
-    const char *now = mp__origin_epoch(manager->origin);
-    char path[4200], l3[4200], aside[4300], *epoch = NULL;
-    size_t size = 0;
-    int rc = in_dir(manager, "l3.epoch", path, sizeof(path));
-
-    if (rc == 0)
-        rc = in_dir(manager, "l3", l3, sizeof(l3));
-    if (rc || !now[0])
-        return rc;
-    rc = mp__env_read_file(manager->env, path, 64, &epoch, &size);
-    if (rc == 0 && strcmp(epoch, now) != 0) {
-        int moved;
-
-        (void)snprintf(aside, sizeof(aside), "%s.of-%.32s", l3, epoch);
-        moved = mp__env_rename(manager->env, l3, aside);
-        if (moved && moved != -ENOENT) { /* nothing of another life may be served as of this one */
-            (void)mp__free(epoch);
-            return mp__diag_set(diag, moved,
-                                "%s belongs to another life of the origin and cannot be moved "
-                                "aside: %s; move it away yourself",
-                                l3, mp_strerror(moved));
-        }
-        mp__event_note(manager, "l3-set-aside", "it belongs to another life of the origin: %s",
-                       aside);
-        mp__log(manager->log, MP__LOG_WARN, "cache", "l3-set-aside",
-                "the origin began a new life; what L3 kept of the old one is in %s", aside);
-        rc = -ENOENT;
-    }
-    (void)mp__free(epoch);
-    if (rc == -ENOENT)
-        rc = mp__env_write_file_atomic(manager->env, path, now, strlen(now));
-    return rc == MP_ENOMEM ? rc : 0;
 }
 
 /* ---- salvage ---- */
@@ -534,9 +421,9 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = mp__access_new(&manager->access);
     if (rc == 0)
-        rc = lock_dir(manager, diag);
+        rc = mp__dir_lock(manager, diag);
     if (rc == 0)
-        rc = check_format(manager, diag);
+        rc = mp__dir_check_format(manager, diag);
     if (rc == 0)
         rc = mp__events_open(manager);
     if (rc == 0)
@@ -544,7 +431,7 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = open_origin(manager, config, diag);
     if (rc == 0)
-        rc = match_epoch(manager, diag);
+        rc = mp__dir_match_epoch(manager, diag);
     if (rc == 0)
         rc = open_cache(manager, config->options, diag);
     if (rc == 0)

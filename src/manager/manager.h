@@ -56,6 +56,8 @@ MP_MUST_USE int mp__manager_open(const mp__manager_config *config, mp__manager *
                                  mp__diag *diag);
 /* Finish writes, flush L3, close. No request may be under way. Accepts NULL, returns NULL. */
 mp__manager *mp__manager_close(mp__manager *manager);
+/* Which format the text of a data directory's file `format` names; 0: the text is damaged. Pure. */
+long mp__dir_format(mp_str text);
 /* Apply what of @options is live; others are reported in @diag and left. */
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag);
 

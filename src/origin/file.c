@@ -231,6 +231,7 @@ static int open_store(mp__file_origin *o, bool anew, mp__diag *diag)
     inner.path = o->store_path;
     inner.context = o;
     inner.new_origin = anew;
+    inner.was_there = false; /* a store that is gone is made anew, whatever else is kept */
     inner.is_shared = false; /* it lies in our own data directory */
     inner.on_state = on_inner_state;
     inner.on_unseen_change = on_inner_unseen;

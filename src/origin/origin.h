@@ -182,6 +182,7 @@ typedef struct mp__origin_options {
     const char *state_dir; /* where an origin keeps what it must remember itself; may be NULL */
     bool is_shared;        /* sqlite: other daemons may have the database open, too */
     bool new_origin;       /* begin anew although there was one once (it is moved aside) */
+    bool was_there;        /* sqlite: there was one once, whatever its own files say */
     uint64_t probe_ms;     /* how often health is looked at; 0: 1000 */
     uint64_t sweep_ms;     /* how often expired values are deleted; 0: 1000 */
     uint64_t timeout_ms;   /* how long a lock of another program is waited for; 0: 2000 */
@@ -280,7 +281,7 @@ int mp__origin_salvage(mp__origin *origin, const mp__record *records, size_t cou
 
 /* What a look at a database of ours found, and at what says that there was one. */
 typedef struct mp__origin_examined {
-    bool there, was_there; /* the file; its .id */
+    bool there, was_there; /* the file; one of those that it leaves beside itself */
     bool is_ours;          /* a database of ours, by its header */
     bool has_wal;          /* commits that are not in the file yet */
     bool has_sums;         /* its pages end in checksums */

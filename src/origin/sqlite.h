@@ -423,6 +423,8 @@ char *mp__sqlite_beside(const char *path, const char *ending);
 int mp__sqlite_id_read(mp__sqlite *s, mp__sqlite_id *ret_id);
 int mp__sqlite_id_write(mp__sqlite *s, const char *epoch);
 /* The newest acknowledged revision of @epoch as last noted; 0 when nobody knows. */
+/* Whether the mark or the journal is there, which no database is without for long. */
+bool mp__sqlite_left_beside(mp__sqlite *s);
 uint64_t mp__sqlite_mark_read(mp__sqlite *s, const char *epoch);
 void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision);
 int mp__sqlite_move_aside(mp__sqlite *s);

@@ -77,18 +77,18 @@ static bool is_beside(mp_env *env, const char *path, size_t cut, const char *end
     return mp__env_stat(env, name, &stat) == 0;
 }
 
-static bool has_id(mp_env *env, const char *path)
+static bool left_something(mp_env *env, const char *path)
 {
-    size_t size = strlen(path);
-    bool is_db = size > 3 && strcmp(path + size - 3, ".db") == 0;
+    size_t size = strlen(path), cut = size > 3 && strcmp(path + size - 3, ".db") == 0 ? 3 : 0;
 
-    return is_beside(env, path, is_db ? 3 : 0, ".id");
+    return is_beside(env, path, cut, ".id") || is_beside(env, path, cut, ".mark") ||
+           is_beside(env, path, cut, ".journal");
 }
 
 int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes_most,
                        mp__origin_examined *ret_examined)
 {
-    mp__origin_examined found = {.was_there = has_id(env, path),
+    mp__origin_examined found = {.was_there = left_something(env, path),
                                  .has_wal = is_beside(env, path, 0, "-wal")};
     mp__file *file;
     mp__stat stat;

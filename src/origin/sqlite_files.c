@@ -122,6 +122,14 @@ void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision)
         (void)mp__file_pwrite(s->mark, &m, sizeof(m), 0);
 }
 
+bool mp__sqlite_left_beside(mp__sqlite *s)
+{
+    mp__stat stat;
+
+    return mp__env_stat(s->env, s->mark_path, &stat) == 0 ||
+           mp__env_stat(s->env, s->journal_path, &stat) == 0;
+}
+
 /* ---- beginning anew ---- */
 
 static int aside(mp__sqlite *s, const char *path, const char *ending, int64_t now_ms)

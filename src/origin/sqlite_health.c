@@ -191,24 +191,32 @@ static int adopt_journal(mp__sqlite *s, mp__diag *why)
     return rc;
 }
 
+/* Files of ours beside the database, or whoever opens it, say that there was one. All of it comes
+ * after the database is on the disk, so that a first start that was broken off begins again. */
+static bool was_there(mp__sqlite *s)
+{
+    return s->options.was_there || mp__sqlite_left_beside(s);
+}
+
 int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
 {
     mp__sqlite_id id = {""};
     mp__diag why = {0};
     int known = mp__sqlite_id_read(s, &id);
+    bool was = known != MP_EABSENT || was_there(s);
     int rc, flushed;
 
     if (known == MP_ENOMEM || known == MP_EVERSION)
         return mp__diag_set(diag, known, "'%s' cannot be used: %s", s->id_path, mp_strerror(known));
     s->file = (mp__stat){0};
     rc = mp__env_stat(s->env, s->path, &s->file);
-    if (known != MP_EABSENT && (rc == -ENOENT || (rc == 0 && s->file.size == 0))) {
+    if (was && (rc == -ENOENT || (rc == 0 && s->file.size == 0))) {
         move(s, MP__ORIGIN_LOST, "the database '%s' is gone", s->path);
         return 0;
     }
     if (s->opened)
         mp__sqlite_heal_wal(s, id.epoch);
-    rc = open_and_adopt(s, known == MP_EABSENT, known ? NULL : &id, &why);
+    rc = open_and_adopt(s, !was, known ? NULL : &id, &why);
     if (rc == MP_ECORRUPT && mp__sqlite_heal_closed(s, id.epoch)) {
         why = (mp__diag){0};
         rc = open_and_adopt(s, false, known ? NULL : &id, &why);
@@ -218,7 +226,7 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
     if (rc) {
         if (diag)
             *diag = why;
-        return judge_failure(s, rc, known != MP_EABSENT, &why);
+        return judge_failure(s, rc, was, &why);
     }
     go_live(s);
     flushed = s->write_db.db ? mp__sqlite_flush(s) : 0;

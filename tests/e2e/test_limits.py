@@ -202,15 +202,14 @@ class Limits(mp_daemon.Served):
         self.addCleanup(client.close)
         huge = os.urandom(1900000)
         client("SET", "huge", huge)
-        for count in (1, 3):
-            for request in (Resp.encode("GET", "huge"), Resp.encode("MGET", "huge", "huge")):
-                with self.subTest(count=count, request=request[:16]):
-                    sock = self.raw()
-                    sock.sendall(request * count)
-                    sock.shutdown(socket.SHUT_WR)
-                    one = b"$%d\r\n%s\r\n" % (len(huge), huge)
-                    want = one if b"MGET" not in request else b"*2\r\n" + one * 2
-                    self.assertTrue(self.until_closed(sock) == want * count)
+        one = b"$%d\r\n%s\r\n" % (len(huge), huge)
+        get, both = Resp.encode("GET", "huge"), Resp.encode("MGET", "huge", "huge")
+        for asked, want in ((get, one), (get * 3, one * 3), (both, b"*2\r\n" + one * 2)):
+            with self.subTest(asked=asked[:16], size=len(want)):
+                sock = self.raw()
+                sock.sendall(asked)
+                sock.shutdown(socket.SHUT_WR)
+                self.assertTrue(self.until_closed(sock) == want)
 
     def test_idle_connections_cost_next_to_nothing_and_hold_nobody_up(self):
         daemon = Daemon().start()
@@ -331,6 +330,45 @@ class Start(unittest.TestCase):
         self.daemon.stop()
         pathlib.Path(self.daemon.data, "format").write_text("99\n")
         self.assertIn("newer version", self.refused("--data-dir", str(self.daemon.data)))
+
+    def test_a_damaged_format_file_keeps_no_start_from_happening(self):
+        self.daemon.start()
+        self.daemon.stop()
+        file = pathlib.Path(self.daemon.data, "format")
+        good = file.read_bytes()
+        rand = random.Random(8)
+        flips = [(text, bit) for text, bits in ((b"1\n", range(16)),
+                                                (good, rand.sample(range(8 * len(good)), 24)))
+                 for bit in bits]
+        for text, bit in flips:
+            with self.subTest(text=text, bit=bit):
+                damaged = bytearray(text)
+                damaged[bit // 8] ^= 1 << bit % 8
+                file.write_bytes(damaged)
+                self.daemon.start()
+                self.daemon.kill()
+                self.assertEqual(file.read_bytes(), good)
+
+    def test_a_damaged_epoch_of_l3_keeps_l3(self):
+        self.daemon.start()
+        self.daemon.client()("SET", "a", "1")
+        self.daemon.stop()
+        file = pathlib.Path(self.daemon.data, "l3.epoch")
+        good = file.read_bytes()
+        another = bytes(b"0123456789abcdef"[15 - int(digit, 16)] for digit in good.decode())
+        flipped = bytes([good[0] ^ 1]) + good[1:]
+        for text in flipped, b"", b"\0" * 32, b"../../x\n" * 4, good[:20], good + b"\n", b"x" * 99:
+            with self.subTest(text=text):
+                file.write_bytes(text)
+                self.daemon.start()
+                self.daemon.stop()
+                self.assertEqual(file.read_bytes(), good)
+                self.assertEqual(list(self.daemon.data.glob("l3.of*")), [])
+        file.write_bytes(another)
+        self.daemon.start()
+        self.assertEqual(self.daemon.client()("GET", "a"), b"1")
+        self.assertEqual([name.name for name in self.daemon.data.glob("l3.of*")],
+                         ["l3.of-" + another.decode()])
 
     def test_a_bad_configuration_is_refused_with_its_place(self):
         config = pathlib.Path(self.daemon.folder, "c.yaml")

@@ -3,10 +3,11 @@
 
 import pathlib
 import shutil
+import subprocess
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError, wait_until
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
 
 KEYS = 300
 
@@ -126,6 +127,68 @@ class Outage(unittest.TestCase):
         client = self.daemon.client()
         self.assertEqual(client("SET", "app/key0", "born again"), "OK")
         self.assertEqual(client("GET", "app/key0"), b"born again")
+
+    def lose_all(self):
+        """Everything of the origin goes at once, as with a folder or a disk of its own."""
+        away = pathlib.Path(self.daemon.folder, "away")
+        away.mkdir()
+        for file in sorted(self.daemon.data.glob("origin.*")):
+            shutil.move(file, away / file.name)
+        return away
+
+    def check_lost(self, client):
+        self.assertIn("--new-origin", self.daemon.ready["trouble"])
+        self.check_all_kept(client)
+        with self.assertRaisesRegex(ReplyError, "--new-origin"):
+            client("SET", "app/key0", "new")
+        self.assertEqual(sorted(file.name for file in self.daemon.data.glob("l3.of-*")), [])
+
+    def test_an_origin_that_went_with_all_its_files_is_lost_and_not_begun_anew(self):
+        for end in self.daemon.stop, self.daemon.kill:
+            with self.subTest(end=end.__name__):
+                end()
+                away = self.lose_all()
+                for _ in range(2):  # the first start leaves nothing that the second takes for one
+                    self.daemon.start()
+                    client = self.daemon.client()
+                    self.check_lost(client)
+                    self.daemon.kill()
+                said = subprocess.run([BINARY, "doctor", "--data-dir", str(self.daemon.data)],
+                                      capture_output=True, text=True, check=False, timeout=60).stdout
+                self.assertIn("origin.db is gone, and there was one", said)
+                self.daemon.start()
+                client = self.daemon.client()
+                for file in away.iterdir():
+                    shutil.move(file, self.daemon.data / file.name)
+                away.rmdir()
+                wait_until(lambda: not self.state(client)["stale"], what="the origin's return")
+                self.assertEqual(client("SET", "app/key0", "value0"), "OK")
+
+    def test_all_files_of_the_origin_go_while_it_runs(self):
+        client = self.daemon.client()
+        self.lose_all()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        self.check_all_kept(client)
+        self.daemon.kill()
+        self.daemon.start()
+        self.check_lost(self.daemon.client())
+        self.daemon.kill()
+        self.daemon.start("--new-origin")
+        self.assertEqual(self.daemon.ready["trouble"], "")
+        self.assertEqual(self.daemon.client()("SET", "app/key0", "born again"), "OK")
+
+    def test_the_mark_or_the_journal_alone_says_that_there_was_an_origin(self):
+        self.daemon.kill()
+        away = self.lose_all()
+        for left in "origin.mark", "origin.journal":
+            with self.subTest(left=left):
+                data = pathlib.Path(self.daemon.folder, left)
+                data.mkdir()
+                shutil.copy(away / left, data / left)
+                self.daemon.data = data
+                self.daemon.start()
+                self.assertIn("--new-origin", self.daemon.ready["trouble"])
+                self.daemon.kill()
 
     def test_explain_tells_of_the_outage_after_a_restart(self):
         client = self.daemon.client()
