@@ -302,6 +302,7 @@ int mp__verb_serve(const mp__arguments *arguments)
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* LimitFSIZE= then is an error of the write, as a full disk */
     /* Large buffers are mapped and given back, whatever size was freed before: glibc raises this
      * threshold by itself otherwise, and memory that a storm of clients took would stay. */
     (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);

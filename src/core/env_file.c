@@ -121,6 +121,12 @@ int64_t mp__real_file_pread_nowait(mp__file *file, void *data, size_t size, uint
     return -EAGAIN; /* partly in memory, or a file system that cannot tell */
 }
 
+/* A file as large as the process may make it (RLIMIT_FSIZE) has no more room, as on a full disk. */
+static int write_error(void)
+{
+    return errno == EFBIG ? -ENOSPC : -errno;
+}
+
 int mp__real_file_pwrite(mp__file *file, const void *data, size_t size, uint64_t offset)
 {
     const char *p = data;
@@ -131,7 +137,7 @@ int mp__real_file_pwrite(mp__file *file, const void *data, size_t size, uint64_t
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return -errno;
+            return write_error();
         if (n == 0)
             return -EIO;
         p += n;
@@ -148,7 +154,7 @@ int mp__real_file_sync(mp__file *file)
 
 int mp__real_file_truncate(mp__file *file, uint64_t size)
 {
-    return ftruncate(fd_of(file), (off_t)size) ? -errno : 0;
+    return ftruncate(fd_of(file), (off_t)size) ? write_error() : 0;
 }
 
 static void stat_fill(const struct stat *from, mp__stat *to)

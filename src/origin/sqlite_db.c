@@ -34,11 +34,17 @@ static const struct {
     {SQLITE_CONSTRAINT, MP_ECORRUPT}, /* ours never collide in an undamaged file */
 };
 
+/* A full disk also shows as a failure to write or to grow the -shm file; a quota and a limit for
+ * the size of files show only so. */
+static bool is_want_of_room(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
 int mp__sqlite_error(sqlite3 *db, int code)
 {
-    /* a full disk also shows as a failure to write or to grow the -shm file */
     if ((code & 0xff) == SQLITE_IOERR && code != SQLITE_IOERR_DATA && db &&
-        sqlite3_system_errno(db) == ENOSPC)
+        is_want_of_room(sqlite3_system_errno(db)))
         return -ENOSPC;
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
         if (errors[i].code == code)

@@ -5,6 +5,7 @@ disk is well again so is the daemon, by itself."""
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import unittest
 
@@ -138,6 +139,42 @@ class Full(Disk):
         for i in range(1, 20):
             want = f"full {accepted[i]}" if i in accepted else f"value{i}"
             self.assertEqual(client("GET", f"app/key{i}"), want.encode())
+
+
+class Limited(Disk):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+
+    def limit(self, size):
+        """For the size of each file, as LimitFSIZE= of a unit or ulimit -f."""
+        hard = resource.prlimit(self.daemon.process.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self.daemon.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    def test_a_limit_for_the_size_of_files_is_as_a_full_disk(self):
+        self.daemon.start()
+        client = self.fill_in()
+        self.limit(4 << 20)
+        self.check_refused(client, "full|degraded")
+        self.assertIn("room", self.daemon.cli("status").stdout)
+        self.assertIsNone(self.daemon.process.poll())
+        self.limit(resource.RLIM_INFINITY)
+        self.check_recovered(client)
+
+    def test_a_start_under_a_limit_for_the_size_of_files_serves_what_is_kept(self):
+        self.daemon.start()
+        client = self.fill_in()
+        self.limit(2 << 20)
+        self.check_refused(client, "full|degraded")
+        self.daemon.kill()
+        wrap, self.daemon.wrap = self.daemon.wrap, ["prlimit", "--fsize=1048576:"]
+        self.daemon.start()
+        client = self.daemon.client()
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+        self.daemon.wrap = wrap
+        self.limit(resource.RLIM_INFINITY)
+        self.check_recovered(client)
 
 
 class Failing(Disk):
