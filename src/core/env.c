@@ -405,6 +405,11 @@ int mp__stream_flush(mp__stream *stream)
     return stream->ops->stream_flush ? stream->ops->stream_flush(stream) : 0;
 }
 
+int mp__stream_descriptor(const mp__stream *stream)
+{
+    return stream->ops->stream_descriptor(stream);
+}
+
 size_t mp__stream_queued(const mp__stream *stream)
 {
     return stream->ops->stream_queued(stream);

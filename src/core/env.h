@@ -182,10 +182,14 @@ int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int cou
                           const mp_blob *kept);
 /* Bytes that wait because the socket takes no more; not those that wait for the end of the turn. */
 size_t mp__stream_queued(const mp__stream *stream);
+/* The number of its descriptor, which was the lowest that was free: it tells how many are taken.
+ * -1: it has none. */
+int mp__stream_descriptor(const mp__stream *stream);
 /* Write what waits for the end of the turn now; what the socket does not take of it is queued. As
  * mp__stream_write(). */
 int mp__stream_flush(mp__stream *stream);
-/* Drops what is queued (not what waits for the end of the turn and is taken); on_closed follows. */
+/* Drops what is queued (not what waits for the end of the turn and is taken); on_closed follows.
+ * Its descriptor is free on return. */
 void mp__stream_close(mp__stream *stream);
 /* The same with a reset, so that a peer that reads nothing learns of it, too. */
 void mp__stream_reset(mp__stream *stream);

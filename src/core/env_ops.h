@@ -69,6 +69,7 @@ typedef struct mp__env_ops {
     int (*stream_write_kept)(mp__stream *stream, const struct iovec *parts, int count,
                              const mp_blob *kept);
     int (*stream_flush)(mp__stream *stream); /* or NULL */
+    int (*stream_descriptor)(const mp__stream *stream);
     size_t (*stream_queued)(const mp__stream *stream);
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);

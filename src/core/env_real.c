@@ -50,6 +50,7 @@ const mp__env_ops mp__env_real_ops = {
     .stream_write = mp__real_stream_write,
     .stream_write_kept = mp__real_stream_write_kept,
     .stream_flush = mp__real_stream_flush,
+    .stream_descriptor = mp__real_stream_descriptor,
     .stream_queued = mp__real_stream_queued,
     .stream_close = mp__real_stream_close,
     .stream_reset = mp__real_stream_reset,

@@ -115,6 +115,7 @@ int mp__real_stream_write_kept(mp__stream *stream, const struct iovec *parts, in
                                const mp_blob *kept);
 int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int count);
 int mp__real_stream_flush(mp__stream *stream);
+int mp__real_stream_descriptor(const mp__stream *stream);
 size_t mp__real_stream_queued(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);
 void mp__real_stream_reset(mp__stream *stream);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real env's streams: TCP on libuv. Accepting when descriptors have run out is libuv's own
- * business: it keeps one in reserve, accepts with it and closes, so that nothing spins. */
+/* The real env's streams: TCP on libuv. When descriptors have run out libuv accepts with one that
+ * it keeps in reserve, and closes; who listens does better to refuse in words before that, by the
+ * number of the descriptor. */
 #include "core/env_real.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -317,6 +319,14 @@ int mp__real_stream_flush(mp__stream *base)
     return write_now(stream, &kept, 1, kept.iov_len, NULL);
 }
 
+int mp__real_stream_descriptor(const mp__stream *base)
+{
+    uv_os_fd_t fd = -1;
+
+    (void)uv_fileno((const uv_handle_t *)&((const mp__real_stream *)base)->uv, &fd);
+    return fd;
+}
+
 size_t mp__real_stream_queued(const mp__stream *stream)
 {
     return ((const mp__real_stream *)stream)->queued;
@@ -381,6 +391,10 @@ static void connection_came(uv_stream_t *uv, int status)
 {
     real_listener *listener = uv->data;
 
+    /* Not even libuv's reserve is left, and it tries again as soon as we return: not at full speed,
+     * which would keep from running what gives descriptors back. */
+    if (status == UV_EMFILE || status == UV_ENFILE)
+        (void)poll(NULL, 0, 1);
     if (status < 0)
         return;
     if (listener->paused)

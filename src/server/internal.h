@@ -129,8 +129,11 @@ void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */
 void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
 
-/* Whether a descriptor more may be taken; the count goes down with mp__client_leaves. */
-bool mp__client_enters(_Atomic uint32_t *count, uint32_t max);
+/* Whether there is room for a client more, by the limit and by the descriptors that are left; logs
+ * why not. The count goes down with mp__client_leaves. */
+bool mp__client_enters(mp__worker_loop *worker, const mp__stream *stream, bool is_http);
+/* Say @text to who was not let in, count it, and close. */
+void mp__client_refuse(mp__worker_loop *worker, mp__stream *stream, mp_str text);
 void mp__client_leaves(_Atomic uint32_t *count);
 
 double mp__server_metric_read(void *server, size_t index);

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 enum {
-    DESCRIPTORS_KEPT = 128,            /* for origin, cache, log and listeners */
+    KEPT_LEAST = 6, /* descriptors for origin, cache and log */
+    KEPT_MOST = 128,
+    KEPT_FOR_HTTP = 4,                 /* beyond those, which clients of RESP leave free */
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
 };
@@ -21,6 +23,14 @@ static uint64_t ns_of(const mp__options *options, const char *path)
     return (uint64_t)mp__options_int(options, path) * 1000000u;
 }
 
+/* How many of @all descriptors are for origin, cache and log, which open more as they go on. */
+static uint64_t kept_of(uint64_t all)
+{
+    uint64_t part = all / 10;
+
+    return part < KEPT_LEAST ? KEPT_LEAST : part > KEPT_MOST ? KEPT_MOST : part;
+}
+
 /* The hard limit of descriptors is ours to use; what it does not allow lowers the client limits. */
 static uint32_t clients_allowed(uint64_t wanted)
 {
@@ -30,9 +40,8 @@ static uint32_t clients_allowed(uint64_t wanted)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
         if (limit.rlim_cur != RLIM_INFINITY) {
-            uint64_t room = limit.rlim_cur > 2 * DESCRIPTORS_KEPT
-                                ? limit.rlim_cur - DESCRIPTORS_KEPT
-                                : limit.rlim_cur / 2;
+            uint64_t kept = kept_of(limit.rlim_cur);
+            uint64_t room = limit.rlim_cur > 2 * kept ? limit.rlim_cur - kept : limit.rlim_cur / 2;
 
             wanted = wanted < room ? wanted : room;
         }
@@ -93,12 +102,56 @@ int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *
     return 0;
 }
 
-bool mp__client_enters(_Atomic uint32_t *count, uint32_t max)
+static void refused_read(void *context, char *data, int64_t size)
 {
+    (void)context;
+    (void)data;
+    (void)size;
+}
+
+static const mp__stream_events refused_events = {refused_read, NULL, NULL};
+
+/* Whether @stream leaves the daemon the descriptors that it needs itself, and one of RESP some to
+ * HTTP, where people look what is the matter. */
+static bool leaves_descriptors(const mp__stream *stream, bool is_http)
+{
+    int descriptor = mp__stream_descriptor(stream);
+    struct rlimit limit;
+
+    if (descriptor < 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return true;
+    return (uint64_t)descriptor + kept_of(limit.rlim_cur) + (is_http ? 0 : KEPT_FOR_HTTP) <
+           limit.rlim_cur;
+}
+
+bool mp__client_enters(mp__worker_loop *worker, const mp__stream *stream, bool is_http)
+{
+    mp__server *server = worker->server;
+    _Atomic uint32_t *count = is_http ? &server->http_clients : &server->resp_clients;
+    uint32_t max = is_http ? worker->limits.http_clients_max : worker->limits.resp_clients_max;
+
+    if (!leaves_descriptors(stream, is_http)) {
+        mp__log(server->log, MP__LOG_WARN, "server", "client-refused",
+                "the process has no descriptors left for it (%s); raise LimitNOFILE or ulimit -n",
+                is_http ? "HTTP" : "RESP");
+        return false;
+    }
     if (atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max)
         return true;
     mp__client_leaves(count);
+    mp__log(server->log, MP__LOG_WARN, "server", "client-refused", "%s allows %" PRIu32,
+            is_http ? "http.max_clients" : "resp.max_clients", max);
     return false;
+}
+
+void mp__client_refuse(mp__worker_loop *worker, mp__stream *stream, mp_str text)
+{
+    struct iovec part = {(void *)(uintptr_t)text.data, text.size};
+
+    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_REFUSED, 1);
+    mp__stream_start(stream, &refused_events, stream);
+    (void)mp__stream_write(stream, &part, 1);
+    mp__stream_close(stream); /* and no later: the next one waits for its descriptor */
 }
 
 void mp__client_leaves(_Atomic uint32_t *count)

@@ -297,6 +297,72 @@ class Limits(mp_daemon.Served):
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
 
+class Descriptors(unittest.TestCase):
+    """A daemon that may have few: those who do not fit in are told so, and it stays well."""
+
+    CROWD = 120
+
+    def setUp(self):
+        self.daemon = Daemon(wrap=["prlimit", "--nofile=64:64"]).start()
+        self.addCleanup(self.daemon.close)
+
+    def come(self, address, request):
+        """A crowd comes at once: its sockets, and what each of them hears."""
+        host, port = address.rsplit(":", 1)
+        crowd, heard = [], []
+        for _ in range(self.CROWD):
+            sock = socket.create_connection((host, int(port)), 10)
+            self.addCleanup(sock.close)
+            crowd.append(sock)
+        for sock in crowd:
+            try:
+                sock.sendall(request)
+            except ConnectionError:
+                pass  # what was said before still is to be read
+            heard.append(sock.recv(4096))
+        return crowd, heard
+
+    def cpu_s(self):
+        fields = pathlib.Path(f"/proc/{self.daemon.process.pid}/stat").read_text().rsplit(") ", 1)[1]
+        return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def refused(self):
+        metrics = Http(self.daemon.http)
+        self.addCleanup(metrics.close)
+        text = metrics.get("/metrics").body.decode()
+        return int(re.search(r"^marketprism_connections_refused_total (\d+)", text, re.M)[1])
+
+    def is_served(self):
+        try:
+            client = self.daemon.client()
+            self.addCleanup(client.close)
+            return client("SET", "after", "1")
+        except (ReplyError, ConnectionError):
+            return None
+
+    def test_who_finds_no_descriptor_left_is_told_so(self):
+        refused = 0
+        for _ in range(3):
+            crowd, heard = self.come(self.daemon.resp, b"PING\r\n")
+            served = heard.count(b"+PONG\r\n")
+            self.assertGreater(served, 8)
+            self.assertEqual(heard.count(b"-ERR max number of clients reached\r\n"),
+                             self.CROWD - served)
+            refused += self.CROWD - served
+            self.assertGreaterEqual(self.refused(), refused)
+            for sock in crowd:
+                sock.close()
+            self.assertEqual(wait_until(self.is_served, what="room again"), "OK")
+        self.assertIn("client-refused", self.daemon.log_text())
+
+    def test_the_crowd_by_http_is_told_so_and_costs_little(self):
+        before = self.cpu_s()
+        _, heard = self.come(self.daemon.http, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(sum(b" 200 " in said for said in heard) +
+                         sum(b" 503 " in said for said in heard), self.CROWD)
+        self.assertLess(self.cpu_s() - before, 1)
+
+
 class Start(unittest.TestCase):
     def setUp(self):
         self.daemon = Daemon()

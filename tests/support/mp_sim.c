@@ -690,6 +690,12 @@ static int sim_stream_write(mp__stream *base, const struct iovec *parts, int cou
     return 0;
 }
 
+static int sim_stream_descriptor(const mp__stream *base)
+{
+    (void)base;
+    return -1;
+}
+
 static size_t sim_stream_queued(const mp__stream *base)
 {
     const sim_stream *to = ((const sim_stream *)base)->peer;
@@ -967,6 +973,7 @@ static const mp__env_ops sim_ops = {
     .stream_start = sim_stream_start,
     .stream_pause = sim_stream_pause,
     .stream_write = sim_stream_write,
+    .stream_descriptor = sim_stream_descriptor,
     .stream_queued = sim_stream_queued,
     .stream_close = sim_stream_close,
     .stream_reset = sim_stream_reset,

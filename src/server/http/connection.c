@@ -430,33 +430,18 @@ static void on_drained(void *context)
 
 static const mp__stream_events stream_events = {on_read, on_drained, stream_closed};
 
-static void refused_read(void *context, char *data, int64_t size)
-{
-    (void)context;
-    (void)data;
-    (void)size;
-}
-
-static const mp__stream_events refused_events = {refused_read, NULL, NULL};
-
 static void refuse_client(mp__worker_loop *worker, mp__stream *stream)
 {
-    static const char text[] =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
-        "Content-Length: 0\r\n\r\n";
-    struct iovec part = {(void *)(uintptr_t)text, sizeof(text) - 1};
-
-    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_REFUSED, 1);
-    mp__stream_start(stream, &refused_events, stream);
-    (void)mp__stream_write(stream, &part, 1);
-    mp__stream_shutdown(stream);
+    mp__client_refuse(worker, stream,
+                      MP_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                             "Connection: close\r\nContent-Length: 0\r\n\r\n"));
 }
 
 void mp__http_accept(void *context, mp__stream *stream)
 {
     mp__worker_loop *worker = context;
     mp__http_connection *c = NULL;
-    bool in = mp__client_enters(&worker->server->http_clients, worker->limits.http_clients_max);
+    bool in = mp__client_enters(worker, stream, true);
 
     if (in)
         c = mp__calloc(1, sizeof(*c));

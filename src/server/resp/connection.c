@@ -753,24 +753,9 @@ static const mp__stream_events stream_events = {on_read, drained, connection_clo
 
 /* ---- accepting ---- */
 
-static void refused_read(void *context, char *data, int64_t size)
-{
-    (void)context;
-    (void)data;
-    (void)size;
-}
-
-static const mp__stream_events refused_events = {refused_read, NULL, NULL};
-
 static void refuse_client(mp__worker_loop *worker, mp__stream *stream)
 {
-    static const char text[] = "-ERR max number of clients reached\r\n";
-    struct iovec part = {(void *)(uintptr_t)text, sizeof(text) - 1};
-
-    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_REFUSED, 1);
-    mp__stream_start(stream, &refused_events, stream);
-    (void)mp__stream_write(stream, &part, 1);
-    mp__stream_shutdown(stream);
+    mp__client_refuse(worker, stream, MP_STR("-ERR max number of clients reached\r\n"));
 }
 
 static void environment_of_database(mp__connection *c)
@@ -790,7 +775,7 @@ void mp__connection_accept(void *context, mp__stream *stream)
     mp__server *server = worker->server;
     mp__connection *c;
 
-    if (!mp__client_enters(&server->resp_clients, worker->limits.resp_clients_max)) {
+    if (!mp__client_enters(worker, stream, false)) {
         refuse_client(worker, stream);
         return;
     }
