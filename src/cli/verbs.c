@@ -173,10 +173,12 @@ int mp__verb_get(const mp__arguments *arguments)
         (void)mp__cli_fail(arguments, code, "%s: absent: the origin says there is none",
                            arguments->words[0]);
     } else {
-        (void)mp__cli_fail(
-            arguments, code,
-            "%s: unknown: nobody can be asked and nothing is kept; see marketprism status",
-            arguments->words[0]);
+        (void)mp__cli_fail(arguments, code, "%s: unknown: %s; see marketprism status",
+                           arguments->words[0],
+                           level && strcmp(level, "strong") == 0
+                               ? "the origin cannot be asked, and a strong read takes no other "
+                                 "answer (--level eventual gives what is kept)"
+                               : "nobody can be asked and nothing is kept");
     }
     return finish(client, reply, &key, code);
 }

@@ -157,6 +157,10 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
  * change by itself; borrowed as from mp__read_now(). NULL: memory does not have all of them. */
 const mp__entry *mp__overlay_glance(mp__manager *manager, mp_str address, uint64_t hash);
 
+/* Why @read was answered with MP_EUNKNOWN, or a strong one with an error of the origin, for people,
+ * and how to see what is kept. No disk. */
+const char *mp__read_unknown(mp__manager *manager, const mp__read *read);
+
 /* True: answered at once, done() is not called. False: done() will be called on read->loop. */
 MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
 

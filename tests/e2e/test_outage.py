@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The origin goes; every value that was known stays, with its age, also after kill -9."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -114,6 +115,34 @@ class Outage(unittest.TestCase):
         client("MP.LEVEL", "strong")
         with self.assertRaises(ReplyError):
             client("GET", "app/key0")
+
+    def test_who_asks_for_certainty_is_told_what_is_kept_and_how_to_read_it(self):
+        client = self.daemon.client()
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        client("MP.LEVEL", "strong")
+        for words in ("GET", "app/key0"), ("MGET", "app/key0"), ("MP.GET", "app/key0"):
+            with self.subTest(words=words):
+                with self.assertRaisesRegex(ReplyError, "^(UNKNOWN|ORIGIN) .* is kept: read it with level"):
+                    client(*words)
+        with self.assertRaisesRegex(ReplyError, "^(UNKNOWN|ORIGIN) .*a strong read takes no other"):
+            client("GET", "app/none")
+        said = self.daemon.cli("get", "--level", "strong", "app/key0")
+        self.assertNotEqual(said.returncode, 0)
+        self.assertRegex(said.stderr, "level eventual")
+        client("MP.LEVEL", "weak")
+        with self.assertRaisesRegex(ReplyError, "^UNKNOWN .*a weak read asks nobody"):
+            client("GET", "app/none")
+
+    def test_explain_changes_nothing_of_what_it_explains(self):
+        self.daemon.stop()
+        self.daemon.start()
+        for _ in range(2):
+            said = json.loads(self.daemon.cli("explain", "app/key7", "--json", check=True).stdout)
+            self.assertEqual(said["kept_in"], ["L3"])
+        self.assertEqual(self.daemon.client()("GET", "app/key7"), b"value7")
+        said = json.loads(self.daemon.cli("explain", "app/key7", "--json", check=True).stdout)
+        self.assertEqual(said["kept_in"], ["L1", "L3"])
 
     def test_a_new_origin_is_only_begun_when_asked_for(self):
         self.daemon.kill()

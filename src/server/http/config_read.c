@@ -128,6 +128,14 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
                                              .detail = "nothing is kept of this key, and the "
                                                        "request forbids to ask the origin",
                                              .remedy = "read with level eventual"});
+    } else if (read->status == MP_EUNKNOWN && read->level == MP__LEVEL_STRONG) {
+        mp__answer_problem(
+            x, &(mp__problem){.status = 503,
+                              .type = "unknown",
+                              .detail = mp__read_unknown(x->worker->server->manager, read),
+                              .remedy = "read with level eventual, or bring the origin back; see "
+                                        "/v1/status",
+                              .retry_after_ms = 1000});
     } else if (read->status == MP_EUNKNOWN) {
         mp__answer_problem(
             x, &(mp__problem){.status = 503,

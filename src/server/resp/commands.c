@@ -334,6 +334,16 @@ void mp__reply_status(mp__connection *c, mp__buf *out, int status, const char *t
     mp__resp_error(out, code, "%s", text && text[0] ? text : mp_strerror(status));
 }
 
+void mp__reply_read_error(mp__connection *c, mp__buf *out, const mp__read *read)
+{
+    bool is_unknown = read->status == MP_EUNKNOWN ||
+                      (read->level == MP__LEVEL_STRONG &&
+                       (read->status == MP_EORIGIN || read->status == MP_EORIGINLOST));
+
+    mp__reply_status(c, out, read->status,
+                     is_unknown && c ? mp__read_unknown(c->worker->server->manager, read) : NULL);
+}
+
 void mp__reply_syntax(mp__connection *c)
 {
     mp__resp_error(mp__connection_out(c), "ERR", "syntax error");

@@ -4,31 +4,27 @@
 
 #include "server/resp/commands.h"
 
-static const char unknown_text[] =
-    "nobody can be asked for this value and nothing is kept; see marketprism status";
-
 static mp_str value_of(const mp__read *read)
 {
     return mp_blob_str(&read->entry->blob.pub);
 }
 
-/* The first read that could not be answered, 0 when all were (present or absent). */
-static int worst(const mp__slot *slot)
+/* The first read that could not be answered, NULL when all were (present or absent). */
+static const mp__read *worst(const mp__slot *slot)
 {
     for (uint32_t i = 0; i < slot->count; i++)
         if (slot->reads[i].status != 0 && slot->reads[i].status != MP_EABSENT)
-            return slot->reads[i].status;
-    return 0;
+            return &slot->reads[i];
+    return NULL;
 }
 
 static bool answered_error(mp__slot *slot, mp__buf *out)
 {
-    int status = worst(slot);
+    const mp__read *read = worst(slot);
 
-    if (status)
-        mp__reply_status(slot->connection, out, status,
-                         status == MP_EUNKNOWN ? unknown_text : NULL);
-    return status != 0;
+    if (read)
+        mp__reply_read_error(slot->connection, out, read);
+    return read != NULL;
 }
 
 /* ---- reads ---- */

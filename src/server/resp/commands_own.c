@@ -67,7 +67,7 @@ static void format_mp_get(mp__slot *slot, mp__buf *out)
     else if (read->status == MP_EABSENT)
         mp__resp_null(out, slot->version);
     else
-        mp__reply_status(slot->connection, out, read->status, NULL);
+        mp__reply_read_error(slot->connection, out, read);
 }
 
 /* The options behind the key; false: an error was answered. */
@@ -324,7 +324,7 @@ static void format_key_revision(mp__slot *slot, mp__buf *out)
     else if (read->status == MP_EABSENT)
         mp__resp_null(out, slot->version);
     else
-        mp__reply_status(slot->connection, out, read->status, NULL);
+        mp__reply_read_error(slot->connection, out, read);
 }
 
 void mp__cmd_mp_rev(MP__COMMAND_ARGS)

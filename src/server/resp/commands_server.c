@@ -417,7 +417,7 @@ static void format_usage(mp__slot *slot, mp__buf *out)
     else if (read->status == MP_EABSENT)
         mp__resp_null(out, slot->version);
     else
-        mp__reply_status(slot->connection, out, read->status, NULL);
+        mp__reply_read_error(slot->connection, out, read);
 }
 
 void mp__cmd_memory(MP__COMMAND_ARGS)

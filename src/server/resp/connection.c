@@ -413,9 +413,6 @@ static void drained(void *context)
 
 /* ---- the batch of GETs ---- */
 
-static const char get_error_unknown[] =
-    "nobody can be asked for this value and nothing is kept; see marketprism status";
-
 static void format_get(mp__slot *slot, mp__buf *out)
 {
     const mp__read *read = &slot->reads[0];
@@ -425,7 +422,7 @@ static void format_get(mp__slot *slot, mp__buf *out)
     else if (read->status == MP_EABSENT)
         mp__resp_null(out, slot->version);
     else
-        mp__reply_status(slot->connection, out, read->status, get_error_unknown);
+        mp__reply_read_error(slot->connection, out, read);
 }
 
 /* One GET that L1 could not answer now. */

@@ -159,6 +159,8 @@ void mp__command_unknown(mp__connection *c, const mp_str *arguments, uint32_t co
 
 /* Replies that many commands have. */
 void mp__reply_status(mp__connection *c, mp__buf *out, int status, const char *text);
+/* The same for a read that has no answer, which knows more of why. */
+void mp__reply_read_error(mp__connection *c, mp__buf *out, const mp__read *read);
 void mp__reply_address_error(mp__buf *out, const mp__diag *diag);
 
 #endif
