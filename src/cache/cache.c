@@ -404,17 +404,19 @@ static int put_above_l2(mp_cache *cache, uint64_t hash, const mp__record *record
 
 /* ---- L3 ---- */
 
-/* Bring a record of L3 into L1; where L1 has no room it becomes an entry of its own. */
-static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record,
+/* Bring a record of L3 into L1; where it shall not or L1 has no room it becomes an entry of its
+ * own.
+ */
+static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record, bool fill,
                          uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    if (put_above_l2(cache, hash, record, false, generation, verify_by_s, ret_entry) == 0)
+    if (fill && put_above_l2(cache, hash, record, false, generation, verify_by_s, ret_entry) == 0)
         return 0;
     *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
     return *ret_entry ? 0 : MP_ENOMEM;
 }
 
-static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait,
+static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, bool fill,
                 const mp__entry **ret_entry)
 {
     uint32_t generation, verify_by_s;
@@ -430,7 +432,7 @@ static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait,
     if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(cache->env))
         rc = MP_EUNKNOWN; /* its expiry was part of it */
     else
-        rc = entry_from_l3(cache, hash, &record, generation, verify_by_s, ret_entry);
+        rc = entry_from_l3(cache, hash, &record, fill, generation, verify_by_s, ret_entry);
     (void)mp__free(memory);
     return rc;
 }
@@ -438,14 +440,20 @@ static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait,
 int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t hash,
                           const mp__entry **ret_entry)
 {
-    return load(cache, address, hash, true, ret_entry);
+    return load(cache, address, hash, true, true, ret_entry);
+}
+
+int mp__cache_peek_nowait(mp_cache *cache, mp_str address, uint64_t hash,
+                          const mp__entry **ret_entry)
+{
+    return load(cache, address, hash, true, false, ret_entry);
 }
 
 static void load_runs(mp__task *task)
 {
     mp__cache_load *request = (mp__cache_load *)task;
     const mp__entry *entry = NULL;
-    int rc = load(request->cache, request->address, request->hash, false, &entry);
+    int rc = load(request->cache, request->address, request->hash, false, true, &entry);
 
     request->done(request, rc, entry);
 }
@@ -1011,7 +1019,7 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
         return rc;
     rc = mp__cache_load_memory(cache, key, hash, &entry);
     if (rc)
-        rc = load(cache, key, hash, false, &entry);
+        rc = load(cache, key, hash, false, true, &entry);
     if (rc)
         return rc == MP_ECORRUPT ? MP_EUNKNOWN : rc;
     rc = value_of(entry, ret_value);

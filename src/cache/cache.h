@@ -171,6 +171,10 @@ void mp__cache_settle(mp_cache *cache);
 MP_MUST_USE int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t hash,
                                       const mp__entry **ret_entry);
 
+/* The same without bringing it into L1 (EXPLAIN). */
+MP_MUST_USE int mp__cache_peek_nowait(mp_cache *cache, mp_str address, uint64_t hash,
+                                      const mp__entry **ret_entry);
+
 /* L3 on its reader thread; @done there, with a reference that @done takes over, or an error. */
 typedef struct mp__cache_load {
     mp__task task; /* the cache's */

@@ -4,6 +4,7 @@
 
 enum { SHOWN_MAX = 1024 }; /* bytes of a value that is shown itself */
 
+/* Whoever looks must not change what he looks at: nothing comes up a tier by it. */
 static const mp__entry *kept(mp__manager *manager, mp_str address)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
@@ -16,7 +17,7 @@ static const mp__entry *kept(mp__manager *manager, mp_str address)
         mp_read_end();
     }
     if (!entry && mp__cache_peek_memory(manager->cache, address, hash, &entry) != 0 &&
-        mp__cache_load_nowait(manager->cache, address, hash, &entry) != 0)
+        mp__cache_peek_nowait(manager->cache, address, hash, &entry) != 0)
         entry = NULL;
     return entry;
 }
