@@ -128,9 +128,11 @@ static int read_source(source *s)
 static int read_trace(const mp__arguments *arguments, const char *path, mp__trace *trace)
 {
     bool is_stdin = strcmp(path, "-") == 0;
+    FILE *file = is_stdin ? stdin : fopen(path, "rbe");
+    int error = errno; /* before isatty() says that a pipe is none */
     source s = {.arguments = arguments,
                 .path = is_stdin ? "standard input" : path,
-                .file = is_stdin ? stdin : fopen(path, "rbe"),
+                .file = file,
                 .trace = trace,
                 .progress = isatty(2)};
     size_t before = trace->requests;
@@ -138,7 +140,7 @@ static int read_trace(const mp__arguments *arguments, const char *path, mp__trac
 
     if (!s.file)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read %s: %s", path,
-                            mp_strerror(-errno));
+                            mp_strerror(-error));
     code = read_source(&s);
     if (s.progress)
         (void)fputs("\r\033[K", stderr);

@@ -53,6 +53,11 @@ class Replay(unittest.TestCase):
             self.assertAlmostEqual(got["hit_ratio"], 0.4)
             self.assertGreater(got["ns_per_request"], 0)
 
+    def test_a_trace_that_is_not_there_is_said_to_be_so(self):
+        done = replay("--trace", "/none/there")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No such file", done.stderr)
+
     def test_compressed_traces_are_read_whatever_they_are_called(self):
         plain = self.write("plain", "".join(f"{i % 700}\n" for i in range(300000)))
         packed = self.folder / "packed"
