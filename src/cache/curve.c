@@ -10,8 +10,8 @@
 
 enum {
     OTHERS = 4,
-    SELF = 2, /* the point of the capacity itself */
-    AGE = 32,
+    SELF = 2,             /* the point of the capacity itself */
+    AGE = 32,             /* so that the curve is that of 16 to 32 x the capacity */
     ENTRIES_FIXED = 512,  /* twice as many at four times the size, where the sample is smallest */
     ENTRIES_BESIDE = 192, /* of the others, beside the adaptive policy */
 };
@@ -41,7 +41,8 @@ struct mp__curve {
     bool is_adaptive;
     point points[MP__CURVE_POINTS];
     mp__predict *beside[OTHERS]; /* at the capacity; NULL: it is the policy itself */
-    double seen, hits;           /* of the cache itself, aged as the miniatures */
+    double sampled;              /* what the miniatures were told of, aged as they are */
+    double seen, hits;           /* of the cache itself, likewise */
     double passed[MP__STRATA];   /* the same by whether it was a hit, as the panels' tallies */
     double hit_weight;           /* of the last hit */
     char own[32];
@@ -126,12 +127,17 @@ int mp__curve_new(const char *policy, size_t capacity, mp__curve **ret_curve)
     return 0;
 }
 
-static void age(mp__curve *c)
+static void age_counted(mp__curve *c)
 {
     c->seen /= 2;
     c->hits /= 2;
     for (size_t s = 0; s < MP__STRATA; s++)
         c->passed[s] /= 2;
+}
+
+static void age_sampled(mp__curve *c)
+{
+    c->sampled /= 2;
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
         if (c->points[p].predict)
             mp__predict_age(c->points[p].predict);
@@ -154,11 +160,10 @@ static void panel_see(const mp__curve *c, point *p, uint64_t hash, bool hit, dou
 /* Whether the cache had it parts the requests into two strata. Nearly all that it had a larger one
  * has too, and hardly any that it missed a smaller one has: so where most of them are, there is
  * hardly an error. */
-void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
+void mp__curve_sample(mp__curve *c, uint64_t hash, bool hit, double weight)
 {
     const uint32_t mixed = mp__panel_mix(hash);
 
-    c->passed[hit] += weight;
     c->hit_weight = hit ? weight : c->hit_weight;
     for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
         if (c->points[p].panel && mixed <= c->points[p].threshold)
@@ -169,10 +174,25 @@ void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             mp__predict_see_many(c->beside[i], hash, hit, weight);
-    c->seen += weight;
-    c->hits += hit ? weight : 0;
-    if (c->seen >= AGE * (double)c->capacity) /* so the curve is that of 16 to 32 x the capacity */
-        age(c);
+    c->sampled += weight;
+    if (c->sampled >= AGE * (double)c->capacity)
+        age_sampled(c);
+}
+
+void mp__curve_count(mp__curve *c, double hits, double misses)
+{
+    c->passed[true] += hits;
+    c->passed[false] += misses;
+    c->seen += hits + misses;
+    c->hits += hits;
+    while (c->seen >= AGE * (double)c->capacity)
+        age_counted(c);
+}
+
+void mp__curve_see(mp__curve *c, uint64_t hash, bool hit, double weight)
+{
+    mp__curve_sample(c, hash, hit, weight);
+    mp__curve_count(c, hit ? weight : 0, hit ? 0 : weight);
 }
 
 void mp__curve_warm(mp__curve *c, uint64_t hash)

@@ -27,6 +27,10 @@ mp__curve *mp__curve_free(mp__curve *curve); /* accepts NULL, returns NULL */
 
 /* A request that stands for @weight of them, and whether the cache had it. */
 void mp__curve_see(mp__curve *curve, uint64_t hash, bool hit, double weight);
+/* The same where not every request is told of, but all are counted: some of them, and how many
+ * there were. */
+void mp__curve_sample(mp__curve *curve, uint64_t hash, bool hit, double weight);
+void mp__curve_count(mp__curve *curve, double hits, double misses);
 
 /* One that is not judged: it only keeps the miniatures at what is asked for now. */
 void mp__curve_warm(mp__curve *curve, uint64_t hash);

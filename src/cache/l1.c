@@ -578,7 +578,7 @@ static void announce(mp__l1 *l1, mp__l1_class *class, uint64_t hash)
 {
     mp__l1_uses_report(l1);
     mp__l1_class_fit(l1, class);
-    mp__l1_curve_see(l1, hash, false, 1);
+    mp__l1_curve_fill(l1, hash);
     if (l1->ops->coming)
         l1->ops->coming(class->policy, hash);
 }

@@ -4,6 +4,12 @@
 #include "cache/curve.h"
 #include "cache/l1_internal.h"
 
+enum {
+    LOOK_EACH = 4, /* fills without a known miss between two looks at how many there were */
+    DUE_MAX =
+        256, /* misses that wait for their value: most of the others are of keys that are not */
+};
+
 static void curve_drop(mp__l1 *l1)
 {
     l1->curve = mp__curve_free(l1->curve);
@@ -16,6 +22,7 @@ void mp__l1_curve_renew(mp__l1 *l1)
     size_t slab_bytes;
 
     curve_drop(l1);
+    l1->curve_counted = mp__l1_counts_read(l1);
     mp__duty_renew(&l1->duty, l1->entries_max);
     if (mp__curve_new(l1->ops->name, l1->entries_max, &l1->curve) == 0)
         l1->curve_bytes = mp__curve_bytes(l1->curve);
@@ -43,10 +50,49 @@ void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight)
         return;
     began = mp__duty_begin(&l1->duty);
     if (l1->duty.state == MP__DUTY_ON)
-        mp__curve_see(l1->curve, hash, hit, weight);
+        mp__curve_sample(l1->curve, hash, hit, weight);
     else
         mp__curve_warm(l1->curve, hash);
     mp__duty_end(&l1->duty, began);
+}
+
+/* A value comes. Was it asked for, or is it only written? As many as were missed are taken for what
+ * was, in the order in which they come. */
+void mp__l1_curve_fill(mp__l1 *l1, uint64_t hash)
+{
+    mp__l1_counts now;
+
+    if (l1->misses_due == 0 && l1->inserts - l1->misses_looked >= LOOK_EACH) {
+        now = mp__l1_counts_read(l1);
+        l1->misses_looked = l1->inserts;
+        l1->misses_due = now.misses - l1->misses_seen;
+        l1->misses_due = l1->misses_due < DUE_MAX ? l1->misses_due : DUE_MAX;
+        l1->misses_seen = now.misses;
+    }
+    if (l1->misses_due) {
+        l1->misses_due--;
+        mp__l1_curve_see(l1, hash, false, 1);
+    } else if (l1->curve) {
+        mp__curve_warm(l1->curve, hash);
+    }
+}
+
+void mp__l1_curve_count(mp__l1 *l1, const mp__l1_counts *now)
+{
+    if (l1->curve)
+        mp__curve_count(l1->curve, (double)(now->hits - l1->curve_counted.hits),
+                        (double)(now->misses - l1->curve_counted.misses));
+    l1->curve_counted = *now;
+}
+
+/* What readers have done until now. */
+static void settle(mp__l1 *l1)
+{
+    mp__l1_counts now;
+
+    mp__l1_uses_catch_up(l1);
+    now = mp__l1_counts_read(l1);
+    mp__l1_curve_count(l1, &now);
 }
 
 static void forecast(mp__cache_forecast *f, const char *policy, size_t entries,
@@ -70,6 +116,7 @@ size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts)
     mp__prediction is;
 
     mp__l1_lock(l1);
+    settle(l1);
     if (l1->curve) {
         for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
             mp__curve_point(l1->curve, p, &entries, &is);
@@ -103,6 +150,7 @@ int mp__l1_predict(mp__l1 *l1, const char *policy, size_t entries, mp__cache_for
     int rc = MP_EUNKNOWN;
 
     mp__l1_lock(l1);
+    settle(l1);
     policy = policy ? policy : l1->ops->name;
     entries = entries ? entries : l1->entries_max;
     if (l1->curve && entries == l1->entries_max)

@@ -117,16 +117,16 @@ static size_t turn_locked(mp__l1 *l1, const mp__cache_turn *turn, const mp__entr
     size_t count = 0;
 
     l1->lead_s = turn->lead_s;
+    if (l1->uses_looked_s != turn->now_s) { /* once a second, where no fill does */
+        l1->uses_looked_s = turn->now_s;
+        mp__l1_uses_catch_up(l1);
+    }
     while (count < MP__CACHE_DUE &&
            (timer = mp__wheel_next(&l1->wheel, turn->now_s, &steps)) != NULL) {
         mp__entry *entry = ((mp__entry_timer *)timer)->entry;
         uint64_t again;
         enum fate fate;
 
-        if (l1->uses_looked_s != turn->now_s) { /* once a second, and only if it matters */
-            l1->uses_looked_s = turn->now_s;
-            mp__l1_uses_catch_up(l1);
-        }
         fate = fate_of(l1, entry, turn, &again);
         if (fate == GOES) {
             mp__l1_take_out(l1, entry);

@@ -27,6 +27,10 @@ typedef struct mp__l1_class {
  * (l1_pin.c). */
 enum { MP__L1_PINNED = MP__PRIORITIES, MP__L1_CLASSES };
 
+typedef struct mp__l1_counts {
+    uint64_t hits, misses;
+} mp__l1_counts;
+
 struct mp__l1 {
     mp__l1_front front; /* what readers look at */
 
@@ -55,6 +59,8 @@ struct mp__l1 {
     mp__duty duty;           /* when the policies' panels and the curve see requests */
     struct mp__curve *curve; /* or NULL */
     size_t curve_bytes;
+    mp__l1_counts curve_counted;                     /* when the curve was told of them */
+    uint64_t misses_seen, misses_looked, misses_due; /* l1_curve.c */
     uint64_t uses_reported, uses_weighed, hits_weighed, fills_weighed;
     mp__l1 *next, **from_here; /* of all L1 of the process, for fork(); under all_lock */
 
@@ -134,6 +140,12 @@ void mp__l1_uses_done(mp__l1 *l1);
 /* Under the lock, after a change of size, bytes or policy: l1_curve.c. */
 void mp__l1_curve_renew(mp__l1 *l1);
 void mp__l1_curve_done(mp__l1 *l1);
+/* What readers counted until now. Any thread. */
+mp__l1_counts mp__l1_counts_read(const mp__l1 *l1);
+/* Under the lock: there were so many requests until now. */
+void mp__l1_curve_count(mp__l1 *l1, const mp__l1_counts *now);
+/* Under the lock: a value comes that is not here. */
+void mp__l1_curve_fill(mp__l1 *l1, uint64_t hash);
 /* Under the lock: a request comes, which a policy and the curve may learn from. */
 void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight);
 

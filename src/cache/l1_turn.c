@@ -178,16 +178,24 @@ bool mp__l1_panel_look(mp__l1 *l1, mp__panel_view *ret_view)
     return is_adaptive;
 }
 
-void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
+mp__l1_counts mp__l1_counts_read(const mp__l1 *l1)
 {
-    mp__l1_stats s = {0};
+    mp__l1_counts counts = {0};
 
     for (size_t i = 0; i < MP__L1_SHARDS; i++) {
         const _Atomic uint64_t *shard = &l1->counters[i * MP__L1_SHARD_STRIDE];
 
-        s.hits += atomic_load_explicit(&shard[0], memory_order_relaxed);
-        s.misses += atomic_load_explicit(&shard[1], memory_order_relaxed);
+        counts.hits += atomic_load_explicit(&shard[0], memory_order_relaxed);
+        counts.misses += atomic_load_explicit(&shard[1], memory_order_relaxed);
     }
+    return counts;
+}
+
+void mp__l1_stats_read(mp__l1 *l1, mp__l1_stats *ret_stats)
+{
+    const mp__l1_counts counts = mp__l1_counts_read(l1);
+    mp__l1_stats s = {.hits = counts.hits, .misses = counts.misses};
+
     mp__l1_lock(l1);
     s.inserts = l1->inserts;
     s.evictions = l1->evictions;

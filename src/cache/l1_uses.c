@@ -85,17 +85,17 @@ static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
     atomic_store_explicit(&ring->tail, tail + count, memory_order_release);
 }
 
-/* How many hits stand behind one that was reported. */
-static void weigh(mp__l1 *l1)
+/* How many hits stand behind one that was reported, or is one of @pending. */
+static void weigh(mp__l1 *l1, uint64_t pending)
 {
-    uint64_t hits = 0, more, reported = l1->uses_reported - l1->uses_weighed;
+    mp__l1_counts now = mp__l1_counts_read(l1);
+    uint64_t more, reported = l1->uses_reported - l1->uses_weighed + pending;
     double share;
 
     l1->fills_weighed = l1->inserts;
-    for (size_t i = 0; i < MP__L1_SHARDS; i++)
-        hits += atomic_load_explicit(&l1->counters[i * MP__L1_SHARD_STRIDE], memory_order_relaxed);
-    more = hits - l1->hits_weighed;
-    l1->hits_weighed = hits;
+    mp__l1_curve_count(l1, &now);
+    more = now.hits - l1->hits_weighed;
+    l1->hits_weighed = now.hits;
     l1->uses_weighed = l1->uses_reported;
     if (more == 0)
         return;
@@ -119,18 +119,28 @@ void mp__l1_uses_report(mp__l1 *l1)
     for (unsigned i = 0; i < RINGS_AT_ONCE && i < l1->ring_count && l1->uses_credit; i++)
         report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
     if (l1->inserts - l1->fills_weighed >= WEIGH_EACH)
-        weigh(l1);
+        weigh(l1, 0);
 }
 
 void mp__l1_uses_catch_up(mp__l1 *l1)
 {
-    if (l1->ring_count == 0)
-        return;
+    uint64_t pending = 0;
+
+    if (atomic_load_explicit(&l1->front.uses_wanted, memory_order_relaxed))
+        make_rings(l1);
+    for (unsigned i = 0; i < l1->ring_count; i++) {
+        uint32_t held = atomic_load_explicit(&l1->rings[i]->head, memory_order_relaxed) -
+                        atomic_load_explicit(&l1->rings[i]->tail, memory_order_relaxed);
+
+        pending += held <= MP__L1_USES ? held : 0;
+    }
     l1->uses_credit = CATCH_UP;
+    weigh(l1, pending < CATCH_UP ? pending : CATCH_UP);
     for (unsigned i = 0; i < l1->ring_count && l1->uses_credit; i++)
         report_ring(l1, l1->rings[l1->ring_next++ % l1->ring_count]);
     if (l1->uses_credit > MP__L1_USES)
         l1->uses_credit = MP__L1_USES;
+    l1->uses_weighed = l1->uses_reported; /* they were weighed as pending */
 }
 
 void mp__l1_uses_settle(mp__l1 *l1)

@@ -628,9 +628,9 @@ static void print_forecasts(const json_t *forecasts, long long entries_now)
 
         (void)printf("%-12s %10lld %9.1f %%   %5.1f to %5.1f%s\n", text_of(f, "policy"),
                      number_of(f, "entries"),
-                     100 * json_real_value(json_object_get(f, "hit_ratio")),
-                     100 * json_real_value(json_object_get(f, "low")),
-                     100 * json_real_value(json_object_get(f, "high")),
+                     100 * json_number_value(json_object_get(f, "hit_ratio")),
+                     100 * json_number_value(json_object_get(f, "low")),
+                     100 * json_number_value(json_object_get(f, "high")),
                      number_of(f, "entries") == entries_now && i == 2 ? "   (now)" : "");
     }
 }

@@ -317,6 +317,8 @@ class Verbs(mp_daemon.Served):
         self.assertEqual([row["entries"] for row in said["sizes"]], [250, 500, 1000, 2000, 4000])
         self.assertEqual([row["policy"] for row in said["policies"]],
                          ["lru", "s3-fifo", "w-tinylfu", "lirs"])
+        self.assertAlmostEqual(said["sizes"][2]["hit_ratio"], said["hits"] / (said["hits"] + said["misses"]),
+                               delta=0.01)  # of the size as it is: what was counted
         for row in said["sizes"] + said["policies"]:
             self.assertLessEqual(row["low"], row["hit_ratio"])
             self.assertLessEqual(row["hit_ratio"], row["high"])

@@ -195,6 +195,53 @@ static void a_knob_tells_what_it_would_do(void **state)
     live_close(&l);
 }
 
+/* What the owner of a cache does each second. */
+static void second_passes(live *l, uint32_t now_s)
+{
+    const mp__cache_turn turn = {.now_s = now_s};
+    const mp__entry *entries[MP__CACHE_DUE];
+    bool more;
+
+    assert_int_equal(mp__cache_turn_go(l->cache, &turn, entries, &more), 0);
+}
+
+static void a_cache_that_has_all_is_told_to_hit_all(void **state)
+{
+    enum { ENTRIES = 1000, HOT = 300, SECONDS = 40 };
+    mp__cache_forecast f[MP__CACHE_FORECASTS];
+    size_t count;
+    live l;
+
+    (void)state;
+    random_state = 5;
+    live_open(&l, "adaptive", ENTRIES, MEMORY);
+    for (unsigned k = 0; k < 1500; k++) { /* written, and not asked for */
+        char text[32];
+        mp_str key = mp_str_new(text, (size_t)snprintf(text, sizeof(text), "e/n/%u", k));
+
+        assert_int_equal(mp_cache_put(l.cache, key, key, 0), 0);
+    }
+    count = mp__cache_forecasts(l.cache, f);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(f[i].sampled_requests, 0);
+    for (unsigned s = 1; s <= SECONDS; s++) {
+        for (unsigned i = 0; i < 5000; i++)
+            ask(&l, (unsigned)dice(HOT));
+        second_passes(&l, s);
+    }
+    assert_true(l.hits + HOT >= l.requests);
+    count = mp__cache_forecasts(l.cache, f);
+    for (size_t i = 0; i < count; i++) {
+        print_message("# %s %zu: %.4f\n", f[i].policy, f[i].entries, f[i].hit_ratio);
+        if (f[i].entries >= ENTRIES)
+            assert_true(f[i].hit_ratio > 0.98);
+        if (f[i].entries == ENTRIES / 4)
+            assert_true(f[i].hit_ratio > 0.7 && f[i].hit_ratio < 0.95);
+        assert_true(f[i].low <= f[i].hit_ratio && f[i].hit_ratio <= f[i].high);
+    }
+    live_close(&l);
+}
+
 static void a_cache_too_small_for_it_keeps_no_curve(void **state)
 {
     const mp__cache_options options = {
@@ -253,6 +300,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(sizes_from_a_quarter_to_four_times_are_foretold_within_a_point),
     MP_TEST(a_change_of_size_hits_what_was_said_before),
     MP_TEST(a_knob_tells_what_it_would_do),
+    MP_TEST(a_cache_that_has_all_is_told_to_hit_all),
     MP_TEST(a_cache_too_small_for_it_keeps_no_curve),
     MP_TEST(it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel),
     MP_TEST(without_memory_nothing_is_made_nor_lost),
