@@ -13,6 +13,8 @@ const mp__flag mp__exec_flags[] = {
     {"--prepend", NULL, "TEXT", "Put before every name, as APP_."},
     {"--pristine", NULL, NULL, "Nothing of this environment but PATH, HOME, USER, LANG and TERM."},
     {"--print", NULL, NULL, "Print the variables instead of running anything."},
+    {"--allow-unsafe", NULL, NULL,
+     "Also variables that say which code programs run, as PATH and LD_PRELOAD."},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -62,6 +64,38 @@ static int check_name(variables *v, mp_str key)
     return mp__buf_add(&v->seen, v->name.data, v->name.size) ? MP__EXIT_ERROR : 0;
 }
 
+/* Who may write configuration shall not thereby say which code runs: where programs and libraries
+ * are looked for, and what shells and interpreters read before their script. */
+static bool is_unsafe(const char *name)
+{
+    static const char *const names[] = {
+        "PATH",      "IFS",      "ENV",           "BASH_ENV",          "SHELLOPTS",
+        "BASHOPTS",  "PS4",      "CDPATH",        "PROMPT_COMMAND",    "GCONV_PATH",
+        "PERL5LIB",  "PERL5OPT", "PERLLIB",       "PYTHONPATH",        "PYTHONHOME",
+        "RUBYLIB",   "RUBYOPT",  "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS", "NODE_OPTIONS",
+        "NODE_PATH", "PHPRC",    "CLASSPATH",     "GIT_SSH_COMMAND",   "EDITOR",
+        "PAGER",     "VISUAL",   "BROWSER",       "ZDOTDIR",           "LUA_INIT",
+    };
+
+    if (strncmp(name, "LD_", 3) == 0 || strncmp(name, "DYLD_", 5) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static int check_safe(const variables *v, mp_str key)
+{
+    if (mp__flag_given(v->arguments, "--allow-unsafe") || !is_unsafe(v->name.data))
+        return 0;
+    return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
+                        "%.*s would be the variable %s, which says what code programs run; rename "
+                        "the key, put something before the names with --prepend, or say "
+                        "--allow-unsafe",
+                        (int)key.size, key.data, v->name.data);
+}
+
 static int take(void *context, const mp__listed *listed)
 {
     variables *v = context;
@@ -76,7 +110,9 @@ static int take(void *context, const mp__listed *listed)
         return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
                             "%.*s holds a zero byte, which no environment can carry",
                             (int)listed->key.size, listed->key.data);
-    code = check_name(v, listed->key);
+    code = check_safe(v, listed->key);
+    if (code == 0)
+        code = check_name(v, listed->key);
     if (code)
         return code;
     v->count++;

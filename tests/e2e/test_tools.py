@@ -290,6 +290,22 @@ class Tools(mp_daemon.Served):
         return subprocess.run([BINARY, "exec", "--resp", self.daemon.resp, *words],
                               capture_output=True, text=True, check=False, **options)
 
+    def test_exec_lets_no_configuration_say_which_code_runs(self):
+        for number, (key, name) in enumerate((("path", "PATH"), ("ld.preload", "LD_PRELOAD"), ("IFS", "IFS"),
+                                              ("ld_library_path", "LD_LIBRARY_PATH"), ("bash-env", "BASH_ENV"))):
+            with self.subTest(name):
+                prefix = f"unsafe{number}/"
+                self.c("SET", prefix + key, "/tmp")
+                for words in (("--", "/bin/echo", "ran"), ("--print",)):
+                    done = self.exec("-p", prefix, *words)
+                    self.assertEqual((done.returncode, done.stdout), (1, ""))
+                    self.assertIn(prefix + key, done.stderr)
+                    self.assertIn(f"the variable {name},", done.stderr)
+                    self.assertIn("--allow-unsafe", done.stderr)
+                self.assertEqual(self.exec("-p", prefix, "--allow-unsafe", "--print").stdout, f"{name}=/tmp\n")
+                self.assertEqual(self.exec("-p", prefix, "--prepend", "APP_", "--print").stdout,
+                                 f"APP_{name}=/tmp\n")
+
     def test_exec_ends_as_the_program_ends(self):
         self.c("SET", "e2/a", "1")
         self.assertEqual(self.exec("-p", "e2/", "--", "sh", "-c", "exit 9").returncode, 9)
