@@ -40,6 +40,11 @@ int mp__tree_parse(mp_str text, const char *what, json_t **ret_tree, mp__diag *d
     if (!tree && json_error_code(&error) == json_error_stack_overflow)
         return mp__diag_set(diag, MP_ELIMIT, "%s is nested deeper than %d", what,
                             MP__TREE_DEPTH_MAX);
+    if (!tree && json_error_code(&error) == json_error_numeric_overflow)
+        return mp__diag_at(diag, MP_ESYNTAX, error.line, error.column,
+                           "%s has a number that 64 bits do not hold (%s), so it cannot be kept "
+                           "exact; write that number as text, or put the whole document",
+                           what, error.text);
     if (!tree)
         return mp__diag_at(diag, MP_ESYNTAX, error.line, error.column, "%s is no JSON: %s", what,
                            error.text);
