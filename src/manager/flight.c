@@ -252,6 +252,26 @@ static void answer_all(mp__manager *manager, mp__read *reads, int status, const 
     }
 }
 
+/* Take out of @reads those that want a revision which the origin, that stands at @as_of, has not
+ * reached. */
+static mp__read *take_early(mp__read **reads, const mp__entry *entry, uint64_t as_of)
+{
+    mp__read *early = NULL;
+
+    while (*reads) {
+        mp__read *read = *reads;
+
+        if (read->revision_min <= as_of || read->revision_min <= entry->revision) {
+            reads = &read->next;
+            continue;
+        }
+        *reads = read->next;
+        read->next = early;
+        early = read;
+    }
+    return early;
+}
+
 static void land(mp__flight *flight, int status, const mp__record *record)
 {
     mp__flight *next;
@@ -271,6 +291,9 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     } else if (record) {
         entry = remember(flight, record);
     }
+    if (status == 0)
+        answer_all(manager, take_early(&flight->waiters, entry, flight->fetch.as_of), MP_EINVAL,
+                   entry, flight->started_ms);
     answer_all(manager, flight->waiters, status, entry, flight->started_ms);
     answer_all(manager, flight->later, MP_ENOMEM, NULL,
                0); /* only where the next one had no memory */

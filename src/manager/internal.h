@@ -320,7 +320,8 @@ MP_MUST_USE bool mp__read_layer(mp__manager *manager, mp__read *read);
 void mp__read_finish(mp__manager *manager, mp__read *read);
 
 /* The origin has answered (or has not, status): finish @read. @entry is borrowed, and true as of
- * @as_of_ms; with an error it is what the origin remembers, or NULL. */
+ * @as_of_ms; with an error it is what the origin remembers, or NULL. MP_EINVAL: the origin has not
+ * reached the revision that the read wants. */
 void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
                      int64_t as_of_ms);
 /* Go on with what a tier gave: a reference, taken over, or NULL. On the read's loop. */

@@ -200,7 +200,9 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
 
         (void)mp__entry_unref(kept);
         give_nothing(read,
-                     status == MP_ENOMEM || status == MP_ELIMIT || status == MP_ECANCELED ? status
+                     status == MP_ENOMEM || status == MP_ELIMIT || status == MP_ECANCELED ||
+                             status == MP_EINVAL
+                         ? status
                      : cannot_verify ? (status == MP_EORIGINLOST ? status : MP_EORIGIN)
                                      : MP_EUNKNOWN,
                      trouble_reason(manager, status));

@@ -6,7 +6,7 @@ import json
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, wait_until
+from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import Answer, Http
 
 BASE = "/v1/config/"
@@ -180,6 +180,23 @@ class Values(unittest.TestCase):
                             400, "invalid")
             self.is_problem(self.http.get(BASE + "default", If_None_Match=bad), 400, "invalid")
 
+    def test_a_revision_that_is_not_there_yet_is_no_reason_to_give_an_older_one(self):
+        revision = self.http.put(BASE + "default/ahead", "1").json["revision"]
+        self.http.put(BASE + "default/after", "1")
+        for key in ("ahead", "never-written"):
+            for query in ("", "&level=strong"):
+                problem = self.is_problem(
+                    self.http.get(f"{BASE}default/{key}?min_rev={revision + 1000000}{query}"), 400, "invalid")
+                self.assertIn("not there yet", problem["detail"])
+            with self.assertRaisesRegex(ReplyError, "not there yet"):
+                self.resp("MP.GET", key, "MINREV", str(revision + 1000000))
+            with self.assertRaisesRegex(ReplyError, "not there yet"):
+                self.resp("MP.GET", key, "MINREV", str(revision + 1000000), "META")
+        # one that the origin has reached by another key is good for all
+        self.assertEqual(self.http.get(f"{BASE}default/ahead?min_rev={revision + 1}").body, b"1")
+        self.assertEqual(self.resp("MP.GET", "ahead", "MINREV", str(revision)), b"1")
+        self.assertEqual(self.http.get(f"{BASE}default/never-written?min_rev={revision + 1}").status, 404)
+
     # ---- patches ----
 
     def test_a_merge_patch_changes_a_part(self):
@@ -200,6 +217,16 @@ class Values(unittest.TestCase):
             self.is_problem(self.http("PATCH", BASE + "default/q", json.dumps(patch), type), status, name)
         self.is_problem(self.http("PATCH", BASE + "default/q", "[{", type), 400, "patch")
         self.assertEqual(self.http.get(BASE + "default/q").json, {"a": [1, 2]})
+
+    def test_a_number_that_cannot_be_kept_exact_is_not_patched_and_said_to_be_that(self):
+        text = '{"big": 123456789012345678901234567890, "a": 1}'
+        self.http.put(BASE + "default/big", text, "application/json")
+        for body, type in (('{"a": 2}', "application/merge-patch+json"),
+                           ('[{"op": "replace", "path": "/a", "value": 2}]', "application/json-patch+json")):
+            problem = self.is_problem(self.http("PATCH", BASE + "default/big", body, type), 409, "patch-conflict")
+            self.assertIn("64 bits", problem["detail"])
+            self.assertNotIn("is no JSON", problem["detail"])
+        self.assertEqual(self.http.get(BASE + "default/big").text, text)
 
     def test_what_is_no_patch_is_refused(self):
         answer = self.http("PATCH", BASE + "default/q", "{}", "application/json")

@@ -143,6 +143,13 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
                               .detail = "nobody can be asked for this key and nothing is kept",
                               .remedy = "bring the origin back; see /v1/status",
                               .retry_after_ms = 1000});
+    } else if (read->status == MP_EINVAL) {
+        mp__answer_problem(x, &(mp__problem){.status = 400,
+                                             .type = "invalid",
+                                             .detail = "the revision of min_rev is not there yet: "
+                                                       "the origin has not reached it",
+                                             .remedy = "read again when it has, or name the "
+                                                       "revision that a write was answered with"});
     } else {
         mp__answer_error(x, read->status, NULL);
     }

@@ -340,8 +340,13 @@ void mp__reply_read_error(mp__connection *c, mp__buf *out, const mp__read *read)
                       (read->level == MP__LEVEL_STRONG &&
                        (read->status == MP_EORIGIN || read->status == MP_EORIGINLOST));
 
-    mp__reply_status(c, out, read->status,
-                     is_unknown && c ? mp__read_unknown(c->worker->server->manager, read) : NULL);
+    if (read->status == MP_EINVAL)
+        mp__reply_status(c, out, read->status,
+                         "the revision of MINREV is not there yet: the origin has not reached it");
+    else
+        mp__reply_status(c, out, read->status,
+                         is_unknown && c ? mp__read_unknown(c->worker->server->manager, read)
+                                         : NULL);
 }
 
 void mp__reply_syntax(mp__connection *c)
