@@ -202,8 +202,8 @@ class Commands(mp_daemon.Served):
         self.assertIn(b"name=victim", self.c("CLIENT", "LIST"))
         self.assertEqual(self.c("CLIENT", "KILL", "ID", number), 1)
         with self.assertRaises((ConnectionError, OSError)):
-            other("PING")
-            other("PING")
+            for _ in range(1000):  # its own loop hears of it a moment later
+                other("PING")
 
     def test_writers_on_many_connections_lose_nothing(self):
         def write(name):
