@@ -30,7 +30,10 @@ struct mp__preload {
     uint64_t keys, bytes, keys_max, bytes_max;
     uint64_t started_ns, took_ns;
     int error;
-    tracked *tracked; /* those that were not in L1 before */
+    bool is_found, are_pins; /* a key of the pattern at work; who may wait for keys to come */
+    size_t missed;           /* patterns that found no key */
+    char first_missed[320];  /* what was looked for in vain */
+    tracked *tracked;        /* those that were not in L1 before */
     size_t tracked_count;
     /* the page under way */
     mp__list list;
@@ -184,11 +187,30 @@ static bool keep_page(mp__preload *p, const mp__record *records, size_t count)
 
         if (records[i].kind != MP__RECORD_VALUE || (is_exact && !mp_str_equal(name, prefix)))
             continue;
+        p->is_found = true;
         if (p->keys >= p->keys_max || p->bytes + records[i].value.size > p->bytes_max)
             return true;
         keep(p, &records[i]);
     }
     return false;
+}
+
+/* The pattern at work is done: a configured one that found nothing is mistaken, most likely. */
+static void pattern_ends(mp__preload *p)
+{
+    mp_str environment, prefix;
+    bool is_exact, is_missed = !p->is_found && !p->are_pins;
+
+    if (is_missed && p->missed++ == 0 &&
+        pattern_split(mp_str_of(p->patterns[p->pattern]), &environment, &prefix, &is_exact))
+        (void)snprintf(p->first_missed, sizeof(p->first_missed),
+                       "'%.100s' found no key: environment '%.*s', %s '%.*s'; write "
+                       "environment/namespace/ke*",
+                       p->patterns[p->pattern], (int)environment.size, environment.data,
+                       is_exact ? "the key" : "keys that begin with",
+                       (int)(prefix.size < 100 ? prefix.size : 100), prefix.data);
+    p->is_found = false;
+    p->pattern++;
 }
 
 static void finish(mp__preload *p)
@@ -197,7 +219,10 @@ static void finish(mp__preload *p)
     mp__event_note(p->manager, "preload",
                    "%s: %" PRIu64 " keys, %" PRIu64 " bytes in %" PRIu64 " ms%s%s",
                    state_names[p->state], p->keys, p->bytes, p->took_ns / 1000000u,
-                   p->error ? ": " : "", p->error ? mp_strerror(p->error) : "");
+                   p->error || p->missed ? ": " : "",
+                   p->error    ? mp_strerror(p->error)
+                   : p->missed ? p->first_missed
+                               : "");
 }
 
 /* Under the lock: what is pinned is next. False: nothing is. */
@@ -212,6 +237,7 @@ static bool begin_pins(mp__preload *p)
     drop_patterns(p);
     p->patterns = rows;
     p->pattern_count = count;
+    p->are_pins = true; /* what was configured before stays told of */
     return count != 0 && begin(p);
 }
 
@@ -229,7 +255,8 @@ static void page_done(mp__list *list, int status, const mp__record *records, siz
     } else if (keep_page(p, records, count)) {
         p->state = BUDGET_USED;
     } else {
-        p->pattern += next == 0;
+        if (next == 0)
+            pattern_ends(p);
         more = next_page(p, next);
     }
     if (!more) {
@@ -295,6 +322,9 @@ static bool begin(mp__preload *p)
     drop_tracked(p);
     set_budget(p);
     p->pattern = 0;
+    p->is_found = false;
+    if (!p->are_pins)
+        p->missed = 0;
     p->started_ns = mp__env_now_ns(p->manager->env);
     p->state = RUNNING;
     return next_page(p, 0);
@@ -310,8 +340,10 @@ int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count
     rc = p->state == RUNNING
              ? mp__diag_set(diag, MP_ELIMIT, "a preload is under way; see `marketprism status`")
              : take_patterns(p, patterns, count, diag);
-    if (rc == 0)
+    if (rc == 0) {
+        p->are_pins = false;
         begun = begin(p);
+    }
     (void)pthread_mutex_unlock(&p->lock);
     if (begun)
         mp__origin_list(manager->origin, &p->list);
@@ -413,7 +445,11 @@ void mp__preload_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "took_ms", p->took_ns / 1000000u);
     mp__json_add_u64(out, "tracked", p->tracked_count);
     mp__json_add_u64(out, "first_reads_saved", count_read(p));
-    mp__json_add_text(out, "trouble", p->error ? mp_strerror(p->error) : "");
+    mp__json_add_u64(out, "patterns_missed", p->missed);
+    mp__json_add_text(out, "trouble",
+                      p->error    ? mp_strerror(p->error)
+                      : p->missed ? p->first_missed
+                                  : "");
     mp__json_end(out, '}');
     (void)pthread_mutex_unlock(&p->lock);
 }
