@@ -559,10 +559,16 @@ static void status_people(const json_t *root)
                  json_is_true(json_object_get(root, "ready")) ? "ready" : "not ready");
     if (*text_of(root, "trouble"))
         (void)printf("trouble    %s\n", text_of(root, "trouble"));
-    (void)printf("origin     %s, %s%s, revision %lld, %lld keys\n", text_of(origin, "kind"),
-                 text_of(origin, "state"),
-                 json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes",
-                 number_of(origin, "revision"), number_of(origin, "keys"));
+    (void)printf("origin     %s, %s%s, ", text_of(origin, "kind"), text_of(origin, "state"),
+                 json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes");
+    if (json_is_false(json_object_get(origin, "known")) && number_of(origin, "revision"))
+        (void)printf("not seen since the start: revision %lld or more, keys unknown\n",
+                     number_of(origin, "revision"));
+    else if (json_is_false(json_object_get(origin, "known")))
+        (void)printf("not seen since the start: revision and keys unknown\n");
+    else
+        (void)printf("revision %lld, %lld keys\n", number_of(origin, "revision"),
+                     number_of(origin, "keys"));
     if (json_object_get(origin, "files"))
         (void)printf("files      %lld in %s, %lld in error\n", number_of(origin, "files"),
                      text_of(origin, "path"), number_of(origin, "files_in_error"));

@@ -209,6 +209,7 @@ static uint64_t unverified_ms(mp__manager *manager)
 
 static void origin_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)
 {
+    bool is_known = summary->epoch[0] || summary->origin == MP__ORIGIN_LIVE;
     mp__origin_stats s;
 
     mp__origin_stats_read(manager->origin, &s);
@@ -219,8 +220,12 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_add_bool(out, "writable", summary->writable);
     mp__json_add_text(out, "epoch", summary->epoch);
     mp__json_add_u64(out, "unverified_ms", unverified_ms(manager));
-    mp__json_add_u64(out, "revision", s.revision);
-    mp__json_add_u64(out, "keys", s.keys);
+    /* one that was never seen open has some, and nobody knows how many */
+    mp__json_add_bool(out, "known", is_known);
+    mp__json_add_u64(out, "revision",
+                     is_known ? s.revision : mp__cache_kept_revision(manager->cache));
+    if (is_known)
+        mp__json_add_u64(out, "keys", s.keys);
     mp__json_add_u64(out, "fetches", s.fetches);
     mp__json_add_u64(out, "writes", s.writes);
     mp__json_add_u64(out, "commits", s.commits);

@@ -85,6 +85,10 @@ class Outage(unittest.TestCase):
         self.assertIn("begin anew", self.daemon.ready["trouble"])
         client = self.daemon.client()
         self.check_all_kept(client)
+        origin = json.loads(self.daemon.cli("status", "--json", check=True).stdout)["origin"]
+        self.assertEqual((origin["known"], origin["revision"]), (False, KEYS))
+        self.assertNotIn("keys", origin)
+        self.assertIn(f"revision {KEYS} or more, keys unknown", self.daemon.cli("status").stdout)
         self.assertEqual(len(client("KEYS", "app/*")), KEYS)
         for file in away.iterdir():
             shutil.move(file, self.daemon.data / file.name)
