@@ -234,7 +234,8 @@ static int origin_refusal(const mp__manager *manager, const mp__write_request *r
     case MP__ORIGIN_DOWN:
         break;
     }
-    return MP_EORIGIN;
+    return atomic_load_explicit(&manager->origin->is_full, memory_order_relaxed) ? -ENOSPC
+                                                                                 : MP_EORIGIN;
 }
 
 void mp__write_go(mp__manager *manager, mp__write_request *request)

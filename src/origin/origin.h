@@ -69,6 +69,11 @@ enum mp__change_flags {
     MP__KEEP_EXPIRY = 8, /* KEEPTTL */
     MP__WANT_OLD = 16,   /* SET … GET */
     MP__IF_CHANGED = 32, /* a PUT of the same value and media type makes no revision */
+    /* of an EXPIRE; one whose condition does not hold changes nothing, and is no error */
+    MP__IF_NO_EXPIRY = 64,
+    MP__IF_EXPIRY = 128,
+    MP__IF_LATER = 256, /* than the present one; none is the latest */
+    MP__IF_EARLIER = 512,
 };
 
 /* One change, and what became of it. */
@@ -242,6 +247,7 @@ struct mp__origin { /* first member of each kind's own struct */
      * through mp__origin_epoch(). */
     char epoch[33];
     _Atomic bool epoch_known;
+    _Atomic bool is_full; /* DOWN for want of room on the disk */
 };
 
 /* Its epoch, 32 characters, or "" while it has never been seen (an origin that was lost before it

@@ -43,8 +43,8 @@ static bool is_want_of_room(int error)
 
 int mp__sqlite_error(sqlite3 *db, int code)
 {
-    if ((code & 0xff) == SQLITE_IOERR && code != SQLITE_IOERR_DATA && db &&
-        is_want_of_room(sqlite3_system_errno(db)))
+    if (((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN) &&
+        code != SQLITE_IOERR_DATA && db && is_want_of_room(sqlite3_system_errno(db)))
         return -ENOSPC;
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
         if (errors[i].code == code)

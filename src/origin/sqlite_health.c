@@ -117,6 +117,7 @@ static int judge_failure(mp__sqlite *s, int error, bool known, mp__diag *diag)
         move(s, MP__ORIGIN_LOST, "the database is damaged: %s", diag->text);
         return 0;
     default:
+        atomic_store_explicit(&s->base.is_full, error == -ENOSPC, memory_order_relaxed);
         move(s, MP__ORIGIN_DOWN, "%s (%s)", diag->text, mp_strerror(error));
         return 0;
     }

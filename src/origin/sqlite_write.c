@@ -104,6 +104,8 @@ static int refusal(const mp__sqlite *s)
 
     if (rc == 0 && mp__state_now(&s->base.state) != MP__ORIGIN_LIVE)
         rc = MP_EDEGRADED;
+    if (rc == MP_EORIGIN && atomic_load_explicit(&s->base.is_full, memory_order_relaxed))
+        rc = -ENOSPC;
     return rc;
 }
 

@@ -182,6 +182,21 @@ class Limited(Disk):
         self.check_recovered(client)
 
 
+    def test_a_start_without_any_room_tells_of_the_disk(self):
+        self.daemon.start()
+        self.fill_in()
+        self.daemon.kill()
+        wrap, self.daemon.wrap = self.daemon.wrap, ["prlimit", "--fsize=0:"]
+        self.daemon.start()
+        client = self.daemon.client()
+        with self.assertRaisesRegex(ReplyError, "^MISCONF .*(full|degraded)"):
+            client("SET", "app/key0", "new")
+        self.assertEqual(client("GET", "app/key0"), b"value0")
+        self.daemon.wrap = wrap
+        self.limit(resource.RLIM_INFINITY)
+        self.check_recovered(client)
+
+
 class Failing(Disk):
     def setUp(self):
         self.daemon = Daemon()
