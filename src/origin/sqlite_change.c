@@ -261,6 +261,15 @@ static int do_delete(mp__sqlite_batch *batch, mp__change *change, const present 
     return store(batch, change, &row);
 }
 
+/* Whether @change, an EXPIRE, wants to take the place of an expiry at @now_ms, 0: none. */
+static bool takes_expiry(const mp__change *change, int64_t now_ms)
+{
+    return !((change->flags & MP__IF_NO_EXPIRY && now_ms) ||
+             (change->flags & MP__IF_EXPIRY && !now_ms) ||
+             (change->flags & MP__IF_LATER && (!now_ms || change->expires_ms <= now_ms)) ||
+             (change->flags & MP__IF_EARLIER && now_ms && change->expires_ms >= now_ms));
+}
+
 static int do_expire(mp__sqlite_batch *batch, mp__change *change, const present *now, mp_str actor)
 {
     mp__sqlite_row row = now->row;
@@ -269,7 +278,7 @@ static int do_expire(mp__sqlite_batch *batch, mp__change *change, const present 
         change->status = MP_EABSENT;
         return 0;
     }
-    if (row.record.expires_ms == change->expires_ms)
+    if (row.record.expires_ms == change->expires_ms || !takes_expiry(change, row.record.expires_ms))
         return 0;
     /* the value is as old and of the version that it was: only how long it lives is new */
     row.op = MP__OP_EXPIRE;

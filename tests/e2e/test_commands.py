@@ -66,6 +66,47 @@ class Commands(mp_daemon.Served):
         self.assertEqual(c("EXPIRE", k, "-1"), 1)
         self.assertEqual(c("EXISTS", k), 0)
 
+    def test_an_expiry_keeps_to_its_conditions(self):
+        c, k = self.c, self.key
+        self.assertEqual(c("EXPIRE", k, "100", "NX"), 0)  # of nothing
+        c("SET", k, "1")
+        for condition, want in (("XX", 0), ("GT", 0), ("NX", 1), ("NX", 0), ("XX", 1)):
+            self.assertEqual(c("EXPIRE", k, "100", condition), want, condition)
+        self.assertEqual(c("EXPIRE", k, "50", "GT"), 0)
+        self.assertEqual(c("EXPIRE", k, "200", "gt"), 1)
+        self.assertEqual(c("PEXPIRE", k, "300000", "LT"), 0)
+        self.assertEqual(c("PEXPIRE", k, "30000", "XX", "LT"), 1)
+        self.assertTrue(20 < c("TTL", k) <= 30)
+        self.assertEqual(c("EXPIREAT", k, "1", "GT"), 0)
+        self.assertEqual(c("EXISTS", k), 1)
+        self.assertEqual(c("EXPIREAT", k, "1", "LT"), 1)
+        self.assertEqual(c("EXISTS", k), 0)
+        c("SET", k, "1")
+        self.assertEqual(c("EXPIRE", k, "100", "LT"), 1)  # no expiry is the latest
+        for words, text in ((("NX", "XX"), "NX and XX, GT or LT"), (("GT", "LT"), "GT and LT"),
+                            (("no",), "Unsupported option no")):
+            with self.assertRaisesRegex(ReplyError, text):
+                c("EXPIRE", k, "100", *words)
+
+    def test_mistakes_of_a_connection_are_answered_as_redis_does(self):
+        with self.assertRaisesRegex(ReplyError, "^ERR Protocol version is not an integer or out of range"):
+            self.c("HELLO", "abc")
+        with self.assertRaisesRegex(ReplyError, "^NOPROTO"):
+            self.c("HELLO", "4")
+        with self.assertRaisesRegex(ReplyError, "^ERR Unknown client type 'foo'"):
+            self.c("CLIENT", "LIST", "TYPE", "foo")
+        with self.assertRaisesRegex(ReplyError, "^ERR syntax error"):
+            self.c("CLIENT", "LIST", "foo")
+        self.assertIn(b"id=%d " % self.c("CLIENT", "ID"), self.c("CLIENT", "LIST", "TYPE", "normal"))
+        self.assertEqual(self.c("CLIENT", "LIST", "TYPE", "replica"), b"")
+
+    def test_subscribers_hear_of_an_expiry_behind_the_value(self):
+        listener = self.daemon.client()
+        self.addCleanup(listener.close)
+        listener("SUBSCRIBE", f"__keyspace@0__:{self.key}")
+        self.c("SET", self.key, "1", "PX", "100000")
+        self.assertEqual([listener.read()[2] for _ in range(2)], [b"set", b"expire"])
+
     def test_many_keys_at_once(self):
         c, k = self.c, self.key
         self.assertEqual(c("MSET", k + "1", "a", k + "2", "b"), "OK")
@@ -341,6 +382,17 @@ class Verbs(mp_daemon.Served):
         self.assertEqual((preload["state"], preload["keys"]), ("done", 31))
         with self.assertRaisesRegex(ReplyError, "wrong number"):
             client("MP.PRELOAD")
+
+    def test_a_preload_that_finds_nothing_says_what_it_looked_for(self):
+        daemon = mp_daemon.Daemon().start()
+        self.addCleanup(daemon.close)
+        daemon.client()("SET", "crit/a", "1")
+        daemon.stop()
+        daemon.start("--set", "cache.preload=production/crit/*,crit/*")
+        preload = lambda: json.loads(daemon.cli("status", "--json").stdout)["preload"]
+        said = wait_until(lambda: preload()["state"] == "done" and preload(), what="the preload")
+        self.assertEqual((said["keys"], said["patterns_missed"]), (1, 1))
+        self.assertIn("'crit/*' found no key: environment 'crit'", said["trouble"])
 
     def test_ls_goes_through_all_pages(self):
         client = self.daemon.client()

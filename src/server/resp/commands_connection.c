@@ -154,7 +154,11 @@ void mp__cmd_hello(MP__COMMAND_ARGS)
     mp_str name = {0};
     mp__diag diag = {0};
 
-    if (count > 1 && (!mp__integer_parse(arguments[1], &version) || version < 2 || version > 3)) {
+    if (count > 1 && !mp__integer_parse(arguments[1], &version)) {
+        mp__resp_error(out, "ERR", "Protocol version is not an integer or out of range");
+        return;
+    }
+    if (version < 2 || version > 3) {
         mp__resp_error(out, "NOPROTO", "unsupported protocol version");
         return;
     }
@@ -230,6 +234,50 @@ static void client_setinfo(mp__connection *c, mp_str what, mp_str value)
 }
 
 /* The line of this connection, or of all. */
+/* Only the lines of @text that say @flag. */
+static void keep_lines(mp__buf *text, const char *flag)
+{
+    size_t kept = 0;
+
+    for (size_t at = 0; at < text->size;) {
+        size_t size = strcspn(text->data + at, "\n") + 1;
+
+        if (memmem(text->data + at, size, flag, strlen(flag))) {
+            memmove(text->data + kept, text->data + at, size);
+            kept += size;
+        }
+        at += size;
+    }
+    text->size = kept;
+}
+
+/* CLIENT LIST TYPE: nobody is a replica here. */
+static void client_list_type(mp__connection *c, mp_str type)
+{
+    bool is_pubsub = mp__word_is(type, "PUBSUB");
+    mp__buf text = MP__BUF_INIT;
+
+    if (!is_pubsub && !mp__word_is(type, "NORMAL") && !mp__word_is(type, "MASTER") &&
+        !mp__word_is(type, "REPLICA") && !mp__word_is(type, "SLAVE")) {
+        mp__resp_error(mp__connection_out(c), "ERR", "Unknown client type '%.*s'",
+                       (int)(type.size < 64 ? type.size : 64), type.data);
+        return;
+    }
+    mp__connection_show(c);
+    mp__connections_list(c->worker->server, &text);
+    (void)mp__buf_add_char(&text, '\0');
+    if (text.error) {
+        mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
+    } else {
+        text.size--;
+        keep_lines(&text, is_pubsub                     ? " flags=P "
+                          : mp__word_is(type, "NORMAL") ? " flags=N "
+                                                        : " flags=S ");
+        mp__resp_verbatim(mp__connection_out(c), "txt", mp__buf_str(&text), c->version);
+    }
+    mp__buf_done(&text);
+}
+
 static void client_list(mp__connection *c, bool only_me)
 {
     mp__buf text = MP__BUF_INIT;
@@ -322,8 +370,12 @@ void mp__cmd_client(MP__COMMAND_ARGS)
         client_setinfo(c, arguments[2], arguments[3]);
     else if (mp__word_is(what, "INFO") && count == 2)
         client_list(c, true);
-    else if (mp__word_is(what, "LIST"))
+    else if (mp__word_is(what, "LIST") && count == 2)
         client_list(c, false);
+    else if (mp__word_is(what, "LIST") && count == 4 && mp__word_is(arguments[2], "TYPE"))
+        client_list_type(c, arguments[3]);
+    else if (mp__word_is(what, "LIST"))
+        mp__reply_syntax(c);
     else if (mp__word_is(what, "KILL") && count >= 3)
         client_kill(c, arguments, count);
     else if ((mp__word_is(what, "NO-EVICT") || mp__word_is(what, "NO-TOUCH")) && count == 3)

@@ -401,6 +401,40 @@ void mp__cmd_getdel(MP__COMMAND_ARGS)
     mp__slot_write_start(slot, changes, 1);
 }
 
+/* NX, XX, GT and LT. False: they were refused. */
+static bool expiry_flags(mp__connection *c, const mp_str *words, uint32_t count,
+                         unsigned *ret_flags)
+{
+    unsigned flags = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        unsigned flag = mp__word_is(words[i], "NX")   ? MP__IF_NO_EXPIRY
+                        : mp__word_is(words[i], "XX") ? MP__IF_EXPIRY
+                        : mp__word_is(words[i], "GT") ? MP__IF_LATER
+                        : mp__word_is(words[i], "LT") ? MP__IF_EARLIER
+                                                      : 0;
+
+        if (!flag) {
+            mp__resp_error(mp__connection_out(c), "ERR", "Unsupported option %.*s",
+                           (int)(words[i].size < 64 ? words[i].size : 64), words[i].data);
+            return false;
+        }
+        flags |= flag;
+    }
+    if (flags & MP__IF_NO_EXPIRY && flags != MP__IF_NO_EXPIRY) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "NX and XX, GT or LT options at the same time are not compatible");
+        return false;
+    }
+    if (flags & MP__IF_LATER && flags & MP__IF_EARLIER) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "GT and LT options at the same time are not compatible");
+        return false;
+    }
+    *ret_flags = flags;
+    return true;
+}
+
 /* EXPIRE of a time that has passed deletes, as in Redis. */
 void mp__cmd_expire(MP__COMMAND_ARGS)
 {
@@ -409,17 +443,15 @@ void mp__cmd_expire(MP__COMMAND_ARGS)
     mp__change *changes;
     mp__slot *slot;
     int64_t number, expires_ms = 0;
+    unsigned flags;
     char *more;
 
     if (!mp__integer_parse(arguments[2], &number)) {
         mp__reply_not_integer(c);
         return;
     }
-    if (count > 3) {
-        mp__resp_error(mp__connection_out(c), "ERR",
-                       "the options NX, XX, GT and LT of expiries are not supported");
+    if (!expiry_flags(c, arguments + 3, count - 3, &flags))
         return;
-    }
     if (!expiry_of(c, arguments[2], !ms, at, &expires_ms)) {
         bad_expiry(c, c->last_command);
         return;
@@ -428,8 +460,10 @@ void mp__cmd_expire(MP__COMMAND_ARGS)
     if (!slot)
         return;
     changes[0].op = MP__CHANGE_EXPIRE;
+    changes[0].flags = flags;
     changes[0].expires_ms = expires_ms;
-    if (expires_ms <= mp__env_wall_ms(c->worker->server->env))
+    /* with a condition the origin judges, and lets what has expired go at once */
+    if (!flags && expires_ms <= mp__env_wall_ms(c->worker->server->env))
         changes[0].op = MP__CHANGE_DELETE;
     mp__slot_write_start(slot, changes, 1);
 }

@@ -417,6 +417,17 @@ static void deliver_change(mp__connection *c, const mp__event *event)
     }
 }
 
+/* A value that will expire: Redis tells so with a word of its own behind the first. */
+static bool has_expiry(const mp__event *event)
+{
+    mp__record record;
+
+    if (event->kind != MP__EVENT_PUT || !event->entry)
+        return false;
+    mp__entry_record(event->entry, &record);
+    return record.expires_ms != 0;
+}
+
 /* What a channel carries, in each database whose readers see the change; nothing where the event
  * has no channel: a Redis channel has no word for "look again", and no number for an environment
  * that has none. */
@@ -442,6 +453,11 @@ static void deliver_messages(mp__connection *c, const mp__event *event)
                      name.data);
         (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:%s", database, what);
         deliver(c, mp_str_new(keyspace, (size_t)n), mp_str_of(what));
+        deliver(c, mp_str_of(keyevent), name);
+        if (!has_expiry(event) || what != words[MP__EVENT_PUT])
+            continue;
+        (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:expire", database);
+        deliver(c, mp_str_new(keyspace, (size_t)n), MP_STR("expire"));
         deliver(c, mp_str_of(keyevent), name);
     }
 }
