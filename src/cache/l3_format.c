@@ -305,10 +305,32 @@ void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3
     put64(out + 120, mp__checksum(0, out, 120));
 }
 
-int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head *ret_head)
+static bool segment_head_holds(const unsigned char data[MP__L3_SEGMENT_HEAD])
 {
-    if (size < MP__L3_SEGMENT_HEAD || memcmp(data, segment_magic, 8) != 0 ||
-        get64(data + 120) != mp__checksum(0, data, 120))
+    return memcmp(data, segment_magic, 8) == 0 && get64(data + 120) == mp__checksum(0, data, 120);
+}
+
+/* The one bit that was flipped, if it is one, is the one that makes the sum hold when it is flipped
+ * back. A head stands before a whole segment: so much is worth the look. */
+static bool segment_head_mend(unsigned char data[MP__L3_SEGMENT_HEAD])
+{
+    for (unsigned bit = 0; bit < MP__L3_SEGMENT_HEAD * 8; bit++) {
+        data[bit / 8] = (unsigned char)(data[bit / 8] ^ 1u << bit % 8);
+        if (segment_head_holds(data))
+            return true;
+        data[bit / 8] = (unsigned char)(data[bit / 8] ^ 1u << bit % 8);
+    }
+    return false;
+}
+
+int mp__l3_head_read(const unsigned char *bytes, size_t size, mp__l3_segment_head *ret_head)
+{
+    unsigned char data[MP__L3_SEGMENT_HEAD];
+
+    if (size < MP__L3_SEGMENT_HEAD)
+        return MP_ECORRUPT;
+    memcpy(data, bytes, sizeof(data));
+    if (!segment_head_holds(data) && !segment_head_mend(data))
         return MP_ECORRUPT;
     if (get32(data + 8) > MP__L3_VERSION)
         return MP_EVERSION;

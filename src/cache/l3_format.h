@@ -130,8 +130,10 @@ MP_MUST_USE int mp__l3_record_unseal(unsigned char *bytes, const mp__l3_seed *se
                                      mp__l3_found *found);
 
 void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3_SEGMENT_HEAD]);
-/* 0, MP_ECORRUPT, or MP_EVERSION when a newer version wrote it. */
-int mp__l3_head_read(const unsigned char *data, size_t size, mp__l3_segment_head *ret_head);
+/* 0, also where a single bit was flipped; MP_ECORRUPT, or MP_EVERSION when a newer version wrote
+ * it.
+ */
+int mp__l3_head_read(const unsigned char *bytes, size_t size, mp__l3_segment_head *ret_head);
 
 static inline size_t mp__l3_footer_size(size_t rows)
 {
