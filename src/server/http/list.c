@@ -11,21 +11,23 @@ enum { LIMIT_MAX = 1000, LIST_BYTES = 1024 * 1024, DELIMITER_MAX = 8 };
 
 /* ---- page tokens: "REVISION-CHECK-" and the kind and base64url of the last name ---- */
 
-/* Of what was asked, so that a token is used for the same question only. */
-static uint64_t check_of(const mp__walk *walk, uint64_t revision)
+/* Of what was asked and where it goes on, so that a token is used for the same question only, and
+ * as a whole. */
+static uint64_t check_of(const mp__walk *walk, uint64_t revision, mp_str name)
 {
     uint64_t sum = mp__checksum(revision, walk->scope, walk->scope_size);
 
     sum = mp__checksum(sum, walk->effective ? "\1" : "\n", 1);
     sum = mp__checksum(sum, walk->prefix, walk->prefix_size);
     sum = mp__checksum(sum, "\n", 1);
-    return mp__checksum(sum, walk->delimiter.data, walk->delimiter.size) & 0xffffffff;
+    sum = mp__checksum(sum, walk->delimiter.data, walk->delimiter.size);
+    return mp__checksum(sum, name.data, name.size) & 0xffffffff;
 }
 
 static void add_token(mp__buf *out, const mp__walk *walk)
 {
     const mp__walk_item *last = &walk->items[walk->count - 1];
-    uint64_t check = check_of(walk, walk->as_of);
+    uint64_t check = check_of(walk, walk->as_of, last->name);
 
     (void)mp__buf_printf(out, "%" PRIu64 "-%08" PRIx64 "-%c", walk->as_of, check,
                          last->group ? 'g' : 'k');
@@ -44,9 +46,10 @@ static bool take_token(mp__walk *walk, mp_str token)
     if (!first || end - first < 12 || first[9] != '-' || (first[10] != 'g' && first[10] != 'k') ||
         !mp__digits_u64(mp_str_new(token.data, (size_t)(first - token.data)), &revision))
         return false;
-    (void)snprintf(check, sizeof(check), "%08" PRIx64, check_of(walk, revision));
-    good = memcmp(first + 1, check, 8) == 0 &&
-           mp__base64_decode(mp_str_new(first + 11, (size_t)(end - first - 11)), true, &name) &&
+    good = mp__base64_decode(mp_str_new(first + 11, (size_t)(end - first - 11)), true, &name);
+    (void)snprintf(check, sizeof(check), "%08" PRIx64,
+                   check_of(walk, revision, mp__buf_str(&name)));
+    good = good && memcmp(first + 1, check, 8) == 0 &&
            mp__walk_after(walk, mp__buf_str(&name), first[10] == 'g');
     mp__buf_done(&name);
     walk->at_revision = revision;
