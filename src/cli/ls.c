@@ -158,6 +158,7 @@ static int add_json(void *context, const mp__listed *listed)
 {
     listing *l = context;
 
+    l->count++;
     mp__json_begin(&l->json, '{');
     mp__json_add_string(&l->json, "key", listed->key);
     mp__json_add_i64(&l->json, "revision", listed->revision);
@@ -193,8 +194,9 @@ static void print_value(const listing *l, const mp__listed *listed)
 
 static int print_line(void *context, const mp__listed *listed)
 {
-    const listing *l = context;
+    listing *l = context;
 
+    l->count++;
     if (mp__flag_given(l->arguments, "--long"))
         print_long(listed);
     (void)mp__cli_put(listed->key);
@@ -260,6 +262,7 @@ static int print_branch(void *context, const mp__listed *listed)
     }
     mp__buf_reset(&l->previous);
     (void)mp__buf_add_str(&l->previous, key);
+    l->count++;
     print_value(l, listed);
     return 0;
 }
@@ -321,6 +324,11 @@ int mp__verb_ls(const mp__arguments *arguments)
         (void)mp__buf_add_char(&l.json, '\n');
         if (code == 0 && as_json)
             code = mp__cli_put(mp__buf_str(&l.json));
+        if (code == 0 && l.count == 0 && arguments->word_count)
+            code = as_json
+                       ? MP__EXIT_ABSENT
+                       : mp__cli_fail(arguments, MP__EXIT_ABSENT,
+                                      "there is no key that begins with '%s'", arguments->words[0]);
     }
     mp__buf_done(&l.json);
     mp__buf_done(&l.previous);

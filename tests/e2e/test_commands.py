@@ -268,6 +268,12 @@ class Verbs(mp_daemon.Served):
         self.assertEqual((found.returncode, found.stdout), (0, "v\n"))
         self.assertEqual(cli("get", "nope").returncode, 3)
         self.assertEqual(cli("get").returncode, 2)
+        self.assertEqual(cli("ls", "nosuch/").returncode, 3)
+        self.assertIn("nosuch/", cli("ls", "nosuch/").stderr)
+        none = cli("ls", "nosuch/", "--json")
+        self.assertEqual((none.returncode, none.stdout), (3, "[]\n"))
+        for words in ((), ("--tree",), ("--json",), ("--long",)):
+            self.assertEqual(cli("ls", "k", *words).returncode, 0)
         nobody = subprocess.run([BINARY, "get", "k", "--resp", "127.0.0.1:1"], capture_output=True, text=True,
                                 check=False)
         self.assertEqual(nobody.returncode, 1)
