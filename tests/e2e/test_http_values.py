@@ -137,7 +137,7 @@ class Values(unittest.TestCase):
     def lines(self, method, path, body, *headers):
         """A request of which headers may be there several times."""
         connection = self.http.connection
-        connection.putrequest(method, path)
+        connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers + (("Content-Length", str(len(body))),):
             connection.putheader(name, value)
         connection.endheaders(body)
@@ -295,6 +295,15 @@ class Values(unittest.TestCase):
         plain_tag = self.http.put(BASE + "default/large", value, "application/json")["ETag"]
         packed = self.http.get(BASE + "default/large", Accept_Encoding="br, gzip;q=0.5")
         self.assertEqual((packed["Content-Encoding"], packed["Vary"]), ("gzip", "Accept-Encoding"))
+        for _ in range(3):  # from the second on it may go the short way
+            plain = self.lines("GET", BASE + "default/large", b"")
+            self.assertEqual((plain["Content-Encoding"], plain["Vary"]), (None, "Accept-Encoding"))
+            self.assertEqual(plain.text, value)
+        for _ in range(3):
+            same = self.lines("GET", BASE + "default/large", b"", ("If-None-Match", plain["ETag"]))
+            self.assertEqual((same.status, same["Vary"]), (304, "Accept-Encoding"))
+        self.http.put(BASE + "default/small", "x")
+        self.assertIsNone(self.http.get(BASE + "default/small")["Vary"])
         self.assertEqual(packed.text, value)
         self.assertLess(int(packed["Content-Length"]), len(value) // 10)
         self.assertNotEqual(packed["ETag"], plain_tag)

@@ -433,7 +433,13 @@ class WebSockets(unittest.TestCase):
         self.assertEqual(websocket.file.read(1), b"")
 
     def test_bad_handshakes_and_pages_of_other_sites_are_refused(self):
-        self.assertEqual(self.open("", Sec_WebSocket_Version="8").status, 426)
+        other = Http(self.daemon.http)
+        self.addCleanup(other.close)
+        answer = other.get("/v1/watch", Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="8",
+                           Sec_WebSocket_Key="AAAAAAAAAAAAAAAAAAAAAA==")
+        self.assertEqual((answer.status, answer["Content-Type"], answer["Sec-WebSocket-Version"]),
+                         (426, "application/problem+json", "13"))
+        self.assertIn("13", answer.json["remedy"])
         self.assertEqual(self.open("", Sec_WebSocket_Key="short").status, 400)
         self.assertEqual(self.open("?from=x").status, 400)
         self.assertEqual(self.open("", Origin="http://evil.example").status, 403)

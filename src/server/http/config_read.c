@@ -97,6 +97,8 @@ void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
         add_etag(x->out, &etag, compressed);
         add_cache_control(x, v);
         add_freshness(x, v);
+        if (mp__answer_varies(v->media_type, v->value.size))
+            (void)mp__buf_add_str(x->out, MP_STR("Vary: Accept-Encoding\r\n"));
         mp__answer_end_empty(x);
         return;
     }

@@ -9,7 +9,7 @@
 #include "server/http/handlers.h"
 
 enum {
-    FIXED_MAX = 512,    /* bytes of an answer that are neither value nor media type */
+    FIXED_MAX = 576,    /* bytes of an answer that are neither value nor media type */
     VALUE_MAX = 65536,  /* larger ones leave here: they fill the buffer by themselves */
     PACKED_FROM = 1024, /* values of this size may have to be compressed */
 };
@@ -108,7 +108,7 @@ static bool answer(mp__worker_loop *worker, const mp__entry *entry, const wishes
     mp_str head = mp__answer_head(worker);
     mp__buf *out = &worker->out;
     mp__etag etag;
-    bool same;
+    bool same, varies = mp__answer_varies(type, value.size);
     char *p;
 
     if (mp__buf_reserve(out, FIXED_MAX + type.size + value.size) != 0)
@@ -133,9 +133,14 @@ static bool answer(mp__worker_loop *worker, const mp__entry *entry, const wishes
         p = PUT(p, "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n"
                    "Content-Type: ");
         p = type.size ? put(p, type.data, type.size) : PUT(p, "application/octet-stream");
-        p = PUT(p, "\r\nContent-Length: ");
+        p = PUT(p, "\r\n");
+        if (varies)
+            p = PUT(p, "Vary: Accept-Encoding\r\n");
+        p = PUT(p, "Content-Length: ");
         p += mp__u64_digits(value.size, p);
         p = PUT(p, "\r\n");
+    } else if (varies) {
+        p = PUT(p, "Vary: Accept-Encoding\r\n");
     }
     p = PUT(p, "\r\n");
     if (!same && value.size)

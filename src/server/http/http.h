@@ -105,6 +105,10 @@ void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, cons
 /* An answer that has no body by its nature (204, 304): the exchange is over. */
 void mp__answer_end_empty(mp__exchange *x);
 
+/* Whether clients are answered differently, by their Accept-Encoding, with a body of this type and
+ * size: then every answer about it has to say so, also one that is not compressed and a 304
+ * (RFC 9110 section 12.5.5). */
+bool mp__answer_varies(mp_str content_type, size_t size);
 /* Whether mp__answer_end() will compress a body of this type and size for this client. */
 bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t size);
 
@@ -123,6 +127,7 @@ typedef struct mp__problem {
     const char *allow;            /* the header Allow; NULL: none */
     bool accept_patch;            /* the header Accept-Patch */
     bool accept_encoding;         /* the header Accept-Encoding */
+    bool websocket_version;       /* the header Sec-WebSocket-Version */
     const mp__broken *broken;     /* MP_EINVALID: said as "errors" */
     size_t broken_count;
     const mp__diag *place; /* file, line, column where there are any; may be NULL */

@@ -174,6 +174,8 @@ void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body,
         mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, revision);
     if (stale)
         mp__answer_header(x, "MarketPrism-Stale", MP_STR("true; reason=origin-down"));
+    if (same && mp__answer_varies(content_type, body->size))
+        mp__answer_header(x, "Vary", MP_STR("Accept-Encoding"));
     if (same)
         mp__answer_end_empty(x);
     else

@@ -178,18 +178,22 @@ static bool begins_with(mp_str text, const char *start)
     return text.size >= strlen(start) && strncasecmp(text.data, start, strlen(start)) == 0;
 }
 
+bool mp__answer_varies(mp_str content_type, size_t size)
+{
+    return size >= GZIP_LEAST && size <= GZIP_HERE &&
+           (begins_with(content_type, "text/") || begins_with(content_type, "application/json") ||
+            begins_with(content_type, "application/yaml") ||
+            begins_with(content_type, "application/toml") ||
+            begins_with(content_type, "application/xml") ||
+            begins_with(content_type, "application/problem+json"));
+}
+
 bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t size)
 {
     mp_str accept;
 
-    if (size < GZIP_LEAST || size > GZIP_HERE || x->repeat)
+    if (x->repeat || !mp__answer_varies(content_type, size))
         return false; /* one that is kept is kept for every client */
-    if (!begins_with(content_type, "text/") && !begins_with(content_type, "application/json") &&
-        !begins_with(content_type, "application/yaml") &&
-        !begins_with(content_type, "application/toml") &&
-        !begins_with(content_type, "application/xml") &&
-        !begins_with(content_type, "application/problem+json"))
-        return false;
     accept = mp__http_header_find(&x->request, "accept-encoding");
     return accept.size && accepts(accept, "gzip");
 }
@@ -267,13 +271,12 @@ void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, cons
     assert(x->out);
     if (content_type.size)
         mp__http_reply_header(x->out, "Content-Type", content_type);
-    if (mp__answer_compresses(x, content_type, body.size)) {
+    if (!x->repeat && mp__answer_varies(content_type, body.size))
         (void)mp__buf_add_str(x->out, MP_STR("Vary: Accept-Encoding\r\n"));
-        if (compress_body(&small, body)) {
-            (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
-            body = mp__buf_str(&small);
-            kept = NULL;
-        }
+    if (mp__answer_compresses(x, content_type, body.size) && compress_body(&small, body)) {
+        (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
+        body = mp__buf_str(&small);
+        kept = NULL;
     }
     add_length(x->out, body.size);
     if (body.size >= BODY_APART && !x->request.head && !x->repeat && !x->connection->closed)
@@ -410,6 +413,8 @@ void mp__answer_problem(mp__exchange *x, const mp__problem *p)
                           MP_STR("application/merge-patch+json, application/json-patch+json"));
     if (p->accept_encoding)
         mp__answer_header(x, "Accept-Encoding", MP_STR("gzip, identity"));
+    if (p->websocket_version)
+        mp__answer_header(x, "Sec-WebSocket-Version", MP_STR("13"));
     if (p->retry_after_ms > 0)
         mp__answer_header_text(x, "Retry-After", "%" PRId64, (p->retry_after_ms + 999) / 1000);
     mp__answer_end(x, MP_STR("application/problem+json"), mp__buf_str(&body));

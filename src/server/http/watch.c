@@ -200,9 +200,13 @@ static bool is_websocket(const mp__exchange *x)
 static bool check_handshake(mp__exchange *x, mp__buf *accept)
 {
     if (!mp_str_equal(mp__http_header_find(&x->request, "sec-websocket-version"), MP_STR("13"))) {
-        mp__answer_begin(x, 426);
-        mp__answer_header(x, "Sec-WebSocket-Version", MP_STR("13"));
-        mp__answer_end(x, MP_STR("text/plain"), MP_STR("this server speaks version 13\n"));
+        mp__answer_problem(x, &(mp__problem){.status = 426,
+                                             .type = "websocket-version",
+                                             .detail = "this server speaks version 13 of the "
+                                                       "WebSocket protocol alone",
+                                             .remedy = "send Sec-WebSocket-Version: 13, or watch "
+                                                       "as text/event-stream",
+                                             .websocket_version = true});
         return false;
     }
     if (mp__ws_accept(mp__http_header_find(&x->request, "sec-websocket-key"), accept))
