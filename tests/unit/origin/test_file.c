@@ -552,7 +552,8 @@ static void random_step(machine *m, file_model *files, uint64_t *next)
     }
 }
 
-/* A whole file is served; of one that is broken, the last that was left alone for long enough. */
+/* A whole file is served; of one that is broken, the last that was left alone for long enough, with
+ * the word that it may not be so any more. */
 static void settle_and_check(machine *m, file_model *files)
 {
     bool broken = false;
@@ -560,10 +561,14 @@ static void settle_and_check(machine *m, file_model *files)
     mp_sim_run(m->sim, 40000);
     for (int i = 0; i < FILES; i++) {
         file_model *f = &files[i];
-        const char *got = value_of(m, f->address);
-        int value = strcmp(got, "-") == 0 ? 0 : (int)strtol(got, NULL, 10);
+        const asked *got = ask(m, f->address);
+        int value = got->kind == MP__RECORD_VALUE ? (int)strtol(got->value, NULL, 10) : 0;
         size_t at = f->count - 1;
 
+        if (!f->is_broken) /* of one that is, it is told that it may not be so any more */
+            assert_int_equal(got->status, 0);
+        else if (value)
+            assert_int_equal(got->status, MP_ECORRUPT);
         while (f->is_broken && at && f->good[at] != value)
             at--;
         assert_int_equal(value, f->good[at]);
