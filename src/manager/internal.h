@@ -361,6 +361,8 @@ void mp__change_unseen(void *manager, const char *cause);
 void mp__change_own(void *manager, const mp__record *after);
 void mp__change_seen(void *manager, const mp__record *after);
 void mp__change_doubt(void *manager, mp_str address);
+/* Judge what the origin takes over by itself by the schemas; as its on_proposal. */
+int mp__schemas_judge(void *manager, mp__proposal *proposal);
 /* Keep what holds as of @as_of_ms, when the watch @generation was live, in all tiers; flights of it
  * are dirty. Returns a reference or NULL. */
 const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,

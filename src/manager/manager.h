@@ -220,7 +220,6 @@ void mp__write_start(mp__manager *manager, mp__write_request *request);
  *     _schema/NAMESPACE/PATH      the document that the keys below the path make, or the value
  * there _schema/NAMESPACE/BEGIN/    each value whose key begins with BEGIN/, a document by itself
  * Every write is checked in the scope that it writes to, as a reader there will see it. */
-#define MP__SCHEMA_NAMESPACE "_schema"
 
 /* Check what is there now in request->examine_scope against the schema examine_schema, as if it
  * were there by the name examine_name ("NAMESPACE/PATH"); the changes of @request are not looked

@@ -5,6 +5,7 @@
  *   file_walk.c     the folder as it is now: environments, files, what they hold
  *   file_read.c     reading what is new of it
  *   file_keys.c     which keys that makes, what differs from before, committing the difference
+ *   file_schema.c   whether what changed may be so
  *   file_watch.c    when to look again: events, the safety look
  *   file_trouble.c  what is wrong, for people
  *
@@ -57,6 +58,7 @@ typedef struct mp__file_source {
     bool fresh;    /* leaves are what it holds now and what nobody compared yet */
     mp__leaves leaves;
     mp__diag *trouble; /* why it was not taken; NULL: it was */
+    mp__diag *warning; /* what is wrong with it although it was taken; may be NULL */
 } mp__file_source;
 
 /* A key as it is committed, or as it is to be. */
@@ -192,9 +194,18 @@ int mp__file_recall(mp__file_origin *o);
  * opening, else mp__file_committed() follows on the loop. False: there is nothing to commit. */
 bool mp__file_commit(mp__file_origin *o);
 void mp__file_committed(mp__file_origin *o);
+/* What @group is to become, from what its sources hold. */
+int mp__file_prepare(mp__file_origin *o, mp__file_group *group);
 mp__file_group *mp__file_group_free(mp__file_group *group);
 /* Forget sources whose files are gone and whose keys are deleted. */
 void mp__file_sweep(mp__file_origin *o);
+
+/* ---- file_schema.c ---- */
+
+/* Have @group, which is prepared, judged: of its sources those that break a rule are not taken. */
+int mp__file_ask(mp__file_origin *o, mp__file_group *group);
+/* Whether there is a schema that something could break. */
+bool mp__file_has_schemas(const mp__file_origin *o);
 
 /* ---- file_watch.c ---- */
 

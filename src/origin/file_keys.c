@@ -278,7 +278,7 @@ static void group_committed(mp__write *write, int status)
         mp__loop_post(o->loop, &o->committed_task);
 }
 
-static int prepare(mp__file_origin *o, mp__file_group *group)
+int mp__file_prepare(mp__file_origin *o, mp__file_group *group)
 {
     int rc = want_all(o, group);
 
@@ -420,24 +420,46 @@ static void hand_over(mp__file_origin *o, mp__file_group *group)
     mp__origin_write(o->inner, &group->write);
 }
 
+static void give_up(mp__file_origin *o, mp__file_group *group, int status)
+{
+    group->status = status;
+    group->write.count = 0;
+    finish(o, group);
+}
+
+static bool is_schema(const mp__file_group *group)
+{
+    return strcmp(group->name + strlen(group->environment->name) + 1, MP__SCHEMA_NAMESPACE) == 0;
+}
+
+/* The schemas come first: by what is taken of them the others are judged. */
+static void ask_all(mp__file_origin *o, bool of_schemas)
+{
+    for (size_t i = 0; i < o->group_count; i++) {
+        mp__file_group *group = o->groups[i];
+        int rc = 0;
+
+        if (group->under_way && is_schema(group) == of_schemas)
+            rc = mp__file_ask(o, group);
+        if (rc)
+            give_up(o, group, rc);
+    }
+}
+
 bool mp__file_commit(mp__file_origin *o)
 {
     size_t due = 0;
 
     o->failed = 0;
-    for (size_t i = 0; i < o->group_count; i++) {
-        mp__file_group *group = o->groups[i];
-
-        if (!is_due(group))
-            continue;
-        if (prepare(o, group) != 0) {
-            group->status = MP_ENOMEM;
-            group->write.count = 0;
-            finish(o, group);
-            continue;
-        }
-        due += group->write.count > 0;
+    for (size_t i = 0; i < o->group_count; i++)
+        if (is_due(o->groups[i]) && mp__file_prepare(o, o->groups[i]) != 0)
+            give_up(o, o->groups[i], MP_ENOMEM);
+    if (o->options.on_proposal && mp__file_has_schemas(o)) {
+        ask_all(o, true);
+        ask_all(o, false);
     }
+    for (size_t i = 0; i < o->group_count; i++)
+        due += o->groups[i]->under_way && o->groups[i]->write.count > 0;
     if (due)
         atomic_store(&o->under_way, due);
     for (size_t i = 0; i < o->group_count; i++)

@@ -112,6 +112,7 @@ static int parse(mp__file_source *source, mp_str text)
         return 0;
     }
     source->trouble = mp__free(source->trouble);
+    source->warning = mp__free(source->warning); /* asked for again before it is committed */
     mp__leaves_done(&source->leaves);
     source->leaves = leaves;
     source->fresh = true;

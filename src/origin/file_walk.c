@@ -28,6 +28,7 @@ mp__file_source *mp__file_source_free(mp__file_source *source)
         return NULL;
     mp__leaves_done(&source->leaves);
     (void)mp__free(source->trouble);
+    (void)mp__free(source->warning);
     (void)mp__free(source->name);
     return mp__free(source);
 }
@@ -434,6 +435,8 @@ static void note_trouble(mp__file_origin *o, const mp__file_source *source)
 {
     if (source->trouble && source->listed)
         mp__file_trouble_note(o, false, source->trouble);
+    else if (source->warning && source->listed)
+        mp__file_trouble_note(o, true, source->warning);
 }
 
 int mp__file_walk(mp__file_origin *o)

@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/record.h"
 #include "core/state.h"
+#include "format/format.h"
 
 typedef struct mp__origin mp__origin;
 
@@ -180,6 +181,17 @@ typedef struct mp__origin_stats {
     bool behind; /* LOST because its newest commits are missing: mp__origin_salvage() */
 } mp__origin_stats;
 
+/* What an origin is about to take over from where it comes from, for whoever judges it. */
+typedef struct mp__proposal {
+    mp_str scope, namespace_; /* what changes */
+    /* Add what a namespace of a scope will hold then. Inside on_proposal() only; may block. */
+    int (*keys)(struct mp__proposal *proposal, mp_str scope, mp_str namespace_, mp__leaves *leaves);
+    /* results */
+    char key[512];  /* the key that breaks a rule; "" none in particular */
+    char text[512]; /* what is wrong, "": nothing */
+} mp__proposal;
+#define MP__SCHEMA_NAMESPACE "_schema" /* where the rules stand */
+
 typedef struct mp__origin_options {
     mp_env *env;
     mp__log_sink *log;     /* may be NULL */
@@ -214,6 +226,9 @@ typedef struct mp__origin_options {
      * is no longer held fresh, and fetches of it fail until that is mended. On the origin's thread.
      */
     void (*on_doubt)(void *context, mp_str address);
+    /* Judge a proposal; what breaks a rule is not taken. 0 or MP_ENOMEM. On the origin's thread, or
+     * inside its open. */
+    int (*on_proposal)(void *context, mp__proposal *proposal);
 } mp__origin_options;
 
 /* A kind of origin: a struct of functions in its own file, listed in origin.c. */

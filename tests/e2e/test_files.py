@@ -224,6 +224,71 @@ class Files(unittest.TestCase):
         status = self.is_state("live")
         self.assertEqual((status["trouble"], status["origin"]["troubles"]), ("", []))
 
+    def test_a_file_that_breaks_a_schema_is_not_taken_until_it_is_mended(self):
+        limits = {"required": ["limit"], "properties": {"limit": {"type": "integer", "maximum": 100},
+                                                        "db": {"properties": {"host": {"minLength": 1}}}}}
+        (self.folder / "base").mkdir()
+        self.rename("_schema", json.dumps({"app": json.dumps(limits)}), "base", ".json")
+        self.rename("other", "x: 1\n")
+        self.start()
+        self.assertEqual(self.status()["origin"]["troubles"], [])
+        self.rename("app", "name: second\nlimit: 1000\ndb:\n  host: b\n")
+        trouble = self.is_state("degraded")["origin"]["troubles"][0]
+        self.assertEqual((trouble["file"], trouble["line"], trouble["severity"], trouble["keys_kept"]),
+                         ("production/app.yaml", 2, "error", 3))
+        self.assertRegex(trouble["text"], "the key 'limit' breaks the schema 'app': .*100")
+        self.assertEqual((self.get("app/name"), self.get("app/limit")), (b"first", b"10"))
+        self.check_doubt("app/name", True)
+        self.check_doubt("other/x", False)
+        self.assertIn("the key 'limit'", self.daemon.cli("explain", "app/limit").stdout)
+        self.daemon.kill()  # nor is it taken by the next start
+        self.start()
+        self.assertIn("the key 'limit'", self.daemon.ready["trouble"])
+        self.assertEqual(self.get("app/limit"), b"10")
+        self.rename("app", "name: second\n")
+        wait_until(lambda: "breaks the schema 'app'" in self.status()["trouble"]
+                   and "'limit' breaks" not in self.status()["trouble"], what="what is required")
+        self.rename("app", "name: second\nlimit: 10\ndb: {host: ''}\n")
+        wait_until(lambda: "the key 'db.host'" in self.status()["trouble"], what="the key below")
+        self.rename("app", "name: mended\nlimit: 100\n")
+        self.is_soon("app/name", b"mended")
+        self.is_state("live")
+        self.check_doubt("app/limit", False)
+        self.rename("app", "name: more\nlimit: 101\n")
+        self.is_state("degraded")
+        self.rename("_schema", json.dumps({"app": "{}"}), "base", ".json")  # or the rule is another
+        self.is_soon("app/limit", b"101")
+        self.is_state("live")
+
+    def test_values_below_a_beginning_and_schemas_are_judged_one_by_one(self):
+        self.rename("_schema", json.dumps({"app/db/": '{"maximum": 5}'}), ending=".json")
+        self.rename("app", "db/a: 1\ndb/b: 2\n")
+        self.start()
+        self.rename("app", "db/a: 2\ndb/b: 9\n")
+        self.assertIn("the key 'db/b' breaks the schema 'app/db/'", self.is_state("degraded")["trouble"])
+        self.assertEqual(self.get("app/db/a"), b"1")
+        self.rename("app", "db/a: 3\ndb/b: 2\n")
+        self.is_state("live")
+        self.rename("_schema", json.dumps({"app/db/": '{"type": 7}'}), ending=".json")
+        self.assertIn("the key 'app/db/' is no schema", self.is_state("degraded")["trouble"])
+        self.assertIn(b"maximum", self.client("GET", "_schema/app/db/"))
+
+    def test_what_breaks_a_schema_at_the_first_start_is_served_and_told(self):
+        self.rename("_schema", json.dumps({"app": '{"properties": {"limit": {"maximum": 5}}}'}), ending=".json")
+        for _ in range(2):  # the second start finds nothing new
+            self.start()
+            trouble = self.status()["origin"]["troubles"][0]
+            self.assertEqual((trouble["file"], trouble["line"], trouble["severity"]),
+                             ("production/app.yaml", 2, "warning"))
+            self.assertIn("the key 'limit' breaks the schema 'app'", trouble["text"])
+            self.assertEqual(self.get("app/limit"), b"10")
+            self.check_doubt("app/limit", False)
+            self.daemon.kill()
+        self.start()
+        self.rename("app", "limit: 5\n")
+        self.is_soon("app/limit", b"5")
+        wait_until(lambda: not self.status()["origin"]["troubles"], what="no trouble")
+
     def test_a_file_cut_to_nothing_is_not_believed(self):
         self.start()
         (self.production / "app.yaml").write_text("")
