@@ -61,8 +61,10 @@ static int judge_schemas(judging *j)
 
 /* ---- documents ---- */
 
-/* The key that the JSON Pointer @pointer means in the document of @subject. */
-static mp_str key_of(const mp__schema_subject *subject, const char *pointer, char out[512])
+/* The key that the JSON Pointer @pointer means in the document of @subject. Numbers in it are
+ * @indices of lists, else names. */
+static mp_str key_of(const mp__schema_subject *subject, const char *pointer, bool indices,
+                     char out[512])
 {
     size_t n = 0;
 
@@ -70,7 +72,7 @@ static mp_str key_of(const mp__schema_subject *subject, const char *pointer, cha
         out[n++] = subject->path.data[i];
     for (const char *p = pointer; *p && n < 500; p++) {
         if (*p == '/') {
-            size_t digits = strspn(p + 1, "0123456789");
+            size_t digits = indices ? strspn(p + 1, "0123456789") : 0;
 
             if (digits && (p[1 + digits] == '/' || !p[1 + digits]) && n + digits < 500) {
                 out[n++] = '[';
@@ -93,16 +95,29 @@ static mp_str key_of(const mp__schema_subject *subject, const char *pointer, cha
     return mp_str_new(out, n);
 }
 
+static bool is_part(const judging *j, mp_str key)
+{
+    for (size_t i = 0; i < j->part_count; i++)
+        if (mp_str_equal(j->parts[i].key, key))
+            return true;
+    return false;
+}
+
 /* Tell the first of what was found; @key is the one that was looked at by itself, or "". */
 static void tell(judging *j, const char *name, const mp__schema_subject *subject, mp_str key,
                  const mp__diag *diag)
 {
     const mp__broken *broken = j->found.broken_count ? &j->found.broken[0] : NULL;
     const char *text = broken ? broken->text : diag->text;
-    char made[512];
+    char made[512], other[512];
 
     if (!key.size && broken)
-        key = key_of(subject, broken->instance, made);
+        key = key_of(subject, broken->instance, true, made);
+    if (broken && !is_part(j, key)) { /* a map may have names that are numbers */
+        mp_str named = key_of(subject, broken->instance, false, other);
+
+        key = is_part(j, named) ? named : key;
+    }
     if (key.size)
         say(j, key, "the key '%.*s' breaks the schema '%.100s': %.200s",
             (int)(key.size < 150 ? key.size : 150), key.data, name, text);

@@ -260,6 +260,17 @@ class Files(unittest.TestCase):
         self.is_soon("app/limit", b"101")
         self.is_state("live")
 
+    def test_the_key_that_breaks_a_schema_is_named_with_its_numbers(self):
+        least = {"additionalProperties": {"items": {"minimum": 1}, "additionalProperties": {"minimum": 1}}}
+        self.rename("_schema", json.dumps({"app": json.dumps(least)}), ending=".json")
+        self.rename("app", "list: [1, 2]\nports: {'80': 1}\n")
+        self.start()
+        for text, key in (("list: [1, 0]\nports: {'80': 1}\n", r"list[1]"),
+                          ("list: [1, 2]\nports: {'80': 0}\n", r"ports.80")):
+            self.rename("app", text)
+            wait_until(lambda key=key: f"the key '{key}' breaks" in self.status()["trouble"], what=key)
+            self.assertGreater(self.status()["origin"]["troubles"][0]["line"], 0)  # its file was found by it
+
     def test_values_below_a_beginning_and_schemas_are_judged_one_by_one(self):
         self.rename("_schema", json.dumps({"app/db/": '{"maximum": 5}'}), ending=".json")
         self.rename("app", "db/a: 1\ndb/b: 2\n")
