@@ -89,6 +89,7 @@ struct mp__server {
     unsigned worker_count;
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;
+    _Atomic uint32_t answers_due; /* to clients that have gone: what asked for them still lives */
     _Atomic uint64_t commands;
     _Atomic size_t staged_bytes;                    /* by MP.STAGE, of all connections */
     _Atomic uint64_t watch_coalesced, watch_resets; /* of slow readers */

@@ -236,8 +236,6 @@ static void scan(void *context)
     if (worker->draining) {
         mp__connections_drain(worker);
         mp__http_drain(worker);
-        if (!worker->connections && !worker->http_connections)
-            mp__loop_stop(worker->loop);
     }
 }
 
@@ -411,8 +409,6 @@ static void worker_stops(mp__task *task)
     worker->draining = true;
     mp__connections_drain(worker);
     mp__http_drain(worker);
-    if (!worker->connections && !worker->http_connections)
-        mp__loop_stop(worker->loop);
 }
 
 static void worker_cuts(mp__task *task)
@@ -422,7 +418,6 @@ static void worker_cuts(mp__task *task)
 
     mp__connections_close(worker);
     mp__http_close_all(worker);
-    mp__loop_stop(worker->loop);
 }
 
 static void post_all(mp__server *server, bool cut)
@@ -437,14 +432,24 @@ static void post_all(mp__server *server, bool cut)
     }
 }
 
-/* Wait until no client is left, at most @grace_ms. */
-static void wait_for_clients(mp__server *server, uint64_t grace_ms)
+enum { ANSWERS_MS = 10000 };
+
+static bool has_clients(const mp__server *server)
 {
-    for (uint64_t waited = 0; waited < grace_ms; waited += 10) {
-        if (atomic_load(&server->resp_clients) + atomic_load(&server->http_clients) == 0)
-            return;
+    return atomic_load(&server->resp_clients) + atomic_load(&server->http_clients) != 0;
+}
+
+static bool has_due(const mp__server *server)
+{
+    return has_clients(server) || atomic_load(&server->answers_due) != 0;
+}
+
+/* Wait until that is no longer so, at most @grace_ms. */
+static void wait_while(bool (*is_so)(const mp__server *server), const mp__server *server,
+                       uint64_t grace_ms)
+{
+    for (uint64_t waited = 0; waited < grace_ms && is_so(server); waited += 10)
         (void)usleep(10000);
-    }
 }
 
 mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
@@ -455,8 +460,12 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         mp__monitor_remove(server->monitor, server);
     if (server->resp_address[0]) { /* the loops run */
         post_all(server, false);
-        wait_for_clients(server, grace_ms);
+        wait_while(has_clients, server, grace_ms);
         post_all(server, true);
+        /* who asked and went is still answered, on its loop */
+        wait_while(has_due, server, ANSWERS_MS);
+        for (unsigned i = 0; i < server->worker_count; i++)
+            mp__loop_stop(server->workers[i].loop);
     }
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         if (server->workers[i].loop)

@@ -59,9 +59,12 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
         worker->http_connections = c->next;
     if (c->next)
         c->next->previous = c->previous;
+    abandon_exchange(c);
+    c->answer_due = c->busy;
+    if (c->answer_due)
+        atomic_fetch_add(&c->worker->server->answers_due, 1);
     mp__client_leaves(&worker->server->http_clients);
     mp__worker_note_backlog(worker, &c->backlog, 0);
-    abandon_exchange(c);
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING)
         mp__stream_shutdown(c->stream);
     else if (ending == MP__HTTP_RESET)
@@ -357,6 +360,9 @@ void mp__http_answered(mp__http_connection *c)
     mp__exchange_release(&c->x);
     if (c->closed) {
         mp__buf_reset(&c->worker->http_late);
+        if (c->answer_due)
+            atomic_fetch_sub(&c->worker->server->answers_due, 1);
+        c->answer_due = false;
         free_when_unused(c);
         return;
     }

@@ -19,6 +19,7 @@ struct mp__http_connection {
     bool closed;         /* no more of the socket; memory stays for what is under way */
     bool released;       /* the stream's memory has gone */
     bool busy;           /* x is under way */
+    bool answer_due;     /* the client has gone, and what it asked for is still under way */
     bool in_parse;       /* inside run_all(): answers gather in worker->out */
     bool ended;          /* the client ended its side: no more will be asked */
     bool paused;         /* reading is */

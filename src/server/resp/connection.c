@@ -98,6 +98,7 @@ void mp__slot_ready(mp__slot *slot)
     mp__connection *c = slot->connection;
 
     if (!c) {
+        atomic_fetch_sub(&slot->worker->server->answers_due, 1);
         slot_free(slot);
         return;
     }
@@ -204,6 +205,8 @@ static void abandon_slots(mp__connection *c)
         slot->connection = NULL;
         if (slot->ready)
             slot_free(slot);
+        else
+            atomic_fetch_add(&c->worker->server->answers_due, 1);
     }
     c->last_slot = &c->slots;
     c->slot_count = 0;
