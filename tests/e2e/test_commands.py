@@ -4,6 +4,7 @@
 import json
 import pathlib
 import threading
+import time
 
 import mp_daemon
 import mp_tap
@@ -70,9 +71,11 @@ class Commands(mp_daemon.Served):
         c, k = self.c, self.key
         self.assertEqual(c("EXPIRE", k, "100", "NX"), 0)  # of nothing
         c("SET", k, "1")
-        for condition, want in (("XX", 0), ("GT", 0), ("NX", 1), ("NX", 0)):
+        for condition, want in (("XX", 0), ("GT", 0), ("NX", 1), ("NX", 0), ("XX", 1)):
             self.assertEqual(c("EXPIRE", k, "100", condition), want, condition)
-        self.assertEqual(c("EXPIRE", k, "101", "XX"), 1)
+        soon = str(time.time_ns() // 1000000 + 90000)
+        for condition, want in ((), 1), ((), 1), (("XX",), 1), (("NX",), 0), (("GT",), 0), (("LT",), 0):
+            self.assertEqual(c("PEXPIREAT", k, soon, *condition), want, condition)  # the very same time
         self.assertEqual(c("EXPIRE", k, "50", "GT"), 0)
         self.assertEqual(c("EXPIRE", k, "200", "gt"), 1)
         self.assertEqual(c("PEXPIRE", k, "300000", "LT"), 0)

@@ -435,6 +435,19 @@ static bool expiry_flags(mp__connection *c, const mp_str *words, uint32_t count,
     return true;
 }
 
+/* The very time that was there already makes no revision, and was set all the same, unless a
+ * condition asked for another. */
+static void format_expire(mp__slot *slot, mp__buf *out)
+{
+    const mp__change *change = &slot->write.changes[0];
+    bool stood = change->after.kind == MP__RECORD_VALUE &&
+                 change->after.expires_ms == change->expires_ms &&
+                 !(change->flags & (MP__IF_NO_EXPIRY | MP__IF_LATER | MP__IF_EARLIER));
+
+    if (!write_failed(slot, out))
+        mp__resp_integer(out, change->changed || stood);
+}
+
 /* EXPIRE of a time that has passed deletes, as in Redis. */
 void mp__cmd_expire(MP__COMMAND_ARGS)
 {
@@ -456,7 +469,7 @@ void mp__cmd_expire(MP__COMMAND_ARGS)
         bad_expiry(c, c->last_command);
         return;
     }
-    slot = mp__slot_changes(c, arguments + 1, 1, 1, 0, format_del, &changes, &more);
+    slot = mp__slot_changes(c, arguments + 1, 1, 1, 0, format_expire, &changes, &more);
     if (!slot)
         return;
     changes[0].op = MP__CHANGE_EXPIRE;
