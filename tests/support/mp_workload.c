@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "mp_dice.h"
+
 enum { AROUND = 24 }; /* times the entries of the cache a phase is long */
 
 static uint64_t mixed(uint64_t key)
@@ -15,8 +17,7 @@ static uint64_t mixed(uint64_t key)
 
 static uint64_t dice(mp_workload *w, uint64_t below)
 {
-    w->random = w->random * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (w->random >> 33) % below;
+    return mp_dice(&w->random, below);
 }
 
 static void ask(mp_workload *w, uint64_t key)

@@ -2,6 +2,7 @@
 /* The adaptive policy on made sequences that defeat any fixed one: hot sets, loops, recency alone,
  * scans, and changes between them. */
 #include "mp_test.h"
+#include "mp_dice.h"
 
 #include "cache/mini.h"
 #include "cache/panel.h"
@@ -83,17 +84,12 @@ static void ask(run *r, size_t key)
 
 static size_t dice(run *r, size_t below)
 {
-    r->random = r->random * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (size_t)((r->random >> 33) % below);
+    return mp_dice(&r->random, below);
 }
 
-/* Few keys often: the smaller of several throws. */
 static size_t hot(run *r, size_t keys)
 {
-    size_t a = dice(r, keys), b = dice(r, keys), c = dice(r, keys);
-
-    a = a < b ? a : b;
-    return a < c ? a : c;
+    return mp_dice_hot(&r->random, keys);
 }
 
 static void begin_phase(run *r)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is said of another size or policy comes true. */
 #include "mp_test.h"
+#include "mp_dice.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,8 +19,7 @@ static uint64_t random_state;
 
 static uint64_t dice(uint64_t below)
 {
-    random_state = random_state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (random_state >> 33) % below;
+    return mp_dice(&random_state, below);
 }
 
 /* A few keys very often, a long tail, and a different skew in each family; with scans in some. */

@@ -3,6 +3,7 @@
  * or a thirtieth of the requests is still right. The clock is one that the test moves, so nothing
  * here hangs on how busy the machine is. */
 #include "mp_test.h"
+#include "mp_dice.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -223,19 +224,9 @@ static void ask(world *w, unsigned k)
         assert_int_equal(mp__l1_put(w->l1, hash, &record, false, 1, 1, NULL), 0);
 }
 
-static unsigned dice(world *w, unsigned below)
-{
-    w->random = w->random * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (unsigned)((w->random >> 33) % below);
-}
-
-/* Few keys often: the smallest of three. */
 static unsigned hot(world *w, unsigned keys)
 {
-    unsigned a = dice(w, keys), b = dice(w, keys), c = dice(w, keys);
-
-    a = a < b ? a : b;
-    return a < c ? a : c;
+    return (unsigned)mp_dice_hot(&w->random, keys);
 }
 
 /* One in @inverse requests is seen (0: none), in the long run, and none of what may be learned at

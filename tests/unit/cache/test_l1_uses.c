@@ -2,6 +2,7 @@
 /* What readers use reaches the policy: in its order while there is room, and never at the cost of a
  * limit or of another thread. */
 #include "mp_test.h"
+#include "mp_dice.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -145,8 +146,7 @@ static uint64_t random_state;
 
 static unsigned dice(unsigned below)
 {
-    random_state = random_state * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (unsigned)((random_state >> 33) % below);
+    return (unsigned)mp_dice(&random_state, below);
 }
 
 enum { REQUESTS = 60000, SIZE = 400 };
