@@ -31,11 +31,11 @@ typedef struct staged_write {
     int status;              /* how sending went: bytes, or -errno */
 } staged_write;
 
+enum ring_state { RING_UNTRIED, RING_WORKS, RING_NONE };
+
 struct mp__real_gather {
-    mp__real_loop *loop;
     struct io_uring ring;
-    enum { RING_UNTRIED, RING_WORKS, RING_NONE } ring_state;
-    _Atomic bool has_ring; /* the same for other threads */
+    atomic_int ring_state; /* enum ring_state; written by the loop's thread alone */
     mp__real_stream *ready, **ready_end;
     unsigned count; /* of staged */
     size_t used;    /* of bytes */
@@ -46,12 +46,16 @@ struct mp__real_gather {
 
 /* ---- the ring ---- */
 
+static int ring_state(const struct mp__real_gather *g)
+{
+    return atomic_load_explicit(&g->ring_state, memory_order_relaxed);
+}
+
 static void ring_end(struct mp__real_gather *g)
 {
-    if (g->ring_state == RING_WORKS)
+    if (ring_state(g) == RING_WORKS)
         io_uring_queue_exit(&g->ring);
-    g->ring_state = RING_NONE;
-    atomic_store_explicit(&g->has_ring, false, memory_order_relaxed);
+    atomic_store_explicit(&g->ring_state, RING_NONE, memory_order_relaxed);
 }
 
 /* The library of Debian 12 declares these two and does not have them. */
@@ -83,16 +87,16 @@ static int ring_begin(struct io_uring *ring, unsigned flags)
 /* On the loop's thread: the system then knows who alone will ask. */
 static bool ring_works(struct mp__real_gather *g)
 {
-    if (g->ring_state != RING_UNTRIED)
-        return g->ring_state == RING_WORKS;
-    g->ring_state = RING_NONE;
+    bool works;
+
+    if (ring_state(g) != RING_UNTRIED)
+        return ring_state(g) == RING_WORKS;
     g->reads = mp__malloc((size_t)READS * READ_SIZE);
-    if (g->reads &&
-        (ring_begin(&g->ring, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) == 0 ||
-         ring_begin(&g->ring, 0) == 0))
-        g->ring_state = RING_WORKS;
-    atomic_store_explicit(&g->has_ring, g->ring_state == RING_WORKS, memory_order_relaxed);
-    return g->ring_state == RING_WORKS;
+    works = g->reads &&
+            (ring_begin(&g->ring, IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) == 0 ||
+             ring_begin(&g->ring, 0) == 0);
+    atomic_store_explicit(&g->ring_state, works ? RING_WORKS : RING_NONE, memory_order_relaxed);
+    return works;
 }
 
 /* Have the @count requests that were prepared done, and put how the i-th went into status[i]. The
@@ -311,15 +315,13 @@ void mp__real_gather_flush(struct mp__real_gather *g)
 
 /* ---- beginning and ending ---- */
 
-int mp__real_gather_new(mp__real_loop *loop, bool ring, struct mp__real_gather **ret_gather)
+int mp__real_gather_new(bool ring, struct mp__real_gather **ret_gather)
 {
     struct mp__real_gather *g = mp__malloc(sizeof(*g));
 
     if (!g)
         return MP_ENOMEM;
-    g->loop = loop;
-    g->ring_state = ring ? RING_UNTRIED : RING_NONE;
-    atomic_init(&g->has_ring, false);
+    atomic_init(&g->ring_state, ring ? RING_UNTRIED : RING_NONE);
     g->ready = NULL;
     g->ready_end = &g->ready;
     g->reads = NULL;
@@ -331,7 +333,7 @@ int mp__real_gather_new(mp__real_loop *loop, bool ring, struct mp__real_gather *
 
 bool mp__real_gather_has_ring(const struct mp__real_gather *g)
 {
-    return g && atomic_load_explicit(&g->has_ring, memory_order_relaxed);
+    return g && ring_state(g) == RING_WORKS;
 }
 
 struct mp__real_gather *mp__real_gather_free(struct mp__real_gather *g)

@@ -71,7 +71,7 @@ static void was_announced(uv_check_t *check)
 int mp__real_loop_gather(mp__loop *base, bool ring)
 {
     mp__real_loop *loop = real(base);
-    int rc = mp__real_gather_new(loop, ring, &loop->gather);
+    int rc = mp__real_gather_new(ring, &loop->gather);
 
     return rc ? rc : uv_check_start(&loop->after_sleep, was_announced);
 }

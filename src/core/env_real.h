@@ -143,7 +143,7 @@ void mp__real_stream_came(mp__real_stream *stream, char *data, int64_t n);
 int mp__real_stream_queue(mp__real_stream *stream, char *data, size_t size, size_t sent);
 void mp__real_stream_broke(mp__real_stream *stream, int error);
 
-int mp__real_gather_new(mp__real_loop *loop, bool ring, mp__real_gather **ret_gather);
+int mp__real_gather_new(bool ring, mp__real_gather **ret_gather);
 mp__real_gather *mp__real_gather_free(mp__real_gather *gather); /* accepts NULL, returns NULL */
 bool mp__real_gather_has_ring(const mp__real_gather *gather);   /* any thread; accepts NULL */
 /* libuv says that there is something to read. */

@@ -147,6 +147,23 @@ static void wait_for(const atomic_int *is, int want)
     assert_int_equal(*is, want);
 }
 
+/* All of them, in the order in which they are accepted. */
+static void crowd(const world *w, int fds[CLIENTS])
+{
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = client(w);
+        wait_for(&w->accepted, i + 1);
+    }
+}
+
+static void crowd_leaves(world *w, const int fds[CLIENTS])
+{
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    wait_for(&w->closed, CLIENTS);
+    end(w);
+}
+
 /* Bytes @at of what goes to and comes from the @who-th. */
 static unsigned char byte_of(size_t who, size_t at)
 {
@@ -207,9 +224,7 @@ static void echo_many(world *w, int mode)
     int fds[CLIENTS];
 
     begin(w, mode, &events, NULL);
-    for (int i = 0; i < CLIENTS; i++)
-        fds[i] = client(w);
-    wait_for(&w->accepted, CLIENTS);
+    crowd(w, fds);
     for (int round = 0; round < 30; round++) {
         for (int i = 0; i < CLIENTS; i++) {
             dice = dice * 1664525u + 1013904223u;
@@ -225,10 +240,7 @@ static void echo_many(world *w, int mode)
         print_message("# this system has no io_uring, or refuses it\n");
     if (mode != RING)
         assert_false(mp__loop_has_ring(w->loop));
-    for (int i = 0; i < CLIENTS; i++)
-        close(fds[i]);
-    wait_for(&w->closed, CLIENTS);
-    end(w);
+    crowd_leaves(w, fds);
 }
 
 static void many_clients_at_once_each_get_their_own_bytes(void **state)
@@ -373,9 +385,7 @@ static void end_each_other(world *w, int mode)
     int fds[CLIENTS], reads = 0;
 
     begin(w, mode, &events, NULL);
-    for (int i = 0; i < CLIENTS; i++)
-        fds[i] = client(w);
-    wait_for(&w->accepted, CLIENTS);
+    crowd(w, fds);
     for (int i = 0; i < CLIENTS; i++)
         (void)send(fds[i], "x", 1, MSG_NOSIGNAL);
     wait_for(&w->closed, CLIENTS - 1);
@@ -474,9 +484,7 @@ static void go_away(world *w, int mode)
     int fds[CLIENTS];
 
     begin(w, mode, &events, write_to_all);
-    for (int i = 0; i < CLIENTS; i++)
-        fds[i] = client(w);
-    wait_for(&w->accepted, CLIENTS);
+    crowd(w, fds);
     for (int i = 0; i < CLIENTS; i++) {
         if (i % 2)
             assert_int_equal(setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)),
@@ -532,19 +540,13 @@ static void pause_often(world *w, int mode)
     int fds[CLIENTS];
 
     begin(w, mode, &events, go_on);
-    for (int i = 0; i < CLIENTS; i++) {
-        fds[i] = client(w);
-        wait_for(&w->accepted, i + 1); /* so that both sides count them alike */
-    }
+    crowd(w, fds);
     for (int i = 0; i < CLIENTS; i++)
         send_pattern(fds[i], (size_t)i, 0, SIZE);
     for (int i = 0; i < 30000 && w->marks < (size_t)CLIENTS * SIZE; i++)
         (void)nanosleep(&moment, NULL);
     assert_int_equal(w->marks, (size_t)CLIENTS * SIZE);
-    for (int i = 0; i < CLIENTS; i++)
-        close(fds[i]);
-    wait_for(&w->closed, CLIENTS);
-    end(w);
+    crowd_leaves(w, fds);
 }
 
 static void streams_that_are_paused_again_and_again_lose_nothing(void **state)
