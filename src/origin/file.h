@@ -69,6 +69,9 @@ typedef struct mp__held {
     const mp__leaf *leaf;    /* of a fresh source */
 } mp__held;
 
+/* Of @held, which is ordered by address: that of @address, or NULL. */
+const mp__held *mp__held_find(const mp__held *held, size_t count, mp_str address);
+
 /* What one namespace of one environment holds. */
 typedef struct mp__file_group {
     mp__file_origin *origin;

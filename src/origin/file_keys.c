@@ -37,6 +37,16 @@ static int compare_str(mp_str a, mp_str b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
+static int compare_address(const void *key, const void *held)
+{
+    return compare_str(*(const mp_str *)key, ((const mp__held *)held)->address);
+}
+
+const mp__held *mp__held_find(const mp__held *held, size_t count, mp_str address)
+{
+    return count ? bsearch(&address, held, count, sizeof(*held), compare_address) : NULL;
+}
+
 /* By address; those whose source nobody knows last, then by the name of the source. */
 static int compare_held(const void *a, const void *b)
 {

@@ -7,8 +7,6 @@
  * all the same, and what is wrong with it is a warning. */
 #include "origin/file.h"
 
-#include <stdlib.h>
-
 #include "core/address.h"
 
 #define JSON_TYPE "application/json"
@@ -29,22 +27,10 @@ typedef struct listing {
     bool is_done;
 } listing;
 
-static int compare_kept(const void *key, const void *held)
-{
-    const mp_str *a = key, *b = &((const mp__held *)held)->address;
-    size_t least = a->size < b->size ? a->size : b->size;
-    int order = least ? memcmp(a->data, b->data, least) : 0;
-
-    return order ? order : (a->size > b->size) - (a->size < b->size);
-}
-
 /* Whether what the store has of @address stays as it is. */
 static bool is_kept(const mp__file_group *group, mp_str address)
 {
-    const mp__held *held = group->wanted_count
-                               ? bsearch(&address, group->wanted, group->wanted_count,
-                                         sizeof(*group->wanted), compare_kept)
-                               : NULL;
+    const mp__held *held = mp__held_find(group->wanted, group->wanted_count, address);
 
     return held && !held->leaf;
 }

@@ -110,15 +110,6 @@ static void trouble_json(const mp__file_trouble *trouble, mp__buf *json)
     mp__json_end(json, '}');
 }
 
-static int compare_address(const void *key, const void *held)
-{
-    const mp_str *a = key, *b = &((const mp__held *)held)->address;
-    size_t least = a->size < b->size ? a->size : b->size;
-    int order = least ? memcmp(a->data, b->data, least) : 0;
-
-    return order ? order : (a->size > b->size) - (a->size < b->size);
-}
-
 /* What is held of @address, and the group that has it; NULL: nothing. */
 static const mp__held *held_of(mp__file_origin *o, mp_str address, const mp__file_group **ret_group)
 {
@@ -134,7 +125,7 @@ static const mp__held *held_of(mp__file_origin *o, mp_str address, const mp__fil
     if (!group || !group->count)
         return NULL;
     *ret_group = group;
-    return bsearch(&address, group->held, group->count, sizeof(*group->held), compare_address);
+    return mp__held_find(group->held, group->count, address);
 }
 
 /* The file that gives @address, or NULL. Under the lock. */
