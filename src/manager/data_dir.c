@@ -57,7 +57,16 @@ int mp__dir_lock(mp__manager *manager, mp__diag *diag)
 
 /* ---- the layout ---- */
 
-/* "FORMAT SUM\n". Formats before the sum was added were 1 alone, as "1\n", so that a bare 3, 5 or 9
+/* "FORMAT SUM\n", and its size. */
+static size_t format_text(long format, char text[64])
+{
+    int n = snprintf(text, 64, "%ld ", format);
+
+    n += snprintf(text + n, 64 - (size_t)n, "%016" PRIx64 "\n", mp__checksum(0, text, (size_t)n));
+    return (size_t)n;
+}
+
+/* Formats before the sum was added were 1 alone, as "1\n", so that a bare 3, 5 or 9
  * is a 1 of which a bit has turned. */
 long mp__dir_format(mp_str text)
 {
@@ -73,20 +82,15 @@ long mp__dir_format(mp_str text)
     n = snprintf(want, sizeof(want), "%ld\n", format);
     if (mp_str_equal(text, mp_str_new(want, (size_t)n)))
         return format == 3 || format == 5 || format == 9 ? 0 : format;
-    n = snprintf(want, sizeof(want), "%ld ", format);
-    n += snprintf(want + n, sizeof(want) - (size_t)n, "%016" PRIx64 "\n",
-                  mp__checksum(0, want, (size_t)n));
-    return mp_str_equal(text, mp_str_new(want, (size_t)n)) ? format : 0;
+    return mp_str_equal(text, mp_str_new(want, format_text(format, want))) ? format : 0;
 }
 
 static int format_write(mp__manager *manager, const char *path)
 {
     char text[64];
-    int n = snprintf(text, sizeof(text), "%d ", FORMAT);
+    size_t size = format_text(FORMAT, text);
 
-    n += snprintf(text + n, sizeof(text) - (size_t)n, "%016" PRIx64 "\n",
-                  mp__checksum(0, text, (size_t)n));
-    return mp__env_write_file_atomic(manager->env, path, text, (size_t)n);
+    return mp__env_write_file_atomic(manager->env, path, text, size);
 }
 
 /* The format of the directory as a whole; each file has its own version besides. That is why what
