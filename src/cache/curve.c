@@ -42,8 +42,7 @@ struct mp__curve {
     point points[MP__CURVE_POINTS];
     mp__predict *beside[OTHERS]; /* at the capacity; NULL: it is the policy itself */
     double sampled;              /* what the miniatures were told of, aged as they are */
-    double seen, hits;           /* of the cache itself, likewise */
-    double passed[MP__STRATA];   /* the same by whether it was a hit, as the panels' tallies */
+    double passed[MP__STRATA];   /* of the cache itself: misses and hits, likewise */
     double hit_weight;           /* of the last hit */
     char own[32];
 };
@@ -127,10 +126,13 @@ int mp__curve_new(const char *policy, size_t capacity, mp__curve **ret_curve)
     return 0;
 }
 
+static double seen_of(const mp__curve *c)
+{
+    return c->passed[false] + c->passed[true];
+}
+
 static void age_counted(mp__curve *c)
 {
-    c->seen /= 2;
-    c->hits /= 2;
     for (size_t s = 0; s < MP__STRATA; s++)
         c->passed[s] /= 2;
 }
@@ -183,9 +185,7 @@ void mp__curve_count(mp__curve *c, double hits, double misses)
 {
     c->passed[true] += hits;
     c->passed[false] += misses;
-    c->seen += hits + misses;
-    c->hits += hits;
-    while (c->seen >= AGE * (double)c->capacity)
+    while (seen_of(c) >= AGE * (double)c->capacity)
         age_counted(c);
 }
 
@@ -214,10 +214,10 @@ void mp__curve_warm(mp__curve *c, uint64_t hash)
 static void read_self(const mp__curve *c, mp__prediction *ret)
 {
     *ret = (mp__prediction){.high = 1, .sample = 1, .entries = c->capacity};
-    if (c->seen <= 0)
+    if (seen_of(c) <= 0)
         return;
-    ret->hit_ratio = ret->low = ret->high = fmin(c->hits / c->seen, 1);
-    ret->requests = (uint64_t)fmax(c->seen, 1);
+    ret->hit_ratio = ret->low = ret->high = fmin(c->passed[true] / seen_of(c), 1);
+    ret->requests = (uint64_t)fmax(seen_of(c), 1);
 }
 
 static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
@@ -247,7 +247,7 @@ void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
         mp__predict_read(p->predict, ret_prediction);
     else
         read_panel(c, p, ret_prediction);
-    mp__tally_spread(ret_prediction, c->seen);
+    mp__tally_spread(ret_prediction, seen_of(c));
 }
 
 /* The curve is smooth over the logarithm of the size, but for cliffs, which the wider of the two
@@ -294,7 +294,7 @@ const char *mp__curve_policy(const mp__curve *c, size_t i, mp__prediction *ret_p
     for (size_t o = 0; o < OTHERS; o++)
         if (c->beside[o] && --i == 0) {
             mp__predict_read(c->beside[o], ret_prediction);
-            mp__tally_spread(ret_prediction, c->seen);
+            mp__tally_spread(ret_prediction, seen_of(c));
             return others[o];
         }
     return NULL;

@@ -85,16 +85,6 @@ void mp__l1_curve_count(mp__l1 *l1, const mp__l1_counts *now)
     l1->curve_counted = *now;
 }
 
-/* What readers have done until now. */
-static void settle(mp__l1 *l1)
-{
-    mp__l1_counts now;
-
-    mp__l1_uses_catch_up(l1);
-    now = mp__l1_counts_read(l1);
-    mp__l1_curve_count(l1, &now);
-}
-
 static void forecast(mp__cache_forecast *f, const char *policy, size_t entries,
                      const mp__prediction *is)
 {
@@ -116,7 +106,7 @@ size_t mp__l1_forecasts(mp__l1 *l1, mp__cache_forecast *ret_forecasts)
     mp__prediction is;
 
     mp__l1_lock(l1);
-    settle(l1);
+    mp__l1_uses_catch_up(l1);
     if (l1->curve) {
         for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
             mp__curve_point(l1->curve, p, &entries, &is);
@@ -150,7 +140,7 @@ int mp__l1_predict(mp__l1 *l1, const char *policy, size_t entries, mp__cache_for
     int rc = MP_EUNKNOWN;
 
     mp__l1_lock(l1);
-    settle(l1);
+    mp__l1_uses_catch_up(l1);
     policy = policy ? policy : l1->ops->name;
     entries = entries ? entries : l1->entries_max;
     if (l1->curve && entries == l1->entries_max)
