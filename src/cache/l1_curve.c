@@ -41,7 +41,8 @@ void mp__l1_curve_done(mp__l1 *l1)
     curve_drop(l1);
 }
 
-void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight)
+/* Where its time pays for it. What is not judged is remembered all the same. */
+static void learn(mp__l1 *l1, uint64_t hash, bool hit, double weight, bool is_judged)
 {
     uint64_t began;
 
@@ -49,11 +50,16 @@ void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight)
     if (!l1->curve || l1->duty.state == MP__DUTY_OFF)
         return;
     began = mp__duty_begin(&l1->duty);
-    if (l1->duty.state == MP__DUTY_ON)
+    if (is_judged && l1->duty.state == MP__DUTY_ON)
         mp__curve_sample(l1->curve, hash, hit, weight);
     else
         mp__curve_warm(l1->curve, hash);
     mp__duty_end(&l1->duty, began);
+}
+
+void mp__l1_curve_see(mp__l1 *l1, uint64_t hash, bool hit, double weight)
+{
+    learn(l1, hash, hit, weight, true);
 }
 
 /* A value comes. Was it asked for, or is it only written? As many as were missed are taken for what
@@ -69,12 +75,8 @@ void mp__l1_curve_fill(mp__l1 *l1, uint64_t hash)
         l1->misses_due = l1->misses_due < DUE_MAX ? l1->misses_due : DUE_MAX;
         l1->misses_seen = now.misses;
     }
-    if (l1->misses_due) {
-        l1->misses_due--;
-        mp__l1_curve_see(l1, hash, false, 1);
-    } else if (l1->curve) {
-        mp__curve_warm(l1->curve, hash);
-    }
+    learn(l1, hash, false, 1, l1->misses_due != 0);
+    l1->misses_due -= l1->misses_due != 0;
 }
 
 void mp__l1_curve_count(mp__l1 *l1, const mp__l1_counts *now)
