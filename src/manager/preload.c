@@ -195,6 +195,12 @@ static bool keep_page(mp__preload *p, const mp__record *records, size_t count)
     return false;
 }
 
+/* What went wrong, or "". */
+static const char *trouble_of(const mp__preload *p)
+{
+    return p->error ? mp_strerror(p->error) : p->missed ? p->first_missed : "";
+}
+
 /* The pattern at work is done: a configured one that found nothing is mistaken, most likely. */
 static void pattern_ends(mp__preload *p)
 {
@@ -219,10 +225,7 @@ static void finish(mp__preload *p)
     mp__event_note(p->manager, "preload",
                    "%s: %" PRIu64 " keys, %" PRIu64 " bytes in %" PRIu64 " ms%s%s",
                    state_names[p->state], p->keys, p->bytes, p->took_ns / 1000000u,
-                   p->error || p->missed ? ": " : "",
-                   p->error    ? mp_strerror(p->error)
-                   : p->missed ? p->first_missed
-                               : "");
+                   trouble_of(p)[0] ? ": " : "", trouble_of(p));
 }
 
 /* Under the lock: what is pinned is next. False: nothing is. */
@@ -446,10 +449,7 @@ void mp__preload_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "tracked", p->tracked_count);
     mp__json_add_u64(out, "first_reads_saved", count_read(p));
     mp__json_add_u64(out, "patterns_missed", p->missed);
-    mp__json_add_text(out, "trouble",
-                      p->error    ? mp_strerror(p->error)
-                      : p->missed ? p->first_missed
-                                  : "");
+    mp__json_add_text(out, "trouble", trouble_of(p));
     mp__json_end(out, '}');
     (void)pthread_mutex_unlock(&p->lock);
 }
