@@ -217,7 +217,7 @@ static int read_many(edit *e, mp_str text)
 
     if (rc && !diag.text[0])
         (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
-    (void)snprintf(diag.file, sizeof(diag.file), "%s", e->path);
+    (void)snprintf(diag.file, sizeof(diag.file), "%.255s", e->path);
     if (rc)
         return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "%s",
                             mp__diag_format(&diag, said, sizeof(said)));
