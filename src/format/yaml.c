@@ -127,7 +127,9 @@ static int plain_value(const yaml_reader *r, const yaml_node_t *node, mp_str tex
     else if (is_one_of(text, falses))
         *ret_value = json_false();
     else if (is_one_of(text, unsayable))
-        return node_error(r, node, "infinity and not-a-number have no JSON type; quote it as text");
+        return node_error(r, node,
+                          "infinity and not-a-number have no type here (TOML has one); quote "
+                          "it as text");
     else if (strlen(word) == text.size && (integer_base(word) || is_real(word)))
         return number_value(r, node, word, ret_value);
     else
@@ -510,21 +512,43 @@ static int emit_scalar(yaml_emitter_t *emitter, mp_str text, bool plain)
                     !plain, plain ? YAML_PLAIN_SCALAR_STYLE : YAML_ANY_SCALAR_STYLE));
 }
 
-/* A text that a reader would take for something else when it stood there plain is quoted. */
-static int emit_text(yaml_emitter_t *emitter, mp_str text)
+/* Whether @text is better read as lines ("|") than as one line in quotes: something stands in it
+ * beside the ends of lines. libyaml itself quotes what a literal block could not give back or would
+ * hide: control characters and tabs, and a line that ends with a blank. What it takes for the end
+ * of a line and YAML 1.2 does not (CR, NEL, U+2028 and U+2029) is left to the quotes here. */
+static bool is_block(mp_str text)
+{
+    static const char *const breaks[] = {"\r", "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+
+    for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++)
+        if (memmem(text.data, text.size, breaks[i], strlen(breaks[i])))
+            return false;
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] != '\n')
+            return true;
+    return false;
+}
+
+/* A text that a reader would take for something else when it stood there plain is quoted. A @name
+ * stands on one line. */
+static int emit_text(yaml_emitter_t *emitter, mp_str text, bool name)
 {
     static const char *const taken[] = {"",     "~",     "null",  "Null",  "NULL", "true", "True",
                                         "TRUE", "false", "False", "FALSE", "<<",   "yes",  "no",
                                         "on",   "off",   "y",     "n",     NULL};
     yaml_event_t event;
     char first = text.size ? text.data[0] : '\0';
-    bool quote = is_one_of(text, taken) || (first && strchr("0123456789+-.", first));
+    bool lines = text.size && memchr(text.data, '\n', text.size);
+    bool quote = lines || is_one_of(text, taken) || (first && strchr("0123456789+-.", first));
+    bool block = !name && lines && is_block(text);
+    yaml_scalar_style_t style = block   ? YAML_LITERAL_SCALAR_STYLE
+                                : quote ? YAML_DOUBLE_QUOTED_SCALAR_STYLE
+                                        : YAML_ANY_SCALAR_STYLE;
 
     return emit(emitter, &event,
-                yaml_scalar_event_initialize(
-                    &event, NULL, NULL, (const yaml_char_t *)(text.data ? text.data : ""),
-                    (int)text.size, !quote, 1,
-                    quote ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_ANY_SCALAR_STYLE));
+                yaml_scalar_event_initialize(&event, NULL, NULL,
+                                             (const yaml_char_t *)(text.data ? text.data : ""),
+                                             (int)text.size, !quote || block, 1, style));
 }
 
 static int emit_value(yaml_emitter_t *emitter, const json_t *value);
@@ -553,7 +577,7 @@ static int emit_map(yaml_emitter_t *emitter, const json_t *map)
                       json_object_size(map) ? YAML_BLOCK_MAPPING_STYLE : YAML_FLOW_MAPPING_STYLE));
 
     for (void *i = json_object_iter(object); i && rc == 0; i = json_object_iter_next(object, i)) {
-        rc = emit_text(emitter, mp_str_of(json_object_iter_key(i)));
+        rc = emit_text(emitter, mp_str_of(json_object_iter_key(i)), true);
         if (rc == 0)
             rc = emit_value(emitter, json_object_iter_value(i));
     }
@@ -570,7 +594,8 @@ static int emit_value(yaml_emitter_t *emitter, const json_t *value)
     case JSON_ARRAY:
         return emit_list(emitter, value);
     case JSON_STRING:
-        return emit_text(emitter, mp_str_new(json_string_value(value), json_string_length(value)));
+        return emit_text(emitter, mp_str_new(json_string_value(value), json_string_length(value)),
+                         false);
     case JSON_INTEGER:
         (void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return emit_scalar(emitter, mp_str_of(text), true);

@@ -113,6 +113,69 @@ static void yaml_errors_name_their_place(void **state)
     refused_at("yaml", "a:\n  <<: {b: 1e999}\n", 2, 11);
 }
 
+/* What YAML makes of the one value @text under the name "a", and that it is @text again. */
+static void yaml_prints(const char *text, const char *want)
+{
+    const mp__format *yaml = mp__format_find("yaml");
+    mp__leaves leaves = {0}, again = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("a"), mp_str_of(text), "text/plain"), 0);
+    assert_int_equal(yaml->print(&leaves, &out, &diag), 0);
+    assert_int_equal(yaml->parse(mp__buf_str(&out), &again, &diag), 0);
+    assert_true(mp_str_equal(again.items[0].value, mp_str_of(text)));
+    (void)mp__buf_add_char(&out, '\0');
+    assert_string_equal(out.data, want);
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+    mp__leaves_done(&again);
+}
+
+static void yaml_prints_text_of_several_lines_as_lines(void **state)
+{
+    (void)state;
+    yaml_prints("one\n\n  two: 'x' # no\n", "a: |\n  one\n\n    two: 'x' # no\n");
+    yaml_prints("one\ntwo", "a: |-\n  one\n  two\n");
+    yaml_prints("one\n\n\n", "a: |+\n  one\n\n\n...\n");
+    yaml_prints("  one\ntwo\n", "a: |2\n    one\n  two\n");
+    yaml_prints("\none", "a: |2-\n\n  one\n");
+    yaml_prints("- 5\n", "a: |\n  - 5\n");
+}
+
+static void yaml_quotes_text_that_lines_would_change_or_hide(void **state)
+{
+    (void)state;
+    yaml_prints("\n", "a: \"\\n\"\n");
+    yaml_prints("one \ntwo", "a: \"one \\ntwo\"\n");
+    yaml_prints("one\r\ntwo", "a: \"one\\r\\ntwo\"\n");
+    yaml_prints("one\n\ttwo", "a: \"one\\n\\ttwo\"\n");
+    yaml_prints("\tone\ntwo", "a: \"\\tone\\ntwo\"\n");
+    yaml_prints("one\n\u2028", "a: \"one\\n\\L\"\n");
+    yaml_prints("one\n\x01", "a: \"one\\n\\x01\"\n");
+}
+
+static void yaml_says_what_becomes_of_infinity(void **state)
+{
+    static const char *const said[] = {".inf", "-.inf", "+.INF", ".nan", ".NaN"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        mp__leaves leaves = {0};
+        mp__buf text = MP__BUF_INIT;
+        mp__diag diag = {0};
+
+        (void)mp__buf_printf(&text, "a:\n  - %s\n", said[i]);
+        assert_int_equal(mp__format_find("yaml")->parse(mp__buf_str(&text), &leaves, &diag),
+                         MP_ESYNTAX);
+        assert_int_equal(diag.line, 2);
+        assert_int_equal(diag.column, 5);
+        assert_non_null(strstr(diag.text, "quote it as text"));
+        mp__buf_done(&text);
+    }
+    parses_to("yaml", "a: '.inf'\nb: !!str .nan\nc: inf\n", "a=.inf:t\nb=.nan:t\nc=inf:t\n");
+}
+
 static void yaml_alias_bombs_are_refused(void **state)
 {
     mp__buf text = MP__BUF_INIT;
@@ -593,6 +656,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(yaml_follows_the_core_schema),
     MP_TEST(yaml_aliases_and_merge_keys_are_resolved),
     MP_TEST(yaml_errors_name_their_place),
+    MP_TEST(yaml_prints_text_of_several_lines_as_lines),
+    MP_TEST(yaml_quotes_text_that_lines_would_change_or_hide),
+    MP_TEST(yaml_says_what_becomes_of_infinity),
     MP_TEST(yaml_alias_bombs_are_refused),
     MP_TEST(env_files_read_quotes_comments_and_export),
     MP_TEST(env_errors_name_their_place),

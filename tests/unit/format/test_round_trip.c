@@ -44,6 +44,23 @@ static void add_name(mp__buf *path)
     }
 }
 
+/* A text of some lines, with what makes a line hard to print: blanks and tabs before and behind it,
+ * empty ones, signs that mean something elsewhere. */
+static void add_lines(mp__leaves *leaves, const mp__buf *path)
+{
+    static const char *const pieces[] = {"\n",   "\n",       "\n",    " ",   "  ",     "\t",
+                                         "a",    "word two", "# c",   "- x", "k: v",   "---",
+                                         "...",  "|",        "\"q\"", "'",   "...\n",  ">",
+                                         "%TAG", "\\",       "{",     "\r",  "\u2028", "\u00e4"};
+    mp__buf text = MP__BUF_INIT;
+
+    for (unsigned i = 0, n = 1 + dice(8); i < n; i++)
+        (void)mp__buf_add_str(&text, mp_str_of(PICK(pieces)));
+    assert_int_equal(mp__leaves_add(leaves, mp__buf_str(path), mp__buf_str(&text), "text/plain"),
+                     0);
+    mp__buf_done(&text);
+}
+
 /* 1: it was added, 0: a key like that is there. */
 static void add_value(mp__leaves *leaves, const mp__buf *path, bool own)
 {
@@ -112,12 +129,14 @@ static void add_value(mp__leaves *leaves, const mp__buf *path, bool own)
                                        "07:32:00.125",
                                        "1979-05-27T07:32:00-08:00",
                                        "2024-02-29T23:59:60Z"};
-    unsigned kind = dice(own ? 5 : 4);
+    unsigned kind = dice(own ? 6 : 5);
 
     if (kind < 2)
         assert_int_equal(
             mp__leaves_add(leaves, mp__buf_str(path), mp_str_of(PICK(texts)), "text/plain"), 0);
-    else if (kind < 4)
+    else if (kind == 2)
+        add_lines(leaves, path);
+    else if (kind < 5)
         assert_int_equal(
             mp__leaves_add(leaves, mp__buf_str(path), mp_str_of(PICK(values)), "application/json"),
             0);
