@@ -56,14 +56,16 @@ const mp__verb mp__verbs[] = {
      mp__verb_history, true},
     {"rollback", "KEY REVISION", "Make the value of an earlier revision the newest again.", "",
      mp__no_flags, 2, 2, mp__verb_rollback, true},
-    {"import", "PATH...", "Import configuration files as keys, unchanged ones left alone.",
+    {"import", "PATH...|-", "Import configuration files as keys, unchanged ones left alone.",
      "JSON, YAML, TOML, .env, INI and Java properties, by the ending. A folder of files: "
      "NAMESPACE.yaml "
      "becomes the namespace of its name; a folder of folders: "
      "the "
      "first level names environments. All files are read before the first key is written, so an "
      "error "
-     "in one of them changes nothing; and all keys are written at once, or none.",
+     "in one of them changes nothing; and all keys are written at once, or none. PATH - reads "
+     "standard input, whose format --format says; its namespace is `default` unless --namespace "
+     "says another.",
      mp__import_flags, 1, -1, mp__verb_import, true},
     {"export", "[NAMESPACE/[KEY-PREFIX]]", "Export keys as configuration files, one a namespace.",
      "Data and types are kept; comments and order are not. A file is replaced as a whole or stays "
@@ -71,8 +73,9 @@ const mp__verb mp__verbs[] = {
      mp__export_flags, 0, 1, mp__verb_export, true},
     {"diff", "PREFIX --to-env NAME | PREFIX --revision N [--to-revision N] | FILE...",
      "Compare two environments, two revisions, or files with the daemon.",
-     "One line a key: + is added, - is removed, ~ is changed from -> to. Files are those that "
-     "import would take; keys of their namespaces that are in no file are shown as removed.",
+     "One line a key: + is added, - is removed, ~ is changed from -> to. Files, and - for "
+     "standard input, are those that import would take; keys of their namespaces that are in no "
+     "file are shown as removed.",
      mp__diff_flags, 0, -1, mp__verb_diff, true},
     {"edit", "KEY|PREFIX", "Edit a value, or all keys below a prefix, in your editor.",
      "$VISUAL, else $EDITOR, else vi. The difference is shown before it is written, all or "
@@ -80,7 +83,8 @@ const mp__verb mp__verbs[] = {
      "a key that was changed meanwhile refuses it, and the file with what you typed stays.",
      mp__edit_flags, 1, 1, mp__verb_edit, true},
     {"validate", "FILE...", "Check configuration files without a daemon, errors with their place.",
-     "Files and folders as import takes them; with --schema each is checked against a JSON Schema. "
+     "Files, folders and - as import takes them; with --schema each is checked against a JSON "
+     "Schema. "
      "Exit code 1 when one is not good.",
      mp__validate_flags, 1, -1, mp__verb_validate, false},
     {"render", "TEMPLATE", "Render a template into a file, again on every change with --watch.",
@@ -114,7 +118,7 @@ const mp__verb mp__verbs[] = {
      "NAME is NAMESPACE (the document that its keys make), NAMESPACE/PATH (the part below a path) "
      "or "
      "NAMESPACE/BEGIN/ (each value, a document by itself). A write that breaks a schema is "
-     "refused.",
+     "refused. FILE - reads standard input.",
      mp__schema_flags, 1, 3, mp__verb_schema, true},
     {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},
     {"doctor", "[--config FILE] [--data-dir DIR]",

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,8 +13,6 @@
 #include "core/alloc.h"
 #include "core/env.h"
 #include "core/option.h"
-
-enum { FILE_MAX_BYTES = 64 * 1024 * 1024 };
 
 const mp__flag mp__format_flag = {"--format", "-f", "NAME",
                                   MP__FORMAT_NAMES "; whatever the file is called."};
@@ -77,12 +76,57 @@ static const mp__format *format_for(const mp__sources *sources, const char *path
     return name ? mp__format_find(name) : mp__format_of_path(path);
 }
 
-static int read_leaves(const mp__sources *sources, mp__source *s)
+const char *mp__cli_input_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+/* To the end, since what comes through a pipe has no size that could be asked for. */
+static int read_all(int fd, mp__buf *out)
+{
+    for (;;) {
+        ssize_t n;
+
+        if (mp__buf_reserve(out, 1) != 0)
+            return out->error;
+        n = read(fd, out->data + out->size, out->capacity - out->size);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0)
+            out->size += (size_t)n;
+        if (out->size >= out->size_max)
+            return MP_ELIMIT;
+    }
+}
+
+int mp__cli_read_input(const char *path, size_t size_max, char **ret_text, size_t *ret_size)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    mp__buf text = {.size_max = size_max + 1}; /* one byte more tells that there is more */
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? -errno : read_all(fd, &text);
+
+    if (fd >= 0 && !is_stdin)
+        (void)close(fd);
+    if (rc == 0)
+        rc = mp__buf_add_char(&text, '\0');
+    if (rc) {
+        mp__buf_done(&text);
+        return rc;
+    }
+    *ret_text = text.data; /* a buffer's memory is the allocator's */
+    *ret_size = text.size - 1;
+    return 0;
+}
+
+static int read_leaves(const mp__sources *sources, mp__source *s, const char *path)
 {
     mp__diag diag = {0};
     char *text, said[900];
     size_t size;
-    int rc = mp__env_read_file(mp__env_real(), s->path, FILE_MAX_BYTES, &text, &size);
+    int rc = mp__cli_read_input(path, MP__CLI_INPUT_MAX, &text, &size);
 
     if (rc)
         return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "cannot read %s: %s%s", s->path,
@@ -132,6 +176,7 @@ static int read_file(mp__sources *sources, const char *path, const char *environ
     const char *namespace_ = mp__flag_value(sources->arguments, "--namespace");
     const char *chosen = mp__flag_value(sources->arguments, "--env");
     const mp__format *format = format_for(sources, path);
+    bool is_stdin = strcmp(path, "-") == 0;
     mp__source *s;
 
     if (!format)
@@ -143,13 +188,15 @@ static int read_file(mp__sources *sources, const char *path, const char *environ
     environment = chosen ? chosen : environment;
     if (s) {
         s->format = format;
-        s->path = mp__strdup(path);
+        s->path = mp__strdup(mp__cli_input_name(path));
         s->environment = environment ? mp__strdup(environment) : NULL;
-        s->namespace_ = namespace_ ? mp__strdup(namespace_) : stem_of(path);
+        s->namespace_ = namespace_ ? mp__strdup(namespace_)
+                        : is_stdin ? mp__strdup("default")
+                                   : stem_of(path);
     }
     if (!s || !s->path || !s->namespace_ || (environment && !s->environment))
         return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "out of memory");
-    if (read_leaves(sources, s) != 0 || check_keys(sources, s) != 0) {
+    if (read_leaves(sources, s, path) != 0 || check_keys(sources, s) != 0) {
         source_done(s);
         sources->count--;
         return MP__EXIT_ERROR;
@@ -181,6 +228,7 @@ static bool goes_on(mp__sources *sources, int *code)
 static int read_folder(mp__sources *sources, const char *path, const char *environment, int depth)
 {
     struct dirent **entries = NULL;
+    size_t size = strlen(path);
     int n = scandir(path, &entries, not_hidden, by_name), code = 0;
 
     if (n < 0)
@@ -189,7 +237,8 @@ static int read_folder(mp__sources *sources, const char *path, const char *envir
     for (int i = 0; i < n; i++) {
         char inside[4096];
 
-        (void)snprintf(inside, sizeof(inside), "%s/%s", path, entries[i]->d_name);
+        (void)snprintf(inside, sizeof(inside), "%s%s%s", path,
+                       size && path[size - 1] == '/' ? "" : "/", entries[i]->d_name);
         if (!goes_on(sources, &code))
             ;
         else if (mp__cli_is_folder(inside) && depth == 0)
@@ -210,10 +259,19 @@ int mp__sources_read(mp__sources *sources)
 {
     const mp__arguments *arguments = sources->arguments;
     const char *format = mp__flag_value(arguments, "--format");
-    int code = 0;
+    int code = 0, inputs = 0;
 
     if (format && !mp__cli_format(arguments, format, &code))
         return code;
+    for (int i = 0; i < arguments->word_count; i++)
+        inputs += strcmp(arguments->words[i], "-") == 0;
+    if (inputs > 1)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "- is standard input, which can be read only once");
+    if (inputs && !format)
+        return mp__cli_fail(
+            arguments, MP__EXIT_USAGE,
+            "what format has standard input? Give --format, one of " MP__FORMAT_NAMES);
     for (int i = 0; i < arguments->word_count && goes_on(sources, &code); i++)
         code = mp__cli_is_folder(arguments->words[i])
                    ? read_folder(sources, arguments->words[i], NULL, 0)

@@ -25,10 +25,19 @@ typedef struct mp__sources {
 } mp__sources;
 
 /* Read every file that the words name: a file's namespace is its stem, a folder's folders name
- * environments; --env, --namespace and --format say otherwise. Errors are said with file, line and
- * column. 0 or an exit code. */
+ * environments; --env, --namespace and --format say otherwise. "-" is standard input, whose format
+ * --format says, and whose namespace is "default" unless --namespace says another. Errors are said
+ * with file, line and column. 0 or an exit code. */
 int mp__sources_read(mp__sources *sources);
 void mp__sources_done(mp__sources *sources);
+
+enum { MP__CLI_INPUT_MAX = 64 * 1024 * 1024 }; /* bytes of a file that a verb reads whole */
+
+/* What is in the file at @path, a pipe too; "-": in standard input. A NUL stands behind it.
+ * MP_ELIMIT: more than @size_max bytes. */
+int mp__cli_read_input(const char *path, size_t size_max, char **ret_text, size_t *ret_size);
+/* How errors call it. */
+const char *mp__cli_input_name(const char *path);
 
 /* The format that is named, or NULL: said why, exit code in *ret_code. */
 const mp__format *mp__cli_format(const mp__arguments *arguments, const char *name, int *ret_code);

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/files.h"
 #include "core/alloc.h"
-#include "core/env.h"
 #include "core/json.h"
 
 const mp__flag mp__schema_flags[] = {
@@ -24,9 +23,11 @@ static void stored_name(const char *name, mp__buf *out)
 static int read_schema(const mp__arguments *arguments, const char *path, char **ret_text,
                        size_t *ret_size)
 {
-    int rc = mp__env_read_file(mp__env_real(), path, SCHEMA_MAX, ret_text, ret_size);
+    int rc = mp__cli_read_input(path, SCHEMA_MAX, ret_text, ret_size);
 
-    return rc ? mp__cli_fail(arguments, MP__EXIT_ERROR, "%s: %s", path, mp_strerror(rc)) : 0;
+    return rc ? mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read %s: %s",
+                             mp__cli_input_name(path), mp_strerror(rc))
+              : 0;
 }
 
 static int get(const mp__arguments *arguments, mp__client *client, const char *name)

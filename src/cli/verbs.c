@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "cli/cli.h"
+#include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
 
@@ -185,17 +185,6 @@ int mp__verb_get(const mp__arguments *arguments)
 
 /* ---- set, del, rollback ---- */
 
-static int read_stdin(mp__buf *out)
-{
-    char bytes[65536];
-    size_t n;
-
-    while ((n = fread(bytes, 1, sizeof(bytes), stdin)) > 0)
-        if (mp__buf_add(out, bytes, n) != 0)
-            return out->error;
-    return ferror(stdin) ? -5 : 0;
-}
-
 /* What is wrong with the flags of set is said before anything is read or sent. */
 static int set_flags_check(const mp__arguments *arguments, char ttl_ms[24])
 {
@@ -223,8 +212,11 @@ int mp__verb_set(const mp__arguments *arguments)
                *type = mp__flag_value(arguments, "--type");
     const char *revision = mp__flag_value(arguments, "--if-revision");
     char ttl_ms[24] = "";
-    mp__buf key = MP__BUF_INIT, value = MP__BUF_INIT;
+    MP__CLEANUP_FREE char *input = NULL;
+    size_t input_size;
+    mp__buf key = MP__BUF_INIT;
     mp_str name = mp__cli_key(arguments, arguments->words[0], &key), words[6];
+    mp_str value = mp_str_of(arguments->words[1]);
     mp__client *client;
     mp__reply *reply;
     size_t n = 0;
@@ -234,30 +226,35 @@ int mp__verb_set(const mp__arguments *arguments)
         mp__buf_done(&key);
         return code;
     }
-    if (strcmp(arguments->words[1], "-") == 0
-            ? read_stdin(&value) != 0
-            : mp__buf_add_str(&value, mp_str_of(arguments->words[1])) != 0)
-        return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read the value");
+    if (strcmp(arguments->words[1], "-") == 0) {
+        int rc = mp__cli_read_input("-", MP__CLI_INPUT_MAX, &input, &input_size);
+
+        if (rc) {
+            mp__buf_done(&key);
+            return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read standard input: %s",
+                                mp_strerror(rc));
+        }
+        value = mp_str_new(input, input_size);
+    }
     if (revision) {
-        mp_str cas[] = {MP_STR("MP.CAS"), name, mp_str_of(revision), mp__buf_str(&value),
+        mp_str cas[] = {MP_STR("MP.CAS"), name, mp_str_of(revision), value,
                         mp_str_of(type ? type : "")};
 
         memcpy(words, cas, sizeof(cas));
         n = 5;
     } else if (type && !ttl) {
-        mp_str put[] = {MP_STR("MP.PUT"), name, mp_str_of(type), mp__buf_str(&value)};
+        mp_str put[] = {MP_STR("MP.PUT"), name, mp_str_of(type), value};
 
         memcpy(words, put, sizeof(put));
         n = 4;
     } else {
-        mp_str set[] = {MP_STR("SET"), name, mp__buf_str(&value), MP_STR("PX"), mp_str_of(ttl_ms)};
+        mp_str set[] = {MP_STR("SET"), name, value, MP_STR("PX"), mp_str_of(ttl_ms)};
 
         memcpy(words, set, sizeof(set));
         n = ttl ? 5 : 3;
     }
     client = mp__cli_connect(arguments, &code);
     reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
-    mp__buf_done(&value);
     if (reply && mp__flag_given(arguments, "--json"))
         (void)printf("{\"ok\":true}\n");
     return finish(client, reply, &key, reply ? 0 : code);

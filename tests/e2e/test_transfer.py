@@ -194,6 +194,37 @@ class Transfer(mp_daemon.Served):
         self.assertIn("did you mean 'toml'", self.cli("export", "one", "--format", "tmol", code=2))
         self.assertIn("there is no folder", self.cli("export", "-o", "/nowhere/", code=1))
 
+    # ---- standard input
+
+    def test_standard_input_is_read_where_a_file_would_be(self):
+        self.cli("import", "-", "-f", "yaml", "-n", "piped", text="a: {b: 1}\nc: two\n")
+        self.assertEqual(self.c("MGET", "piped/a.b", "piped/c"), [b"1", b"two"])
+        self.cli("import", "-", "--format", "env", text="PIPED=1\n")
+        self.assertEqual(self.c("GET", "default/PIPED"), b"1")
+        self.assertIn('~ piped/c: "two" -> "x"',
+                      self.cli("diff", "-", "-f", "json", "-n", "piped", text='{"a": {"b": 1}, "c": "x"}'))
+        self.assertIn("1 key in 1 file: good", self.cli("validate", "-", "-f", "toml", text="a = 1\n"))
+        self.assertIn("standard input:2:1:", self.cli("validate", "-", "-f", "json", text='{"a":\n}', code=1))
+        for verb in ("import", "validate", "diff"):
+            self.assertIn("Give --format", self.cli(verb, "-", text="a: 1\n", code=2))
+            self.assertIn("only once", self.cli(verb, "-", "-", "-f", "yaml", text="a: 1\n", code=2))
+        self.cli("set", "piped/raw", "-", text="line\n")
+        self.assertEqual(self.c("GET", "piped/raw"), b"line\n")
+
+    def test_a_pipe_is_read_like_a_file(self):
+        pipe = self.folder / "pipe.yaml"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=pipe.write_text, args=(f"a: 1\nb: {'x' * 200000}\n",))
+        writer.start()
+        self.cli("import", pipe)
+        writer.join()
+        self.assertEqual(self.c("STRLEN", "pipe/b"), 200000)
+
+    def test_a_schema_is_set_from_standard_input(self):
+        self.cli("schema", "set", "piped.schema", "-", text='{"type": "object"}')
+        self.assertEqual(self.cli("schema", "get", "piped.schema"), '{"type": "object"}')
+        self.assertIn("cannot read /nowhere", self.cli("schema", "set", "piped.schema", "/nowhere", code=1))
+
     # ---- diff
 
     def test_environments_revisions_and_files_are_compared(self):
@@ -289,6 +320,9 @@ class Transfer(mp_daemon.Served):
         told = json.loads(self.cli("validate", good, "--schema", schema, "--json", code=1).split("\n")[0])
         self.assertEqual({(v["line"], v["path"], v["keyword"]) for v in told["violations"]},
                          {(1, "", "required"), (4, "/db/port", "minimum")})
+        both = self.cli("validate", f"{good.parent}/", self.file("w/worse.ini", "c\n").parent, code=1)
+        self.assertIn(f"{bad}:2:2:", both)  # one slash, in order
+        self.assertLess(both.index("bad.ini"), both.index("worse.ini"))
         self.assertIn("cannot read the schema", self.cli("validate", good, "-s", "/nowhere.json", code=1))
 
     # ---- one revision
