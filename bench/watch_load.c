@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watchers of one key prefix, thousands of them on one epoll, and a writer: how long from the
- * writer's reply until each of them knows. Or, without writes, watchers that wait and do nothing.
+ * writer's reply, and how long from its request, until each of them knows. Or, without writes,
+ * watchers that wait and do nothing.
  *
  *   watch_load --resp HOST:PORT [--http HOST:PORT] [--sse N] [--poll N] [--watch N] [--writes N]
  *              [--publish] [--pid PID] [--pause MS]
@@ -48,9 +49,10 @@ static struct {
 static watcher *watchers;
 static unsigned watcher_count, heard_count;
 static int epoll = -1, writer = -1;
+static double asked_at;
 static double replied_at; /* 0: the reply is awaited */
 static int newest = -1;
-static double *latencies;
+static double *latencies, *since_asked; /* ms, from the reply and from the request */
 static size_t latency_count;
 
 static void die(const char *what)
@@ -180,7 +182,8 @@ static void open_watchers(void)
         watcher_count += run.counts[kind];
     watchers = calloc(watcher_count ? watcher_count : 1, sizeof(*watchers));
     latencies = calloc((size_t)watcher_count * run.writes + 1, sizeof(*latencies));
-    if (!watchers || !latencies)
+    since_asked = calloc((size_t)watcher_count * run.writes + 1, sizeof(*since_asked));
+    if (!watchers || !latencies || !since_asked)
         die("memory");
     for (unsigned i = 0, kind = 0, of_kind = 0; i < watcher_count; i++) {
         while (of_kind == run.counts[kind]) {
@@ -208,6 +211,7 @@ static void heard(watcher *w, int number, double at)
     if (number >= 0 && number < (int)run.writes) {
         double ms = replied_at == 0 || at < replied_at ? 0 : (at - replied_at) * 1e3;
 
+        since_asked[latency_count] = (at - asked_at) * 1e3;
         latencies[latency_count++] = ms;
     }
 }
@@ -304,6 +308,7 @@ static void begin_write(int number)
     newest = number;
     heard_count = 0;
     replied_at = 0;
+    asked_at = now_s();
     n = run.publish ? snprintf(text, sizeof(text), "PUBLISH bench seq-%08d\r\n", number)
                     : snprintf(text, sizeof(text), "SET bench/seq-%08d 1\r\n", number);
     send_all(writer, text, (size_t)n);
@@ -334,9 +339,9 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double quantile(double q)
+static double quantile(const double *sorted, double q)
 {
-    return latency_count ? latencies[(size_t)(q * (double)(latency_count - 1))] : 0;
+    return latency_count ? sorted[(size_t)(q * (double)(latency_count - 1))] : 0;
 }
 
 static void parse_address(const char *text, struct sockaddr_in *out)
@@ -425,12 +430,15 @@ int main(int argc, char **argv)
     }
     cpu = cpu_s() - cpu;
     qsort(latencies, latency_count, sizeof(*latencies), compare);
+    qsort(since_asked, latency_count, sizeof(*since_asked), compare);
     (void)printf("{\"sse\":%u,\"poll\":%u,\"watch\":%u,\"writes\":%u,\"p50_ms\":%.3f,"
-                 "\"p99_ms\":%.3f,\"max_ms\":%.3f,\"cpu_us_a_delivery\":%.2f,"
+                 "\"p99_ms\":%.3f,\"max_ms\":%.3f,\"asked_p50_ms\":%.3f,\"asked_p99_ms\":%.3f,"
+                 "\"cpu_us_a_delivery\":%.2f,"
                  "\"rss_before_kb\":%ld,\"rss_with_kb\":%ld,\"kb_a_watcher\":%.2f}\n",
-                 run.counts[SSE], run.counts[POLL], run.counts[WATCH], run.writes, quantile(0.5),
-                 quantile(0.99), quantile(1), latency_count ? cpu * 1e6 / (double)latency_count : 0,
-                 rss_before, rss_with,
+                 run.counts[SSE], run.counts[POLL], run.counts[WATCH], run.writes,
+                 quantile(latencies, 0.5), quantile(latencies, 0.99), quantile(latencies, 1),
+                 quantile(since_asked, 0.5), quantile(since_asked, 0.99),
+                 latency_count ? cpu * 1e6 / (double)latency_count : 0, rss_before, rss_with,
                  watcher_count ? (double)(rss_with - rss_before) / watcher_count : 0);
     return 0;
 }
