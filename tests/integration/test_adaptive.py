@@ -41,6 +41,7 @@ def comma(items):
     return ",".join(map(str, items))
 
 
+@unittest.skipIf("MP_SANITIZER" in os.environ, "the same figures as without, after ten times the time")
 @unittest.skipUnless(TRACES.is_dir(), "there is no ../shared/traces")
 class Adaptive(unittest.TestCase):
     def test_it_is_better_than_every_fixed_policy_in_the_mean_and_near_the_best_everywhere(self):

@@ -20,6 +20,7 @@ TRACES = pathlib.Path(os.environ["SOURCE"]).parent / "shared" / "traces"
 REFERENCE = {"lru": "LRU", "fifo": "FIFO", "lfu": "LFU", "s3-fifo": "S3-FIFO", "lirs": "LIRS",
              "arc": "ARC", "sieve": "Sieve", "2q": "TwoQ"}
 LARGE = {"cache2k-orm-busy", "arc-P3"}  # only with MP_SOAK: millions of requests
+SLOW = "MP_SANITIZER" in os.environ  # such a build is ten times slower and hits the same: short traces
 LEAST = 20  # entries; the reference itself degenerates below (its S3-FIFO then never hits)
 
 
@@ -114,11 +115,12 @@ class Replay(unittest.TestCase):
             rows[trace, int(capacity)][algorithm] = float(ratio)
         checked, far = 0, []
         for trace in sorted({trace for trace, _ in rows}):
-            if trace in LARGE and not os.environ.get("MP_SOAK"):
+            file = TRACES / f"{trace}.txt.zst"
+            if trace in LARGE and not os.environ.get("MP_SOAK") or SLOW and file.stat().st_size > 200_000:
                 continue
             capacities = [c for t, c in rows if t == trace and c >= LEAST]
-            for got in lines("--trace", TRACES / f"{trace}.txt.zst", "--policy", ",".join(REFERENCE),
-                             "--capacity", ",".join(map(str, capacities))):
+            for got in lines("--trace", file, "--policy", ",".join(REFERENCE), "--capacity",
+                             ",".join(map(str, capacities))):
                 want = rows[trace, got["capacity"]].get(REFERENCE[got["policy"]])
                 if want is None:
                     continue
@@ -126,7 +128,7 @@ class Replay(unittest.TestCase):
                 if abs(got["hit_ratio"] - want) > (0.004 if got["policy"] == "2q" else 0.003):
                     far.append((trace, got["policy"], got["capacity"], got["hit_ratio"], want))
         self.assertEqual(far, [])
-        self.assertGreater(checked, 400)
+        self.assertGreater(checked, 200 if SLOW else 400)
 
 
 if __name__ == "__main__":
