@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/environments.h"
 #include "cli/plan.h"
+#include "core/alloc.h"
 #include "core/json.h"
 
 const mp__flag mp__diff_flags[] = {
@@ -82,52 +84,120 @@ static int take_revision(const mp__arguments *arguments, const char *name, int64
     return mp__cli_fail(arguments, MP__EXIT_USAGE, "%s: '%s' is no revision", name, text);
 }
 
+/* One side of a comparison. */
+typedef struct side {
+    const char *environment; /* as errors name it */
+    int64_t revision;        /* 0: as it is now */
+    mp__keyset keys;
+} side;
+
 /* Keys of one side. A word without a slash names keys of "default" or namespaces, as in ls. */
-static int fetch(const mp__arguments *arguments, mp__client *client, int64_t revision,
-                 mp__keyset *set)
+static int fetch(const mp__arguments *arguments, mp__client *client, side *of)
 {
     mp__buf prefix = MP__BUF_INIT;
     int code;
 
     (void)mp__cli_key(arguments, arguments->word_count ? arguments->words[0] : "", &prefix);
-    code = mp__keyset_fetch(arguments, client, mp__buf_str(&prefix), revision, set);
+    code = mp__keyset_fetch(arguments, client, mp__buf_str(&prefix), of->revision, &of->keys);
     mp__buf_done(&prefix);
+    return code;
+}
+
+/* "production at revision 12" */
+static const char *name_of(const side *of, char *text, size_t capacity)
+{
+    if (of->revision)
+        (void)snprintf(text, capacity, "%s at revision %" PRId64, of->environment, of->revision);
+    else
+        (void)snprintf(text, capacity, "%s", of->environment);
+    return text;
+}
+
+/* What has nothing to compare is said, since "all added" and "no difference" would be true, too.
+ * Exit code 3 where neither side has anything. */
+static int say_empty(const mp__arguments *arguments, mp__client *client, const side *from,
+                     const side *to)
+{
+    const char *prefix = arguments->word_count ? arguments->words[0] : "";
+    const side *empty = from->keys.count ? to : from;
+    bool both = !from->keys.count && !to->keys.count;
+    int code = both ? MP__EXIT_ABSENT : 0;
+    char one[300], other[300];
+
+    if (from->keys.count && to->keys.count)
+        return 0;
+    if (mp__flag_given(arguments, "--json"))
+        return code;
+    if (both)
+        (void)mp__cli_fail(arguments, code, "neither %s nor %s has a key%s%s%s",
+                           name_of(from, one, sizeof(one)), name_of(to, other, sizeof(other)),
+                           *prefix ? " that begins with '" : "", prefix, *prefix ? "'" : "");
+    else
+        (void)mp__cli_fail(arguments, 0, "note: %s has no key%s%s%s",
+                           name_of(empty, one, sizeof(one)), *prefix ? " that begins with '" : "",
+                           prefix, *prefix ? "'" : "");
+    mp__cli_note_environment(arguments, client, empty->environment, false);
+    if (both && strcmp(from->environment, to->environment) != 0)
+        mp__cli_note_environment(arguments, client, to->environment, false);
+    return code;
+}
+
+/* Which two sides are meant; 0 or a usage error. */
+static int take_sides(const mp__arguments *arguments, side *from, side *to)
+{
+    const char *to_env = mp__flag_value(arguments, "--to-env");
+    int code = take_revision(arguments, "--revision", &from->revision);
+
+    if (code == 0)
+        code = take_revision(arguments, "--to-revision", &to->revision);
+    if (code == 0 && !to_env && !from->revision)
+        code = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "compare with what? Give --to-env NAME, --revision N, or files");
+    if (to_env && !to->revision)
+        to->revision = from->revision;
+    return code;
+}
+
+static int compare(const mp__arguments *arguments, mp__client *client, side *from, side *to)
+{
+    mp__deltas deltas = {0};
+    int code = say_empty(arguments, client, from, to);
+
+    if (code == 0 && mp__deltas_add(&deltas, &from->keys, &to->keys, true) != 0)
+        code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    if (code == 0 && !mp__flag_given(arguments, "--json"))
+        mp__deltas_print(&deltas, 0, NULL);
+    if (code == 0 || (code == MP__EXIT_ABSENT && mp__flag_given(arguments, "--json")))
+        code = say(arguments, &deltas) ? MP__EXIT_ERROR : code;
+    mp__deltas_done(&deltas);
     return code;
 }
 
 static int diff_daemon(const mp__arguments *arguments)
 {
     const char *to_env = mp__flag_value(arguments, "--to-env");
-    mp__keyset from = {0}, to = {0};
-    mp__deltas deltas = {0};
-    int64_t revision, to_revision;
+    side from = {0}, to = {0};
+    MP__CLEANUP_FREE char *own = NULL;
     mp__client *client = NULL;
-    int code = take_revision(arguments, "--revision", &revision);
+    int code = take_sides(arguments, &from, &to);
 
-    if (code == 0)
-        code = take_revision(arguments, "--to-revision", &to_revision);
-    if (code == 0 && !to_env && !revision)
-        code = mp__cli_fail(arguments, MP__EXIT_USAGE,
-                            "compare with what? Give --to-env NAME, --revision N, or files");
     if (code == 0)
         client = mp__cli_connect(arguments, &code);
     if (client)
-        code = fetch(arguments, client, revision, &from);
+        own = mp__cli_own_environment(arguments, client, &code);
+    from.environment = own;
+    to.environment = to_env ? to_env : own;
+    if (code == 0)
+        code = fetch(arguments, client, &from);
     if (code == 0 && to_env)
         code = mp__cli_environment(arguments, client, to_env);
     if (code == 0)
-        code = fetch(arguments, client, to_env && !to_revision ? revision : to_revision, &to);
-    if (code == 0 && mp__deltas_add(&deltas, &from, &to, true) != 0)
-        code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
-    if (code == 0) {
-        if (!mp__flag_given(arguments, "--json"))
-            mp__deltas_print(&deltas, 0, NULL);
-        code = say(arguments, &deltas);
-    }
+        code = fetch(arguments, client, &to);
+    if (code == 0)
+        code = compare(arguments, client, &from, &to);
     (void)mp__client_close(client);
-    mp__deltas_done(&deltas);
-    mp__keyset_done(&from);
-    mp__keyset_done(&to);
+    mp__keyset_done(&from.keys);
+    mp__keyset_done(&to.keys);
     return code;
 }
 

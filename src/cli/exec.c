@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/environments.h"
 #include "core/alloc.h"
 
 const mp__flag mp__exec_flags[] = {
@@ -154,9 +154,11 @@ static int fill(const mp__arguments *arguments)
         forget_environment();
     if (client)
         code = mp__cli_each(arguments, client, whole, true, take, &v);
-    if (client && code == 0 && v.count == 0)
+    if (client && code == 0 && v.count == 0) {
         code = mp__cli_fail(arguments, MP__EXIT_ABSENT, "there is no key that begins with '%s'",
                             prefix ? prefix : "");
+        mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
+    }
     (void)mp__client_close(client);
     mp__buf_done(&v.name);
     mp__buf_done(&v.seen);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cli/environments.h"
 #include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
@@ -104,13 +105,17 @@ static int export_namespace(export *e, mp_str namespace_)
     return code;
 }
 
-static int export_all(export *e)
+static int export_all(export *e, mp__client *client)
 {
     mp_str last = {0};
     int code = 0;
 
-    if (e->keys.count == 0)
-        return mp__cli_fail(e->arguments, MP__EXIT_ABSENT, "there is no such key");
+    if (e->keys.count == 0) {
+        code = mp__cli_fail(e->arguments, MP__EXIT_ABSENT, "there is no such key");
+        mp__cli_note_environment(e->arguments, client, mp__flag_value(e->arguments, "--env"),
+                                 false);
+        return code;
+    }
     for (size_t i = 1; i < e->keys.count && !e->to_folder; i++)
         if (!mp_str_equal(namespace_of(&e->keys.items[0]), namespace_of(&e->keys.items[i])))
             return mp__cli_fail(e->arguments, MP__EXIT_USAGE,
@@ -174,7 +179,7 @@ int mp__verb_export(const mp__arguments *arguments)
     if (client)
         code = mp__keyset_fetch(arguments, client, wanted(arguments, &prefix), 0, &e.keys);
     if (code == 0)
-        code = export_all(&e);
+        code = export_all(&e, client);
     mp__json_end(&e.json, ']');
     (void)mp__buf_add_char(&e.json, '\n');
     if (code == 0 && e.out && mp__flag_given(arguments, "--json"))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/environments.h"
 #include "cli/plan.h"
 #include "cli/staging.h"
 #include "core/json.h"
@@ -153,6 +154,8 @@ import im = {.arguments = arguments, .sources = {.arguments = arguments, .conseq
         im.client = mp__cli_connect(arguments, &code);
     if (im.client)
         code = mp__plans_make(&im.sources, im.client, &im.plans);
+    for (size_t i = 0; i < im.plans.count && code == 0; i++)
+        mp__cli_note_environment(arguments, im.client, im.plans.items[i].environment, true);
     if (code == 0 && (dry || im.prune))
         code = mp__plans_fetch(arguments, im.client, &im.plans);
     if (code == 0)

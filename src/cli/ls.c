@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/cli.h"
+#include "cli/environments.h"
 #include "core/json.h"
 
 const mp__flag mp__ls_flags[] = {
@@ -329,6 +329,8 @@ int mp__verb_ls(const mp__arguments *arguments)
                        ? MP__EXIT_ABSENT
                        : mp__cli_fail(arguments, MP__EXIT_ABSENT,
                                       "there is no key that begins with '%s'", arguments->words[0]);
+        if (l.count == 0 && (code == 0 || code == MP__EXIT_ABSENT))
+            mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
     }
     mp__buf_done(&l.json);
     mp__buf_done(&l.previous);

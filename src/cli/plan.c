@@ -30,8 +30,7 @@ int mp__cli_environment(const mp__arguments *arguments, mp__client *client, cons
     return code;
 }
 
-/* The name of the connection's environment: the caller's. */
-static char *own_environment(const mp__arguments *arguments, mp__client *client, int *ret_code)
+char *mp__cli_own_environment(const mp__arguments *arguments, mp__client *client, int *ret_code)
 {
     mp__reply *reply = mp__cli_call(arguments, client, ret_code, (mp_str[]){MP_STR("MP.ENV")}, 1);
     char *name = reply ? mp__str_dup(mp__reply_text(reply)) : NULL;
@@ -90,7 +89,7 @@ static int check_twice(const mp__sources *sources, mp__plan *plan)
 int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *plans)
 {
     int code = 0;
-    char *own = own_environment(sources->arguments, client, &code);
+    char *own = mp__cli_own_environment(sources->arguments, client, &code);
 
     for (size_t i = 0; i < sources->count && code == 0; i++) {
         const mp__source *s = &sources->items[i];

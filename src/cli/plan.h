@@ -25,6 +25,8 @@ int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plan
 /* All differences; printed if @print. 0 or MP_ENOMEM. */
 int mp__plans_compare(const mp__plans *plans, bool with_removed, bool print, mp__deltas *deltas);
 
+/* The name of the connection's environment: the caller's. NULL: said why, code in *ret_code. */
+char *mp__cli_own_environment(const mp__arguments *arguments, mp__client *client, int *ret_code);
 /* Let the connection be in @environment. 0 or an exit code. */
 int mp__cli_environment(const mp__arguments *arguments, mp__client *client,
                         const char *environment);

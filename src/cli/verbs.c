@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "cli/environments.h"
 #include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
@@ -172,6 +173,7 @@ int mp__verb_get(const mp__arguments *arguments)
     } else if (code == MP__EXIT_ABSENT) {
         (void)mp__cli_fail(arguments, code, "%s: absent: the origin says there is none",
                            arguments->words[0]);
+        mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
     } else {
         (void)mp__cli_fail(arguments, code, "%s: unknown: %s; see marketprism status",
                            arguments->words[0],
@@ -254,6 +256,8 @@ int mp__verb_set(const mp__arguments *arguments)
         n = ttl ? 5 : 3;
     }
     client = mp__cli_connect(arguments, &code);
+    if (client)
+        mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), true);
     reply = client ? mp__cli_call(arguments, client, &code, words, n) : NULL;
     if (reply && mp__flag_given(arguments, "--json"))
         (void)printf("{\"ok\":true}\n");
@@ -382,11 +386,12 @@ int mp__verb_history(const mp__arguments *arguments)
         history_json(reply);
     else
         history_text(reply);
-    if (reply->count == 0)
-        code =
-            mp__flag_given(arguments, "--json")
-                ? MP__EXIT_ABSENT
-                : mp__cli_fail(arguments, MP__EXIT_ABSENT, "%s never existed", arguments->words[0]);
+    if (reply->count == 0) {
+        code = MP__EXIT_ABSENT;
+        if (!mp__flag_given(arguments, "--json"))
+            (void)mp__cli_fail(arguments, code, "%s never existed", arguments->words[0]);
+        mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
+    }
     return finish(client, reply, &key, code);
 }
 

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "cli/changes.h"
-#include "cli/cli.h"
+#include "cli/environments.h"
 #include "core/alloc.h"
 #include "core/json.h"
 
@@ -200,6 +200,18 @@ static int take_flags(watching *w)
                         count);
 }
 
+/* Who watches a misspelt environment waits for ever. */
+static void note_environment(const mp__arguments *arguments)
+{
+    const char *environment = mp__flag_value(arguments, "--env");
+    int code = 0;
+    mp__client *client = environment ? mp__cli_connect(arguments, &code) : NULL;
+
+    if (client)
+        mp__cli_note_environment(arguments, client, environment, false);
+    (void)mp__client_close(client);
+}
+
 int mp__verb_watch(const mp__arguments *arguments)
 {
     watching w = {.arguments = arguments, .left = -1};
@@ -210,6 +222,8 @@ int mp__verb_watch(const mp__arguments *arguments)
     w.changes = w.follows
                     ? mp__changes_follow(arguments, mp__flag_value(arguments, "--from"), &code)
                     : mp__changes_open(arguments, &code);
+    if (w.changes)
+        note_environment(arguments);
     if (w.changes && mp__flag_given(arguments, "--initial"))
         code = initial(&w);
     if (w.changes && code == 0)

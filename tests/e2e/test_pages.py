@@ -137,6 +137,57 @@ class Pages(unittest.TestCase):
                          ["feeds/kraken", "feeds/kucoin"])
         self.assertEqual(complete(["marketprism", "edit", "feeds/kr"], daemon.resp), ["feeds/kraken"])
 
+    def test_bash_completes_the_values_of_options(self):
+        address = self.daemon_with("a", environments=("staging", "standby"))
+
+        def offered(*words):
+            return complete(["marketprism", *words], address)
+
+        self.assertEqual(offered("get", "--level", ""), ["strong", "eventual", "weak"])
+        self.assertEqual(offered("get", "-l", "w"), ["weak"])
+        self.assertEqual(offered("get", "--level", "=", "e"), ["eventual"])
+        self.assertEqual(offered("get", "--level", "="), ["strong", "eventual", "weak"])
+        self.assertEqual(offered("export", "--format", "to"), ["toml"])
+        self.assertEqual(offered("serve", "--log-level", "d"), ["debug"])
+        self.assertEqual(offered("get", "a", "--env", "sta"), ["staging", "standby"])
+        self.assertEqual(offered("diff", "a", "--to-env", "stag"), ["staging"])
+        self.assertEqual(offered("replay", "--policy", "s"), ["s3-fifo", "sieve"])
+        self.assertEqual(offered("replay", "--policy", "lru,s3"), ["lru,s3-fifo"])
+        self.assertEqual(offered("get", "--timeout", ""), [])  # no value is known, and no key is one
+        self.assertEqual(offered("completions", ""), ["bash", "zsh", "fish"])
+        self.assertEqual(offered("schema", "ch"), ["check"])
+        self.assertEqual(complete(["marketprism", "get", "--env", ""], "127.0.0.1:1"), [])  # no daemon
+
+    def test_fish_completes_the_values_of_options(self):
+        if not shutil.which("fish"):
+            self.skipTest("there is no fish")
+        address = self.daemon_with("a", environments=("staging", "standby"))
+
+        def offered(line):
+            return sorted(complete_in_fish(f"marketprism {line}", address))
+
+        self.assertEqual(offered("get --level "), ["eventual", "strong", "weak"])
+        self.assertEqual(offered("get -l w"), ["weak"])
+        self.assertEqual(offered("get --env sta"), ["staging", "standby"])
+        self.assertEqual(offered("export --format to"), ["toml"])
+        self.assertEqual(offered("replay --policy s"), ["s3-fifo", "sieve"])
+        self.assertEqual(offered("replay --policy lru,s3"), ["lru,s3-fifo"])
+        self.assertEqual(offered("completions z"), ["zsh"])
+
+    def test_zsh_completes_the_values_of_options(self):
+        if not shutil.which("zsh"):
+            self.skipTest("there is no zsh")
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        zsh = Zsh(self.daemon_with("a", environments=("staging",)), folder)
+        self.addCleanup(zsh.close)
+        zsh.complete("marketprism get --level ev", b"eventual ")
+        zsh.complete("marketprism get -l we", b"weak ")
+        zsh.complete("marketprism get --env=stag", b"staging ")
+        zsh.complete("marketprism export -f to", b"toml ")
+        zsh.complete("marketprism replay --policy lru,si", b"lru,sieve")
+        zsh.complete("marketprism schema ch", b"check ")
+
     def test_fish_completes_verbs_options_and_keys(self):
         if not shutil.which("fish"):
             self.skipTest("there is no fish")
@@ -157,13 +208,16 @@ class Pages(unittest.TestCase):
         zsh.complete("marketprism import --dry", b"--dry-run ")
         zsh.complete("marketprism get feeds/kr", b"feeds/kraken ")
 
-    def daemon_with(self, *keys):
+    def daemon_with(self, *keys, environments=()):
         daemon = mp_daemon.Daemon()
         self.addCleanup(daemon.close)
         daemon.start()
         client = daemon.client()
         self.addCleanup(client.close)
         client("MSET", *(word for key in keys for word in (key, "v")))
+        for name in environments:
+            client("MP.ENV", name)
+            client("SET", "a", "v")
         return daemon.resp
 
 

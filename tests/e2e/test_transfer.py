@@ -244,10 +244,59 @@ class Transfer(mp_daemon.Served):
         told = json.loads(self.cli("diff", "diff/", "--env", "other", "--to-env", "production", "--json"))
         self.assertEqual(told["changes"], [{"change": "add", "key": "diff/c", "to": "4",
                                             "media_type": "text/plain"}])
+        self.assertEqual(self.cli("diff", "diff/", "--revision", before, "--to-revision", before),
+                         "0 added, 0 changed, 0 removed, 2 the same\n")
+        self.assertIn("that revision is not there yet", self.cli("diff", "--revision", 10**9, code=1))
         path = self.file("diff.yaml", "b: '3'\n")
         self.assertIn('- diff/c: "4"', self.cli("diff", path))
         self.assertIn("compare with what", self.cli("diff", code=2))
         self.assertIn("no revision", self.cli("diff", "--revision", "x", code=2))
+
+    def test_a_comparison_with_nothing_says_so(self):
+        self.c("MP.PUT", "sides/a", "text/plain", "1")
+        self.c("MP.ENV", "sideways")
+        self.c("MP.PUT", "elsewhere/b", "text/plain", "2")
+        said = self.cli("diff", "sides/", "--to-env", "sideways")
+        self.assertIn("note: sideways has no key that begins with 'sides/'\n", said)
+        self.assertIn("0 added, 0 changed, 1 removed", said)
+        self.assertNotIn("no environment", said)
+        said = self.cli("diff", "sides/", "--to-env", "sidewasy")
+        self.assertIn("there is no environment 'sidewasy' yet; did you mean 'sideways'?", said)
+        self.assertIn("neither production nor sideways has a key that begins with 'nosides/'",
+                      self.cli("diff", "nosides/", "--to-env", "sideways", code=3))
+        said = self.cli("diff", "--env", "sidewasy", "--to-env", "production-at-large", code=3)
+        self.assertIn("neither sidewasy nor production-at-large has a key\n", said)
+        self.assertEqual(said.count("there is no environment"), 2)
+        told = json.loads(self.cli("diff", "nosides/", "--to-env", "sideways", "--json", code=3))
+        self.assertEqual(told["changes"], [])
+        said = self.cli("diff", "nosides/", "--revision", 1, "--to-revision", 1, code=3)
+        self.assertIn("neither production at revision 1 nor production at revision 1", said)
+
+    def test_a_misspelt_environment_is_noted_and_no_error(self):
+        self.c("MP.PUT", "note/a", "text/plain", "1")
+        near = "note: there is no environment 'prodcution' yet; did you mean 'production'?"
+        for words, code in ((("get", "note/a"), 3), (("ls",), 0), (("ls", "note/"), 3),
+                            (("history", "note/a"), 3), (("export", "note/"), 3),
+                            (("exec", "--print", "--prefix", "note/"), 3)):
+            self.assertIn(near, self.cli(*words, "--env", "prodcution", code=code), words)
+        self.assertEqual(json.loads(self.cli("ls", "--json", "--env", "prodcution")), [])
+        self.assertIn("note: the environment 'development' has no keys yet",
+                      self.cli("get", "note/a", "--env", "development", code=3))
+        self.assertRegex(self.cli("get", "note/a", "--env", "xxxxxxxxxxxx", code=3),
+                         "no environment 'xxxxxxxxxxxx' yet; there are .*production")
+        self.assertEqual(self.cli("set", "note/a", "1", "--env", "development"), "")
+        said = self.cli("set", "note/a", "1", "--env", "developmnet")
+        self.assertIn("'developmnet' yet: this write begins it; did you mean 'development'?", said)
+        self.assertEqual(self.cli("set", "note/a", "2", "--env", "developmnet"), "")
+        self.assertEqual(self.cli("get", "note/b", "--env", "developmnet", code=3).count("note:"), 0)
+        tree = self.file("staginn/app.yaml", "a: 1\n").parent.parent
+        self.assertIn("'staginn' yet: this write begins it; did you mean 'staging'?",
+                      self.cli("import", tree))
+        watch = subprocess.Popen([BINARY, "watch", "--env", "prodcution", "--resp", self.daemon.resp],
+                                 stderr=subprocess.PIPE, text=True)
+        self.assertIn(near, watch.stderr.readline())
+        watch.terminate()
+        watch.communicate()
 
     # ---- edit
 

@@ -187,6 +187,11 @@ static void format_ls(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
 
+    if (q->status == MP_EINVAL && q->at_revision) {
+        mp__reply_status(slot->connection, out, q->status,
+                         "that revision is not there yet; MP.REV says the newest");
+        return;
+    }
     if (query_failed(slot, out))
         return;
     mp__resp_array(out, 2 + q->count + (slot->number != 0));

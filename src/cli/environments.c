@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said of an environment that is none yet. Its first write makes one, so that a misspelt
+ * name is no error: reads find nothing, and writes go where nobody looks. */
+#include "cli/environments.h"
+
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "core/option.h"
+
+enum { NAMES_MAX = 64, SHOWN_MAX = 8 };
+
+typedef struct environments {
+    char *names[NAMES_MAX];
+    size_t with_keys; /* so many of them, the first ones; the others only an option names */
+    size_t count;
+} environments;
+
+static bool holds(const environments *all, mp_str name)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (mp_str_equal(mp_str_of(all->names[i]), name))
+            return true;
+    return false;
+}
+
+/* "production" for "production~eu~i1". */
+static void add(environments *all, mp_str scope)
+{
+    const char *region = scope.size ? memchr(scope.data, '~', scope.size) : NULL;
+    mp_str name = region ? mp_str_new(scope.data, (size_t)(region - scope.data)) : scope;
+
+    if (name.size && all->count < NAMES_MAX && !holds(all, name) &&
+        (all->names[all->count] = mp__str_dup(name)))
+        all->count++;
+}
+
+/* NULL, and nothing is said, where that cannot be told. */
+static mp__reply *ask(mp__client *client, const mp_str *words, size_t count)
+{
+    mp__reply *reply = NULL;
+    mp__diag diag;
+
+    if (mp__client_call(client, words, count, &reply, &diag) != 0)
+        return NULL;
+    return reply->type == MP__REPLY_ERROR ? mp__reply_free(reply) : reply;
+}
+
+static bool fetch(mp__client *client, environments *all)
+{
+    mp__reply *reply = ask(client, (mp_str[]){MP_STR("MP.ENVS")}, 1);
+    mp_str named;
+
+    if (!reply)
+        return false;
+    for (size_t i = 0; i < reply->count; i++)
+        add(all, mp__reply_text(&reply->items[i]));
+    all->with_keys = all->count;
+    (void)mp__reply_free(reply);
+    reply = ask(client, (mp_str[]){MP_STR("CONFIG"), MP_STR("GET"), MP_STR("resp.databases")}, 3);
+    named = mp__reply_text(mp__reply_member(reply, "resp.databases"));
+    for (size_t i = 0, end; i < named.size; i = end + 1) {
+        for (end = i; end < named.size && !strchr("[], \"", named.data[end]);)
+            end++; /* [production, staging] */
+        add(all, mp_str_new(named.data + i, end - i));
+    }
+    (void)mp__reply_free(reply);
+    return true;
+}
+
+static void say_unknown(const mp__arguments *arguments, const environments *all, const char *name,
+                        bool writes)
+{
+    const char *begins = writes ? ": this write begins it" : "";
+    const char *near = mp__did_you_mean(name, (const char *const *)all->names, all->count);
+    char known[400] = "";
+    size_t used = 0;
+
+    if (near) {
+        (void)mp__cli_fail(arguments, 0,
+                           "note: there is no environment '%s' yet%s; did you mean '%s'?", name,
+                           begins, near);
+        return;
+    }
+    for (size_t i = 0; i < all->count && i < SHOWN_MAX && used < sizeof(known); i++)
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
+                                 all->names[i]);
+    (void)mp__cli_fail(arguments, 0, "note: there is no environment '%s' yet%s; there are %s%s",
+                       name, begins, known, all->count > SHOWN_MAX ? ", ..." : "");
+}
+
+void mp__cli_note_environment(const mp__arguments *arguments, mp__client *client, const char *name,
+                              bool writes)
+{
+    environments all = {0};
+    bool has_keys = false;
+
+    if (!name || mp__flag_given(arguments, "--json") || !fetch(client, &all))
+        return;
+    for (size_t i = 0; i < all.with_keys; i++)
+        has_keys = has_keys || strcmp(all.names[i], name) == 0;
+    if (!holds(&all, mp_str_of(name)))
+        say_unknown(arguments, &all, name, writes);
+    else if (!has_keys && !writes)
+        (void)mp__cli_fail(arguments, 0, "note: the environment '%s' has no keys yet", name);
+    for (size_t i = 0; i < all.count; i++)
+        (void)mp__free(all.names[i]);
+}
