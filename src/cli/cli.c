@@ -120,7 +120,11 @@ const mp__verb mp__verbs[] = {
      "NAMESPACE/BEGIN/ (each value, a document by itself). A write that breaks a schema is "
      "refused. FILE - reads standard input.",
      mp__schema_flags, 1, 3, mp__verb_schema, true},
-    {"status", "", "State of the daemon.", "", mp__no_flags, 0, 0, mp__verb_status, true},
+    {"status", "", "State of the daemon.",
+     "With --check, exit code 0: the origin is live; 5: degraded, it serves what it kept or does "
+     "not "
+     "get to its disk; 4: not ready, there is nothing to serve; 1: nobody answers.",
+     mp__status_flags, 0, 0, mp__verb_status, true},
     {"doctor", "[--config FILE] [--data-dir DIR]",
      "Look for what is wrong or will be: each finding in a line, with what to do.",
      "With a daemon or without: disk, limits, memory, clock, ports, permissions, origin, damage, "
@@ -230,7 +234,7 @@ static void general_help(FILE *to)
         (void)fprintf(to, "  %-14s %s\n", mp__verbs[i].name, mp__verbs[i].summary);
     (void)fprintf(
         to, "\nmarketprism help VERB says more. Exit codes: 0 found or done, 1 error, 2 usage, "
-            "3 absent, 4 unknown.\n");
+            "3 absent, 4 unknown, 5 degraded (status --check).\n");
 }
 
 static int unknown_verb(const char *name)

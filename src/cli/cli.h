@@ -15,7 +15,8 @@ enum mp__exit {
     MP__EXIT_ERROR = 1,
     MP__EXIT_USAGE = 2,
     MP__EXIT_ABSENT = 3,
-    MP__EXIT_UNKNOWN = 4
+    MP__EXIT_UNKNOWN = 4,
+    MP__EXIT_DEGRADED = 5 /* of status --check alone */
 };
 
 typedef struct mp__flag {
@@ -163,9 +164,9 @@ int mp__verb_validate(const mp__arguments *arguments);
 
 extern const mp__flag mp__backup_flags[], mp__restore_flags[];
 extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
-    mp__ls_flags[], mp__del_flags[], mp__schema_flags[], mp__history_flags[], mp__import_flags[],
-    mp__watch_flags[], mp__replay_flags[], mp__render_flags[], mp__exec_flags[], mp__export_flags[],
-    mp__diff_flags[], mp__edit_flags[], mp__validate_flags[], mp__no_flags[], mp__bench_flags[],
-    mp__json_flags[]; /* of a verb that takes only --json */
+    mp__status_flags[], mp__ls_flags[], mp__del_flags[], mp__schema_flags[], mp__history_flags[],
+    mp__import_flags[], mp__watch_flags[], mp__replay_flags[], mp__render_flags[], mp__exec_flags[],
+    mp__export_flags[], mp__diff_flags[], mp__edit_flags[], mp__validate_flags[], mp__no_flags[],
+    mp__bench_flags[], mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

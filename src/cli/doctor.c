@@ -216,6 +216,14 @@ static int tell_json(const mp__doctor *d)
 
 /* ---- the verb ---- */
 
+/* As every server of RESP but ours says of a command of ours. */
+static bool is_unknown_command(mp_str error)
+{
+    mp_str begins = MP_STR("ERR unknown command");
+
+    return error.size >= begins.size && memcmp(error.data, begins.data, begins.size) == 0;
+}
+
 /* The status of the daemon at d->resp, or NULL and why not. */
 static json_t *ask_status(mp__doctor *d)
 {
@@ -228,9 +236,16 @@ static json_t *ask_status(mp__doctor *d)
 
     if (rc == 0)
         rc = mp__client_call(client, words, 1, &reply, &diag);
-    if (rc == 0 && reply->type == MP__REPLY_ERROR)
+    if (rc == 0 && reply->type == MP__REPLY_ERROR && !is_unknown_command(reply->text))
         (void)snprintf(diag.text, sizeof(diag.text), "%.*s", (int)reply->text.size,
                        reply->text.data);
+    else if (rc == 0 && reply->type == MP__REPLY_ERROR)
+        (void)snprintf(diag.text, sizeof(diag.text),
+                       "what listens at %.100s is no daemon: it says '%.*s'", d->resp,
+                       (int)(reply->text.size < 120 ? reply->text.size : 120), reply->text.data);
+    else if (rc == MP_EPROTO)
+        (void)snprintf(diag.text, sizeof(diag.text),
+                       "what listens at %.100s is no daemon: it does not speak RESP", d->resp);
     else if (rc == 0)
         status = json_loadb(mp__reply_text(reply).data, mp__reply_text(reply).size, 0, NULL);
     if (!status)

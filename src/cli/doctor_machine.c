@@ -397,6 +397,23 @@ static const char *holder_of(const mp__doctor *d, unsigned port, char *text, siz
     return text;
 }
 
+/* Another daemon of ours is no stranger to be stopped: it is told by what it runs on. */
+static void say_holder(mp__doctor *d, const char *option, const char *address, const char *holder,
+                       long pid)
+{
+    const char *other = json_string_value(json_object_get(d->status, "data_dir"));
+    mp__doctor there = *d;
+
+    there.data_dir = other;
+    if (other && pid && strcmp(other, d->data_dir) != 0 && mp__doctor_pid(&there) == pid)
+        mp__doctor_say(
+            d, MP__FINDING_TROUBLE, "give this one another port (--set), or stop the other daemon",
+            "%s: %s is held by %s, the daemon that runs on %.200s", option, address, holder, other);
+    else
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "stop that, or choose another port",
+                       "%s: %s is held by %s", option, address, holder);
+}
+
 static void check_port(mp__doctor *d, const char *option)
 {
     const char *address = mp__options_text(d->options, option);
@@ -426,8 +443,7 @@ static void check_port(mp__doctor *d, const char *option)
     else if (rc == -EADDRINUSE && pid && pid == own)
         mp__doctor_say(d, MP__FINDING_OK, "", "%s: the daemon listens at %s", option, address);
     else if (rc == -EADDRINUSE)
-        mp__doctor_say(d, MP__FINDING_TROUBLE, "stop that, or choose another port",
-                       "%s: %s is held by %s", option, address, holder);
+        say_holder(d, option, address, holder, pid);
     else
         mp__doctor_say(d, MP__FINDING_TROUBLE,
                        rc == -EACCES ? "choose a port from 1024 on, or give the service "
@@ -513,9 +529,10 @@ void mp__check_service(mp__doctor *d)
 
     if (!pid) {
         if (d->world->uid == 0)
-            mp__doctor_say(d, MP__FINDING_OK, "", "no daemon runs; who starts it here is root");
+            mp__doctor_say(d, MP__FINDING_OK, "",
+                           "no daemon runs on it; who starts it here is root");
         else
-            mp__doctor_say(d, MP__FINDING_OK, "", "no daemon runs");
+            mp__doctor_say(d, MP__FINDING_OK, "", "no daemon runs on it");
         return;
     }
     (void)snprintf(path, sizeof(path), "/proc/%ld/status", pid);

@@ -56,6 +56,8 @@ static void man_codes(mp__buf *out)
         {"2", "A mistake on the command line."},
         {"3", "Absent: the origin says that there is no such value."},
         {"4", "Unknown: nobody can be asked and nothing is kept."},
+        {"5", "Degraded, of status --check alone: what is kept is served, with an origin or a "
+              "disk that fails."},
     };
 
     (void)mp__buf_add_str(out, MP_STR(".SH EXIT STATUS\n"));

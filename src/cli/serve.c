@@ -249,6 +249,19 @@ static void say_ready(const daemon_state *d, uint64_t started_ns)
     mp__buf_done(&line);
 }
 
+/* A taken port refuses the start before anything is made on disk. Where there is a data directory
+ * nothing new is made, and its lock tells better who is in the way: it knows the process. */
+static int check_ports(const daemon_state *d, mp__diag *diag)
+{
+    char path[4200];
+    mp__stat stat;
+
+    (void)snprintf(path, sizeof(path), "%s/lock", mp__options_text(d->options, "data_dir"));
+    return mp__env_stat(mp__env_real(), path, &stat) == 0
+               ? 0
+               : mp__server_probe(mp__env_real(), d->options, diag);
+}
+
 static int start(daemon_state *d, mp__diag *diag)
 {
     mp__manager_config manager = {
@@ -264,6 +277,8 @@ static int start(daemon_state *d, mp__diag *diag)
 
     if (rc == 0) /* before anything is made on disk */
         rc = mp__server_check(d->options, diag);
+    if (rc == 0)
+        rc = check_ports(d, diag);
     if (rc == 0)
         rc = mp__loop_new(mp__env_real(), "mp-main", &d->loop);
     if (rc == 0)

@@ -668,9 +668,35 @@ int mp__verb_explain(const mp__arguments *arguments)
     return explain_key(arguments);
 }
 
+const mp__flag mp__status_flags[] = {
+    {"--check", "-c", NULL, "Say in a line and by the exit code whether all is well, for scripts."},
+    {NULL, NULL, NULL, NULL},
+};
+
+static int check_code(const json_t *root)
+{
+    if (!json_is_true(json_object_get(root, "ready")))
+        return MP__EXIT_UNKNOWN;
+    return json_is_true(json_object_get(root, "degraded")) ? MP__EXIT_DEGRADED : 0;
+}
+
+static void check_people(const json_t *root)
+{
+    static const char *const states[] = {[MP__EXIT_FOUND] = "live",
+                                         [MP__EXIT_UNKNOWN] = "not ready",
+                                         [MP__EXIT_DEGRADED] = "degraded"};
+    const char *why = text_of(root, "trouble");
+
+    if (!*why)
+        why = text_of(json_object_get(json_object_get(root, "cache"), "l3"), "trouble");
+    (void)printf("%s%s%s\n", states[check_code(root)], *why ? ": " : "", why);
+}
+
 int mp__verb_status(const mp__arguments *arguments)
 {
     mp_str words[] = {MP_STR("MP.STATUS")};
+    bool checks = mp__flag_given(arguments, "--check");
 
-    return ask_json(arguments, words, 1, status_people, NULL);
+    return ask_json(arguments, words, 1, checks ? check_people : status_people,
+                    checks ? check_code : NULL);
 }

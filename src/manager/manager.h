@@ -383,6 +383,8 @@ int mp__manager_status(mp__manager *manager, mp__buf *out);
 typedef struct mp__summary {
     enum mp__origin_state origin;
     bool writable, ready;
+    bool degraded;  /* it serves, but answers may be stale or are not kept: the origin is not live,
+                       or L3 takes no writes */
     char text[512]; /* one line: what is wrong and the remedy; "" when all is well */
     uint64_t revision, keys;
     char epoch[33];

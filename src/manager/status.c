@@ -39,7 +39,9 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     mp__summary s = {.origin = state,
                      .writable = state == MP__ORIGIN_LIVE && !manager->origin->ops->read_only};
     mp_cache_stats cache;
+    mp__diag disk = {0};
 
+    s.degraded = state != MP__ORIGIN_LIVE || mp__cache_l3_trouble(manager->cache, &disk) != 0;
     mp__origin_stats_read(manager->origin, &stats);
     mp_cache_stats_read(manager->cache, &cache);
     s.revision = stats.revision;
@@ -251,6 +253,7 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "uptime_s",
                      (mp__env_now_ns(manager->env) - manager->started_ns) / 1000000000u);
     mp__json_add_bool(out, "ready", summary.ready);
+    mp__json_add_bool(out, "degraded", summary.degraded);
     mp__json_add_text(out, "trouble", summary.text);
     mp__json_add_text(out, "data_dir", manager->data_dir);
     mp__json_add_u64(out, "disk_free_bytes", disk_free);

@@ -297,16 +297,11 @@ int mp__server_check(const mp__options *options, mp__diag *diag)
     return rc ? rc : read_address(options, NULL, "http.listen", host, sizeof(host), &port, diag);
 }
 
-static int check_address(mp__server *server, const char *path, char *host, size_t capacity,
-                         uint16_t *ret_port, mp__diag *diag)
+static int probe(mp_env *env, const char *path, const char *text, const char *host, uint16_t port,
+                 mp__diag *diag)
 {
-    const char *text = mp__options_text(server->options, path);
-    int rc = read_address(server->options, mp__manager_access(server->manager), path, host,
-                          capacity, ret_port, diag);
+    int rc = mp__listen_probe(env, host, port);
 
-    if (rc)
-        return rc;
-    rc = mp__listen_probe(server->env, host, *ret_port);
     if (rc == -EADDRINUSE)
         return mp__diag_set(diag, rc,
                             "%s: somebody listens on %s already; stop it or choose another "
@@ -314,6 +309,32 @@ static int check_address(mp__server *server, const char *path, char *host, size_
                             path, text);
     return rc ? mp__diag_set(diag, rc, "%s: cannot listen on %s: %s", path, text, mp_strerror(rc))
               : 0;
+}
+
+int mp__server_probe(mp_env *env, const mp__options *options, mp__diag *diag)
+{
+    static const char *const paths[] = {"resp.listen", "http.listen"};
+    char host[256];
+    uint16_t port;
+    int rc = 0;
+
+    for (size_t i = 0; i < 2 && rc == 0; i++) {
+        rc = read_address(options, NULL, paths[i], host, sizeof(host), &port, diag);
+        if (rc == 0)
+            rc = probe(env, paths[i], mp__options_text(options, paths[i]), host, port, diag);
+    }
+    return rc;
+}
+
+static int check_address(mp__server *server, const char *path, char *host, size_t capacity,
+                         uint16_t *ret_port, mp__diag *diag)
+{
+    int rc = read_address(server->options, mp__manager_access(server->manager), path, host,
+                          capacity, ret_port, diag);
+
+    return rc ? rc
+              : probe(server->env, path, mp__options_text(server->options, path), host, *ret_port,
+                      diag);
 }
 
 static void address_text(char *out, size_t capacity, const char *host, uint16_t port)

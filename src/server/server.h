@@ -22,6 +22,8 @@ typedef struct mp__server_config {
 /* Whether it could listen where the options say, before there is one. As the two first errors of
  * mp__server_start(), and MP_EINVAL. Pure. */
 MP_MUST_USE int mp__server_check(const mp__options *options, mp__diag *diag);
+/* Whether somebody listens there already: -EADDRINUSE with the port in @diag. */
+MP_MUST_USE int mp__server_probe(mp_env *env, const mp__options *options, mp__diag *diag);
 /* Listen on resp.listen and http.listen and start the workers. MP_EDENIED: a non-loopback address
  * without authentication; -EADDRINUSE with the port in @diag. */
 MP_MUST_USE int mp__server_start(const mp__server_config *config, mp__server **ret_server,

@@ -6,6 +6,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import unittest
 
 import mp_tap
@@ -122,6 +123,37 @@ class Doctor(unittest.TestCase):
             finding = self.one(report, "ports", "trouble", f"{address} is held by")
             self.assertIn(str(os.getpid()), finding["what"])
             self.assertIn("another port", finding["remedy"])
+
+    def test_what_is_no_daemon_at_the_port_is_told(self):
+        self.daemon.data.mkdir()
+        for answer, what in ((b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "does not speak RESP"),
+                             (b"-ERR unknown command 'MP.STATUS'\r\n", "it says 'ERR unknown command")):
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                def serve():
+                    client = taken.accept()[0]
+                    client.recv(1000)
+                    client.sendall(answer)
+                    client.close()
+
+                server = threading.Thread(target=serve)
+                server.start()
+                address = "127.0.0.1:%d" % taken.getsockname()[1]
+                report = self.doctor("--set", f"resp.listen={address}", code=1)
+                server.join()
+                finding = self.one(report, "daemon", "ok", f"what listens at {address} is no daemon")
+                self.assertIn(what, finding["what"])
+                self.one(report, "ports", "trouble", f"{address} is held by")
+
+    def test_a_port_that_another_daemon_of_ours_holds_is_told_with_its_folder(self):
+        self.daemon.start()
+        other = pathlib.Path(self.daemon.folder, "other")
+        report = self.doctor("--data-dir", str(other), "--set", f"resp.listen={self.daemon.resp}",
+                             "--set", f"http.listen={self.daemon.http}", data_dir=False, code=1)
+        told = [f for f in report["findings"] if f["check"] == "ports"]
+        self.assertEqual(len(told), 2)
+        for finding in told:
+            self.assertIn(f"({self.daemon.process.pid}), the daemon that runs on {self.daemon.data}", finding["what"])
+            self.assertIn("give this one another port", finding["remedy"])
 
     def test_permissions_that_are_too_wide_or_too_narrow_are_told(self):
         self.daemon.data.mkdir(mode=0o700)

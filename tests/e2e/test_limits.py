@@ -386,6 +386,21 @@ class Start(unittest.TestCase):
                             "--http", "127.0.0.1:0")
         self.assertIn("somebody listens", said)
 
+    def test_a_start_that_a_taken_port_refuses_leaves_nothing_behind(self):
+        self.daemon.start()
+        folder = pathlib.Path(self.daemon.folder, "other")
+        ports = (("--resp", self.daemon.resp, "--http", "127.0.0.1:0"),
+                 ("--resp", "127.0.0.1:0", "--http", self.daemon.http))
+        for words in ports:
+            self.assertIn("somebody listens", self.refused("--data-dir", str(folder), *words))
+            self.assertFalse(folder.exists())
+        folder.mkdir()
+        self.assertIn("somebody listens", self.refused("--data-dir", str(folder), *ports[0]))
+        self.assertEqual(list(folder.iterdir()), [])
+        said = self.refused("--data-dir", str(self.daemon.data), "--resp", self.daemon.resp,
+                            "--http", self.daemon.http)
+        self.assertIn(f"in use by process {self.daemon.process.pid}", said)  # says more
+
     def test_an_address_that_others_reach_is_refused_without_authentication(self):
         said = self.refused("--data-dir", self.daemon.folder + "/other", "--resp", "0.0.0.0:0")
         self.assertIn("authentication", said)

@@ -9,6 +9,7 @@ import unittest
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+from mp_http import Http
 
 KEYS = 300
 
@@ -54,6 +55,40 @@ class Outage(unittest.TestCase):
         with self.assertRaisesRegex(ReplyError, "origin"):
             client("SET", "app/key0", "new")
         self.assertEqual(client("GET", "app/key0"), b"value0")
+
+    def test_scripts_and_probes_see_that_it_is_degraded(self):
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        checked = self.daemon.cli("status", "--check")
+        self.assertEqual((checked.returncode, checked.stdout), (0, "live\n"))
+        self.assertEqual(http.get("/readyz?strict").status, 200)
+        self.assertFalse(http.get("/readyz").json["degraded"])
+        self.move_away()
+        client = self.daemon.client()
+        self.addCleanup(client.close)
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        checked = self.daemon.cli("status", "--check")
+        self.assertEqual(checked.returncode, 5)
+        self.assertRegex(checked.stdout, "^degraded: origin lost: .*; ")
+        told = self.daemon.cli("status", "--check", "--json")
+        self.assertEqual((told.returncode, json.loads(told.stdout)["degraded"]), (5, True))
+        self.assertEqual(self.daemon.cli("status").returncode, 0)  # it is a report, and no check
+        self.assertEqual(http.get("/readyz").status, 200)  # what is kept is served
+        strict = http.get("/readyz?strict")
+        self.assertEqual((strict.status, strict.json["ready"], strict.json["degraded"]), (503, True, True))
+        self.assertIn("origin lost", strict.json["trouble"])
+        nobody = subprocess.run([BINARY, "status", "--check", "--resp", "127.0.0.1:1"],
+                                capture_output=True, text=True, check=False)
+        self.assertEqual(nobody.returncode, 1)
+
+    def test_a_daemon_that_has_nothing_to_serve_is_not_ready(self):
+        self.daemon.stop()
+        for path in self.daemon.data.iterdir():
+            if path.name != "origin.id":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.daemon.start()
+        checked = self.daemon.cli("status", "--check")
+        self.assertEqual((checked.returncode, checked.stdout[:10]), (4, "not ready:"))
 
     def test_what_is_written_back_is_taken_without_an_origin_and_arrives_after_kill_9(self):
         self.daemon.stop()

@@ -10,19 +10,25 @@ void mp__http_health(mp__exchange *x)
 
 void mp__http_ready(mp__exchange *x)
 {
+    mp__parameter strict = {.name = "strict"};
     mp__buf body = MP__BUF_INIT;
     mp__summary s;
+    bool is_strict = false;
 
-    if (!mp__http_parameters(x, NULL, 0))
+    if (!mp__http_parameters(x, &strict, 1) || !mp__http_flag_of(x, &strict, &is_strict))
         return;
     mp__manager_summary(x->worker->server->manager, &s);
     mp__json_begin(&body, '{');
     mp__json_add_bool(&body, "ready", s.ready);
+    mp__json_add_bool(&body, "degraded", s.degraded);
     mp__json_add_text(&body, "origin", mp__origin_states.states[s.origin]);
     mp__json_add_bool(&body, "writable", s.writable);
-    mp__json_add_text(&body, "trouble", s.text);
+    mp__json_add_text(&body, "trouble",
+                      s.text[0] || !s.degraded
+                          ? s.text
+                          : "the cache on disk takes no writes; /v1/status says why");
     mp__json_end(&body, '}');
-    mp__answer_json(x, s.ready ? 200 : 503, &body);
+    mp__answer_json(x, s.ready && !(is_strict && s.degraded) ? 200 : 503, &body);
 }
 
 void mp__http_metrics(mp__exchange *x)

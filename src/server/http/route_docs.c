@@ -60,6 +60,9 @@ static const mp__route_parameter environments[] = {
     {"limit", "limit", "Most environments in a page."},
     {"after", "text", "`next` of the page before."},
     END};
+static const mp__route_parameter ready[] = {
+    {"strict", "flag", "Answer 503 also while it serves what is kept, without its origin or disk."},
+    END};
 static const mp__route_parameter dry_run[] = {
     PLACE, {"dry_run", "flag", "Say what would happen and change nothing."}, END};
 #define OTHER_PLACE                                                                                \
@@ -129,8 +132,10 @@ static const mp__route_parameter watch[] = {
 static const mp__route_answer text_answer[] = {{200, "text/plain", "Text"}, LAST};
 static const mp__route_answer root_answer[] = {
     {200, "text/plain", "Text"}, {200, "text/html", "Text"}, PROBLEM_ROWS(400), LAST};
-static const mp__route_answer ready_answer[] = {
-    {200, "application/json", "Ready"}, {503, "application/json", "Ready"}, LAST};
+static const mp__route_answer ready_answer[] = {{200, "application/json", "Ready"},
+                                                PROBLEM_ROWS(400),
+                                                {503, "application/json", "Ready"},
+                                                LAST};
 static const mp__route_answer value_answer[] = {
     {200, "*/*", "Bytes"}, {304, NULL, NULL}, PROBLEM_ROWS(400), PROBLEM_ROWS(404),
     PROBLEM_ROWS(412),     PROBLEM_ROWS(503), PROBLEM_ROWS(504), LAST};
@@ -227,7 +232,7 @@ static const mp__route_answer pin_answer[] = {{200, "application/json", "Object"
 const mp__route_doc mp__route_docs[] = {
     {"GET", "/", "root", NULL, "Accept", NULL, root_answer},
     {"GET", "/healthz", "health", NULL, NULL, NULL, text_answer},
-    {"GET", "/readyz", "ready", NULL, NULL, NULL, ready_answer},
+    {"GET", "/readyz", "ready", ready, NULL, NULL, ready_answer},
     {"GET", "/metrics", "metrics", NULL, "Accept-Encoding", NULL, text_answer},
     {"GET", "/v1/config/", "listNamespaces", namespaces, CACHING, NULL, namespaces_answer},
     {"GET", "/v1/config/{namespace}/", "listKeys", list, CACHING " Accept", NULL, list_answer},
