@@ -197,6 +197,24 @@ class Values(unittest.TestCase):
         self.assertEqual(self.resp("MP.GET", "ahead", "MINREV", str(revision)), b"1")
         self.assertEqual(self.http.get(f"{BASE}default/never-written?min_rev={revision + 1}").status, 404)
 
+    def test_what_takes_anything_kept_cannot_ask_for_a_revision(self):
+        revision = self.http.put(BASE + "default/weakly", "1").json["revision"]
+        for answer in (self.http.get(f"{BASE}default/weakly?min_rev={revision}&level=weak"),
+                       self.http.get(f"{BASE}default/weakly?min_rev={revision}", Cache_Control="only-if-cached")):
+            problem = self.is_problem(answer, 400, "invalid")
+            self.assertIn("min_rev contradicts level weak", problem["detail"])
+            self.assertIn("eventual", problem["remedy"])
+        with self.assertRaisesRegex(ReplyError, "^ERR MINREV contradicts level weak"):
+            self.resp("MP.GET", "weakly", "MINREV", str(revision), "LEVEL", "weak")
+        self.assertEqual(self.resp("MP.LEVEL", "weak"), "OK")
+        self.addCleanup(self.resp, "MP.LEVEL", "eventual")
+        with self.assertRaisesRegex(ReplyError, "^ERR MINREV contradicts level weak"):
+            self.resp("MP.GET", "weakly", "MINREV", str(revision))
+        self.assertEqual(self.resp("MP.GET", "weakly", "MINREV", str(revision), "LEVEL", "eventual"), b"1")
+        with self.assertRaisesRegex(ReplyError, "^ERR syntax error"):
+            self.resp("MP.GET", "weakly", "MINREV")
+        self.assertEqual(self.http.get(f"{BASE}default/weakly?min_rev=0&level=weak").body, b"1")
+
     # ---- patches ----
 
     def test_a_merge_patch_changes_a_part(self):
@@ -264,6 +282,20 @@ class Values(unittest.TestCase):
         self.assertEqual(self.http.get(BASE + "default/past").body, b"one")
         self.is_problem(self.http("POST", f"/v1/rollback/default/past?to={gone}"), 404, "no-such-revision")
         self.is_problem(self.http("POST", "/v1/rollback/default/past"), 400, "invalid")
+
+    def test_a_key_that_never_existed_has_no_history_and_a_deleted_one_keeps_it(self):
+        problem = self.is_problem(self.http.get("/v1/history/default/no-past"), 404, "absent")
+        self.assertIn("never existed", problem["detail"])
+        self.assertIn("/v1/explain", problem["remedy"])
+        self.assertEqual(self.daemon.cli("history", "no-past").returncode, 3)
+        self.assertEqual(self.resp("MP.HISTORY", "no-past"), [])
+        first = self.http.put(BASE + "default/had-past", "1").json["revision"]
+        self.http("DELETE", BASE + "default/had-past")
+        self.assertEqual(len(self.http.get("/v1/history/default/had-past").json["revisions"]), 2)
+        self.assertEqual(self.daemon.cli("history", "had-past").returncode, 0)
+        behind = self.http.get(f"/v1/history/default/had-past?before={first}")  # the end of its pages
+        self.assertEqual((behind.status, behind.json["revisions"]), (200, []))
+        self.is_problem(self.http.get("/v1/history/default/had-past?env=nowhere"), 404, "absent")
 
     def test_a_dry_run_changes_nothing(self):
         self.http.put(BASE + "default/dry", "1")

@@ -229,9 +229,19 @@ static bool take_parameters(mp__exchange *x, const mp__parameter *p, bool effect
         return false;
     }
     w->read.own_layer = !effective;
-    return mp__http_duration_of(x, &p[MAX_AGE], &w->read.age_max_ms) &&
-           mp__http_number_of(x, &p[MIN_REV], 0, INT64_MAX, &w->read.revision_min) &&
-           mp__http_flag_of(x, &p[STRICT], &w->read.strict);
+    if (!mp__http_duration_of(x, &p[MAX_AGE], &w->read.age_max_ms) ||
+        !mp__http_number_of(x, &p[MIN_REV], 0, INT64_MAX, &w->read.revision_min) ||
+        !mp__http_flag_of(x, &p[STRICT], &w->read.strict))
+        return false;
+    if (w->read.level != MP__LEVEL_WEAK || !w->read.revision_min)
+        return true;
+    mp__answer_problem(x, &(mp__problem){.status = 400,
+                                         .type = "invalid",
+                                         .detail = "min_rev contradicts level weak, which takes "
+                                                   "whatever is kept",
+                                         .remedy = "leave one of them out; level eventual asks "
+                                                   "the origin only where what is kept is older"});
+    return false;
 }
 
 /* ---- answers that come later ---- */

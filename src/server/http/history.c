@@ -38,6 +38,14 @@ static void answer_history(mp__exchange *x, const mp__query *query, bool with_va
         mp__answer_error(x, query->status, NULL);
         return;
     }
+    if (!query->count && !query->after) { /* behind a last page there is nothing, and no error */
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "absent",
+                                             .detail = "this key never existed in this layer",
+                                             .remedy = "/v1/explain/... shows each layer of a key; "
+                                                       "the list of the namespace what there is"});
+        return;
+    }
     mp__json_begin(&body, '{');
     mp__json_add_string(&body, "namespace", x->values[0]);
     mp__json_add_string(&body, "key", x->values[1]);

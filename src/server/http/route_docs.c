@@ -22,7 +22,8 @@ static const mp__route_parameter read_one[] = {
     {"at", "revision", "The value that held at this revision."},
     {"level", "level", "How certain the answer must be."},
     {"max_age", "duration", "Verify at the origin what was verified longer ago."},
-    {"min_rev", "revision", "Nothing older than this revision: read your writes."},
+    {"min_rev", "revision",
+     "Nothing older than this revision: read your writes. Not with level weak."},
     {"strict", "flag", "An error rather than a value that is past its bound."},
     {"effective", "yes", "What a reader of the scope gets; false: only what the layer itself has."},
     END};
@@ -201,7 +202,12 @@ static const mp__route_answer diff_answer[] = {{200, "application/json", "Differ
                                                PROBLEM_ROWS(413),
                                                PROBLEM_ROWS(503),
                                                LAST};
-static const mp__route_answer history_answer[] = ASKED("History");
+static const mp__route_answer history_answer[] = {{200, "application/json", "History"},
+                                                  {304, NULL, NULL},
+                                                  PROBLEM_ROWS(400),
+                                                  PROBLEM_ROWS(404),
+                                                  PROBLEM_ROWS(503),
+                                                  LAST};
 static const mp__route_answer watch_answer[] = {{200, "text/event-stream", "Events"},
                                                 {200, "application/x-ndjson", "Events"},
                                                 {200, "application/json", "Object"},

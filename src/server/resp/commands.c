@@ -63,7 +63,7 @@ const mp__command mp__commands[] = {
      mp__cmd_mp_explain},
     {"MP.GET", -2, R, 1, 1, 1, "marketprism", "0.1.0",
      "MP.GET key [LEVEL strong|eventual|weak] [MAXAGE ms] [MINREV n] [STRICT] [STALEOK] [META] "
-     "[OWN].",
+     "[OWN]. MINREV is an error with weak.",
      mp__cmd_mp_get},
     {"MP.HISTORY", -2, R, 1, 1, 1, "marketprism", "0.1.0",
      "MP.HISTORY key [COUNT n] [BEFORE revision] [VALUES]: newest first.", mp__cmd_mp_history},

@@ -70,10 +70,26 @@ static void format_mp_get(mp__slot *slot, mp__buf *out)
         mp__reply_read_error(slot->connection, out, read);
 }
 
-/* The options behind the key; false: an error was answered. */
-static bool get_options(mp__connection *c, const mp_str *arguments, uint32_t count, mp__slot *slot)
+static void format_syntax(mp__slot *slot, mp__buf *out)
+{
+    (void)slot;
+    mp__resp_error(out, "ERR", "syntax error");
+}
+
+static void format_contradiction(mp__slot *slot, mp__buf *out)
+{
+    (void)slot;
+    mp__resp_error(out, "ERR",
+                   "MINREV contradicts level weak, which takes whatever is kept; leave it out, or "
+                   "read with LEVEL eventual");
+}
+
+/* The options behind the key; false: the slot's format says what is wrong. */
+static bool get_options(const mp_str *arguments, uint32_t count, mp__slot *slot)
 {
     mp__read *read = &slot->reads[0];
+
+    slot->format = format_syntax; /* until all is understood */
 
     for (uint32_t i = 2; i < count; i++) {
         bool more = i + 1 < count;
@@ -102,14 +118,12 @@ static bool get_options(mp__connection *c, const mp_str *arguments, uint32_t cou
             return false;
         }
     }
-    (void)c;
+    if (read->level == MP__LEVEL_WEAK && read->revision_min) {
+        slot->format = format_contradiction;
+        return false;
+    }
+    slot->format = format_mp_get;
     return true;
-}
-
-static void format_syntax(mp__slot *slot, mp__buf *out)
-{
-    (void)slot;
-    mp__resp_error(out, "ERR", "syntax error");
 }
 
 void mp__cmd_mp_get(MP__COMMAND_ARGS)
@@ -118,8 +132,7 @@ void mp__cmd_mp_get(MP__COMMAND_ARGS)
 
     if (!slot)
         return;
-    if (!get_options(c, arguments, count, slot)) {
-        slot->format = format_syntax;
+    if (!get_options(arguments, count, slot)) {
         slot->count = 0; /* no read has begun */
         mp__slot_ready(slot);
         return;
