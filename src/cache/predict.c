@@ -10,24 +10,53 @@
 #include "core/alloc.h"
 
 enum {
-    ENTRIES_MAX = 2048, /* of a miniature */
-    ENTRIES_WHOLE = 256 /* a cache so small is not made smaller */
+    GONE_SHARE = 2,      /* buckets for each place among the gone: about as many as entries */
+    ENTRIES_MAX = 2048,  /* of a miniature */
+    ENTRIES_WHOLE = 256, /* a cache so small is not made smaller */
 };
 
 static const double SAMPLE_MAX = 0.5; /* more would be a second full simulation */
+static const double T_90 = 1.65;      /* errors to either side, as of a normal distribution */
+static const double CLIFF = 0.2;      /* of the hits, or misses, that hang on a few entries */
+
+typedef uint16_t number; /* of a key; 0: none */
+
 typedef struct key {
     mp__policy_node node;
     _Atomic uint8_t uses;
-    uint32_t next; /* of the bucket, or of the free ones */
+    bool is_spare;       /* of a cliff */
+    number next;         /* of the bucket, or of the free ones */
+    number newer, older; /* by last use */
 } key;
+
+/* What was evicted, by hash, and how many had been by then; one forgets another. */
+typedef struct gone {
+    uint16_t tag, at; /* at 1 and more; 0: none */
+} gone;
+
+/* A sample has some keys too many or too few, as if the miniature had some entries less or more.
+ * Mostly that hardly matters; where a loop just fits, or just does not, it is everything, and the
+ * parts of the sample, which share one miniature, do not tell. So the requests are counted whose
+ * answer would be another: with less, hits, while there is still room, of what was not used for
+ * longest; with more, misses of what had been evicted not long before. */
+typedef struct cliff {
+    double entries; /* less or more, as nine samples of ten have them */
+    double less, more;
+    gone *gone;
+    uint16_t evictions; /* of the last 65,535, which are more than are remembered */
+    number newest, oldest, spare_newest; /* by last use */
+    size_t spare; /* the oldest, for which there would be no room with some entries less */
+} cliff;
 
 struct mp__predict {
     mp__policy *policy;
     key *keys; /* from 1; 0 is none */
-    uint32_t *buckets;
+    number *buckets;
     size_t capacity, cached, bucket_mask;
-    uint32_t free, threshold;
+    number free;
+    uint32_t threshold;
     mp__tally tally;
+    cliff cliff;
 };
 
 mp__predict *mp__predict_free(mp__predict *p)
@@ -37,6 +66,7 @@ mp__predict *mp__predict_free(mp__predict *p)
             (void)p->policy->ops->free(p->policy);
         (void)mp__free(p->keys);
         (void)mp__free(p->buckets);
+        (void)mp__free(p->cliff.gone);
     }
     return mp__free(p);
 }
@@ -59,10 +89,12 @@ static int predict_fill(mp__predict *p, const char *policy)
     p->bucket_mask = buckets - 1;
     p->keys = mp__calloc(p->capacity + 1, sizeof(*p->keys));
     p->buckets = mp__calloc(buckets, sizeof(*p->buckets));
-    if (!p->keys || !p->buckets)
+    p->cliff.gone = mp__calloc(buckets / GONE_SHARE, sizeof(*p->cliff.gone));
+    if (!p->keys || !p->buckets || !p->cliff.gone)
         return MP_ENOMEM;
+    p->cliff.entries = T_90 * sqrt((double)p->capacity * (1 - p->tally.sample));
     for (size_t i = 1; i < p->capacity; i++)
-        p->keys[i].next = (uint32_t)i + 1;
+        p->keys[i].next = (number)(i + 1);
     p->free = 1;
     return mp__replay_policy_make(policy, p->capacity, &p->policy);
 }
@@ -78,7 +110,7 @@ int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_m
     mp__predict *p;
     int rc;
 
-    if (capacity == 0 || entries_max == 0)
+    if (capacity == 0 || entries_max == 0 || entries_max >= UINT16_MAX)
         return MP_EINVAL;
     p = mp__calloc(1, sizeof(*p));
     if (!p)
@@ -95,26 +127,126 @@ int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_m
     return 0;
 }
 
-static uint32_t *bucket_of(const mp__predict *p, uint64_t hash)
+static number *bucket_of(const mp__predict *p, uint64_t hash)
 {
     return &p->buckets[(hash ^ hash >> 32) & p->bucket_mask];
 }
 
-static uint32_t find(const mp__predict *p, uint64_t hash)
+static number find(const mp__predict *p, uint64_t hash)
 {
-    uint32_t i = *bucket_of(p, hash);
+    number i = *bucket_of(p, hash);
 
     while (i && p->keys[i].node.hash != hash)
         i = p->keys[i].next;
     return i;
 }
 
+/* ---- cliffs ---- */
+
+static void unlink_use(mp__predict *p, number i)
+{
+    cliff *c = &p->cliff;
+    key *k = &p->keys[i];
+
+    if (k->is_spare) {
+        c->spare--;
+        if (c->spare_newest == i)
+            c->spare_newest = k->older;
+        k->is_spare = false;
+    }
+    *(k->newer ? &p->keys[k->newer].older : &c->newest) = k->older;
+    *(k->older ? &p->keys[k->older].newer : &c->oldest) = k->newer;
+}
+
+static void mark_spare(mp__predict *p)
+{
+    cliff *c = &p->cliff;
+    const double room = (double)p->capacity - c->entries;
+
+    while ((double)(p->cached - c->spare) > room) {
+        number next = c->spare_newest ? p->keys[c->spare_newest].newer : c->oldest;
+
+        if (!next)
+            return;
+        p->keys[next].is_spare = true;
+        c->spare_newest = next;
+        c->spare++;
+    }
+}
+
+static void link_use(mp__predict *p, number i)
+{
+    cliff *c = &p->cliff;
+
+    p->keys[i].older = c->newest;
+    p->keys[i].newer = 0;
+    *(c->newest ? &p->keys[c->newest].newer : &c->oldest) = i;
+    c->newest = i;
+    mark_spare(p);
+}
+
+static gone *gone_of(const mp__predict *p, uint64_t hash)
+{
+    return &p->cliff.gone[(hash ^ hash >> 32) & p->bucket_mask / GONE_SHARE];
+}
+
+static uint16_t tag_of(uint64_t hash)
+{
+    return (uint16_t)(hash >> 24);
+}
+
+static void remember_gone(mp__predict *p, uint64_t hash)
+{
+    cliff *c = &p->cliff;
+
+    c->evictions = (uint16_t)(c->evictions + (c->evictions == UINT16_MAX ? 2 : 1));
+    *gone_of(p, hash) = (gone){tag_of(hash), c->evictions};
+}
+
+/* With more entries so many of all that were evicted since this one were still there; and it stands
+ * for those that others made forgotten. */
+static double near_miss(const mp__predict *p, uint64_t hash)
+{
+    const gone *g = gone_of(p, hash);
+    double since, slots = (double)(p->bucket_mask / GONE_SHARE + 1);
+
+    if (!g->at || g->tag != tag_of(hash))
+        return 0;
+    since = (uint16_t)(p->cliff.evictions - g->at) + 1;
+    return fmin(p->cliff.entries / since, 1) * exp(fmin(since / slots, 2));
+}
+
+static bool is_near_hit(const mp__predict *p, number i)
+{
+    return p->keys[i].is_spare && p->cached < p->capacity;
+}
+
+/* At a cliff the interval spans it. Elsewhere a few entries more or less are part of the scatter.
+ */
+static void span(const cliff *c, mp__prediction *is)
+{
+    double less, more;
+
+    if (is->requests == 0)
+        return;
+    less = c->less / (double)is->requests;
+    more = c->more / (double)is->requests;
+    if (less > CLIFF * is->hit_ratio)
+        is->low = fmax(is->low - less, 0);
+    if (more > CLIFF * (1 - is->hit_ratio))
+        is->high = fmin(is->high + more, 1);
+}
+
+/* ---- the miniature ---- */
+
 static void evict(mp__predict *p)
 {
     mp__policy_node *node = p->policy->ops->evict(p->policy);
     key *k = (key *)((char *)node - offsetof(key, node));
-    uint32_t i = (uint32_t)(k - p->keys), *at = bucket_of(p, node->hash);
+    number i = (number)(k - p->keys), *at = bucket_of(p, node->hash);
 
+    unlink_use(p, i);
+    remember_gone(p, node->hash);
     while (*at != i)
         at = &p->keys[*at].next;
     *at = k->next;
@@ -126,7 +258,7 @@ static void evict(mp__predict *p)
 static void miss(mp__predict *p, uint64_t hash)
 {
     const mp__policy_ops *ops = p->policy->ops;
-    uint32_t *bucket = bucket_of(p, hash), i;
+    number *bucket = bucket_of(p, hash), i;
     key *k;
 
     if (ops->coming)
@@ -143,6 +275,7 @@ static void miss(mp__predict *p, uint64_t hash)
     mp__policy_uses_are(&k->node, &k->uses);
     ops->insert(p->policy, &k->node);
     p->cached++;
+    link_use(p, i);
 }
 
 void mp__predict_see(mp__predict *p, uint64_t hash)
@@ -161,14 +294,19 @@ static bool is_sampled(const mp__predict *p, uint64_t mixed_hash)
     return (uint32_t)(mixed_hash >> 32) <= p->threshold;
 }
 
-static bool serve(mp__predict *p, uint64_t hash)
+static bool serve(mp__predict *p, uint64_t hash, double weight)
 {
-    uint32_t i = find(p, hash);
+    number i = find(p, hash);
 
-    if (i)
+    if (i) {
+        p->cliff.less += is_near_hit(p, i) ? weight : 0;
         p->policy->ops->hit(p->policy, &p->keys[i].node);
-    else
+        unlink_use(p, i);
+        link_use(p, i);
+    } else {
+        p->cliff.more += weight * near_miss(p, hash);
         miss(p, hash);
+    }
     return i != 0;
 }
 
@@ -178,28 +316,33 @@ void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, doubl
 
     mp__tally_pass(&p->tally, stratum, weight);
     if (is_sampled(p, h))
-        mp__tally_add(&p->tally, h, stratum, serve(p, hash), weight);
+        mp__tally_add(&p->tally, h, stratum, serve(p, hash, weight), weight);
 }
 
 void mp__predict_warm(mp__predict *p, uint64_t hash)
 {
     if (is_sampled(p, mixed(hash)))
-        (void)serve(p, hash);
+        (void)serve(p, hash, 0);
 }
 
 void mp__predict_age(mp__predict *p)
 {
     mp__tally_age(&p->tally);
+    p->cliff.less /= 2;
+    p->cliff.more /= 2;
 }
 
 size_t mp__predict_bytes(const mp__predict *p)
 {
     return sizeof(*p) + (p->capacity + 1) * sizeof(*p->keys) +
-           (p->bucket_mask + 1) * sizeof(*p->buckets) + p->policy->ops->bytes(p->policy);
+           (p->bucket_mask + 1) * sizeof(*p->buckets) +
+           (p->bucket_mask + 1) / GONE_SHARE * sizeof(*p->cliff.gone) +
+           p->policy->ops->bytes(p->policy);
 }
 
 void mp__predict_read(const mp__predict *p, mp__prediction *ret)
 {
     mp__tally_read(&p->tally, ret);
     ret->entries = p->capacity;
+    span(&p->cliff, ret);
 }

@@ -3,7 +3,8 @@
  * a hash sample of the same requests. The optimizer's model of the cache, and replay --predict.
  *
  * The miniature runs the very policy. Of its hits in 32 parts of the sample follow the estimate for
- * all requests and how sure it is. Not locked: one thread at a time. */
+ * all requests and how sure it is; near a cliff, where some entries more or less are everything,
+ * the interval spans it. Not locked: one thread at a time. */
 #ifndef MP_CACHE_PREDICT_H
 #define MP_CACHE_PREDICT_H
 
@@ -22,7 +23,7 @@ typedef struct mp__predict mp__predict;
 MP_MUST_USE int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict);
 mp__predict *mp__predict_free(mp__predict *predict); /* accepts NULL, returns NULL */
 
-/* The same with a miniature of at most @entries_max: less sure, and less memory. */
+/* The same with a miniature of at most @entries_max, 1 to 65,534: less sure, and less memory. */
 MP_MUST_USE int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
                                        mp__predict **ret_predict);
 

@@ -95,8 +95,11 @@ void mp__tally_read(const mp__tally *t, mp__prediction *ret)
 
 void mp__tally_spread(mp__prediction *is, double requests)
 {
-    double p = is->hit_ratio, error = fmax(is->high - p, p - is->low);
+    double p = is->hit_ratio, chance = T_90 * T_90 * p * (1 - p);
+    double below = p - is->low, above = is->high - p;
 
-    if (requests > 0)
-        widen(is, sqrt(error * error + T_90 * T_90 * p * (1 - p) / requests));
+    if (requests <= 0)
+        return;
+    is->low = fmax(p - sqrt(below * below + chance / requests), 0);
+    is->high = fmin(p + sqrt(above * above + chance / requests), 1);
 }

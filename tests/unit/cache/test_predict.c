@@ -112,6 +112,52 @@ static void a_loop_too_large_is_not_taken_for_hits_by_the_correction(void **stat
     pair_close(&p);
 }
 
+/* Whether a loop fits a miniature hangs on which of its keys are sampled. */
+static void a_loop_about_as_large_as_the_cache_is_not_promised_to_fit_nor_not_to(void **state)
+{
+    static const struct {
+        enum mp__mini_kind kind;
+        const char *policy;
+    } policies[] = {{MP__MINI_LRU, "lru"}, {MP__MINI_S3FIFO, "s3-fifo"}, {MP__MINI_LIRS, "lirs"}};
+    unsigned held = 0, count = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 16; round++)
+        for (unsigned k = 0; k < 3; k++)
+            for (unsigned loop = 985; loop <= 1015; loop += 15) {
+                pair p;
+                mp__prediction is;
+                double truth;
+
+                pair_open(&p, policies[k].kind, policies[k].policy, 1000);
+                for (unsigned i = 0; i < 50000; i++)
+                    ask(&p, hash_of(i % loop + 10000ULL * round));
+                mp__predict_read(p.predict, &is);
+                truth = (double)p.hits / (double)p.requests;
+                held += truth >= is.low - 1e-9 && truth <= is.high + 1e-9;
+                count++;
+                pair_close(&p);
+            }
+    print_message("# %u of %u intervals held\n", held, count);
+    assert_true(held >= count * 85 / 100);
+}
+
+static void a_loop_well_below_or_above_the_size_is_told_as_surely_as_ever(void **state)
+{
+    (void)state;
+    for (unsigned loop = 600; loop <= 1800; loop += 1200) {
+        pair p;
+        mp__prediction is;
+
+        pair_open(&p, MP__MINI_LRU, "lru", 1000);
+        for (unsigned i = 0; i < 60000; i++)
+            ask(&p, hash_of(i % loop));
+        mp__predict_read(p.predict, &is);
+        assert_true(is.high - is.low < 0.001);
+        pair_close(&p);
+    }
+}
+
 /* A cache of a quarter runs beside: what it hits, a larger one hits nearly always. */
 static void what_another_cache_hit_makes_a_prediction_surer(void **state)
 {
@@ -189,6 +235,8 @@ static void what_cannot_be_predicted_is_refused(void **state)
     (void)state;
     assert_int_equal(mp__predict_new("no such", 1000, &p), MP_EINVAL);
     assert_int_equal(mp__predict_new("lru", 0, &p), MP_EINVAL);
+    assert_int_equal(mp__predict_new_within("lru", 1000, 0, &p), MP_EINVAL);
+    assert_int_equal(mp__predict_new_within("lru", 1000, UINT16_MAX, &p), MP_EINVAL);
     assert_null(p);
 }
 
@@ -215,6 +263,8 @@ static void without_memory_nothing_is_made_nor_lost(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten),
     MP_TEST(a_loop_too_large_is_not_taken_for_hits_by_the_correction),
+    MP_TEST(a_loop_about_as_large_as_the_cache_is_not_promised_to_fit_nor_not_to),
+    MP_TEST(a_loop_well_below_or_above_the_size_is_told_as_surely_as_ever),
     MP_TEST(what_another_cache_hit_makes_a_prediction_surer),
     MP_TEST(a_small_cache_is_not_sampled_and_exact),
     MP_TEST(nothing_seen_says_anything_is_possible),
