@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Documents of leaf keys, checked against their schemas. Pure: what holds is brought by the caller.
+/* Documents of leaf keys, as the layers of a scope give them, checked against their schemas. Pure:
+ * what holds is brought by the caller.
  *
  * A value whose media type nobody told is taken as the JSON scalar that its text is, so that a port
  * set with a plain SET is a number; other text is a string. */
@@ -53,10 +54,10 @@ static mp__broken *next_broken(mp__write_request *request)
 {
     if (!request->broken)
         request->broken = mp__calloc(MP__BROKEN_MAX, sizeof(*request->broken));
-    request->broken_count++;
-    return request->broken && request->broken_count <= MP__BROKEN_MAX
-               ? &request->broken[request->broken_count - 1]
-               : NULL;
+    if (!request->broken)
+        return NULL;
+    return ++request->broken_count <= MP__BROKEN_MAX ? &request->broken[request->broken_count - 1]
+                                                     : NULL;
 }
 
 int mp__violation_note(mp__write_request *request, const char *name, const char *keyword,
@@ -69,6 +70,44 @@ int mp__violation_note(mp__write_request *request, const char *name, const char 
     (void)snprintf(broken->where, sizeof(broken->where), "%s", name);
     broken->keyword = keyword;
     (void)snprintf(broken->text, sizeof(broken->text), "%s", text);
+    return 0;
+}
+
+static bool is_among(const mp__broken *broken, const mp__broken *items, size_t count)
+{
+    for (size_t i = 0; i < count && i < MP__BROKEN_MAX; i++)
+        if (strcmp(items[i].where, broken->where) == 0 &&
+            strcmp(items[i].instance, broken->instance) == 0 &&
+            strcmp(items[i].schema, broken->schema) == 0 &&
+            strcmp(items[i].text, broken->text) == 0)
+            return true;
+    return false;
+}
+
+int mp__violations_add(mp__write_request *request, const mp__write_request *after,
+                       const mp__write_request *before, mp_str scope)
+{
+    size_t told = after->broken_count < MP__BROKEN_MAX ? after->broken_count : MP__BROKEN_MAX;
+    size_t more = after->broken_count - told, old = before ? before->broken_count : 0;
+    bool is_more = old > MP__BROKEN_MAX && after->broken_count > old; /* one that is not told */
+
+    for (size_t i = 0; i < told; i++) {
+        const mp__broken *found = &after->broken[i];
+        mp__broken *broken;
+
+        if ((old && is_among(found, before->broken, old) && !is_more) ||
+            (request->broken && is_among(found, request->broken, request->broken_count)))
+            continue;
+        broken = next_broken(request);
+        if (!request->broken)
+            return MP_ENOMEM;
+        if (!broken)
+            continue;
+        *broken = *found;
+        (void)snprintf(broken->scope, sizeof(broken->scope), "%.*s", (int)scope.size, scope.data);
+    }
+    if (!before)
+        request->broken_count += more;
     return 0;
 }
 
@@ -127,22 +166,42 @@ static int compare_parts(const void *a, const void *b)
 
     if (order == 0)
         order = (x->key.size > y->key.size) - (x->key.size < y->key.size);
+    if (order == 0)
+        order = (x->layer > y->layer) - (x->layer < y->layer);
     return order ? order : (x->from > y->from) - (x->from < y->from);
 }
 
-/* Of the parts of one key, what a reader will get; NULL: nothing. */
-static const mp__part *what_holds(const mp__part *parts, size_t count)
+void mp__parts_sort(mp__part *parts, size_t count)
 {
-    const mp__part *own = NULL, *behind = NULL;
+    if (count)
+        qsort(parts, count, sizeof(*parts), compare_parts);
+}
 
-    for (size_t i = 0; i < count; i++)
-        if (parts[i].from == 0)
-            behind = &parts[i];
-        else
-            own = parts[i].gone ? NULL : &parts[i];
-    if (own)
-        return mp_str_equal(own->media_type, MP_STR(MP__MEDIA_MASK)) ? NULL : own;
-    return behind;
+/* How many of @parts are of the same key as the first. */
+static size_t same_key(const mp__part *parts, size_t count)
+{
+    size_t n = 1;
+
+    while (n < count && mp_str_equal(parts[n].key, parts[0].key))
+        n++;
+    return n;
+}
+
+/* Of the parts of one key, what a reader gets; NULL: nothing. */
+static const mp__part *what_holds(const mp__part *parts, size_t count, bool as_it_stands)
+{
+    const mp__part *holds = NULL, *last = NULL; /* of all layers so far; of the one at work */
+
+    for (size_t i = 0; i < count; i++) {
+        if (as_it_stands && parts[i].from)
+            continue;
+        if (last && last->layer != parts[i].layer)
+            holds = last->gone ? holds : last;
+        last = &parts[i];
+    }
+    if (last && !last->gone)
+        holds = last;
+    return holds && mp_str_equal(holds->media_type, MP_STR(MP__MEDIA_MASK)) ? NULL : holds;
 }
 
 /* The name of a key inside the document of @path: without it and the dot behind it. */
@@ -156,23 +215,20 @@ static mp_str inside(mp_str key, mp_str path)
 }
 
 int mp__document_check(mp__write_request *request, const mp__schema_item *item,
-                       const mp__schema_subject *subject, mp__part *parts, size_t count,
-                       mp__diag *diag)
+                       const mp__schema_subject *subject, const mp__part *parts, size_t count,
+                       bool as_it_stands, mp__diag *diag)
 {
     mp__leaves leaves = {0};
     json_t *tree = NULL;
     mp__diag why = {0};
     int rc = 0;
 
-    if (count)
-        qsort(parts, count, sizeof(*parts), compare_parts);
     for (size_t i = 0, n; i < count && rc == 0; i += n) {
         const mp__part *part;
         mp_str name;
 
-        for (n = 1; i + n < count && mp_str_equal(parts[i + n].key, parts[i].key); n++)
-            ;
-        part = what_holds(&parts[i], n);
+        n = same_key(&parts[i], count - i);
+        part = what_holds(&parts[i], n, as_it_stands);
         if (!part)
             continue;
         name = inside(part->key, subject->path);
@@ -194,5 +250,29 @@ int mp__document_check(mp__write_request *request, const mp__schema_item *item,
     }
     json_decref(tree);
     mp__leaves_done(&leaves);
+    return rc;
+}
+
+int mp__documents_check(mp__write_request *request, const mp__schema_item *item,
+                        const mp__schema_subject *subject, const mp__part *parts, size_t count,
+                        bool all, bool as_it_stands, mp__diag *diag)
+{
+    int rc = 0;
+
+    for (size_t i = 0, n; i < count && rc == 0; i += n) {
+        const mp__part *after, *before, *part;
+        char where[200];
+
+        n = same_key(&parts[i], count - i);
+        after = what_holds(&parts[i], n, false);
+        before = what_holds(&parts[i], n, true);
+        part = as_it_stands ? before : after;
+        if (!part || (after == before && !all))
+            continue;
+        (void)snprintf(where, sizeof(where), "%.*s/%.*s", (int)subject->namespace_.size,
+                       subject->namespace_.data, (int)(part->key.size < 150 ? part->key.size : 150),
+                       part->key.data);
+        rc = mp__value_check(request, item, where, part->value, part->media_type, diag);
+    }
     return rc;
 }

@@ -12,7 +12,7 @@
 #include "manager/manager.h"
 #include "manager/write_back.h"
 
-enum { MP__OVERLAY_STRIPES = 256 };
+enum { MP__OVERLAY_STRIPES = 256, MP__SCOPE_BUCKETS = 256 };
 
 /* Writes to the layers of one key, for reads that look at several of them one after the other: all
  * keys that share the stripe. See overlay.c. */
@@ -67,6 +67,7 @@ typedef struct mp__counted {
 
 typedef struct mp__preload mp__preload;       /* preload.c */
 typedef struct mp__schema_set mp__schema_set; /* validate.h */
+typedef struct mp__schema_scope mp__schema_scope;
 typedef struct mp__validation mp__validation;
 
 struct mp__manager {
@@ -129,9 +130,11 @@ struct mp__manager {
     mp__overlay_stripe stripes[MP__OVERLAY_STRIPES];
 
     /* schemas: see validate.h */
-    pthread_mutex_t schema_lock;
-    mp__schema_set *schema_sets;
-    _Atomic uint64_t schema_changes; /* of schemas, ever */
+    pthread_mutex_t schema_lock; /* over all of these */
+    mp__schema_scope *scopes[MP__SCOPE_BUCKETS];
+    size_t scope_count;
+    uint64_t scopes_epoch; /* as of which these are all; 0: they may not be */
+    uint64_t none_epoch;   /* as of which none has a schema; 0: some may */
     mp__validation *gate_first, **gate_last;
     bool gate_busy;
 

@@ -134,7 +134,7 @@ static int judge_each(judging *j, const mp__schema_item *item, const mp__schema_
         const mp__part *part = &j->chosen[i];
         int rc;
 
-        if (part->from != j->layer_count)
+        if (part->layer != j->layer_count - 1)
             continue; /* of a layer behind, where it was looked at */
         rc = mp__value_check(&j->found, item, item->name, part->value, part->media_type, &diag);
         if (rc == MP_ENOMEM)
@@ -159,14 +159,15 @@ static int judge_by(judging *j, const mp__schema_item *item)
     mp__schema_about(item->name, &subject);
     for (size_t i = 0; i < j->part_count; i++)
         if (mp__schema_fits(&subject, j->proposal->namespace_, j->parts[i].key)) {
-            own |= j->parts[i].from == j->layer_count;
+            own |= j->parts[i].layer == j->layer_count - 1;
             j->chosen[count++] = j->parts[i];
         }
     if (!own)
         return 0; /* nothing of it is here */
     if (subject.each)
         return judge_each(j, item, &subject, count);
-    rc = mp__document_check(&j->found, item, &subject, j->chosen, count, &diag);
+    mp__parts_sort(j->chosen, count);
+    rc = mp__document_check(&j->found, item, &subject, j->chosen, count, false, &diag);
     if (rc == MP_ENOMEM)
         return rc;
     if (rc || j->found.broken_count)
@@ -229,7 +230,7 @@ static int bring_parts(judging *j, const mp__manager *manager)
             j->parts[j->part_count++] = (mp__part){.key = leaf->key,
                                                    .value = leaf->value,
                                                    .media_type = leaf->media_type,
-                                                   .from = (unsigned)(j->layer_count - i)};
+                                                   .layer = (unsigned)(j->layer_count - 1 - i)};
         }
     return 0;
 }

@@ -168,6 +168,7 @@ MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
 
 /* One way in which a write would break a schema. */
 typedef struct mp__broken {
+    char scope[MP__SCOPE_MAX + 1]; /* whose readers would see it; "": that which is written to */
     char where[200];     /* the schema's subject: "namespace", "namespace/path" or, of values that
                           * are documents each, "namespace/key" */
     char instance[256];  /* JSON Pointer into its document */
@@ -208,8 +209,9 @@ typedef struct mp__write_request {
     mp_str examine_scope, examine_name, examine_schema;
 } mp__write_request;
 
-/* Always answered through done(), in the order of the starts from one loop. MP_EINVALID: what the
- * origin would hold then breaks a schema of its scope, or a schema is none. */
+/* Always answered through done(), in the order of the starts from one loop. MP_EINVALID: what
+ * readers of the scope, or of one that falls back to it, would get then breaks a schema that counts
+ * there, or a schema is none. */
 void mp__write_start(mp__manager *manager, mp__write_request *request);
 
 /* ---- schemas: validate.c ----
@@ -219,7 +221,8 @@ void mp__write_start(mp__manager *manager, mp__write_request *request);
  *     _schema/NAMESPACE           the document that the keys of the namespace make
  *     _schema/NAMESPACE/PATH      the document that the keys below the path make, or the value
  * there _schema/NAMESPACE/BEGIN/    each value whose key begins with BEGIN/, a document by itself
- * Every write is checked in the scope that it writes to, as a reader there will see it. */
+ * Every write is checked in the scope that it writes to, and in each scope with keys that falls
+ * back to that one, as a reader there will see it. */
 
 /* Check what is there now in request->examine_scope against the schema examine_schema, as if it
  * were there by the name examine_name ("NAMESPACE/PATH"); the changes of @request are not looked

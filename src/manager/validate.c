@@ -6,34 +6,9 @@
  * pass by, unless somebody waits: then they line up behind, so that writes of one loop keep their
  * order. Without schemas all that this costs is a look at what is known of the scope. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "manager/validate.h"
-
-enum { KEYS_MOST = 10000, SCHEMAS_MOST = 1000 };
-
-typedef struct rolled { /* the value that a rollback will bring back */
-    mp_str value, media_type;
-    bool gone;
-    char *bytes;
-} rolled;
-
-struct mp__validation {
-    mp__validation *next;
-    mp__write_request *request;
-    mp__manager *manager;
-    mp__task task;
-    mp__schema_set *set; /* of the scope at work */
-    size_t at;           /* the first change of the scope at work */
-    size_t item;         /* the schema at work */
-    size_t rolled_at;
-    uint64_t changes; /* of schemas, when the set was asked for */
-    uint32_t generation;
-    bool holds; /* the gate stays closed until the origin has answered */
-    rolled *rolled;
-    mp__query own, behind;
-    mp__schema_item examined; /* instead of the set's */
-    char prefix[MP__ADDRESS_MAX];
-};
 
 /* ---- the gate ---- */
 
@@ -81,14 +56,13 @@ static void validation_free(mp__validation *v)
     (void)mp__free(v->rolled);
     (void)mp__schema_free(v->examined.schema);
     (void)mp__free(v->examined.name);
-    mp__query_done(&v->own);
-    mp__query_done(&v->behind);
-    mp__schema_set_unref(v->set);
+    mp__query_done(&v->query);
+    mp__scopes_done(v);
+    mp__schemas_nears_done(&v->nears);
     (void)mp__free(v);
 }
 
-/* Not to the origin. */
-static void refuse(mp__validation *v, int status, const char *text)
+void mp__validation_refuses(mp__validation *v, int status, const char *text)
 {
     mp__write_request *request = v->request;
     mp__manager *manager = v->manager;
@@ -102,34 +76,46 @@ static void refuse(mp__validation *v, int status, const char *text)
     mp__validate_leaves(manager);
 }
 
-/* The origin could not say what there is: nothing can be checked, so nothing is written. */
-static void refuse_unknown(mp__validation *v, int status)
+/* Nothing can be checked, so nothing is written. */
+void mp__validation_is_blind(mp__validation *v, int status)
 {
     bool lost = mp__state_now(&v->manager->origin->state) == MP__ORIGIN_LOST;
 
-    refuse(v, status == MP_ENOMEM ? status : lost ? MP_EORIGINLOST : MP_EORIGIN, NULL);
+    mp__validation_refuses(v,
+                           status == MP_ENOMEM ? status
+                           : lost              ? MP_EORIGINLOST
+                                               : MP_EORIGIN,
+                           NULL);
 }
 
-static void pass(mp__validation *v)
+static void refuse_broken(mp__validation *v)
+{
+    const mp__write_request *request = v->request;
+    const mp__broken *first = request->broken;
+    char text[sizeof(request->text)];
+    bool is_inner = first->scope[0] != '\0';
+    int n =
+        snprintf(text, sizeof(text), "%s%s%s%s%s: %s", is_inner ? "as seen in " : "", first->scope,
+                 is_inner ? ": " : "", first->where, first->instance, first->text);
+
+    if (request->broken_count > 1 && n > 0 && (size_t)n < sizeof(text))
+        (void)snprintf(text + n, sizeof(text) - (size_t)n, " (and %zu more)",
+                       request->broken_count - 1);
+    mp__validation_refuses(v, MP_EINVALID, text);
+}
+
+void mp__validation_passes(mp__validation *v)
 {
     mp__write_request *request = v->request;
     mp__manager *manager = v->manager;
-    bool holds = v->holds && !request->dry_run, examines = request->examine_name.size != 0;
-    char text[sizeof(request->text)];
+    bool holds = v->holds && !request->dry_run;
 
-    if (request->broken_count && !examines) {
-        const mp__broken *first = request->broken;
-        int n =
-            snprintf(text, sizeof(text), "%s%s: %s", first->where, first->instance, first->text);
-
-        if (request->broken_count > 1 && n > 0 && (size_t)n < sizeof(text))
-            (void)snprintf(text + n, sizeof(text) - (size_t)n, " (and %zu more)",
-                           request->broken_count - 1);
-        refuse(v, MP_EINVALID, text);
+    if (request->examine_name.size) {
+        mp__validation_refuses(v, 0, NULL); /* answered, without a write */
         return;
     }
-    if (examines) {
-        refuse(v, 0, NULL); /* answered, without a write */
+    if (request->broken_count) {
+        refuse_broken(v);
         return;
     }
     validation_free(v);
@@ -146,72 +132,75 @@ static mp_str scope_of(const mp__change *change)
     return mp_str_new(change->address.data, mp__scope_size(change->address));
 }
 
-static bool is_schema(mp_str namespace_)
+/* Its namespace and key, if it changes a value. */
+static bool value_of(const mp__change *change, mp_str *ret_namespace, mp_str *ret_key)
 {
-    return mp_str_equal(namespace_, MP_STR(MP__SCHEMA_NAMESPACE));
+    mp_str scope;
+
+    return mp__change_is_of_value(change) &&
+           mp__address_split(change->address, &scope, ret_namespace, ret_key) == 0;
 }
 
-static bool changes_value(const mp__change *change)
-{
-    return change->op == MP__CHANGE_PUT || change->op == MP__CHANGE_DELETE ||
-           change->op == MP__CHANGE_ROLLBACK;
-}
-
-/* Its namespace and key, if it changes what the schema @subject (NULL: any) is about. */
-static bool concerns(const mp__change *change, mp_str scope, const mp__schema_subject *subject,
-                     mp_str *ret_namespace, mp_str *ret_key)
-{
-    mp_str of;
-
-    return changes_value(change) &&
-           mp__address_split(change->address, &of, ret_namespace, ret_key) == 0 &&
-           mp_str_equal(of, scope) &&
-           (!subject || mp__schema_fits(subject, *ret_namespace, *ret_key));
-}
-
-/* Whether a schema of @set is about one of the changes in @scope, or one is a schema. */
-static bool applies(const mp__write_request *request, mp_str scope, const mp__schema_set *set)
+static bool has_schemas(const mp__write_request *request)
 {
     mp_str namespace_, key;
 
-    for (size_t i = 0; i < request->count; i++) {
-        const mp__change *change = &request->changes[i];
-
-        if (!concerns(change, scope, NULL, &namespace_, &key))
-            continue;
-        if (is_schema(namespace_))
+    for (size_t i = 0; i < request->count; i++)
+        if (value_of(&request->changes[i], &namespace_, &key) && mp__schema_is_one(namespace_))
             return true;
-        for (size_t k = 0; k < set->count; k++) {
+    return false;
+}
+
+/* Whether one of @nears has a schema that is about @change, or it is a schema. */
+static bool is_about(const mp__schema_nears *nears, const mp__change *change)
+{
+    mp_str namespace_, key;
+
+    if (!value_of(change, &namespace_, &key))
+        return false;
+    if (mp__schema_is_one(namespace_))
+        return true;
+    for (size_t i = 0; i < nears->count; i++)
+        for (size_t k = 0; nears->items[i].set && k < nears->items[i].set->count; k++) {
             mp__schema_subject subject;
 
-            mp__schema_about(set->items[k].name, &subject);
+            mp__schema_about(nears->items[i].set->items[k].name, &subject);
             if (mp__schema_fits(&subject, namespace_, key))
                 return true;
         }
-    }
     return false;
+}
+
+/* The changes from *@from on that are in one scope: whether nothing has to be checked of them. */
+static bool may_these_pass(mp__manager *manager, const mp__write_request *request, size_t *from)
+{
+    mp__schema_nears nears = {.only_sets = true};
+    mp_str scope = scope_of(&request->changes[*from]);
+    bool may = mp__schemas_near(manager, scope, &nears) == 0;
+
+    for (size_t i = 0; i < nears.count && may; i++)
+        may = nears.items[i].is_known;
+    do
+        may = may && !is_about(&nears, &request->changes[*from]);
+    while (++*from < request->count && mp_str_equal(scope_of(&request->changes[*from]), scope));
+    mp__schemas_nears_done(&nears);
+    return may;
 }
 
 /* Whether it is known of all scopes that nothing has to be checked. */
 static bool may_pass(mp__manager *manager, const mp__write_request *request)
 {
-    mp_str before = mp_str_new("", 0);
+    bool may = true, busy, are_none;
 
-    for (size_t i = 0; i < request->count; i++) {
-        mp_str scope = scope_of(&request->changes[i]);
-        mp__schema_set *set;
-        bool must;
-
-        if (mp_str_equal(scope, before))
-            continue;
-        before = scope;
-        set = mp__schemas_now(manager, scope);
-        must = !set || applies(request, scope, set);
-        mp__schema_set_unref(set);
-        if (must)
-            return false;
-    }
-    return true;
+    (void)pthread_mutex_lock(&manager->schema_lock);
+    busy = manager->gate_busy;
+    are_none = mp__schemas_are_none(manager);
+    (void)pthread_mutex_unlock(&manager->schema_lock);
+    if (busy || are_none)
+        return !busy && !has_schemas(request);
+    for (size_t i = 0; i < request->count && may;)
+        may = may_these_pass(manager, request, &i);
+    return may;
 }
 
 static mp__validation *validation_new(mp__manager *manager, mp__write_request *request)
@@ -232,15 +221,9 @@ static mp__validation *validation_new(mp__manager *manager, mp__write_request *r
 bool mp__validate_takes(mp__manager *manager, mp__write_request *request)
 {
     mp__validation *v;
-    bool busy;
 
-    if (manager->origin->ops->read_only)
-        return false; /* it refuses everything */
-    (void)pthread_mutex_lock(&manager->schema_lock);
-    busy = manager->gate_busy;
-    (void)pthread_mutex_unlock(&manager->schema_lock);
-    if (!busy && may_pass(manager, request))
-        return false;
+    if (manager->origin->ops->read_only || may_pass(manager, request))
+        return false; /* one that is read only refuses everything */
     v = validation_new(manager, request);
     if (!v) {
         request->status = MP_ENOMEM;
@@ -252,33 +235,6 @@ bool mp__validate_takes(mp__manager *manager, mp__write_request *request)
     return true;
 }
 
-/* ---- step by step ---- */
-
-static void next_scope(mp__validation *v);
-static void next_item(mp__validation *v);
-
-static void ask(mp__validation *v, mp__query *query, mp_str scope, mp_str prefix,
-                void (*done)(mp__query *query))
-{
-    mp__query_done(query);
-    *query = (mp__query){.kind = MP__QUERY_LIST,
-                         .loop = v->request->loop,
-                         .identity = v->request->identity,
-                         .environment = scope,
-                         .prefix = prefix,
-                         .by_key = true,
-                         .with_values = true,
-                         .limit = KEYS_MOST,
-                         .done = done,
-                         .context = v};
-}
-
-static mp_str scope_at(const mp__validation *v)
-{
-    return v->request->examine_name.size ? v->request->examine_scope
-                                         : scope_of(&v->request->changes[v->at]);
-}
-
 /* ---- the values that rollbacks bring back ---- */
 
 static void next_rollback(mp__validation *v);
@@ -286,18 +242,18 @@ static void next_rollback(mp__validation *v);
 static void rollback_came(mp__query *query)
 {
     mp__validation *v = query->context;
-    rolled *r = &v->rolled[v->rolled_at];
+    mp__rolled *r = &v->rolled[v->rolled_at];
     const mp__list_item *item = query->count ? query->items : NULL;
 
     if (query->status) {
-        refuse_unknown(v, query->status);
+        mp__validation_is_blind(v, query->status);
         return;
     }
     r->gone = !item || item->deleted;
     if (!r->gone) {
         r->bytes = mp__malloc(item->value.size + item->media_type.size + 1);
         if (!r->bytes) {
-            refuse(v, MP_ENOMEM, NULL);
+            mp__validation_refuses(v, MP_ENOMEM, NULL);
             return;
         }
         if (item->value.size)
@@ -311,10 +267,7 @@ static void rollback_came(mp__query *query)
     next_rollback(v);
 }
 
-static int check_each_change(mp__validation *v, const mp__schema_item *item, mp__diag *diag);
-
-/* What a change puts there; false: nothing. */
-static bool put_by(const mp__validation *v, size_t i, mp_str *ret_value, mp_str *ret_type)
+bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, mp_str *ret_type)
 {
     const mp__change *change = &v->request->changes[i];
     bool rolls = change->op == MP__CHANGE_ROLLBACK;
@@ -324,10 +277,11 @@ static bool put_by(const mp__validation *v, size_t i, mp_str *ret_value, mp_str 
     return rolls ? !v->rolled[i].gone : change->op == MP__CHANGE_PUT;
 }
 
-/* Schemas among the changes must compile. */
+/* Schemas among the changes must compile. Whether what is there keeps them nobody asks here: that
+ * is told by mp__schema_examine(), and the next write to the document must mend it. */
 static int check_schemas(mp__validation *v)
 {
-    mp_str scope = scope_at(v), namespace_, key, value, type;
+    mp_str namespace_, key, value, type;
     int rc = 0;
 
     for (size_t i = 0; i < v->request->count && rc == 0; i++) {
@@ -335,8 +289,8 @@ static int check_schemas(mp__validation *v)
         mp__diag diag = {0};
         char name[200];
 
-        if (!concerns(&v->request->changes[i], scope, NULL, &namespace_, &key) ||
-            !is_schema(namespace_) || !put_by(v, i, &value, &type) ||
+        if (!value_of(&v->request->changes[i], &namespace_, &key) ||
+            !mp__schema_is_one(namespace_) || !mp__validation_puts(v, i, &value, &type) ||
             mp_str_equal(type, MP_STR(MP__MEDIA_MASK)))
             continue;
         (void)snprintf(name, sizeof(name), MP__SCHEMA_NAMESPACE "/%.*s",
@@ -352,293 +306,239 @@ static int check_schemas(mp__validation *v)
 static void next_rollback(mp__validation *v)
 {
     mp__write_request *request = v->request;
-    mp_str scope = scope_at(v), namespace_, key;
+    mp_str namespace_, key;
     int rc;
 
     for (; v->rolled_at < request->count; v->rolled_at++) {
         const mp__change *change = &request->changes[v->rolled_at];
 
-        if (change->op != MP__CHANGE_ROLLBACK || !concerns(change, scope, NULL, &namespace_, &key))
+        if (change->op != MP__CHANGE_ROLLBACK || !value_of(change, &namespace_, &key))
             continue;
-        mp__query_done(&v->own);
-        v->own = (mp__query){.kind = MP__QUERY_HISTORY,
-                             .loop = request->loop,
-                             .identity = request->identity,
-                             .address = change->address,
-                             .after = change->to_revision + 1,
-                             .limit = 1,
-                             .with_values = true,
-                             .done = rollback_came,
-                             .context = v};
-        mp__query_start(v->manager, &v->own);
+        mp__query_done(&v->query);
+        v->query = (mp__query){.kind = MP__QUERY_HISTORY,
+                               .loop = request->loop,
+                               .identity = request->identity,
+                               .address = change->address,
+                               .after = change->to_revision + 1,
+                               .limit = 1,
+                               .with_values = true,
+                               .done = rollback_came,
+                               .context = v};
+        mp__query_start(v->manager, &v->query);
         return;
     }
     rc = check_schemas(v);
-    if (rc) {
-        refuse(v, rc, NULL);
-        return;
-    }
-    v->item = 0;
-    next_item(v);
-}
-
-/* ---- documents ---- */
-
-static int add_items(mp__part *parts, size_t *count, const mp__query *list, unsigned from,
-                     const mp__schema_subject *subject)
-{
-    mp_str scope, namespace_, key;
-
-    for (size_t i = 0; i < list->count; i++)
-        if (mp__address_split(list->items[i].address, &scope, &namespace_, &key) == 0 &&
-            mp__schema_fits(subject, namespace_, key))
-            parts[(*count)++] = (mp__part){.key = key,
-                                           .value = list->items[i].value,
-                                           .media_type = list->items[i].media_type,
-                                           .from = from};
-    return list->next ? MP_ELIMIT : 0;
-}
-
-static const mp__schema_item *item_at(const mp__validation *v)
-{
-    return v->request->examine_name.size ? &v->examined : &v->set->items[v->item];
-}
-
-/* What stands there is a document each. */
-static int check_each_value(mp__validation *v, const mp__schema_item *item, const mp__part *parts,
-                            size_t count, mp__diag *diag)
-{
-    int rc = 0;
-
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        mp__schema_subject subject;
-        char where[200];
-
-        mp__schema_about(item->name, &subject);
-        if (mp_str_equal(parts[i].media_type, MP_STR(MP__MEDIA_MASK)))
-            continue;
-        (void)snprintf(where, sizeof(where), "%.*s/%.*s", (int)subject.namespace_.size,
-                       subject.namespace_.data,
-                       (int)(parts[i].key.size < 150 ? parts[i].key.size : 150), parts[i].key.data);
-        rc = mp__value_check(v->request, item, where, parts[i].value, parts[i].media_type, diag);
-    }
-    return rc;
-}
-
-static int check_document(mp__validation *v, mp__diag *diag)
-{
-    const mp__schema_item *item = item_at(v);
-    size_t most = v->own.count + v->behind.count + v->request->count, count = 0;
-    mp__part *parts = mp__calloc(most + 1, sizeof(*parts));
-    mp_str scope = scope_at(v), namespace_, key;
-    mp__schema_subject subject;
-    int rc = parts ? 0 : MP_ENOMEM;
-
-    mp__schema_about(item->name, &subject);
-    if (rc == 0)
-        rc = add_items(parts, &count, &v->behind, 0, &subject);
-    if (rc == 0)
-        rc = add_items(parts, &count, &v->own, 1, &subject);
-    for (size_t i = 0; i < v->request->count && rc == 0; i++)
-        if (concerns(&v->request->changes[i], scope, &subject, &namespace_, &key)) {
-            mp__part *part = &parts[count++];
-
-            part->key = key;
-            part->from = (unsigned)i + 2;
-            part->gone = !put_by(v, i, &part->value, &part->media_type);
-        }
-    if (rc == 0)
-        rc = subject.each ? check_each_value(v, item, parts, count, diag)
-                          : mp__document_check(v->request, item, &subject, parts, count, diag);
-    else if (rc == MP_ELIMIT)
-        (void)mp__diag_set(diag, rc, "%s has more than %d keys: too many to be checked as one",
-                           item->name, KEYS_MOST);
-    (void)mp__free(parts);
-    return rc;
-}
-
-static void lists_came(mp__validation *v)
-{
-    mp__diag diag = {0};
-    int rc = check_document(v, &diag);
-
-    mp__query_done(&v->own);
-    mp__query_done(&v->behind);
-    if (rc) {
-        refuse(v, rc, diag.text[0] ? diag.text : NULL);
-        return;
-    }
-    v->item++;
-    next_item(v);
-}
-
-static void behind_came(mp__query *query)
-{
-    mp__validation *v = query->context;
-
-    if (query->status || query->stale)
-        refuse_unknown(v, query->status);
+    v->at = 0;
+    if (rc)
+        mp__validation_refuses(v, rc, NULL);
     else
-        lists_came(v);
+        mp__scopes_judge(v);
 }
 
-static void own_came(mp__query *query)
-{
-    mp__validation *v = query->context;
-    mp__schema_subject subject;
-    mp_str layers[MP__LAYERS_MAX];
+/* ---- which scopes there are, and their schemas ---- */
 
-    if (query->status || query->stale) {
-        refuse_unknown(v, query->status);
-        return;
-    }
-    mp__schema_about(item_at(v)->name, &subject);
-    if (mp__overlay_layers(v->manager, scope_at(v), subject.namespace_, layers) < 2) {
-        lists_came(v);
-        return;
-    }
-    ask(v, &v->behind, layers[1], v->own.prefix, behind_came);
-    v->behind.effective = true;
-    mp__query_start(v->manager, &v->behind);
+static void learn(mp__validation *v);
+
+static void kept_done(mp__task *task)
+{
+    mp__validation *v = (mp__validation *)((char *)task - offsetof(mp__validation, task));
+
+    if (v->kept)
+        mp__validation_is_blind(v, v->kept);
+    else
+        learn(v);
 }
 
-/* Check the changes themselves; their neighbours do not matter. */
-static int check_each_change(mp__validation *v, const mp__schema_item *item, mp__diag *diag)
+static void run_kept(mp__task *task)
 {
-    mp_str scope = scope_at(v), namespace_, key;
-    mp__schema_subject subject;
-    int rc = 0;
+    mp__validation *v = (mp__validation *)((char *)task - offsetof(mp__validation, task));
 
-    mp__schema_about(item->name, &subject);
-    for (size_t i = 0; i < v->request->count && rc == 0; i++) {
-        mp__part part = {0};
-
-        if (concerns(&v->request->changes[i], scope, &subject, &namespace_, &part.key) &&
-            put_by(v, i, &part.value, &part.media_type))
-            rc = check_each_value(v, item, &part, 1, diag);
-    }
-    (void)key;
-    return rc;
+    v->kept = mp__schemas_make_kept(v->manager, v->epoch);
+    v->task.run = kept_done;
+    mp__loop_post(v->request->loop, &v->task);
 }
 
-static bool is_concerned(const mp__validation *v, const mp__schema_subject *subject)
+/* Without an origin the schemas that are kept say whether one applies; where one does, the document
+ * cannot be known, and where none does, the write may be kept until it can go. */
+static void learn_kept(mp__validation *v)
 {
-    mp_str scope = scope_at(v), namespace_, key;
-
-    for (size_t i = 0; i < v->request->count; i++)
-        if (concerns(&v->request->changes[i], scope, subject, &namespace_, &key))
-            return true;
-    return v->request->examine_name.size != 0;
+    v->epoch = mp__schemas_epoch(v->manager);
+    v->task.run = run_kept;
+    mp__worker_post(v->manager->slow, &v->task);
 }
 
-/* The next schema of the scope that is about one of the changes. */
-static void next_item(mp__validation *v)
+static void ask_schemas(mp__validation *v, mp_str scope);
+
+/* The schemas of the scopes that matter, and of all where there are few. */
+static void next_set(mp__validation *v)
 {
-    bool examines = v->request->examine_name.size != 0;
+    mp_str unknown;
 
-    for (; v->item < (examines ? 1 : v->set->count); v->item++) {
-        const mp__schema_item *item = item_at(v);
-        mp__schema_subject subject;
-        mp__diag diag = {0};
-        int rc = 0, size;
-
-        mp__schema_about(item->name, &subject);
-        if (!is_concerned(v, &subject))
-            continue;
-        v->holds = true;
-        if (!item->schema) {
-            (void)snprintf(diag.text, sizeof(diag.text),
-                           "its schema does not compile: %.200s; put a good one there",
-                           item->trouble.text);
-            rc = mp__violation_note(v->request, item->name, "schema", diag.text);
-        } else if (subject.each && !examines) {
-            rc = check_each_change(v, item, &diag);
-        } else {
-            size = snprintf(v->prefix, sizeof(v->prefix), "%.*s/%.*s", (int)subject.namespace_.size,
-                            subject.namespace_.data, (int)subject.path.size, subject.path.data);
-            ask(v, &v->own, scope_at(v), mp_str_new(v->prefix, (size_t)size), own_came);
-            mp__query_start(v->manager, &v->own);
-            return;
-        }
-        if (rc) {
-            refuse(v, rc, diag.text[0] ? diag.text : NULL);
-            return;
-        }
-    }
-    if (examines) {
-        pass(v);
-        return;
-    }
-    v->at++;
-    next_scope(v);
-}
-
-/* ---- schemas of a scope ---- */
-
-static void have_set(mp__validation *v)
-{
-    if (applies(v->request, scope_at(v), v->set))
-        v->holds = true;
-    v->rolled_at = 0;
-    if (v->holds) {
-        next_rollback(v);
-    } else {
+    while (v->at < v->nears.count && v->nears.items[v->at].is_known)
         v->at++;
-        next_scope(v);
+    if (v->at < v->nears.count) {
+        ask_schemas(v, v->nears.items[v->at].scope);
+        return;
     }
+    unknown = mp__schemas_unknown(v->manager);
+    if (unknown.size) {
+        ask_schemas(v, unknown);
+        return;
+    }
+    for (size_t i = 0; i < v->request->count && !v->holds; i++)
+        v->holds = is_about(&v->nears, &v->request->changes[i]);
+    if (v->holds)
+        next_rollback(v);
+    else
+        mp__validation_passes(v);
 }
 
 static void set_came(mp__query *query)
 {
     mp__validation *v = query->context;
-    int rc;
+    mp__schema_set *set = NULL;
+    char text[320];
+    int rc = query->status;
 
-    /* Without an origin the schemas that are kept say whether one applies; where one does, the
-     * document cannot be known, and where none does, the write may be kept until it can go. */
-    if (query->status) {
-        refuse_unknown(v, query->status);
+    if (rc == MP_ENOMEM) {
+        mp__validation_refuses(v, rc, NULL);
         return;
     }
-    rc = query->next
-             ? MP_ELIMIT
-             : mp__schemas_make(v->manager, scope_at(v), v->changes, v->generation, query, &v->set);
-    mp__query_done(&v->own);
-    if (rc)
-        refuse(v, rc, rc == MP_ELIMIT ? "there are more than 1,000 schemas in this scope" : NULL);
-    else
-        have_set(v);
+    if (rc || query->stale) {
+        learn_kept(v);
+        return;
+    }
+    if (query->next) {
+        (void)snprintf(text, sizeof(text), "there are more than %d schemas in %.*s",
+                       MP__SCHEMAS_MAX, (int)query->environment.size, query->environment.data);
+        mp__validation_refuses(v, MP_ELIMIT, text);
+        return;
+    }
+    rc = mp__schemas_make(v->manager, query->environment, v->changes, v->epoch, query, &set);
+    if (rc) {
+        mp__validation_refuses(v, rc, NULL);
+        return;
+    }
+    if (v->at < v->nears.count) {
+        v->nears.items[v->at].is_known = true;
+        v->nears.items[v->at].set = set;
+    } else {
+        (void)mp__schema_set_unref(set);
+    }
+    next_set(v);
+}
+
+static void ask_schemas(mp__validation *v, mp_str scope)
+{
+    mp__query_done(&v->query);
+    v->epoch = mp__schemas_epoch(v->manager);
+    v->changes = mp__schemas_changes(v->manager, scope);
+    v->query = (mp__query){.kind = MP__QUERY_LIST,
+                           .loop = v->request->loop,
+                           .identity = v->request->identity,
+                           .environment = scope,
+                           .prefix = MP_STR(MP__SCHEMA_NAMESPACE "/"),
+                           .by_key = true,
+                           .with_values = true,
+                           .limit = MP__SCHEMAS_MAX,
+                           .done = set_came,
+                           .context = v};
+    mp__query_start(v->manager, &v->query);
+}
+
+static void ask_scopes(mp__validation *v, mp_str after);
+
+static void scopes_came(mp__query *query)
+{
+    mp__validation *v = query->context;
+    int rc = query->status;
+    mp_str last = MP_STR("");
+
+    if (rc == 0 && !query->stale) {
+        for (size_t i = 0; i < query->count && rc == 0; i++)
+            rc = mp__schemas_scope(v->manager, query->items[i].address);
+        if (rc == 0 && query->next && query->count) {
+            last = query->items[query->count - 1].address;
+            memcpy(v->after, last.data, last.size);
+            ask_scopes(v, mp_str_new(v->after, last.size));
+            return;
+        }
+    }
+    if (rc == MP_ENOMEM) {
+        mp__validation_refuses(v, rc, NULL);
+    } else if (rc || query->stale) {
+        learn_kept(v);
+    } else {
+        mp__schemas_scopes_are_all(v->manager, v->epoch);
+        learn(v);
+    }
+}
+
+static void ask_scopes(mp__validation *v, mp_str after)
+{
+    mp__query_done(&v->query);
+    if (!after.size)
+        v->epoch = mp__schemas_epoch(v->manager);
+    v->query = (mp__query){.kind = MP__QUERY_ENVIRONMENTS,
+                           .loop = v->request->loop,
+                           .identity = v->request->identity,
+                           .after_address = after,
+                           .limit = MP__VALIDATED_SCOPES_MAX,
+                           .done = scopes_came,
+                           .context = v};
+    mp__query_start(v->manager, &v->query);
+}
+
+static int compare_nears(const void *a, const void *b)
+{
+    mp_str x = ((const mp__schema_near *)a)->scope, y = ((const mp__schema_near *)b)->scope;
+    int order = memcmp(x.data, y.data, x.size < y.size ? x.size : y.size);
+
+    return order ? order : (x.size > y.size) - (x.size < y.size);
+}
+
+/* In their order, each once. */
+static void sort_nears(mp__schema_nears *nears)
+{
+    size_t count = 0;
+
+    if (nears->count)
+        qsort(nears->items, nears->count, sizeof(*nears->items), compare_nears);
+    for (size_t i = 0; i < nears->count; i++) {
+        if (count && compare_nears(&nears->items[count - 1], &nears->items[i]) == 0)
+            (void)mp__schema_set_unref(nears->items[i].set);
+        else
+            nears->items[count++] = nears->items[i];
+    }
+    nears->count = count;
 }
 
 static bool was_seen(const mp__write_request *request, size_t at)
 {
-    for (size_t i = 0; i < at; i++)
+    for (size_t i = at; i-- > 0;)
         if (mp_str_equal(scope_of(&request->changes[i]), scope_of(&request->changes[at])))
             return true;
     return false;
 }
 
-static void next_scope(mp__validation *v)
+static void learn(mp__validation *v)
 {
-    mp__write_request *request = v->request;
+    const mp__write_request *request = v->request;
+    int rc = 0;
 
-    while (v->at < request->count && was_seen(request, v->at))
-        v->at++;
-    if (v->at == request->count) {
-        pass(v);
-        return;
+    mp__schemas_nears_done(&v->nears);
+    v->at = 0;
+    for (size_t i = 0; i < request->count && rc == 0; i++)
+        if (!was_seen(request, i))
+            rc = mp__schemas_near(v->manager, scope_of(&request->changes[i]), &v->nears);
+    if (rc == MP_EUNKNOWN) {
+        ask_scopes(v, MP_STR(""));
+    } else if (rc) {
+        mp__validation_refuses(v, rc, NULL);
+    } else {
+        sort_nears(&v->nears);
+        next_set(v);
     }
-    mp__schema_set_unref(v->set);
-    v->set = mp__schemas_now(v->manager, scope_at(v));
-    if (v->set) {
-        have_set(v);
-        return;
-    }
-    v->changes = atomic_load(&v->manager->schema_changes);
-    v->generation = atomic_load(&v->manager->generation);
-    ask(v, &v->own, scope_at(v), MP_STR(MP__SCHEMA_NAMESPACE "/"), set_came);
-    v->own.effective = true;
-    v->own.limit = SCHEMAS_MOST;
-    mp__query_start(v->manager, &v->own);
 }
 
 static void begin(mp__task *task)
@@ -649,7 +549,7 @@ static void begin(mp__task *task)
     int rc;
 
     if (!request->examine_name.size) {
-        next_scope(v);
+        learn(v);
         return;
     }
     v->examined.name = mp__calloc(1, request->examine_name.size + 1);
@@ -657,11 +557,11 @@ static void begin(mp__task *task)
              ? mp__schema_compile(request->examine_schema, &v->examined.schema, NULL, &diag)
              : MP_ENOMEM;
     if (rc) {
-        refuse(v, rc, diag.text[0] ? diag.text : NULL);
+        mp__validation_refuses(v, rc, diag.text[0] ? diag.text : NULL);
         return;
     }
     memcpy(v->examined.name, request->examine_name.data, request->examine_name.size);
-    next_item(v);
+    mp__scopes_judge(v);
 }
 
 void mp__schema_examine(mp__manager *manager, mp__write_request *request)

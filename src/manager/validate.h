@@ -6,7 +6,9 @@
  *                           v
  *                         the gate, one at a time, in the order of the starts
  *                           |
- *                         schemas of the scope, values of rollbacks, the documents -> check
+ *                         which scopes see the changes, and their schemas   validate.c, schemas.c
+ *                         values of rollbacks                               validate.c
+ *                         the documents of each of those scopes -> check    scopes.c, documents.c
  *                           |
  *                         to the origin; the gate opens when it has answered */
 #ifndef MP_MANAGER_VALIDATE_H
@@ -15,21 +17,24 @@
 #include "manager/internal.h"
 #include "schema/schema.h"
 
+enum {
+    MP__VALIDATED_KEYS_MAX = 10000,   /* of a document, in each layer */
+    MP__VALIDATED_SCOPES_MAX = 10000, /* that are known; others see nothing judged for them */
+    MP__SCHEMAS_MAX = 1000,           /* of a scope */
+};
+
 typedef struct mp__schema_item {
     char *name;         /* "namespace", "namespace/path" or "namespace/beginning/" */
     mp__schema *schema; /* NULL: somebody put one there that does not compile */
+    bool is_mask;       /* there is none, whatever the layers behind have */
     mp__diag trouble;
 } mp__schema_item;
 
+/* What one scope itself has in the namespace _schema. Never changed once made. */
 struct mp__schema_set {
-    mp__schema_set *next;
     _Atomic uint32_t references;
-    uint64_t changes;    /* of schemas, that it knows of */
-    uint32_t generation; /* of freshness */
-    size_t scope_size;
-    char scope[MP__SCOPE_MAX];
     size_t count;
-    mp__schema_item items[];
+    mp__schema_item *items;
 };
 
 /* What a schema of some name is about. */
@@ -41,36 +46,151 @@ typedef struct mp__schema_subject {
 void mp__schema_about(const char *name, mp__schema_subject *ret_subject);
 bool mp__schema_fits(const mp__schema_subject *subject, mp_str namespace_, mp_str key);
 
-/* ---- schemas.c ---- */
+static inline bool mp__schema_is_one(mp_str namespace_)
+{
+    return mp_str_equal(namespace_, MP_STR(MP__SCHEMA_NAMESPACE));
+}
 
-/* The set of @scope, a reference, if it is known and current, else NULL. Any thread. */
-mp__schema_set *mp__schemas_now(mp__manager *manager, mp_str scope);
-/* Make it of the effective list of the namespace _schema, which was asked for when @changes and
- * @generation were so, and keep it. */
+/* ---- schemas.c: which scopes there are, and what schemas each of them has ---- */
+
+/* A scope whose schemas matter for a change, or that sees it. */
+typedef struct mp__schema_near {
+    mp_str scope; /* lives as long as the manager, or is a slice of what was asked for */
+    bool is_known;
+    mp__schema_set *set; /* its own, a reference; NULL: it has none */
+} mp__schema_near;
+
+typedef struct mp__schema_nears {
+    mp__schema_near *items;
+    size_t count, capacity;
+    bool only_sets; /* leave out scopes of which it is known that they have no schemas */
+} mp__schema_nears;
+
+/* Names the watch of the origin under which what is known of scopes and schemas holds. */
+uint64_t mp__schemas_epoch(const mp__manager *manager);
+/* Whether it is known that no scope has any schema, so that only schemas need a look; the lock is
+ * the caller's. */
+bool mp__schemas_are_none(const mp__manager *manager);
+/* Add @scope, the layers that it falls back to and all that fall back to it. MP_ENOMEM;
+ * MP_EUNKNOWN: it is not known which there are. */
+MP_MUST_USE int mp__schemas_near(mp__manager *manager, mp_str scope, mp__schema_nears *nears);
+void mp__schemas_nears_done(mp__schema_nears *nears);
+/* Note that there is a scope. MP_ENOMEM. */
+MP_MUST_USE int mp__schemas_scope(mp__manager *manager, mp_str scope);
+/* All scopes that there were in @epoch are noted. */
+void mp__schemas_scopes_are_all(mp__manager *manager, uint64_t epoch);
+/* A scope whose schemas are not known where there are so few that it costs little to know them all;
+ * "" when there is none. When all are known, that is seen here. */
+mp_str mp__schemas_unknown(mp__manager *manager);
+/* How often schemas of @scope have changed: before what mp__schemas_make() gets is asked for. */
+uint64_t mp__schemas_changes(mp__manager *manager, mp_str scope);
+/* What stands in the namespace _schema of @scope is @list, as of @changes and @epoch: keep it.
+ * *ret_set: a reference, NULL: there is none. */
 MP_MUST_USE int mp__schemas_make(mp__manager *manager, mp_str scope, uint64_t changes,
-                                 uint32_t generation, const mp__query *list,
-                                 mp__schema_set **ret_set);
-void mp__schema_set_unref(mp__schema_set *set);
+                                 uint64_t epoch, const mp__query *list, mp__schema_set **ret_set);
+/* All scopes and their schemas as the disk has kept them, the origin being gone. Blocks. */
+MP_MUST_USE int mp__schemas_make_kept(mp__manager *manager, uint64_t epoch);
+mp__schema_set *mp__schema_set_unref(mp__schema_set *set);
 
 /* ---- documents.c: pure ---- */
 
-/* A key of a document, and what it will be. Slices are borrowed. */
+/* A key of a document, as it stands in a layer or as it will. Slices are borrowed. */
 typedef struct mp__part {
     mp_str key, value, media_type;
-    unsigned from; /* the layers behind, the layer itself, then its changes in their order */
-    bool gone;     /* deleted there */
+    unsigned layer; /* 0 is the farthest */
+    unsigned from;  /* 0: it stands there; else the changes of the layer in their order */
+    bool gone;      /* deleted by that change */
 } mp__part;
 
-/* Check the document that @parts make against @schema, as what @subject is about; of a key that is
- * there several times the last counts. Violations go to @request. 0 also when it does not hold. */
+/* By the key, the layer, and what comes later: before the others below. */
+void mp__parts_sort(mp__part *parts, size_t count);
+/* Check the document that @parts make against @schema, as what @subject is about; @as_it_stands:
+ * without the changes. Violations go to @request. 0 also when it does not hold. */
 MP_MUST_USE int mp__document_check(mp__write_request *request, const mp__schema_item *item,
-                                   const mp__schema_subject *subject, mp__part *parts, size_t count,
-                                   mp__diag *diag);
-/* The same of one value that is a document by itself. */
+                                   const mp__schema_subject *subject, const mp__part *parts,
+                                   size_t count, bool as_it_stands, mp__diag *diag);
+/* The same of values that are a document each: those that a reader will get and does not get now;
+ * @all: also those that stay. */
+MP_MUST_USE int mp__documents_check(mp__write_request *request, const mp__schema_item *item,
+                                    const mp__schema_subject *subject, const mp__part *parts,
+                                    size_t count, bool all, bool as_it_stands, mp__diag *diag);
+/* The same of one value. */
 MP_MUST_USE int mp__value_check(mp__write_request *request, const mp__schema_item *item,
                                 const char *where, mp_str value, mp_str media_type, mp__diag *diag);
 /* Note a violation that no schema told. */
 int mp__violation_note(mp__write_request *request, const char *name, const char *keyword,
                        const char *text);
+/* Add what @after found and @before did not (NULL: all of it) to @request, as seen in @scope (""
+ * where the write goes). What was told of another scope already is not told again. */
+MP_MUST_USE int mp__violations_add(mp__write_request *request, const mp__write_request *after,
+                                   const mp__write_request *before, mp_str scope);
+
+/* ---- validate.c, scopes.c: a request at the gate ---- */
+
+typedef struct mp__rolled { /* the value that a rollback will bring back */
+    mp_str value, media_type;
+    bool gone;
+    char *bytes;
+} mp__rolled;
+
+typedef struct mp__listed_page {
+    struct mp__listed_page *next;
+    mp__validation *validation;
+    mp__query query;
+} mp__listed_page;
+
+/* What a layer holds of the document at work; kept for the other scopes that fall back to it. */
+typedef struct mp__listed {
+    mp_str scope;
+    bool is_full;
+    size_t count; /* of items in all pages */
+    mp__listed_page *pages;
+} mp__listed;
+
+struct mp__validation {
+    mp__validation *next;
+    mp__write_request *request;
+    mp__manager *manager;
+    mp__task task;
+    mp__query query;         /* of scopes, schemas, rollbacks */
+    mp__schema_nears nears;  /* ordered by scope, each once */
+    size_t at;               /* of them: at work */
+    uint64_t epoch, changes; /* when what is asked for was asked for */
+    size_t rolled_at;
+    mp__rolled *rolled;
+    bool holds; /* the gate stays closed until the origin has answered */
+    int kept;   /* what came of mp__schemas_make_kept() */
+    mp__schema_item examined;
+
+    /* scopes.c: the scope, layer and schema at work */
+    bool judges_inner; /* those that are not written to, after those that are */
+    size_t layer, item;
+    size_t list_at;
+    mp__listed lists[MP__LAYERS_MAX]; /* by the distance from the farthest layer */
+    mp_str scope;
+    mp_str of[MP__LAYERS_MAX]; /* layers of the scope for the namespace at work */
+    size_t of_count;
+    size_t prefix_size;
+    char prefix[MP__ADDRESS_MAX]; /* of the lists: of which keys */
+    mp_str last_key;              /* of documents each: none behind it matters */
+    char after[MP__ADDRESS_MAX];
+};
+
+/* What the change @i puts there; false: nothing. */
+bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, mp_str *ret_type);
+/* Begin, or go on, judging; mp__validation_passes() or mp__validation_refuses() ends it. */
+void mp__scopes_judge(mp__validation *v);
+void mp__scopes_done(mp__validation *v);
+void mp__validation_passes(mp__validation *v);
+/* Not to the origin. @text may be NULL. */
+void mp__validation_refuses(mp__validation *v, int status, const char *text);
+/* The origin could not say what there is. */
+void mp__validation_is_blind(mp__validation *v, int status);
+
+static inline bool mp__change_is_of_value(const mp__change *change)
+{
+    return change->op == MP__CHANGE_PUT || change->op == MP__CHANGE_DELETE ||
+           change->op == MP__CHANGE_ROLLBACK;
+}
 
 #endif

@@ -18,11 +18,11 @@ enum {
 
 typedef struct copies {
     mp__record *records;
-    mp_str *actors; /* history */
-    size_t count;
+    mp_str *actors;                 /* history */
+    size_t count, room, actor_room; /* in both: as many as there are, not as may be */
     char *memory; /* what their texts point into; it moves as it grows, so they are offsets until */
     size_t used, capacity; /* settle() */
-    bool with_values;
+    bool with_values, with_actors;
 } copies;
 
 static int copies_begin(copies *c, uint32_t limit, bool with_values, bool with_actors)
@@ -30,10 +30,8 @@ static int copies_begin(copies *c, uint32_t limit, bool with_values, bool with_a
     if (limit == 0 || limit > ANSWER_MAX)
         return MP_EINVAL;
     c->with_values = with_values;
-    c->records = mp__calloc(limit, sizeof(*c->records));
-    if (with_actors)
-        c->actors = mp__calloc(limit, sizeof(*c->actors));
-    return c->records && (c->actors || !with_actors) ? 0 : MP_ENOMEM;
+    c->with_actors = with_actors;
+    return 0;
 }
 
 static void copies_done(copies *c)
@@ -76,10 +74,15 @@ static void put(copies *c, mp_str *text)
 
 static int copy_row(copies *c, const mp__sqlite_row *row)
 {
-    mp__record *mine = &c->records[c->count];
-    mp_str actor = c->actors ? row->actor : (mp_str){NULL, 0};
-    int rc;
+    mp_str actor = c->with_actors ? row->actor : (mp_str){NULL, 0};
+    mp__record *mine;
+    int rc = mp__grow(&c->records, c->count, &c->room, sizeof(*c->records));
 
+    if (rc == 0 && c->with_actors)
+        rc = mp__grow(&c->actors, c->count, &c->actor_room, sizeof(*c->actors));
+    if (rc)
+        return rc;
+    mine = &c->records[c->count];
     *mine = row->record;
     if (!c->with_values)
         mine->value = (mp_str){NULL, 0};

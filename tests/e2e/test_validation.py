@@ -76,6 +76,36 @@ class Validation(unittest.TestCase):
                         "application/merge-patch+json")
         self.assertEqual((bad.status, bad.json["errors"][0]["where"]), (422, "app/orders/1"))
 
+    def test_a_write_to_an_outer_layer_is_refused_for_those_who_would_see_it(self):
+        def base(*words):
+            return self.daemon.cli(*words, "--env", "base")
+        self.resp("SET", "limits/low", "1")
+        self.assertEqual(base("set", "limits/high", "9").returncode, 0)
+        self.resp("MP.PUT", "_schema/limits", "application/schema+json", json.dumps(LIMITS))
+        seen = "as seen in production: limits/high: "
+        self.assertEqual(self.resp("MP.ENV", "base"), "OK")
+        for words in (("SET", "limits/high", "101"), ("MSET", "limits/x", "2", "limits/high", "x"), ("SETEX", "limits/high", "9", "101")):
+            with self.assertRaisesRegex(ReplyError, "^INVALID " + seen, msg=words):
+                self.resp(*words)
+        with self.assertRaisesRegex(ReplyError, "^INVALID as seen in production: limits: "):
+            self.resp("DEL", "limits/high")
+        with self.assertRaisesRegex(ReplyError, "^INVALID as seen in production: limits: "):
+            self.resp("MP.MASK", "limits/high")
+        ops = {"ops": [{"op": "put", "key": "limits/other", "json": 1}, {"op": "put", "key": "limits/high", "json": 101}]}
+        answer = self.http("POST", "/v1/txn?env=base", ops)
+        self.assertEqual((answer.status, answer.json["errors"][0]["scope"]), (422, "production"), answer)
+        for query in ("?env=base", "?env=base&dry_run"):
+            answer = self.http.put(CONFIG + "limits/high" + query, "101", "application/json")
+            self.assertEqual(answer.status, 422, answer)
+            error = answer.json["errors"][0]
+            self.assertEqual((error["scope"], error["where"], error["keyword"]), ("production", "limits", "maximum"))
+            self.assertTrue(answer.json["detail"].startswith(seen), answer)
+        done = base("import", self.file("limits.json", '{"high": 500}'))
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(seen, done.stderr)
+        self.assertEqual(base("get", "limits/high").stdout.strip(), "9")
+        self.assertEqual(base("set", "limits/high", "100").returncode, 0)
+
     def test_an_import_that_breaks_a_schema_changes_nothing(self):
         self.limits()
         done = self.daemon.cli("import", self.file("limits.json", '{"low": 5, "high": 500}'))

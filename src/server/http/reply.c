@@ -357,6 +357,8 @@ static void errors_json(const mp__problem *p, mp__buf *body)
         const mp__broken *broken = &p->broken[i];
 
         mp__json_begin(body, '{');
+        if (broken->scope[0])
+            mp__json_add_text(body, "scope", broken->scope);
         mp__json_add_text(body, "where", broken->where);
         mp__json_add_text(body, "instance", broken->instance);
         mp__json_add_text(body, "schema", broken->schema);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "manager/manager.h"
+#include "mp_fail.h"
 #include "mp_world.h"
 
 /* ---- a daemon without protocols ---- */
@@ -26,7 +27,7 @@ static int tear_down(void **state)
 
 /* ---- writing ---- */
 
-static char text[700], instance[256], keyword[32];
+static char text[700], instance[256], keyword[32], scope[200];
 static size_t broken;
 
 static void write_done(mp__write_request *request)
@@ -34,8 +35,9 @@ static void write_done(mp__write_request *request)
     *(bool *)request->context = true;
     snprintf(text, sizeof(text), "%s", request->text);
     broken = request->broken_count;
-    instance[0] = keyword[0] = '\0';
+    instance[0] = keyword[0] = scope[0] = '\0';
     if (broken) {
+        snprintf(scope, sizeof(scope), "%s", request->broken[0].scope);
         snprintf(instance, sizeof(instance), "%s", request->broken[0].instance);
         snprintf(keyword, sizeof(keyword), "%s", request->broken[0].keyword);
     }
@@ -366,6 +368,224 @@ static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
     assert_int_equal(put("production/limits/high", "501"), 0);
 }
 
+/* ---- scopes that fall back to the one that is written to ---- */
+
+static void a_write_to_the_base_is_judged_by_a_schema_that_only_an_inner_scope_has(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(scope, "production");
+    assert_string_equal(keyword, "maximum");
+    assert_non_null(strstr(text, "as seen in production: limits/high: "));
+    assert_int_equal(del("base/limits/high"), MP_EINVALID);
+    assert_string_equal(keyword, "required");
+    assert_int_equal(put("base/limits/high", "50"), 0);
+    assert_int_equal(put("staging/limits/high", "500"), 0); /* of no scope that has the schema */
+}
+
+static void a_write_to_the_base_is_judged_with_what_an_inner_scope_says_otherwise(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", "{\"maxProperties\":2}"), 0);
+    assert_int_equal(put("base/limits/low", "1"), 0);
+    assert_int_equal(put("production/limits/other", "1"), 0);
+    assert_int_equal(put("base/limits/high", "9"), MP_EINVALID);
+    assert_string_equal(scope, "production");
+    assert_int_equal(put("base/limits/low", "2"), 0);
+    assert_int_equal(del("production/limits/other"), 0);
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    assert_int_equal(put("production/limits/other", "1"), MP_EINVALID);
+    assert_string_equal(scope, "");
+}
+
+static void what_a_nearer_layer_hides_is_not_judged(void **state)
+{
+    mp__change mask = putting("staging/limits/high", "", MP__MEDIA_MASK);
+
+    (void)state;
+    limits_are("production/_schema/limits");
+    assert_int_equal(put("staging/_schema/limits", "{\"properties\":{\"high\":{\"maximum\":7}}}"),
+                     0);
+    assert_int_equal(change_all(&mask, 1), 0);
+    assert_int_equal(put("base/limits/high", "500"), 0);
+    assert_int_equal(del("production/limits/high"),
+                     MP_EINVALID); /* what is behind it would be seen */
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(del("staging/limits/high"), MP_EINVALID);
+    assert_int_equal(put("base/limits/high", "5"), 0);
+    assert_int_equal(del("production/limits/high"), 0);
+    assert_int_equal(del("staging/limits/high"), 0);
+}
+
+static void values_that_are_documents_each_are_judged_where_they_are_seen(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/app/orders/", LIMITS), 0);
+    assert_int_equal(put_json("production/app/orders/1", "{\"low\":1,\"high\":2}"), 0);
+    assert_int_equal(put_json("base/app/orders/1", "{\"low\":1}"), 0); /* hidden */
+    assert_int_equal(put_json("base/app/orders/2", "{\"low\":1}"), MP_EINVALID);
+    assert_string_equal(scope, "production");
+    assert_non_null(strstr(text, "as seen in production: app/orders/2: "));
+    assert_int_equal(put_json("base/app/orders/2", "{\"low\":1,\"high\":2}"), 0);
+    assert_int_equal(del("production/app/orders/1"), MP_EINVALID); /* would show the base's */
+    assert_int_equal(del("base/app/orders/1"), 0);
+    assert_int_equal(del("production/app/orders/1"), 0);
+}
+
+static void all_layers_in_front_are_judged_also_those_without_a_layer_between(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production~eu~i7/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("base/limits/low", "1"), MP_EINVALID);
+    assert_string_equal(scope, "production~eu~i7");
+    assert_int_equal(put("production~eu/limits/low", "1"), MP_EINVALID);
+    assert_int_equal(put("production~us/limits/low", "1"), 0);
+    assert_int_equal(put("production-x/limits/low", "1"), 0);
+    assert_int_equal(del("production~eu~i7/_schema/limits"), 0);
+    assert_int_equal(put("base/limits/low", "1"), 0);
+}
+
+static void what_was_broken_in_an_inner_scope_before_does_not_stop_the_others(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/limits/high", "500"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("base/limits/other", "1"), 0);
+    assert_int_equal(put("base/limits/low", "none"), MP_EINVALID); /* one more */
+    assert_string_equal(instance, "/low");
+    assert_int_equal(broken, 1);
+    assert_int_equal(put("base/limits/low", "1"), 0);
+    assert_int_equal(del("base/limits/low"), MP_EINVALID);
+    assert_string_equal(keyword, "required");
+    assert_int_equal(put("production/limits/other", "2"), MP_EINVALID); /* who writes there mends */
+}
+
+static void a_request_is_judged_with_its_changes_in_all_layers(void **state)
+{
+    mp__change both[] = {putting("base/limits/high", "500", ""),
+                         putting("production/limits/high", "9", "")};
+    mp__change move[] = {putting("base/limits/high", "9", ""),
+                         {.op = MP__CHANGE_DELETE, .address = MP_STR("production/limits/high")}};
+
+    (void)state;
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(change_all(both, 2), 0);
+    assert_int_equal(del("production/limits/high"), MP_EINVALID);
+    assert_int_equal(change_all(move, 2), 0);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+}
+
+static void rollbacks_and_dry_runs_of_an_outer_layer_are_judged_likewise(void **state)
+{
+    uint64_t bad;
+
+    (void)state;
+    assert_int_equal(put("base/limits/high", "500"), 0);
+    bad = last_revision;
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(roll_back("base/limits/high", bad), MP_EINVALID);
+    assert_string_equal(scope, "production");
+    dry_run = true;
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("base/limits/high", "50"), 0);
+    dry_run = false;
+    assert_int_equal(put("base/limits/high", "50"), 0);
+}
+
+/* More of them than are all looked at beforehand. */
+static void a_scope_that_gets_its_first_key_is_judged_from_then_on(void **state)
+{
+    char address[80];
+
+    (void)state;
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    for (int i = 0; i < 80; i++) {
+        snprintf(address, sizeof(address), "production~r%d/limits/low", i);
+        assert_int_equal(put(address, "1"), 0);
+        snprintf(address, sizeof(address), "production~r%d/_schema/limits", i);
+        if (i % 9 == 0)
+            assert_int_equal(put(address, LIMITS), 0);
+        if (i % 20 == 0)
+            assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+        assert_string_equal(scope, i % 20 ? "" : "production~r0");
+    }
+    assert_int_equal(put("production~r0/_schema/limits", "{}"), 0);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(scope, "production~r18");
+    assert_int_equal(broken, 1); /* once, not once a scope */
+    world_close();
+    world_open("/data");
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    for (int i = 9; i < 80; i += 9) {
+        snprintf(address, sizeof(address), "production~r%d/_schema/limits", i);
+        assert_int_equal(del(address), 0);
+    }
+    assert_int_equal(put("base/limits/high", "500"), 0);
+}
+
+static void a_schema_is_not_inherited_where_the_overlay_says_so(void **state)
+{
+    (void)state;
+    world_close();
+    option("overlay.except", "limits");
+    world_open("/data");
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    assert_int_equal(put("base/limits/high", "500"), 0); /* nobody else reads it */
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+}
+
+enum { ORDERS = 10300 };
+
+static void documents_each_may_be_more_than_a_list_holds(void **state)
+{
+    static char names[ORDERS][48];
+    static mp__change changes[ORDERS];
+    mp__change two[] = {putting("base/app/orders/00001", "7", "application/json"),
+                        putting("base/app/orders/10250x", "7", "application/json")};
+
+    (void)state;
+    for (int i = 0; i < ORDERS; i++) {
+        snprintf(names[i], sizeof(names[i]), "production/app/orders/%05d", i);
+        changes[i] = putting(names[i], "1", "application/json");
+    }
+    assert_int_equal(change_all(changes, ORDERS), 0);
+    assert_int_equal(put("production/_schema/app/orders/", "{\"maximum\":5}"), 0);
+    assert_int_equal(change_all(two, 1), 0); /* hidden */
+    assert_int_equal(change_all(two, 2), MP_EINVALID);
+    assert_non_null(strstr(text, "app/orders/10250x"));
+    two[1] = putting("base/app/orders/10250", "7", "application/json");
+    assert_int_equal(change_all(two, 2), 0);
+}
+
+static void without_memory_nothing_passes_unjudged(void **state)
+{
+    size_t refused = 0;
+
+    (void)state;
+    assert_int_equal(put("production/limits/low", "1"), 0);
+    assert_int_equal(put("production/_schema/limits", LIMITS), 0);
+    for (size_t n = 1;; n++) {
+        int status;
+
+        assert_int_equal(put("production/_schema/other", "{}"), 0); /* so that it is learned anew */
+        mp_fail_begin(n);
+        status = put("base/limits/high", "500");
+        if (!mp_fail_end())
+            break;
+        assert_true(status == MP_EINVALID || status == MP_ENOMEM || status == MP_EORIGIN);
+        refused += status != MP_EINVALID;
+    }
+    assert_true(refused > 10);
+}
+
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -383,5 +603,17 @@ static const struct CMUnitTest tests[] = {
     FRESH(writers_that_race_cannot_break_it_together),
     FRESH(writes_keep_their_order_also_where_only_some_are_checked),
     FRESH(what_would_break_a_schema_is_told_before_it_is_there),
+    FRESH(a_write_to_the_base_is_judged_by_a_schema_that_only_an_inner_scope_has),
+    FRESH(a_write_to_the_base_is_judged_with_what_an_inner_scope_says_otherwise),
+    FRESH(what_a_nearer_layer_hides_is_not_judged),
+    FRESH(values_that_are_documents_each_are_judged_where_they_are_seen),
+    FRESH(all_layers_in_front_are_judged_also_those_without_a_layer_between),
+    FRESH(what_was_broken_in_an_inner_scope_before_does_not_stop_the_others),
+    FRESH(a_request_is_judged_with_its_changes_in_all_layers),
+    FRESH(rollbacks_and_dry_runs_of_an_outer_layer_are_judged_likewise),
+    FRESH(a_scope_that_gets_its_first_key_is_judged_from_then_on),
+    FRESH(a_schema_is_not_inherited_where_the_overlay_says_so),
+    FRESH(documents_each_may_be_more_than_a_list_holds),
+    FRESH(without_memory_nothing_passes_unjudged),
 };
 MP_TEST_MAIN(tests)
