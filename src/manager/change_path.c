@@ -40,9 +40,10 @@ static void watch_begins(mp__manager *manager)
 /* ---- watchers ---- */
 
 static void publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
-                    int kind_when_gone)
+                    int kind_when_gone, enum mp__event_expiry expiry)
 {
     mp__event event = {
+        .expiry = expiry,
         .kind = after->kind == MP__RECORD_VALUE ? MP__EVENT_PUT : kind_when_gone,
         .address = after->address,
         .revision = after->revision,
@@ -56,9 +57,10 @@ static void publish(mp__manager *manager, const mp__record *after, const mp__ent
     mp__watchers_tell(manager, &event);
 }
 
-void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry)
+void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
+                        enum mp__event_expiry expiry)
 {
-    publish(manager, after, entry, MP__EVENT_DELETE);
+    publish(manager, after, entry, MP__EVENT_DELETE, expiry);
 }
 
 /* ---- keeping ---- */
@@ -106,7 +108,8 @@ void mp__change_own(void *context, const mp__record *after)
     mp__manager *manager = context;
     const mp__entry *entry = keep_what_is_told(manager, after);
 
-    publish(manager, after, entry, MP__EVENT_EXPIRED); /* only its sweep deletes by itself */
+    publish(manager, after, entry, MP__EVENT_EXPIRED,
+            MP__EXPIRY_UNTOLD); /* only its sweep deletes by itself */
     (void)mp__entry_unref(entry);
 }
 
@@ -118,7 +121,7 @@ void mp__change_seen(void *context, const mp__record *after)
     if (!atomic_load(&manager->open))
         return; /* nobody has been told of anything yet; what L3 kept is verified when it is read */
     entry = keep_what_is_told(manager, after);
-    publish(manager, after, entry, MP__EVENT_DELETE);
+    publish(manager, after, entry, MP__EVENT_DELETE, MP__EXPIRY_UNTOLD);
     (void)mp__entry_unref(entry);
 }
 

@@ -296,6 +296,15 @@ void mp__query_done(mp__query *query); /* frees the results */
 
 /* ---- change: watchers ---- */
 
+/* What a PUT did to the time at which the key deletes itself. */
+enum mp__event_expiry {
+    MP__EXPIRY_UNTOLD, /* a change that the origin told: nobody said what it was */
+    MP__EXPIRY_KEPT,   /* the value was written, the time is as it was, or there is none */
+    MP__EXPIRY_SET,    /* the value was written, with a time */
+    MP__EXPIRY_ONLY_SET,
+    MP__EXPIRY_ONLY_CLEARED, /* and the value is as it was */
+};
+
 typedef struct mp__event {
     enum mp__event_kind {
         MP__EVENT_PUT,
@@ -305,7 +314,8 @@ typedef struct mp__event {
         MP__EVENT_STALE, /* the origin cannot be asked any more: what is kept may become old */
         MP__EVENT_FRESH, /* it can again */
     } kind;
-    mp_str address; /* "" with the last three: they are about every key */
+    enum mp__event_expiry expiry; /* of PUT */
+    mp_str address;               /* "" with the last three: they are about every key */
     uint64_t revision;
     const mp__entry *entry; /* of PUT; NULL where it was left out for want of room */
 } mp__event;

@@ -117,6 +117,29 @@ static void mark_scopes(const mp__write_request *request)
     }
 }
 
+static enum mp__event_expiry expiry_of(const mp__change *change)
+{
+    switch (change->op) {
+    case MP__CHANGE_EXPIRE:
+        return change->expires_ms ? MP__EXPIRY_ONLY_SET : MP__EXPIRY_ONLY_CLEARED;
+    case MP__CHANGE_PUT:
+        return change->expires_ms && !(change->flags & MP__KEEP_EXPIRY) ? MP__EXPIRY_SET
+                                                                        : MP__EXPIRY_KEPT;
+    case MP__CHANGE_ROLLBACK:
+    case MP__CHANGE_DELETE:
+    case MP__CHANGE_CHECK:
+        break;
+    }
+    return MP__EXPIRY_UNTOLD;
+}
+
+/* What watchers are told of a change when the request may be gone. */
+typedef struct done_change {
+    const mp__entry *entry;
+    mp__record after; /* address "": nothing changed */
+    enum mp__event_expiry expiry;
+} done_change;
+
 static void committed(mp__write *write, int status)
 {
     mp__write_request *request =
@@ -124,8 +147,7 @@ static void committed(mp__write *write, int status)
     mp__manager *manager = request->manager;
     size_t count = request->count;
     bool was_gated = request->is_gated;
-    const mp__entry **kept = NULL;
-    mp__record *after = NULL;
+    done_change *done = NULL;
 
     request->status = status;
     mp__write_set_text(request, status);
@@ -133,19 +155,19 @@ static void committed(mp__write *write, int status)
         mp__overlay_applies(manager, request->changes[i].address);
     if (status == 0) {
         mark_scopes(request);
-        kept = mp__calloc(count, sizeof(*kept));
-        after = mp__calloc(count, sizeof(*after));
+        done = mp__calloc(count, sizeof(*done));
         for (size_t i = 0; i < count; i++) {
             const mp__change *change = &request->changes[i];
 
             take_results(request, change);
             if (!change->changed)
                 continue;
-            if (kept && after) {
-                kept[i] = keep(request, change);
-                after[i] = change->after;
+            if (done) {
+                const mp__entry *entry = keep(request, change);
+
+                done[i] = (done_change){entry, change->after, expiry_of(change)};
                 /* the request's own bytes may go with the reply; the entry's stay */
-                after[i].address = kept[i] ? mp__entry_address(kept[i]) : mp_str_new("?", 1);
+                done[i].after.address = entry ? mp__entry_address(entry) : mp_str_new("?", 1);
             } else {
                 (void)mp__entry_unref(keep(request, change));
             }
@@ -162,13 +184,12 @@ static void committed(mp__write *write, int status)
     if (request->counted)
         mp__back_went_through(manager->back, request);
     mp__write_reply(request); /* the request may be gone from here on */
-    for (size_t i = 0; kept && after && i < count; i++) {
-        if (after[i].address.size)
-            mp__change_publish(manager, &after[i], kept[i]);
-        (void)mp__entry_unref(kept[i]);
+    for (size_t i = 0; done && i < count; i++) {
+        if (done[i].after.address.size)
+            mp__change_publish(manager, &done[i].after, done[i].entry, done[i].expiry);
+        (void)mp__entry_unref(done[i].entry);
     }
-    (void)mp__free(kept);
-    (void)mp__free(after);
+    (void)mp__free(done);
     if (was_gated)
         mp__validate_leaves(manager);
 }

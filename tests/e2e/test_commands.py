@@ -111,6 +111,26 @@ class Commands(mp_daemon.Served):
         self.c("SET", self.key, "1", "PX", "100000")
         self.assertEqual([listener.read()[2] for _ in range(2)], [b"set", b"expire"])
 
+    def test_subscribers_hear_of_a_time_alone_as_of_that(self):
+        """The words and their order are those that Redis 7.0 publishes for the same commands."""
+        c, k = self.c, self.key
+        listener = self.daemon.client()
+        self.addCleanup(listener.close)
+        listener("SUBSCRIBE", f"__keyspace@0__:{k}")
+        told = []
+        for words, events in ((("SET", k, "1"), ["set"]),
+                              (("EXPIRE", k, "100"), ["expire"]),
+                              (("EXPIRE", k, "50", "GT"), []),
+                              (("SET", k, "2", "KEEPTTL"), ["set"]),
+                              (("PERSIST", k), ["persist"]),
+                              (("PERSIST", k), []),
+                              (("SETEX", k, "100", "3"), ["set", "expire"]),
+                              (("EXPIRE", k, "-1"), ["del"]),
+                              (("EXPIRE", k, "9"), [])):
+            c(*words)
+            told += events
+        self.assertEqual([listener.read()[2].decode() for _ in told], told)
+
     def test_many_keys_at_once(self):
         c, k = self.c, self.key
         self.assertEqual(c("MSET", k + "1", "a", k + "2", "b"), "OK")

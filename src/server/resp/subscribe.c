@@ -417,15 +417,34 @@ static void deliver_change(mp__connection *c, const mp__event *event)
     }
 }
 
-/* A value that will expire: Redis tells so with a word of its own behind the first. */
-static bool has_expiry(const mp__event *event)
+/* The words of Redis for a change that readers see as @what: a value written with a time is told
+ * with two, a time that alone was set or taken away with a word of its own. Of a change that nobody
+ * here made a time that the value has is told, too. */
+static size_t words_of(const mp__event *event, const char *what, const char *ret_words[2])
 {
-    mp__record record;
+    mp__record record = {0};
 
-    if (event->kind != MP__EVENT_PUT || !event->entry)
-        return false;
-    mp__entry_record(event->entry, &record);
-    return record.expires_ms != 0;
+    ret_words[0] = what;
+    ret_words[1] = "expire";
+    if (what != words[MP__EVENT_PUT] || event->kind != MP__EVENT_PUT)
+        return 1;
+    switch (event->expiry) {
+    case MP__EXPIRY_KEPT:
+        return 1;
+    case MP__EXPIRY_SET:
+        return 2;
+    case MP__EXPIRY_ONLY_SET:
+        ret_words[0] = "expire";
+        return 1;
+    case MP__EXPIRY_ONLY_CLEARED:
+        ret_words[0] = "persist";
+        return 1;
+    case MP__EXPIRY_UNTOLD:
+        break;
+    }
+    if (event->entry)
+        mp__entry_record(event->entry, &record);
+    return record.expires_ms ? 2 : 1;
 }
 
 /* What a channel carries, in each database whose readers see the change; nothing where the event
@@ -439,7 +458,8 @@ static void deliver_messages(mp__connection *c, const mp__event *event)
     if (event->kind == MP__EVENT_RESET)
         return;
     for (unsigned database = 0;; database++) {
-        const char *what;
+        const char *what, *said[2];
+        size_t count;
         mp_str name;
         int n;
 
@@ -451,14 +471,12 @@ static void deliver_messages(mp__connection *c, const mp__event *event)
             continue;
         n = snprintf(keyspace, sizeof(keyspace), "__keyspace@%u__:%.*s", database, (int)name.size,
                      name.data);
-        (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:%s", database, what);
-        deliver(c, mp_str_new(keyspace, (size_t)n), mp_str_of(what));
-        deliver(c, mp_str_of(keyevent), name);
-        if (!has_expiry(event) || what != words[MP__EVENT_PUT])
-            continue;
-        (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:expire", database);
-        deliver(c, mp_str_new(keyspace, (size_t)n), MP_STR("expire"));
-        deliver(c, mp_str_of(keyevent), name);
+        count = words_of(event, what, said);
+        for (size_t i = 0; i < count; i++) {
+            (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:%s", database, said[i]);
+            deliver(c, mp_str_new(keyspace, (size_t)n), mp_str_of(said[i]));
+            deliver(c, mp_str_of(keyevent), name);
+        }
     }
 }
 
