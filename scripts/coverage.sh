@@ -6,12 +6,12 @@
 . "$(dirname "$0")/lib.sh"
 
 scripts/install-deps.sh build test coverage
-configure build-cov -Dbuildtype=debug -Doptimization=0 -Db_coverage=true -Dtests=true
+configure build-cov -Dbuildtype=debug -Doptimization=g -Db_coverage=true -Dtests=true
 step "Building with coverage" build-cov/build.log ninja -C build-cov -j "$jobs"
 find build-cov -name '*.gcda' -delete
 # As in sanitize.sh: tests that look at figures of speed leave them out.
 MP_SANITIZER=coverage meson test -C build-cov --no-rebuild --print-errorlogs --num-processes "$jobs" \
-    --timeout-multiplier 3 --no-suite lint || die "the tests fail; mend them first"
+    --timeout-multiplier 5 --no-suite lint || die "the tests fail; mend them first"
 mkdir -p build-cov/coverage
 step "Summing up" build-cov/gcovr.log gcovr --root . --object-directory build-cov -j "$jobs" \
     --filter 'src/' --filter 'include/' --exclude-unreachable-branches \
