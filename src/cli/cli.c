@@ -492,6 +492,8 @@ bool mp__cli_is_there(const mp__arguments *arguments)
     return rc == 0;
 }
 
+enum { TIMEOUT_MAX_MS = 1000 * 1000 * 1000 }; /* longer than a week */
+
 static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
 {
     const char *address = address_of(arguments), *timeout;
@@ -502,21 +504,15 @@ static mp__client *connect_to(const mp__arguments *arguments, int *ret_code)
 
     timeout = mp__flag_value(arguments, "--timeout");
     if (timeout) {
-        char *end;
-        double seconds = strtod(timeout, &end);
         int64_t ms;
 
-        if (*end && mp__duration_ms(mp_str_of(timeout), &ms)) {
-            seconds = (double)ms / 1000;
-            end = strchr(timeout, '\0');
-        }
-        if (*end || !(seconds > 0 && seconds < 1e6)) {
+        if (!mp__duration_ms(mp_str_of(timeout), &ms) || ms < 1 || ms > TIMEOUT_MAX_MS) {
             *ret_code =
                 mp__cli_fail(arguments, MP__EXIT_USAGE,
                              "--timeout: '%s' is no time, such as 5, 0.5, 500ms or 2m", timeout);
             return NULL;
         }
-        timeout_ms = (uint64_t)(seconds * 1000) + 1;
+        timeout_ms = (uint64_t)ms;
     }
     rc = mp__client_open(address, timeout_ms, &client, &diag);
     if (rc == MP_EINVAL)

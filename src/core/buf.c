@@ -2,8 +2,11 @@
 #include "core/buf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/alloc.h"
+
+#define DURATION_MAX 9e15 /* ms: what a double counts without a gap */
 
 void mp__buf_done(mp__buf *buf)
 {
@@ -82,20 +85,30 @@ bool mp__duration_ms(mp_str text, int64_t *ret_ms)
 {
     static const struct {
         const char *unit;
-        uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"", 1000}};
-    uint64_t value;
-    size_t digits = 0;
+        double ms;
+    } units[] = {{"ms", 1},   {"s", 1e3},   {"m", 6e4}, {"min", 6e4},
+                 {"h", 36e5}, {"d", 864e5}, {"", 1e3}};
+    char copy[64], *end;
+    double number;
 
-    while (digits < text.size && text.data[digits] >= '0' && text.data[digits] <= '9')
-        digits++;
-    if (digits == 0 || !mp__digits_u64(mp_str_new(text.data, digits), &value))
+    if (text.size == 0 || text.size >= sizeof(copy))
         return false;
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    /* strtod() would take blanks, a minus, hexadecimal digits, "inf" and "nan" */
+    if (strspn(copy, "+.0123456789") == 0 || strpbrk(copy, "xX") || strlen(copy) != text.size)
+        return false;
+    number = strtod(copy, &end);
+    if (end == copy)
+        return false;
+    while (*end == ' ')
+        end++;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (mp_str_equal(mp_str_new(text.data + digits, text.size - digits),
-                         mp_str_of(units[i].unit)) &&
-            !__builtin_mul_overflow(value, units[i].ms, &value) && value <= INT64_MAX / 2) {
-            *ret_ms = (int64_t)value;
+        if (strcasecmp(end, units[i].unit) == 0) {
+            number = number * units[i].ms + 0.5;
+            if (!(number < DURATION_MAX))
+                return false;
+            *ret_ms = (int64_t)number;
             return true;
         }
     return false;

@@ -57,7 +57,8 @@ static inline mp_str mp__buf_str(const mp__buf *buf)
 size_t mp__u64_digits(uint64_t value, char *out);
 /* The other way: digits alone, at most INT64_MAX. False: it is none, *ret_value is untouched. */
 bool mp__digits_u64(mp_str text, uint64_t *ret_value);
-/* A duration: 500ms, 30s, 5m, 1h, 7d; a plain number is seconds. False: it is none. */
+/* A duration, as options, flags and requests write it: 500ms, 30s, 5m (or min), 1.5h, 7d; a plain
+ * number is seconds. To the nearest millisecond. False: it is none, *ret_ms is untouched. */
 bool mp__duration_ms(mp_str text, int64_t *ret_ms);
 
 #endif

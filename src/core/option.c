@@ -41,7 +41,7 @@ static int refuse(const mp__option *option, const char *text, const char *want, 
 }
 
 /* A number and its unit from "<number><unit>" with the factors of @units. */
-static bool scaled(const char *text, const char *const *units, const double *factors, double plain,
+static bool scaled(const char *text, const char *const *units, const double *factors,
                    double *ret_value)
 {
     char *end;
@@ -52,7 +52,7 @@ static bool scaled(const char *text, const char *const *units, const double *fac
     while (*end == ' ')
         end++;
     if (*end == '\0') {
-        *ret_value = number * plain;
+        *ret_value = number;
         return true;
     }
     for (size_t i = 0; units[i]; i++)
@@ -70,15 +70,17 @@ static bool parse_bytes(const char *text, double *ret_value)
     static const double factors[] = {
         1, 1e3, 1e6, 1e9, 1e12, 1024, 1048576, 1073741824, 1099511627776.0};
 
-    return scaled(text, units, factors, 1, ret_value);
+    return scaled(text, units, factors, ret_value);
 }
 
 static bool parse_duration(const char *text, double *ret_value)
 {
-    static const char *const units[] = {"ms", "s", "m", "min", "h", "d", NULL};
-    static const double factors[] = {1, 1e3, 6e4, 6e4, 3.6e6, 8.64e7};
+    int64_t ms;
 
-    return scaled(text, units, factors, 1000, ret_value);
+    if (!mp__duration_ms(mp_str_of(text), &ms))
+        return false;
+    *ret_value = (double)ms;
+    return true;
 }
 
 static int check_range(const mp__option *option, double number, const char *text, mp__diag *diag)
@@ -104,7 +106,7 @@ static int parse_number(const mp__option *option, const char *text, value *v, mp
     if (option->type == MP__OPTION_DURATION && !parse_duration(text, &number))
         return refuse(option, text, "a duration, as 250ms, 5s, 2m, 1h or 7d", diag);
     if ((option->type == MP__OPTION_INT || option->type == MP__OPTION_REAL) &&
-        !scaled(text, no_units, NULL, 1, &number))
+        !scaled(text, no_units, NULL, &number))
         return refuse(option, text, "a number", diag);
     rc = check_range(option, number, text, diag);
     if (rc)

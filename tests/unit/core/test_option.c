@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mp_test.h"
 
+#include "core/buf.h"
 #include "core/option.h"
 
 #include "mp_fail.h"
@@ -73,6 +74,65 @@ static void letters_that_changed_places_are_one_mistake(void **state)
     assert_string_equal(mp__did_you_mean("--jsno", flags, 4), "--json");
     assert_null(mp__did_you_mean("--completely-other", flags, 4));
     assert_null(mp__did_you_mean("", flags, 4));
+}
+
+/* What an option takes flags and requests take, too: they read with the same function. */
+static void a_duration_is_written_alike_wherever_it_stands(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: it is none */
+    } cases[] = {
+        {"0", 0},
+        {"5", 5000},
+        {"500ms", 500},
+        {"30s", 30000},
+        {"5m", 300000},
+        {"5min", 300000},
+        {"1h", 3600000},
+        {"7d", 604800000},
+        {"0.5", 500},
+        {"1.5h", 5400000},
+        {".5s", 500},
+        {"2.3s", 2300},
+        {"1 h", 3600000},
+        {"5 MIN", 300000},
+        {"30S", 30000},
+        {"1e3ms", 1000},
+        {"+5s", 5000},
+        {"104166666d", 104166666 * 86400000LL},
+        {"", -1},
+        {"s", -1},
+        {".", -1},
+        {"-5s", -1},
+        {" 5s", -1},
+        {"5x", -1},
+        {"5s5", -1},
+        {"0x10", -1},
+        {"inf", -1},
+        {"nan", -1},
+        {"1e400", -1},
+        {"5 parsecs", -1},
+        {"9999999999999d", -1},
+        {"1111111111111111111111111111111111111111111111111111111111111111ms", -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *text = cases[i].text;
+        mp__diag diag = {0};
+        int64_t ms = -1;
+        bool good = mp__duration_ms(mp_str_of(text), &ms);
+
+        if (ms != cases[i].ms || good != (ms >= 0))
+            fail_msg("'%s' is %lld", text, (long long)ms);
+        if (ms > 365 * 86400000LL)
+            continue; /* longer than this option may be */
+        assert_int_equal(mp__options_set(options, "http.cache_max_age", text, &diag),
+                         good ? 0 : MP_EINVAL);
+        if (good)
+            assert_int_equal(mp__options_int(options, "http.cache_max_age"), ms);
+    }
 }
 
 static void errors_name_place_and_remedy_and_change_nothing(void **state)
@@ -233,6 +293,7 @@ static const struct CMUnitTest tests[] = {
     WITH_OPTIONS(the_stable_names_have_the_stable_defaults),
     WITH_OPTIONS(a_file_sets_what_it_names),
     WITH_OPTIONS(letters_that_changed_places_are_one_mistake),
+    WITH_OPTIONS(a_duration_is_written_alike_wherever_it_stands),
     WITH_OPTIONS(errors_name_place_and_remedy_and_change_nothing),
     WITH_OPTIONS(the_example_file_is_valid_once_uncommented),
     WITH_OPTIONS(a_diff_names_what_changed),
