@@ -65,7 +65,7 @@ OUTSIDE = {
     "zstd.h": ["cache", "bench", "cli"],
     "zdict.h": ["cache"],
     "zlib.h": ["server"],
-    "jansson.h": ["format", "schema", "manager", "protocol", "server", "cli"],
+    "jansson.h": ["core", "format", "schema", "manager", "protocol", "server", "cli"],
     "llhttp.h": ["protocol"],
     "pcre2.h": ["schema"],
     "curl": ["origin"],

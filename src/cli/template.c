@@ -7,6 +7,7 @@
 
 #include "core/alloc.h"
 #include "core/base64.h"
+#include "core/json.h"
 
 enum { TEXT_MAX = 8 * 1024 * 1024, DEPTH_MAX = 64, WORD_MAX = 4096 };
 
@@ -405,28 +406,6 @@ mp__template *mp__template_free(mp__template *template_)
 
 /* ---- filters ---- */
 
-static void filter_json(mp_str in, mp__buf *out)
-{
-    static const char hex[] = "0123456789abcdef";
-
-    (void)mp__buf_add_char(out, '"');
-    for (size_t i = 0; i < in.size; i++) {
-        unsigned char c = (unsigned char)in.data[i];
-
-        if (c == '"' || c == '\\') {
-            (void)mp__buf_add_char(out, '\\');
-            (void)mp__buf_add_char(out, (char)c);
-        } else if (c < 0x20) {
-            (void)mp__buf_add_str(out, MP_STR("\\u00"));
-            (void)mp__buf_add_char(out, hex[c >> 4]);
-            (void)mp__buf_add_char(out, hex[c & 15]);
-        } else {
-            (void)mp__buf_add_char(out, (char)c);
-        }
-    }
-    (void)mp__buf_add_char(out, '"');
-}
-
 /* Single quotes keep all but themselves (POSIX shell, 2.2.2). */
 static void filter_shell(mp_str in, mp__buf *out)
 {
@@ -461,7 +440,7 @@ static void apply(enum filter filter, mp_str in, mp__buf *out)
 {
     switch (filter) {
     case FILTER_JSON:
-        filter_json(in, out);
+        mp__json_string(out, in);
         break;
     case FILTER_SHELL:
         filter_shell(in, out);

@@ -26,6 +26,21 @@ size_t mp__utf8_size(const unsigned char *p, size_t left)
     return n;
 }
 
+/* The two-character forms of RFC 8259, section 7, where there is one. */
+static void put_escaped(mp__buf *out, unsigned char c)
+{
+    static const char controls[] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    char letter = c == '"' || c == '\\' ? (char)c : c < sizeof(controls) ? controls[c] : '\0';
+
+    if (letter) {
+        (void)mp__buf_add_char(out, '\\');
+        (void)mp__buf_add_char(out, letter);
+    } else {
+        (void)mp__buf_printf(out, "\\u%04x", c);
+    }
+}
+
 void mp__json_string(mp__buf *out, mp_str text)
 {
     const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
@@ -39,11 +54,8 @@ void mp__json_string(mp__buf *out, mp_str text)
         if (n == 0) {
             (void)mp__buf_add(out, "\xef\xbf\xbd", 3);
             n = 1;
-        } else if (*p == '"' || *p == '\\') {
-            (void)mp__buf_add_char(out, '\\');
-            (void)mp__buf_add_char(out, (char)*p);
-        } else if (*p < 0x20 || *p == 0x7f) {
-            (void)mp__buf_printf(out, "\\u%04x", *p);
+        } else if (*p == '"' || *p == '\\' || *p < 0x20 || *p == 0x7f) {
+            put_escaped(out, *p);
         } else {
             (void)mp__buf_add(out, p, n);
         }

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "core/json.h"
+#include "core/json_tree.h"
 #include "format/kinds.h"
 
 /* ---- places, which jansson does not keep ---- */
@@ -98,66 +98,6 @@ static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
     return 0;
 }
 
-static int json_dump_to(const char *data, size_t size, void *out)
-{
-    return mp__buf_add(out, data, size) ? -1 : 0;
-}
-
-/* @value as it is, and a real as the shortest text that reads back the same: jansson writes it with
- * 17 digits, so that 1.1 would be 1.1000000000000001. */
-static int put_scalar(const json_t *value, mp__buf *out)
-{
-    char text[32];
-
-    if (json_is_real(value))
-        return mp__buf_add(out, text, mp__real_text(json_real_value(value), text));
-    if (json_dump_callback(value, json_dump_to, out, JSON_ENCODE_ANY) != 0)
-        return out->error ? out->error : MP_ENOMEM;
-    return 0;
-}
-
-static int put_line(mp__buf *out, bool is_first, size_t depth)
-{
-    if (!is_first)
-        (void)mp__buf_add_char(out, ',');
-    return mp__buf_printf(out, "\n%*s", (int)(2 * depth), "");
-}
-
-static int put_name(const char *name, mp__buf *out)
-{
-    json_t *text = json_string(name);
-    int rc = text ? put_scalar(text, out) : MP_ENOMEM;
-
-    json_decref(text);
-    return rc ? rc : mp__buf_add_str(out, MP_STR(": "));
-}
-
-/* Below @depth, which leaves_tree() has bounded. */
-static int put_value(json_t *value, size_t depth, mp__buf *out)
-{
-    bool is_object = json_is_object(value);
-    size_t count = is_object ? json_object_size(value) : json_array_size(value), n = 0;
-    void *at = json_object_iter(value);
-    int rc;
-
-    if (!is_object && !json_is_array(value))
-        return put_scalar(value, out);
-    rc = mp__buf_add_char(out, is_object ? '{' : '[');
-    for (; n < count && rc == 0; n++) {
-        json_t *item = is_object ? json_object_iter_value(at) : json_array_get(value, n);
-
-        rc = put_line(out, n == 0, depth + 1);
-        if (rc == 0 && is_object)
-            rc = put_name(json_object_iter_key(at), out);
-        if (rc == 0)
-            rc = put_value(item, depth + 1, out);
-        at = is_object ? json_object_iter_next(value, at) : NULL;
-    }
-    if (rc == 0 && count)
-        rc = mp__buf_printf(out, "\n%*s", (int)(2 * depth), "");
-    return rc ? rc : mp__buf_add_char(out, is_object ? '}' : ']');
-}
-
 static int json_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 {
     json_t *tree;
@@ -165,7 +105,7 @@ static int json_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 
     if (rc)
         return rc;
-    rc = put_value(tree, 0, out);
+    rc = mp__json_tree(tree, 2, out);
     if (rc == 0)
         rc = mp__buf_add_char(out, '\n');
     json_decref(tree);

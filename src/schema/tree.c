@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "core/json.h"
+#include "core/json_tree.h"
 
 /* jansson's iterators take a mutable object but do not write to it. */
 static json_t *mutable(const json_t *tree)
@@ -58,60 +58,9 @@ int mp__tree_parse(mp_str text, const char *what, json_t **ret_tree, mp__diag *d
     return 0;
 }
 
-/* ---- printing ---- */
-
-static void print_members(const json_t *object, mp__buf *out)
-{
-    bool first = true;
-
-    for (void *i = json_object_iter(mutable(object)); i;
-         i = json_object_iter_next(mutable(object), i)) {
-        if (!first)
-            (void)mp__buf_add_char(out, ',');
-        first = false;
-        mp__json_string(out, mp_str_new(json_object_iter_key(i), json_object_iter_key_len(i)));
-        (void)mp__buf_add_char(out, ':');
-        (void)mp__tree_print(json_object_iter_value(i), out);
-    }
-}
-
-static void print_elements(const json_t *array, mp__buf *out)
-{
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        if (i)
-            (void)mp__buf_add_char(out, ',');
-        (void)mp__tree_print(json_array_get(array, i), out);
-    }
-}
-
 int mp__tree_print(const json_t *tree, mp__buf *out)
 {
-    char text[32];
-
-    switch (json_typeof(tree)) {
-    case JSON_OBJECT:
-        (void)mp__buf_add_char(out, '{');
-        print_members(tree, out);
-        return mp__buf_add_char(out, '}');
-    case JSON_ARRAY:
-        (void)mp__buf_add_char(out, '[');
-        print_elements(tree, out);
-        return mp__buf_add_char(out, ']');
-    case JSON_STRING:
-        mp__json_string(out, mp_str_new(json_string_value(tree), json_string_length(tree)));
-        return out->error;
-    case JSON_INTEGER:
-        return mp__buf_add_i64(out, json_integer_value(tree));
-    case JSON_REAL:
-        return mp__buf_add(out, text, mp__real_text(json_real_value(tree), text));
-    case JSON_TRUE:
-        return mp__buf_add_str(out, MP_STR("true"));
-    case JSON_FALSE:
-        return mp__buf_add_str(out, MP_STR("false"));
-    case JSON_NULL:
-        break;
-    }
-    return mp__buf_add_str(out, MP_STR("null"));
+    return mp__json_tree(tree, 0, out);
 }
 
 /* ---- comparing ---- */

@@ -110,7 +110,7 @@ static void a_default_takes_the_place_of_what_is_absent_only(void **state)
 static void filters_are_applied_in_their_order(void **state)
 {
     (void)state;
-    RENDERS("{{feeds/b.host | json}}", "\"it's \\\"b\\\"\\u000a\"");
+    RENDERS("{{feeds/b.host | json}}", "\"it's \\\"b\\\"\\n\"");
     RENDERS("{{feeds/b.host | trim | shell}}", "'it'\\''s \"b\"'");
     RENDERS("{{feeds/a.host | upper}}{{feeds/a.host | upper | lower}}", "ALPHAalpha");
     RENDERS("{{\"a\" | base64}} {{\"ab\" | base64}} {{\"abc\" | base64}} {{\"\" | base64}}",

@@ -28,7 +28,7 @@ static void json_lines_escape_what_they_hold(void **state)
     mp__log(log, MP__LOG_WARN, "origin", "lost", "path=\"%s\"", "a\nb");
     assert_non_null(strstr(written(fds[0]),
                            "\"level\":\"warn\",\"component\":\"origin\",\"event\":\"lost\","
-                           "\"message\":\"path=\\\"a\\u000ab\\\"\"}\n"));
+                           "\"message\":\"path=\\\"a\\nb\\\"\"}\n"));
     log = mp__log_free(log);
     close(fds[0]);
     close(fds[1]);
