@@ -225,6 +225,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .log = manager->log,
         .path = given[0] || strcmp(kind, "sqlite") != 0 ? given : path,
         .state_dir = manager->data_dir,
+        .base = manager->overlay_base,
         .new_origin = config->new_origin,
         .was_there = !config->new_origin && mp__dir_had_origin(manager),
         .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),

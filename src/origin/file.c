@@ -278,7 +278,8 @@ static int set_paths(mp__file_origin *o, const mp__origin_options *options)
         size--;
     o->path = mp__str_dup(mp_str_new(options->path, size));
     o->store_path = join(options->state_dir ? options->state_dir : ".", "files.db");
-    if (!o->path || !o->store_path)
+    o->overlay_base = mp__strdup(options->base ? options->base : "");
+    if (!o->path || !o->store_path || !o->overlay_base)
         return MP_ENOMEM;
     slash = strrchr(o->path, '/');
     if (!slash)
@@ -294,6 +295,7 @@ static void set_options(mp__file_origin *o, const mp__origin_options *options)
 {
     o->options = *options;
     o->options.path = o->path;
+    o->options.base = o->overlay_base;
     o->options.state_dir = NULL;
     if (!o->options.probe_ms)
         o->options.probe_ms = PROBE_MS;
@@ -360,6 +362,7 @@ static mp__origin *file_close(mp__origin *origin)
     (void)mp__free(o->path);
     (void)mp__free(o->parent);
     (void)mp__free(o->store_path);
+    (void)mp__free(o->overlay_base);
     return mp__free(o);
 }
 

@@ -85,6 +85,7 @@ typedef struct mp__file_group {
     bool touched;
     /* while it is being committed */
     bool under_way;
+    bool warned; /* of what its files break, in this look */
     mp__held *wanted;
     size_t wanted_count;
     char *wanted_bytes;
@@ -114,7 +115,7 @@ struct mp__file_origin {
     mp__origin base;
     mp__origin_options options; /* its strings are ours */
     mp_env *env;
-    char *path, *parent, *store_path;
+    char *path, *parent, *store_path, *overlay_base;
     mp__origin *inner;
     mp__loop *loop;
     bool on_thread, opening, closing;
@@ -205,8 +206,9 @@ void mp__file_sweep(mp__file_origin *o);
 
 /* ---- file_schema.c ---- */
 
-/* Have @group, which is prepared, judged: of its sources those that break a rule are not taken. */
-int mp__file_ask(mp__file_origin *o, mp__file_group *group);
+/* Have @group, which is prepared, judged: of its sources those that break a rule are not taken.
+ * Then *held_back becomes true. */
+int mp__file_ask(mp__file_origin *o, mp__file_group *group, bool *held_back);
 /* Whether there is a schema that something could break. */
 bool mp__file_has_schemas(const mp__file_origin *o);
 

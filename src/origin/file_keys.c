@@ -304,6 +304,7 @@ int mp__file_prepare(mp__file_origin *o, mp__file_group *group)
     group->write.actor = mp_str_of(group->actor);
     group->under_way = true;
     group->status = 0;
+    group->warned = false;
     return 0;
 }
 
@@ -442,18 +443,41 @@ static bool is_schema(const mp__file_group *group)
     return strcmp(group->name + strlen(group->environment->name) + 1, MP__SCHEMA_NAMESPACE) == 0;
 }
 
-/* The schemas come first: by what is taken of them the others are judged. */
-static void ask_all(mp__file_origin *o, bool of_schemas)
+static bool is_of_base(const mp__file_origin *o, const mp__file_group *group)
 {
+    return strcmp(group->environment->name, o->options.base) == 0;
+}
+
+/* Whether something was held back. */
+static bool ask_some(mp__file_origin *o, bool of_schemas, bool of_base)
+{
+    bool held_back = false;
+
     for (size_t i = 0; i < o->group_count; i++) {
         mp__file_group *group = o->groups[i];
         int rc = 0;
 
-        if (group->under_way && is_schema(group) == of_schemas)
-            rc = mp__file_ask(o, group);
+        if (group->under_way && is_schema(group) == of_schemas && is_of_base(o, group) == of_base)
+            rc = mp__file_ask(o, group, &held_back);
         if (rc)
             give_up(o, group, rc);
     }
+    return held_back;
+}
+
+/* The schemas come first: by what is taken of them the others are judged. Of these outer layers
+ * come before inner ones (in the order of names, but for the base), as they may spoil what is seen
+ * there. What is held back changes what others were judged with, so they are asked again then. */
+static void ask_all(mp__file_origin *o)
+{
+    bool again;
+
+    (void)ask_some(o, true, true);
+    (void)ask_some(o, true, false);
+    do {
+        again = ask_some(o, false, true);
+        again |= ask_some(o, false, false);
+    } while (again);
 }
 
 bool mp__file_commit(mp__file_origin *o)
@@ -464,10 +488,8 @@ bool mp__file_commit(mp__file_origin *o)
     for (size_t i = 0; i < o->group_count; i++)
         if (is_due(o->groups[i]) && mp__file_prepare(o, o->groups[i]) != 0)
             give_up(o, o->groups[i], MP_ENOMEM);
-    if (o->options.on_proposal && mp__file_has_schemas(o)) {
-        ask_all(o, true);
-        ask_all(o, false);
-    }
+    if (o->options.on_proposal && mp__file_has_schemas(o))
+        ask_all(o);
     for (size_t i = 0; i < o->group_count; i++)
         due += o->groups[i]->under_way && o->groups[i]->write.count > 0;
     if (due)

@@ -139,7 +139,15 @@ static mp__file_group *group_named(mp__file_origin *o, mp_str scope, mp_str name
     return mp__file_group_of(o, mp_str_new(name, scope.size + 1 + namespace_.size), false);
 }
 
-static int keys_of(mp__proposal *asked, mp_str scope, mp_str namespace_, mp__leaves *leaves)
+static mp_str scope_at(mp__proposal *asked, size_t i)
+{
+    const mp__file_origin *o = ((proposal *)asked)->o;
+
+    return i < o->env_count ? mp_str_of(o->envs[i]->name) : mp_str_new("", 0);
+}
+
+static int keys_of(mp__proposal *asked, mp_str scope, mp_str namespace_, bool as_it_stands,
+                   mp__leaves *leaves)
 {
     mp__file_origin *o = ((proposal *)asked)->o;
     const mp__file_group *group = group_named(o, scope, namespace_);
@@ -148,7 +156,7 @@ static int keys_of(mp__proposal *asked, mp_str scope, mp_str namespace_, mp__lea
 
     if (!group)
         return 0;
-    if (!group->under_way)
+    if (!group->under_way || as_it_stands)
         return group->count ? from_store(o, group, true, leaves) : 0;
     prefix = strlen(group->name) + 1;
     for (size_t i = 0; i < group->wanted_count; i++) {
@@ -236,12 +244,14 @@ static mp_str namespace_of(const mp__file_group *group)
     return mp_str_of(group->name + strlen(group->environment->name) + 1);
 }
 
-int mp__file_ask(mp__file_origin *o, mp__file_group *group)
+int mp__file_ask(mp__file_origin *o, mp__file_group *group, bool *held_back)
 {
-    while (has_fresh(group)) {
+    while (has_fresh(group) && !group->warned) {
         proposal p = {.base = {.scope = mp_str_of(group->environment->name),
                                .namespace_ = namespace_of(group),
-                               .keys = keys_of},
+                               .changes = group->write.count > 0,
+                               .keys = keys_of,
+                               .scopes = scope_at},
                       .o = o};
         int rc = o->options.on_proposal(o->options.context, &p.base);
         /* what is there already stays there, and at the first start there is nothing else */
@@ -249,6 +259,8 @@ int mp__file_ask(mp__file_origin *o, mp__file_group *group)
 
         if (rc == 0 && p.base.text[0])
             rc = blame_all(group, &p.base, only_warn);
+        group->warned |= p.base.text[0] && only_warn; /* once a look */
+        *held_back |= p.base.text[0] && !only_warn;
         if (rc || !p.base.text[0] || only_warn)
             return rc;
         rc = mp__file_prepare(o, group); /* without what was not taken */

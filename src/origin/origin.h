@@ -184,8 +184,13 @@ typedef struct mp__origin_stats {
 /* What an origin is about to take over from where it comes from, for whoever judges it. */
 typedef struct mp__proposal {
     mp_str scope, namespace_; /* what changes */
-    /* Add what a namespace of a scope will hold then. Inside on_proposal() only; may block. */
-    int (*keys)(struct mp__proposal *proposal, mp_str scope, mp_str namespace_, mp__leaves *leaves);
+    bool changes;             /* false: it stands so already, and only its giver was not known */
+    /* Add what a namespace of a scope will hold then, or what it holds. Inside on_proposal() only;
+     * may block. */
+    int (*keys)(struct mp__proposal *proposal, mp_str scope, mp_str namespace_, bool as_it_stands,
+                mp__leaves *leaves);
+    /* The scopes that hold something one after the other, in an order of their own; "": no more. */
+    mp_str (*scopes)(struct mp__proposal *proposal, size_t i);
     /* results */
     char key[512];  /* the key that breaks a rule; "" none in particular */
     char text[512]; /* what is wrong, "": nothing */
@@ -203,6 +208,7 @@ typedef struct mp__origin_options {
     uint64_t probe_ms;     /* how often health is looked at; 0: 1000 */
     uint64_t sweep_ms;     /* how often expired values are deleted; 0: 1000 */
     uint64_t timeout_ms;   /* how long a lock of another program is waited for; 0: 2000 */
+    const char *base;      /* file: the scope that all others fall back to; may be NULL */
     /* file; 0: the defaults of the options */
     uint64_t rescan_ms;    /* how often it is looked at without an event */
     uint64_t settle_ms;    /* how long a file must be left alone before it is taken */

@@ -271,6 +271,20 @@ class Files(unittest.TestCase):
             wait_until(lambda key=key: f"the key '{key}' breaks" in self.status()["trouble"], what=key)
             self.assertGreater(self.status()["origin"]["troubles"][0]["line"], 0)  # its file was found by it
 
+    def test_a_file_of_an_outer_layer_is_judged_for_those_who_would_see_it(self):
+        limits = {"properties": {"limit": {"maximum": 100}}, "required": ["limit"]}
+        self.rename("_schema", json.dumps({"app": json.dumps(limits)}), "production", ".json")
+        self.rename("app", "name: first\n")
+        (self.folder / "base").mkdir()
+        self.rename("app", "limit: 9\n", "base")
+        self.start()
+        self.rename("app", "limit: 500\n", "base")
+        self.assertIn("as seen in production: the key 'limit' breaks the schema 'app'", self.is_state("degraded")["trouble"])
+        self.assertEqual(self.client("GET", "app/limit"), b"9")
+        self.rename("app", "other: 1\nlimit: 8\n", "base")
+        self.is_state("live")
+        wait_until(lambda: self.client("GET", "app/limit") == b"8")
+
     def test_values_below_a_beginning_and_schemas_are_judged_one_by_one(self):
         self.rename("_schema", json.dumps({"app/db/": '{"maximum": 5}'}), ending=".json")
         self.rename("app", "db/a: 1\ndb/b: 2\n")
