@@ -15,7 +15,8 @@
 const mp__flag mp__doctor_flags[] = {
     {"--config", "-c", "FILE", "The configuration file of the daemon."},
     {"--data-dir", "-d", "DIR", "The data directory; else that of the daemon that answers."},
-    {"--resp", NULL, "HOST:PORT", "Where to ask for a daemon; else resp.listen."},
+    {"--resp", NULL, "HOST:PORT",
+     "Where to ask for a daemon; else resp.listen if it is set, else $MARKETPRISM_ADDR."},
     {"--set", NULL, "KEY=VALUE", "Set any option, as for serve."},
     {"--json", NULL, NULL, "Print JSON."},
     {NULL, NULL, NULL, NULL},
@@ -271,6 +272,17 @@ static int take_options(const mp__arguments *arguments, mp__doctor *d, mp__optio
     return mp__options_new(ret_options);
 }
 
+/* Where the daemon is asked for: a configuration that says where it listens is its own, else the
+ * address is that of the other verbs. */
+static const char *address_of(const mp__arguments *arguments, const mp__options *options)
+{
+    const char *address = mp__flag_value(arguments, "--resp");
+
+    if (!address && !mp__options_is_set(options, "resp.listen"))
+        address = getenv("MARKETPRISM_ADDR");
+    return address && *address ? address : mp__options_text(options, "resp.listen");
+}
+
 int mp__verb_doctor(const mp__arguments *arguments)
 {
     mp__doctor d = {.env = mp__env_real(), .world = &mp__doctor_real_world};
@@ -283,9 +295,7 @@ int mp__verb_doctor(const mp__arguments *arguments)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
     d.options = options;
     d.config = mp__flag_value(arguments, "--config");
-    d.resp = mp__flag_value(arguments, "--resp");
-    if (!d.resp)
-        d.resp = mp__options_text(options, "resp.listen");
+    d.resp = address_of(arguments, options);
     d.status = status = ask_status(&d);
     d.data_dir = json_string_value(json_object_get(status, "data_dir"));
     if (data_dir || !d.data_dir || mp__options_is_set(options, "data_dir"))

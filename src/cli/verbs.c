@@ -133,6 +133,32 @@ static int get_code(const mp__reply *map)
     return mp_str_equal(state, MP_STR("absent")) ? MP__EXIT_ABSENT : MP__EXIT_UNKNOWN;
 }
 
+/* A search of the keys that begin as one does. */
+typedef struct search {
+    mp_str key;
+    unsigned left; /* of a note no more is to be said than these tell */
+    bool found;
+} search;
+
+static int is_below(void *context, const mp__listed *listed)
+{
+    search *s = context;
+
+    s->found = listed->key.size > s->key.size && strchr("./[", listed->key.data[s->key.size]);
+    return s->found || --s->left == 0;
+}
+
+/* Who names a part of a file or a whole namespace finds no value, but what he looks for is there.
+ */
+static void note_below(const mp__arguments *arguments, mp__client *client, const mp__buf *key)
+{
+    search s = {.key = mp__buf_str(key), .left = 1000};
+
+    if (mp__cli_each(arguments, client, s.key, false, is_below, &s) == 1 && s.found)
+        (void)mp__cli_fail(arguments, 0, "note: there are keys below it; see marketprism ls %.*s",
+                           (int)key->size, key->data);
+}
+
 int mp__verb_get(const mp__arguments *arguments)
 {
     static const char *const levels[] = {"strong", "eventual", "weak"};
@@ -173,6 +199,7 @@ int mp__verb_get(const mp__arguments *arguments)
     } else if (code == MP__EXIT_ABSENT) {
         (void)mp__cli_fail(arguments, code, "%s: absent: the origin says there is none",
                            arguments->words[0]);
+        note_below(arguments, client, &key);
         mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
     } else {
         (void)mp__cli_fail(arguments, code, "%s: unknown: %s; see marketprism status",

@@ -124,6 +124,16 @@ class Doctor(unittest.TestCase):
             self.assertIn(str(os.getpid()), finding["what"])
             self.assertIn("another port", finding["remedy"])
 
+    def test_the_daemon_of_the_environment_is_asked_unless_a_configuration_says_another(self):
+        self.daemon.start()
+        there = {**os.environ, "MARKETPRISM_ADDR": self.daemon.resp}
+        plain = subprocess.run([BINARY, "doctor", "--json"], capture_output=True, text=True, env=there)
+        report = json.loads(plain.stdout)
+        self.one(report, "daemon", "ok", f"answers at {self.daemon.resp}")
+        self.assertEqual(report["data_dir"], str(self.daemon.data))
+        report = self.doctor("--set", "resp.listen=127.0.0.1:1", data_dir=True)
+        self.one(report, "daemon", "ok", "none answers")
+
     def test_what_is_no_daemon_at_the_port_is_told(self):
         self.daemon.data.mkdir()
         for answer, what in ((b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "does not speak RESP"),

@@ -272,6 +272,17 @@ class Transfer(mp_daemon.Served):
         said = self.cli("diff", "nosides/", "--revision", 1, "--to-revision", 1, code=3)
         self.assertIn("neither production at revision 1 nor production at revision 1", said)
 
+    def test_who_asks_for_a_part_of_a_file_is_told_of_the_keys_below_it(self):
+        self.c("MP.PUT", "part/db.host", "text/plain", "h", "part/list[0]", "text/plain", "x",
+               "part/dbx", "text/plain", "y", "partial", "text/plain", "z")
+        for part in ("part/db", "part/list", "part"):
+            self.assertIn(f"note: there are keys below it; see marketprism ls {part}\n",
+                          self.cli("get", part, code=3))
+        for none in ("part/d", "parti", "part/db.host.x"):
+            self.assertNotIn("note:", self.cli("get", none, code=3))
+        self.assertIn("marketprism ls part/db\n", self.cli("get", "db", "-n", "part", code=3))
+        self.assertEqual(json.loads(self.cli("get", "part/db", "--json", code=3))["state"], "absent")
+
     def test_a_misspelt_environment_is_noted_and_no_error(self):
         self.c("MP.PUT", "note/a", "text/plain", "1")
         near = "note: there is no environment 'prodcution' yet; did you mean 'production'?"
