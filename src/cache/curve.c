@@ -22,7 +22,7 @@ static const double WIDER = 1.2, FLOOR_ADAPTIVE = 0.002;
 
 static const double times[MP__CURVE_POINTS] = {0.25, 0.5, 1, 2, 4};
 /* With its eight members a panel takes as much as twelve miniatures. */
-static const size_t panel_entries[MP__CURVE_POINTS] = {128, 160, 0, 160, 176};
+static const size_t panel_entries[MP__CURVE_POINTS] = {128, 152, 0, 152, 168};
 static const char *const others[OTHERS] = {"lru", "s3-fifo", "w-tinylfu", "lirs"};
 
 /* The cache itself needs no model. Of a fixed policy it is a miniature; the adaptive one is where

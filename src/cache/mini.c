@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Caches of hashes: records in an array, linked by numbers into the queues that the policies share.
  *
- * LRU; S3-FIFO (Yang et al., SOSP 2023); 2Q (Johnson and Shasha, VLDB 1994); ARC (Megiddo and
- * Modha, FAST 2003); LIRS (Jiang and Zhang, SIGMETRICS 2002); W-TinyLFU (Einziger, Friedman and
- * Manes, ACM TOS 2017). */
+ * LRU; S3-FIFO (Yang et al., SOSP 2023); QD-LP-FIFO (Yang et al., HotOS 2023); 2Q (Johnson and
+ * Shasha, VLDB 1994); LIRS (Jiang and Zhang, SIGMETRICS 2002);
+ * W-TinyLFU (Einziger, Friedman and Manes, ACM TOS 2017). */
 #include "cache/mini.h"
 
 #include <assert.h>
@@ -279,12 +279,6 @@ mp__mini_place *mp__mini_insert(mp__mini *m, uint64_t hash, void *owner)
     return &m->records[i];
 }
 
-void mp__mini_coming(mp__mini *m, uint64_t hash)
-{
-    if (m->ops->missed && m->count >= m->capacity)
-        m->ops->missed(m, mp__mini_find(m, hash));
-}
-
 void *mp__mini_next_victim(mp__mini *m)
 {
     uint32_t i = m->ops->victim(m);
@@ -316,10 +310,8 @@ bool mp__mini_access(mp__mini *m, uint64_t hash)
 
     if (mp__mini_touch(m, hash))
         return true;
-    if (m->count >= m->capacity) {
-        mp__mini_coming(m, hash);
+    if (m->count >= m->capacity)
         (void)mp__mini_evict(m, &owner);
-    }
     mp__mini_insert(m, hash, NULL);
     return false;
 }
@@ -357,9 +349,26 @@ void mp__mini_owner_set_at(mp__mini *m, const mp__mini_place *place, void *owner
     m->owners[number_of(m, place)] = owner;
 }
 
-static bool is_proven(const mp__mini *m, uint64_t hash)
+static bool is_proven(const mp__mini *m, uint64_t hash, unsigned above)
 {
-    return m->sketch && mp__mini_frequency(m, hash) > 1;
+    return m->sketch && mp__mini_frequency(m, hash) > above;
+}
+
+/* How many uses prove nothing: one, and more where more were used more often than @room. Else what
+ * was used twice in passing would fill the room of the hot set, and not leave it for long where the
+ * policy lets newcomers go first, as S3-FIFO does. */
+static unsigned unproven_uses(const mp__mini *m, const uint64_t *hashes, size_t count, size_t room)
+{
+    size_t of_uses[MP__MINI_COUNT_MAX + 1] = {0}, proven = 0;
+    unsigned above = MP__MINI_COUNT_MAX;
+
+    if (!m->sketch)
+        return 1;
+    for (size_t at = 0; at < count; at++)
+        of_uses[mp__mini_frequency(m, hashes[at])]++;
+    while (above > 1 && proven + of_uses[above] <= room)
+        proven += of_uses[above--];
+    return above;
 }
 
 static void seed_one(mp__mini *m, uint64_t hash, void *owner, enum mini_rank rank)
@@ -381,23 +390,25 @@ static void seed_one(mp__mini *m, uint64_t hash, void *owner, enum mini_rank ran
 void mp__mini_seed(mp__mini *m, const uint64_t *hashes, void *const *owners, size_t count)
 {
     size_t newcomers = m->ops->newcomers ? m->ops->newcomers(m) : 0, unproven = 0, old, filled;
+    unsigned above;
 
     if (!m->ops->newcomers) {
         for (size_t at = 0; at < count; at++)
             seed_one(m, hashes[at], owners[at], MINI_PROVEN);
         return;
     }
+    above = unproven_uses(m, hashes, count, m->capacity > newcomers ? m->capacity - newcomers : 0);
     for (size_t at = 0; at < count; at++)
-        unproven += !is_proven(m, hashes[at]);
+        unproven += !is_proven(m, hashes[at], above);
     old = unproven > newcomers ? unproven - newcomers : 0;
     filled = unproven - old;
     for (size_t at = 0; at < count; at++)
-        if (!is_proven(m, hashes[at])) {
+        if (!is_proven(m, hashes[at], above)) {
             seed_one(m, hashes[at], owners[at], old ? MINI_UNPROVEN : MINI_NEWCOMER);
             old -= old > 0;
         }
     for (size_t at = 0; at < count; at++)
-        if (is_proven(m, hashes[at]))
+        if (is_proven(m, hashes[at], above))
             seed_one(m, hashes[at], owners[at], filled++ < newcomers ? MINI_NEWCOMER : MINI_PROVEN);
 }
 
@@ -405,7 +416,6 @@ void mp__mini_learn(mp__mini *m, const mp__mini *from)
 {
     double scale = (double)m->capacity / (double)from->capacity;
 
-    m->target = from->target * scale;
     m->newcomers = (size_t)(from->lists[MP__MINI_A].count * scale);
 }
 
@@ -416,7 +426,6 @@ void mp__mini_copy(mp__mini *m, const mp__mini *from)
     memcpy(m->lists, from->lists, sizeof(from->lists));
     m->count = from->count;
     m->free = from->free;
-    m->target = from->target;
     if (m->sketch && from->sketch)
         memcpy(m->sketch, from->sketch, sizeof(*from->sketch) + from->sketch->mask + 1);
 }

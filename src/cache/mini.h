@@ -23,8 +23,8 @@ typedef struct mp__mini_record mp__mini_place;
 enum mp__mini_kind {
     MP__MINI_LRU,
     MP__MINI_S3FIFO,
+    MP__MINI_QDLP, /* S3-FIFO that keeps what was used once more, not twice, while it was new */
     MP__MINI_TWOQ,
-    MP__MINI_ARC,
     MP__MINI_LIRS,
     MP__MINI_TINYLFU, /* with a window of @window_permille */
 };
@@ -51,8 +51,6 @@ bool mp__mini_touch(mp__mini *mini, uint64_t hash);
 mp__mini_place *mp__mini_insert(mp__mini *mini, uint64_t hash, void *owner);
 /* The owner of the next victim, which may be NULL; it stays. There must be one. */
 void *mp__mini_next_victim(mp__mini *mini);
-/* A key that is not held was asked for, and will be inserted after an eviction. May be left out. */
-void mp__mini_coming(mp__mini *mini, uint64_t hash);
 /* Let the policy's next victim go. False: nothing is held. *ret_owner may be NULL. */
 bool mp__mini_evict(mp__mini *mini, void **ret_owner);
 /* It was deleted, not evicted. */
@@ -67,7 +65,7 @@ void *mp__mini_owner_at(const mp__mini *mini, const mp__mini_place *place); /* N
 void mp__mini_owner_set_at(mp__mini *mini, const mp__mini_place *place, void *owner);
 
 /* Make the order of @mini, which is empty, out of the hashes and owners given in the order in which
- * another policy would evict them. */
+ * another policy would evict them. The most used ones are those that have proved themselves. */
 void mp__mini_seed(mp__mini *mini, const uint64_t *hashes, void *const *owners, size_t count);
 /* What @from, of the same shape and another capacity, has learned of its queues' sizes. */
 void mp__mini_learn(mp__mini *mini, const mp__mini *from);

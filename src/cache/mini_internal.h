@@ -8,11 +8,10 @@
 /* Queues by number. LIRS alone has a record in two at once: its stack is linked the second way. */
 enum {
     MP__MINI_NONE,
-    MP__MINI_A, /* LRU; window; small; A1in; T1; LIRS's queue of residents that may go */
-    MP__MINI_B, /* protected; main; Am; T2 */
+    MP__MINI_A, /* LRU; window; small; A1in; LIRS's queue of residents that may go */
+    MP__MINI_B, /* protected; main; Am */
     MP__MINI_C, /* probation */
     MP__MINI_GHOST_A,
-    MP__MINI_GHOST_B,
     MP__MINI_STACK,
     MP__MINI_LISTS,
 };
@@ -46,7 +45,6 @@ typedef struct mini_ops {
     uint32_t (*insert)(mp__mini *m, uint64_t hash, uint32_t ghost);
     uint32_t (*victim)(mp__mini *m);          /* chosen, and still in its queue */
     void (*evicted)(mp__mini *m, uint32_t i); /* make it a ghost or free it */
-    void (*missed)(mp__mini *m, uint32_t i);  /* NULL; before the eviction that makes room for it */
     /* How many newcomers an order made from another's contents begins with; NULL: no matter. */
     size_t (*newcomers)(const mp__mini *m);
     void (*seed)(mp__mini *m, uint32_t i, enum mini_rank rank);
@@ -62,7 +60,6 @@ struct mp__mini {
     mini_list lists[MP__MINI_LISTS];
     size_t capacity, count, records_count, buckets_count;
     size_t window_max, newcomers; /* of W-TinyLFU; to begin with */
-    double target;                /* ARC's size of T1 */
     uint32_t free;
     unsigned bucket_shift;
 };

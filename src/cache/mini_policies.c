@@ -2,7 +2,9 @@
 /* What the members of the panel do on a hit, a miss and an eviction. Sources: mini.c. */
 #include "cache/mini_internal.h"
 
-enum { A = MP__MINI_A, B, C, GHOST_A, GHOST_B, STACK };
+enum { A = MP__MINI_A, B, C, GHOST_A, STACK };
+
+enum { LIRS_SMALL = 4096 }; /* entries, as many as a member of a panel may have */
 
 /* ---- what several share ---- */
 
@@ -88,7 +90,7 @@ static const mini_ops lru_ops = {
     .seed = lru_seed,
 };
 
-/* ---- S3-FIFO: A small, B main ---- */
+/* ---- S3-FIFO and QD-LP-FIFO: A small, B main ---- */
 
 static size_t tenth(const mp__mini *m)
 {
@@ -126,18 +128,29 @@ static uint32_t s3_main_victim(mp__mini *m)
     return i;
 }
 
-static uint32_t s3_victim(mp__mini *m)
+/* A newcomer that was used less than @least times goes first. */
+static uint32_t small_victim(mp__mini *m, unsigned least)
 {
     uint32_t i;
 
     if (length(m, A) >= tenth(m) || !length(m, B))
         while ((i = oldest(m, A))) {
-            if (m->records[i].uses <= 1)
+            if (m->records[i].uses < least)
                 return i;
             m->records[i].uses = 0;
             mp__mini_move(m, B, i);
         }
     return s3_main_victim(m);
+}
+
+static uint32_t s3_victim(mp__mini *m)
+{
+    return small_victim(m, 2);
+}
+
+static uint32_t qdlp_victim(mp__mini *m)
+{
+    return small_victim(m, 1);
 }
 
 static void s3_evicted(mp__mini *m, uint32_t i)
@@ -163,6 +176,16 @@ static const mini_ops s3_ops = {
     .hit = s3_hit,
     .insert = s3_insert,
     .victim = s3_victim,
+    .evicted = s3_evicted,
+    .newcomers = learned_newcomers,
+    .seed = s3_seed,
+};
+
+static const mini_ops qdlp_ops = {
+    .ghosts = s3_ghosts,
+    .hit = s3_hit,
+    .insert = s3_insert,
+    .victim = qdlp_victim,
     .evicted = s3_evicted,
     .newcomers = learned_newcomers,
     .seed = s3_seed,
@@ -217,73 +240,6 @@ static const mini_ops twoq_ops = {
     .seed = seed_two,
 };
 
-/* ---- ARC: A = T1, B = T2 ---- */
-
-static size_t arc_ghosts(const mp__mini *m)
-{
-    return m->capacity + 2;
-}
-
-static void arc_hit(mp__mini *m, uint32_t i)
-{
-    mp__mini_move(m, B, i);
-}
-
-/* A ghost that comes back says which of the two queues is too small. */
-static void arc_learn(mp__mini *m, uint32_t ghost)
-{
-    double b1 = length(m, GHOST_A), b2 = length(m, GHOST_B), step;
-
-    if (m->records[ghost].list[0] == GHOST_A) {
-        step = b2 > b1 ? b2 / b1 : 1;
-        m->target = m->target + step < (double)m->capacity ? m->target + step : (double)m->capacity;
-    } else {
-        step = b1 > b2 ? b1 / b2 : 1;
-        m->target = m->target > step ? m->target - step : 0;
-    }
-}
-
-static void arc_missed(mp__mini *m, uint32_t i)
-{
-    if (i)
-        arc_learn(m, i);
-}
-
-static uint32_t arc_insert(mp__mini *m, uint64_t hash, uint32_t ghost)
-{
-    if (!ghost)
-        return add_new(m, A, hash);
-    mp__mini_move(m, B, ghost);
-    return ghost;
-}
-
-static uint32_t arc_victim(mp__mini *m)
-{
-    bool from_t1 = length(m, A) && ((double)length(m, A) > m->target || !length(m, B));
-
-    return oldest(m, from_t1 ? A : B);
-}
-
-static void arc_evicted(mp__mini *m, uint32_t i)
-{
-    mp__mini_move(m, m->records[i].list[0] == A ? GHOST_A : GHOST_B, i);
-    if (length(m, A) + length(m, GHOST_A) > m->capacity && length(m, GHOST_A))
-        drop_oldest(m, GHOST_A);
-    else if (length(m, GHOST_A) + length(m, GHOST_B) > m->capacity)
-        drop_oldest(m, length(m, GHOST_B) ? GHOST_B : GHOST_A);
-}
-
-static const mini_ops arc_ops = {
-    .ghosts = arc_ghosts,
-    .hit = arc_hit,
-    .insert = arc_insert,
-    .victim = arc_victim,
-    .evicted = arc_evicted,
-    .missed = arc_missed,
-    .newcomers = learned_newcomers,
-    .seed = seed_two,
-};
-
 /* ---- LIRS: A = residents that may go (HIR), STACK = recency, hot = LIR; GHOST_A = HIR that are in
  * the stack alone, in the order in which they left ---- */
 
@@ -299,9 +255,16 @@ static size_t lirs_hot_max(const mp__mini *m)
     return m->capacity > cold ? m->capacity - cold : 1;
 }
 
+/* A loop is found when a key comes again before its ghost is forgotten: up to twice the size, as
+ * long as that takes little memory. */
+static size_t lirs_ghosts_max(const mp__mini *m)
+{
+    return m->capacity + (m->capacity <= LIRS_SMALL ? m->capacity : m->capacity / 2);
+}
+
 static size_t lirs_ghosts(const mp__mini *m)
 {
-    return m->capacity + m->capacity / 2 + 2;
+    return lirs_ghosts_max(m) + 2;
 }
 
 /* The bottom of the stack is always hot. */
@@ -398,7 +361,7 @@ static void lirs_evicted(mp__mini *m, uint32_t i)
         drop(m, i);
         return;
     }
-    if (length(m, GHOST_A) >= m->capacity + m->capacity / 2) {
+    if (length(m, GHOST_A) >= lirs_ghosts_max(m)) {
         uint32_t ghost = oldest(m, GHOST_A);
 
         mp__mini_take(m, STACK, ghost);
@@ -500,8 +463,8 @@ static const mini_ops tiny_ops = {
 const mini_ops *mp__mini_ops_of(enum mp__mini_kind kind)
 {
     static const mini_ops *const all[] = {
-        [MP__MINI_LRU] = &lru_ops, [MP__MINI_S3FIFO] = &s3_ops, [MP__MINI_TWOQ] = &twoq_ops,
-        [MP__MINI_ARC] = &arc_ops, [MP__MINI_LIRS] = &lirs_ops, [MP__MINI_TINYLFU] = &tiny_ops,
+        [MP__MINI_LRU] = &lru_ops,   [MP__MINI_S3FIFO] = &s3_ops, [MP__MINI_QDLP] = &qdlp_ops,
+        [MP__MINI_TWOQ] = &twoq_ops, [MP__MINI_LIRS] = &lirs_ops, [MP__MINI_TINYLFU] = &tiny_ops,
     };
 
     return all[kind];

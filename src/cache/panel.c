@@ -17,10 +17,9 @@ enum { SUDDEN, FAST, SLOW, HORIZONS };
 static const double horizons[HORIZONS] = {2, 5, 16};
 static const double leads[HORIZONS] = {8, 4, 2};         /* over its own error, asked for */
 static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a change costs some */
-/* While it has never changed, all hold nearly the same and the leader is only a guess. */
-static const double FIRST = 0.5; /* of a lead and a gain, asked for by the first change */
-/* A change loses a hit for much of what the next one holds and the leader does not. */
-static const double LOST = 0.2;     /* of that, the least gain of any later change */
+/* A change loses a hit for much of what the next one holds and the leader does not. But while it
+ * has never changed, all hold nearly the same and the leader is only a guess. */
+static const double LOST = 0.4;     /* of that, the least gain of any later change */
 static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
 static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
@@ -33,7 +32,7 @@ static const mp__mini_shape shapes[MP__PANEL_MEMBERS] = {
     {"lru", MP__MINI_LRU, 0},
     {"s3-fifo", MP__MINI_S3FIFO, 0},
     {"2q", MP__MINI_TWOQ, 0},
-    {"arc", MP__MINI_ARC, 0},
+    {"qd-lp-fifo", MP__MINI_QDLP, 0},
     {"lirs", MP__MINI_LIRS, 0},
     {"w-tinylfu 1 %", MP__MINI_TINYLFU, 10},
     {"w-tinylfu 10 %", MP__MINI_TINYLFU, 100},
@@ -221,7 +220,7 @@ static void bar(mp__panel *p, size_t member)
 /* What leads in the long run and not in a shorter one was best before. */
 static bool is_ahead(const mp__panel *p, size_t i, size_t than, unsigned h)
 {
-    bool ahead = lead_of(p, i, than, h) > leads[h] * (p->switches ? 1 : FIRST);
+    bool ahead = lead_of(p, i, than, h) > leads[h];
 
     for (unsigned shorter = FAST; ahead && shorter < h; shorter++)
         ahead = gain_of(p, i, than, shorter) > 0;
@@ -241,7 +240,7 @@ static size_t better_than(const mp__panel *p, size_t than, size_t otherwise)
     size_t best = otherwise;
 
     for (unsigned h = 0; h < HORIZONS && best == otherwise; h++) {
-        double best_gain = gains[h] * p->entries * (p->switches ? 1 : FIRST);
+        double best_gain = gains[h] * p->entries;
 
         for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
             if (i != p->leader && p->barred_until[i] <= p->now &&

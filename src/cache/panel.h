@@ -18,7 +18,7 @@
 enum {
     MP__PANEL_MEMBERS = 8,
     MP__PANEL_ENTRIES = 512,
-    MP__PANEL_SHARE = 200,
+    MP__PANEL_SHARE = 208,
     MP__PANEL_ENTRIES_MAX = 4096,
 };
 

@@ -52,7 +52,7 @@ class Adaptive(unittest.TestCase):
                 fixed = points[got["capacity"]]
                 ratios.append(got["hit_ratio"])
                 below = max(fixed.values()) - got["hit_ratio"]
-                if got["requests"] >= 20 * got["capacity"] and below > (0.03 if trace in LARGE else 0.02):
+                if got["requests"] >= 20 * got["capacity"] and below > 0.02:
                     far.append((trace, got["capacity"], round(100 * below, 2)))
             own.append(sum(ratios) / len(ratios))
             for name in set.intersection(*(set(fixed) for fixed in points.values())):

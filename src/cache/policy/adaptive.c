@@ -254,11 +254,6 @@ static void take_up(adaptive *a, mp__policy_node *node)
     has_place(a->order, node, mp__mini_insert(a->order, node->hash, node));
 }
 
-static void adaptive_coming(mp__policy *policy, uint64_t hash)
-{
-    mp__mini_coming(((adaptive *)policy)->order, hash);
-}
-
 static void adaptive_insert(mp__policy *policy, mp__policy_node *node)
 {
     adaptive *a = (adaptive *)policy;
@@ -380,7 +375,6 @@ const mp__policy_ops mp__policy_adaptive = {
             "Waldspurger et al., ATC 2017.",
     .make = adaptive_make,
     .free = adaptive_free,
-    .coming = adaptive_coming,
     .insert = adaptive_insert,
     .hit = adaptive_hit,
     .hit_gone = adaptive_hit_gone,

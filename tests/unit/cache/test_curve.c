@@ -271,7 +271,7 @@ static void it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel(v
         mp__curve *curve = NULL;
 
         assert_int_equal(mp__curve_new("adaptive", entries[i], &curve), 0);
-        assert_true(mp__curve_bytes(curve) + 246UL * 1024 <= ((size_t)64 << 20) / 100);
+        assert_true(mp__curve_bytes(curve) + 252UL * 1024 <= ((size_t)64 << 20) / 100);
         curve = mp__curve_free(curve);
     }
 }
