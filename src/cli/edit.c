@@ -18,6 +18,7 @@
 
 #include "cli/files.h"
 #include "cli/staging.h"
+#include "core/json_read.h"
 #include "core/alloc.h"
 #include "core/env.h"
 
@@ -170,17 +171,20 @@ static int run_editor(const edit *e)
 static int read_single(edit *e, mp_str text)
 {
     mp__key key = {.name = mp__buf_str(&e->prefix), .media_type = e->media_type};
-    json_error_t error;
+    mp__diag diag = {0};
     json_t *json;
 
     if (e->adds_newline && text.size && text.data[text.size - 1] == '\n')
         text.size--;
     key.value = text;
     if (mp_str_equal(e->media_type, MP_STR("application/json"))) {
-        json = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
-        if (!json)
-            return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "%s:%d:%d: %s", e->path, error.line,
-                                error.column, error.text);
+        int rc = mp__json_read(text, false, &json, &diag);
+
+        if (rc == MP_ENOMEM)
+            return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "out of memory");
+        if (rc)
+            return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "%s:%d:%d: %s", e->path, diag.line,
+                                diag.column, diag.text);
         json_decref(json);
     }
     return mp__keyset_add(&e->after, mp_str_new("", 0), &key)

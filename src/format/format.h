@@ -35,6 +35,8 @@ typedef struct json_t json_t; /* jansson's */
  * be made of. MP_EINVAL with the key when two contradict each other, a list has a hole, a value is
  * no JSON, or a key is no path and would come back as another one ("a..b"); MP_ENOMEM. */
 int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag);
+/* The same for who only looks at it: numbers of more than 64 bits are doubles. */
+int mp__leaves_tree_wide(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag);
 
 typedef struct mp__format {
     const char *name;              /* "json" */

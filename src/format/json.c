@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "core/json_read.h"
 #include "core/json_tree.h"
 #include "format/kinds.h"
 
@@ -69,20 +70,21 @@ static void place_value(mp__text *t, mp__leaves *leaves, size_t *next)
 
 static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
-    json_error_t error;
     mp__leaves leaves = {0};
     mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
-    json_t *tree = json_loadb(bytes.data ? bytes.data : "", bytes.size,
-                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    int rc;
+    mp__text t = {.bytes = bytes, .line = 1};
+    json_t *tree;
+    int rc = mp__json_read(bytes, false, &tree, diag);
 
-    if (!tree)
-        return json_error_code(&error) == json_error_out_of_memory
-                   ? MP_ENOMEM
-                   : mp__diag_at(diag, MP_ESYNTAX, error.line, error.column, "%s", error.text);
+    if (rc)
+        return rc == MP_ENOMEM ? rc : MP_ESYNTAX; /* which a number too large is to a file */
     rc = mp__leaves_add_tree(&leaves, &path, tree, 0, diag);
+    if (rc && diag && !json_is_object(tree) && !json_is_array(tree)) {
+        skip_white(&t);
+        diag->line = t.line;
+        diag->column = mp__text_column(&t, t.at);
+    }
     if (rc == 0) {
-        mp__text t = {.bytes = bytes, .line = 1};
         size_t next = 0;
 
         place_value(&t, &leaves, &next); /* jansson's objects keep the order of the text */

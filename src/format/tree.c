@@ -2,6 +2,8 @@
 /* Leaves to a tree, for the formats that nest. */
 #include "format/leaves.h"
 
+#include "core/json_read.h"
+
 /* A step of a key: a name, or an index of a list. */
 typedef struct step {
     mp__buf name;
@@ -15,6 +17,7 @@ typedef struct builder {
     step steps[2];
     mp__buf again;
     size_t leaf_count;
+    bool wide;
     mp__diag *diag;
 } builder;
 
@@ -94,12 +97,26 @@ static int hole_error(const builder *b, mp_str key)
                         (int)key.size, key.data);
 }
 
-static json_t *leaf_json(const mp__leaf *leaf)
+static int leaf_json(const builder *b, const mp__leaf *leaf, json_t **ret_value)
 {
-    if (mp_str_equal(leaf->media_type, MP_STR(MP__MEDIA_JSON)))
-        return json_loadb(leaf->value.data, leaf->value.size,
-                          JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    return json_stringn(leaf->value.data ? leaf->value.data : "", leaf->value.size);
+    mp__diag why = {0};
+    int rc;
+
+    if (!mp_str_equal(leaf->media_type, MP_STR(MP__MEDIA_JSON))) {
+        *ret_value = json_stringn(leaf->value.data ? leaf->value.data : "", leaf->value.size);
+        if (*ret_value)
+            return 0;
+        return mp__is_utf8(leaf->value)
+                   ? MP_ENOMEM
+                   : mp__diag_set(b->diag, MP_EINVAL, "the value of '%.*s' is no UTF-8",
+                                  (int)leaf->key.size, leaf->key.data);
+    }
+    rc = mp__json_read(leaf->value, b->wide, ret_value, &why);
+    if (rc && rc != MP_ENOMEM)
+        rc = mp__diag_set(
+            b->diag, MP_EINVAL, "the value of '%.*s' is not what its media type says: %.150s",
+            (int)(leaf->key.size < 200 ? leaf->key.size : 200), leaf->key.data, why.text);
+    return rc;
 }
 
 /* The child of @parent at @at; NULL where there is none yet. */
@@ -218,11 +235,9 @@ static int add_leaf(builder *b, const mp__leaf *leaf)
     rc = path_check(b, leaf->key);
     if (rc)
         return rc;
-    value = leaf_json(leaf);
-    if (!value)
-        return mp__diag_set(b->diag, MP_EINVAL,
-                            "the value of '%.*s' is not what its media type says",
-                            (int)leaf->key.size, leaf->key.data);
+    rc = leaf_json(b, leaf, &value);
+    if (rc)
+        return rc;
     if ((json_is_object(value) || json_is_array(value)) && json_array_append(b->held, value))
         rc = MP_ENOMEM;
     if (rc == 0)
@@ -253,13 +268,14 @@ static int holes_check(const builder *b, json_t *tree, mp__buf *path)
     return rc;
 }
 
-int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag)
+static int make_tree(const mp__leaves *leaves, bool wide, json_t **ret_tree, mp__diag *diag)
 {
     bool list = leaves->count && leaves->items[0].key.size && leaves->items[0].key.data[0] == '[';
     builder b = {.root = list ? json_array() : json_object(),
                  .hole = json_string("hole"),
                  .held = json_array(),
                  .leaf_count = leaves->count,
+                 .wide = wide,
                  .diag = diag};
     int rc = b.root && b.hole && b.held ? 0 : MP_ENOMEM;
 
@@ -280,4 +296,14 @@ int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag)
     }
     *ret_tree = b.root;
     return 0;
+}
+
+int mp__leaves_tree(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag)
+{
+    return make_tree(leaves, false, ret_tree, diag);
+}
+
+int mp__leaves_tree_wide(const mp__leaves *leaves, json_t **ret_tree, mp__diag *diag)
+{
+    return make_tree(leaves, true, ret_tree, diag);
 }

@@ -4,11 +4,13 @@
  *
  * A value whose media type nobody told is taken as the JSON scalar that its text is, so that a port
  * set with a plain SET is a number; other text is a string. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <jansson.h>
 
+#include "core/json_read.h"
 #include "format/format.h"
 #include "manager/validate.h"
 
@@ -30,17 +32,17 @@ static bool is_json(mp_str type)
 /* "application/json" or "text/plain": how a leaf is read. */
 static const char *reading_of(mp_str value, mp_str type)
 {
+    json_error_t error;
+    bool is_text;
     json_t *parsed;
 
     if (type.size)
         return is_json(type) ? JSON_TYPE : "text/plain";
-    parsed = json_loadb(value.data ? value.data : "", value.size, JSON_DECODE_ANY, NULL);
-    if (!parsed || json_is_string(parsed)) {
-        json_decref(parsed);
-        return "text/plain";
-    }
+    parsed = json_loadb(value.data ? value.data : "", value.size, JSON_DECODE_ANY, &error);
+    is_text = parsed ? json_is_string(parsed)
+                     : json_error_code(&error) != json_error_numeric_overflow; /* a number, too */
     json_decref(parsed);
-    return JSON_TYPE;
+    return is_text ? "text/plain" : JSON_TYPE;
 }
 
 /* ---- violations ---- */
@@ -140,17 +142,29 @@ int mp__value_check(mp__write_request *request, const mp__schema_item *item, con
                     mp_str value, mp_str media_type, mp__diag *diag)
 {
     bool json = strcmp(reading_of(value, media_type), JSON_TYPE) == 0;
-    json_error_t error;
-    json_t *tree;
+    json_t *tree = NULL;
+    mp__diag why = {0};
+    char text[320];
     int rc;
 
-    tree = json ? json_loadb(value.data ? value.data : "", value.size,
-                             JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error)
-                : json_stringn(value.data ? value.data : "", value.size);
-    if (!tree)
-        return mp__violation_note(request, where, "json",
-                                  json ? "the value is not the JSON that its media type says"
-                                       : "the value is no UTF-8");
+    if (!json) {
+        if (!mp__is_utf8(value))
+            return mp__violation_note(request, where, "json", "the value is no UTF-8");
+        tree = json_stringn(value.data ? value.data : "", value.size);
+        rc = tree ? 0 : MP_ENOMEM;
+    } else {
+        rc = mp__json_read(value, true, &tree, &why);
+        if (rc && rc != MP_ENOMEM) {
+            (void)snprintf(text, sizeof(text), "%sline %d, column %d: %.200s",
+                           rc == -ERANGE ? ""
+                                         : "the value is not the JSON that its media type "
+                                           "says: ",
+                           why.line, why.column, why.text);
+            return mp__violation_note(request, where, "json", text);
+        }
+    }
+    if (rc)
+        return rc;
     rc = check_tree(request, item, where, tree, diag);
     json_decref(tree);
     return rc;
@@ -242,7 +256,7 @@ int mp__document_check(mp__write_request *request, const mp__schema_item *item,
     if (rc == 0 && leaves.count) { /* a document without keys is none, and breaks nothing */
         rc = mp__leaves_sort(&leaves, &why);
         if (rc == 0)
-            rc = mp__leaves_tree(&leaves, &tree, &why);
+            rc = mp__leaves_tree_wide(&leaves, &tree, &why);
         if (rc && rc != MP_ENOMEM)
             rc = mp__violation_note(request, item->name, "leaves", why.text);
         else if (rc == 0)

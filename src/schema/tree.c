@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "schema/tree.h"
 
+#include <errno.h>
 #include <math.h>
 
+#include "core/json_read.h"
 #include "core/json_tree.h"
 
 /* jansson's iterators take a mutable object but do not write to it. */
@@ -30,24 +32,24 @@ void mp__tree_measure(const json_t *tree, size_t *nodes, size_t *depth)
 
 int mp__tree_parse(mp_str text, const char *what, json_t **ret_tree, mp__diag *diag)
 {
-    json_error_t error;
     size_t nodes, depth;
-    json_t *tree = json_loadb(text.data ? text.data : "", text.size,
-                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    mp__diag why = {0};
+    json_t *tree;
+    int rc = mp__json_read(text, false, &tree, &why);
 
-    if (!tree && json_error_code(&error) == json_error_out_of_memory)
-        return MP_ENOMEM;
-    if (!tree && json_error_code(&error) == json_error_stack_overflow)
+    if (rc == MP_ELIMIT)
         return mp__diag_set(diag, MP_ELIMIT, "%s is nested deeper than %d", what,
                             MP__TREE_DEPTH_MAX);
-    if (!tree && json_error_code(&error) == json_error_numeric_overflow)
-        return mp__diag_at(diag, MP_ESYNTAX, error.line, error.column,
-                           "%s has a number that 64 bits do not hold (%s), so it cannot be kept "
-                           "exact; write that number as text, or put the whole document",
-                           what, error.text);
-    if (!tree)
-        return mp__diag_at(diag, MP_ESYNTAX, error.line, error.column, "%s is no JSON: %s", what,
-                           error.text);
+    if (rc == -ERANGE)
+        return mp__diag_at(diag, MP_ESYNTAX, why.line, why.column,
+                           "%s has a number that cannot be kept exact: %s; write that number as "
+                           "text, or put the whole document",
+                           what, why.text);
+    if (rc && rc != MP_ENOMEM)
+        return mp__diag_at(diag, MP_ESYNTAX, why.line, why.column, "%s is no JSON: %s", what,
+                           why.text);
+    if (rc)
+        return rc;
     mp__tree_measure(tree, &nodes, &depth);
     if (depth > MP__TREE_DEPTH_MAX) {
         json_decref(tree);

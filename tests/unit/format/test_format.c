@@ -67,9 +67,10 @@ static void json_errors_name_their_place(void **state)
 {
     (void)state;
     refused_at("json", "{\"a\": 1,\n \"b\": }", 2, 7);
-    refused_at("json", "{\"a\": 1, \"a\": 2}", 1, 12);
-    refused_at("json", "", 1, 0);
-    refused_at("json", "7", 0, 0);
+    refused_at("json", "{\"a\": 1, \"a\": 2}", 1, 10);
+    refused_at("json", "", 1, 1);
+    refused_at("json", "\n 7", 2, 2);
+    refused_at("json", "{\"a\":\n 18446744073709551616}", 2, 2);
 }
 
 static void yaml_follows_the_core_schema(void **state)

@@ -252,6 +252,28 @@ static void below_a_beginning_every_value_is_a_document(void **state)
     assert_int_equal(del("production/app/orders/1"), 0);
 }
 
+static void a_number_of_more_than_64_bits_is_judged_as_what_it_is(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/big",
+                         "{\"properties\":{\"n\":{\"type\":\"integer\",\"maximum\":1e19}}}"),
+                     0);
+    assert_int_equal(put("production/_schema/app/each/", "{\"type\":\"number\",\"maximum\":1e19}"),
+                     0);
+    assert_int_equal(put("production/big/n", "9223372036854775808"), 0);
+    assert_int_equal(put_json("production/big/n", "18446744073709551616"), MP_EINVALID);
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(put("production/app/each/a", "9223372036854775808"), 0);
+    assert_int_equal(put("production/app/each/a", "18446744073709551616"), MP_EINVALID);
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(put("production/app/each/a", "1e400"), MP_EINVALID);
+    assert_non_null(strstr(text, "line 1, column 1: the number is larger than a double holds"));
+    assert_int_equal(put("production/big/n", "1e400"), MP_EINVALID);
+    assert_non_null(strstr(text, "the number is larger than a double holds"));
+    assert_int_equal(put_json("production/app/each/a", "{\"a\": 1,\n \"b\" 2}"), MP_EINVALID);
+    assert_non_null(strstr(text, "line 2, column 6: ':' behind the name is expected"));
+}
+
 static void without_an_origin_nothing_is_written_unchecked(void **state)
 {
     (void)state;
@@ -599,6 +621,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_changed_schema_counts_for_the_next_write),
     FRESH(below_a_path_the_part_is_the_document),
     FRESH(below_a_beginning_every_value_is_a_document),
+    FRESH(a_number_of_more_than_64_bits_is_judged_as_what_it_is),
     FRESH(without_an_origin_nothing_is_written_unchecked),
     FRESH(writers_that_race_cannot_break_it_together),
     FRESH(writes_keep_their_order_also_where_only_some_are_checked),

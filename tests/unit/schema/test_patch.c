@@ -87,7 +87,7 @@ static void a_bad_merge_patch_is_told_from_a_bad_target(void **state)
     assert_int_equal(apply(mp__merge_patch, "{}", "{\n \"a\": }", &out, &diag), MP_ESYNTAX);
     assert_int_equal(diag.line, 2);
     fails(mp__merge_patch, "plain", "{}", MP_EUNSUPPORTED, "the present value is no JSON");
-    fails(mp__merge_patch, "{}", "{\"a\":1,\"a\":2}", MP_ESYNTAX, "duplicate");
+    fails(mp__merge_patch, "{}", "{\"a\":1,\"a\":2}", MP_ESYNTAX, "there already");
 }
 
 static void numbers_keep_their_value(void **state)
