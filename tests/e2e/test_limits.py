@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits and time limits, malformed input, refusals at start."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -327,16 +328,16 @@ class Descriptors(unittest.TestCase):
         return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def refused(self):
-        metrics = Http(self.daemon.http)
-        self.addCleanup(metrics.close)
-        text = metrics.get("/metrics").body.decode()
-        return int(re.search(r"^marketprism_connections_refused_total (\d+)", text, re.M)[1])
+        with contextlib.closing(Http(self.daemon.http)) as metrics:
+            text = metrics.get("/metrics").body.decode()
+        found = re.search(r"^marketprism_connections_refused_total (\d+)", text, re.M)
+        self.assertTrue(found, text)
+        return int(found[1])
 
     def is_served(self):
         try:
-            client = self.daemon.client()
-            self.addCleanup(client.close)
-            return client("SET", "after", "1")
+            with contextlib.closing(self.daemon.client()) as client:
+                return client("SET", "after", "1")
         except (ReplyError, ConnectionError):
             return None
 
