@@ -383,6 +383,58 @@ static void check_folder(mp__doctor *d)
         mp__doctor_say(d, MP__FINDING_OK, "", "%zu files in %s, all of them parse", c.files, path);
 }
 
+/* Whether check_folder() has told of the file, which is named from the folder on. */
+static bool was_told(const mp__doctor *d, const char *name)
+{
+    const mp__format *format = mp__format_of_path(name);
+    MP__CLEANUP_FREE char *text = NULL;
+    mp__leaves leaves = {0};
+    char path[4300];
+    size_t size;
+    int rc;
+
+    if (!format || strcmp(mp__options_text(d->options, "origin.type"), "file") != 0)
+        return false;
+    (void)snprintf(path, sizeof(path), "%.3900s/%.300s",
+                   mp__options_text(d->options, "origin.path"), name);
+    rc = mp__env_read_file(d->env, path, FILE_MOST, &text, &size);
+    if (rc == 0)
+        rc = format->parse(mp_str_new(text, size), &leaves, NULL);
+    mp__leaves_done(&leaves);
+    return rc != 0;
+}
+
+/* What the daemon says of its files beyond that they parse: which break a schema, for one. */
+static void say_file_troubles(mp__doctor *d)
+{
+    const json_t *troubles = json_object_get(json_object_get(d->status, "origin"), "troubles");
+    size_t count = json_array_size(troubles);
+    char place[32] = "", remedy[200];
+
+    for (size_t i = 0; i < count && i < FILES_NAMED; i++) {
+        const json_t *trouble = json_array_get(troubles, i);
+        bool is_error = strcmp(text_of(trouble, "severity"), "error") == 0;
+
+        if (was_told(d, text_of(trouble, "file")))
+            continue;
+        place[0] = '\0';
+        if (number_of(trouble, "line") > 0)
+            (void)snprintf(place, sizeof(place), "%lld:%lld:", number_of(trouble, "line"),
+                           number_of(trouble, "column"));
+        (void)snprintf(remedy, sizeof(remedy),
+                       "mend the file (or, if the rule is wrong, its schema): it is taken at once; "
+                       "until then %lld keys of its last good version are served",
+                       number_of(trouble, "keys_kept"));
+        mp__doctor_say(d, is_error ? MP__FINDING_TROUBLE : MP__FINDING_WARNING,
+                       is_error ? remedy : "mend the file: it is served as it is",
+                       "%.200s:%s %.300s", text_of(trouble, "file"), place,
+                       text_of(trouble, "text"));
+    }
+    if (count > FILES_NAMED)
+        mp__doctor_say(d, MP__FINDING_TROUBLE, "`marketprism status` names them",
+                       "%zu more files are in error, or to be mended", count - FILES_NAMED);
+}
+
 void mp__check_origin(mp__doctor *d)
 {
     bool is_file = strcmp(mp__options_text(d->options, "origin.type"), "file") == 0;
@@ -393,6 +445,8 @@ void mp__check_origin(mp__doctor *d)
         is_file = strcmp(text_of(json_object_get(d->status, "origin"), "kind"), "file") == 0;
     if (is_file && strcmp(mp__options_text(d->options, "origin.type"), "file") == 0)
         check_folder(d);
+    if (is_file)
+        say_file_troubles(d);
     if (database_path(d, path, sizeof(path)) &&
         is_file == (strcmp(mp__options_text(d->options, "origin.type"), "file") == 0))
         check_database(d, path, is_file);

@@ -11,15 +11,26 @@
 #include "format/format.h"
 #include "manager/validate.h"
 
+/* What the origin said a scope holds; of layers that many scopes have in common it is asked once.
+ */
+typedef struct told {
+    struct told *next;
+    mp_str scope;
+    bool of_schemas, as_it_stands, is_common;
+    mp__leaves leaves;
+} told;
+
 typedef struct judging {
     const mp__manager *manager;
     mp__proposal *proposal;
+    told *all_told;
+    mp_str common[MP__LAYERS_MAX]; /* the scope that changes, and what it falls back to */
+    size_t common_count;
     mp_str scope; /* whose readers are asked about */
     bool is_inner;
-    mp__leaves names;    /* schemas of the scope, the nearest first; values are their texts */
-    size_t own_names;    /* of them in the scope itself */
-    mp__leaves standing; /* what the layer that changes holds now */
-    mp__leaves layers[MP__LAYERS_MAX];
+    const mp__leaves *names[MP__LAYERS_MAX]; /* schemas, the nearest first; their texts */
+    size_t name_count;                       /* layers of them */
+    const mp__leaves *layers[MP__LAYERS_MAX];
     size_t layer_count;
     mp__part *parts; /* of all layers */
     size_t part_count;
@@ -46,15 +57,78 @@ static void say(judging *j, mp_str key, const char *format, ...)
     va_end(args);
 }
 
+/* ---- what the origin says ---- */
+
+static bool is_common(const judging *j, mp_str scope)
+{
+    for (size_t i = 0; i < j->common_count; i++)
+        if (mp_str_equal(j->common[i], scope))
+            return true;
+    return false;
+}
+
+/* What @scope will hold of the namespace, or of schemas, or what it holds. It lives until
+ * forget_told(). */
+static int hear(judging *j, mp_str scope, bool of_schemas, bool as_it_stands,
+                const mp__leaves **ret_leaves)
+{
+    mp__proposal *p = j->proposal;
+    told *t = j->all_told;
+    int rc;
+
+    while (t && !(mp_str_equal(t->scope, scope) && t->of_schemas == of_schemas &&
+                  t->as_it_stands == as_it_stands))
+        t = t->next;
+    if (!t) {
+        t = mp__calloc(1, sizeof(*t));
+        if (!t)
+            return MP_ENOMEM;
+        *t = (told){.next = j->all_told,
+                    .scope = scope,
+                    .of_schemas = of_schemas,
+                    .as_it_stands = as_it_stands,
+                    .is_common = is_common(j, scope)};
+        rc = p->keys(p, scope, of_schemas ? MP_STR(MP__SCHEMA_NAMESPACE) : p->namespace_,
+                     as_it_stands, &t->leaves);
+        if (rc) {
+            mp__leaves_done(&t->leaves);
+            (void)mp__free(t);
+            return rc;
+        }
+        j->all_told = t;
+    }
+    *ret_leaves = &t->leaves;
+    return 0;
+}
+
+/* All of it, or what no other scope will ask for. */
+static void forget_told(judging *j, bool all)
+{
+    told **link = &j->all_told;
+
+    while (*link) {
+        told *t = *link;
+
+        if (!all && t->is_common) {
+            link = &t->next;
+            continue;
+        }
+        *link = t->next;
+        mp__leaves_done(&t->leaves);
+        (void)mp__free(t);
+    }
+}
+
 /* ---- schemas themselves ---- */
 
 static int judge_schemas(judging *j)
 {
     mp__proposal *p = j->proposal;
-    int rc = p->keys(p, p->scope, p->namespace_, false, &j->names);
+    const mp__leaves *schemas = NULL;
+    int rc = hear(j, p->scope, true, false, &schemas);
 
-    for (size_t i = 0; i < j->names.count && rc == 0 && !p->text[0]; i++) {
-        const mp__leaf *leaf = &j->names.items[i];
+    for (size_t i = 0; rc == 0 && i < schemas->count && !p->text[0]; i++) {
+        const mp__leaf *leaf = &schemas->items[i];
         mp__schema *schema = NULL;
         mp__diag diag = {0};
 
@@ -214,14 +288,6 @@ static int judge_by_leaf(judging *j, const mp__leaf *leaf, bool is_own_schema)
 
 /* ---- what there will be ---- */
 
-static bool is_among(const mp__leaves *leaves, size_t count, mp_str key)
-{
-    for (size_t i = 0; i < count; i++)
-        if (mp_str_equal(leaves->items[i].key, key))
-            return true;
-    return false;
-}
-
 static void add_parts(judging *j, const mp__leaves *leaves, size_t layer, unsigned from, bool gone)
 {
     for (size_t k = 0; k < leaves->count; k++) {
@@ -242,17 +308,18 @@ static int bring_parts(judging *j)
 {
     mp__proposal *p = j->proposal;
     mp_str layers[MP__LAYERS_MAX];
+    const mp__leaves *standing = NULL;
     size_t count = 0;
-    int rc = p->keys(p, p->scope, p->namespace_, true, &j->standing);
+    int rc = hear(j, p->scope, false, true, &standing);
 
     j->layer_count = mp__overlay_layers(j->manager, j->scope, p->namespace_, layers);
     for (size_t i = 0; i < j->layer_count && rc == 0; i++) {
-        rc = p->keys(p, layers[i], p->namespace_, false, &j->layers[i]);
-        count += j->layers[i].count;
+        rc = hear(j, layers[i], false, false, &j->layers[i]);
+        count += rc ? 0 : j->layers[i]->count;
     }
     if (rc)
         return rc;
-    count += 2 * j->standing.count;
+    count += 2 * standing->count;
     j->parts = mp__calloc(count + 1, sizeof(*j->parts));
     j->chosen = mp__calloc(count + 1, sizeof(*j->chosen));
     if (!j->parts || !j->chosen)
@@ -261,67 +328,81 @@ static int bring_parts(judging *j)
         bool changes = mp_str_equal(layers[i], p->scope);
 
         if (changes) {
-            add_parts(j, &j->standing, i, 0, false);
-            add_parts(j, &j->standing, i, 1, true);
+            add_parts(j, standing, i, 0, false);
+            add_parts(j, standing, i, 1, true);
         }
-        add_parts(j, &j->layers[i], i, changes ? 2 : 0, false);
+        add_parts(j, j->layers[i], i, changes ? 2 : 0, false);
     }
     return 0;
 }
 
 static int bring_names(judging *j)
 {
-    mp__proposal *p = j->proposal;
     mp_str layers[MP__LAYERS_MAX];
-    size_t count = mp__overlay_layers(j->manager, j->scope, MP_STR(MP__SCHEMA_NAMESPACE), layers);
     int rc = 0;
 
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = p->keys(p, layers[i], MP_STR(MP__SCHEMA_NAMESPACE), false, &j->names);
-        if (i == 0)
-            j->own_names = j->names.count;
-    }
+    j->name_count = mp__overlay_layers(j->manager, j->scope, MP_STR(MP__SCHEMA_NAMESPACE), layers);
+    for (size_t i = 0; i < j->name_count && rc == 0; i++)
+        rc = hear(j, layers[i], true, false, &j->names[i]);
     return rc;
 }
 
 /* Whether the scope at work itself will have neither keys of the namespace nor schemas. */
 static int is_bare(judging *j, bool *ret_bare)
 {
-    mp__proposal *p = j->proposal;
-    mp__leaves own = {0};
-    int rc = p->keys(p, j->scope, MP_STR(MP__SCHEMA_NAMESPACE), false, &own);
+    const mp__leaves *schemas = NULL, *keys = NULL;
+    int rc = hear(j, j->scope, true, false, &schemas);
 
     if (rc == 0)
-        rc = p->keys(p, j->scope, p->namespace_, false, &own);
-    *ret_bare = own.count == 0;
-    mp__leaves_done(&own);
+        rc = hear(j, j->scope, false, false, &keys);
+    *ret_bare = rc == 0 && schemas->count + keys->count == 0;
     return rc;
+}
+
+/* Whether a layer before @layer has a schema of that name, which counts instead. */
+static bool is_replaced(const judging *j, size_t layer, mp_str name)
+{
+    for (size_t i = 0; i < layer; i++)
+        for (size_t k = 0; k < j->names[i]->count; k++)
+            if (mp_str_equal(j->names[i]->items[k].key, name))
+                return true;
+    return false;
 }
 
 static int judge_values(judging *j)
 {
     bool is_left = false;
+    size_t schemas = 0;
     int rc = j->is_inner ? is_bare(j, &is_left) : 0;
 
     if (rc || is_left)
         return rc;
     rc = bring_names(j);
-    if (rc == 0 && j->names.count)
+    for (size_t i = 0; i < j->name_count && rc == 0; i++)
+        schemas += j->names[i]->count;
+    if (rc == 0 && schemas)
         rc = bring_parts(j);
-    for (size_t i = 0; i < j->names.count && rc == 0 && !j->proposal->text[0]; i++)
-        if (!is_among(&j->names, i, j->names.items[i].key)) /* a nearer one took its place */
-            rc = judge_by_leaf(j, &j->names.items[i], i < j->own_names);
+    for (size_t i = 0; i < j->name_count && rc == 0; i++)
+        for (size_t k = 0; k < j->names[i]->count && rc == 0 && !j->proposal->text[0]; k++)
+            if (!is_replaced(j, i, j->names[i]->items[k].key))
+                rc = judge_by_leaf(j, &j->names[i]->items[k], i == 0);
     return rc;
 }
 
-static void judging_done(judging *j)
+/* What @scope, which falls back to the one that changes or is it, would see. */
+static int judge_for(judging *j, mp_str scope)
 {
-    mp__leaves_done(&j->names);
-    mp__leaves_done(&j->standing);
-    for (size_t i = 0; i < j->layer_count; i++)
-        mp__leaves_done(&j->layers[i]);
+    int rc;
+
+    j->scope = scope;
+    j->is_inner = !mp_str_equal(scope, j->proposal->scope);
+    j->parts = j->chosen = NULL;
+    j->part_count = 0;
+    rc = judge_values(j);
     (void)mp__free(j->parts);
     (void)mp__free(j->chosen);
+    forget_told(j, false);
+    return rc;
 }
 
 /* ---- by whom ---- */
@@ -339,26 +420,24 @@ static bool falls_back_to(const mp__manager *manager, mp_str scope, const mp__pr
 
 int mp__schemas_judge(void *context, mp__proposal *proposal)
 {
-    judging j = {.manager = context, .proposal = proposal, .scope = proposal->scope};
+    judging j = {.manager = context, .proposal = proposal};
     mp_str scope;
     int rc;
 
     if (mp__schema_is_one(proposal->namespace_)) {
         rc = judge_schemas(&j);
-        judging_done(&j);
+        forget_told(&j, true);
         return rc;
     }
-    rc = judge_values(&j);
-    judging_done(&j);
+    j.common_count = mp__overlay_scopes(context, proposal->scope, j.common);
+    rc = judge_for(&j, proposal->scope);
     for (size_t i = 0; rc == 0 && !proposal->text[0]; i++) {
         scope = proposal->scopes(proposal, i);
         if (!scope.size)
             break;
-        if (!falls_back_to(context, scope, proposal))
-            continue;
-        j = (judging){.manager = context, .proposal = proposal, .scope = scope, .is_inner = true};
-        rc = judge_values(&j);
-        judging_done(&j);
+        if (falls_back_to(context, scope, proposal))
+            rc = judge_for(&j, scope);
     }
+    forget_told(&j, true);
     return rc;
 }

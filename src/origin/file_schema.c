@@ -13,7 +13,10 @@
 
 /* ---- the store, waited for ---- */
 
-/* One page of a list of the store. The loop may block: nothing but the folder is on it. */
+/* One page of a list of the store. The loop may block: nothing but the folder is on it, and what
+ * waits for it waits for the same commit. How long: the reader of the store answers what was asked
+ * before, and then this; of a proposal each layer is asked for twice at most, whatever the number
+ * of scopes that share it (manager/judge.c), so a change comes later by what it costs to judge. */
 typedef struct listing {
     mp__list list; /* first */
     const mp__file_group *group;

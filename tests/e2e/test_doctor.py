@@ -230,6 +230,22 @@ class Doctor(unittest.TestCase):
         self.one(self.doctor("--set", "origin.type=file", "--set", "origin.path=/nowhere", code=1),
                  "origin", "trouble", "/nowhere")
 
+    def test_a_file_that_breaks_its_schema_is_told_with_its_place_and_the_remedy(self):
+        folder = pathlib.Path(self.daemon.folder, "conf", "production")
+        folder.mkdir(parents=True)
+        (folder / "_schema.json").write_text(json.dumps({"app": '{"properties": {"limit": {"maximum": 5}}}'}))
+        (folder / "app.yaml").write_text("name: a\nlimit: 3\n")
+        options = ("--set", "origin.type=file", "--set", f"origin.path={folder.parent}")
+        daemon = Daemon("--set", "origin.type=file", "--set", f"origin.path={folder.parent}", "--set", "origin.settle=1ms").start()
+        self.addCleanup(daemon.close)
+        (folder / "app.yaml").write_text("name: a\nlimit: 9\n")
+        wait_until(lambda: "breaks the schema" in json.loads(daemon.cli("status", "--json").stdout)["trouble"])
+        done = subprocess.run([BINARY, "doctor", "--json", "--data-dir", str(daemon.data), "--resp", daemon.resp, *options],
+                              capture_output=True, text=True, check=False)
+        finding = self.one(json.loads(done.stdout), "origin", "trouble", "production/app.yaml:2:8: the key 'limit' breaks the schema 'app'")
+        self.assertIn("mend the file", finding["remedy"])
+        self.assertIn("2 keys of its last good version are served", finding["remedy"])
+
     def test_people_get_a_line_each_and_the_remedy_below(self):
         self.daemon.data.mkdir()
         self.daemon.data.chmod(0o777)
