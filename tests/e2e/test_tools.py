@@ -18,6 +18,7 @@ class Tools(mp_daemon.Served):
     def setUp(self):
         self.c = self.daemon.client()
         self.addCleanup(self.c.close)
+        wait_until(lambda: not self.listeners(), what="the end of the watchers of the test before")
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
