@@ -46,7 +46,7 @@ static void known(const char *trace, size_t entries, double ratio)
         }
     if (point_count == POINTS_MAX)
         abort();
-    (void)snprintf(points[point_count].trace, sizeof(points->trace), "%s", trace);
+    (void)snprintf(points[point_count].trace, sizeof(points->trace), "%.63s", trace);
     points[point_count].entries = entries;
     points[point_count++].best = ratio;
 }
