@@ -71,7 +71,7 @@ static bool fetch(mp__client *client, environments *all)
 static void say_unknown(const mp__arguments *arguments, const environments *all, const char *name,
                         bool writes)
 {
-    const char *begins = writes ? ": this write begins it" : "";
+    const char *begins = writes ? ": its first key makes it" : "";
     const char *near = mp__did_you_mean(name, (const char *const *)all->names, all->count);
     char known[400] = "";
     size_t used = 0;

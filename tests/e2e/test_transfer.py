@@ -297,11 +297,11 @@ class Transfer(mp_daemon.Served):
                          "no environment 'xxxxxxxxxxxx' yet; there are .*production")
         self.assertEqual(self.cli("set", "note/a", "1", "--env", "development"), "")
         said = self.cli("set", "note/a", "1", "--env", "developmnet")
-        self.assertIn("'developmnet' yet: this write begins it; did you mean 'development'?", said)
+        self.assertIn("'developmnet' yet: its first key makes it; did you mean 'development'?", said)
         self.assertEqual(self.cli("set", "note/a", "2", "--env", "developmnet"), "")
         self.assertEqual(self.cli("get", "note/b", "--env", "developmnet", code=3).count("note:"), 0)
         tree = self.file("staginn/app.yaml", "a: 1\n").parent.parent
-        self.assertIn("'staginn' yet: this write begins it; did you mean 'staging'?",
+        self.assertIn("'staginn' yet: its first key makes it; did you mean 'staging'?",
                       self.cli("import", tree))
         watch = subprocess.Popen([BINARY, "watch", "--env", "prodcution", "--resp", self.daemon.resp],
                                  stderr=subprocess.PIPE, text=True)
