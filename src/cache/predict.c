@@ -208,12 +208,13 @@ static void remember_gone(mp__predict *p, uint64_t hash)
 static double near_miss(const mp__predict *p, uint64_t hash)
 {
     const gone *g = gone_of(p, hash);
-    double since, slots = (double)(p->bucket_mask / GONE_SHARE + 1);
+    const size_t slots = p->bucket_mask / GONE_SHARE + 1;
+    double since;
 
     if (!g->at || g->tag != tag_of(hash))
         return 0;
     since = (uint16_t)(p->cliff.evictions - g->at) + 1;
-    return fmin(p->cliff.entries / since, 1) * exp(fmin(since / slots, 2));
+    return fmin(p->cliff.entries / since, 1) * exp(fmin(since / (double)slots, 2));
 }
 
 static bool is_near_hit(const mp__predict *p, number i)

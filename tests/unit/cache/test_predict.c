@@ -6,6 +6,7 @@
 
 #include "cache/mini.h"
 #include "cache/predict.h"
+#include "cache/replay.h"
 
 #include "mp_fail.h"
 
@@ -32,40 +33,47 @@ static uint64_t skewed(unsigned family, uint64_t keys)
     return (uint64_t)((double)keys * pow(u, 1.5 + family));
 }
 
+/* A miniature, and what it was asked: the truth is what the same policy hits of that. */
 typedef struct pair {
-    mp__mini *whole;
+    mp__trace trace;
     mp__predict *predict;
-    uint64_t hits, requests;
+    const char *policy;
+    size_t capacity;
 } pair;
 
-static void pair_open(pair *p, enum mp__mini_kind kind, const char *policy, size_t capacity)
+static void pair_open(pair *p, const char *policy, size_t capacity)
 {
-    const mp__mini_shape shape = {"", kind, 100};
-
-    *p = (pair){0};
-    assert_int_equal(mp__mini_new(&shape, capacity, false, false, &p->whole), 0);
+    *p = (pair){.policy = policy, .capacity = capacity};
     assert_int_equal(mp__predict_new(policy, capacity, &p->predict), 0);
 }
 
 static void pair_close(pair *p)
 {
-    p->whole = mp__mini_free(p->whole);
+    mp__trace_done(&p->trace);
     p->predict = mp__predict_free(p->predict);
 }
 
 static void ask(pair *p, uint64_t hash)
 {
-    p->requests++;
-    p->hits += mp__mini_access(p->whole, hash);
+    assert_int_equal(mp__trace_add_hash(&p->trace, hash), 0);
     mp__predict_see(p->predict, hash);
+}
+
+static double truth_of(const pair *p)
+{
+    mp__replay *replay = NULL;
+    double ratio;
+
+    assert_int_equal(mp__replay_new(&p->trace, p->policy, p->capacity, &replay), 0);
+    mp__replay_run(replay, 0, p->trace.requests);
+    ratio = (double)replay->hits / (double)replay->requests;
+    replay = mp__replay_free(replay);
+    return ratio;
 }
 
 static void predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten(void **state)
 {
-    static const struct {
-        enum mp__mini_kind kind;
-        const char *policy;
-    } policies[] = {{MP__MINI_LRU, "lru"}, {MP__MINI_TWOQ, "2q"}, {MP__MINI_LIRS, "lirs"}};
+    static const char *const policies[] = {"lru", "2q", "lirs"};
     static const size_t capacities[] = {600, 1500, 4000, 9000};
     unsigned count = 0, held = 0;
     double error = 0;
@@ -79,11 +87,11 @@ static void predictions_are_within_a_point_and_their_intervals_hold_nine_times_o
                 pair p;
 
                 random_state = 100 * family + c;
-                pair_open(&p, policies[k].kind, policies[k].policy, capacities[c]);
+                pair_open(&p, policies[k], capacities[c]);
                 for (int i = 0; i < 60000; i++)
                     ask(&p, hash_of(skewed(family, 30000) + 100000 * (c + 10 * family)));
                 mp__predict_read(p.predict, &is);
-                truth = (double)p.hits / (double)p.requests;
+                truth = truth_of(&p);
                 assert_true(is.entries >= 256);
                 assert_true(is.sample <= 0.5);
                 error += fabs(is.hit_ratio - truth);
@@ -103,11 +111,11 @@ static void a_loop_too_large_is_not_taken_for_hits_by_the_correction(void **stat
     mp__prediction is;
 
     (void)state;
-    pair_open(&p, MP__MINI_LRU, "lru", 1000);
+    pair_open(&p, "lru", 1000);
     for (unsigned i = 0; i < 60000; i++)
         ask(&p, hash_of(i % 3000));
     mp__predict_read(p.predict, &is);
-    assert_int_equal(p.hits, 0);
+    assert_true(truth_of(&p) == 0);
     assert_true(is.hit_ratio < 0.001);
     pair_close(&p);
 }
@@ -115,10 +123,7 @@ static void a_loop_too_large_is_not_taken_for_hits_by_the_correction(void **stat
 /* Whether a loop fits a miniature hangs on which of its keys are sampled. */
 static void a_loop_about_as_large_as_the_cache_is_not_promised_to_fit_nor_not_to(void **state)
 {
-    static const struct {
-        enum mp__mini_kind kind;
-        const char *policy;
-    } policies[] = {{MP__MINI_LRU, "lru"}, {MP__MINI_S3FIFO, "s3-fifo"}, {MP__MINI_LIRS, "lirs"}};
+    static const char *const policies[] = {"lru", "s3-fifo", "lirs"};
     unsigned held = 0, count = 0;
 
     (void)state;
@@ -129,11 +134,11 @@ static void a_loop_about_as_large_as_the_cache_is_not_promised_to_fit_nor_not_to
                 mp__prediction is;
                 double truth;
 
-                pair_open(&p, policies[k].kind, policies[k].policy, 1000);
+                pair_open(&p, policies[k], 1000);
                 for (unsigned i = 0; i < 50000; i++)
                     ask(&p, hash_of(i % loop + 10000ULL * round));
                 mp__predict_read(p.predict, &is);
-                truth = (double)p.hits / (double)p.requests;
+                truth = truth_of(&p);
                 held += truth >= is.low - 1e-9 && truth <= is.high + 1e-9;
                 count++;
                 pair_close(&p);
@@ -149,7 +154,7 @@ static void a_loop_well_below_or_above_the_size_is_told_as_surely_as_ever(void *
         pair p;
         mp__prediction is;
 
-        pair_open(&p, MP__MINI_LRU, "lru", 1000);
+        pair_open(&p, "lru", 1000);
         for (unsigned i = 0; i < 60000; i++)
             ask(&p, hash_of(i % loop));
         mp__predict_read(p.predict, &is);
@@ -207,11 +212,11 @@ static void a_small_cache_is_not_sampled_and_exact(void **state)
 
     (void)state;
     random_state = 5;
-    pair_open(&p, MP__MINI_LRU, "lru", 100);
+    pair_open(&p, "lru", 100);
     for (unsigned i = 0; i < 20000; i++)
         ask(&p, hash_of(skewed(1, 1000)));
     mp__predict_read(p.predict, &is);
-    assert_true(fabs(is.hit_ratio - (double)p.hits / (double)p.requests) < 1e-9);
+    assert_true(fabs(is.hit_ratio - truth_of(&p)) < 1e-9);
     assert_true(is.low == is.hit_ratio && is.high == is.hit_ratio);
     pair_close(&p);
 }
