@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The adaptive policy and the predictions on public traces nobody here wrote: at what the figures in
-docs/cache.md say. Where the folder of traces is not, all of it is skipped."""
+docs/cache.md say, and on workloads made to mislead it. Where the folder of traces is not, what needs them is
+skipped."""
 
 import collections
 import json
@@ -15,6 +16,7 @@ import mp_tap
 
 BINARY = os.environ["BINARY"]
 FORECAST = os.environ.get("FORECAST")
+ADVERSARY = os.environ["ADVERSARY"]
 TRACES = pathlib.Path(os.environ["SOURCE"]).parent / "shared" / "traces"
 LARGE = {"cache2k-orm-busy", "arc-P3"}  # only with MP_SOAK: millions of requests
 LIMITS = {"Belady", "W-TinyLFU-best-static-window"}  # chosen afterwards; no policy
@@ -42,6 +44,20 @@ def comma(items):
 
 
 @unittest.skipIf("MP_SANITIZER" in os.environ, "the same figures as without, after ten times the time")
+class Misled(unittest.TestCase):
+    def test_it_is_near_an_oracle_of_the_phases_on_workloads_made_to_mislead_it(self):
+        families = set()
+        for entries in ("512", "2048"):
+            told = subprocess.run([ADVERSARY, entries, "3"], capture_output=True, check=True).stdout.decode()
+            for line in told.splitlines()[2:]:
+                family, _, _, _, _, whole, worst, last, _ = line.strip("|").split("|")
+                families.add(family)
+                self.assertGreater(float(whole), -2, line)
+                self.assertGreater(float(worst), -2.5, line)
+                self.assertGreater(float(last), -3, line)
+        self.assertEqual(len(families), 6)
+
+
 @unittest.skipUnless(TRACES.is_dir(), "there is no ../shared/traces")
 class Adaptive(unittest.TestCase):
     def test_it_is_better_than_every_fixed_policy_in_the_mean_and_near_the_best_everywhere(self):
