@@ -22,6 +22,7 @@ static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a chang
 static const double LOST = 0.4;     /* of that, the least gain of any later change */
 static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
+static const double BACK = 8;       /* in waits: twice as long a wait for who comes back in these */
 static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */
 static const double BAR = 64;     /* for so many sampled requests, twice as many each time */
@@ -41,12 +42,13 @@ static const mp__mini_shape shapes[MP__PANEL_MEMBERS] = {
 
 struct mp__panel {
     mp__mini *members[MP__PANEL_MEMBERS];
-    size_t leader, before; /* before the last change */
-    uint32_t threshold;    /* of the sample */
+    size_t leader;
+    uint32_t threshold; /* of the sample */
     double sample;
-    double weight;                    /* of a hit of the cache itself */
-    size_t turn, turn_length;         /* sampled requests in this turn; of a turn */
-    double since, dwell, dwell_least; /* sampled requests since the last change, and to wait */
+    double weight;                     /* of a hit of the cache itself */
+    size_t turn, turn_length;          /* sampled requests in this turn; of a turn */
+    double since, dwell, dwell_least;  /* sampled requests since the last change, and to wait */
+    double left_at[MP__PANEL_MEMBERS]; /* in sampled requests, who has led; 0: never */
     uint64_t switches;
     double seen, all_seen; /* requests, decayed: of the sample, of all */
     /* This turn, apart for requests that the cache itself missed [0] and had [1]. */
@@ -104,7 +106,7 @@ int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_pa
         p->keep[h] = fmax(1 - (double)p->turn_length / (n * horizons[h]), h == SLOW ? 0.5 : 0.2);
     p->weight = 1;
     p->dwell = p->dwell_least = n * DWELL;
-    p->leader = p->before = START;
+    p->leader = START;
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
         if (mp__mini_new(&shapes[i], entries, false, false, &p->members[i]) != 0) {
             (void)mp__panel_free(p);
@@ -114,13 +116,20 @@ int mp__panel_new_within(size_t capacity, size_t entries_max, mp__panel **ret_pa
     return 0;
 }
 
+/* Who led not long ago leads again: by turns with another, or with several. Then every change costs
+ * and the next one is due before it has paid. */
+static bool comes_back(const mp__panel *p, size_t member)
+{
+    return p->left_at[member] > 0 && p->now - p->left_at[member] < BACK * p->dwell;
+}
+
 static void lead(mp__panel *p, size_t next)
 {
-    if (next == p->before && p->since < 8 * p->dwell)
+    if (comes_back(p, next))
         p->dwell = fmin(2 * p->dwell, DWELL_MAX * p->dwell_least);
     else
         p->dwell = fmax(p->dwell / 2, p->dwell_least);
-    p->before = p->leader;
+    p->left_at[p->leader] = p->now;
     p->leader = next;
     p->since = 0;
     p->switches++;

@@ -243,6 +243,28 @@ static void pairs_beside_a_hot_set_are_near_the_best(void **state)
         }
 }
 
+/* There and back: near the ends recency serves best, in the middle frequency does, and of that now
+ * a smaller and now a larger window. It must not run after them. */
+static void who_leads_by_turns_with_two_others_is_changed_for_less_and_less_often(void **state)
+{
+    run r;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        const size_t capacity = 2000, keys = 3 * capacity;
+
+        run_open(&r, capacity, seed);
+        for (size_t i = 0; i < 150 * capacity; i++) {
+            size_t at = i % (2 * keys);
+
+            ask(&r, at < keys ? at : 2 * keys - 1 - at);
+        }
+        print_message("# %.4f, best %.4f\n", (double)r.hits / (double)r.requests, best_fixed(&r));
+        assert_near_best(&r, 4);
+        run_close(&r);
+    }
+}
+
 static void noise_does_not_make_it_change_its_mind(void **state)
 {
     run r;
@@ -339,6 +361,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_whole_new_set_is_taken_up),
     MP_TEST(a_changing_loop_beside_pairs_is_near_the_best),
     MP_TEST(pairs_beside_a_hot_set_are_near_the_best),
+    MP_TEST(who_leads_by_turns_with_two_others_is_changed_for_less_and_less_often),
     MP_TEST(noise_does_not_make_it_change_its_mind),
     MP_TEST(uses_that_readers_note_are_seen_at_evictions),
     MP_TEST(a_new_capacity_keeps_what_is_cached),
