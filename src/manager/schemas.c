@@ -11,7 +11,7 @@
  * once a watch, and as writes make new ones. One that loses its last key stays: it costs a look. */
 #include "manager/validate.h"
 
-enum { KNOW_ALL_MOST = 64 };
+enum { KNOW_ALL_MOST = 16 };
 
 struct mp__schema_scope {
     mp__schema_scope *next; /* of its bucket */

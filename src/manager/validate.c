@@ -452,13 +452,13 @@ static void scopes_came(mp__query *query)
 {
     mp__validation *v = query->context;
     int rc = query->status;
-    mp_str last = MP_STR("");
 
     if (rc == 0 && !query->stale) {
         for (size_t i = 0; i < query->count && rc == 0; i++)
             rc = mp__schemas_scope(v->manager, query->items[i].address);
         if (rc == 0 && query->next && query->count) {
-            last = query->items[query->count - 1].address;
+            mp_str last = query->items[query->count - 1].address;
+
             memcpy(v->after, last.data, last.size);
             ask_scopes(v, mp_str_new(v->after, last.size));
             return;
