@@ -150,6 +150,8 @@ void mp__scopes_done(mp__validation *v)
 {
     for (size_t i = 0; i < MP__LAYERS_MAX; i++)
         listed_done(&v->lists[i]);
+    for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
+        listed_done(&v->ahead[i]);
 }
 
 static mp__listed *listed_at(mp__validation *v)
@@ -217,7 +219,8 @@ static void choose_keys(mp__validation *v, const mp__schema_subject *subject)
 
 static void page_came(mp__query *query);
 
-static int ask_page(mp__validation *v, mp_str after)
+/* Ask for what @listed->scope holds, behind @after. */
+static int ask_page(mp__validation *v, mp__listed *listed, mp_str after)
 {
     mp__listed_page *page = mp__calloc(1, sizeof(*page));
     bool is_single = v->last_key.size && v->prefix_size >= v->last_key.size &&
@@ -227,19 +230,23 @@ static int ask_page(mp__validation *v, mp_str after)
     if (!page)
         return MP_ENOMEM;
     page->validation = v;
+    page->listed = listed;
+    if (after.size)
+        memcpy(page->after, after.data, after.size);
     page->query = (mp__query){.kind = MP__QUERY_LIST,
                               .loop = v->request->loop,
                               .identity = v->request->identity,
-                              .environment = v->of[v->list_at],
+                              .environment = listed->scope,
                               .prefix = mp_str_new(v->prefix, v->prefix_size),
                               .by_key = true,
                               .with_values = true,
-                              .after_address = after,
+                              .after_address = mp_str_new(page->after, after.size),
                               .limit = is_single ? 1 : MP__VALIDATED_KEYS_MAX,
                               .done = page_came,
                               .context = page};
-    page->next = listed_at(v)->pages;
-    listed_at(v)->pages = page;
+    page->next = listed->pages;
+    listed->pages = page;
+    v->under_way++;
     mp__query_start(v->manager, &page->query);
     return 0;
 }
@@ -283,51 +290,79 @@ static int has_changed(const mp__validation *v, const mp__query *page, bool *ret
     return 0;
 }
 
-/* Take what came: keep it if it matters. */
-static int take_page(mp__validation *v, mp__query *page)
+static bool is_ahead(const mp__validation *v, const mp__listed *listed)
 {
-    bool keep = true;
-    int rc = v->last_key.size ? has_changed(v, page, &keep) : 0;
+    for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
+        if (listed == &v->ahead[i])
+            return true;
+    return false;
+}
 
+/* Take what came: keep it if it matters. */
+static int take_page(mp__validation *v, mp__listed_page *page)
+{
+    bool more = goes_on(v, &page->query), keep = true;
+    mp_str last = MP_STR("");
+    char after[MP__ADDRESS_MAX];
+    int rc = 0;
+
+    if (page->query.next && !v->last_key.size) {
+        if (!is_ahead(v, page->listed) || mp_str_equal(page->listed->scope, v->scope))
+            return MP_ELIMIT;
+        mp__query_done(&page->query); /* perhaps nobody will want it: it is asked for again */
+        return 0;
+    }
+    if (more) {
+        last = page->query.items[page->query.count - 1].address;
+        memcpy(after, last.data, last.size);
+    }
+    if (v->last_key.size)
+        rc = has_changed(v, &page->query, &keep);
     if (rc == 0 && keep)
-        listed_at(v)->count += page->count;
+        page->listed->count += page->query.count;
     else
-        mp__query_done(page);
+        mp__query_done(&page->query);
+    if (rc == 0 && more)
+        return ask_page(v, page->listed, mp_str_new(after, last.size));
+    page->listed->is_full = rc == 0;
     return rc;
 }
 
-static void page_came(mp__query *query)
+/* All that was asked for has come, and something of it failed. */
+static void give_up(mp__validation *v)
 {
-    mp__validation *v = ((mp__listed_page *)query->context)->validation;
-    bool more = query->status == 0 && goes_on(v, query);
-    mp_str last = MP_STR("");
     char text[200];
-    int rc;
 
-    if (query->status || query->stale) {
-        mp__validation_is_blind(v, query->status);
-        return;
-    }
-    if (query->next && !v->last_key.size) {
+    if (v->is_blind) {
+        mp__validation_is_blind(v, v->failed);
+    } else if (v->failed == MP_ELIMIT) {
         (void)snprintf(text, sizeof(text),
                        "%.80s has more than %d keys: too many to be checked as one",
                        find_item(v)->name, MP__VALIDATED_KEYS_MAX);
         mp__validation_refuses(v, MP_ELIMIT, text);
+    } else {
+        mp__validation_refuses(v, v->failed, NULL);
+    }
+}
+
+static void page_came(mp__query *query)
+{
+    mp__listed_page *page = query->context;
+    mp__validation *v = page->validation;
+
+    v->under_way--;
+    if (query->status || query->stale) {
+        v->is_blind = true;
+        v->failed = query->status;
+    } else if (!v->is_blind && v->failed == 0) {
+        v->failed = take_page(v, page);
+    }
+    if (v->under_way)
         return;
-    }
-    if (more) {
-        last = query->items[query->count - 1].address;
-        memcpy(v->after, last.data, last.size);
-    }
-    rc = take_page(v, query);
-    if (rc == 0 && more)
-        rc = ask_page(v, mp_str_new(v->after, last.size));
-    if (rc) {
-        mp__validation_refuses(v, rc, NULL);
-    } else if (!more) {
-        listed_at(v)->is_full = true;
+    if (v->is_blind || v->failed)
+        give_up(v);
+    else
         mp__scopes_judge(v);
-    }
 }
 
 /* ---- judging ---- */
@@ -448,6 +483,70 @@ static bool needs_no_list(const mp__validation *v, const mp__schema_subject *sub
     return true;
 }
 
+/* Whether the inner scopes are at work, and the one at @i is one of them. */
+static bool is_inner(mp__validation *v, size_t i)
+{
+    mp_str scope = v->scope;
+    bool is;
+
+    v->scope = v->nears.items[i].scope;
+    is = v->judges_inner && !is_written(v, NULL) && sees_any(v);
+    v->scope = scope;
+    return is;
+}
+
+/* Ask for what the scope at work itself holds, and together with it for what the next inner ones
+ * do: a question alone costs mostly the way to the origin's thread and back. */
+static int ask_ahead(mp__validation *v)
+{
+    size_t n = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
+        listed_done(&v->ahead[i]);
+    for (size_t i = v->at - 1; i < v->nears.count && n < MP__LISTED_AHEAD && rc == 0; i++)
+        if (is_inner(v, i)) {
+            v->ahead[n].scope = v->nears.items[i].scope;
+            rc = ask_page(v, &v->ahead[n++], mp_str_new("", 0));
+        }
+    if (rc && v->under_way) { /* those under way end it */
+        v->failed = rc;
+        return 0;
+    }
+    return rc;
+}
+
+/* Whether what the scope at work holds was asked for ahead: it is in @listed then. */
+static bool take_ahead(mp__validation *v, mp__listed *listed)
+{
+    for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
+        if (v->ahead[i].is_full && mp_str_equal(v->ahead[i].scope, v->scope)) {
+            *listed = v->ahead[i];
+            v->ahead[i] = (mp__listed){.scope = MP_STR("")};
+            return true;
+        }
+    return false;
+}
+
+/* What the layer list_at holds is there. False: it was asked for, or *ret_rc says why not. */
+static bool bring_list(mp__validation *v, mp__listed *listed, int *ret_rc)
+{
+    if (listed->is_full && mp_str_equal(listed->scope, v->of[v->list_at]))
+        return true;
+    listed_done(listed);
+    if (v->list_at == 0 && v->judges_inner) {
+        if (take_ahead(v, listed))
+            return true;
+        *ret_rc = ask_ahead(v);
+        return false;
+    }
+    listed->scope = v->of[v->list_at];
+    listed->is_full = v->list_at && mp__overlay_is_empty(v->manager, v->of[v->list_at]);
+    if (!listed->is_full)
+        *ret_rc = ask_page(v, listed, mp_str_new("", 0));
+    return listed->is_full;
+}
+
 /* True: all lists of the document are there. False: one was asked for, or *ret_rc says why not, or
  * *ret_skip: the scope shows what the one behind it shows. */
 static bool bring_lists(mp__validation *v, bool may_skip, bool *ret_skip, int *ret_rc)
@@ -455,15 +554,8 @@ static bool bring_lists(mp__validation *v, bool may_skip, bool *ret_skip, int *r
     for (; v->list_at < v->of_count; v->list_at++) {
         mp__listed *listed = listed_at(v);
 
-        if (!listed->is_full || !mp_str_equal(listed->scope, v->of[v->list_at])) {
-            listed_done(listed);
-            listed->scope = v->of[v->list_at];
-            listed->is_full = v->list_at && mp__overlay_is_empty(v->manager, v->of[v->list_at]);
-            if (!listed->is_full) {
-                *ret_rc = ask_page(v, mp_str_new("", 0));
-                return false;
-            }
-        }
+        if (!bring_list(v, listed, ret_rc))
+            return false;
         if (v->list_at == 0 && may_skip && listed->count == 0) {
             *ret_skip = true;
             return false;

@@ -21,6 +21,7 @@ enum {
     MP__VALIDATED_KEYS_MAX = 10000,   /* of a document, in each layer */
     MP__VALIDATED_SCOPES_MAX = 10000, /* that are known; others see nothing judged for them */
     MP__SCHEMAS_MAX = 1000,           /* of a scope */
+    MP__LISTED_AHEAD = 16,            /* lists that are asked for together */
 };
 
 typedef struct mp__schema_item {
@@ -136,7 +137,9 @@ typedef struct mp__rolled { /* the value that a rollback will bring back */
 typedef struct mp__listed_page {
     struct mp__listed_page *next;
     mp__validation *validation;
+    struct mp__listed *listed;
     mp__query query;
+    char after[MP__ADDRESS_MAX];
 } mp__listed_page;
 
 /* What a layer holds of the document at work; kept for the other scopes that fall back to it. */
@@ -166,7 +169,11 @@ struct mp__validation {
     bool judges_inner; /* those that are not written to, after those that are */
     size_t layer, item;
     size_t list_at;
-    mp__listed lists[MP__LAYERS_MAX]; /* by the distance from the farthest layer */
+    mp__listed lists[MP__LAYERS_MAX];   /* by the distance from the farthest layer */
+    mp__listed ahead[MP__LISTED_AHEAD]; /* of inner scopes that are next: their own layers */
+    size_t under_way;                   /* pages that were asked for */
+    int failed;                         /* what came of one of them */
+    bool is_blind;
     mp_str scope;
     mp_str of[MP__LAYERS_MAX]; /* layers of the scope for the namespace at work */
     size_t of_count;

@@ -587,6 +587,29 @@ static void documents_each_may_be_more_than_a_list_holds(void **state)
     assert_int_equal(change_all(two, 2), 0);
 }
 
+static void a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it(void **state)
+{
+    static char names[ORDERS][48];
+    static mp__change changes[ORDERS];
+    mp__change mask = putting("staging/_schema/many", "", MP__MEDIA_MASK);
+
+    (void)state;
+    for (int i = 0; i < ORDERS; i++) {
+        snprintf(names[i], sizeof(names[i]), "staging/many/k%05d", i);
+        changes[i] = putting(names[i], "1", "");
+    }
+    assert_int_equal(change_all(changes, ORDERS), 0);
+    assert_int_equal(put("production/many/x", "1"), 0);
+    assert_int_equal(put("base/_schema/many", "{\"maxProperties\":3}"), 0);
+    assert_int_equal(put("base/many/a", "1"), MP_ELIMIT);
+    assert_non_null(strstr(text, "too many to be checked as one"));
+    assert_int_equal(change_all(&mask, 1), 0);
+    assert_int_equal(put("base/many/a", "1"), 0);
+    assert_int_equal(put("base/many/b", "1"), 0);
+    assert_int_equal(put("base/many/c", "1"), MP_EINVALID);
+    assert_string_equal(scope, "production");
+}
+
 static void without_memory_nothing_passes_unjudged(void **state)
 {
     size_t refused = 0;
@@ -637,6 +660,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_scope_that_gets_its_first_key_is_judged_from_then_on),
     FRESH(a_schema_is_not_inherited_where_the_overlay_says_so),
     FRESH(documents_each_may_be_more_than_a_list_holds),
+    FRESH(a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it),
     FRESH(without_memory_nothing_passes_unjudged),
 };
 MP_TEST_MAIN(tests)
