@@ -610,6 +610,29 @@ static void a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it(vo
     assert_string_equal(scope, "production");
 }
 
+static void without_an_origin_what_is_kept_says_whether_an_inner_scope_has_a_schema(void **state)
+{
+    (void)state;
+    world_close();
+    option("cache.write_modes", "free=back, limits=back");
+    world_open("/data");
+    limits_are("production/_schema/limits");
+    assert_int_equal(put("base/limits/high", "9"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(put("base/free/a", "1"),
+                     0); /* durable here, and nobody's schema is about it */
+    assert_int_equal(put("staging/limits/high", "500"), 0);
+    assert_int_equal(put("base/limits/high", "50"), MP_EORIGINLOST);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(del("production/limits/high"), 0); /* the base's 9 is seen there now */
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(scope, "production");
+    assert_int_equal(put("base/limits/high", "50"), 0);
+}
+
 static void without_memory_nothing_passes_unjudged(void **state)
 {
     size_t refused = 0;
@@ -661,6 +684,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_schema_is_not_inherited_where_the_overlay_says_so),
     FRESH(documents_each_may_be_more_than_a_list_holds),
     FRESH(a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it),
+    FRESH(without_an_origin_what_is_kept_says_whether_an_inner_scope_has_a_schema),
     FRESH(without_memory_nothing_passes_unjudged),
 };
 MP_TEST_MAIN(tests)
