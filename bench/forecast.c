@@ -180,11 +180,15 @@ static int load(const char *path, mp__trace *trace)
     mp__diag diag = {0};
     int rc = file ? 0 : -1;
 
-    while (rc == 0 && (n = fread(text + have, 1, sizeof(text) - have, file)) > 0) {
+    for (bool is_last = false; rc == 0 && !is_last;) {
+        n = fread(text + have, 1, sizeof(text) - have, file);
+        is_last = n == 0; /* what is left may be a line without its end */
         have += n;
-        rc = mp__trace_add(trace, mp_str_new(text, have), false, &used, &diag);
-        memmove(text, text + used, have - used);
-        have -= used;
+        rc = mp__trace_add(trace, mp_str_new(text, have), is_last, &used, &diag);
+        if (rc == 0) {
+            memmove(text, text + used, have - used);
+            have -= used;
+        }
     }
     if (file)
         (void)fclose(file);

@@ -9,6 +9,7 @@
  * mean hit ratio of all traces and of every second one by the order given, and the regret: points
  * below the best of the table, which is judged where a trace has at least 20 times as many requests
  * as the cache has entries. -r tells of every size, too. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,18 +38,24 @@ static double regret_of(const point *p)
     return 100 * (p->best - p->ratio);
 }
 
-static void known(const char *trace, size_t entries, double ratio)
+static int known(const char *trace, size_t entries, double ratio)
 {
+    if (strlen(trace) >= sizeof(points->trace)) {
+        (void)fprintf(stderr, "the name of a trace has more than %zu bytes: %s\n",
+                      sizeof(points->trace) - 1, trace);
+        return -1;
+    }
     for (size_t i = 0; i < point_count; i++)
         if (points[i].entries == entries && strcmp(points[i].trace, trace) == 0) {
             points[i].best = fmax(points[i].best, ratio);
-            return;
+            return 0;
         }
     if (point_count == POINTS_MAX)
         abort();
-    (void)snprintf(points[point_count].trace, sizeof(points->trace), "%.63s", trace);
+    (void)snprintf(points[point_count].trace, sizeof(points->trace), "%s", trace);
     points[point_count].entries = entries;
     points[point_count++].best = ratio;
+    return 0;
 }
 
 /* Belady and what was chosen afterwards are no policies. */
@@ -72,10 +79,13 @@ static int load_table(const char *path)
 {
     FILE *file = fopen(path, "rbe");
     char line[512];
+    int rc = 0;
 
-    if (!file)
+    if (!file) {
+        (void)fprintf(stderr, "cannot read %s: %s\n", path, strerror(errno));
         return -1;
-    while (fgets(line, sizeof(line), file)) {
+    }
+    while (rc == 0 && fgets(line, sizeof(line), file)) {
         char *at = line, *columns[5];
         size_t entries;
 
@@ -83,9 +93,10 @@ static int load_table(const char *path)
             columns[i] = column(&at);
         entries = strtoul(columns[1], NULL, 10); /* 0: the names of the columns */
         if (entries >= ENTRIES_LEAST && is_policy(columns[3]))
-            known(columns[0], entries, strtod(columns[4], NULL));
+            rc = known(columns[0], entries, strtod(columns[4], NULL));
     }
-    return fclose(file);
+    (void)fclose(file);
+    return rc;
 }
 
 static uint64_t mixed(uint64_t hash, unsigned seed)
@@ -106,11 +117,15 @@ static int load_trace(const char *path, mp__trace *trace)
     mp__diag diag = {0};
     int rc = file ? 0 : -1;
 
-    while (rc == 0 && (n = fread(text + have, 1, sizeof(text) - have, file)) > 0) {
+    for (bool is_last = false; rc == 0 && !is_last;) {
+        n = fread(text + have, 1, sizeof(text) - have, file);
+        is_last = n == 0; /* what is left may be a line without its end */
         have += n;
-        rc = mp__trace_add(trace, mp_str_new(text, have), false, &used, &diag);
-        memmove(text, text + used, have - used);
-        have -= used;
+        rc = mp__trace_add(trace, mp_str_new(text, have), is_last, &used, &diag);
+        if (rc == 0) {
+            memmove(text, text + used, have - used);
+            have -= used;
+        }
     }
     if (file)
         (void)fclose(file);
@@ -171,7 +186,10 @@ static double measure_trace(const char *name, const mp__trace *trace, unsigned s
         }
     (void)fflush(stdout);
     (void)mp__free(seeded.hashes);
-    return count > 0 ? sum / count : -1;
+    if (count > 0)
+        return sum / count;
+    (void)fprintf(stderr, "not in the table: %s\n", name);
+    return -1;
 }
 
 static int by_regret(const void *a, const void *b)
@@ -210,7 +228,7 @@ int main(int argc, char **argv)
     double means[POINTS_MAX];
     unsigned seeds = 3;
     bool rows = false;
-    size_t traces = 0;
+    size_t traces = 0, measured = 0;
     int option;
 
     while ((option = getopt(argc, argv, "rs:")) != -1)
@@ -228,9 +246,12 @@ int main(int argc, char **argv)
 
         if (load_trace(argv[i], &trace) != 0)
             return 1;
-        means[traces++] = measure_trace(slash ? slash + 1 : argv[i], &trace, seeds, rows);
+        means[traces] = measure_trace(slash ? slash + 1 : argv[i], &trace, seeds, rows);
+        measured += means[traces++] >= 0;
         mp__trace_done(&trace);
     }
+    if (measured == 0)
+        return 1;
     tell(means, traces);
     return 0;
 }
