@@ -75,13 +75,25 @@ int mp__violation_note(mp__write_request *request, const char *name, const char 
     return 0;
 }
 
-static bool is_among(const mp__broken *broken, const mp__broken *items, size_t count)
+static bool is_same(const mp__broken *a, const mp__broken *b)
 {
-    for (size_t i = 0; i < count && i < MP__BROKEN_MAX; i++)
-        if (strcmp(items[i].where, broken->where) == 0 &&
-            strcmp(items[i].instance, broken->instance) == 0 &&
-            strcmp(items[i].schema, broken->schema) == 0 &&
-            strcmp(items[i].text, broken->text) == 0)
+    return strcmp(a->where, b->where) == 0 && strcmp(a->instance, b->instance) == 0 &&
+           strcmp(a->schema, b->schema) == 0;
+}
+
+/* Whether one place breaks one keyword in several ways, which only the text tells apart. Of others
+ * the text says the value or how many there are, and what was broken may be so in another way. */
+static bool has_several(const mp__broken *broken)
+{
+    return broken->keyword && (strcmp(broken->keyword, "required") == 0 ||
+                               strcmp(broken->keyword, "dependentRequired") == 0);
+}
+
+static bool is_told(const mp__broken *broken, const mp__write_request *of, bool by_text)
+{
+    for (size_t i = 0; of->broken && i < of->broken_count && i < MP__BROKEN_MAX; i++)
+        if (is_same(&of->broken[i], broken) &&
+            (!by_text || strcmp(of->broken[i].text, broken->text) == 0))
             return true;
     return false;
 }
@@ -91,14 +103,17 @@ int mp__violations_add(mp__write_request *request, const mp__write_request *afte
 {
     size_t told = after->broken_count < MP__BROKEN_MAX ? after->broken_count : MP__BROKEN_MAX;
     size_t more = after->broken_count - told, old = before ? before->broken_count : 0;
-    bool is_more = old > MP__BROKEN_MAX && after->broken_count > old; /* one that is not told */
+    bool is_more = old >= MP__BROKEN_MAX && after->broken_count > old; /* one that is not told */
 
+    if (old > MP__BROKEN_MAX && !is_more)
+        return 0; /* not all were told, so that they cannot be compared: there are no more of them
+                   */
     for (size_t i = 0; i < told; i++) {
         const mp__broken *found = &after->broken[i];
         mp__broken *broken;
 
-        if ((old && is_among(found, before->broken, old) && !is_more) ||
-            (request->broken && is_among(found, request->broken, request->broken_count)))
+        if ((old && !is_more && is_told(found, before, has_several(found))) ||
+            is_told(found, request, true))
             continue;
         broken = next_broken(request);
         if (!request->broken)

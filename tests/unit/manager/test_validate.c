@@ -485,6 +485,31 @@ static void what_was_broken_in_an_inner_scope_before_does_not_stop_the_others(vo
     assert_int_equal(put("production/limits/other", "2"), MP_EINVALID); /* who writes there mends */
 }
 
+static void what_mends_a_part_of_what_was_broken_passes_and_one_more_does_not(void **state)
+{
+    static const char schema[] = "{\"maxProperties\":2,\"additionalProperties\":{\"type\":"
+                                 "\"integer\",\"maximum\":9}}";
+    char address[64];
+
+    (void)state;
+    for (int i = 0; i < 25; i++) { /* more than are told, and each too large */
+        snprintf(address, sizeof(address), "base/limits/k%02d", i);
+        assert_int_equal(put(address, "500"), 0);
+    }
+    assert_int_equal(put("production/limits/own", "1"), 0);
+    assert_int_equal(put("production/_schema/limits", schema), 0);
+    assert_int_equal(put("base/limits/k00", "5"), 0);
+    assert_int_equal(put("base/limits/k00", "500"), MP_EINVALID); /* broken anew */
+    for (int i = 3; i < 25; i++) { /* fewer at each step, also in what the text counts */
+        snprintf(address, sizeof(address), "base/limits/k%02d", i);
+        assert_int_equal(del(address), 0);
+    }
+    assert_int_equal(put("base/limits/more", "1"), 0); /* there were too many before */
+    assert_int_equal(put("base/limits/more", "10"), MP_EINVALID);
+    assert_string_equal(instance, "/more");
+    assert_int_equal(broken, 1);
+}
+
 static void a_request_is_judged_with_its_changes_in_all_layers(void **state)
 {
     mp__change both[] = {putting("base/limits/high", "500", ""),
@@ -678,6 +703,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(values_that_are_documents_each_are_judged_where_they_are_seen),
     FRESH(all_layers_in_front_are_judged_also_those_without_a_layer_between),
     FRESH(what_was_broken_in_an_inner_scope_before_does_not_stop_the_others),
+    FRESH(what_mends_a_part_of_what_was_broken_passes_and_one_more_does_not),
     FRESH(a_request_is_judged_with_its_changes_in_all_layers),
     FRESH(rollbacks_and_dry_runs_of_an_outer_layer_are_judged_likewise),
     FRESH(a_scope_that_gets_its_first_key_is_judged_from_then_on),
