@@ -299,8 +299,9 @@ static int end(daemon_state *d, int code)
 {
     uint64_t drain = d->options ? (uint64_t)mp__options_int(d->options, "server.drain") : 0;
 
-    d->server = mp__server_stop(d->server, drain);
-    d->manager = mp__manager_close(d->manager);
+    mp__server_stop(d->server, drain);
+    d->manager = mp__manager_close(d->manager); /* what it still works at is posted to the loops */
+    d->server = mp__server_free(d->server);
     d->loop = mp__loop_free(d->loop);
     d->monitor = mp__monitor_free(d->monitor);
     d->log = mp__log_free(d->log);

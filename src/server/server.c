@@ -401,7 +401,8 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
         rc = mp__monitor_add(server->monitor, mp__server_metrics, mp__server_metric_count,
                              mp__server_metric_read, server);
     if (rc) {
-        (void)mp__server_stop(server, 0);
+        mp__server_stop(server, 0);
+        (void)mp__server_free(server);
         return rc;
     }
     *ret_server = server;
@@ -473,10 +474,10 @@ static void wait_while(bool (*is_so)(const mp__server *server), const mp__server
         (void)usleep(10000);
 }
 
-mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
+void mp__server_stop(mp__server *server, uint64_t grace_ms)
 {
     if (!server)
-        return NULL;
+        return;
     if (server->monitor)
         mp__monitor_remove(server->monitor, server);
     if (server->resp_address[0]) { /* the loops run */
@@ -503,6 +504,18 @@ mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms)
         worker->scan = mp__timer_free(worker->scan);
         worker->resp_listener = mp__listener_free(worker->resp_listener);
         worker->http_listener = mp__listener_free(worker->http_listener);
+    }
+}
+
+mp__server *mp__server_free(mp__server *server)
+{
+    if (!server)
+        return NULL;
+    for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+
+        if (!worker->loop)
+            continue;
         worker->loop = mp__loop_free(worker->loop);
         mp__buf_done(&worker->out);
         mp__tap_done(&worker->tap);

@@ -31,8 +31,12 @@ MP_MUST_USE int mp__server_start(const mp__server_config *config, mp__server **r
 /* "127.0.0.1:7480" as really bound; valid as long as the server. */
 const char *mp__server_resp_address(const mp__server *server);
 const char *mp__server_http_address(const mp__server *server);
-/* Stop accepting, let commands under way be answered (at most @grace_ms), close, join, free. */
-mp__server *mp__server_stop(mp__server *server, uint64_t grace_ms);
+/* Stop accepting, let commands under way be answered (at most @grace_ms), close, join. What the
+ * manager still works at may be answered to the loops afterwards, where nobody hears it: free the
+ * server only once the manager is closed. NULL: nothing. */
+void mp__server_stop(mp__server *server, uint64_t grace_ms);
+/* Of a server that is stopped. Accepts NULL, returns NULL. */
+mp__server *mp__server_free(mp__server *server);
 int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *diag);
 
 /* What the server shows in /metrics besides the monitor's own. */
