@@ -75,7 +75,7 @@ const mp__verb mp__verbs[] = {
      "Compare two environments, two revisions, or files with the daemon.",
      "One line a key: + is added, - is removed, ~ is changed from -> to. Files, and - for "
      "standard input, are those that import would take; keys of their namespaces that are in no "
-     "file are shown as removed.",
+     "file are shown as removed. Exit code 3: neither of two environments or revisions has a key.",
      mp__diff_flags, 0, -1, mp__verb_diff, true},
     {"edit", "KEY|PREFIX", "Edit a value, or all keys below a prefix, in your editor.",
      "$VISUAL, else $EDITOR, else vi. The difference is shown before it is written, all or "

@@ -177,7 +177,7 @@ static int diff_daemon(const mp__arguments *arguments)
 {
     const char *to_env = mp__flag_value(arguments, "--to-env");
     side from = {0}, to = {0};
-    MP__CLEANUP_FREE char *own = NULL;
+    MP__CLEANUP_FREE char *own = NULL, *other = NULL;
     mp__client *client = NULL;
     int code = take_sides(arguments, &from, &to);
 
@@ -185,12 +185,13 @@ static int diff_daemon(const mp__arguments *arguments)
         client = mp__cli_connect(arguments, &code);
     if (client)
         own = mp__cli_own_environment(arguments, client, &code);
-    from.environment = own;
-    to.environment = to_env ? to_env : own;
+    from.environment = to.environment = own;
     if (code == 0)
         code = fetch(arguments, client, &from);
     if (code == 0 && to_env)
         code = mp__cli_environment(arguments, client, to_env);
+    if (code == 0 && to_env) /* with the region that was given */
+        to.environment = other = mp__cli_own_environment(arguments, client, &code);
     if (code == 0)
         code = fetch(arguments, client, &to);
     if (code == 0)

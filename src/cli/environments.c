@@ -8,12 +8,13 @@
 #include "core/alloc.h"
 #include "core/option.h"
 
-enum { NAMES_MAX = 64, SHOWN_MAX = 8 };
+enum { NAMES_MAX = 4096, SHOWN_MAX = 8 };
 
 typedef struct environments {
-    char *names[NAMES_MAX];
+    char **names;
     size_t with_keys; /* so many of them, the first ones; the others only an option names */
-    size_t count;
+    size_t count, capacity;
+    bool is_whole; /* none was left out */
 } environments;
 
 static bool holds(const environments *all, mp_str name)
@@ -25,14 +26,32 @@ static bool holds(const environments *all, mp_str name)
 }
 
 /* "production" for "production~eu~i1". */
-static void add(environments *all, mp_str scope)
+static mp_str environment_of(mp_str scope)
 {
     const char *region = scope.size ? memchr(scope.data, '~', scope.size) : NULL;
-    mp_str name = region ? mp_str_new(scope.data, (size_t)(region - scope.data)) : scope;
 
-    if (name.size && all->count < NAMES_MAX && !holds(all, name) &&
-        (all->names[all->count] = mp__str_dup(name)))
+    return region ? mp_str_new(scope.data, (size_t)(region - scope.data)) : scope;
+}
+
+static void add(environments *all, mp_str scope)
+{
+    mp_str name = environment_of(scope);
+
+    if (!name.size || holds(all, name))
+        return;
+    if (all->count == NAMES_MAX ||
+        mp__grow(&all->names, all->count, &all->capacity, sizeof(*all->names)) != 0 ||
+        !(all->names[all->count] = mp__str_dup(name)))
+        all->is_whole = false;
+    else
         all->count++;
+}
+
+static void done(environments *all)
+{
+    for (size_t i = 0; i < all->count; i++)
+        (void)mp__free(all->names[i]);
+    (void)mp__free(all->names);
 }
 
 /* NULL, and nothing is said, where that cannot be told. */
@@ -46,6 +65,7 @@ static mp__reply *ask(mp__client *client, const mp_str *words, size_t count)
     return reply->type == MP__REPLY_ERROR ? mp__reply_free(reply) : reply;
 }
 
+/* False: not all of them could be had. */
 static bool fetch(mp__client *client, environments *all)
 {
     mp__reply *reply = ask(client, (mp_str[]){MP_STR("MP.ENVS")}, 1);
@@ -53,6 +73,7 @@ static bool fetch(mp__client *client, environments *all)
 
     if (!reply)
         return false;
+    all->is_whole = true;
     for (size_t i = 0; i < reply->count; i++)
         add(all, mp__reply_text(&reply->items[i]));
     all->with_keys = all->count;
@@ -65,7 +86,7 @@ static bool fetch(mp__client *client, environments *all)
         add(all, mp_str_new(named.data + i, end - i));
     }
     (void)mp__reply_free(reply);
-    return true;
+    return all->is_whole;
 }
 
 static void say_unknown(const mp__arguments *arguments, const environments *all, const char *name,
@@ -89,20 +110,29 @@ static void say_unknown(const mp__arguments *arguments, const environments *all,
                        name, begins, known, all->count > SHOWN_MAX ? ", ..." : "");
 }
 
-void mp__cli_note_environment(const mp__arguments *arguments, mp__client *client, const char *name,
-                              bool writes)
+static void say(const mp__arguments *arguments, const environments *all, const char *name,
+                bool writes)
 {
-    environments all = {0};
     bool has_keys = false;
 
-    if (!name || mp__flag_given(arguments, "--json") || !fetch(client, &all))
-        return;
-    for (size_t i = 0; i < all.with_keys; i++)
-        has_keys = has_keys || strcmp(all.names[i], name) == 0;
-    if (!holds(&all, mp_str_of(name)))
-        say_unknown(arguments, &all, name, writes);
+    for (size_t i = 0; i < all->with_keys; i++)
+        has_keys = has_keys || strcmp(all->names[i], name) == 0;
+    if (!holds(all, mp_str_of(name)))
+        say_unknown(arguments, all, name, writes);
     else if (!has_keys && !writes)
         (void)mp__cli_fail(arguments, 0, "note: the environment '%s' has no keys yet", name);
-    for (size_t i = 0; i < all.count; i++)
-        (void)mp__free(all.names[i]);
+}
+
+void mp__cli_note_environment(const mp__arguments *arguments, mp__client *client, const char *scope,
+                              bool writes)
+{
+    MP__CLEANUP_FREE char *name = NULL;
+    environments all = {0};
+
+    if (!scope || mp__flag_given(arguments, "--json"))
+        return;
+    name = mp__str_dup(environment_of(mp_str_of(scope)));
+    if (name && fetch(client, &all))
+        say(arguments, &all, name, writes);
+    done(&all);
 }

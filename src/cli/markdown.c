@@ -49,7 +49,8 @@ int mp__cli_commands_page(mp__buf *out)
                     "[concepts.md](concepts.md) says what the words mean.\n\n"
                     "## The command line\n\nExit code 0: found or done; 1: an error; 2: a mistake "
                     "on the command line; 3: absent, the origin says that there is no such value; "
-                    "4: unknown, nobody can be asked and nothing is kept.\n\n"
+                    "4: unknown, nobody can be asked and nothing is kept; 5: degraded "
+                    "(`status --check`).\n\n"
                     "### Options of a client\n"));
     add_flags(out, mp__client_flags);
     for (size_t i = 0; i < mp__verb_count; i++)
