@@ -385,7 +385,8 @@ static void send_off(mp__back *back, mp__pending *p)
     mp__write_through(back->manager, &p->request);
 }
 
-/* Whether the origin takes writes; it is closed before the queue is. */
+/* Whether the origin takes writes; it is closed before the queue is, so under the lock, which
+ * mp__back_stop() takes, too. */
 static bool is_live(const mp__back *back)
 {
     return !atomic_load(&back->stopping) &&
@@ -569,10 +570,9 @@ static void to_be_accepted(mp__task *task)
 /* What is held need not be so while nothing before it can arrive: it is told why. */
 static void release_where_nothing_is_taken(mp__back *back)
 {
-    if (is_live(back))
-        return;
     (void)pthread_mutex_lock(&back->lock);
-    release_held(back, true);
+    if (!is_live(back))
+        release_held(back, true);
     (void)pthread_mutex_unlock(&back->lock);
 }
 
