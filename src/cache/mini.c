@@ -349,26 +349,38 @@ void mp__mini_owner_set_at(mp__mini *m, const mp__mini_place *place, void *owner
     m->owners[number_of(m, place)] = owner;
 }
 
-static bool is_proven(const mp__mini *m, uint64_t hash, unsigned above)
+/* What has proved itself, of the keys in the order in which they would be evicted. */
+typedef struct proof {
+    unsigned above; /* what was used more often than this */
+    size_t since;   /* and what was used exactly as often, from this place on */
+} proof;
+
+static bool is_proven(const mp__mini *m, const uint64_t *hashes, size_t at, proof p)
 {
-    return m->sketch && mp__mini_frequency(m, hash) > above;
+    unsigned uses = m->sketch ? mp__mini_frequency(m, hashes[at]) : 0;
+
+    return uses > p.above || (uses == p.above && at >= p.since);
 }
 
-/* How many uses prove nothing: one, and more where more were used more often than @room. Else what
- * was used twice in passing would fill the room of the hot set, and not leave it for long where the
- * policy lets newcomers go first, as S3-FIFO does. */
-static unsigned unproven_uses(const mp__mini *m, const uint64_t *hashes, size_t count, size_t room)
+/* Proven is what was used more than once, and where that is more than there is @room for what was
+ * used most: of those equal at the limit, the last to go. Not so of those used twice, which are
+ * proven all or none: else what was used twice in passing would fill the room of the hot set, and
+ * not leave it for long where the policy lets newcomers go first, as S3-FIFO does. */
+static proof proof_for(const mp__mini *m, const uint64_t *hashes, size_t count, size_t room)
 {
-    size_t of_uses[MP__MINI_COUNT_MAX + 1] = {0}, proven = 0;
-    unsigned above = MP__MINI_COUNT_MAX;
+    size_t of_uses[MP__MINI_COUNT_MAX + 1] = {0}, spare = room;
+    proof p = {.above = MP__MINI_COUNT_MAX, .since = count};
 
     if (!m->sketch)
-        return 1;
+        return p;
     for (size_t at = 0; at < count; at++)
         of_uses[mp__mini_frequency(m, hashes[at])]++;
-    while (above > 1 && proven + of_uses[above] <= room)
-        proven += of_uses[above--];
-    return above;
+    while (p.above > 1 && of_uses[p.above] <= spare)
+        spare -= of_uses[p.above--];
+    if (p.above > 2)
+        while (spare > 0)
+            spare -= mp__mini_frequency(m, hashes[--p.since]) == p.above;
+    return p;
 }
 
 static void seed_one(mp__mini *m, uint64_t hash, void *owner, enum mini_rank rank)
@@ -390,25 +402,25 @@ static void seed_one(mp__mini *m, uint64_t hash, void *owner, enum mini_rank ran
 void mp__mini_seed(mp__mini *m, const uint64_t *hashes, void *const *owners, size_t count)
 {
     size_t newcomers = m->ops->newcomers ? m->ops->newcomers(m) : 0, unproven = 0, old, filled;
-    unsigned above;
+    proof p;
 
     if (!m->ops->newcomers) {
         for (size_t at = 0; at < count; at++)
             seed_one(m, hashes[at], owners[at], MINI_PROVEN);
         return;
     }
-    above = unproven_uses(m, hashes, count, m->capacity > newcomers ? m->capacity - newcomers : 0);
+    p = proof_for(m, hashes, count, m->capacity > newcomers ? m->capacity - newcomers : 0);
     for (size_t at = 0; at < count; at++)
-        unproven += !is_proven(m, hashes[at], above);
+        unproven += !is_proven(m, hashes, at, p);
     old = unproven > newcomers ? unproven - newcomers : 0;
     filled = unproven - old;
     for (size_t at = 0; at < count; at++)
-        if (!is_proven(m, hashes[at], above)) {
+        if (!is_proven(m, hashes, at, p)) {
             seed_one(m, hashes[at], owners[at], old ? MINI_UNPROVEN : MINI_NEWCOMER);
             old -= old > 0;
         }
     for (size_t at = 0; at < count; at++)
-        if (is_proven(m, hashes[at], above))
+        if (is_proven(m, hashes, at, p))
             seed_one(m, hashes[at], owners[at], filled++ < newcomers ? MINI_NEWCOMER : MINI_PROVEN);
 }
 

@@ -136,35 +136,70 @@ static void owners_come_out_exactly_once_whatever_is_called(void **state)
     }
 }
 
-/* A hot set among keys that were used twice in passing, in no order. */
-static void as_many_are_proven_as_there_is_room_for_and_those_used_most(void **state)
+/* An order of 100 made out of keys of which every one that @is_hot names was used 8 times and the
+ * others @else_uses times: how many hot ones @then new keys leave. */
+static unsigned hot_left(bool (*is_hot)(unsigned key, unsigned hot), unsigned hot,
+                         unsigned else_uses, unsigned newcomers, unsigned then)
 {
     mp__mini *from = make(MP__MINI_S3FIFO, 100), *next = make(MP__MINI_S3FIFO, 100);
     uint64_t hashes[100];
     void *owners[100] = {NULL};
     unsigned kept = 0;
 
-    (void)state;
     for (unsigned i = 0; i < 100; i++) {
         hashes[i] = hash_of(i);
-        for (unsigned uses = i % 5 == 0 ? 8 : 2; uses > 0; uses--)
+        for (unsigned uses = is_hot(i, hot) ? 8 : else_uses; uses > 0; uses--)
             (void)mp__mini_access(next, hashes[i]); /* to be counted */
     }
     mp__mini_sketch_move(from, next);
     next = mp__mini_free(next);
     next = make(MP__MINI_S3FIFO, 100);
     mp__mini_sketch_move(next, from);
-    for (unsigned i = 0; i < 60; i++) /* of these the newcomers' queue has 60 */
+    for (unsigned i = 0; i < newcomers; i++) /* the newcomers' queue has them */
         (void)mp__mini_access(from, hash_of(2000 + i));
     mp__mini_learn(next, from);
     mp__mini_seed(next, hashes, owners, 100);
-    for (unsigned i = 0; i < 300; i++)
+    for (unsigned i = 0; i < then; i++)
         (void)mp__mini_access(next, hash_of(5000 + i));
-    for (unsigned i = 0; i < 100; i += 5)
-        kept += mp__mini_holds(next, hashes[i]);
-    assert_int_equal(kept, 20);
+    for (unsigned i = 0; i < 100; i++)
+        kept += is_hot(i, hot) && mp__mini_holds(next, hashes[i]);
     from = mp__mini_free(from);
     next = mp__mini_free(next);
+    return kept;
+}
+
+static bool is_every_fifth(unsigned key, unsigned hot)
+{
+    return hot > 0 && key % 5 == 0;
+}
+
+static bool is_of_the_first(unsigned key, unsigned hot)
+{
+    return key < hot;
+}
+
+static bool is_of_the_last(unsigned key, unsigned hot)
+{
+    return key >= 100 - hot;
+}
+
+/* A hot set among keys that were used twice in passing, in no order. */
+static void as_many_are_proven_as_there_is_room_for_and_those_used_most(void **state)
+{
+    (void)state;
+    assert_int_equal(hot_left(is_every_fifth, 20, 2, 60, 300), 20);
+}
+
+/* Of 100 entries 60 or 10 are for newcomers. */
+static void one_more_hot_key_than_there_is_room_for_costs_no_other(void **state)
+{
+    (void)state;
+    assert_int_equal(hot_left(is_of_the_first, 40, 1, 60, 100), 40);
+    assert_true(hot_left(is_of_the_first, 41, 1, 60, 100) >= 40);
+    assert_true(hot_left(is_of_the_last, 41, 1, 60, 100) >= 40);
+    assert_int_equal(hot_left(is_of_the_first, 90, 1, 10, 100), 90);
+    assert_true(hot_left(is_of_the_first, 93, 1, 10, 100) >= 90);
+    assert_true(hot_left(is_of_the_last, 93, 1, 10, 100) >= 90);
 }
 
 static void a_copy_goes_on_as_the_original_does(void **state)
@@ -314,6 +349,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_used_often_survives_a_scan_but_in_lru),
     MP_TEST(owners_come_out_exactly_once_whatever_is_called),
     MP_TEST(as_many_are_proven_as_there_is_room_for_and_those_used_most),
+    MP_TEST(one_more_hot_key_than_there_is_room_for_costs_no_other),
     MP_TEST(a_copy_goes_on_as_the_original_does),
     MP_TEST(a_panel_stays_within_256_kib_or_a_hundredth_of_what_the_entries_take),
     MP_TEST(a_mini_knows_about_how_much_of_another_it_lacks),
