@@ -261,6 +261,7 @@ typedef struct mp__query {
     mp_str after_address;         /* LIST with by_key */
     uint64_t at_revision;         /* LIST with by_key: as it was then; 0: as it is */
     bool by_key, with_values;
+    bool takes_damaged; /* LIST: where there is damage, what can be read is the answer */
     /* LIST: what a reader of the scope `environment` gets, each key once with the value of the
      * nearest layer that has one, and none that is masked. Without by_key a page may be empty and
      * not the last. COUNT: as many as that lists. */
@@ -278,6 +279,7 @@ typedef struct mp__query {
     uint64_t next;  /* cursor to go on, 0: the end; CHANGED: no change up to here is missing */
     uint64_t as_of; /* LIST, CHANGED: the origin's revision when it answered; 0 when stale */
     bool stale;     /* from L3, the origin being gone */
+    bool damaged;   /* with takes_damaged: the origin could not read all rows */
     /* the manager's */
     void *memory;
     union {

@@ -234,6 +234,10 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
     mp__query *query = (mp__query *)((char *)list - offsetof(mp__query, u.list));
     size_t capacity = 0;
 
+    query->damaged = query->takes_damaged && status == MP_ECORRUPT &&
+                     atomic_load(&query->manager->generation); /* else what is kept counts */
+    if (query->damaged)
+        status = 0;
     for (size_t i = 0; i < count && status == 0; i++)
         status = add_item(query, &capacity, &records[i], mp_str_new("", 0));
     query->next = next;
@@ -346,7 +350,7 @@ void mp__query_start(mp__manager *manager, mp__query *query)
     query->count = 0;
     query->next = 0;
     query->as_of = 0;
-    query->stale = false;
+    query->stale = query->damaged = false;
     if (rc) {
         mp__query_reply(query, rc);
         return;

@@ -17,6 +17,7 @@ struct mp__schema_scope {
     mp__schema_scope *next; /* of its bucket */
     uint64_t epoch;         /* 0: what it has is not known */
     uint64_t changes;       /* of its schemas, ever */
+    uint64_t changes_kept;  /* as it was when what is kept began to be looked at */
     size_t inner;           /* scopes below it: regions of an environment, instances */
     mp__schema_set *set;    /* a reference; NULL: none */
     mp__schema_set *making;
@@ -132,10 +133,15 @@ static mp__schema_scope *take(mp__manager *manager, mp_str name)
     return scope;
 }
 
-/* No more scopes are taken up. One that is not there may have schemas then. */
+/* No more scopes are taken up, but the base. One that is not there may have schemas then. */
 static bool is_full(const mp__manager *manager)
 {
     return manager->scope_count >= MP__VALIDATED_SCOPES_MAX;
+}
+
+static bool has_room(const mp__manager *manager, mp_str name)
+{
+    return !is_full(manager) || mp_str_equal(name, mp__overlay_base(manager));
 }
 
 static mp__schema_scope *first_of(const mp__manager *manager, size_t *bucket)
@@ -174,7 +180,7 @@ int mp__schemas_scope(mp__manager *manager, mp_str name)
     int rc = 0;
 
     (void)pthread_mutex_lock(&manager->schema_lock);
-    if (!is_full(manager) && !take(manager, name))
+    if (has_room(manager, name) && !find(manager, name) && !take(manager, name))
         rc = MP_ENOMEM;
     (void)pthread_mutex_unlock(&manager->schema_lock);
     return rc;
@@ -192,7 +198,7 @@ void mp__schemas_note(mp__manager *manager, mp_str address)
     (void)pthread_mutex_lock(&manager->schema_lock);
     scope = find(manager, name);
     is_new = !scope;
-    if (is_new && !is_full(manager)) {
+    if (is_new && has_room(manager, name)) {
         uint64_t epoch = mp__schemas_epoch(manager);
         bool were_none = manager->none_epoch == epoch;
 
@@ -204,7 +210,7 @@ void mp__schemas_note(mp__manager *manager, mp_str address)
                 manager->none_epoch = epoch;
         }
     }
-    if (is_new && !scope && !is_full(manager))
+    if (is_new && !scope && has_room(manager, name))
         manager->scopes_epoch = 0; /* it is not known of: ask for all of them again */
     if (is_schema) {
         if (scope) {
@@ -282,6 +288,9 @@ int mp__schemas_near(mp__manager *manager, mp_str scope, mp__schema_nears *nears
     (void)pthread_mutex_lock(&manager->schema_lock);
     if (manager->scopes_epoch != epoch)
         rc = MP_EUNKNOWN;
+    /* all look at it, so what it has is to be known also where it holds no keys */
+    else if (is_full(manager) && !take(manager, mp__overlay_base(manager)))
+        rc = MP_ENOMEM;
     for (size_t i = 0; i < count && rc == 0; i++)
         rc = add_near(nears, layers[i], find(manager, layers[i]), epoch, is_full(manager));
     if (rc == 0)
@@ -387,7 +396,7 @@ static int take_kept(void *context, const mp__record *record)
         return 0; /* a mark */
     (void)pthread_mutex_lock(&k->manager->schema_lock);
     scope = find(k->manager, name);
-    if (!scope && !is_full(k->manager)) {
+    if (!scope && has_room(k->manager, name)) {
         scope = take(k->manager, name);
         rc = scope ? 0 : MP_ENOMEM;
     }
@@ -401,20 +410,30 @@ static int take_kept(void *context, const mp__record *record)
 int mp__schemas_make_kept(mp__manager *manager, uint64_t epoch)
 {
     keeping k = {manager, mp__env_wall_ms(manager->env)};
-    int rc = mp__cache_each_kept(manager->cache, mp_str_new("", 0), take_kept, &k);
     size_t bucket = 0;
+    bool is_current;
+    int rc;
 
     (void)pthread_mutex_lock(&manager->schema_lock);
     for (mp__schema_scope *scope = first_of(manager, &bucket); scope;
+         scope = next_of(manager, &bucket, scope))
+        scope->changes_kept = scope->changes;
+    (void)pthread_mutex_unlock(&manager->schema_lock);
+    rc = mp__cache_each_kept(manager->cache, mp_str_new("", 0), take_kept, &k);
+    (void)pthread_mutex_lock(&manager->schema_lock);
+    is_current =
+        rc == 0 && epoch == mp__schemas_epoch(manager); /* else the origin is asked again */
+    bucket = 0;
+    for (mp__schema_scope *scope = first_of(manager, &bucket); scope;
          scope = next_of(manager, &bucket, scope)) {
-        if (rc == 0)
+        if (is_current && scope->changes == scope->changes_kept)
             replace(scope, scope->making, epoch);
         else
             (void)mp__schema_set_unref(scope->making);
         scope->making = NULL;
         scope->making_capacity = 0;
     }
-    if (rc == 0)
+    if (is_current)
         manager->scopes_epoch = epoch;
     (void)pthread_mutex_unlock(&manager->schema_lock);
     return rc;

@@ -73,7 +73,7 @@ static bool sees_any(const mp__validation *v)
 
 /* ---- schemas that count in the scope at work ---- */
 
-static const mp__schema_set *set_of(const mp__validation *v, mp_str scope)
+const mp__schema_set *mp__scopes_set_of(const mp__validation *v, mp_str scope)
 {
     size_t low = 0, high = v->nears.count;
 
@@ -113,7 +113,7 @@ static const mp__schema_item *find_item(mp__validation *v)
         return v->item == 0 ? &v->examined : NULL;
     count = mp__overlay_layers(v->manager, v->scope, MP_STR(MP__SCHEMA_NAMESPACE), layers);
     for (; v->layer < count; v->layer++, v->item = 0) {
-        const mp__schema_set *set = set_of(v, layers[v->layer]);
+        const mp__schema_set *set = mp__scopes_set_of(v, layers[v->layer]);
 
         for (; set && v->item < set->count; v->item++) {
             const mp__schema_item *item = &set->items[v->item];
@@ -124,7 +124,7 @@ static const mp__schema_item *find_item(mp__validation *v)
             if (is_hidden || !is_concerned(v, &subject))
                 continue;
             for (size_t i = 0; i < v->layer && !is_hidden; i++)
-                is_hidden = has_item(set_of(v, layers[i]), item->name);
+                is_hidden = has_item(mp__scopes_set_of(v, layers[i]), item->name);
             if (!is_hidden)
                 return item;
         }

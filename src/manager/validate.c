@@ -151,6 +151,16 @@ static bool has_schemas(const mp__write_request *request)
     return false;
 }
 
+static bool has_only_schemas(const mp__write_request *request)
+{
+    mp_str namespace_, key;
+
+    for (size_t i = 0; i < request->count; i++)
+        if (value_of(&request->changes[i], &namespace_, &key) && !mp__schema_is_one(namespace_))
+            return false;
+    return true;
+}
+
 /* Whether one of @nears has a schema that is about @change, or it is a schema. */
 static bool is_about(const mp__schema_nears *nears, const mp__change *change)
 {
@@ -362,9 +372,102 @@ static void run_kept(mp__task *task)
  * cannot be known, and where none does, the write may be kept until it can go. */
 static void learn_kept(mp__validation *v)
 {
-    v->epoch = mp__schemas_epoch(v->manager);
+    uint64_t epoch = mp__schemas_epoch(v->manager);
+
+    if (epoch % 2 == 0 || v->kept_epoch == epoch) {
+        /* a watch holds, so that what is kept is not the truth of now; or it does not say */
+        mp__validation_is_blind(v, MP_EORIGIN);
+        return;
+    }
+    v->kept_epoch = v->epoch = epoch;
     v->task.run = run_kept;
     mp__worker_post(v->manager->slow, &v->task);
+}
+
+/* ---- how many schemas there will be ---- */
+
+typedef struct named {
+    mp_str key;
+    size_t at; /* of the changes */
+} named;
+
+static int compare_named(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    size_t size = x->key.size < y->key.size ? x->key.size : y->key.size;
+    int order = memcmp(x->key.data, y->key.data, size);
+
+    if (order == 0)
+        order = (x->key.size > y->key.size) - (x->key.size < y->key.size);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static bool has_schema(const mp__schema_set *set, mp_str key)
+{
+    for (size_t i = 0; set && i < set->count; i++)
+        if (mp_str_equal(mp_str_of(set->items[i].name), key))
+            return true;
+    return false;
+}
+
+/* Whether @scope, which has @set, would have more schemas by the request than it has, and more than
+ * are looked at. */
+static int has_too_many(const mp__write_request *request, mp_str scope, const mp__schema_set *set,
+                        bool *ret_too_many)
+{
+    size_t count = 0, has = set ? set->count : 0, added = 0, gone = 0;
+    named *all = mp__calloc(request->count + 1, sizeof(*all));
+    mp_str namespace_, key;
+
+    if (!all)
+        return MP_ENOMEM;
+    for (size_t i = 0; i < request->count; i++)
+        if (value_of(&request->changes[i], &namespace_, &key) && mp__schema_is_one(namespace_) &&
+            mp_str_equal(scope_of(&request->changes[i]), scope))
+            all[count++] = (named){key, i};
+    qsort(all, count, sizeof(*all), compare_named);
+    for (size_t i = 0; i < count && added <= MP__SCHEMAS_MAX + gone; i++) {
+        bool goes = request->changes[all[i].at].op == MP__CHANGE_DELETE;
+
+        if (i + 1 < count && mp_str_equal(all[i].key, all[i + 1].key))
+            continue; /* what comes later counts */
+        if (goes == has_schema(set, all[i].key))
+            *(goes ? &gone : &added) += 1;
+    }
+    (void)mp__free(all);
+    *ret_too_many = added > gone && has + added - gone > MP__SCHEMAS_MAX;
+    return 0;
+}
+
+/* True: the request was refused, for one schema more could not be checked by. */
+static bool grows_too_large(mp__validation *v)
+{
+    const mp__write_request *request = v->request;
+    mp_str namespace_, key, before = mp_str_new("", 0);
+    bool too_many = false;
+    char text[320];
+
+    for (size_t i = 0; i < request->count; i++) {
+        mp_str scope = scope_of(&request->changes[i]);
+        const mp__schema_set *set;
+        int rc;
+
+        if (mp_str_equal(scope, before) || !value_of(&request->changes[i], &namespace_, &key) ||
+            !mp__schema_is_one(namespace_))
+            continue;
+        before = scope;
+        set = mp__scopes_set_of(v, scope);
+        if ((set ? set->count : 0) + request->count <= MP__SCHEMAS_MAX)
+            continue;
+        rc = has_too_many(request, scope, set, &too_many);
+        if (rc == 0 && !too_many)
+            continue;
+        (void)snprintf(text, sizeof(text), "a scope has at most %d schemas, and %.*s has %zu",
+                       MP__SCHEMAS_MAX, (int)scope.size, scope.data, set ? set->count : 0);
+        mp__validation_refuses(v, rc ? rc : MP_ELIMIT, rc ? NULL : text);
+        return true;
+    }
+    return false;
 }
 
 static void ask_schemas(mp__validation *v, mp_str scope);
@@ -380,41 +483,64 @@ static void next_set(mp__validation *v)
         ask_schemas(v, v->nears.items[v->at].scope);
         return;
     }
-    unknown = mp__schemas_unknown(v->manager);
+    unknown = v->knows_enough ? mp_str_new("", 0) : mp__schemas_unknown(v->manager);
     if (unknown.size) {
         ask_schemas(v, unknown);
         return;
     }
     for (size_t i = 0; i < v->request->count && !v->holds; i++)
         v->holds = is_about(&v->nears, &v->request->changes[i]);
-    if (v->holds)
-        next_rollback(v);
-    else
+    if (!v->holds)
         mp__validation_passes(v);
+    else if (!grows_too_large(v))
+        next_rollback(v);
+}
+
+/* A scope whose schemas cannot all be known, the origin being there: no value is written that one
+ * of them may be about. Schemas themselves are: that is how it is mended. */
+static void set_is_partial(mp__validation *v, const mp__query *query)
+{
+    int size = (int)query->environment.size;
+    char text[400];
+
+    if (query->damaged)
+        (void)snprintf(
+            text, sizeof(text),
+            "a schema of %.*s is damaged in the origin, so that nothing can be checked by "
+            "it: put it there anew, or delete it",
+            size, query->environment.data);
+    else
+        (void)snprintf(text, sizeof(text), "there are more than %d schemas in %.*s: delete some",
+                       MP__SCHEMAS_MAX, size, query->environment.data);
+    mp__validation_refuses(v, query->damaged ? MP_ECORRUPT : MP_ELIMIT, text);
 }
 
 static void set_came(mp__query *query)
 {
     mp__validation *v = query->context;
+    bool is_partial = query->damaged || query->next;
     mp__schema_set *set = NULL;
-    char text[320];
     int rc = query->status;
 
     if (rc == MP_ENOMEM) {
         mp__validation_refuses(v, rc, NULL);
         return;
     }
+    if (v->at >= v->nears.count && (rc || query->stale || is_partial)) {
+        v->knows_enough = true; /* it is of no scope that matters for this write */
+        next_set(v);
+        return;
+    }
     if (rc || query->stale) {
         learn_kept(v);
         return;
     }
-    if (query->next) {
-        (void)snprintf(text, sizeof(text), "there are more than %d schemas in %.*s",
-                       MP__SCHEMAS_MAX, (int)query->environment.size, query->environment.data);
-        mp__validation_refuses(v, MP_ELIMIT, text);
+    if (is_partial && !has_only_schemas(v->request)) {
+        set_is_partial(v, query);
         return;
     }
-    rc = mp__schemas_make(v->manager, query->environment, v->changes, v->epoch, query, &set);
+    rc = mp__schemas_make(v->manager, query->environment,
+                          is_partial ? MP__SCHEMAS_PARTIAL : v->changes, v->epoch, query, &set);
     if (rc) {
         mp__validation_refuses(v, rc, NULL);
         return;
@@ -440,6 +566,7 @@ static void ask_schemas(mp__validation *v, mp_str scope)
                            .prefix = MP_STR(MP__SCHEMA_NAMESPACE "/"),
                            .by_key = true,
                            .with_values = true,
+                           .takes_damaged = true,
                            .limit = MP__SCHEMAS_MAX,
                            .done = set_came,
                            .context = v};

@@ -20,7 +20,7 @@
 enum {
     MP__VALIDATED_KEYS_MAX = 10000,   /* of a document, in each layer */
     MP__VALIDATED_SCOPES_MAX = 10000, /* that are known; others see nothing judged for them */
-    MP__SCHEMAS_MAX = 1000,           /* of a scope */
+    MP__SCHEMAS_MAX = 1000,           /* of a scope; a write that makes one more is refused */
     MP__LISTED_AHEAD = 16,            /* lists that are asked for together */
 };
 
@@ -85,6 +85,8 @@ void mp__schemas_scopes_are_all(mp__manager *manager, uint64_t epoch);
 mp_str mp__schemas_unknown(mp__manager *manager);
 /* How often schemas of @scope have changed: before what mp__schemas_make() gets is asked for. */
 uint64_t mp__schemas_changes(mp__manager *manager, mp_str scope);
+/* Instead of the changes: these are not all, so only *ret_set is made. */
+#define MP__SCHEMAS_PARTIAL UINT64_MAX
 /* What stands in the namespace _schema of @scope is @list, as of @changes and @epoch: keep it.
  * *ret_set: a reference, NULL: there is none. */
 MP_MUST_USE int mp__schemas_make(mp__manager *manager, mp_str scope, uint64_t changes,
@@ -161,8 +163,10 @@ struct mp__validation {
     uint64_t epoch, changes; /* when what is asked for was asked for */
     size_t rolled_at;
     mp__rolled *rolled;
-    bool holds; /* the gate stays closed until the origin has answered */
-    int kept;   /* what came of mp__schemas_make_kept() */
+    bool holds;          /* the gate stays closed until the origin has answered */
+    int kept;            /* what came of mp__schemas_make_kept() */
+    uint64_t kept_epoch; /* for which that was asked: once is enough */
+    bool knows_enough;   /* of scopes that do not matter for the request */
     mp__schema_item examined;
 
     /* scopes.c: the scope, layer and schema at work */
@@ -188,6 +192,8 @@ bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, m
 /* Begin, or go on, judging; mp__validation_passes() or mp__validation_refuses() ends it. */
 void mp__scopes_judge(mp__validation *v);
 void mp__scopes_done(mp__validation *v);
+/* The schemas that @scope, one of the nears, has itself. */
+const mp__schema_set *mp__scopes_set_of(const mp__validation *v, mp_str scope);
 void mp__validation_passes(mp__validation *v);
 /* Not to the origin. @text may be NULL. */
 void mp__validation_refuses(mp__validation *v, int status, const char *text);

@@ -7,6 +7,7 @@
 #include "manager/manager.h"
 #include "mp_fail.h"
 #include "mp_world.h"
+#include "origin/sqlite.h"
 
 /* ---- a daemon without protocols ---- */
 
@@ -97,6 +98,8 @@ static int roll_back(const char *address, uint64_t revision)
 #define LIMITS                                                                                     \
     "{\"type\":\"object\",\"properties\":{\"low\":{\"type\":\"integer\"},"                         \
     "\"high\":{\"type\":\"integer\",\"maximum\":100}},\"required\":[\"low\",\"high\"]}"
+
+#define LIMITS_HIGH "{\"properties\":{\"high\":{\"maximum\":100}}}"
 
 static void limits_are(const char *address)
 {
@@ -679,6 +682,198 @@ static void without_memory_nothing_passes_unjudged(void **state)
     assert_true(refused > 10);
 }
 
+/* ---- rows that the origin cannot read ---- */
+
+static mp__origin_ops damaged_ops;
+static mp__origin *opened;
+static mp_str damaged; /* the row */
+static void (*asked_done)(mp__list *list, int status, const mp__record *records, size_t count,
+                          uint64_t next);
+
+/* As an origin answers that has such a row: what is left of the list, and that it is not all. */
+static void leave_out(mp__list *list, int status, const mp__record *records, size_t count,
+                      uint64_t next)
+{
+    mp__record *left = calloc(count + 1, sizeof(*left));
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (!mp_str_equal(records[i].address, damaged))
+            left[n++] = records[i];
+    asked_done(list, status == 0 && n < count ? MP_ECORRUPT : status, left, n, next);
+    free(left);
+}
+
+static void list_damaged(mp__origin *origin, mp__list *list)
+{
+    asked_done = list->done; /* of all lists the same */
+    list->done = leave_out;
+    mp__sqlite_ops.list(origin, list);
+}
+
+static int open_damaged(const mp__origin_options *opts, mp__origin **ret_origin, mp__diag *diag)
+{
+    int rc = mp__sqlite_ops.open(opts, ret_origin, diag);
+
+    if (rc == 0) {
+        (*ret_origin)->ops = &damaged_ops;
+        opened = *ret_origin;
+    }
+    return rc;
+}
+
+/* Open again, with the row at @address damaged and nothing of it kept. */
+static void damage(const char *address)
+{
+    world_close();
+    damaged = mp_str_of(address);
+    damaged_ops = mp__sqlite_ops;
+    damaged_ops.open = open_damaged;
+    damaged_ops.list = list_damaged;
+    assert_int_equal(world_try_open("/data", false, &damaged_ops, NULL), 0);
+    mp_sim_run(sim, 20);
+}
+
+static void a_damaged_schema_lets_nothing_pass_unjudged(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("base/limits/high", "1"), 0);
+    assert_int_equal(put("zother/_schema/foo", LIMITS_HIGH), 0);
+    assert_int_equal(put("production/limits/high", "1"), 0);
+    damage("zother/_schema/foo");
+    /* those that zother does not see are judged as ever */
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("production/limits/high", "50"), 0);
+    /* those that it sees cannot be */
+    assert_int_equal(put("base/limits/high", "500"), MP_ECORRUPT);
+    assert_non_null(strstr(text, "a schema of zother is damaged"));
+    assert_int_equal(put("base/limits/high", "500"), MP_ECORRUPT);
+    assert_int_equal(put("zother/foo/high", "500"), MP_ECORRUPT);
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    /* it can be mended */
+    assert_int_equal(put("zother/_schema/foo", LIMITS_HIGH), 0);
+    damaged = mp_str_new("", 0);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("zother/foo/high", "500"), MP_EINVALID);
+    assert_int_equal(put("base/limits/high", "50"), 0);
+}
+
+static void a_damaged_schema_can_be_deleted(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    damage("base/_schema/limits");
+    assert_int_equal(put("base/limits/high", "5"), MP_ECORRUPT);
+    assert_int_equal(del("base/_schema/limits"), 0);
+    damaged = mp_str_new("", 0);
+    assert_int_equal(put("base/limits/high", "500"), 0);
+}
+
+/* ---- more than can be known ---- */
+
+enum { SCOPES = 10100 };
+
+static void beyond_the_scopes_that_are_known_every_write_is_answered(void **state)
+{
+    static char names[SCOPES][32];
+    static mp__change changes[SCOPES];
+
+    (void)state;
+    world_close();
+    option("cache.write_modes", "free=back");
+    world_open("/data");
+    for (int i = 0; i < SCOPES; i++) {
+        snprintf(names[i], sizeof(names[i]), "e%05d/other/k", i);
+        changes[i] = putting(names[i], "1", "");
+    }
+    for (int i = 0; i < SCOPES; i += 100)
+        assert_int_equal(change_all(changes + i, 100), 0);
+    assert_int_equal(put("e00001/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("outside/free/a", "1"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 3000);
+    assert_int_equal(put("e00002/free/a", "2"), 0); /* the base is known, though it has no keys */
+    assert_int_equal(put("outside/free/a", "2"), MP_EORIGINLOST); /* nobody knows */
+    assert_int_equal(put("e00001/limits/high", "50"), MP_EORIGINLOST);
+    assert_int_equal(put("e00002/free/a", "3"), 0);
+}
+
+enum { MANY = 1000 };
+
+static bool past_done;
+
+static void past_came(mp__write *write, int status)
+{
+    (void)write;
+    past_done = true;
+    assert_int_equal(status, 0);
+}
+
+/* As another writer may leave it there: with changes that no gate saw. */
+static void write_past_the_gate(mp__change *changes, size_t count)
+{
+    mp__write write = {.changes = changes, .count = count, .done = past_came};
+
+    damage("");
+    past_done = false;
+    mp__origin_write(opened, &write);
+    world_wait(&past_done);
+    damage("");
+}
+
+static void schemas_are_no_more_than_are_looked_at(void **state)
+{
+    static char names[MANY + 2][48];
+    static mp__change changes[MANY + 2];
+    mp__change swap[2] = {{.op = MP__CHANGE_DELETE, .address = MP_STR("other/_schema/n00000")},
+                          putting("other/_schema/new", "{}", "")};
+
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    for (int i = 0; i < MANY + 2; i++) {
+        snprintf(names[i], sizeof(names[i]), "other/_schema/n%05d", i);
+        changes[i] = putting(names[i], "{}", "");
+    }
+    assert_int_equal(change_all(changes, MANY + 1), MP_ELIMIT);
+    assert_int_equal(change_all(changes, MANY), 0);
+    assert_int_equal(put(names[MANY], "{}"), MP_ELIMIT);
+    assert_non_null(strstr(text, "a scope has at most 1000 schemas, and other has 1000"));
+    assert_int_equal(put(names[7], "{\"type\":\"object\"}"), 0);
+    assert_int_equal(change_all(swap, 2), 0);
+    assert_int_equal(put("third/_schema/x", "{}"), 0);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("other/limits/high", "5"), 0);
+    assert_int_equal(del(names[5]), 0);
+    assert_int_equal(put(names[MANY], "{}"), 0);
+}
+
+static void beyond_that_others_are_judged_and_schemas_deleted(void **state)
+{
+    static char names[MANY + 2][48];
+    static mp__change changes[MANY + 2];
+
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("third/limits/high", "5"), 0);
+    for (int i = 0; i < MANY + 2; i++) {
+        snprintf(names[i], sizeof(names[i]), "other/_schema/n%05d", i);
+        changes[i] = putting(names[i], "{}", "");
+    }
+    write_past_the_gate(changes, MANY + 2);
+    assert_int_equal(put("third/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("third/limits/high", "50"), 0);
+    assert_int_equal(put("third/_schema/x", "{}"), 0);
+    assert_int_equal(put("other/limits/high", "50"), MP_ELIMIT);
+    assert_non_null(strstr(text, "there are more than 1000 schemas in other: delete some"));
+    assert_int_equal(put("other/_schema/more", "{}"), MP_ELIMIT);
+    assert_int_equal(del(names[MANY + 1]), 0);
+    assert_int_equal(del(names[0]), 0);
+    assert_int_equal(put("other/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("other/limits/high", "50"), 0);
+}
+
 #define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
@@ -712,5 +907,10 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it),
     FRESH(without_an_origin_what_is_kept_says_whether_an_inner_scope_has_a_schema),
     FRESH(without_memory_nothing_passes_unjudged),
+    FRESH(a_damaged_schema_lets_nothing_pass_unjudged),
+    FRESH(a_damaged_schema_can_be_deleted),
+    FRESH(beyond_the_scopes_that_are_known_every_write_is_answered),
+    FRESH(schemas_are_no_more_than_are_looked_at),
+    FRESH(beyond_that_others_are_judged_and_schemas_deleted),
 };
 MP_TEST_MAIN(tests)
