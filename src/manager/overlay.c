@@ -241,15 +241,32 @@ void mp__overlay_mark(mp__manager *manager, const mp__record *after, uint32_t ge
 
 /* ---- from L1 ---- */
 
+/* How sure it must be that a scope has no keys. */
+enum mark_needs {
+    VERIFIED,  /* as everything that is answered */
+    LISTENING, /* the origin's watch is live since: a key would have been told */
+};
+
+static bool is_good(const mp__manager *manager, const mp__entry *entry, bool is_mark,
+                    enum mark_needs needs)
+{
+    uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
+
+    return mp__read_is_held(manager, entry) ||
+           (is_mark && needs == LISTENING && entry->kind == MP__RECORD_ABSENT && live != 0 &&
+            atomic_load_explicit(&entry->generation, memory_order_relaxed) == live);
+}
+
 /* What L1 holds fresh, or NULL; the section's last find then. */
-static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark)
+static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark,
+                             enum mark_needs needs)
 {
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
     const mp__entry *entry = mp__back_may_have(&manager->back_filter, hash) ? NULL
                              : is_mark ? mp__cache_peek(manager->cache, address, hash)
                                        : mp__cache_find(manager->cache, address, hash);
 
-    if (entry && !mp__read_is_held(manager, entry)) {
+    if (entry && !is_good(manager, entry, is_mark, needs)) {
         mp__hazard_release_last(mp__hazard_mine);
         return NULL;
     }
@@ -262,7 +279,7 @@ bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
     bool is = false;
 
     if (mp_read_begin() == 0) {
-        mark = held(manager, scope, true);
+        mark = held(manager, scope, true, VERIFIED);
         is = mark && mark->kind == MP__RECORD_ABSENT;
         mp_read_end();
     }
@@ -271,7 +288,7 @@ bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
 
 /* The first layer that has the key, as memory has them one after the other; NULL: not all are
  * there. */
-static const mp__entry *first_of_layers(mp__manager *manager, mp_str address)
+static const mp__entry *first_of_layers(mp__manager *manager, mp_str address, enum mark_needs needs)
 {
     mp_str layers[MP__LAYERS_MAX], rest = rest_of(address);
     size_t count = mp__overlay_layers_of(manager, address, layers);
@@ -279,9 +296,9 @@ static const mp__entry *first_of_layers(mp__manager *manager, mp_str address)
     const mp__entry *entry = NULL;
 
     for (size_t i = 0; i < count; i++) {
-        entry = held(manager, address_in(layers[i], rest, text), false);
+        entry = held(manager, address_in(layers[i], rest, text), false, needs);
         if (!entry) {
-            entry = held(manager, layers[i], true);
+            entry = held(manager, layers[i], true, needs);
             if (!entry || entry->kind != MP__RECORD_ABSENT)
                 return NULL; /* nothing is known of this key, and it may be there */
         }
@@ -296,15 +313,16 @@ const mp__entry *mp__overlay_now(mp__manager *manager, mp_str address)
 {
     mp__overlay_stripe *stripe = stripe_of(manager, address);
     uint32_t calm = atomic_load(&stripe->ended);
-    const mp__entry *entry = first_of_layers(manager, address);
+    const mp__entry *entry = first_of_layers(manager, address, VERIFIED);
 
     return atomic_load(&stripe->begun) == calm ? entry : NULL;
 }
 
 const mp__entry *mp__overlay_glance(mp__manager *manager, mp_str address, uint64_t hash)
 {
-    return mp__back_may_have(&manager->back_filter, hash) ? NULL
-                                                          : first_of_layers(manager, address);
+    return mp__back_may_have(&manager->back_filter, hash)
+               ? NULL
+               : first_of_layers(manager, address, LISTENING);
 }
 
 /* ---- from anywhere ---- */

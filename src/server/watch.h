@@ -104,6 +104,10 @@ static inline enum mp__watch_what mp__watch_what_of(const mp__event *event)
 /* The same when @entry is what a read of the key in @scope is answered now. */
 enum mp__watch_seen mp__watch_judge(const mp__manager *manager, mp_str scope, mp_str changed,
                                     enum mp__watch_what what, const mp__entry *entry);
+/* The same of @read, which was started for what was UNKNOWN and has been answered. Never UNKNOWN:
+ * of what the read cannot say either the change by itself is what is seen. */
+enum mp__watch_seen mp__watch_judge_read(const mp__manager *manager, mp_str scope, mp_str changed,
+                                         enum mp__watch_what what, const mp__read *read);
 /* The short way: a value was put in the scope itself, and is what everybody sees. */
 static inline bool mp__watch_is_plain(mp_str scope, const mp__event *event)
 {

@@ -102,6 +102,14 @@ enum mp__watch_seen mp__watch_judge(const mp__manager *manager, mp_str scope, mp
                                                                                   : MP__SEEN_DELETE;
 }
 
+enum mp__watch_seen mp__watch_judge_read(const mp__manager *manager, mp_str scope, mp_str changed,
+                                         enum mp__watch_what what, const mp__read *read)
+{
+    if (read->entry && (read->status == 0 || read->status == MP_EABSENT))
+        return mp__watch_judge(manager, scope, changed, what, read->entry);
+    return what == MP__WAS_PUT ? MP__SEEN_PUT : MP__SEEN_DELETE;
+}
+
 enum mp__watch_seen mp__watch_see(mp__manager *manager, mp_str scope, mp_str changed,
                                   enum mp__watch_what what, mp__watch_view *ret_view)
 {

@@ -7,12 +7,14 @@ import json
 import os
 import socket
 import threading
+import time
 import unittest
 
 import mp_tap
 from mp_daemon import Daemon, wait_until
 from mp_http import Http
 
+NAMED = ("set", "del", "expire", "persist", "expired")
 PROGRESS = ("--set", "http.watch_progress=250ms")
 
 
@@ -103,6 +105,34 @@ class Resp(unittest.TestCase):
                                                   [b"change", b"ordered/a1", b"del"]])
         first = heard[0][3]
         self.assertEqual([m[3] for m in heard], [first, first + 1, first + 2])
+
+    def test_each_event_has_the_name_that_redis_gives_it(self):
+        self.c("MP.ENV", "base")
+        self.c("SET", "of/no/interest", "1")  # so that memory cannot say that the base has no keys
+        self.c("SELECT", "0")
+        listener = self.listener("SUBSCRIBE", *[f"__keyevent@0__:{word}" for word in NAMED])
+        for _ in NAMED[1:]:
+            listener.read()
+        prefix = self.listener("MP.WATCH", "PREFIX", "named/")
+        position = self.c("MP.CHANGES")[0]
+        self.c("SET", "named/b", "1")
+        self.c("DEL", "named/b")
+        self.c("SET", "named/c", "1")
+        self.c("EXPIRE", "named/c", "1000")
+        self.c("PERSIST", "named/c")
+        self.c("SET", "named/c", "2", "PX", "100")
+        heard = [(m[1].split(b":")[1], m[2]) for m in (listener.read() for _ in range(8))]
+        self.assertEqual(heard, [(b"set", b"named/b"), (b"del", b"named/b"), (b"set", b"named/c"),
+                                 (b"expire", b"named/c"), (b"persist", b"named/c"),
+                                 (b"set", b"named/c"), (b"expire", b"named/c"),
+                                 (b"expired", b"named/c")])
+        told = [tuple(prefix.read()[1:3]) for _ in range(7)]
+        self.assertEqual(told, [(b"named/b", b"set"), (b"named/b", b"del"), (b"named/c", b"set"),
+                                (b"named/c", b"set"), (b"named/c", b"set"), (b"named/c", b"set"),
+                                (b"named/c", b"expired")])
+        changes = self.c("MP.CHANGES", "FROM", position, "PREFIX", "named/")[2:]
+        self.assertEqual([change[1] for change in changes],
+                         [b"set", b"del", b"set", b"set", b"set", b"set", b"del"])
 
     def test_two_prefixes_that_fit_tell_of_a_change_once(self):
         listener = self.listener("MP.WATCH", "PREFIX", "once/")
@@ -649,6 +679,46 @@ class Scopes(unittest.TestCase):
         self.delete("env=production", "heard/k")
         both_hear(b"del")
 
+    def test_resp_hears_of_a_deletion_what_a_reader_then_gets(self):
+        prefix, channel = self.daemon.client(), self.daemon.client()
+        for client in (prefix, channel):
+            self.addCleanup(client.close)
+        self.put("env=base", "shows/k", "1")
+        self.put("env=production", "shows/k", "2")
+        position = self.c("MP.CHANGES")[0]
+        prefix("MP.WATCH", "PREFIX", "shows/")
+        channel("PSUBSCRIBE", "__keyspace@0__:shows/*")
+        self.delete("env=production", "shows/k")
+        self.put("env=production", "shows/gone", "1")
+        self.delete("env=production", "shows/gone")
+        self.delete("env=base", "shows/k")
+        told = [(b"shows/k", b"set"), (b"shows/gone", b"set"), (b"shows/gone", b"del"),
+                (b"shows/k", b"del")]
+        self.assertEqual([tuple(prefix.read()[1:3]) for _ in told], told)
+        self.assertEqual([channel.read()[3] for _ in told], [word for _, word in told])
+        page = self.c("MP.CHANGES", "FROM", position)[2:]
+        # what is seen now: the base has no value any more that shows
+        self.assertEqual([tuple(change[:2]) for change in page],
+                         [(b"shows/k", b"del")] + told[1:])
+
+    def test_a_burst_of_deletions_comes_in_order_to_all_who_stay(self):
+        leaver, stayer, ender = (self.daemon.client() for _ in range(3))
+        for client in (leaver, stayer, ender):
+            self.addCleanup(client.close)
+            client("MP.WATCH", "PREFIX", "burst/")
+        self.put("env=base", "burst/0", "shows")
+        for i in range(300):
+            self.c.send("SET", f"burst/{i}", "1")
+        for i in range(300):
+            self.c.send("DEL", f"burst/{i}")
+        leaver.close()
+        ender.send("MP.UNWATCH")
+        for _ in range(600):
+            self.c.read()
+        heard = [stayer.read() for _ in range(601)]
+        self.assertEqual([m[2] for m in heard], [b"set"] * 302 + [b"del"] * 299)
+        self.assertEqual([m[3] for m in heard], sorted({m[3] for m in heard}))
+
 
 class Life(unittest.TestCase):
     """What a watcher lives through: kill -9, a lost origin, its own slowness."""
@@ -707,6 +777,20 @@ class Life(unittest.TestCase):
         self.assertEqual((event["key"], event["value"]), ("b", "2"))
         while late.change()["key"] != "b":
             pass
+
+    def test_a_deletion_is_told_as_one_long_after_the_start(self):
+        daemon = Daemon("--set", "cache.negative_ttl=1s").start()
+        self.addCleanup(daemon.close)
+        c, listener = daemon.client(), daemon.client()
+        self.addCleanup(c.close)
+        self.addCleanup(listener.close)
+        listener("MP.WATCH", "PREFIX", "long/")
+        end, i = time.monotonic() + 3, 0
+        while time.monotonic() < end:  # what memory knew of the base at the start has run out then
+            c("SET", f"long/{i}", "1")
+            c("DEL", f"long/{i}")
+            self.assertEqual([listener.read()[2] for _ in range(2)], [b"set", b"del"])
+            i += 1
 
     def test_a_slow_reader_gets_the_latest_of_each_key_or_one_reset(self):
         c = self.daemon.client()

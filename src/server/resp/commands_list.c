@@ -380,23 +380,104 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
 
 enum { CHANGES_STANDARD = 1000, CHANGES_BYTES = 1024 * 1024 };
 
-/* What a reader of the scope sees of a change, as MP.WATCH tells it; NULL: nothing. */
-static const char *word_of(const mp__slot *slot, const mp__list_item *item)
+static enum mp__watch_what what_of(const mp__list_item *item)
+{
+    if (item->deleted)
+        return MP__WAS_DELETED;
+    return mp_str_equal(item->media_type, MP_STR(MP__MEDIA_MASK)) ? MP__WAS_MASKED : MP__WAS_PUT;
+}
+
+/* What a reader of the scope sees of a change, as MP.WATCH tells it. */
+static enum mp__watch_seen see(const mp__slot *slot, const mp__list_item *item)
 {
     mp_str scope = slot->query.environment;
-    enum mp__watch_what what = MP__WAS_PUT;
+    enum mp__watch_what what = what_of(item);
     enum mp__watch_seen seen = MP__SEEN_PUT;
     mp__watch_view view = {0};
 
-    if (item->deleted)
-        what = MP__WAS_DELETED;
-    else if (mp_str_equal(item->media_type, MP_STR(MP__MEDIA_MASK)))
-        what = MP__WAS_MASKED;
     if (what != MP__WAS_PUT ||
         !mp_str_equal(scope, mp_str_new(item->address.data, mp__scope_size(item->address))))
         seen = mp__watch_see(slot->worker->server->manager, scope, item->address, what, &view);
     (void)mp__entry_unref(view.entry);
-    return seen == MP__SEEN_NOTHING ? NULL : seen == MP__SEEN_DELETE ? "del" : "set";
+    return seen;
+}
+
+/* Room for @unknown reads of @bytes of addresses, and for what is seen of each change. */
+static bool make_room(mp__slot *slot, size_t unknown, size_t bytes, char **ret_text)
+{
+    size_t reads = unknown * sizeof(mp__read), count = slot->query.count;
+
+    slot->owned = mp__calloc(1, reads + count + bytes + 1);
+    if (!slot->owned)
+        return false;
+    slot->reads = slot->owned;
+    slot->count = (uint32_t)unknown;
+    slot->seen = (uint8_t *)slot->owned + reads;
+    *ret_text = (char *)slot->seen + count;
+    return true;
+}
+
+/* What the scope has now of a key that was changed in one of its layers. */
+static void prepare_read(mp__slot *slot, mp__read *read, mp_str changed, char **text)
+{
+    size_t from = mp__scope_size(changed);
+    char *begin = *text;
+
+    (void)take(text, slot->query.environment);
+    (void)take(text, mp_str_new(changed.data + from, changed.size - from));
+    read->address = mp_str_new(begin, (size_t)(*text - begin));
+    read->hash = mp__cache_hash(slot->worker->hash_key, read->address);
+    read->level = MP__LEVEL_EVENTUAL;
+    read->age_max_ms = -1;
+}
+
+/* The page is there: look what is seen of it, all at once, as it may change meanwhile; what memory
+ * cannot say of it is read. */
+static void look_at_changes(mp__slot *slot)
+{
+    const mp__query *q = &slot->query;
+    uint8_t *seen = mp__calloc(q->count + 1, 1);
+    size_t unknown = 0, bytes = 0;
+    char *text;
+
+    for (size_t i = 0; seen && i < q->count; i++) {
+        seen[i] = (uint8_t)see(slot, &q->items[i]);
+        if (seen[i] != MP__SEEN_UNKNOWN)
+            continue;
+        unknown++;
+        bytes += q->environment.size + q->items[i].address.size;
+    }
+    if (!seen || !make_room(slot, unknown, bytes, &text)) {
+        (void)mp__free(seen);
+        mp__slot_ready(slot);
+        return;
+    }
+    memcpy(slot->seen, seen, q->count);
+    (void)mp__free(seen);
+    unknown = 0;
+    for (size_t i = 0; i < q->count; i++)
+        if (slot->seen[i] == MP__SEEN_UNKNOWN)
+            prepare_read(slot, &slot->reads[unknown++], q->items[i].address, &text);
+    mp__slot_reads_start(slot);
+}
+
+/* Take what was read; the number of changes of which something is seen. */
+static size_t judge_changes(mp__slot *slot)
+{
+    const mp__query *q = &slot->query;
+    const mp__read *read = slot->reads;
+    size_t n = 0;
+
+    for (size_t i = 0; i < q->count; i++) {
+        const mp__list_item *item = &q->items[i];
+
+        if (slot->seen[i] == MP__SEEN_UNKNOWN)
+            slot->seen[i] =
+                (uint8_t)mp__watch_judge_read(slot->worker->server->manager, q->environment,
+                                              item->address, what_of(item), read++);
+        n += slot->seen[i] != MP__SEEN_NOTHING;
+    }
+    return n;
 }
 
 static void add_position(mp__buf *out, const mp__manager *manager, uint64_t revision)
@@ -438,8 +519,7 @@ static void format_changes(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
     mp__manager *manager = slot->worker->server->manager;
-    const char **words;
-    size_t n = 0;
+    size_t n;
 
     if (can_be_asked_again(q->status)) {
         (void)query_failed(slot, out);
@@ -450,23 +530,18 @@ static void format_changes(mp__slot *slot, mp__buf *out)
         reply_now(out, manager, true);
         return;
     }
-    /* what is seen may change meanwhile: it is looked at once */
-    words = mp__calloc(q->count + 1, sizeof(*words));
-    if (!words) {
+    if (!slot->seen) {
         mp__reply_status(slot->connection, out, MP_ENOMEM, NULL);
         return;
     }
-    for (size_t i = 0; i < q->count; i++) {
-        words[i] = word_of(slot, &q->items[i]);
-        n += words[i] != NULL;
-    }
+    n = judge_changes(slot);
     mp__resp_array(out, 2 + n);
     add_position(out, manager, q->next);
     mp__resp_integer(out, q->next < q->as_of);
     for (size_t i = 0; i < q->count; i++)
-        if (words[i])
-            add_change(out, mp__address_name(q->items[i].address), words[i], q->items[i].revision);
-    (void)mp__free(words);
+        if (slot->seen[i] != MP__SEEN_NOTHING)
+            add_change(out, mp__address_name(q->items[i].address),
+                       slot->seen[i] == MP__SEEN_DELETE ? "del" : "set", q->items[i].revision);
 }
 
 typedef struct changes_options {
@@ -507,6 +582,7 @@ static void start_changes(mp__connection *c, const changes_options *o, uint64_t 
 
     if (!slot)
         return;
+    slot->queried = look_at_changes;
     slot->query.kind = MP__QUERY_CHANGED;
     slot->query.after = from;
     slot->query.limit = (uint32_t)(o->count < KEYS_MAX ? o->count : KEYS_MAX);

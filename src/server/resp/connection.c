@@ -56,6 +56,7 @@ static void slot_free(mp__slot *slot)
     (void)mp_blob_unref(slot->write.old_value);
     mp__buf_done(&slot->reply);
     mp__buf_done(&slot->after);
+    (void)mp__free(slot->owned);
     (void)mp__free(slot);
 }
 
@@ -181,7 +182,12 @@ void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count)
 
 static void query_done(mp__query *query)
 {
-    mp__slot_ready(query->context);
+    mp__slot *slot = query->context;
+
+    if (slot->connection && slot->queried)
+        slot->queried(slot);
+    else
+        mp__slot_ready(slot);
 }
 
 void mp__slot_query_start(mp__slot *slot)

@@ -12,6 +12,8 @@
 
 typedef struct mp__connection mp__connection;
 typedef struct mp__slot mp__slot;
+typedef struct mp__telling mp__telling;
+typedef struct mp__tell_read mp__tell_read;
 
 enum mp__slot_kind { MP__SLOT_READ, MP__SLOT_WRITE };
 
@@ -33,7 +35,11 @@ struct mp__slot {
     mp__read *reads;
     mp__write_request write;
     mp__query query;
-    char *memory; /* bytes that the requests borrow */
+    /* the query has been answered: what else to wait for until mp__slot_ready(); NULL: nothing */
+    void (*queried)(mp__slot *slot);
+    uint8_t *seen; /* commands_list.c: what is seen of each change, mp__watch_seen */
+    void *owned;   /* reads and seen, where they came later than the slot */
+    char *memory;  /* bytes that the requests borrow */
     mp_str pattern;
 };
 
@@ -91,7 +97,10 @@ struct mp__connection {
     uint64_t active_ns, created_ns;
     struct mp__stage *stage; /* changes that wait for MP.STAGE COMMIT; NULL: none */
     mp__subscription *subscriptions;
-    mp__waiter waiter;                          /* hears of what one of them fits */
+    mp__waiter waiter;                   /* hears of what one of them fits */
+    mp__telling *telling, *last_telling; /* changes that wait for tell_read, or for their turn */
+    mp__tell_read *tell_read;
+    size_t telling_bytes;
     uint32_t subscription_count, message_count; /* message_count: channels and globs */
     bool lapsed; /* it read so slowly that changes were left out: it is told so when it reads */
     char last_command[24], peer[64];
@@ -128,6 +137,10 @@ void mp__connection_finish(mp__connection *c);
 void mp__stage_clear(mp__connection *c);
 /* subscribe.c */
 void mp__subscriptions_clear(mp__connection *c);
+/* tell.c: what a connection's waiter does */
+void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which);
+/* Forget what waits to be told. */
+void mp__tell_clear(mp__connection *c);
 /* It has read all that it was sent: say what was left out, if anything was. */
 void mp__subscriptions_resume(mp__connection *c);
 

@@ -4,16 +4,10 @@
  * MP.WATCH listens by prefix, in any environment, and is told the revision too.
  *
  * Each subscription joins the worker's watch at the longest beginning of addresses that holds all
- * that it can fit; a connection that is told of a change then looks which of its own do. */
-#include <stdio.h>
-
+ * that it can fit; a connection that is told of a change then looks which of its own do: tell.c. */
 #include "server/resp/commands.h"
 
-enum {
-    SUBSCRIPTIONS_MAX = 10000,
-    CHANNEL_MAX = 4096,
-    UNREAD_MAX = 64 * 1024, /* of changes; who reads more slowly is told to look again */
-};
+enum { SUBSCRIPTIONS_MAX = 10000, CHANNEL_MAX = 4096 };
 
 static void leave_worker(mp__connection *c)
 {
@@ -35,6 +29,7 @@ void mp__subscriptions_clear(mp__connection *c)
     }
     if (c->subscription_count)
         leave_worker(c);
+    mp__tell_clear(c);
     c->subscription_count = c->message_count = 0;
     c->lapsed = false;
 }
@@ -147,8 +142,6 @@ static bool join(mp__connection *c, mp__subscription *s)
 
 /* ---- subscribing ---- */
 
-static void changes_come(mp__waiter *waiter, mp__watch_group *group, unsigned which);
-
 static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
     mp__subscription **link = find(c, text, kind), *s;
@@ -163,7 +156,7 @@ static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_
     *s = (mp__subscription){.kind = kind, .size = (uint16_t)text.size};
     if (text.size)
         memcpy(s->text, text.data, text.size);
-    c->waiter.tell = changes_come;
+    c->waiter.tell = mp__tell_changes;
     if (!join(c, s)) {
         (void)mp__free(s);
         return false;
@@ -209,8 +202,10 @@ static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscriptio
         *link = gone->next;
         mp__watch_leave_layers(c->worker->watch, &gone->points);
         c->message_count -= kind != MP__SUBSCRIPTION_PREFIX;
-        if (--c->subscription_count == 0)
+        if (--c->subscription_count == 0) {
+            mp__tell_clear(c);
             leave_worker(c);
+        }
     }
     if (kind != MP__SUBSCRIPTION_PREFIX)
         confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, true);
@@ -315,205 +310,4 @@ void mp__cmd_pubsub(MP__COMMAND_ARGS)
     } else {
         mp__resp_error(out, "ERR", "unknown subcommand. Try PUBSUB CHANNELS, NUMSUB or NUMPAT.");
     }
-}
-
-/* ---- events ---- */
-
-static void deliver(mp__connection *c, mp_str channel, mp_str message)
-{
-    for (mp__subscription *s = c->subscriptions; s; s = s->next) {
-        mp_str text = mp_str_new(s->text, s->size);
-        bool is_glob = s->kind == MP__SUBSCRIPTION_GLOB;
-        mp__buf *out;
-
-        if (s->kind == MP__SUBSCRIPTION_PREFIX ||
-            (is_glob ? !mp__glob_match(text, channel, 100000) : !mp_str_equal(text, channel)))
-            continue;
-        out = mp__connection_out(c);
-        mp__resp_push(out, is_glob ? 4 : 3, c->version);
-        mp__resp_bulk(out, is_glob ? MP_STR("pmessage") : MP_STR("message"));
-        if (is_glob)
-            mp__resp_bulk(out, text);
-        mp__resp_bulk(out, channel);
-        mp__resp_bulk(out, message);
-    }
-}
-
-static const char *const words[] = {
-    [MP__EVENT_PUT] = "set",
-    [MP__EVENT_DELETE] = "del",
-    [MP__EVENT_EXPIRED] = "expired",
-    [MP__EVENT_RESET] = "reset",
-};
-
-/* What a reader of @scope sees of a change, as a word; NULL: nothing. *ret_name is what the key is
- * called there: a slice of the event's address. */
-static const char *word_in(const mp__worker_loop *worker, mp_str scope, const mp__event *event,
-                           mp_str *ret_name)
-{
-    enum mp__watch_seen seen = MP__SEEN_PUT;
-    mp__watch_view view = {0};
-
-    *ret_name = mp__address_name(event->address);
-    if (!mp__watch_is_plain(scope, event))
-        seen = mp__watch_see(worker->server->manager, scope, event->address,
-                             mp__watch_what_of(event), &view);
-    (void)mp__entry_unref(view.entry);
-    switch (seen) {
-    case MP__SEEN_NOTHING:
-        return NULL;
-    case MP__SEEN_DELETE:
-        return words[event->kind == MP__EVENT_PUT ? MP__EVENT_DELETE : event->kind];
-    case MP__SEEN_PUT:
-    case MP__SEEN_BEHIND:
-    case MP__SEEN_UNKNOWN:
-        break;
-    }
-    return words[MP__EVENT_PUT];
-}
-
-/* Whether @address, in whatever layer, is a key that begins as @prefix does in its scope. */
-static bool fits(const mp__subscription *prefix, mp_str address)
-{
-    mp_str text = mp_str_new(prefix->text, prefix->size);
-    size_t from = mp__scope_size(address), skip = mp__scope_size(text), size = text.size - skip;
-
-    return address.size - from >= size && memcmp(address.data + from, text.data + skip, size) == 0;
-}
-
-static void push_change(mp__connection *c, mp_str name, const char *what, uint64_t revision)
-{
-    mp__buf *out = mp__connection_out(c);
-
-    mp__resp_push(out, 4, c->version);
-    mp__resp_bulk(out, MP_STR("change"));
-    mp__resp_bulk(out, name);
-    mp__resp_bulk(out, mp_str_of(what));
-    mp__resp_integer(out, (int64_t)revision);
-}
-
-/* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
- * every key. */
-static void deliver_change(mp__connection *c, const mp__event *event)
-{
-    for (const mp__subscription *s = c->subscriptions; s; s = s->next) {
-        const char *what;
-        mp_str name;
-
-        if (s->kind != MP__SUBSCRIPTION_PREFIX)
-            continue;
-        if (event->kind == MP__EVENT_RESET) {
-            push_change(c, mp_str_new("", 0), words[event->kind], event->revision);
-            return;
-        }
-        if (!fits(s, event->address))
-            continue;
-        what = word_in(c->worker, mp_str_new(s->text, mp__scope_size(mp_str_new(s->text, s->size))),
-                       event, &name);
-        if (!what)
-            continue;
-        push_change(c, name, what, event->revision);
-        return;
-    }
-}
-
-/* The words of Redis for a change that readers see as @what: a value written with a time is told
- * with two, a time that alone was set or taken away with a word of its own. Of a change that nobody
- * here made a time that the value has is told, too. */
-static size_t words_of(const mp__event *event, const char *what, const char *ret_words[2])
-{
-    mp__record record = {0};
-
-    ret_words[0] = what;
-    ret_words[1] = "expire";
-    if (what != words[MP__EVENT_PUT] || event->kind != MP__EVENT_PUT)
-        return 1;
-    switch (event->expiry) {
-    case MP__EXPIRY_KEPT:
-        return 1;
-    case MP__EXPIRY_SET:
-        return 2;
-    case MP__EXPIRY_ONLY_SET:
-        ret_words[0] = "expire";
-        return 1;
-    case MP__EXPIRY_ONLY_CLEARED:
-        ret_words[0] = "persist";
-        return 1;
-    case MP__EXPIRY_UNTOLD:
-        break;
-    }
-    if (event->entry)
-        mp__entry_record(event->entry, &record);
-    return record.expires_ms ? 2 : 1;
-}
-
-/* What a channel carries, in each database whose readers see the change; nothing where the event
- * has no channel: a Redis channel has no word for "look again", and no number for an environment
- * that has none. */
-static void deliver_messages(mp__connection *c, const mp__event *event)
-{
-    char keyspace[64 + MP__ADDRESS_MAX], keyevent[64];
-    mp_str environment;
-
-    if (event->kind == MP__EVENT_RESET)
-        return;
-    for (unsigned database = 0;; database++) {
-        const char *what, *said[2];
-        size_t count;
-        mp_str name;
-        int n;
-
-        environment = mp__manager_environment(c->worker->server->manager, database);
-        if (environment.size == 0)
-            return;
-        what = word_in(c->worker, environment, event, &name);
-        if (!what)
-            continue;
-        n = snprintf(keyspace, sizeof(keyspace), "__keyspace@%u__:%.*s", database, (int)name.size,
-                     name.data);
-        count = words_of(event, what, said);
-        for (size_t i = 0; i < count; i++) {
-            (void)snprintf(keyevent, sizeof(keyevent), "__keyevent@%u__:%s", database, said[i]);
-            deliver(c, mp_str_new(keyspace, (size_t)n), mp_str_of(said[i]));
-            deliver(c, mp_str_of(keyevent), name);
-        }
-    }
-}
-
-/* A channel has no word for what was left out: its subscribers are cut at resp.output_hard, as
- * Redis does. Who only watches prefixes is told to look again, once he reads. */
-static bool lapses(mp__connection *c)
-{
-    if (!c->lapsed && c->message_count == 0 && mp__stream_queued(c->stream) > UNREAD_MAX)
-        c->lapsed = true;
-    return c->lapsed;
-}
-
-static void changes_come(mp__waiter *waiter, mp__watch_group *group, unsigned which)
-{
-    mp__connection *c = (mp__connection *)((char *)waiter - offsetof(mp__connection, waiter));
-
-    if (lapses(c))
-        return;
-    for (size_t i = 0; i < group->count; i++) {
-        const mp__event *event = &group->events[i];
-
-        if (!(which & 1u << i) || event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
-            continue;
-        if (c->message_count)
-            deliver_messages(c, event);
-        deliver_change(c, event);
-    }
-    mp__connection_push(c);
-}
-
-void mp__subscriptions_resume(mp__connection *c)
-{
-    mp__event event = {.kind = MP__EVENT_RESET,
-                       .address = mp_str_new("", 0),
-                       .revision = mp__watch_revision(c->worker->watch)};
-
-    c->lapsed = false;
-    deliver_change(c, &event);
-    mp__connection_push(c);
 }

@@ -141,6 +141,20 @@ static bool now_is(const char *address, const char *value)
     return is;
 }
 
+/* What those are told of a change who hear of all of them: absent as far as memory knows. */
+static bool glance_is_absent(const char *address)
+{
+    const mp__entry *entry;
+    bool is;
+
+    assert_int_equal(mp_read_begin(), 0);
+    entry = mp__overlay_glance(manager, mp_str_of(address),
+                               mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)));
+    is = entry && entry->kind == MP__RECORD_ABSENT;
+    mp_read_end();
+    return is;
+}
+
 static uint64_t questions(void)
 {
     mp__buf json = MP__BUF_INIT;
@@ -334,6 +348,28 @@ static void layers_without_keys_cost_one_question_for_all_keys(void **state)
     assert_int_equal(questions(), before);
 }
 
+static void that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells(void **state)
+{
+    (void)state;
+    reads(ENV, NULL, "");
+    mp_sim_run(sim, 120000); /* cache.negative_ttl, twice */
+    put(ENV, "e");
+    del(ENV);
+    assert_false(now_is(ENV, NULL)); /* a reader asks again */
+    assert_true(glance_is_absent(ENV));
+    put("base/default/other", "b");
+    assert_false(glance_is_absent(ENV));
+}
+
+static void that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone(void **state)
+{
+    (void)state;
+    reads(ENV, NULL, "");
+    assert_true(glance_is_absent(ENV));
+    origin_goes();
+    assert_false(glance_is_absent(ENV));
+}
+
 /* ---- without an origin ---- */
 
 static void a_layer_of_which_nothing_is_known_makes_the_whole_unknown(void **state)
@@ -418,6 +454,8 @@ static const struct CMUnitTest tests[] = {
     FRESH(what_was_resolved_once_is_answered_from_memory),
     FRESH(a_change_in_any_layer_is_seen_by_the_next_read_from_memory),
     FRESH(layers_without_keys_cost_one_question_for_all_keys),
+    FRESH(that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells),
+    FRESH(that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone),
     FRESH(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
     FRESH(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
     FRESH(the_age_is_that_of_the_layer_verified_longest_ago),

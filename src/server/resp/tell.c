@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Telling the subscriptions of a connection of changes, in the order of the commits.
+ *
+ * What a scope sees of a change in one of its layers depends on the others. Where memory does not
+ * have them they are read first, and what comes meanwhile waits behind it. */
+#include <stdio.h>
+
+#include "server/resp/commands.h"
+
+enum {
+    UNREAD_MAX = 64 * 1024,    /* of changes; who reads more slowly is told to look again */
+    WAITING_MAX = 1024 * 1024, /* of changes behind a read; with more the read is not waited for */
+};
+
+/* What was read of a change for one scope. */
+typedef struct answer {
+    struct answer *next;
+    enum mp__watch_seen seen;
+    size_t scope_size;
+    char scope[];
+} answer;
+
+/* A change that is being told. */
+struct mp__telling {
+    mp__telling *next;
+    mp__event event;
+    unsigned database; /* its next; those before have heard */
+    bool unread;       /* tell it by itself, whatever is not in memory */
+    answer *answers;
+    size_t bytes;
+    char address[]; /* the event's, if it waits; then its entry is a reference */
+};
+
+/* A read that the first of what waits needs. */
+struct mp__tell_read {
+    mp__read read;
+    mp__connection *connection; /* NULL: nobody waits for it any more */
+    mp__worker_loop *worker;
+    mp__identity identity; /* who asks: the connection may log in anew meanwhile */
+    answer *answer;        /* to be filled in */
+    char text[];           /* of the address */
+};
+
+/* ---- words ---- */
+
+static const char *const words[] = {
+    [MP__EVENT_PUT] = "set",
+    [MP__EVENT_DELETE] = "del",
+    [MP__EVENT_EXPIRED] = "expired",
+    [MP__EVENT_RESET] = "reset",
+};
+
+/* As a word, what @scope sees of a change, or NULL: nothing. False: that must be read first, at
+ * view->address. */
+static bool word_in(mp__connection *c, const mp__telling *t, mp_str scope, const char **ret_word,
+                    mp__watch_view *view)
+{
+    const mp__event *event = &t->event;
+    enum mp__watch_what what = mp__watch_what_of(event);
+    enum mp__watch_seen seen = MP__SEEN_PUT;
+    const answer *a = t->answers;
+
+    while (a && !mp_str_equal(mp_str_new(a->scope, a->scope_size), scope))
+        a = a->next;
+    if (a) {
+        seen = a->seen;
+    } else if (!mp__watch_is_plain(scope, event)) {
+        seen = mp__watch_see(c->worker->server->manager, scope, event->address, what, view);
+        (void)mp__entry_unref(view->entry);
+        if (seen == MP__SEEN_UNKNOWN && !t->unread)
+            return false;
+    }
+    if (seen == MP__SEEN_UNKNOWN)
+        seen = what == MP__WAS_PUT ? MP__SEEN_PUT : MP__SEEN_DELETE;
+    *ret_word = words[MP__EVENT_PUT];
+    if (seen == MP__SEEN_NOTHING)
+        *ret_word = NULL;
+    else if (seen == MP__SEEN_DELETE)
+        *ret_word = words[event->kind == MP__EVENT_PUT ? MP__EVENT_DELETE : event->kind];
+    return true;
+}
+
+/* The words of Redis for a change that readers see as @what: a value written with a time is told
+ * with two, a time that alone was set or taken away with a word of its own. Of a change that nobody
+ * here made a time that the value has is told, too. */
+static size_t words_of(const mp__event *event, const char *what, const char *ret_words[2])
+{
+    mp__record record = {0};
+
+    ret_words[0] = what;
+    ret_words[1] = "expire";
+    if (what != words[MP__EVENT_PUT] || event->kind != MP__EVENT_PUT)
+        return 1;
+    switch (event->expiry) {
+    case MP__EXPIRY_KEPT:
+        return 1;
+    case MP__EXPIRY_SET:
+        return 2;
+    case MP__EXPIRY_ONLY_SET:
+        ret_words[0] = "expire";
+        return 1;
+    case MP__EXPIRY_ONLY_CLEARED:
+        ret_words[0] = "persist";
+        return 1;
+    case MP__EXPIRY_UNTOLD:
+        break;
+    }
+    if (event->entry)
+        mp__entry_record(event->entry, &record);
+    return record.expires_ms ? 2 : 1;
+}
+
+/* ---- messages ---- */
+
+/* Whether what @s, which is no prefix, names is @channel. */
+static bool is_of(const mp__subscription *s, mp_str channel)
+{
+    mp_str text = mp_str_new(s->text, s->size);
+
+    return s->kind == MP__SUBSCRIPTION_GLOB ? mp__glob_match(text, channel, 100000)
+                                            : mp_str_equal(text, channel);
+}
+
+static void deliver(mp__connection *c, mp_str channel, mp_str message)
+{
+    for (mp__subscription *s = c->subscriptions; s; s = s->next) {
+        mp_str text = mp_str_new(s->text, s->size);
+        bool is_glob = s->kind == MP__SUBSCRIPTION_GLOB;
+        mp__buf *out;
+
+        if (s->kind == MP__SUBSCRIPTION_PREFIX || !is_of(s, channel))
+            continue;
+        out = mp__connection_out(c);
+        mp__resp_push(out, is_glob ? 4 : 3, c->version);
+        mp__resp_bulk(out, is_glob ? MP_STR("pmessage") : MP_STR("message"));
+        if (is_glob)
+            mp__resp_bulk(out, text);
+        mp__resp_bulk(out, channel);
+        mp__resp_bulk(out, message);
+    }
+}
+
+/* "__keyspace@N__:name" and "__keyevent@N__:word". */
+typedef struct channels {
+    char keyspace[64 + MP__ADDRESS_MAX], keyevent[64];
+    size_t keyspace_size;
+} channels;
+
+static void name_keyspace(channels *ch, unsigned database, mp_str name)
+{
+    ch->keyspace_size = (size_t)snprintf(ch->keyspace, sizeof(ch->keyspace), "__keyspace@%u__:%.*s",
+                                         database, (int)name.size, name.data);
+}
+
+static void name_keyevent(channels *ch, unsigned database, const char *word)
+{
+    (void)snprintf(ch->keyevent, sizeof(ch->keyevent), "__keyevent@%u__:%s", database, word);
+}
+
+static bool listens(const mp__connection *c, mp_str channel)
+{
+    for (const mp__subscription *s = c->subscriptions; s; s = s->next)
+        if (s->kind != MP__SUBSCRIPTION_PREFIX && is_of(s, channel))
+            return true;
+    return false;
+}
+
+/* Whether anything that may be said of @name concerns the connection: nothing is read for others.
+ */
+static bool listens_in(const mp__connection *c, channels *ch, unsigned database)
+{
+    static const char *const said[] = {"set", "del", "expired", "expire", "persist"};
+
+    if (listens(c, mp_str_new(ch->keyspace, ch->keyspace_size)))
+        return true;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        name_keyevent(ch, database, said[i]);
+        if (listens(c, mp_str_of(ch->keyevent)))
+            return true;
+    }
+    return false;
+}
+
+/* What channels carry, in each database whose readers see the change; nothing where the event has
+ * no channel: a Redis channel has no word for "look again", and no number for an environment that
+ * has none. False: as word_in(). */
+static bool tell_messages(mp__connection *c, mp__telling *t, mp__watch_view *view)
+{
+    mp_str environment, name = mp__address_name(t->event.address);
+    const char *what, *said[2];
+    channels ch;
+
+    for (;; t->database++) {
+        unsigned database = t->database;
+        size_t count;
+
+        environment = mp__manager_environment(c->worker->server->manager, database);
+        if (environment.size == 0)
+            return true;
+        name_keyspace(&ch, database, name);
+        if (!word_in(c, t, environment, &what, view)) {
+            if (listens_in(c, &ch, database))
+                return false;
+            continue;
+        }
+        count = what ? words_of(&t->event, what, said) : 0;
+        for (size_t i = 0; i < count; i++) {
+            name_keyevent(&ch, database, said[i]);
+            deliver(c, mp_str_new(ch.keyspace, ch.keyspace_size), mp_str_of(said[i]));
+            deliver(c, mp_str_of(ch.keyevent), name);
+        }
+    }
+}
+
+/* Whether @address, in whatever layer, is a key that begins as @prefix does in its scope. */
+static bool fits(const mp__subscription *prefix, mp_str address)
+{
+    mp_str text = mp_str_new(prefix->text, prefix->size);
+    size_t from = mp__scope_size(address), skip = mp__scope_size(text), size = text.size - skip;
+
+    return address.size - from >= size && memcmp(address.data + from, text.data + skip, size) == 0;
+}
+
+static void push_change(mp__connection *c, mp_str name, const char *what, uint64_t revision)
+{
+    mp__buf *out = mp__connection_out(c);
+
+    mp__resp_push(out, 4, c->version);
+    mp__resp_bulk(out, MP_STR("change"));
+    mp__resp_bulk(out, name);
+    mp__resp_bulk(out, mp_str_of(what));
+    mp__resp_integer(out, (int64_t)revision);
+}
+
+/* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
+ * every key. False: as word_in(). */
+static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_view *view)
+{
+    const mp__event *event = &t->event;
+
+    for (const mp__subscription *s = c->subscriptions; s; s = s->next) {
+        mp_str text = mp_str_new(s->text, s->size);
+        const char *what;
+
+        if (s->kind != MP__SUBSCRIPTION_PREFIX)
+            continue;
+        if (event->kind == MP__EVENT_RESET) {
+            push_change(c, mp_str_new("", 0), words[event->kind], event->revision);
+            return true;
+        }
+        if (!fits(s, event->address))
+            continue;
+        if (!word_in(c, t, mp_str_new(s->text, mp__scope_size(text)), &what, view))
+            return false;
+        if (what) {
+            push_change(c, mp__address_name(event->address), what, event->revision);
+            return true;
+        }
+    }
+    return true;
+}
+
+/* False: view->address must be read first; call it again then. */
+static bool tell(mp__connection *c, mp__telling *t, mp__watch_view *view)
+{
+    if (c->message_count && t->event.kind != MP__EVENT_RESET && !tell_messages(c, t, view))
+        return false;
+    return tell_prefixes(c, t, view);
+}
+
+/* ---- what waits ---- */
+
+static void telling_free(mp__telling *t)
+{
+    while (t->answers) {
+        answer *next = t->answers->next;
+
+        (void)mp__free(t->answers);
+        t->answers = next;
+    }
+    (void)mp__entry_unref(t->event.entry);
+    (void)mp__free(t);
+}
+
+static void pop(mp__connection *c)
+{
+    mp__telling *t = c->telling;
+
+    c->telling = t->next;
+    c->telling_bytes -= t->bytes;
+    telling_free(t);
+}
+
+/* The read, if any, ends by itself. */
+static void leave_read(mp__connection *c)
+{
+    if (!c->tell_read)
+        return;
+    c->tell_read->connection = NULL;
+    c->tell_read = NULL;
+    atomic_fetch_add(&c->worker->server->answers_due, 1);
+}
+
+void mp__tell_clear(mp__connection *c)
+{
+    leave_read(c);
+    while (c->telling)
+        pop(c);
+}
+
+/* Behind what waits already. False: no memory. */
+static bool wait_with(mp__connection *c, const mp__telling *t)
+{
+    size_t bytes = sizeof(*t) + t->event.address.size;
+    mp__telling *copy = mp__malloc(bytes), **last = &c->telling;
+
+    if (!copy)
+        return false;
+    *copy = *t;
+    copy->next = NULL;
+    copy->bytes = bytes + (t->event.entry ? t->event.entry->blob.pub.size : 0);
+    if (t->event.address.size)
+        memcpy(copy->address, t->event.address.data, t->event.address.size);
+    copy->event.address = mp_str_new(copy->address, t->event.address.size);
+    if (copy->event.entry)
+        (void)mp__entry_ref(copy->event.entry);
+    if (c->telling)
+        last = &c->last_telling->next;
+    *last = c->last_telling = copy;
+    c->telling_bytes += copy->bytes;
+    return true;
+}
+
+static void go_on(mp__connection *c);
+
+/* What the read says of the change that waits for it. */
+static void take_answer(mp__tell_read *r)
+{
+    mp__connection *c = r->connection;
+    mp__telling *t = c->telling;
+    answer *a = r->answer;
+
+    a->seen = mp__watch_judge_read(c->worker->server->manager, mp_str_new(a->scope, a->scope_size),
+                                   t->event.address, mp__watch_what_of(&t->event), &r->read);
+    a->next = t->answers;
+    t->answers = a;
+    r->answer = NULL;
+    c->tell_read = NULL;
+}
+
+static void read_free(mp__tell_read *r)
+{
+    (void)mp__entry_unref(r->read.entry);
+    (void)mp__free(r->answer);
+    (void)mp__free(r);
+}
+
+static void read_done(mp__read *read)
+{
+    mp__tell_read *r = read->context;
+    mp__connection *c = r->connection;
+
+    if (c)
+        take_answer(r);
+    else
+        atomic_fetch_sub(&r->worker->server->answers_due, 1);
+    read_free(r);
+    if (c) {
+        go_on(c);
+        mp__connection_push(c);
+    }
+}
+
+/* Read what the first of what waits needs. False: no memory. */
+static bool ask(mp__connection *c, mp_str address)
+{
+    size_t scope_size = mp__scope_size(address);
+    mp__tell_read *r = mp__calloc(1, sizeof(*r) + address.size);
+    answer *a = mp__calloc(1, sizeof(*a) + scope_size);
+
+    if (!r || !a) {
+        (void)mp__free(r);
+        (void)mp__free(a);
+        return false;
+    }
+    a->scope_size = scope_size;
+    memcpy(a->scope, address.data, scope_size);
+    memcpy(r->text, address.data, address.size);
+    r->connection = c;
+    r->worker = c->worker;
+    r->identity = c->identity;
+    r->answer = a;
+    r->read = (mp__read){.loop = c->worker->loop,
+                         .address = mp_str_new(r->text, address.size),
+                         .identity = &r->identity,
+                         .level = MP__LEVEL_EVENTUAL,
+                         .age_max_ms = -1,
+                         .done = read_done,
+                         .context = r};
+    r->read.hash = mp__cache_hash(c->worker->hash_key, r->read.address);
+    c->tell_read = r;
+    if (mp__read_start(c->worker->server->manager, &r->read)) {
+        take_answer(r);
+        read_free(r);
+    }
+    return true;
+}
+
+/* A channel has no word for what was left out: its subscribers are cut at resp.output_hard, as
+ * Redis does. Who only watches prefixes is told to look again, once he reads. */
+static bool lapses(mp__connection *c)
+{
+    if (!c->lapsed && c->message_count == 0 && mp__stream_queued(c->stream) > UNREAD_MAX) {
+        c->lapsed = true;
+        mp__tell_clear(c);
+    }
+    return c->lapsed;
+}
+
+/* Tell what waits, as far as it is known. */
+static void go_on(mp__connection *c)
+{
+    while (c->telling && !c->tell_read && !lapses(c)) {
+        mp__telling *t = c->telling;
+        mp__watch_view view;
+
+        if (tell(c, t, &view))
+            pop(c);
+        else if (!ask(c, view.address))
+            t->unread = true;
+    }
+}
+
+/* The read takes longer than what comes can wait: tell all of it as it is by itself. */
+static void hurry(mp__connection *c)
+{
+    leave_read(c);
+    for (mp__telling *t = c->telling; t; t = t->next)
+        t->unread = true;
+    go_on(c);
+}
+
+static void tell_in_turn(mp__connection *c, const mp__event *event)
+{
+    mp__telling t = {.event = *event};
+    mp__watch_view view;
+
+    if (c->telling_bytes > WAITING_MAX)
+        hurry(c);
+    if (!c->telling && tell(c, &t, &view))
+        return;
+    if (wait_with(c, &t)) {
+        go_on(c);
+        return;
+    }
+    hurry(c);
+    t.unread = true;
+    (void)tell(c, &t, &view);
+}
+
+/* ---- from outside ---- */
+
+void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which)
+{
+    mp__connection *c = (mp__connection *)((char *)waiter - offsetof(mp__connection, waiter));
+
+    for (size_t i = 0; i < group->count && !lapses(c); i++) {
+        const mp__event *event = &group->events[i];
+
+        if ((which & 1u << i) && event->kind != MP__EVENT_STALE && event->kind != MP__EVENT_FRESH)
+            tell_in_turn(c, event);
+    }
+    mp__connection_push(c);
+}
+
+void mp__subscriptions_resume(mp__connection *c)
+{
+    mp__telling t = {.event = {.kind = MP__EVENT_RESET,
+                               .address = mp_str_new("", 0),
+                               .revision = mp__watch_revision(c->worker->watch)}};
+    mp__watch_view view;
+
+    c->lapsed = false;
+    (void)tell(c, &t, &view);
+    mp__connection_push(c);
+}
