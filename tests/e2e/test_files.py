@@ -538,7 +538,8 @@ class Files(unittest.TestCase):
             self.is_soon("many/mark", str(mark).encode())
             worst = max(worst, time.monotonic() - began)
         print(f"slowest of 5: {worst * 1000:.0f} ms")
-        self.assertLess(worst, 1.0)
+        if "MP_SANITIZER" not in os.environ:
+            self.assertLess(worst, 1.0)
         self.rename("many", "".join(f"k{i}: other-{i}\n" for i in range(10000)))
         self.is_soon("many/k9999", b"other-9999")
 
