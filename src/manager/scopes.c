@@ -240,6 +240,7 @@ static int ask_page(mp__validation *v, mp__listed *listed, mp_str after)
                               .prefix = mp_str_new(v->prefix, v->prefix_size),
                               .by_key = true,
                               .with_values = true,
+                              .takes_damaged = true,
                               .after_address = mp_str_new(page->after, after.size),
                               .limit = is_single ? 1 : MP__VALIDATED_KEYS_MAX,
                               .done = page_came,
@@ -290,14 +291,6 @@ static int has_changed(const mp__validation *v, const mp__query *page, bool *ret
     return 0;
 }
 
-static bool is_ahead(const mp__validation *v, const mp__listed *listed)
-{
-    for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
-        if (listed == &v->ahead[i])
-            return true;
-    return false;
-}
-
 /* Take what came: keep it if it matters. */
 static int take_page(mp__validation *v, mp__listed_page *page)
 {
@@ -306,10 +299,12 @@ static int take_page(mp__validation *v, mp__listed_page *page)
     char after[MP__ADDRESS_MAX];
     int rc = 0;
 
+    if (page->query.damaged)
+        page->listed->trouble = MP_ECORRUPT;
     if (page->query.next && !v->last_key.size) {
-        if (!is_ahead(v, page->listed) || mp_str_equal(page->listed->scope, v->scope))
-            return MP_ELIMIT;
-        mp__query_done(&page->query); /* perhaps nobody will want it: it is asked for again */
+        page->listed->trouble = MP_ELIMIT;
+        page->listed->is_full = true;
+        mp__query_done(&page->query);
         return 0;
     }
     if (more) {
@@ -331,18 +326,10 @@ static int take_page(mp__validation *v, mp__listed_page *page)
 /* All that was asked for has come, and something of it failed. */
 static void give_up(mp__validation *v)
 {
-    char text[200];
-
-    if (v->is_blind) {
+    if (v->is_blind)
         mp__validation_is_blind(v, v->failed);
-    } else if (v->failed == MP_ELIMIT) {
-        (void)snprintf(text, sizeof(text),
-                       "%.80s has more than %d keys: too many to be checked as one",
-                       find_item(v)->name, MP__VALIDATED_KEYS_MAX);
-        mp__validation_refuses(v, MP_ELIMIT, text);
-    } else {
+    else
         mp__validation_refuses(v, v->failed, NULL);
-    }
 }
 
 static void page_came(mp__query *query)
@@ -423,11 +410,14 @@ static int judge_item(mp__validation *v, const mp__schema_item *item,
     size_t most = v->request->count, count = 0;
     mp__write_request after = {0}, before = {0};
     bool is_own = is_written(v, subject);
+    mp__diag ignored = {0};
     mp__part *parts;
     int rc;
 
-    for (size_t i = 0; i < v->of_count; i++)
+    for (size_t i = 0; i < v->of_count; i++) {
         most += v->lists[i].count;
+        is_own = is_own && !v->lists[i].trouble; /* what damage hides is not to blame */
+    }
     parts = mp__calloc(most + 1, sizeof(*parts));
     rc = parts ? 0 : MP_ENOMEM;
     if (rc == 0) {
@@ -437,8 +427,13 @@ static int judge_item(mp__validation *v, const mp__schema_item *item,
         mp__parts_sort(parts, count);
         rc = check(v, item, subject, parts, count, false, &after, diag);
     }
-    if (rc == 0 && after.broken_count && !is_own) /* what was broken before is not to blame */
+    if (rc == 0 && after.broken_count && !is_own) { /* what was broken before is not to blame */
         rc = check(v, item, subject, parts, count, true, &before, diag);
+    } else if (rc == MP_ELIMIT && !is_own) { /* nor is what could not be judged before */
+        rc = check(v, item, subject, parts, count, true, &before, &ignored);
+        after.broken_count = 0;
+        rc = rc == MP_ELIMIT ? 0 : rc ? rc : MP_ELIMIT;
+    }
     if (rc == 0 && after.broken_count)
         rc = mp__violations_add(v->request, &after, is_own ? NULL : &before,
                                 v->judges_inner ? v->scope : mp_str_new("", 0));
@@ -495,16 +490,33 @@ static bool is_inner(mp__validation *v, size_t i)
     return is;
 }
 
+/* Whether the scope at work is judged by more than one schema. */
+static bool has_more_items(mp__validation *v)
+{
+    size_t layer = v->layer, item = v->item;
+    bool has = false;
+
+    v->layer = v->item = 0;
+    if (find_item(v)) {
+        v->item++;
+        has = find_item(v) != NULL;
+    }
+    v->layer = layer;
+    v->item = item;
+    return has;
+}
+
 /* Ask for what the scope at work itself holds, and together with it for what the next inner ones
  * do: a question alone costs mostly the way to the origin's thread and back. */
 static int ask_ahead(mp__validation *v)
 {
-    size_t n = 0;
+    /* lists for one schema are no use for another, for which a scope is judged before the next */
+    size_t n = 0, most = has_more_items(v) ? 1 : MP__LISTED_AHEAD;
     int rc = 0;
 
     for (size_t i = 0; i < MP__LISTED_AHEAD; i++)
         listed_done(&v->ahead[i]);
-    for (size_t i = v->at - 1; i < v->nears.count && n < MP__LISTED_AHEAD && rc == 0; i++)
+    for (size_t i = v->at - 1; i < v->nears.count && n < most && rc == 0; i++)
         if (is_inner(v, i)) {
             v->ahead[n].scope = v->nears.items[i].scope;
             rc = ask_page(v, &v->ahead[n++], mp_str_new("", 0));
@@ -547,21 +559,74 @@ static bool bring_list(mp__validation *v, mp__listed *listed, int *ret_rc)
     return listed->is_full;
 }
 
+static bool only_deletes(const mp__validation *v)
+{
+    for (size_t i = 0; i < v->request->count; i++)
+        if (v->request->changes[i].op != MP__CHANGE_DELETE)
+            return false;
+    return !examines(v);
+}
+
+static bool writes_to(const mp__validation *v, mp_str scope)
+{
+    for (size_t i = 0; i < v->request->count; i++)
+        if (mp_str_equal(scope_of(&v->request->changes[i]), scope))
+            return true;
+    return false;
+}
+
+/* What is there of the layer @listed is not all. True: it is judged with that, for whoever writes
+ * there mends it. Else an inner scope is not judged, so that its trouble stops nobody else; nor are
+ * deletions, which are the way back from too many keys. */
+static bool may_do_without(const mp__validation *v, const mp__schema_item *item,
+                           const mp__listed *listed, bool *ret_skip, mp__diag *diag)
+{
+    bool is_damaged = listed->trouble == MP_ECORRUPT, is_written = writes_to(v, listed->scope);
+    int size = (int)listed->scope.size;
+
+    if (is_damaged && is_written)
+        return true;
+    *ret_skip = (v->judges_inner && !is_written) || (!is_damaged && only_deletes(v));
+    if (*ret_skip)
+        return false;
+    if (is_damaged)
+        (void)mp__diag_set(diag, MP_ECORRUPT,
+                           "%.80s cannot be checked: what %.*s has of it is damaged in the origin, "
+                           "and is to be put there anew, or deleted",
+                           item->name, size, listed->scope.data);
+    else
+        (void)mp__diag_set(diag, MP_ELIMIT,
+                           "%.80s has more than %d keys in %.*s: too many to be checked as one",
+                           item->name, MP__VALIDATED_KEYS_MAX, size, listed->scope.data);
+    return false;
+}
+
 /* True: all lists of the document are there. False: one was asked for, or *ret_rc says why not, or
- * *ret_skip: the scope shows what the one behind it shows. */
-static bool bring_lists(mp__validation *v, bool may_skip, bool *ret_skip, int *ret_rc)
+ * *ret_skip: the scope shows what the one behind it shows, or cannot be judged. */
+static bool bring_lists(mp__validation *v, const mp__schema_item *item, bool may_skip,
+                        bool *ret_skip, int *ret_rc, mp__diag *diag)
 {
     for (; v->list_at < v->of_count; v->list_at++) {
         mp__listed *listed = listed_at(v);
 
         if (!bring_list(v, listed, ret_rc))
             return false;
-        if (v->list_at == 0 && may_skip && listed->count == 0) {
+        if (listed->trouble) {
+            if (!may_do_without(v, item, listed, ret_skip, diag)) {
+                *ret_rc = *ret_skip ? 0 : listed->trouble;
+                return false;
+            }
+        } else if (v->list_at == 0 && may_skip && listed->count == 0) {
             *ret_skip = true;
             return false;
         }
     }
     return true;
+}
+
+static void judge_on(mp__task *task)
+{
+    mp__scopes_judge((mp__validation *)((char *)task - offsetof(mp__validation, task)));
 }
 
 /* One step with the schema @item in the scope at work. False: it goes on by itself, or ended. */
@@ -574,14 +639,16 @@ static bool judge_step(mp__validation *v, const mp__schema_item *item)
 
     mp__schema_about(item->name, &subject);
     v->of_count = mp__overlay_layers(v->manager, v->scope, subject.namespace_, v->of);
-    if (!item->schema) {
-        rc = note_broken_schema(v, item);
+    if (!item->schema) { /* of an inner scope: it was broken before */
+        rc = v->judges_inner ? 0 : note_broken_schema(v, item);
+        is_there = false;
     } else {
         choose_keys(v, &subject);
         if (needs_no_list(v, &subject))
             mp__scopes_done(v);
         else
-            is_there = bring_lists(v, v->layer > 0 && !is_written(v, &subject), &skip, &rc);
+            is_there =
+                bring_lists(v, item, v->layer > 0 && !is_written(v, &subject), &skip, &rc, &diag);
         if (is_there)
             rc = judge_item(v, item, &subject, &diag);
         else if (!skip && rc == 0)
@@ -589,8 +656,13 @@ static bool judge_step(mp__validation *v, const mp__schema_item *item)
     }
     v->item++;
     v->list_at = 0;
-    if (rc)
+    if (rc) {
         mp__validation_refuses(v, rc, diag.text[0] ? diag.text : NULL);
+    } else if (v->judges_inner && is_there) {
+        v->task.run = judge_on; /* others of this loop have their turn before the next scope */
+        mp__loop_post(v->request->loop, &v->task);
+        return false;
+    }
     return rc == 0;
 }
 

@@ -148,6 +148,8 @@ typedef struct mp__listed_page {
 typedef struct mp__listed {
     mp_str scope;
     bool is_full;
+    int trouble;  /* why it is not all: MP_ECORRUPT, damage in the origin; MP_ELIMIT, too many keys
+                   */
     size_t count; /* of items in all pages */
     mp__listed_page *pages;
 } mp__listed;

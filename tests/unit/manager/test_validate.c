@@ -629,11 +629,15 @@ static void a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it(vo
     assert_int_equal(change_all(changes, ORDERS), 0);
     assert_int_equal(put("production/many/x", "1"), 0);
     assert_int_equal(put("base/_schema/many", "{\"maxProperties\":3}"), 0);
-    assert_int_equal(put("base/many/a", "1"), MP_ELIMIT);
-    assert_non_null(strstr(text, "too many to be checked as one"));
-    assert_int_equal(change_all(&mask, 1), 0);
+    assert_int_equal(put("staging/many/a", "1"), MP_ELIMIT);
+    assert_non_null(strstr(text, "more than 10000 keys in staging: too many to be checked as one"));
+    assert_int_equal(put("staging~eu/many/a", "1"), MP_ELIMIT);
+    assert_non_null(strstr(text, "keys in staging: too many"));
+    assert_int_equal(del(names[0]), 0); /* the way back */
     assert_int_equal(put("base/many/a", "1"), 0);
     assert_int_equal(put("base/many/b", "1"), 0);
+    assert_int_equal(change_all(&mask, 1), 0);
+    assert_int_equal(put("staging/many/a", "1"), 0);
     assert_int_equal(put("base/many/c", "1"), MP_EINVALID);
     assert_string_equal(scope, "production");
 }
@@ -734,6 +738,27 @@ static void damage(const char *address)
     mp_sim_run(sim, 20);
 }
 
+static bool past_done;
+
+static void past_came(mp__write *write, int status)
+{
+    (void)write;
+    past_done = true;
+    assert_int_equal(status, 0);
+}
+
+/* As another writer may leave it there: with changes that no gate saw. */
+static void write_past_the_gate(mp__change *changes, size_t count)
+{
+    mp__write write = {.changes = changes, .count = count, .done = past_came};
+
+    damage("");
+    past_done = false;
+    mp__origin_write(opened, &write);
+    world_wait(&past_done);
+    damage("");
+}
+
 static void a_damaged_schema_lets_nothing_pass_unjudged(void **state)
 {
     (void)state;
@@ -770,6 +795,75 @@ static void a_damaged_schema_can_be_deleted(void **state)
     assert_int_equal(put("base/limits/high", "500"), 0);
 }
 
+static void a_damaged_value_in_an_inner_scope_stops_no_other_and_can_be_mended(void **state)
+{
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("base/limits/high", "1"), 0);
+    assert_int_equal(put("production/limits/z", "1"), 0);
+    assert_int_equal(put("staging/limits/z", "1"), 0);
+    damage("production/limits/z");
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("base/limits/high", "50"), 0);
+    assert_int_equal(put("staging/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("staging/limits/high", "50"), 0);
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("production~eu/limits/high", "5"), MP_ECORRUPT);
+    assert_non_null(strstr(text, "what production has of it is damaged"));
+    assert_int_equal(put("production/limits/z", "2"), 0);
+    assert_int_equal(del("production/limits/z"), 0);
+    damaged = mp_str_new("", 0);
+    assert_int_equal(put("production~eu/limits/high", "500"), MP_EINVALID);
+    assert_int_equal(put("production~eu/limits/high", "5"), 0);
+}
+
+static void where_a_damaged_value_is_written_what_it_hides_is_not_blamed(void **state)
+{
+    (void)state;
+    limits_are("production/_schema/limits");
+    damage("production/limits/low");
+    assert_int_equal(put("production/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(keyword, "maximum");
+    assert_int_equal(broken, 1); /* `low` is required, and hidden */
+    assert_int_equal(put("production/limits/high", "7"), 0);
+    assert_int_equal(put("production/limits/low", "2"), 0);
+    damaged = mp_str_new("", 0);
+    assert_int_equal(del("production/limits/low"), MP_EINVALID);
+}
+
+static void a_schema_of_an_inner_scope_that_is_none_stops_only_who_writes_there(void **state)
+{
+    mp__change none = putting("production/_schema/limits", "{", "");
+
+    (void)state;
+    assert_int_equal(put("staging/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("production/limits/high", "1"), 0);
+    write_past_the_gate(&none, 1);
+    assert_int_equal(put("base/limits/high", "500"), MP_EINVALID);
+    assert_string_equal(scope, "staging");
+    assert_int_equal(put("base/limits/high", "50"), 0);
+    assert_int_equal(put("production/limits/high", "50"), MP_EINVALID);
+    assert_non_null(strstr(text, "its schema does not compile"));
+}
+
+static void by_two_schemas_every_scope_is_judged(void **state)
+{
+    char address[80];
+
+    (void)state;
+    assert_int_equal(put("base/_schema/limits", LIMITS_HIGH), 0);
+    assert_int_equal(put("base/_schema/limits/few", "{\"maxProperties\":2}"), 0);
+    assert_int_equal(put("base/limits/few.a", "1"), 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(address, sizeof(address), "e%02d/limits/%s", i, i == 37 ? "few.c" : "other");
+        assert_int_equal(put(address, "1"), 0);
+    }
+    assert_int_equal(put("base/limits/few.b", "1"), MP_EINVALID);
+    assert_string_equal(scope, "e37");
+    assert_int_equal(put("e37/limits/few.a", "1"), 0);
+    assert_int_equal(put("base/limits/few.a", "2"), 0);
+}
+
 /* ---- more than can be known ---- */
 
 enum { SCOPES = 10100 };
@@ -801,27 +895,6 @@ static void beyond_the_scopes_that_are_known_every_write_is_answered(void **stat
 }
 
 enum { MANY = 1000 };
-
-static bool past_done;
-
-static void past_came(mp__write *write, int status)
-{
-    (void)write;
-    past_done = true;
-    assert_int_equal(status, 0);
-}
-
-/* As another writer may leave it there: with changes that no gate saw. */
-static void write_past_the_gate(mp__change *changes, size_t count)
-{
-    mp__write write = {.changes = changes, .count = count, .done = past_came};
-
-    damage("");
-    past_done = false;
-    mp__origin_write(opened, &write);
-    world_wait(&past_done);
-    damage("");
-}
 
 static void schemas_are_no_more_than_are_looked_at(void **state)
 {
@@ -909,6 +982,10 @@ static const struct CMUnitTest tests[] = {
     FRESH(without_memory_nothing_passes_unjudged),
     FRESH(a_damaged_schema_lets_nothing_pass_unjudged),
     FRESH(a_damaged_schema_can_be_deleted),
+    FRESH(a_damaged_value_in_an_inner_scope_stops_no_other_and_can_be_mended),
+    FRESH(where_a_damaged_value_is_written_what_it_hides_is_not_blamed),
+    FRESH(a_schema_of_an_inner_scope_that_is_none_stops_only_who_writes_there),
+    FRESH(by_two_schemas_every_scope_is_judged),
     FRESH(beyond_the_scopes_that_are_known_every_write_is_answered),
     FRESH(schemas_are_no_more_than_are_looked_at),
     FRESH(beyond_that_others_are_judged_and_schemas_deleted),
