@@ -365,6 +365,24 @@ static const char *reason(enum json_error_code code, const json_error_t *error)
     }
 }
 
+/* Apart, since the way to the place takes 16 KB of stack that reading what is right must not pay.
+ */
+static __attribute__((noinline)) void say_where(mp_str text, const json_error_t *error,
+                                                mp__diag *diag)
+{
+    enum json_error_code code = json_error_code(error);
+    const char *why = reason(code, error);
+    walk w = {.text = text, .diag = diag};
+
+    if ((code == json_error_duplicate_key || code == json_error_numeric_overflow ||
+         code == json_error_null_byte_in_key) &&
+        error->position > 0)
+        w.end_of = (size_t)error->position;
+    if (find_wrong(&w, why) == 0)
+        (void)mp__diag_at(diag, MP_ESYNTAX, error->line > 0 ? error->line : 1,
+                          error->column > 0 ? error->column : 1, "%s", why);
+}
+
 int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
 {
     size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
@@ -372,8 +390,6 @@ int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
     enum json_error_code code;
     json_error_t error;
     json_t *tree = json_loadb(data, text.size, flags, &error);
-    walk w = {.text = mp_str_new(data, text.size), .diag = diag};
-    const char *why;
 
     if (!tree && wide && json_error_code(&error) == json_error_numeric_overflow)
         tree = json_loadb(data, text.size, flags | JSON_DECODE_INT_AS_REAL, &error);
@@ -386,13 +402,6 @@ int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
         return MP_ENOMEM;
     if (code == json_error_stack_overflow)
         return mp__diag_set(diag, MP_ELIMIT, "nested deeper than %d", DEPTH_MAX);
-    if ((code == json_error_duplicate_key || code == json_error_numeric_overflow ||
-         code == json_error_null_byte_in_key) &&
-        error.position > 0)
-        w.end_of = (size_t)error.position;
-    why = reason(code, &error);
-    if (find_wrong(&w, why) == 0)
-        (void)mp__diag_at(diag, MP_ESYNTAX, error.line > 0 ? error.line : 1,
-                          error.column > 0 ? error.column : 1, "%s", why);
+    say_where(mp_str_new(data, text.size), &error, diag);
     return code == json_error_numeric_overflow ? -ERANGE : MP_ESYNTAX;
 }
