@@ -846,6 +846,28 @@ static void a_schema_of_an_inner_scope_that_is_none_stops_only_who_writes_there(
     assert_non_null(strstr(text, "its schema does not compile"));
 }
 
+static void what_takes_too_long_in_an_inner_scope_before_stops_only_who_writes_there(void **state)
+{
+    char slow[4000];
+
+    (void)state;
+    memset(slow, 'a', sizeof(slow));
+    memcpy(slow + sizeof(slow) - 2, "!", 2);
+    assert_int_equal(put("production/limits/slow", slow), 0);
+    assert_int_equal(put("production/_schema/limits",
+                         "{\"properties\":{\"slow\":{\"pattern\":\"^(a+)+(a+)+$\"}}}"),
+                     0);
+    assert_int_equal(put("base/limits/high", "5"), 0);
+    assert_int_equal(put("production/limits/high", "5"), MP_ELIMIT);
+    assert_int_equal(put("production/limits/slow", "aa"), 0);
+    assert_int_equal(put("base/limits/slow", slow), 0); /* hidden there */
+    assert_int_equal(del("production/limits/slow"), MP_ELIMIT);
+    assert_int_equal(put("production/limits/high", "5"), 0);
+    assert_int_equal(del("base/limits/slow"), 0);
+    assert_int_equal(del("production/limits/slow"), 0);
+    assert_int_equal(put("base/limits/slow", slow), MP_ELIMIT); /* by this request */
+}
+
 static void by_two_schemas_every_scope_is_judged(void **state)
 {
     char address[80];
@@ -985,6 +1007,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_damaged_value_in_an_inner_scope_stops_no_other_and_can_be_mended),
     FRESH(where_a_damaged_value_is_written_what_it_hides_is_not_blamed),
     FRESH(a_schema_of_an_inner_scope_that_is_none_stops_only_who_writes_there),
+    FRESH(what_takes_too_long_in_an_inner_scope_before_stops_only_who_writes_there),
     FRESH(by_two_schemas_every_scope_is_judged),
     FRESH(beyond_the_scopes_that_are_known_every_write_is_answered),
     FRESH(schemas_are_no_more_than_are_looked_at),
