@@ -252,8 +252,13 @@ static int judge_by(judging *j, const mp__schema_item *item, bool is_own_schema)
         return 0;
     mp__parts_sort(j->chosen, count);
     rc = check(j, item, &subject, count, false, &after, &diag);
-    if (rc == 0 && after.broken_count && j->is_inner && j->proposal->changes)
+    if (rc == 0 && after.broken_count && j->is_inner && j->proposal->changes) {
         rc = check(j, item, &subject, count, true, &before, &ignored);
+    } else if (rc == MP_ELIMIT && j->is_inner && j->proposal->changes &&
+               check(j, item, &subject, count, true, &before, &ignored) == MP_ELIMIT) {
+        after.broken_count = before.broken_count = 0; /* nor could it be judged before */
+        rc = 0;
+    }
     if (rc == 0)
         rc = mp__violations_add(&found, &after, before.broken_count ? &before : NULL, j->scope);
     if (rc != MP_ENOMEM && (rc || found.broken_count)) {

@@ -217,6 +217,28 @@ static void what_was_broken_without_it_is_not_to_blame(void **state)
     is_bad("production", "high", "the key 'high' breaks");
 }
 
+static void what_could_not_be_judged_without_it_is_not_to_blame(void **state)
+{
+    char slow[4000];
+
+    (void)state;
+    memset(slow, 'a', sizeof(slow));
+    slow[0] = '"'; /* plain text */
+    memcpy(slow + sizeof(slow) - 2, "!", 2);
+    begin();
+    holds("production", "_schema/limits",
+          "{\"properties\":{\"slow\":{\"pattern\":\"^.(a+)+(a+)+$\"}}}");
+    holds("production", "limits/slow", slow);
+    is_to_hold("base", "limits/other", "1");
+    is_good("base");
+    rows[2].key = "slow"; /* hidden */
+    rows[2].value = slow;
+    rows[2].type = "text/plain";
+    is_good("base");
+    rows[1].key = "other";
+    is_bad("base", "", "as seen in production: breaks the schema 'limits': ");
+}
+
 static void masked_keys_are_not_seen(void **state)
 {
     (void)state;
@@ -329,6 +351,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(the_schema_of_the_base_holds_with_what_an_inner_layer_says_otherwise),
     FRESH(a_key_that_goes_is_missed_by_whoever_requires_it),
     FRESH(what_was_broken_without_it_is_not_to_blame),
+    FRESH(what_could_not_be_judged_without_it_is_not_to_blame),
     FRESH(masked_keys_are_not_seen),
     FRESH(values_that_are_documents_each_are_judged_one_by_one),
     FRESH(a_part_below_a_path_is_judged_with_its_key),
