@@ -137,6 +137,8 @@ static int connect_to(const struct sockaddr_in *to, unsigned number)
     if (fd < 0)
         die("socket");
     from.sin_addr.s_addr = htonl(0x7f000001u + number / LOCAL_PORTS);
+    /* the port is chosen by connect(), which may use one that still waits for another server */
+    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0 ||
         connect(fd, (const struct sockaddr *)to, sizeof(*to)) != 0)
         die("connect");
