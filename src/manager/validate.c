@@ -488,6 +488,11 @@ static void next_set(mp__validation *v)
         ask_schemas(v, unknown);
         return;
     }
+    if (v->kept_epoch && v->kept_epoch != mp__schemas_epoch(v->manager)) {
+        v->kept_epoch = 0; /* the origin is back meanwhile, and says it itself */
+        learn(v);
+        return;
+    }
     for (size_t i = 0; i < v->request->count && !v->holds; i++)
         v->holds = is_about(&v->nears, &v->request->changes[i]);
     if (!v->holds)
