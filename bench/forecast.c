@@ -16,6 +16,7 @@
 #include "cache/curve.h"
 #include "cache/replay.h"
 #include "core/alloc.h"
+#include "traces.h"
 
 enum { SIZES_MAX = 8, POINTS = MP__CURVE_POINTS, LOOKS = 4, AGE = 32, CELLS = 4096 };
 
@@ -118,14 +119,6 @@ static void replay(run *r)
         caches[p] = mp__replay_free(caches[p]);
 }
 
-static uint64_t mixed(uint64_t hash, unsigned seed)
-{
-    hash += seed * 0x9e3779b97f4a7c15ULL;
-    hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9ULL;
-    hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
-    return hash ^ hash >> 31;
-}
-
 static void foretell(const run *r, unsigned seed)
 {
     mp__curve *curve = NULL;
@@ -136,7 +129,7 @@ static void foretell(const run *r, unsigned seed)
     for (size_t i = 0; i < r->requests->requests; i++) {
         uint64_t hash = r->requests->hashes[r->requests->ids[i]];
 
-        mp__curve_see(curve, mixed(hash, seed), r->hits[i] >> POINTS / 2 & 1, 1);
+        mp__curve_see(curve, mixed_hash(hash, seed), r->hits[i] >> POINTS / 2 & 1, 1);
         while (look < LOOKS && i + 1 == look_at(r, look)) {
             for (size_t p = 0; p < POINTS; p++) {
                 mp__prediction is;
@@ -170,31 +163,6 @@ static void measure(const char *name, const mp__trace *trace, const char *policy
             foretell(&r, seed);
         (void)mp__free(r.hits);
     }
-}
-
-static int load(const char *path, mp__trace *trace)
-{
-    static char text[1 << 20];
-    size_t have = 0, n, used = 0;
-    FILE *file = fopen(path, "rbe");
-    mp__diag diag = {0};
-    int rc = file ? 0 : -1;
-
-    for (bool is_last = false; rc == 0 && !is_last;) {
-        n = fread(text + have, 1, sizeof(text) - have, file);
-        is_last = n == 0; /* what is left may be a line without its end */
-        have += n;
-        rc = mp__trace_add(trace, mp_str_new(text, have), is_last, &used, &diag);
-        if (rc == 0) {
-            memmove(text, text + used, have - used);
-            have -= used;
-        }
-    }
-    if (file)
-        (void)fclose(file);
-    if (rc)
-        (void)fprintf(stderr, "cannot read %s: %s\n", path, diag.text);
-    return rc;
 }
 
 static int by_size(const void *a, const void *b)
@@ -254,7 +222,7 @@ int main(int argc, char **argv)
         const char *slash = strrchr(argv[i], '/');
         mp__trace trace = {0};
 
-        if (load(argv[i], &trace) != 0)
+        if (load_trace(argv[i], &trace) != 0)
             return 1;
         measure_all(slash ? slash + 1 : argv[i], &trace, policies, seeds);
         mp__trace_done(&trace);

@@ -18,6 +18,7 @@
 
 #include "cache/replay.h"
 #include "core/alloc.h"
+#include "traces.h"
 
 enum { POINTS_MAX = 256, ENTRIES_LEAST = 100, WORST = 6, JUDGED = 20 };
 
@@ -99,41 +100,6 @@ static int load_table(const char *path)
     return rc;
 }
 
-static uint64_t mixed(uint64_t hash, unsigned seed)
-{
-    if (seed == 0)
-        return hash;
-    hash += seed * 0x9e3779b97f4a7c15ULL;
-    hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9ULL;
-    hash = (hash ^ hash >> 27) * 0x94d049bb133111ebULL;
-    return hash ^ hash >> 31;
-}
-
-static int load_trace(const char *path, mp__trace *trace)
-{
-    static char text[1 << 20];
-    size_t have = 0, n, used = 0;
-    FILE *file = fopen(path, "rbe");
-    mp__diag diag = {0};
-    int rc = file ? 0 : -1;
-
-    for (bool is_last = false; rc == 0 && !is_last;) {
-        n = fread(text + have, 1, sizeof(text) - have, file);
-        is_last = n == 0; /* what is left may be a line without its end */
-        have += n;
-        rc = mp__trace_add(trace, mp_str_new(text, have), is_last, &used, &diag);
-        if (rc == 0) {
-            memmove(text, text + used, have - used);
-            have -= used;
-        }
-    }
-    if (file)
-        (void)fclose(file);
-    if (rc)
-        (void)fprintf(stderr, "cannot read %s: %s\n", path, diag.text);
-    return rc;
-}
-
 static double replay(const mp__trace *trace, size_t entries)
 {
     mp__replay *replay = NULL;
@@ -155,7 +121,7 @@ static void measure(point *p, const mp__trace *trace, mp__trace *seeded, unsigne
         double ratio;
 
         for (size_t i = 0; i < trace->keys; i++)
-            seeded->hashes[i] = mixed(trace->hashes[i], seed);
+            seeded->hashes[i] = mixed_hash(trace->hashes[i], seed);
         ratio = replay(seeded, p->entries);
         p->ratio += ratio / seeds;
         p->low = fmin(p->low, ratio);
