@@ -40,10 +40,14 @@ int mp__access_check(const mp__access *access, const mp__identity *identity, enu
 int mp__access_login(mp__access *access, mp_str user, mp_str password, mp__identity *ret_identity,
                      mp__diag *diag)
 {
-    (void)access;
-    (void)user;
     (void)password;
-    (void)ret_identity;
+    if (mp_str_equal(user, MP_STR("default"))) {
+        *ret_identity = access->everybody;
+        return 0;
+    }
+    if (user.size)
+        return mp__diag_set(diag, MP_EDENIED,
+                            "invalid username-password pair or user is disabled.");
     return mp__diag_set(diag, MP_EINVAL,
                         "AUTH <password> called without any password configured for the default "
                         "user. Are you sure your configuration is correct?");

@@ -23,7 +23,10 @@ mp__access *mp__access_free(mp__access *access);
 MP_MUST_USE int mp__access_check(const mp__access *access, const mp__identity *identity,
                                  enum mp__right right, mp_str address, mp__diag *diag);
 
-/* MP_EINVAL for any name and password as long as there are none; the text is the client's. */
+/* Log in as @user; "": a password alone. There are no passwords yet, so that "default", who may do
+ * everything anyway, takes any: clients that have a name and a password in their address reach us.
+ * MP_EINVAL: a password alone, for which there is no use; MP_EDENIED: there is no such user. The
+ * texts are those that clients know. */
 MP_MUST_USE int mp__access_login(mp__access *access, mp_str user, mp_str password,
                                  mp__identity *ret_identity, mp__diag *diag);
 

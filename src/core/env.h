@@ -2,8 +2,8 @@
 /* The world outside: clock, random, files, loops, timers, streams, worker threads.
  *
  * Everything that is not pure computation is asked of an mp_env, so that the whole daemon runs on
- * libuv and POSIX (mp__env_real), or in a simulator in one thread from a seed (mp__env_sim, in
- * tests/support), or on a disk that lies (mp__env_faulty, a file layer over another env).
+ * libuv and POSIX (mp__env_real), or in a simulator in one thread from a seed
+ * (tests/support/mp_sim.h), or on a disk that lies (tests/support/mp_platter.h, mp_disk.h).
  *
  * Threads: clock, random and file calls may come from any thread. Loop, timer and stream calls come
  * only from the loop's own thread, except mp__loop_post() and mp__loop_stop(). */

@@ -85,7 +85,7 @@ void mp__write_set_text(mp__write_request *request, int status)
 
 /* ---- after the commit ---- */
 
-/* What the reply needs of a change beyond this call. */
+/* What the reply needs of a change beyond this call; of one whose condition did not hold, too. */
 static void take_results(mp__write_request *request, const mp__change *change)
 {
     if (change->changed && change->after.revision > request->revision)
@@ -174,6 +174,8 @@ static void committed(mp__write *write, int status)
         }
     } else if (is_the_origins_fault(status)) {
         mp__monitor_count(manager->monitor, MP__EVENT_WRITES_REFUSED, 1);
+    } else if (status == MP_EEXISTS) {
+        take_results(request, &request->changes[0]);
     }
     for (size_t i = 0; i < count && status == 0; i++)
         mp__overlay_applied(manager, request->changes[i].address);

@@ -39,6 +39,11 @@ class Commands(mp_daemon.Served):
         self.assertIsNone(c("SET", k, "2", "NX"))
         self.assertEqual(c("SET", k, "2", "XX", "GET"), b"1")
         self.assertEqual(c("GET", k), b"2")
+        self.assertEqual(c("SET", k, "3", "NX", "GET"), b"2")
+        self.assertEqual(c("GET", k), b"2")
+        self.assertIsNone(c("SET", k + "new", "3", "NX", "GET"))
+        self.assertEqual(c("GET", k + "new"), b"3")
+        self.assertIsNone(c("SET", k + "none", "3", "XX", "GET"))
         self.assertEqual(c("SETNX", k, "3"), 0)
         for words in (("SET", k, "1", "NX", "XX"), ("SET", k, "1", "EX"), ("SET", k, "1", "EX", "5", "PX", "5")):
             with self.assertRaisesRegex(ReplyError, "syntax error"):
@@ -103,6 +108,55 @@ class Commands(mp_daemon.Served):
             self.c("CLIENT", "LIST", "foo")
         self.assertIn(b"id=%d " % self.c("CLIENT", "ID"), self.c("CLIENT", "LIST", "TYPE", "normal"))
         self.assertEqual(self.c("CLIENT", "LIST", "TYPE", "replica"), b"")
+        for words, text in ((("CLIENT", "ID", "x"), "wrong number of arguments for 'client.id' command"),
+                            (("CLIENT", "LIST", "ID", "x"), "Invalid client ID"),
+                            (("CLIENT", "KILL", "ID", "0"), "client-id should be greater than 0"),
+                            (("CLIENT", "KILL", "ID", "1", "ADDR"), "syntax error"),
+                            (("CLIENT", "KILL", "SKIPME", "perhaps"), "syntax error"),
+                            (("CLIENT", "NO-EVICT", "perhaps"), "syntax error"),
+                            (("COMMAND", "LIST", "FILTERBY"), "syntax error")):
+            with self.assertRaisesRegex(ReplyError, "^ERR " + text, msg=words):
+                self.c(*words)
+
+    def test_a_name_with_a_zero_in_it_is_no_command(self):
+        for name in (b"GET\0", b"GET\0x", b"\0", b"acl list", b""):
+            with self.assertRaisesRegex(ReplyError, "^ERR unknown command", msg=name):
+                self.c(name, "a")
+
+    def test_the_names_of_commands_can_be_chosen_by_a_glob(self):
+        self.assertEqual(self.c("COMMAND", "LIST", "FILTERBY", "PATTERN", "get*"), [b"get", b"getdel"])
+        self.assertEqual(len(self.c("COMMAND", "LIST")), self.c("COMMAND", "COUNT"))
+
+    def test_passwords_are_refused_as_redis_refuses_them_that_has_none(self):
+        with self.assertRaisesRegex(ReplyError, "^ERR AUTH <password> called without any password"):
+            self.c("AUTH", "secret")
+        for words in (("AUTH", "somebody", "secret"), ("HELLO", "2", "AUTH", "somebody", "secret")):
+            with self.assertRaisesRegex(ReplyError, "^WRONGPASS", msg=words):
+                self.c(*words)
+        self.assertEqual(self.c("AUTH", "default", "secret"), "OK")
+        self.assertIn(b"redis", self.c("HELLO", "2", "AUTH", "default", "secret"))
+
+    def test_clients_are_listed_and_ended_by_what_they_are(self):
+        a, b = self.daemon.client(), self.daemon.client()
+        self.addCleanup(a.close)
+        self.addCleanup(b.close)
+        mine, ids = self.c("CLIENT", "ID"), [a("CLIENT", "ID"), b("CLIENT", "ID")]
+        # a name that looks like another client's id
+        a("CLIENT", "SETNAME", f"id={ids[1]}")
+        self.assertIn(b"name=id=%d " % ids[1], a("CLIENT", "INFO"))
+        self.assertTrue(b("CLIENT", "INFO").startswith(b"id=%d " % ids[1]))
+        self.assertNotIn(b" fd=-1 ", b("CLIENT", "INFO"))
+        listed = self.c("CLIENT", "LIST", "ID", ids[0], "999999", ids[1])
+        self.assertEqual(sorted(int(line.split()[0][3:]) for line in listed.splitlines()), ids)
+        address = b("CLIENT", "INFO").split()[1][len("addr="):]
+        self.assertEqual(self.c("CLIENT", "KILL", "ID", ids[0], "ADDR", address), 0)  # both must hold
+        self.assertEqual(self.c("CLIENT", "KILL", "ID", ids[0], "TYPE", "normal"), 1)
+        self.assertEqual(a.file.read(), b"")
+        self.assertEqual(self.c("CLIENT", "KILL", address), "OK")
+        self.assertEqual(b.file.read(), b"")
+        self.assertEqual(self.c("CLIENT", "KILL", "ID", mine), 0)  # not who asks
+        self.assertEqual(self.c("CLIENT", "KILL", "ID", mine, "SKIPME", "no"), 1)
+        self.assertEqual(self.c.file.read(), b"")
 
     def test_subscribers_hear_of_an_expiry_behind_the_value(self):
         listener = self.daemon.client()

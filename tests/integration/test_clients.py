@@ -7,10 +7,11 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon
+from mp_daemon import Daemon, wait_until
 
 try:
     import redis
@@ -79,6 +80,25 @@ class RedisCli(Client):
         said = self.cli("lpush", "list", "1")
         self.assertTrue(said.startswith("ERR"), said)
         self.assertIn("LPUSH", said.upper())
+
+    def test_every_command_of_redis_is_served_or_refused_with_a_reason(self):
+        if not shutil.which("redis-server"):
+            self.skipTest("there is no redis-server")
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "socket")
+            server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--dir",
+                                       folder, "--save", ""], stdout=subprocess.DEVNULL)
+            try:
+                wait_until(path.exists, what="the socket of redis-server")
+                names = run("redis-cli", "-s", path, "command", "list").stdout.split()
+            finally:
+                server.terminate()
+                server.wait()
+        words = {name for name in names if "|" not in name} - {
+            "subscribe", "psubscribe", "quit", "reset", "monitor", "sync", "psync"}  # end the pipe
+        self.assertGreater(len(words), 200)
+        said = self.cli(data="".join(f"{word} a b\n" for word in sorted(words)))
+        self.assertNotIn("unknown command", said)
 
     def test_latency_and_stat_modes_get_their_answers(self):
         done = run("redis-cli", "-h", self.host, "-p", self.port, "-r", "3", "-i", "0", "ping")

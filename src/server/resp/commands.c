@@ -162,23 +162,28 @@ const mp__command mp__commands[] = {
 };
 const size_t mp__command_count = sizeof(mp__commands) / sizeof(mp__commands[0]);
 
-/* Commands of Redis for which there is nothing in configuration; what to do instead. */
-static const char *const foreign[] = {
-    "append",   "bitcount", "bitfield",      "bitop",    "bitpos",  "blpop",    "brpop",
-    "decr",     "decrby",   "eval",          "evalsha",  "fcall",   "flushall", "flushdb",
-    "geoadd",   "getrange", "getset",        "hdel",     "hget",    "hgetall",  "hincrby",
-    "hmget",    "hmset",    "hscan",         "hset",     "incr",    "incrby",   "incrbyfloat",
-    "lindex",   "llen",     "lpop",          "lpush",    "lrange",  "lrem",     "ltrim",
-    "move",     "msetnx",   "object",        "pfadd",    "pfcount", "publish",  "rename",
-    "renamenx", "restore",  "rpop",          "rpush",    "sadd",    "scard",    "script",
-    "setbit",   "setrange", "sismember",     "smembers", "sort",    "spop",     "spublish",
-    "srem",     "xadd",     "xlen",          "xrange",   "xread",   "zadd",     "zcard",
-    "zincrby",  "zrange",   "zrangebyscore", "zrank",    "zrem",    "zscore",   "multi",
-    "exec",     "discard",  "watch",         "unwatch",  "cluster", "slaveof",  "replicaof",
-    "save",     "bgsave",   "shutdown",      "debug",    "monitor", "acl",      "slowlog",
-    "latency",  "dump",     "randomkey",     "swapdb",   "copy",    "getex",    "ssubscribe",
-    "role",     "failover", "module",        "function", "psync",   "migrate",
-};
+/* Commands of Redis for which there is nothing in configuration, each between two spaces. */
+static const char foreign[] =
+    " acl append asking bgrewriteaof bgsave bitcount bitfield bitfield_ro bitop bitpos blmove"
+    " blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster copy debug decr decrby"
+    " discard dump eval eval_ro evalsha evalsha_ro exec failover fcall fcall_ro flushall"
+    " flushdb function geoadd geodist geohash geopos georadius georadius_ro georadiusbymember"
+    " georadiusbymember_ro geosearch geosearchstore getbit getex getrange getset hdel hexists"
+    " hexpire hexpireat hexpiretime hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset"
+    " hpersist hpexpire hpexpireat hpexpiretime hpttl hrandfield hscan hset hsetnx hstrlen"
+    " httl hvals incr incrby incrbyfloat latency lcs lindex linsert llen lmove lmpop lolwut"
+    " lpop lpos lpush lpushx lrange lrem lset ltrim migrate module monitor move msetnx multi"
+    " object pfadd pfcount pfdebug pfmerge pfselftest psync publish randomkey readonly"
+    " readwrite rename renamenx replconf replicaof restore restore-asking role rpop rpoplpush"
+    " rpush rpushx sadd save scard script sdiff sdiffstore setbit setrange shutdown sinter"
+    " sintercard sinterstore sismember slaveof slowlog smembers smismember smove sort sort_ro"
+    " spop spublish srandmember srem sscan ssubscribe substr sunion sunionstore sunsubscribe"
+    " swapdb sync unwatch waitaof watch xack xadd xautoclaim xclaim xdel xgroup xinfo xlen"
+    " xpending xrange xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff"
+    " zdiffstore zincrby zinter zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin"
+    " zrandmember zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex"
+    " zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank"
+    " zscan zscore zunion zunionstore ";
 
 bool mp__word_is(mp_str a, const char *word)
 {
@@ -194,8 +199,8 @@ const mp__command *mp__command_find(mp_str name)
         const char *at = mp__commands[middle].name;
         int order = strncasecmp(name.data, at, name.size);
 
-        if (order == 0)
-            order = at[name.size] ? -1 : 0;
+        if (order == 0) /* a zero in the name ends the comparison, not the name */
+            order = strnlen(at, name.size) < name.size ? 1 : at[name.size] ? -1 : 0;
         if (order == 0)
             return &mp__commands[middle];
         if (order < 0)
@@ -253,6 +258,19 @@ static bool is_http(mp_str word)
     return mp__word_is(word, "POST") || mp__word_is(word, "HOST:");
 }
 
+static bool is_foreign(mp_str name)
+{
+    char word[64] = " ";
+
+    if (name.size > sizeof(word) - 3 || memchr(name.data, ' ', name.size) ||
+        memchr(name.data, '\0', name.size))
+        return false;
+    lower_name(name, word + 1, sizeof(word) - 2);
+    word[name.size + 1] = ' ';
+    word[name.size + 2] = '\0';
+    return strstr(foreign, word) != NULL;
+}
+
 void mp__command_unknown(mp__connection *c, const mp_str *arguments, uint32_t count)
 {
     char name[64], text[200] = "";
@@ -264,21 +282,18 @@ void mp__command_unknown(mp__connection *c, const mp_str *arguments, uint32_t co
         mp__connection_finish(c);
         return;
     }
-    lower_name(arguments[0], name, sizeof(name));
-    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-        if (strcmp(foreign[i], name) == 0) {
-            mp__resp_error(
-                mp__connection_out(c), "ERR",
-                "'%s' is not a configuration operation here: a key holds one value. COMMAND lists "
-                "what there is",
-                name);
-            return;
-        }
+    if (is_foreign(arguments[0])) {
+        lower_name(arguments[0], name, sizeof(name));
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "'%s' is not a configuration operation here: a key holds one value. COMMAND "
+                       "lists what there is",
+                       name);
+        return;
+    }
     for (uint32_t i = 1; i < count && n < 128; i++)
         n += (size_t)snprintf(text + n, sizeof(text) - n, "'%.*s' ",
                               (int)(arguments[i].size > 32 ? 32 : arguments[i].size),
                               arguments[i].data);
-    lower_name(arguments[0], name, sizeof(name));
     mp__resp_error(
         mp__connection_out(c), "ERR", "unknown command '%.*s', with args beginning with: %s",
         (int)(arguments[0].size > 128 ? 128 : arguments[0].size), arguments[0].data, text);

@@ -61,6 +61,7 @@ void mp__cmd_auth(MP__COMMAND_ARGS);
 void mp__cmd_select(MP__COMMAND_ARGS);
 void mp__cmd_quit(MP__COMMAND_ARGS);
 void mp__cmd_reset(MP__COMMAND_ARGS);
+/* commands_client.c */
 void mp__cmd_client(MP__COMMAND_ARGS);
 /* commands_server.c */
 void mp__cmd_info(MP__COMMAND_ARGS);
@@ -86,6 +87,11 @@ int mp__key_address(mp__connection *c, mp_str key, char out[MP__ADDRESS_MAX]);
 /* Else an error was answered. */
 bool mp__media_type_is_good(mp__connection *c, mp_str type);
 void mp__reply_syntax(mp__connection *c);
+/* Call the connection @name from now on; false: it is none, and an error was answered. */
+bool mp__connection_name(mp__connection *c, mp_str name);
+/* Copy @text into @to, one of the texts of the connection that CLIENT LIST shows; false: it is too
+ * long, or has what would break a line of that list. */
+bool mp__connection_note(mp__connection *c, char *to, size_t capacity, mp_str text);
 void mp__reply_not_integer(mp__connection *c);
 
 /* A slot of @count reads of the keys @keys (each @step arguments apart), addresses prepared; NULL:

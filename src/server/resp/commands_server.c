@@ -11,6 +11,8 @@
 
 #include "server/resp/commands.h"
 
+enum { GLOB_STEPS = 100000 }; /* for one name; what takes longer does not match */
+
 /* ---- INFO ---- */
 
 static uint64_t uptime_s(const mp__server *server)
@@ -276,10 +278,31 @@ static void get_keys(mp__connection *c, const mp_str *arguments, uint32_t count)
         mp__resp_bulk(out, arguments[i]);
 }
 
+/* LIST [FILTERBY PATTERN glob] */
+static void list_names(mp__connection *c, const mp_str *words, uint32_t count)
+{
+    mp__buf *out = mp__connection_out(c);
+    mp_str pattern = MP_STR("*");
+    size_t fitting = 0;
+    char name[24];
+
+    if (count == 3 && mp__word_is(words[0], "FILTERBY") && mp__word_is(words[1], "PATTERN")) {
+        pattern = words[2];
+    } else if (count) {
+        mp__reply_syntax(c);
+        return;
+    }
+    for (size_t i = 0; i < mp__command_count; i++)
+        fitting += mp__glob_match(pattern, lower(mp__commands[i].name, name), GLOB_STEPS);
+    mp__resp_array(out, fitting);
+    for (size_t i = 0; i < mp__command_count; i++)
+        if (mp__glob_match(pattern, lower(mp__commands[i].name, name), GLOB_STEPS))
+            mp__resp_bulk(out, mp_str_new(name, strlen(mp__commands[i].name)));
+}
+
 void mp__cmd_command(MP__COMMAND_ARGS)
 {
     mp__buf *out = mp__connection_out(c);
-    char name[24];
 
     if (count == 1)
         all_infos(c, arguments, 0);
@@ -291,15 +314,12 @@ void mp__cmd_command(MP__COMMAND_ARGS)
         all_infos(c, arguments + 2, count - 2);
     else if (mp__word_is(arguments[1], "GETKEYS") && count > 2)
         get_keys(c, arguments + 2, count - 2);
-    else if (mp__word_is(arguments[1], "LIST")) {
-        mp__resp_array(out, mp__command_count);
-        for (size_t i = 0; i < mp__command_count; i++)
-            mp__resp_bulk(out, lower(mp__commands[i].name, name));
-    } else {
+    else if (mp__word_is(arguments[1], "LIST"))
+        list_names(c, arguments + 2, count - 2);
+    else
         mp__resp_error(out, "ERR",
-                       "unknown subcommand '%.*s'. Try COMMAND COUNT, DOCS, INFO or LIST.",
+                       "unknown subcommand '%.*s'. Try COMMAND COUNT, DOCS, INFO, LIST or GETKEYS.",
                        (int)(arguments[1].size > 64 ? 64 : arguments[1].size), arguments[1].data);
-    }
 }
 
 /* ---- CONFIG ---- */
@@ -340,7 +360,7 @@ static bool any_matches(const mp_str *patterns, uint32_t count, const char *name
 
         for (size_t k = 0; k < n; k++)
             pattern[k] = (char)tolower((unsigned char)patterns[i].data[k]);
-        if (mp__glob_match(mp_str_new(pattern, n), mp_str_of(name), 100000))
+        if (mp__glob_match(mp_str_new(pattern, n), mp_str_of(name), GLOB_STEPS))
             return true;
     }
     return false;

@@ -892,6 +892,7 @@ static void show(mp__connection *c)
     c->shown.database = c->database;
     c->shown.subscription_count = c->subscription_count;
     c->shown.version = c->version;
+    c->shown.descriptor = mp__stream_descriptor(c->stream);
     memcpy(c->shown.user, c->identity.name, sizeof(c->shown.user));
     memcpy(c->shown.scope, c->environment, c->environment_size);
     c->shown.scope[c->environment_size] = '\0';
@@ -913,15 +914,15 @@ static void list_one(const mp__connection *c, uint64_t now, mp__buf *out)
         now = s->active_ns;
     (void)mp__buf_printf(
         out,
-        "id=%" PRIu64 " addr=%s laddr=%s fd=-1 name=%s age=%" PRIu64 " idle=%" PRIu64
+        "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRIu64 " idle=%" PRIu64
         " flags=%s db=%u sub=%u psub=0 ssub=0 multi=-1 qbuf=%zu qbuf-free=0 argv-mem=0 multi-mem=0 "
         "rbs=0 rbp=0 obl=0 oll=0 omem=%zu tot-mem=%zu events=r cmd=%s user=%s redir=-1 resp=%d "
         "lib-name=%s lib-ver=%s scope=%s\n",
-        c->id, c->peer, c->worker->server->resp_address, c->name, (now - c->created_ns) / SECOND_NS,
-        (now - s->active_ns) / SECOND_NS, s->subscription_count ? "P" : "N", s->database,
-        s->subscription_count, s->in_size, s->queued, sizeof(*c) + s->in_capacity,
-        s->last_command[0] ? s->last_command : "NULL", s->user, s->version, c->library,
-        c->library_version, s->scope);
+        c->id, c->peer, c->worker->server->resp_address, s->descriptor, c->name,
+        (now - c->created_ns) / SECOND_NS, (now - s->active_ns) / SECOND_NS,
+        s->subscription_count ? "P" : "N", s->database, s->subscription_count, s->in_size,
+        s->queued, sizeof(*c) + s->in_capacity, s->last_command[0] ? s->last_command : "NULL",
+        s->user, s->version, c->library, c->library_version, s->scope);
 }
 
 void mp__connections_list(mp__server *server, mp__buf *out)

@@ -65,7 +65,7 @@ typedef struct mp__shown {
     size_t in_size, in_capacity, queued;
     unsigned database;
     uint32_t subscription_count;
-    int version;
+    int version, descriptor;
     char user[sizeof(((mp__identity *)0)->name)], last_command[24];
     char scope[MP__SCOPE_MAX + 1];
 } mp__shown;

@@ -37,7 +37,7 @@ static void addresses_that_others_reach_are_refused_with_the_remedy(void **state
     access = mp__access_free(access);
 }
 
-static void a_login_is_refused_as_long_as_there_are_no_passwords(void **state)
+static void without_passwords_only_the_default_user_logs_in_by_name(void **state)
 {
     mp__identity identity = {"untouched"};
     mp__access *access = NULL;
@@ -45,10 +45,15 @@ static void a_login_is_refused_as_long_as_there_are_no_passwords(void **state)
 
     (void)state;
     assert_int_equal(mp__access_new(&access), 0);
-    assert_int_equal(mp__access_login(access, MP_STR("default"), MP_STR("x"), &identity, &diag),
+    assert_int_equal(mp__access_login(access, MP_STR(""), MP_STR("x"), &identity, &diag),
                      MP_EINVAL);
-    assert_string_equal(identity.name, "untouched");
     assert_non_null(strstr(diag.text, "without any password configured"));
+    assert_int_equal(mp__access_login(access, MP_STR("nobody"), MP_STR("x"), &identity, &diag),
+                     MP_EDENIED);
+    assert_non_null(strstr(diag.text, "invalid username-password pair"));
+    assert_string_equal(identity.name, "untouched");
+    assert_int_equal(mp__access_login(access, MP_STR("default"), MP_STR("x"), &identity, &diag), 0);
+    assert_string_equal(identity.name, "default");
     access = mp__access_free(access);
 }
 
@@ -66,7 +71,7 @@ static void without_memory_there_is_none(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(whoever_reaches_loopback_may_do_everything),
     MP_TEST(addresses_that_others_reach_are_refused_with_the_remedy),
-    MP_TEST(a_login_is_refused_as_long_as_there_are_no_passwords),
+    MP_TEST(without_passwords_only_the_default_user_logs_in_by_name),
     MP_TEST(without_memory_there_is_none),
 };
 
