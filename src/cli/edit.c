@@ -7,7 +7,7 @@
  *                                                        the file stays; its name is said
  *
  * What was typed is never thrown away: the file is deleted only once it is written, or when it says
- * what the daemon has. */
+ * what the daemon has, or what the editor was given. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +41,7 @@ typedef struct edit {
     bool adds_newline; /* the single value had none at its end, editors want one */
     mp__keyset before, after;
     mp__deltas deltas;
+    mp_str offered; /* what the editor was given */
     char path[512];
 } edit;
 
@@ -259,6 +260,8 @@ static int read_back(edit *e)
     if (rc)
         return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "cannot read %s: %s", e->path,
                             mp_strerror(rc));
+    if (mp_str_equal(mp_str_new(text, size), e->offered))
+        return 0;
     code = e->is_single ? read_single(e, mp_str_new(text, size))
                         : read_many(e, mp_str_new(text, size));
     if (code == 0 && mp__deltas_add(&e->deltas, &e->before, &e->after, true) != 0)
@@ -276,13 +279,30 @@ static char ask(const char *question)
     (void)fflush(stdout);
     (void)fprintf(stderr, "%s ", question);
     (void)fflush(stderr);
-    if (!fgets(line, sizeof(line), stdin))
+    if (!fgets(line, sizeof(line), stdin)) {
+        (void)fputc('\n', stderr); /* what is said next begins a line */
         return 'n';
+    }
     return line[0];
+}
+
+/* Whether the file is as the editor was given it: nothing was typed that could be lost, and what is
+ * not there yet is not made by looking at it. */
+static bool is_untouched(const edit *e)
+{
+    MP__CLEANUP_FREE char *text = NULL;
+    size_t size;
+
+    return mp__env_read_file(mp__env_real(), e->path, EDITED_MAX, &text, &size) == 0 &&
+           mp_str_equal(mp_str_new(text, size), e->offered);
 }
 
 static int keep(const edit *e, int code)
 {
+    if (is_untouched(e)) {
+        (void)unlink(e->path);
+        return mp__cli_fail(e->arguments, code, "nothing was changed");
+    }
     (void)mp__cli_fail(e->arguments, code, "nothing was changed; what you typed is in %s", e->path);
     return code;
 }
@@ -361,8 +381,9 @@ int mp__verb_edit(const mp__arguments *arguments)
         code = fetch(&e);
     if (code == 0)
         code = make_text(&e, &text);
+    e.offered = mp__buf_str(&text);
     if (code == 0)
-        code = write_file(&e, mp__buf_str(&text));
+        code = write_file(&e, e.offered);
     if (code == 0)
         code = rounds(&e);
     (void)mp__client_close(e.client);
