@@ -414,6 +414,7 @@ static void say_file_troubles(mp__doctor *d)
     for (size_t i = 0; i < count && i < FILES_NAMED; i++) {
         const json_t *trouble = json_array_get(troubles, i);
         bool is_error = strcmp(text_of(trouble, "severity"), "error") == 0;
+        long long keys = number_of(trouble, "keys_kept");
 
         if (was_told(d, text_of(trouble, "file")))
             continue;
@@ -423,8 +424,8 @@ static void say_file_troubles(mp__doctor *d)
                            number_of(trouble, "column"));
         (void)snprintf(remedy, sizeof(remedy),
                        "mend the file (or, if the rule is wrong, its schema): it is taken at once; "
-                       "until then %lld keys of its last good version are served",
-                       number_of(trouble, "keys_kept"));
+                       "until then %lld key%s of its last good version %s served",
+                       keys, keys == 1 ? "" : "s", keys == 1 ? "is" : "are");
         mp__doctor_say(d, is_error ? MP__FINDING_TROUBLE : MP__FINDING_WARNING,
                        is_error ? remedy : "mend the file: it is served as it is",
                        "%.200s:%s %.300s", text_of(trouble, "file"), place,

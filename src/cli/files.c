@@ -12,6 +12,7 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "core/env.h"
+#include "core/json.h"
 #include "core/option.h"
 
 const mp__flag mp__format_flag = {"--format", "-f", "NAME",
@@ -121,16 +122,50 @@ int mp__cli_read_input(const char *path, size_t size_max, char **ret_text, size_
     return 0;
 }
 
+/* An error with its place, said or kept for the verb's own answer. */
+static int fail_at(const mp__sources *sources, const mp__diag *diag)
+{
+    char said[900];
+
+    if (!sources->errors)
+        return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "%s%s",
+                            mp__diag_format(diag, said, sizeof(said)), sources->consequence);
+    mp__json_begin(sources->errors, '{');
+    mp__json_add_text(sources->errors, "file", diag->file);
+    mp__json_add_i64(sources->errors, "line", diag->line);
+    mp__json_add_i64(sources->errors, "column", diag->column);
+    mp__json_add_text(sources->errors, "text", diag->text);
+    mp__json_end(sources->errors, '}');
+    return MP__EXIT_ERROR;
+}
+
+/* The same of a file as a whole. */
+static int fail_whole(const mp__sources *sources, const char *path, const char *text)
+{
+    mp__diag diag = {0};
+
+    (void)snprintf(diag.file, sizeof(diag.file), "%.255s", path);
+    (void)mp__diag_set(&diag, MP_EINVAL, "%s", text);
+    return fail_at(sources, &diag);
+}
+
+static int fail_to_read(const mp__sources *sources, const char *path, int rc)
+{
+    char text[256];
+
+    (void)snprintf(text, sizeof(text), "cannot be read: %s", mp_strerror(rc));
+    return fail_whole(sources, path, text);
+}
+
 static int read_leaves(const mp__sources *sources, mp__source *s, const char *path)
 {
     mp__diag diag = {0};
-    char *text, said[900];
+    char *text;
     size_t size;
     int rc = mp__cli_read_input(path, MP__CLI_INPUT_MAX, &text, &size);
 
     if (rc)
-        return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "cannot read %s: %s%s", s->path,
-                            mp_strerror(rc), sources->consequence);
+        return fail_to_read(sources, s->path, rc);
     rc = s->format->parse(mp_str_new(text, size), &s->leaves, &diag);
     (void)mp__free(text);
     if (rc == 0)
@@ -138,14 +173,13 @@ static int read_leaves(const mp__sources *sources, mp__source *s, const char *pa
     (void)snprintf(diag.file, sizeof(diag.file), "%s", s->path);
     if (!diag.text[0])
         (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
-    return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "%s%s",
-                        mp__diag_format(&diag, said, sizeof(said)), sources->consequence);
+    return fail_at(sources, &diag);
 }
 
 /* Every key must make a good address before anything is written. */
 static int check_keys(const mp__sources *sources, const mp__source *s)
 {
-    char address[MP__ADDRESS_MAX], said[900];
+    char address[MP__ADDRESS_MAX];
 
     for (size_t i = 0; i < s->leaves.count; i++) {
         const mp__leaf *leaf = &s->leaves.items[i];
@@ -157,8 +191,7 @@ static int check_keys(const mp__sources *sources, const mp__source *s)
         (void)mp__diag_at(&diag, MP_EINVAL, leaf->line, leaf->column, "%.*s: %s",
                           (int)leaf->key.size, leaf->key.data, why.text);
         (void)snprintf(diag.file, sizeof(diag.file), "%s", s->path);
-        return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "%s%s",
-                            mp__diag_format(&diag, said, sizeof(said)), sources->consequence);
+        return fail_at(sources, &diag);
     }
     return 0;
 }
@@ -179,11 +212,11 @@ static int read_file(mp__sources *sources, const char *path, const char *environ
     bool is_stdin = strcmp(path, "-") == 0;
     mp__source *s;
 
+    if (!format && access(path, F_OK) != 0)
+        return fail_to_read(sources, path, -errno);
     if (!format)
-        return mp__cli_fail(sources->arguments, MP__EXIT_ERROR,
-                            "%s: the ending says no format; give --format, one of " MP__FORMAT_NAMES
-                            "%s",
-                            path, sources->consequence);
+        return fail_whole(sources, path,
+                          "the ending says no format; give --format, one of " MP__FORMAT_NAMES);
     s = source_add(sources);
     environment = chosen ? chosen : environment;
     if (s) {
@@ -232,8 +265,7 @@ static int read_folder(mp__sources *sources, const char *path, const char *envir
     int n = scandir(path, &entries, not_hidden, by_name), code = 0;
 
     if (n < 0)
-        return mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "cannot read %s: %s", path,
-                            mp_strerror(-errno));
+        return fail_to_read(sources, path, -errno);
     for (int i = 0; i < n; i++) {
         char inside[4096];
 
@@ -244,9 +276,9 @@ static int read_folder(mp__sources *sources, const char *path, const char *envir
         else if (mp__cli_is_folder(inside) && depth == 0)
             code = read_folder(sources, inside, entries[i]->d_name, 1);
         else if (mp__cli_is_folder(inside))
-            code = mp__cli_fail(
-                sources->arguments, MP__EXIT_ERROR,
-                "%s: folders are nested too deep; environment/namespace.yaml is the form", inside);
+            code =
+                fail_whole(sources, inside,
+                           "folders are nested too deep; environment/namespace.yaml is the form");
         else if (format_for(sources, inside))
             code = read_file(sources, inside, environment);
         free(entries[i]);

@@ -20,6 +20,7 @@ typedef struct mp__sources {
     const mp__arguments *arguments;
     const char *consequence; /* said behind an error: "; nothing was imported" */
     bool go_on;              /* after a file with an error: the next one */
+    mp__buf *errors;         /* NULL: errors are said; else they are added to this list of JSON */
     mp__source *items;
     size_t count, capacity, keys, failed;
 } mp__sources;

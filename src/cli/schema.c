@@ -7,6 +7,7 @@
 #include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "schema/schema.h"
 
 const mp__flag mp__schema_flags[] = {
     {"--strict", NULL, NULL, "Set no schema that existing values break."},
@@ -28,6 +29,26 @@ static int read_schema(const mp__arguments *arguments, const char *path, char **
     return rc ? mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read %s: %s",
                              mp__cli_input_name(path), mp_strerror(rc))
               : 0;
+}
+
+/* Whether it is one, before the daemon is asked, who knows no file to name. */
+static int examine(const mp__arguments *arguments, const char *path, mp_str text)
+{
+    static mp__violation items[MP__VIOLATIONS_MAX];
+    mp__violations warnings = {.items = items, .capacity = MP__VIOLATIONS_MAX};
+    mp__schema *schema = NULL;
+    mp__diag diag = {0};
+    char said[900];
+    int rc = mp__schema_compile(text, &schema, &warnings, &diag);
+
+    (void)mp__schema_free(schema);
+    if (rc == 0)
+        return 0;
+    (void)snprintf(diag.file, sizeof(diag.file), "%s", mp__cli_input_name(path));
+    if (!diag.text[0])
+        (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
+    return mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
+                        mp__diag_format(&diag, said, sizeof(said)));
 }
 
 static int get(const mp__arguments *arguments, mp__client *client, const char *name)
@@ -64,25 +85,39 @@ static int del(const mp__arguments *arguments, mp__client *client, const char *n
 
 static int print_name(void *context, const mp__listed *listed)
 {
-    const mp__arguments *arguments = context;
+    mp__buf *json = context;                                              /* NULL: lines */
     mp_str name = mp_str_new(listed->key.data + 8, listed->key.size - 8); /* "_schema/" */
 
-    if (mp__flag_given(arguments, "--json")) {
-        mp__buf json = MP__BUF_INIT;
-
-        mp__json_begin(&json, '{');
-        mp__json_add_string(&json, "name", name);
-        mp__json_add_string(&json, "layer", listed->layer);
-        mp__json_add_i64(&json, "revision", listed->revision);
-        mp__json_end(&json, '}');
-        (void)mp__buf_add_char(&json, '\n');
-        (void)mp__cli_put(mp__buf_str(&json));
-        mp__buf_done(&json);
-        return 0;
+    if (json) {
+        mp__json_begin(json, '{');
+        mp__json_add_string(json, "name", name);
+        mp__json_add_string(json, "layer", listed->layer);
+        mp__json_add_i64(json, "revision", listed->revision);
+        mp__json_end(json, '}');
+        return json->error ? MP__EXIT_ERROR : 0;
     }
     (void)printf("%8" PRId64 "  %-18.*s  %.*s\n", listed->revision, (int)listed->layer.size,
                  listed->layer.data, (int)name.size, name.data);
     return 0;
+}
+
+static int list(const mp__arguments *arguments, mp__client *client)
+{
+    bool as_json = mp__flag_given(arguments, "--json");
+    mp__buf json = MP__BUF_INIT;
+    int code;
+
+    mp__json_begin(&json, '[');
+    code = mp__cli_each(arguments, client, MP_STR("_schema/"), false, print_name,
+                        as_json ? &json : NULL);
+    mp__json_end(&json, ']');
+    (void)mp__buf_add_char(&json, '\n');
+    if (json.error)
+        code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    if (code == 0 && as_json)
+        code = mp__cli_put(mp__buf_str(&json));
+    mp__buf_done(&json);
+    return code;
 }
 
 /* Say what is there and would break it. How many, or -1 with *ret_code. */
@@ -124,8 +159,12 @@ static int set(const mp__arguments *arguments, mp__client *client, const char *n
     int64_t found;
     int code = read_schema(arguments, path, &text, &size);
 
-    if (code)
+    if (code == 0)
+        code = examine(arguments, path, mp_str_new(text, size));
+    if (code) {
+        (void)mp__free(text);
         return code;
+    }
     found = check(arguments, client, name, mp_str_new(text, size), &code);
     if (found < 0) {
         code = code ? code : MP__EXIT_ERROR;
@@ -172,8 +211,7 @@ int mp__verb_schema(const mp__arguments *arguments)
     if (!client)
         return code;
     if (lists)
-        code = mp__cli_each(arguments, client, MP_STR("_schema/"), false, print_name,
-                            (void *)(uintptr_t)arguments);
+        code = list(arguments, client);
     else if (gets)
         code = get(arguments, client, arguments->words[1]);
     else if (dels)

@@ -23,7 +23,7 @@ typedef struct validation {
     const mp__arguments *arguments;
     mp__schema *schema;
     const char *schema_path;
-    mp__buf json;
+    mp__buf json, errors; /* lists: what breaks the schema; what could not be read at all */
     size_t violations;
 } validation;
 
@@ -186,6 +186,9 @@ int mp__verb_validate(const mp__arguments *arguments)
     mp__sources sources = {.arguments = arguments, .consequence = "", .go_on = true};
     int code = v.schema_path ? load_schema(&v) : 0;
 
+    mp__json_begin(&v.errors, '[');
+    if (mp__flag_given(arguments, "--json"))
+        sources.errors = &v.errors;
     if (code == 0)
         code = mp__sources_read(&sources);
     mp__json_begin(&v.json, '[');
@@ -193,9 +196,12 @@ int mp__verb_validate(const mp__arguments *arguments)
         if (check(&v, &sources.items[i]) != 0)
             sources.failed++;
     mp__json_end(&v.json, ']');
+    mp__json_end(&v.errors, ']');
     if (code == 0 && mp__flag_given(arguments, "--json"))
-        (void)printf("{\"files\":%zu,\"keys\":%zu,\"failed\":%zu,\"violations\":%.*s}\n",
-                     sources.count, sources.keys, sources.failed, (int)v.json.size, v.json.data);
+        (void)printf(
+            "{\"files\":%zu,\"keys\":%zu,\"failed\":%zu,\"errors\":%.*s,\"violations\":%.*s}\n",
+            sources.count, sources.keys, sources.failed, (int)v.errors.size, v.errors.data,
+            (int)v.json.size, v.json.data);
     else if (code == 0 && sources.failed == 0)
         (void)printf("%zu key%s in %zu file%s: good\n", sources.keys, sources.keys == 1 ? "" : "s",
                      sources.count, sources.count == 1 ? "" : "s");
@@ -203,6 +209,7 @@ int mp__verb_validate(const mp__arguments *arguments)
         code = MP__EXIT_ERROR;
     (void)mp__schema_free(v.schema);
     mp__buf_done(&v.json);
+    mp__buf_done(&v.errors);
     mp__sources_done(&sources);
     return code;
 }

@@ -328,6 +328,8 @@ class Transfer(mp_daemon.Served):
         self.assertEqual(self.c("GET", "edit/vv"), b"other")
         self.assertEqual(self.left_over(), [])
         self.assertIn("nothing was changed", self.edit("true", "edit/v"))
+        self.assertEqual(self.edit("true", "edit/typo", "--yes").strip(), "nothing was changed")
+        self.assertIsNone(self.c("GET", "edit/typo"))  # to look at what is not there does not make it
         self.edit('echo fresh >"$1"', "edit/new", "--yes")
         self.assertEqual(self.c("GET", "edit/new"), b"fresh")
 
@@ -361,7 +363,12 @@ class Transfer(mp_daemon.Served):
     def test_a_no_and_a_failing_editor_change_nothing(self):
         self.c("MP.PUT", "no/a", "text/plain", "1")
         self.edit('echo 2 >"$1"', "no/a", answers="n\n", code=1)
-        self.assertIn("the editor", self.edit("exit 3", "no/a", code=1))
+        kept = self.left_over()
+        self.assertEqual([p.read_text() for p in kept], ["2\n"])
+        said = self.edit("exit 3", "no/a", code=1)
+        self.assertIn("the editor", said)
+        self.assertNotIn("what you typed", said)  # nothing was
+        self.assertEqual(self.left_over(), kept)
         self.assertEqual(self.c("GET", "no/a"), b"1")
         self.assertIn("no key that begins", self.edit("true", "nosuch/", code=3))
 
@@ -380,6 +387,11 @@ class Transfer(mp_daemon.Served):
         told = json.loads(self.cli("validate", good, "--schema", schema, "--json", code=1).split("\n")[0])
         self.assertEqual({(v["line"], v["path"], v["keyword"]) for v in told["violations"]},
                          {(1, "", "required"), (4, "/db/port", "minimum")})
+        told = json.loads(self.cli("validate", good.parent, self.folder / "no.yaml", "--json", code=1).split("\n")[0])
+        self.assertEqual([(e["file"], e["line"], e["column"]) for e in told["errors"]],
+                         [(str(bad), 2, 2), (str(self.folder / "no.yaml"), 0, 0)])
+        self.assertEqual((told["files"], told["failed"]), (1, 2))
+        self.assertIn("nofile: cannot be read: No such file", self.cli("validate", "nofile", code=1))
         both = self.cli("validate", f"{good.parent}/", self.file("w/worse.ini", "c\n").parent, code=1)
         self.assertIn(f"{bad}:2:2:", both)  # one slash, in order
         self.assertLess(both.index("bad.ini"), both.index("worse.ini"))

@@ -163,11 +163,17 @@ class Validation(unittest.TestCase):
         self.assertEqual(self.daemon.cli("schema", "set", "limits", path).returncode, 0)
         self.assertEqual(json.loads(self.daemon.cli("schema", "get", "limits").stdout), LIMITS)
         self.assertIn("limits", self.daemon.cli("schema", "ls").stdout)
+        listed = json.loads(self.daemon.cli("schema", "ls", "--json").stdout)
+        self.assertEqual([(s["name"], s["layer"]) for s in listed], [("limits", "production")])
         self.assertEqual(self.daemon.cli("set", "limits/low", "1").returncode, 1)
         self.assertEqual(self.daemon.cli("schema", "del", "limits").returncode, 0)
         self.assertEqual(self.daemon.cli("set", "limits/low", "1").returncode, 0)
         broken = self.daemon.cli("schema", "set", "limits", self.file("none.json", '{"type": 7}'))
         self.assertEqual(broken.returncode, 1)
+        self.assertIn("none.json: ", broken.stderr)
+        cut = self.daemon.cli("schema", "set", "limits", self.file("cut.json", '{"type":\n "object",}'))
+        self.assertIn("cut.json:2:11: ", cut.stderr)
+        self.assertEqual(json.loads(self.daemon.cli("schema", "ls", "--json").stdout), [])
         self.assertEqual(self.daemon.cli("schema", "set", "limits").returncode, 2)
 
     def test_schemas_outlive_a_kill(self):
