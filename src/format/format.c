@@ -38,3 +38,22 @@ const mp__format *mp__format_of_path(const char *path)
                 return *f;
     return NULL;
 }
+
+/* Names that are written for application/yaml, and that RFC 9512 section 2.1 lists as such. */
+static const char *const yaml_names[] = {"application/x-yaml", "text/yaml", "text/x-yaml", NULL};
+
+static bool is_called(mp_str type, const char *name)
+{
+    return type.size == strlen(name) && strncasecmp(type.data, name, type.size) == 0;
+}
+
+const mp__format *mp__format_of_media_type(mp_str type)
+{
+    for (const mp__format *const *f = mp__formats; *f; f++)
+        if (is_called(type, (*f)->media_type))
+            return *f;
+    for (const char *const *name = yaml_names; *name; name++)
+        if (is_called(type, *name))
+            return &mp__format_yaml;
+    return NULL;
+}

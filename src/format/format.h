@@ -56,6 +56,7 @@ extern const mp__format *const mp__formats[]; /* NULL-ended */
 
 const mp__format *mp__format_find(const char *name);              /* or NULL */
 const mp__format *mp__format_of_path(const char *path);           /* by its ending, or NULL */
+const mp__format *mp__format_of_media_type(mp_str type);          /* other names of one, too */
 #define MP__FORMAT_NAMES "json, yaml, env, ini, properties, toml" /* for messages */
 
 /* For parsers: add a copy of one leaf. MP_ENOMEM, MP_ELIMIT. */

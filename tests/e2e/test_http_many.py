@@ -289,6 +289,13 @@ class Many(mp_http.Served):
         self.assertEqual(self.http.get("/v1/export/accept", Accept="application/yaml", If_None_Match=tag).status, 304)
         self.is_problem(self.http.get("/v1/export/accept", Accept="image/png, application/json;q=0"), 406, "not-acceptable")
 
+    def test_yaml_goes_by_its_other_names_too(self):
+        for type in ("application/x-yaml", "text/yaml", "text/x-yaml; charset=utf-8"):
+            self.assertEqual(self.post("/v1/import/names", f"t: {type}\n", type).status, 200, type)
+            answer = self.http.get("/v1/export/names", Accept=type)
+            self.assertEqual((answer.status, answer["Content-Type"]), (200, "application/yaml"), type)
+            self.assertIn(type, answer.text)
+
     def test_what_a_format_cannot_say_is_refused(self):
         self.fill("contra", {"a": "1", "a.b": "2"})
         self.is_problem(self.http.get("/v1/export/contra", Accept="application/json"), 422, "export")

@@ -343,6 +343,8 @@ class Streams(unittest.TestCase):
                 answer = Http(self.daemon.http).get("/v1/watch" + query)
                 self.assertEqual((answer.status, answer["Content-Type"]),
                                  (400, "application/problem+json"))
+        answer = Http(self.daemon.http).get("/v1/watch?from=1", Last_Event_ID="x")
+        self.assertIn("Last-Event-ID is the position", answer.json["detail"])
 
     def test_all_watchers_of_whatever_kind_hear_the_same_in_the_same_order(self):
         streams = [self.stream("?prefix=order/", accept)

@@ -33,7 +33,12 @@ static void change(mp__exchange *x, int (*fn)(mp__manager *manager, mp_str patte
         mp__access_check(mp__manager_access(manager), &x->identity, MP__RIGHT_WRITE, pattern, NULL);
     if (rc == 0)
         rc = fn(manager, pattern, &diag);
-    if (rc)
+    if (rc == MP_EABSENT)
+        mp__answer_problem(x, &(mp__problem){.status = 404,
+                                             .type = "absent",
+                                             .detail = "there is no such pin",
+                                             .remedy = "GET /v1/pins lists those that are"});
+    else if (rc)
         mp__answer_error(x, rc, diag.text[0] ? diag.text : NULL);
     else
         answer_pins(x);

@@ -43,6 +43,14 @@ static mp_str split_weight(mp_str item, int *ret_weight)
     return type;
 }
 
+/* Whether @type is @media_type, or another name of that format. */
+static bool type_is(mp_str type, const char *media_type)
+{
+    const mp__format *format = mp__format_of_media_type(type);
+
+    return word_is(type, media_type) || (format && strcmp(format->media_type, media_type) == 0);
+}
+
 int mp__http_weight(mp_str accept, const char *media_type)
 {
     size_t major = (size_t)(strchr(media_type, '/') - media_type) + 1;
@@ -51,7 +59,7 @@ int mp__http_weight(mp_str accept, const char *media_type)
 
     while (mp__http_list_next(&accept, &item)) {
         mp_str type = split_weight(item, &weight);
-        int k = word_is(type, media_type) ? 3
+        int k = type_is(type, media_type) ? 3
                 : type.size == major + 1 && type.data[major] == '*' &&
                         strncasecmp(type.data, media_type, major) == 0
                     ? 2
@@ -487,6 +495,7 @@ static void import_parsed(mp__job *job)
 static bool content_format(mp__exchange *x, const mp__format **ret_format)
 {
     char names[256], detail[360];
+    const mp__format *format;
     const char *semicolon;
     mp_str type;
 
@@ -495,11 +504,11 @@ static bool content_format(mp__exchange *x, const mp__format **ret_format)
     semicolon = memchr(type.data, ';', type.size);
     if (semicolon)
         type.size = (size_t)(semicolon - type.data);
-    for (const mp__format *const *f = mp__formats; *f; f++)
-        if (word_is(type, (*f)->media_type)) {
-            *ret_format = *f;
-            return true;
-        }
+    format = mp__format_of_media_type(type);
+    if (format) {
+        *ret_format = format;
+        return true;
+    }
     list_formats(names, sizeof(names));
     (void)snprintf(detail, sizeof(detail), "Content-Type is none of %s", names);
     mp__answer_problem(x, &(mp__problem){.status = 415,

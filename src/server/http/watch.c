@@ -242,18 +242,23 @@ static bool take_from(mp__exchange *x, asked *a)
 {
     mp_str text = a->p[FROM].value.data ? a->p[FROM].value : a->p[REV].value, epoch;
     const char *present = mp__manager_epoch(x->worker->server->manager);
+    const char *name = a->p[FROM].value.data ? "from" : "rev";
+    mp_str seen = mp__http_header_find(&x->request, "last-event-id");
 
     if (a->p[FROM].value.data && a->p[REV].value.data) {
         mp__answer_invalid(x, "from and rev are two names of one thing: give one of them");
         return false;
     }
     /* what the browser has seen since is newer than what the page asked for */
-    if (mp__http_header_find(&x->request, "last-event-id").size)
-        text = mp__http_header_find(&x->request, "last-event-id");
+    if (seen.size) {
+        text = seen;
+        name = "Last-Event-ID";
+    }
     if (!text.data)
         return true;
     if (!mp__position_parse(text, &epoch, &a->from)) {
-        mp__answer_invalid(x, "from is the position of an event, as epoch-revision, or a revision");
+        mp__answer_invalid(x, "%s is the position of an event, as epoch-revision, or a revision",
+                           name);
         return false;
     }
     a->has_from = true;
