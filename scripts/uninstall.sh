@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Remove what scripts/install.sh installed under the same PREFIX and DESTDIR, and the folders that
-# are empty then. Data and configuration stay.
+# are empty then. Data stay, and so does a configuration into which somebody wrote something.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -18,6 +18,19 @@ for path in "${paths[@]}"; do
         files+=("$path")
     fi
 done
+# The unit says which configuration is ours; as it was made nobody misses it.
+kept=
+unit=$(printf '%s\n' "${files[@]}" | grep '/marketprism\.service$' || true)
+conf=$([ ! -f "$unit" ] || sed -n 's/^ExecStart=.*--config //p' "$unit")
+if [ -n "$conf" ] && [ -f "${DESTDIR:-}$conf" ]; then
+    if sed "s,/etc/marketprism/marketprism.conf,$conf," deploy/marketprism.conf |
+        cmp -s - "${DESTDIR:-}$conf"; then
+        rm -f -- "${DESTDIR:-}$conf"
+        rmdir --ignore-fail-on-non-empty -- "$(dirname "${DESTDIR:-}$conf")"
+    else
+        kept=" Its configuration was changed and stays: ${DESTDIR:-}$conf"
+    fi
+fi
 rm -f -- "${files[@]}"
 # Folders of ours go when they are empty, what is inside before what holds it; share/ and lib/ belong
 # to everybody, and what somebody else uses stays.
@@ -30,4 +43,4 @@ done < <(printf '%s\n' "${files[@]%/*}" | sort -u)
 while IFS= read -r path; do
     rmdir -- "$path" 2>/dev/null || true
 done < <(printf '%s\n' "${folders[@]}" | sort -ru)
-echo "Removed ${#files[@]} files from $top."
+echo "Removed ${#files[@]} files from $top.$kept"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make install` installs works by itself, and `make uninstall` leaves nothing of it but the
-configuration.
+"""What `make install` installs works by itself, and `make uninstall` leaves nothing of it but a
+configuration that somebody changed.
 BUILD is the build folder, PREFIX its prefix, COMPILER the compiler."""
 
 import os
@@ -46,6 +46,8 @@ class Install(unittest.TestCase):
         cls.prefix = pathlib.Path(str(cls.folder) + os.environ["PREFIX"])
         done = run(ROOT / "scripts" / "install.sh", "--built", DESTDIR=str(cls.folder))
         assert done.returncode == 0, done.stdout + done.stderr
+        unit = next(cls.prefix.rglob("marketprism.service")).read_text(encoding="utf-8")
+        cls.conf = pathlib.Path(str(cls.folder) + re.search(r"^ExecStart=.* --config (\S+)$", unit, re.M)[1])
         cls.pkgconfig = next(cls.prefix.rglob("marketprism.pc")).parent
 
     def flags(self, *options):
@@ -110,7 +112,7 @@ class Install(unittest.TestCase):
             self.assertTrue((docs / name).exists(), name)
 
     def test_a_configuration_that_is_there_stays_as_it_is(self):
-        conf = self.prefix / "etc/marketprism/marketprism.conf"
+        conf = self.conf
         before = conf.read_text(encoding="utf-8")
         self.assertIn("data_dir: /var/lib/marketprism", before)
         self.addCleanup(conf.write_text, before, encoding="utf-8")
@@ -119,18 +121,31 @@ class Install(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(conf.read_text(encoding="utf-8"), "mine: 1\n")
 
-    def test_z_uninstall_leaves_nothing_but_the_configuration(self):
+    def left(self):
+        return {path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink()}
+
+    def test_z_uninstall_leaves_nothing_but_a_configuration_that_was_changed(self):
         for path in self.folder.iterdir():
             if path.is_file():  # what the other tests compiled
                 path.unlink()
         strange = self.prefix / "share" / "marketprism" / "somebody-elses"
         strange.touch()
+        conf = self.conf
+        with open(conf, "a", encoding="utf-8") as file:
+            file.write("# mine\n")
         done = run(ROOT / "scripts" / "uninstall.sh", DESTDIR=str(self.folder))
         self.assertEqual(done.returncode, 0, done.stderr)
-        left = {path for path in self.folder.rglob("*") if path.is_file() or path.is_symlink()}
-        self.assertEqual(left, {strange, self.prefix / "etc/marketprism/marketprism.conf"})
+        self.assertEqual(self.left(), {strange, conf})
+        self.assertIn(f"was changed and stays: {conf}", done.stdout)
         self.assertFalse((self.prefix / "include").exists())
         self.assertFalse((self.prefix / "lib").exists())
+        conf.unlink()
+        done = run(ROOT / "scripts" / "install.sh", "--built", DESTDIR=str(self.folder))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(conf.exists())
+        done = run(ROOT / "scripts" / "uninstall.sh", DESTDIR=str(self.folder))
+        self.assertEqual((done.returncode, self.left()), (0, {strange}), done.stderr)
+        self.assertFalse(conf.parent.exists())
 
     def test_installing_again_forgets_no_file(self):
         names = (self.prefix / "share/marketprism/installed-files").read_text(encoding="utf-8")
