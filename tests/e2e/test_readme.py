@@ -153,6 +153,13 @@ class Readme(unittest.TestCase):
     def test_the_page_of_resp(self):
         self.check("docs/resp.md")
 
+    def test_both_readmes_have_the_same_parts_and_lead_to_the_same_pages(self):
+        texts = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES[:2]]
+        for what in (r"^#+ ", r"\]\((?!README)([^)]*)\)", r"^- ", r"^\*\*\d"):
+            found = [re.findall(what, text, re.M) for text in texts]
+            self.assertGreater(len(found[0]), 3, what)
+            self.assertEqual(found[0], found[1], what)
+
     def test_both_readmes_show_the_same_commands_and_figures(self):
         texts = [(ROOT / page).read_text(encoding="utf-8") for page in PAGES[:2]]
         self.assertEqual(blocks(texts[0]), blocks(texts[1]))
