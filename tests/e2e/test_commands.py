@@ -147,7 +147,7 @@ class Commands(mp_daemon.Served):
         self.assertTrue(b("CLIENT", "INFO").startswith(b"id=%d " % ids[1]))
         self.assertNotIn(b" fd=-1 ", b("CLIENT", "INFO"))
         listed = self.c("CLIENT", "LIST", "ID", ids[0], "999999", ids[1])
-        self.assertEqual(sorted(int(line.split()[0][3:]) for line in listed.splitlines()), ids)
+        self.assertEqual(sorted(int(line.split()[0][3:]) for line in listed.splitlines()), sorted(ids))
         address = b("CLIENT", "INFO").split()[1][len("addr="):]
         self.assertEqual(self.c("CLIENT", "KILL", "ID", ids[0], "ADDR", address), 0)  # both must hold
         self.assertEqual(self.c("CLIENT", "KILL", "ID", ids[0], "TYPE", "normal"), 1)
