@@ -123,6 +123,8 @@ typedef struct mp__read {
     int64_t age_max_ms;    /* verify when older; -1: as the level says */
     uint64_t revision_min; /* read-your-writes and monotonic reads: not older than this */
     bool own_layer;        /* only what the address itself holds, without those behind it */
+    bool is_use;           /* somebody wants the value, and mp__read_now() did not look for it: it
+                            * counts as a hit or a miss of L1, and for what stays there */
     void (*done)(struct mp__read *read);
     void *context;
     /* out */

@@ -462,6 +462,7 @@ static bool look(walk *w, bool at_mark)
         .age_max_ms = whole->age_max_ms,
         .revision_min = whole->revision_min,
         .own_layer = true,
+        .is_use = whole->is_use && !at_mark,
         .done = part_done,
         .is_part = true,
         .started_ns = whole->started_ns, /* the time that it may take is that of the whole */

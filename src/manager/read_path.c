@@ -309,7 +309,8 @@ static const mp__entry *from_l1(mp__manager *manager, const mp__read *read)
 
     if (mp_read_begin() != 0)
         return NULL;
-    entry = mp__cache_peek(manager->cache, read->address, read->hash);
+    entry = read->is_use ? mp__cache_find(manager->cache, read->address, read->hash)
+                         : mp__cache_peek(manager->cache, read->address, read->hash);
     if (entry)
         (void)mp__entry_ref(entry);
     mp_read_end();

@@ -5,6 +5,7 @@ import json
 import pathlib
 import threading
 import time
+import urllib.request
 
 import mp_daemon
 import mp_tap
@@ -194,6 +195,27 @@ class Commands(mp_daemon.Served):
         self.assertEqual(c("TYPE", k + "1"), "none")
         self.assertEqual(c("TYPE", k + "2"), "string")
         self.assertEqual(c("STRLEN", k + "2"), 1)
+
+    def test_who_reads_a_value_counts_as_a_hit_and_who_asks_about_it_does_not(self):
+        c, k = self.c, self.key
+        def hits():
+            return int(dict(line.split(":") for line in c("INFO", "stats").decode().split()[2:])["keyspace_hits"])
+        c("SET", k, "v")
+        for words, uses in ((("GET", k), 1), (("MGET", k, k), 2), (("MP.GET", k), 1),
+                            (("MP.GET", k, "META"), 1), (("MP.GET", k, "LEVEL", "strong"), 1),
+                            (("TOUCH", k), 1), (("EXISTS", k), 0), (("TTL", k), 0), (("TYPE", k), 0),
+                            (("MP.EXPLAIN", k), 0), (("MEMORY", "USAGE", k), 0)):
+            before = hits()
+            c(*words)
+            self.assertEqual(hits() - before, uses, words)
+        for path, uses in ((f"config/default/{k}", 1), (f"config/default/{k}?level=strong", 1)):
+            before = hits()
+            urllib.request.urlopen(f"http://{self.daemon.http}/v1/{path}").close()
+            self.assertEqual(hits() - before, uses, path)
+        before = hits()
+        urllib.request.urlopen(f"http://{self.daemon.http}/v1/batch-get", json.dumps(
+            {"keys": [{"key": k}, {"key": k}]}).encode()).close()
+        self.assertEqual(hits() - before, 2)
 
     def test_environments_are_apart(self):
         c, k = self.c, self.key

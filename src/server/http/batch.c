@@ -112,6 +112,7 @@ static void batch_get(mp__exchange *x, mp_str scope, const json_t *body)
         read->level = like.level;
         read->age_max_ms = like.age_max_ms;
         read->own_layer = like.own_layer;
+        read->is_use = true;
     }
     gather->done = gathered;
     mp__gather_start(gather);

@@ -375,6 +375,7 @@ static void start_read(mp__exchange *x, mp_str address, uint64_t hash, const mp_
     w->read.hash = hash;
     w->read.identity = &x->identity;
     w->read.age_max_ms = -1;
+    w->read.is_use = p != NULL; /* else answer_now() has looked */
     w->read.done = read_done;
     w->read.context = x;
     w->stale_max_ms = -1;

@@ -39,12 +39,20 @@ static void format_get(mp__slot *slot, mp__buf *out)
         mp__resp_bulk(out, value_of(&slot->reads[0]));
 }
 
+/* Begin reads of those who want the values themselves. */
+static void start_uses(mp__slot *slot)
+{
+    for (uint32_t i = 0; i < slot->count; i++)
+        slot->reads[i].is_use = true;
+    mp__slot_reads_start(slot);
+}
+
 void mp__cmd_get(MP__COMMAND_ARGS)
 {
     mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_get);
 
     if (slot)
-        mp__slot_reads_start(slot);
+        start_uses(slot);
 }
 
 /* MGET has no place for an error of one key: any unknown one fails the whole. */
@@ -65,7 +73,7 @@ void mp__cmd_mget(MP__COMMAND_ARGS)
     mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_mget);
 
     if (slot)
-        mp__slot_reads_start(slot);
+        start_uses(slot);
 }
 
 static void format_exists(mp__slot *slot, mp__buf *out)
@@ -83,7 +91,11 @@ void mp__cmd_exists(MP__COMMAND_ARGS)
 {
     mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_exists);
 
-    if (slot)
+    if (!slot)
+        return;
+    if (mp__word_is(arguments[0], "TOUCH"))
+        start_uses(slot);
+    else
         mp__slot_reads_start(slot);
 }
 

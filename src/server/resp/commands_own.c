@@ -90,7 +90,7 @@ static bool get_options(const mp_str *arguments, uint32_t count, mp__slot *slot)
     mp__read *read = &slot->reads[0];
 
     slot->format = format_syntax; /* until all is understood */
-
+    read->is_use = true;
     for (uint32_t i = 2; i < count; i++) {
         bool more = i + 1 < count;
         int64_t number;
