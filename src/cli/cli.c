@@ -143,7 +143,7 @@ const mp__verb mp__verbs[] = {
      "are told to look again.",
      mp__restore_flags, 0, 0, mp__verb_restore, false},
     {"check-config", "FILE", "Check a configuration file; errors come with file:line:column.", "",
-     mp__no_flags, 1, 1, mp__verb_check_config, false},
+     mp__json_flags, 1, 1, mp__verb_check_config, false},
     {"bench", "NAME", "Measure a part of the product beside a reference in the same run.",
      "On a quiet machine; --list names the benches. Ratios travel between machines, nanoseconds do "
      "not.",

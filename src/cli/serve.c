@@ -344,8 +344,30 @@ int mp__verb_serve(const mp__arguments *arguments)
     return end(&d, 0);
 }
 
+/* What became of the check of @file as JSON; @diag NULL: it is good. */
+static int print_check(const char *file, const mp__diag *diag)
+{
+    mp__buf json = MP__BUF_INIT;
+    int code;
+
+    mp__json_begin(&json, '{');
+    mp__json_add_text(&json, "file", file);
+    mp__json_add_bool(&json, "good", !diag);
+    if (diag) {
+        mp__json_add_i64(&json, "line", diag->line);
+        mp__json_add_i64(&json, "column", diag->column);
+        mp__json_add_text(&json, "text", diag->text);
+    }
+    mp__json_end(&json, '}');
+    (void)mp__buf_add_char(&json, '\n');
+    code = json.error ? MP__EXIT_ERROR : mp__cli_put(mp__buf_str(&json));
+    mp__buf_done(&json);
+    return diag ? MP__EXIT_ERROR : code;
+}
+
 int mp__verb_check_config(const mp__arguments *arguments)
 {
+    bool as_json = mp__flag_given(arguments, "--json");
     mp__options *options = NULL;
     mp__diag diag = {0};
     char text[900];
@@ -358,6 +380,10 @@ int mp__verb_check_config(const mp__arguments *arguments)
     if (rc == 0)
         rc = mp__server_check(options, &diag);
     options = mp__options_free(options);
+    if (rc && !diag.text[0])
+        (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
+    if (as_json)
+        return print_check(arguments->words[0], rc ? &diag : NULL);
     if (rc)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
                             mp__diag_format(&diag, text, sizeof(text)));

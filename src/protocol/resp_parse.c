@@ -198,11 +198,15 @@ static int begin_array(mp__resp_parser *parser, const char *data, const char *en
 
     if (rc)
         parser->expected = -1;
-    if (rc == MP_EPROTO || (rc == 0 && parser->expected > parser->limits.arguments_max))
+    if (rc == MP_EPROTO)
         return refuse(parser, "Protocol error: invalid multibulk length");
-    if (rc == 0)
-        parser->position = (size_t)(next - data);
-    return rc;
+    if (rc)
+        return rc;
+    if (parser->expected > parser->limits.arguments_max)
+        return refuse(parser, "Protocol error: invalid multibulk length: more arguments than this "
+                              "server takes (resp.arguments_max)");
+    parser->position = (size_t)(next - data);
+    return 0;
 }
 
 static int begin_bulk(mp__resp_parser *parser, const char *data, const char *end)
@@ -217,10 +221,13 @@ static int begin_bulk(mp__resp_parser *parser, const char *data, const char *end
     rc = number_line(p + 1, end, &parser->bulk, &next);
     if (rc)
         parser->bulk = -1;
-    if (rc == MP_EPROTO || (rc == 0 && parser->bulk > parser->limits.bulk_max))
+    if (rc == MP_EPROTO)
         return refuse(parser, "Protocol error: invalid bulk length");
     if (rc)
         return rc;
+    if (parser->bulk > parser->limits.bulk_max)
+        return refuse(parser, "Protocol error: invalid bulk length: the value is larger than this "
+                              "server takes (resp.value_max)");
     parser->position = (size_t)(next - data);
     /* Refused when it is announced, so that nobody makes us keep what we will not take. */
     if (parser->limits.command_max &&

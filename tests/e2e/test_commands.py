@@ -124,6 +124,15 @@ class Commands(mp_daemon.Served):
             with self.assertRaisesRegex(ReplyError, "^ERR unknown command", msg=name):
                 self.c(name, "a")
 
+    def test_what_is_too_large_is_refused_with_the_option_that_limits_it(self):
+        for words, option in ((("SET", "k", "v" * (2 * 1024 * 1024 + 1)), "resp.value_max"),
+                              (["MGET"] + ["k"] * 1024, "resp.arguments_max")):
+            client = self.daemon.client()
+            self.addCleanup(client.close)
+            client.socket.sendall(client.encode(*words)[:64])  # it is refused when it is announced
+            with self.assertRaisesRegex(ReplyError, f"^ERR Protocol error: invalid .* length: .*{option}"):
+                client.read()
+
     def test_the_names_of_commands_can_be_chosen_by_a_glob(self):
         self.assertEqual(self.c("COMMAND", "LIST", "FILTERBY", "PATTERN", "get*"), [b"get", b"getdel"])
         self.assertEqual(len(self.c("COMMAND", "LIST")), self.c("COMMAND", "COUNT"))

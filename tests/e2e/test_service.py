@@ -2,6 +2,7 @@
 """The daemon as a service: the unit leaves it few rights, allows what it does, and is told when it
 is ready. BUILD is the build folder, BINARY the program."""
 
+import json
 import os
 import pathlib
 import re
@@ -118,6 +119,18 @@ class Unit(unittest.TestCase):
                     self.assertRegex(done.stderr, f"{re.escape(str(path))}:2:[0-9]+: ")
                 self.assertEqual(*(done.stderr.split(": ", 1)[1] for done in told))
                 self.assertFalse(data.exists())
+
+    def test_the_check_of_a_configuration_can_be_read_by_programs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "one.yaml")
+            path.write_text("cache:\n  l1_sze: 5\n", encoding="utf-8")
+            done = run(mp_daemon.BINARY, "check-config", "--json", path)
+            said = json.loads(done.stdout)
+            self.assertEqual((done.returncode, said["good"], said["line"], said["column"]), (1, False, 2, 3))
+            self.assertIn("did you mean 'cache.l1_size'", said["text"])
+            path.write_text("cache:\n  l1_size: 5\n", encoding="utf-8")
+            done = run(mp_daemon.BINARY, "check-config", "--json", path)
+            self.assertEqual((done.returncode, json.loads(done.stdout)), (0, {"file": str(path), "good": True}))
 
     @needs("systemd-analyze")
     @needs("strace")
