@@ -7,6 +7,7 @@
  * be tried counts as not ready. libuv says which streams are ready, and sends what has to wait. */
 #include "core/env_real.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <sys/socket.h>
@@ -207,6 +208,7 @@ bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, i
     staged_write *w = stream->staged ? &g->staged[stream->staged - 1] : NULL;
     size_t before = w ? w->size : 0;
 
+    assert(g); /* only loops that gather come here */
     if (stream->queued || before + total > STAGED_MOST || g->used + total > STAGED_BYTES)
         return false;
     if (w ? w->at + before != g->used : g->count == STAGED)
