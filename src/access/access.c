@@ -37,6 +37,12 @@ int mp__access_check(const mp__access *access, const mp__identity *identity, enu
     return 0; /* whoever reaches loopback may do everything; listen_check keeps the others out */
 }
 
+bool mp__access_is_open(const mp__access *access)
+{
+    (void)access;
+    return true;
+}
+
 int mp__access_login(mp__access *access, mp_str user, mp_str password, mp__identity *ret_identity,
                      mp__diag *diag)
 {

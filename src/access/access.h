@@ -23,6 +23,10 @@ mp__access *mp__access_free(mp__access *access);
 MP_MUST_USE int mp__access_check(const mp__access *access, const mp__identity *identity,
                                  enum mp__right right, mp_str address, mp__diag *diag);
 
+/* Whether everybody may do everything, so that the hot path need not ask for each read. It does not
+ * change while the daemon runs. */
+bool mp__access_is_open(const mp__access *access);
+
 /* Log in as @user; "": a password alone. There are no passwords yet, so that "default", who may do
  * everything anyway, takes any: clients that have a name and a password in their address reach us.
  * MP_EINVAL: a password alone, for which there is no use; MP_EDENIED: there is no such user. The

@@ -85,6 +85,7 @@ struct mp__manager {
     _Atomic bool open; /* the cache is there: the origin's callbacks may use it */
     uint64_t started_ns;
     int64_t started_ms;
+    bool is_open_to_all; /* mp__access_is_open(), for the hot path */
     char **databases;
     size_t database_count;
 

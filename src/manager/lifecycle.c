@@ -423,6 +423,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
     if (rc == 0)
         rc = mp__access_new(&manager->access);
     if (rc == 0)
+        manager->is_open_to_all = mp__access_is_open(manager->access);
+    if (rc == 0)
         rc = mp__dir_lock(manager, diag);
     if (rc == 0)
         rc = mp__dir_check_format(manager, diag);

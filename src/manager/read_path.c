@@ -289,7 +289,8 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
 {
     const mp__entry *entry;
 
-    if (level == MP__LEVEL_STRONG || mp__back_may_have(&manager->back_filter, hash))
+    if (!manager->is_open_to_all || level == MP__LEVEL_STRONG ||
+        mp__back_may_have(&manager->back_filter, hash))
         return NULL;
     entry = mp__cache_find(manager->cache, address, hash);
     if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min)

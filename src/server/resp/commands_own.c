@@ -369,7 +369,7 @@ void mp__cmd_mp_explain(MP__COMMAND_ARGS)
     char address[MP__ADDRESS_MAX];
     mp__buf json = MP__BUF_INIT;
     mp_str text;
-    int size;
+    int size, rc;
 
     if (mp__word_is(arguments[count - 1], "cache")) { /* a key of that name is default/cache */
         (void)mp__manager_explain_cache(c->worker->server->manager, &json);
@@ -380,6 +380,12 @@ void mp__cmd_mp_explain(MP__COMMAND_ARGS)
     if (size <= 0)
         return;
     text = mp_str_new(address, (size_t)size);
+    rc = mp__access_check(mp__manager_access(c->worker->server->manager), &c->identity,
+                          MP__RIGHT_READ, text, NULL);
+    if (rc) {
+        mp__reply_status(c, mp__connection_out(c), rc, NULL);
+        return;
+    }
     (void)mp__manager_explain(c->worker->server->manager, text,
                               mp__cache_hash(c->worker->hash_key, text), &json);
     reply_json(c, &json);

@@ -105,61 +105,84 @@ static mp_str under(mp_str environment, mp_str name, char text[MP__ADDRESS_MAX])
     return mp_str_new(text, size);
 }
 
-/* Let @s hear of what it can fit; true also where that is nothing. */
-static bool join(mp__connection *c, mp__subscription *s)
+/* The beginning of all addresses that @s can fit, perhaps in @address; "": those of every
+ * environment. *ret_exact: there is that one alone. False: there is none. */
+static bool reach_of(const mp__connection *c, const mp__subscription *s,
+                     char address[MP__ADDRESS_MAX], mp_str *ret_prefix, bool *ret_exact)
 {
-    const mp__manager *manager = c->worker->server->manager;
-    mp__watch *watch = mp__worker_watch(c->worker);
-    mp_str text = mp_str_new(s->text, s->size), prefix = mp_str_new("", 0), environment, rest;
-    bool is_keyspace, is_channel, exact = false;
-    char address[MP__ADDRESS_MAX];
+    mp_str text = mp_str_new(s->text, s->size), environment, rest;
+    bool is_keyspace, is_channel;
 
-    if (!watch)
-        return false;
+    *ret_exact = false;
+    *ret_prefix = text;
     if (s->kind == MP__SUBSCRIPTION_PREFIX)
-        return mp__watch_join_layers(watch, manager, &s->points, &c->waiter, text, false) == 0;
+        return true;
+    *ret_prefix = mp_str_new("", 0);
     is_channel =
         split_channel(c->worker, s->kind == MP__SUBSCRIPTION_CHANNEL ? text : before_wildcard(text),
                       &is_keyspace, &environment, &rest);
     if (s->kind == MP__SUBSCRIPTION_CHANNEL && !is_channel)
-        return true;
+        return false;
     if (s->kind == MP__SUBSCRIPTION_CHANNEL && is_keyspace) {
         int size = mp__address_from_name(environment, rest, address, NULL);
 
         if (size < 0)
-            return true; /* no key is called so */
-        prefix = mp_str_new(address, (size_t)size);
-        exact = true;
+            return false; /* no key is called so */
+        *ret_prefix = mp_str_new(address, (size_t)size);
+        *ret_exact = true;
     } else if (is_channel) { /* without a slash the name may be one of the namespace default */
         bool in_namespace = is_keyspace && rest.size && memchr(rest.data, '/', rest.size);
 
-        prefix = under(environment, in_namespace ? rest : mp_str_new("", 0), address);
+        *ret_prefix = under(environment, in_namespace ? rest : mp_str_new("", 0), address);
     }
+    return true;
+}
+
+/* Let @s hear of what it can fit; 0 also where that is nothing. */
+static int join(mp__connection *c, mp__subscription *s)
+{
+    mp__manager *manager = c->worker->server->manager;
+    mp__watch *watch = mp__worker_watch(c->worker);
+    char address[MP__ADDRESS_MAX];
+    mp_str prefix;
+    bool exact;
+    int rc;
+
+    if (!watch)
+        return MP_ENOMEM;
+    if (!reach_of(c, s, address, &prefix, &exact))
+        return 0;
+    rc = mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_LIST, prefix, NULL);
+    if (rc)
+        return rc;
     if (prefix.size == 0) /* of all environments, so of all layers */
-        return mp__watch_join(watch, &s->points.of[0], &c->waiter, prefix, false) == 0;
-    return mp__watch_join_layers(watch, manager, &s->points, &c->waiter, prefix, exact) == 0;
+        return mp__watch_join(watch, &s->points.of[0], &c->waiter, prefix, false);
+    return mp__watch_join_layers(watch, manager, &s->points, &c->waiter, prefix, exact);
 }
 
 /* ---- subscribing ---- */
 
-static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+/* 0, also when it is subscribed already; else why not. */
+static int subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
     mp__subscription **link = find(c, text, kind), *s;
+    int rc;
 
     if (*link)
-        return true;
+        return 0;
     if (c->subscription_count >= SUBSCRIPTIONS_MAX || text.size > CHANNEL_MAX)
-        return false;
+        return MP_ELIMIT;
     s = mp__malloc(sizeof(*s) + text.size);
     if (!s)
-        return false;
+        return MP_ENOMEM;
     *s = (mp__subscription){.kind = kind, .size = (uint16_t)text.size};
     if (text.size)
         memcpy(s->text, text.data, text.size);
     c->waiter.tell = mp__tell_changes;
-    if (!join(c, s)) {
+    rc = join(c, s);
+    if (rc) {
         (void)mp__free(s);
-        return false;
+        return rc;
     }
     *link = s;
     c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
@@ -167,7 +190,7 @@ static bool subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_
         c->next_subscriber = c->worker->subscribers;
         c->worker->subscribers = c;
     }
-    return true;
+    return 0;
 }
 
 static enum mp__subscription_kind kind_of(mp_str command)
@@ -175,23 +198,29 @@ static enum mp__subscription_kind kind_of(mp_str command)
     return (command.data[0] | 0x20) == 'p' ? MP__SUBSCRIPTION_GLOB : MP__SUBSCRIPTION_CHANNEL;
 }
 
-static void too_many(mp__connection *c)
+static void refuse(mp__connection *c, int rc)
 {
-    mp__resp_error(mp__connection_out(c), "ERR",
-                   "a connection may have %d subscriptions of %d bytes", SUBSCRIPTIONS_MAX,
-                   CHANNEL_MAX);
+    if (rc == MP_ELIMIT)
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "a connection may have %d subscriptions of %d bytes", SUBSCRIPTIONS_MAX,
+                       CHANNEL_MAX);
+    else
+        mp__reply_status(c, mp__connection_out(c), rc, NULL);
 }
 
 void mp__cmd_subscribe(MP__COMMAND_ARGS)
 {
     enum mp__subscription_kind kind = kind_of(arguments[0]);
 
-    for (uint32_t i = 1; i < count; i++)
-        if (subscribe_one(c, arguments[i], kind))
+    for (uint32_t i = 1; i < count; i++) {
+        int rc = subscribe_one(c, arguments[i], kind);
+
+        if (rc)
+            refuse(c, rc);
+        else
             confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "psubscribe" : "subscribe", arguments[i],
                     true);
-        else
-            too_many(c);
+    }
 }
 
 static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
@@ -244,6 +273,7 @@ void mp__cmd_mp_watch(MP__COMMAND_ARGS)
     mp_str environment = mp__connection_environment(c), prefix = mp_str_new("", 0);
     char text[MP__SCOPE_MAX + 1 + MP__ADDRESS_MAX];
     size_t size = environment.size + 1;
+    int rc;
 
     if (count == 3 && mp__word_is(arguments[1], "PREFIX") && arguments[2].size < MP__ADDRESS_MAX) {
         prefix = arguments[2];
@@ -257,10 +287,11 @@ void mp__cmd_mp_watch(MP__COMMAND_ARGS)
     text[environment.size] = '/';
     if (prefix.size)
         memcpy(text + size, prefix.data, prefix.size);
-    if (subscribe_one(c, mp_str_new(text, size + prefix.size), MP__SUBSCRIPTION_PREFIX))
-        confirm(c, "mp.watch", prefix, true);
+    rc = subscribe_one(c, mp_str_new(text, size + prefix.size), MP__SUBSCRIPTION_PREFIX);
+    if (rc)
+        refuse(c, rc);
     else
-        too_many(c);
+        confirm(c, "mp.watch", prefix, true);
 }
 
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)

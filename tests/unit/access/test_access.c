@@ -13,6 +13,7 @@ static void whoever_reaches_loopback_may_do_everything(void **state)
 
     (void)state;
     assert_int_equal(mp__access_new(&access), 0);
+    assert_true(mp__access_is_open(access));
     assert_int_equal(
         mp__access_check(access, &somebody, MP__RIGHT_WRITE, MP_STR("production/a/b"), &diag), 0);
     access = mp__access_free(access);

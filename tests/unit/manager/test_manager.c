@@ -7,7 +7,7 @@
 
 #include "core/address.h"
 #include "core/alloc.h"
-#include "manager/manager.h"
+#include "manager/internal.h"
 #include "mp_world.h"
 
 /* ---- a daemon without protocols ---- */
@@ -609,9 +609,19 @@ static void a_preload_keeps_to_its_budget(void **state)
     assert_non_null(strstr(status(), "\"keys\":75,"));
 }
 
-static void first_reads_that_a_preload_saved_are_counted(void **state)
+static bool is_answered_now(mp_str address)
 {
     const mp__entry *entry;
+
+    assert_int_equal(mp_read_begin(), 0);
+    entry = mp__read_now(manager, address, mp__cache_hash(mp__manager_hash_key(manager), address),
+                         MP__LEVEL_EVENTUAL, 0);
+    mp_read_end();
+    return entry != NULL;
+}
+
+static void first_reads_that_a_preload_saved_are_counted(void **state)
+{
     char address[64];
 
     (void)state;
@@ -621,14 +631,18 @@ static void first_reads_that_a_preload_saved_are_counted(void **state)
     assert_non_null(strstr(status(), "\"tracked\":50,\"first_reads_saved\":0"));
     for (int i = 0; i < 20; i++) {
         snprintf(address, sizeof(address), "production/app/k%d", i);
-        assert_int_equal(mp_read_begin(), 0);
-        entry = mp__read_now(manager, mp_str_of(address),
-                             mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
-                             MP__LEVEL_EVENTUAL, 0);
-        mp_read_end();
-        assert_non_null(entry);
+        assert_true(is_answered_now(mp_str_of(address)));
     }
     assert_non_null(strstr(status(), "\"first_reads_saved\":20"));
+}
+
+static void the_hot_path_answers_only_while_everybody_may_read_everything(void **state)
+{
+    (void)state;
+    put_many("app", 1);
+    assert_true(is_answered_now(MP_STR("production/app/k0")));
+    manager->is_open_to_all = false; /* then access is asked, by mp__read_start() */
+    assert_false(is_answered_now(MP_STR("production/app/k0")));
 }
 
 static void a_pattern_that_is_none_is_refused_with_how_to_write_it(void **state)
@@ -877,6 +891,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_preload_of_one_key_brings_that_one),
     FRESH(a_preload_keeps_to_its_budget),
     FRESH(first_reads_that_a_preload_saved_are_counted),
+    FRESH(the_hot_path_answers_only_while_everybody_may_read_everything),
     FRESH(a_pattern_that_is_none_is_refused_with_how_to_write_it),
     FRESH(one_preload_at_a_time),
     FRESH(what_the_configuration_names_is_preloaded_at_the_start),
