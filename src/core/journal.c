@@ -10,6 +10,7 @@
 #include "core/hash.h"
 
 enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK = 0x4c4e524a /* "JRNL" */ };
+enum { KEPT_MAX = 1024 * 1024 }; /* bytes of memory that a journal keeps for the next records */
 #define FILE_MAX ((size_t)1 << 30)
 
 static const char magic[8] = {'M', 'P', 'J', 'O', 'U', 'R', 'N', 'L'};
@@ -28,7 +29,9 @@ struct mp__journal {
     mp__file *file;
     uint32_t kind;
     mp__hash_key secret;
-    uint64_t size; /* synced bytes of the file */
+    uint64_t size;    /* synced bytes of the file */
+    uint64_t written; /* so far the file has bytes: at least @size */
+    size_t room;      /* a step in which it is written ahead; 0: it is not */
     mp__buf added;
     bool broken;
 };
@@ -150,6 +153,7 @@ static int records_read(mp__journal *journal, const char *data, size_t size,
         journal->size = at;
     }
     found->cut = size - journal->size;
+    journal->written = size;
     return rc;
 }
 
@@ -164,7 +168,7 @@ static int begin_file(mp__journal *journal, mp__file *file)
         rc = mp__file_pwrite(file, &h, HEAD, 0);
     if (rc == 0)
         rc = mp__file_sync(file);
-    journal->size = HEAD;
+    journal->size = journal->written = HEAD;
     return rc;
 }
 
@@ -214,6 +218,12 @@ static int take_up(mp__journal *journal, int (*each)(void *context, mp_str recor
     return rc ? rc : sync_parent(journal->env, journal->path);
 }
 
+static int cut_behind(mp__journal *journal)
+{
+    journal->written = journal->size;
+    return mp__file_truncate(journal->file, journal->size);
+}
+
 int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
                      int (*each)(void *context, mp_str record), void *context,
                      mp__journal **ret_journal, mp__journal_found *ret_found, mp__diag *diag)
@@ -230,7 +240,7 @@ int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
     if (journal->path)
         rc = take_up(journal, each, context, &found, diag);
     if (rc == 0 && found.cut) /* else what is written next would stand behind rubble */
-        rc = mp__file_truncate(journal->file, journal->size);
+        rc = cut_behind(journal);
     if (rc) {
         (void)mp__journal_close(journal);
         return diag && diag->text[0]
@@ -286,6 +296,30 @@ void mp__journal_drop(mp__journal *journal)
     mp__buf_reset(&journal->added);
 }
 
+void mp__journal_set_room(mp__journal *journal, size_t bytes)
+{
+    journal->room = bytes;
+}
+
+/* What was added, and zeros behind it. Where there is no place for them, or no memory, without. */
+static int write_ahead(mp__journal *journal)
+{
+    size_t size = journal->added.size, ahead = journal->room;
+    int rc = -ENOSPC;
+
+    if (ahead && mp__buf_reserve(&journal->added, ahead) == 0) {
+        memset(journal->added.data + size, 0, ahead);
+        rc = mp__file_pwrite(journal->file, journal->added.data, size + ahead, journal->size);
+    }
+    if (rc == -ENOSPC || rc == -EDQUOT) {
+        ahead = 0;
+        journal->added.error = 0;
+        rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
+    }
+    journal->written = journal->size + size + ahead;
+    return rc;
+}
+
 int mp__journal_sync(mp__journal *journal)
 {
     size_t size = journal->added.size;
@@ -293,21 +327,46 @@ int mp__journal_sync(mp__journal *journal)
 
     if (size == 0)
         return 0;
-    rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
+    if (journal->size + size > journal->written)
+        rc = write_ahead(journal);
+    else
+        rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
     if (rc == 0)
         rc = mp__file_sync(journal->file);
     if (rc) {
         journal->broken = true;
         /* or the next start would take for done what was refused; one that cannot be cut off now
          * is left out by mp__journal_renew() */
-        (void)mp__file_truncate(journal->file, journal->size);
+        (void)cut_behind(journal);
     } else {
         journal->size += size;
     }
-    if (journal->added.capacity > 1024 * 1024)
+    if (journal->added.capacity > KEPT_MAX + journal->room)
         mp__buf_done(&journal->added);
     mp__journal_drop(journal);
     return rc;
+}
+
+int mp__journal_restart(mp__journal *journal)
+{
+    mp__hash_key secret;
+    head h;
+    int rc;
+
+    if (journal->broken)
+        return MP_EDEGRADED;
+    mp__journal_drop(journal);
+    head_make(journal->env, journal->kind, &h, &secret);
+    rc = mp__file_pwrite(journal->file, &h, HEAD, 0);
+    if (rc == 0)
+        rc = mp__file_sync(journal->file);
+    if (rc) {
+        journal->broken = true; /* which of the two heads is there is not certain */
+        return rc;
+    }
+    journal->secret = secret;
+    journal->size = HEAD;
+    return 0;
 }
 
 /* All of a new file's bytes. */
@@ -339,7 +398,7 @@ int mp__journal_renew(mp__journal *journal, mp_str (*next)(void *context), void 
         mp__file_close(journal->file);
         journal->file = file;
         journal->secret = secret;
-        journal->size = bytes.size;
+        journal->size = journal->written = bytes.size;
         journal->broken = false;
         mp__journal_drop(journal);
     } else {

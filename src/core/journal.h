@@ -7,6 +7,8 @@
  *   head   = magic(8) version(4) kind(4) secret(16) sum(8)
  *   record = sum(8) size(4) mark(4) bytes padding
  *
+ * Behind the last record there may be zeros, or what is left of an earlier life of the file.
+ *
  * Sums are XXH3-64, begun with a seed of the file's secret and the place, so that a record which a
  * client wrote into a value of its own is not taken for one by the search behind damage.
  *
@@ -53,6 +55,10 @@ MP_MUST_USE int mp__journal_add(mp__journal *journal, mp_str record);
  * file as far as the disk lets one, and nothing can be added until mp__journal_renew() has worked:
  * what a failed sync left on the disk nobody knows. Blocks. */
 MP_MUST_USE int mp__journal_sync(mp__journal *journal);
+/* Write zeros behind the records, @bytes of them at a time, so that most syncs only write over what
+ * the file has: one that makes it longer waits for the file system's own journal, too, and takes
+ * half as long again (docs/benchmarks.md). Where there is no room, none. 0, as at first: none. */
+void mp__journal_set_room(mp__journal *journal, size_t bytes);
 /* Drop what was added and not synced. */
 void mp__journal_drop(mp__journal *journal);
 
@@ -63,7 +69,14 @@ void mp__journal_drop(mp__journal *journal);
 MP_MUST_USE int mp__journal_renew(mp__journal *journal, mp_str (*next)(void *context),
                                   void *context);
 
-uint64_t mp__journal_bytes(const mp__journal *journal); /* of the file */
+/* Begin the same file anew, without a record: for one all of whose records are done, so that losing
+ * them loses nothing. What the file has of bytes is written over from now on; mp__journal_renew()
+ * gives them back. A crash in the middle leaves all records, none, or a head that is damaged
+ * (MP_ECORRUPT at the next open). On an error nothing can be added until mp__journal_renew() has
+ * worked. Blocks. */
+MP_MUST_USE int mp__journal_restart(mp__journal *journal);
+
+uint64_t mp__journal_bytes(const mp__journal *journal); /* of its head and records */
 bool mp__journal_is_broken(const mp__journal *journal); /* it needs mp__journal_renew() */
 
 #endif

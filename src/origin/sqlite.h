@@ -372,8 +372,10 @@ MP_MUST_USE int mp__sqlite_journal_merge(mp__sqlite *s, mp__diag *diag);
  * error: none of them counts. */
 MP_MUST_USE int mp__sqlite_journal_write(mp__sqlite *s, size_t first, uint64_t base,
                                          uint64_t revision);
-/* Begin it anew: all that it has is in the database and on the disk. */
+/* Begin it anew: all that it has is in the database and on the disk. The one makes a new file, also
+ * after a failure; the other writes over the file that there is. */
 MP_MUST_USE int mp__sqlite_journal_renew(mp__sqlite *s);
+MP_MUST_USE int mp__sqlite_journal_restart(mp__sqlite *s);
 
 /* ---- one change (sqlite_change.c) ---- */
 

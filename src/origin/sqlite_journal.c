@@ -15,7 +15,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { JOURNAL_KIND = 0x4e47524f /* "ORGN" */ };
+enum { JOURNAL_KIND = 0x4e47524f /* "ORGN" */, ROOM = 256 * 1024 };
 
 /* ---- into it ---- */
 
@@ -54,6 +54,11 @@ static mp_str nothing(void *context)
 int mp__sqlite_journal_renew(mp__sqlite *s)
 {
     return s->journal ? mp__journal_renew(s->journal, nothing, NULL) : 0;
+}
+
+int mp__sqlite_journal_restart(mp__sqlite *s)
+{
+    return mp__journal_restart(s->journal);
 }
 
 /* ---- out of it ---- */
@@ -139,6 +144,16 @@ static int replay_record(void *context, mp_str record)
     return r->failed;
 }
 
+static int open_file(mp__sqlite *s, replay *r, mp__diag *diag)
+{
+    int rc = mp__journal_open(s->env, s->journal_path, JOURNAL_KIND, replay_record, r, &s->journal,
+                              NULL, diag);
+
+    if (rc == 0)
+        mp__journal_set_room(s->journal, ROOM);
+    return rc;
+}
+
 static replay replay_begin(mp__sqlite *s, uint64_t most)
 {
     return (replay){.s = s, .most = most, .revision = mp__sqlite_get(&s->revision)};
@@ -207,8 +222,7 @@ static int begin_anew(mp__sqlite *s, const char *cause, mp__diag *diag)
                             cause, mp_strerror(rc));
     mp__log(s->options.log, MP__LOG_WARN, "origin", "journal-aside",
             "%s %s; it was moved aside and is not used", s->journal_path, cause);
-    return mp__journal_open(s->env, s->journal_path, JOURNAL_KIND, replay_record, NULL, &s->journal,
-                            NULL, diag);
+    return open_file(s, NULL, diag);
 }
 
 /* What the journal beside a database has that makes it unfit to be gone on with; NULL: nothing. */
@@ -228,8 +242,7 @@ int mp__sqlite_journal_open(mp__sqlite *s, uint64_t most, mp__diag *diag)
     int rc;
 
     s->journal = mp__journal_close(s->journal);
-    rc = mp__journal_open(s->env, s->journal_path, JOURNAL_KIND, replay_record, &r, &s->journal,
-                          NULL, diag);
+    rc = open_file(s, &r, diag);
     unfit = why_unfit(&r, rc);
     rc = replay_end(&r, unfit ? 0 : rc);
     if (rc == 0 && unfit)

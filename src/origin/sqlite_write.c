@@ -199,12 +199,13 @@ static mp__task *take(mp__task *first, mp__write **writes, size_t *ret_count)
 
 /* ---- into the database ---- */
 
-/* The journal's past is in the database: once that is on the disk, too, it can go. */
-static int renew_journal(mp__sqlite *s)
+/* The journal's past is in the database: once that is on the disk, too, it can go. While writes
+ * come the file itself stays, since to write over it costs less than to write a new one. */
+static int begin_journal_anew(mp__sqlite *s, int (*begin)(mp__sqlite *s))
 {
     int rc = mp__vfs_sync_wal(s->write_db.db);
 
-    return rc ? rc : mp__sqlite_journal_renew(s);
+    return rc ? rc : begin(s);
 }
 
 static int checkpoint(mp__sqlite *s)
@@ -218,6 +219,12 @@ static int checkpoint(mp__sqlite *s)
     return mp__sqlite_error(s->write_db.db, code);
 }
 
+static bool journal_is_long(const mp__sqlite *s)
+{
+    return s->journal && !mp__journal_is_broken(s->journal) &&
+           mp__journal_bytes(s->journal) > JOURNAL_BYTES;
+}
+
 /* After the answers, so that nobody waits for it. */
 static void tidy_if_due(mp__sqlite *s)
 {
@@ -229,7 +236,7 @@ static void tidy_if_due(mp__sqlite *s)
         rc = checkpoint(s);
     if (rc)
         mp__sqlite_disk_error(s, rc, "a checkpoint failed");
-    else if (s->journal && mp__journal_bytes(s->journal) > JOURNAL_BYTES && (rc = renew_journal(s)))
+    else if (journal_is_long(s) && (rc = begin_journal_anew(s, mp__sqlite_journal_restart)))
         mp__sqlite_disk_error(s, rc, "the journal cannot be begun anew");
 }
 
@@ -257,7 +264,8 @@ void mp__sqlite_settle(mp__sqlite *s)
     flush_now(s);
     if (s->write_db.db && s->pending.count == 0 && s->journal &&
         !mp__journal_is_broken(s->journal) && mp__journal_bytes(s->journal) > MP__JOURNAL_HEAD)
-        (void)renew_journal(s); /* or the next start finds that all of it is done */
+        (void)begin_journal_anew(
+            s, mp__sqlite_journal_renew); /* or the next start finds that all of it is done */
 }
 
 /* ---- expiry ---- */

@@ -58,6 +58,24 @@ static inline const char *mp_beside(const char *folder, const char *name)
     return at;
 }
 
+/* Bytes of a file up to the last one that is not zero, in steps of 8: a journal without the room
+ * that it keeps. 0: there is no such file. */
+static inline size_t mp_used(const char *file)
+{
+    FILE *in = fopen(file, "rb");
+    size_t used = 0, at = 0;
+
+    if (!in)
+        return 0;
+    for (int c = fgetc(in); c != EOF; c = fgetc(in)) {
+        at++;
+        if (c)
+            used = at;
+    }
+    fclose(in);
+    return (used + 7) / 8 * 8;
+}
+
 /* ---- one fetch ---- */
 
 typedef struct mp_got {

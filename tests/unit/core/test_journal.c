@@ -17,11 +17,13 @@ static mp__journal_found found;
 static mp__diag diag;
 static char seen[64][64]; /* records that an open gave */
 static size_t seen_count;
+static size_t room; /* that each journal is given */
 
 static int set_up(void **state)
 {
     (void)state;
     disk = mp_platter_new(42);
+    room = 0;
     assert_int_equal(mp__env_mkdir(mp_platter_env(disk), "/data"), 0);
     return 0;
 }
@@ -45,10 +47,15 @@ static int see(void *context, mp_str record)
 
 static int open_kind(uint32_t kind)
 {
+    int rc;
+
     seen_count = 0;
     diag = (mp__diag){0};
     found = (mp__journal_found){0};
-    return mp__journal_open(mp_platter_env(disk), PATH, kind, see, NULL, &journal, &found, &diag);
+    rc = mp__journal_open(mp_platter_env(disk), PATH, kind, see, NULL, &journal, &found, &diag);
+    if (rc == 0)
+        mp__journal_set_room(journal, room);
+    return rc;
 }
 
 static void open_again(void)
@@ -87,9 +94,8 @@ static void power_cut(enum mp_platter_crash crash)
 
 /* ---- promises ---- */
 
-static void what_was_synced_survives_power_cuts_in_order(void **state)
+static void survive_power_cuts(void)
 {
-    (void)state;
     open_again();
     for (unsigned n = 0; n < RECORDS; n++) {
         fill(n, n + 1);
@@ -100,6 +106,121 @@ static void what_was_synced_survives_power_cuts_in_order(void **state)
         for (unsigned i = 0; i <= n; i++)
             assert_string_equal(seen[i], text_of(i));
     }
+}
+
+static void what_was_synced_survives_power_cuts_in_order(void **state)
+{
+    (void)state;
+    survive_power_cuts();
+}
+
+static void with_room_too(void **state)
+{
+    static const size_t rooms[] = {8, 200, 513, 4096};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+        journal = mp__journal_close(journal);
+        assert_int_equal(mp__env_unlink(mp_platter_env(disk), PATH), i ? 0 : -ENOENT);
+        room = rooms[i];
+        survive_power_cuts();
+    }
+}
+
+static size_t file_size(void)
+{
+    size_t size;
+
+    (void)mp_platter_bytes(disk, PATH, &size);
+    return size;
+}
+
+static void with_room_most_syncs_leave_the_size_of_the_file(void **state)
+{
+    size_t size, longer = 0;
+
+    (void)state;
+    room = 1000;
+    open_again();
+    size = file_size();
+    for (unsigned i = 0; i < 60; i++) {
+        fill(i, i + 1);
+        assert_true(mp__journal_bytes(journal) <= file_size());
+        longer += file_size() != size;
+        size = file_size();
+    }
+    assert_in_range(longer, 2, 4); /* 60 records of some 40 bytes */
+    open_again();
+    assert_int_equal(seen_count, 60);
+    assert_int_equal(found.damaged, 0);
+}
+
+static void a_disk_without_space_for_the_room_takes_the_records(void **state)
+{
+    (void)state;
+    room = 4096;
+    open_again();
+    mp_platter_set_capacity(disk, mp_platter_used(disk) + 1024);
+    fill(0, RECORDS);
+    assert_true(mp__journal_bytes(journal) < 1024);
+    power_cut(MP_PLATTER_LOSE);
+    assert_int_equal(open_kind(KIND), 0);
+    assert_int_equal(seen_count, RECORDS);
+}
+
+static void begun_anew_in_place_it_has_only_what_came_then(void **state)
+{
+    size_t size;
+
+    (void)state;
+    room = 1000;
+    open_again();
+    fill(0, RECORDS);
+    size = file_size();
+    assert_int_equal(mp__journal_restart(journal), 0);
+    assert_int_equal(mp__journal_bytes(journal), MP__JOURNAL_HEAD);
+    fill(20, 23);
+    assert_int_equal(file_size(), size); /* written over */
+    power_cut(MP_PLATTER_LOSE);
+    assert_int_equal(open_kind(KIND), 0);
+    assert_int_equal(seen_count, 3);
+    assert_int_equal(found.damaged, 0);
+    assert_string_equal(seen[0], text_of(20));
+    assert_int_equal(mp__journal_restart(journal), 0);
+    open_again();
+    assert_int_equal(seen_count, 0);
+}
+
+/* The head is written within one sector, which a disk writes whole or not at all; a write that
+ * fails may have done half of it, and then the head says so. */
+static void a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing(void **state)
+{
+    static const unsigned calls[] = {MP_PLATTER_WRITE, MP_PLATTER_SYNC};
+    size_t all = 0, nothing = 0, damaged = 0;
+
+    (void)state;
+    room = 1000;
+    for (unsigned i = 0; i < 40; i++) {
+        int rc;
+
+        (void)mp__env_unlink(mp_platter_env(disk), PATH);
+        open_again();
+        fill(0, 3);
+        mp_platter_fail(disk, calls[i % 2], 1, 1, -EIO);
+        assert_int_equal(mp__journal_restart(journal), -EIO);
+        mp_platter_fail(disk, 0, 0, 0, 0);
+        assert_true(mp__journal_is_broken(journal));
+        assert_int_equal(add(4), MP_EDEGRADED);
+        assert_int_equal(mp__journal_restart(journal), MP_EDEGRADED);
+        power_cut(MP_PLATTER_TEAR);
+        rc = open_kind(KIND);
+        assert_true(rc == 0 || (rc == MP_ECORRUPT && calls[i % 2] == MP_PLATTER_WRITE));
+        assert_true(seen_count == 0 || seen_count == 3);
+        damaged += rc != 0;
+        all += seen_count == 3;
+        nothing += rc == 0 && seen_count == 0;
+    }
+    assert_true(all > 0 && nothing > 0 && damaged > 0);
 }
 
 static void a_cut_at_any_byte_leaves_the_records_before_it(void **state)
@@ -290,6 +411,11 @@ static void too_long_records_and_missing_memory_are_errors_that_cost_nothing(voi
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     T(what_was_synced_survives_power_cuts_in_order),
+    T(with_room_too),
+    T(with_room_most_syncs_leave_the_size_of_the_file),
+    T(a_disk_without_space_for_the_room_takes_the_records),
+    T(begun_anew_in_place_it_has_only_what_came_then),
+    T(a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing),
     T(a_cut_at_any_byte_leaves_the_records_before_it),
     T(a_flipped_bit_costs_one_record_and_is_counted),
     T(a_damaged_head_another_kind_and_a_newer_version_are_refused_and_left_alone),

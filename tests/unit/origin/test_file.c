@@ -325,7 +325,7 @@ static void a_store_that_is_full_is_tried_again(void **state)
 {
     machine *m = *state;
     mp_platter *disk;
-    char text[20000] = "big: ";
+    static char text[300000] = "big: "; /* more than the room that its journal keeps */
 
     open_origin(m);
     mp_sim_run(m->sim, 1000);

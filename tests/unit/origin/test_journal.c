@@ -206,7 +206,7 @@ static void a_journal_cut_at_any_byte_gives_the_writes_before_the_cut(void **sta
     write_and_be_killed(6);
     copy_file(path, mp_beside(folder, "db"), SIZE_MAX);
     copy_file(mp_beside(folder, "origin.journal"), mp_beside(folder, "journal"), SIZE_MAX);
-    size = size_of(mp_beside(folder, "journal"));
+    size = mp_used(mp_beside(folder, "journal"));
     assert_true(size > 6 * 100);
     for (size_t cut = 0; cut <= size; cut++) {
         int there;
