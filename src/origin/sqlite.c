@@ -129,7 +129,7 @@ static int sqlite_open(const mp__origin_options *options, mp__origin **ret_origi
         return MP_ENOMEM;
     s->base.ops = &mp__sqlite_ops;
     s->env = options->env;
-    s->checkpoint_pages = 1000;
+    s->checkpoint_pages = 4000; /* 16 MiB: each copy is two syncs that writes wait for */
     s->reader_wake.run = reader_woken;
     mp__env_random(s->env, &s->pending.key, sizeof(s->pending.key));
     s->known.key = s->pending.key;
