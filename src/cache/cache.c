@@ -373,14 +373,16 @@ void mp__cache_settle(mp_cache *cache)
 }
 
 /* Put into L1 what L2 knows nothing newer of; else let that go up instead. */
-static int put_above_l2(mp_cache *cache, uint64_t hash, const mp__record *record, bool force,
-                        uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+static int put_above_l2(mp_cache *cache, uint64_t removals, uint64_t hash, const mp__record *record,
+                        bool force, uint32_t generation, uint32_t verify_by_s,
+                        const mp__entry **ret_entry)
 {
     const mp__entry *newer;
     int rc;
 
     for (unsigned tries = 0;; tries++) {
-        rc = mp__l1_put(cache->l1, hash, record, force, generation, verify_by_s, ret_entry);
+        rc = mp__l1_put_since(cache->l1, removals, hash, record, force, generation, verify_by_s,
+                              ret_entry);
         if (rc != MP_EAGAIN)
             return rc;
         force = tries >= PUT_TRIES; /* another address with the same hash, if ever there is one */
@@ -407,10 +409,12 @@ static int put_above_l2(mp_cache *cache, uint64_t hash, const mp__record *record
 /* Bring a record of L3 into L1; where it shall not or L1 has no room it becomes an entry of its
  * own.
  */
-static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *record, bool fill,
-                         uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+static int entry_from_l3(mp_cache *cache, uint64_t removals, uint64_t hash,
+                         const mp__record *record, bool fill, uint32_t generation,
+                         uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    if (fill && put_above_l2(cache, hash, record, false, generation, verify_by_s, ret_entry) == 0)
+    if (fill &&
+        put_above_l2(cache, removals, hash, record, false, generation, verify_by_s, ret_entry) == 0)
         return 0;
     *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
     return *ret_entry ? 0 : MP_ENOMEM;
@@ -419,6 +423,7 @@ static int entry_from_l3(mp_cache *cache, uint64_t hash, const mp__record *recor
 static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, bool fill,
                 const mp__entry **ret_entry)
 {
+    uint64_t removals = mp__l1_removals(cache->l1); /* a newer one may be put around memory */
     uint32_t generation, verify_by_s;
     mp__record record;
     void *memory;
@@ -432,7 +437,8 @@ static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, boo
     if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(cache->env))
         rc = MP_EUNKNOWN; /* its expiry was part of it */
     else
-        rc = entry_from_l3(cache, hash, &record, fill, generation, verify_by_s, ret_entry);
+        rc =
+            entry_from_l3(cache, removals, hash, &record, fill, generation, verify_by_s, ret_entry);
     (void)mp__free(memory);
     return rc;
 }
@@ -465,8 +471,14 @@ void mp__cache_load_start(mp_cache *cache, mp__cache_load *request)
     mp__l3_load_start(cache->l3, &request->task);
 }
 
-int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
-                         uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+uint64_t mp__cache_removals(const mp_cache *cache)
+{
+    return mp__l1_removals(cache->l1);
+}
+
+int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *record,
+                          unsigned flags, uint32_t generation, uint32_t verify_by_s,
+                          const mp__entry **ret_entry)
 {
     uint64_t hash = mp__hash_str(cache->hash_key, record->address);
     bool force = (flags & MP__PUT_FORCE) != 0;
@@ -483,14 +495,21 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
         mp__cache_forget_l1(cache, record->address, hash);
         rc = ret_entry ? MP_ELIMIT : 0; /* no tier of memory has one to give */
     } else {
-        rc = put_above_l2(cache, hash, record, force, generation, verify_by_s, ret_entry);
+        rc = put_above_l2(cache, removals, hash, record, force, generation, verify_by_s, ret_entry);
     }
     if (rc && ret_entry) {
-        /* L1 has no room for it; the caller still gets what was asked for */
+        /* L1 has no room for it, or may not have it; the caller still gets what was asked for */
         *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
         rc = *ret_entry ? 0 : MP_ENOMEM;
     }
     return rc;
+}
+
+int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
+                         uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
+{
+    return mp__cache_fill_record(cache, MP__L1_ANY_TIME, record, flags, generation, verify_by_s,
+                                 ret_entry);
 }
 
 const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record)

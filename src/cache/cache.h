@@ -201,6 +201,14 @@ MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, 
                                      uint32_t generation, uint32_t verify_by_s,
                                      const mp__entry **ret_entry);
 
+/* The same for a record that was asked for elsewhere: it goes into memory only if nothing was taken
+ * out of there since @removals was noted, which was before it was known that no newer one was being
+ * put around memory. *ret_entry (not NULL) is a reference in any case. */
+uint64_t mp__cache_removals(const mp_cache *cache);
+MP_MUST_USE int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *record,
+                                      unsigned flags, uint32_t generation, uint32_t verify_by_s,
+                                      const mp__entry **ret_entry);
+
 /* An entry of @record that no tier keeps, with one reference; NULL without memory. Any thread. */
 const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record);
 

@@ -3,6 +3,7 @@
  * l1_turn.c. */
 #include "cache/l1.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 #include "cache/l1_internal.h"
@@ -441,7 +442,13 @@ void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash)
 {
     mp__l1_lock(l1);
     remove_locked(l1, address, hash);
+    (void)atomic_fetch_add(&l1->removals, 1);
     mp__l1_unlock(l1);
+}
+
+uint64_t mp__l1_removals(const mp__l1 *l1)
+{
+    return atomic_load(&l1->removals);
 }
 
 void mp__l1_take_out(mp__l1 *l1, mp__entry *entry)
@@ -642,15 +649,17 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
     return 0;
 }
 
-static int put(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how,
+static int put(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *record, enum put how,
                uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    int rc;
+    int rc = -ESTALE;
 
     mp__l1_lock(l1);
-    rc = put_locked(l1, hash, record, how, generation, verify_by_s, ret_entry);
-    if (rc && rc != MP_EAGAIN && how != BRING_UP) /* rather nothing than something older */
-        remove_locked(l1, record->address, hash);
+    if (removals == MP__L1_ANY_TIME || removals == atomic_load(&l1->removals)) {
+        rc = put_locked(l1, hash, record, how, generation, verify_by_s, ret_entry);
+        if (rc && rc != MP_EAGAIN && how != BRING_UP) /* rather nothing than something older */
+            remove_locked(l1, record->address, hash);
+    }
     mp__l1_unlock(l1);
     if (l1->below)
         mp__l2_wake(l1->below);
@@ -660,11 +669,19 @@ static int put(mp__l1 *l1, uint64_t hash, const mp__record *record, enum put how
 int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
                uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    return put(l1, hash, record, force ? FORCE : PUT, generation, verify_by_s, ret_entry);
+    return put(l1, MP__L1_ANY_TIME, hash, record, force ? FORCE : PUT, generation, verify_by_s,
+               ret_entry);
+}
+
+int mp__l1_put_since(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *record,
+                     bool force, uint32_t generation, uint32_t verify_by_s,
+                     const mp__entry **ret_entry)
+{
+    return put(l1, removals, hash, record, force ? FORCE : PUT, generation, verify_by_s, ret_entry);
 }
 
 int mp__l1_bring_up(mp__l1 *l1, uint64_t hash, const mp__record *record, uint32_t generation,
                     uint32_t verify_by_s, const mp__entry **ret_entry)
 {
-    return put(l1, hash, record, BRING_UP, generation, verify_by_s, ret_entry);
+    return put(l1, MP__L1_ANY_TIME, hash, record, BRING_UP, generation, verify_by_s, ret_entry);
 }

@@ -49,8 +49,9 @@ struct mp__l1 {
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired, unlearned;
-    mp__wheel wheel; /* in coarse monotonic seconds: l1_due.c */
-    uint32_t lead_s; /* how long before its time to verify an entry's timer fires */
+    _Atomic uint64_t removals; /* by mp__l1_remove(), ever; written under the lock */
+    mp__wheel wheel;           /* in coarse monotonic seconds: l1_due.c */
+    uint32_t lead_s;           /* how long before its time to verify an entry's timer fires */
     uint64_t uses_looked_s;
     mp__l1_uses *rings[MP__L1_SHARDS]; /* those of @uses that were made */
     unsigned ring_count, ring_next, uses_credit;

@@ -160,8 +160,24 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
 
 /* ---- landing ---- */
 
+/* What answers those who asked before the address changed: what is kept of it by now, unless that
+ * is older. It is not kept itself. What it was changed to may be forgotten already, as that it is
+ * absent is after a while, and would not keep an older value out. */
+static const mp__entry *pass_on(mp__manager *manager, const mp__record *record, uint64_t hash)
+{
+    const mp__entry *entry = NULL;
+
+    if (mp_read_begin() == 0) {
+        entry = mp__cache_peek(manager->cache, record->address, hash);
+        entry = entry && entry->revision >= record->revision ? mp__entry_ref(entry) : NULL;
+        mp_read_end();
+    }
+    return entry ? entry : mp__cache_entry(manager->cache, record);
+}
+
 /* Keep what the origin said. A reference to the entry that answers, or NULL without memory. */
-static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool dirty)
+static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__record *record,
+                             bool dirty)
 {
     mp__manager *manager = flight->manager;
     uint32_t generation = flight->generation; /* a watch that began later did not see this */
@@ -185,20 +201,22 @@ static const mp__entry *fill(mp__flight *flight, const mp__record *record, bool 
     kept.is_worth_keeping = mp__overlay_is_mark(kept.address);
     /* the origin may have looked as soon as it was asked, however long the answer took */
     kept.fetched_ms = kept.verified_ms = flight->started_ms;
+    if (dirty)
+        return pass_on(manager, &kept, flight->hash);
     /* An origin that stands before what is kept was set back; it is the truth all the same. */
-    if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
+    if (flight->known && flight->fetch.as_of < flight->known->revision)
         flags |= MP__PUT_FORCE;
-    if (mp__cache_put_record(manager->cache, &kept, flags, dirty ? 0 : generation,
-                             mp__verify_by(manager, kept.kind, flight->hash), &entry) != 0)
+    if (mp__cache_fill_record(manager->cache, removals, &kept, flags, generation,
+                              mp__verify_by(manager, kept.kind, flight->hash), &entry) != 0)
         return NULL;
-    if (!dirty)
-        mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);
+    mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);
     return entry;
 }
 
 /* What an origin that cannot be asked remembers is as good as what we kept ourselves, if that is
  * not newer: the last known good. A reference, or NULL. */
-static const mp__entry *remember(mp__flight *flight, const mp__record *record)
+static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp__record *record,
+                                 bool dirty)
 {
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
@@ -208,7 +226,10 @@ static const mp__entry *remember(mp__flight *flight, const mp__record *record)
         return mp__entry_ref(flight->known);
     kept.address = address_of(flight);
     kept.fetched_ms = record->verified_ms;
-    if (mp__cache_put_record(manager->cache, &kept, 0, 0, mp__manager_now_s(manager), &entry) != 0)
+    if (dirty)
+        return pass_on(manager, &kept, flight->hash);
+    if (mp__cache_fill_record(manager->cache, removals, &kept, 0, 0, mp__manager_now_s(manager),
+                              &entry) != 0)
         return NULL;
     return entry;
 }
@@ -277,7 +298,7 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     mp__flight *next;
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
-    uint64_t took_ns;
+    uint64_t removals = mp__cache_removals(manager->cache), took_ns;
     bool dirty;
 
     next = take_off_table(flight, &dirty);
@@ -285,11 +306,11 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
     mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);
     if (status == 0) {
-        entry = fill(flight, record, dirty);
+        entry = fill(flight, removals, record, dirty);
         if (!entry)
             status = MP_ENOMEM;
     } else if (record) {
-        entry = remember(flight, record);
+        entry = remember(flight, removals, record, dirty);
     }
     if (status == 0)
         answer_all(manager, take_early(&flight->waiters, entry, flight->fetch.as_of), MP_EINVAL,

@@ -130,6 +130,11 @@ void mp_truth_put(mp_truth *truth, const char *address, const char *value)
     change(truth, find(truth, mp_str_of(address)), mp_str_of(value), false);
 }
 
+void mp_truth_delete(mp_truth *truth, const char *address)
+{
+    change(truth, find(truth, mp_str_of(address)), mp_str_new("", 0), true);
+}
+
 /* ---- a node hears ---- */
 
 static void move(truth_node *node, enum mp__origin_state to, const char *cause)

@@ -40,5 +40,6 @@ void mp_truth_lose(mp_truth *truth, unsigned percent);
 uint64_t mp_truth_fetches(const mp_truth *truth); /* that reached it */
 /* Another writer's: put @value under @address. */
 void mp_truth_put(mp_truth *truth, const char *address, const char *value);
+void mp_truth_delete(mp_truth *truth, const char *address); /* likewise */
 
 #endif

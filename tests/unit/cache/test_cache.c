@@ -3,6 +3,8 @@
 #include "mp_test.h"
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <marketprism/marketprism.h>
 
@@ -489,6 +491,73 @@ static void every_failing_allocation_is_an_error_and_not_a_crash(void **state)
     assert_true(failures >= 6);
 }
 
+/* ---- written around memory ---- */
+
+enum { AROUND_ROUNDS = 200, AROUND_WRITES = 20 };
+
+typedef struct around {
+    mp_cache *cache;
+    mp_str address;
+    uint64_t hash;
+    _Atomic bool is_over;
+} around;
+
+static void *load_on_and_on(void *context)
+{
+    around *a = context;
+
+    while (!atomic_load(&a->is_over)) {
+        const mp__entry *entry = NULL;
+
+        if (mp__cache_load_nowait(a->cache, a->address, a->hash, &entry) == 0)
+            (void)mp__entry_unref(entry);
+    }
+    return NULL;
+}
+
+static void put_around(const around *a, uint64_t revision)
+{
+    mp__record record = {.address = a->address,
+                         .value = MP_STR("v"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = revision,
+                         .created_revision = 1,
+                         .version = revision};
+
+    assert_int_equal(mp__cache_put_record(a->cache, &record, MP__PUT_AROUND, 1, 1, NULL), 0);
+}
+
+/* One thread brings the value up from disk while another replaces it there. */
+static void what_is_written_around_memory_leaves_nothing_older_there(void **state)
+{
+    char folder[] = "/tmp/mp-around-XXXXXX", command[64];
+    mp__cache_options options = {.env = mp__env_real(), .l3_dir = folder};
+    around a = {.address = MP_STR("production/default/a")};
+    const mp__entry *entry;
+    uint64_t revision = 0;
+    pthread_t thread;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(mp__cache_open(&options, &a.cache, NULL), 0);
+    a.hash = mp__cache_hash(mp__cache_hash_key(a.cache), a.address);
+    for (int round = 0; round < AROUND_ROUNDS; round++) {
+        atomic_store(&a.is_over, false);
+        assert_int_equal(pthread_create(&thread, NULL, load_on_and_on, &a), 0);
+        for (int i = 0; i < AROUND_WRITES; i++)
+            put_around(&a, ++revision);
+        atomic_store(&a.is_over, true);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(mp_read_begin(), 0);
+        entry = mp__cache_peek(a.cache, a.address, a.hash);
+        assert_true(!entry || entry->revision == revision);
+        mp_read_end();
+    }
+    a.cache = mp_cache_free(a.cache);
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_value_is_got_replaced_and_deleted),
     MP_TEST(a_loop_larger_than_the_cache_hits_by_default_and_the_panel_says_why),
@@ -505,6 +574,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(knobs_turn_limits_and_policy_and_the_contents_stay),
     MP_TEST(an_entry_tells_its_record_and_how_fresh_it_is),
     MP_TEST(what_l1_cannot_keep_is_still_given_to_who_asked),
+    MP_TEST(what_is_written_around_memory_leaves_nothing_older_there),
     MP_TEST(every_failing_allocation_is_an_error_and_not_a_crash),
 };
 

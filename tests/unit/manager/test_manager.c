@@ -8,6 +8,7 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "manager/internal.h"
+#include "mp_truth.h"
 #include "mp_world.h"
 
 /* ---- a daemon without protocols ---- */
@@ -485,6 +486,36 @@ static void a_fill_that_began_before_a_write_does_not_outlive_it(void **state)
     assert_string_equal(got, "new");
 }
 
+static void a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_deleted(void **state)
+{
+    mp_truth *truth;
+    mp__diag diag = {0};
+    mp__read early;
+
+    (void)state;
+    world_close();
+    truth = mp_truth_new(sim);
+    mp_truth_put(truth, "production/default/a", "old");
+    option("cache.negative_ttl", "1s");
+    option("overlay.base", "");
+    assert_int_equal(world_try_open("/late", false, mp_truth_origin(truth), &diag), 0);
+    mp_sim_run(sim, 1000);
+    mp_sim_slow(sim, "net-answer", 8000, 8000);
+    prepare(&early, "production/default/a", MP__LEVEL_EVENTUAL);
+    read_is_done = false;
+    assert_false(mp__read_start(manager, &early));
+    mp_sim_run(sim, 20); /* the origin has answered, and the answer is on its way */
+    mp_sim_slow(sim, "", 0, 0);
+    mp_truth_delete(truth, "production/default/a");
+    mp_sim_run(sim, 10000); /* that it is absent is forgotten before the answer comes */
+    assert_true(read_is_done);
+    (void)mp__entry_unref(early.entry);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EABSENT);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EABSENT);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_value_past_its_expiry_is_not_there(void **state)
 {
     int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 1000;
@@ -884,6 +915,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(an_answer_that_took_long_is_as_old_as_the_question),
     FRESH(a_reader_with_an_age_of_his_own_asks_anew),
     FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
+    FRESH(a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_deleted),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
     FRESH(a_full_disk_refuses_writes_only_while_it_is_full),
