@@ -125,28 +125,33 @@ static void note_seen(mp__slot *slot, const mp__read *read)
         c->revision_seen = read->entry->revision;
 }
 
-static void read_arrived(mp__slot *slot, const mp__read *read)
-{
-    note_seen(slot, read);
-    if (--slot->waiting == 0)
-        mp__slot_ready(slot);
-}
+static void go_on_reading(mp__slot *slot);
 
 static void read_done(mp__read *read)
 {
-    read_arrived(read->context, read);
+    mp__slot *slot = read->context;
+
+    note_seen(slot, read);
+    slot->waiting--;
+    if (slot->started < slot->count && slot->connection) /* else nobody wants the rest */
+        go_on_reading(slot);
+    else if (slot->waiting == 0)
+        mp__slot_ready(slot);
 }
 
-void mp__slot_reads_start(mp__slot *slot)
+/* Start the next reads, as many as may be under way. */
+static void go_on_reading(mp__slot *slot)
 {
-    slot->waiting = slot->count + 1; /* one for this function, so that it is not ready too early */
-    for (uint32_t i = 0; i < slot->count; i++) {
-        mp__read *read = &slot->reads[i];
+    slot->waiting++; /* one for this function, so that it is not ready too early */
+    while (slot->started < slot->count &&
+           (slot->reads_max == 0 || slot->waiting <= slot->reads_max)) {
+        mp__read *read = &slot->reads[slot->started++];
 
         read->loop = slot->worker->loop;
         read->identity = &slot->identity;
         read->done = read_done;
         read->context = slot;
+        slot->waiting++;
         if (mp__read_start(slot->worker->server->manager, read)) {
             note_seen(slot, read);
             slot->waiting--;
@@ -154,6 +159,12 @@ void mp__slot_reads_start(mp__slot *slot)
     }
     if (--slot->waiting == 0)
         mp__slot_ready(slot);
+}
+
+void mp__slot_reads_start(mp__slot *slot)
+{
+    slot->waiting = slot->started = 0;
+    go_on_reading(slot);
 }
 
 static void write_done(mp__write_request *request)

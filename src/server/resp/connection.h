@@ -29,6 +29,8 @@ struct mp__slot {
     /* writes the reply once everything the slot waited for is there */
     void (*format)(mp__slot *slot, mp__buf *out);
     uint32_t waiting, count; /* reads under way; reads in all */
+    uint32_t started;        /* of them */
+    uint32_t reads_max;      /* under way at once, the others follow in order; 0: all */
     int64_t number;          /* formats' own */
     int version;
     bool meta;
