@@ -93,8 +93,9 @@ static int format_write(mp__manager *manager, const char *path)
     return mp__env_write_file_atomic(manager->env, path, text, size);
 }
 
-/* The format of the directory as a whole; each file has its own version besides. That is why what
- * is damaged here can be written anew: it keeps no start from happening. */
+/* The format of the directory as a whole; each file has its own version besides, but for those of
+ * one word (l3.epoch) and of lines that say themselves what they are (events.jsonl). That is why
+ * what is damaged here can be written anew: it keeps no start from happening. */
 int mp__dir_check_format(mp__manager *manager, mp__diag *diag)
 {
     enum { BARE_SIZE = 2 };

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pins: those of cache.pin and those that were asked for, which stand in the file "pins" of the
- * data directory, one a line, so that they survive a restart. What they name is brought into memory
+ * data directory, one a line behind a first line with format and checksum, so that they survive a
+ * restart. What they name is brought into memory
  * from L3, which needs no origin, and then from the origin, as a preload. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "manager/internal.h"
 
-enum { FILE_MAX = 4 * 1024 * 1024 };
+enum { FILE_MAX = 4 * 1024 * 1024, VERSION = 1 };
+static const char first_word[] = "marketprism-pins "; /* no pin: those have a slash */
 
 static int path_of(const mp__manager *manager, char *path, size_t capacity)
 {
@@ -41,19 +44,30 @@ static int add_line(void *context, mp_str pattern)
     return mp__buf_add_char(l->out, '\n');
 }
 
+static int head_print(mp__buf *out, int version, mp_str lines)
+{
+    return mp__buf_printf(out, "%s%d %016" PRIx64 "\n", first_word, version,
+                          mp__checksum((uint64_t)version, lines.data, lines.size));
+}
+
 static int save(mp__manager *manager)
 {
-    mp__buf text = MP__BUF_INIT;
-    listing l = {manager, &text};
+    mp__buf lines = MP__BUF_INIT, text = MP__BUF_INIT;
+    listing l = {manager, &lines};
     char path[4200];
     int rc = path_of(manager, path, sizeof(path));
 
     if (rc == 0)
         rc = mp__cache_pins_each(manager->cache, add_line, &l);
     if (rc == 0)
-        rc = text.error;
+        rc = lines.error;
+    if (rc == 0)
+        rc = head_print(&text, VERSION, mp__buf_str(&lines));
+    if (rc == 0)
+        rc = mp__buf_add(&text, lines.data, lines.size);
     if (rc == 0)
         rc = mp__env_write_file_atomic(manager->env, path, text.data, text.size);
+    mp__buf_done(&lines);
     mp__buf_done(&text);
     return rc;
 }
@@ -74,11 +88,48 @@ static void take_line(mp__manager *manager, mp_str line)
     }
 }
 
+/* The first line off @rest, without its end. */
+static mp_str take_text(mp_str *rest)
+{
+    const char *newline = memchr(rest->data, '\n', rest->size);
+    mp_str line = mp_str_new(rest->data, newline ? (size_t)(newline - rest->data) : rest->size);
+    size_t used = line.size + (newline != NULL);
+
+    *rest = mp_str_new(rest->data + used, rest->size - used);
+    return line;
+}
+
+/* Take the head off @rest; files from before there was one have version 0. MP_ECORRUPT: the sum is
+ * not that of the lines behind it. */
+static int take_head(mp_str *rest, int *ret_version)
+{
+    enum { HEAD = sizeof(first_word) - 1, DIGITS_MAX = 4 };
+    mp__buf want = MP__BUF_INIT;
+    mp_str line, lines = *rest;
+    int version = 0, rc;
+
+    *ret_version = 0;
+    if (lines.size < HEAD || memcmp(lines.data, first_word, HEAD) != 0)
+        return 0;
+    line = take_text(&lines);
+    for (size_t i = HEAD;
+         i < line.size && i < HEAD + DIGITS_MAX && line.data[i] >= '0' && line.data[i] <= '9'; i++)
+        version = version * 10 + (line.data[i] - '0');
+    rc = head_print(&want, version, lines);
+    if (rc == 0 && !mp_str_equal(mp_str_new(want.data, want.size - 1), line))
+        rc = MP_ECORRUPT;
+    mp__buf_done(&want);
+    *ret_version = version;
+    *rest = lines;
+    return rc;
+}
+
 static int read_file(mp__manager *manager, mp__diag *diag)
 {
     char path[4200], *text = NULL;
     size_t size = 0;
-    int rc = path_of(manager, path, sizeof(path));
+    mp_str rest;
+    int version = 0, rc = path_of(manager, path, sizeof(path));
 
     if (rc == 0)
         rc = mp__env_read_file(manager->env, path, FILE_MAX, &text, &size);
@@ -87,15 +138,20 @@ static int read_file(mp__manager *manager, mp__diag *diag)
     if (rc)
         return mp__diag_set(diag, rc, "cannot read %s: %s; mend it or move it away", path,
                             mp_strerror(rc));
-    for (const char *p = text, *end = text + size; p < end;) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        size_t line = (size_t)((newline ? newline : end) - p);
-
-        take_line(manager, mp_str_new(p, line));
-        p += line + 1;
-    }
+    rest = mp_str_new(text, size);
+    rc = take_head(&rest, &version);
+    if (rc == 0 && version > VERSION)
+        rc = mp__diag_set(
+            diag, MP_EVERSION,
+            "%s was written by a newer version of marketprism (format %d, this one knows %d)", path,
+            version, VERSION);
+    if (rc == MP_ECORRUPT)
+        mp__log(manager->log, MP__LOG_WARN, "cache", "pins-damaged",
+                "%s is damaged; what is readable of it is taken. Look at the disk", path);
+    while (rest.size && (rc == 0 || rc == MP_ECORRUPT))
+        take_line(manager, take_text(&rest));
     (void)mp__free(text);
-    return 0;
+    return rc == MP_ECORRUPT ? 0 : rc;
 }
 
 /* ---- into memory ---- */

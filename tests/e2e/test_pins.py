@@ -2,6 +2,7 @@
 """What is pinned stays in memory, also through a restart and without its origin."""
 import json
 import os
+import pathlib
 import unittest
 
 import mp_tap
@@ -56,7 +57,7 @@ class Pins(unittest.TestCase):
         self.assertEqual(self.c("MP.PIN", "hot/*"), 1)
         self.assertEqual(self.c("MP.PIN", "hot/3"), 1)
         path = os.path.join(self.daemon.data, "pins")
-        wait_until(lambda: os.path.exists(path) and open(path).read().count("\n") == 2,
+        wait_until(lambda: os.path.exists(path) and open(path).read().count("\n") == 3,
                    what="both pins in the file")
         self.daemon.stop()
         for name in os.listdir(self.daemon.data):
@@ -65,6 +66,24 @@ class Pins(unittest.TestCase):
         self.daemon.start()
         wait_until(lambda: self.pins()["entries"] == 10, what="ten pinned entries from L3")
         self.assertEqual(self.connect()("GET", "hot/3"), b"v3")
+
+    def test_the_file_of_pins_is_read_from_before_it_had_a_format_and_when_it_is_damaged(self):
+        path = pathlib.Path(self.daemon.data, "pins")
+        self.daemon.stop()
+        path.write_text("production/old/*\n")
+        self.daemon.start()
+        client = self.connect()
+        self.assertEqual(client("MP.PIN", "new/*"), 1)
+        wait_until(lambda: path.read_text().startswith("marketprism-pins 1 "), what="the new form")
+        good = path.read_text()
+        self.assertIn("production/new/*\nproduction/old/*\n", good)
+        want = {"production/always/*", "production/old/*", "production/new/*"}
+        for text in (good, good.replace("pins 1", "pins 9")):  # a newer version would have another sum
+            self.daemon.stop()
+            path.write_text(text)
+            self.daemon.start()
+            self.assertEqual({p["pin"] for p in self.pins()["pins"]}, want)
+        self.assertIn("pins-damaged", self.daemon.log_text())
 
     def test_what_is_too_much_is_refused_with_a_remedy(self):
         for i in range(80):

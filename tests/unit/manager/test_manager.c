@@ -824,6 +824,26 @@ static void watchers_hear_that_the_origin_went_and_came_back(void **state)
 
 /* ---- opening ---- */
 
+static void pins_of_a_newer_version_are_refused(void **state)
+{
+    static const char lines[] = "production/a/*\n";
+    mp_env *env = mp_sim_env(sim);
+    mp__diag diag = {0};
+    char text[128];
+
+    (void)state;
+    world_close();
+    for (int version = 1; version <= 2; version++) {
+        snprintf(text, sizeof(text), "marketprism-pins %d %016" PRIx64 "\n%s", version,
+                 mp__checksum((uint64_t)version, lines, strlen(lines)), lines);
+        assert_int_equal(mp__env_write_file_atomic(env, "/data/pins", text, strlen(text)), 0);
+        assert_int_equal(world_try_open("/data", false, NULL, &diag),
+                         version == 1 ? 0 : MP_EVERSION);
+        world_close();
+    }
+    assert_non_null(strstr(diag.text, "/data/pins was written by a newer version"));
+}
+
 static void a_data_directory_serves_one_daemon(void **state)
 {
     mp__manager *first = manager;
@@ -931,6 +951,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_preload_and_writes_that_meet_leave_the_newest),
     FRESH(watchers_hear_of_every_change_in_its_order),
     FRESH(watchers_hear_that_the_origin_went_and_came_back),
+    FRESH(pins_of_a_newer_version_are_refused),
     FRESH(a_data_directory_serves_one_daemon),
     FRESH(a_lost_origin_is_never_begun_anew_unless_it_is_said),
     FRESH(an_origin_that_lost_its_newest_commits_gets_them_back),
