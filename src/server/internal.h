@@ -72,7 +72,7 @@ typedef struct mp__worker_loop {
     _Atomic uint32_t watchers;    /* as of the last scan */
     struct mp__http_wheel *wheel; /* when watchers over HTTP are due: http/watch.c */
     size_t backlog;               /* bytes of unread answers, as of each one's last write */
-    pthread_mutex_t list_lock; /* over the list and public fields of connections, for CLIENT LIST */
+    pthread_mutex_t list_lock;    /* over what CLIENT LIST and PUBSUB of other loops read */
     bool draining;
     mp__task stop_task, cut_task;
 } mp__worker_loop;

@@ -168,6 +168,25 @@ class Commands(mp_daemon.Served):
         self.assertEqual(self.c("CLIENT", "KILL", "ID", mine, "SKIPME", "no"), 1)
         self.assertEqual(self.c.file.read(), b"")
 
+    def test_subscriptions_are_counted_over_all_connections(self):
+        channel, clients = f"__keyspace@0__:{self.key}", [self.daemon.client() for _ in range(12)]
+        for client in clients:  # the system spreads them over the workers
+            self.addCleanup(client.close)
+            client("SUBSCRIBE", channel)
+            client("PSUBSCRIBE", f"{self.key}*")
+        self.assertEqual(self.c("PUBSUB", "NUMSUB", channel, "none"), [channel.encode(), 12, b"none", 0])
+        self.assertEqual(self.c("PUBSUB", "CHANNELS", f"*{self.key}"), [channel.encode()])
+        self.assertEqual(self.c("PUBSUB", "CHANNELS", "none*"), [])
+        globs = self.c("PUBSUB", "NUMPAT")
+        for client in clients:
+            client("PUNSUBSCRIBE")
+            client("RESET")
+        self.assertEqual(self.c("PUBSUB", "NUMSUB", channel), [channel.encode(), 0])
+        self.assertEqual(self.c("PUBSUB", "CHANNELS"), [])
+        self.assertEqual(self.c("PUBSUB", "NUMPAT"), globs - 1)
+        with self.assertRaisesRegex(ReplyError, "unknown subcommand or wrong number of arguments for 'NUMPAT'"):
+            self.c("PUBSUB", "NUMPAT", "x")
+
     def test_subscribers_hear_of_an_expiry_behind_the_value(self):
         listener = self.daemon.client()
         self.addCleanup(listener.close)

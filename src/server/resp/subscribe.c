@@ -4,10 +4,20 @@
  * MP.WATCH listens by prefix, in any environment, and is told the revision too.
  *
  * Each subscription joins the worker's watch at the longest beginning of addresses that holds all
- * that it can fit; a connection that is told of a change then looks which of its own do: tell.c. */
+ * that it can fit; a connection that is told of a change then looks which of its own do: tell.c.
+ *
+ * The lists of subscribers and of their subscriptions are changed by their own loop under its
+ * list_lock, since PUBSUB of any connection counts those of all loops. */
+#include <stdlib.h>
+
+#include "core/alloc.h"
 #include "server/resp/commands.h"
 
-enum { SUBSCRIPTIONS_MAX = 10000, CHANNEL_MAX = 4096 };
+enum {
+    SUBSCRIPTIONS_MAX = 10000,
+    CHANNEL_MAX = 4096,
+    GLOB_STEPS = 100000, /* for one name; what takes longer does not match */
+};
 
 static void leave_worker(mp__connection *c)
 {
@@ -20,15 +30,21 @@ static void leave_worker(mp__connection *c)
 
 void mp__subscriptions_clear(mp__connection *c)
 {
-    while (c->subscriptions) {
-        mp__subscription *next = c->subscriptions->next;
+    mp__subscription *gone = c->subscriptions;
 
-        mp__watch_leave_layers(c->worker->watch, &c->subscriptions->points);
-        (void)mp__free(c->subscriptions);
-        c->subscriptions = next;
-    }
-    if (c->subscription_count)
+    if (gone) {
+        (void)pthread_mutex_lock(&c->worker->list_lock);
+        c->subscriptions = NULL;
         leave_worker(c);
+        (void)pthread_mutex_unlock(&c->worker->list_lock);
+    }
+    while (gone) {
+        mp__subscription *next = gone->next;
+
+        mp__watch_leave_layers(c->worker->watch, &gone->points);
+        (void)mp__free(gone);
+        gone = next;
+    }
     mp__tell_clear(c);
     c->subscription_count = c->message_count = 0;
     c->lapsed = false;
@@ -184,12 +200,14 @@ static int subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_k
         (void)mp__free(s);
         return rc;
     }
+    (void)pthread_mutex_lock(&c->worker->list_lock);
     *link = s;
-    c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
     if (c->subscription_count++ == 0) {
         c->next_subscriber = c->worker->subscribers;
         c->worker->subscribers = c;
     }
+    (void)pthread_mutex_unlock(&c->worker->list_lock);
+    c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
     return 0;
 }
 
@@ -228,13 +246,15 @@ static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscriptio
     mp__subscription **link = find(c, text, kind), *gone = *link;
 
     if (gone) {
+        (void)pthread_mutex_lock(&c->worker->list_lock);
         *link = gone->next;
+        if (--c->subscription_count == 0)
+            leave_worker(c);
+        (void)pthread_mutex_unlock(&c->worker->list_lock);
         mp__watch_leave_layers(c->worker->watch, &gone->points);
         c->message_count -= kind != MP__SUBSCRIPTION_PREFIX;
-        if (--c->subscription_count == 0) {
+        if (c->subscription_count == 0)
             mp__tell_clear(c);
-            leave_worker(c);
-        }
     }
     if (kind != MP__SUBSCRIPTION_PREFIX)
         confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, true);
@@ -305,40 +325,123 @@ void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)
     confirm(c, "mp.unwatch", mp_str_new("", 0), false);
 }
 
-/* Figures of this worker's connections only would mislead: they are gathered over none, and say so.
- */
+/* ---- PUBSUB: over the connections of all workers ---- */
+
+static int64_t subscribers_of(mp__server *server, mp_str channel)
+{
+    int64_t n = 0;
+
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+
+        (void)pthread_mutex_lock(&worker->list_lock);
+        for (mp__connection *c = worker->subscribers; c; c = c->next_subscriber)
+            n += *find(c, channel, MP__SUBSCRIPTION_CHANNEL) != NULL;
+        (void)pthread_mutex_unlock(&worker->list_lock);
+    }
+    return n;
+}
+
+/* What is subscribed to: copies, for the lists are others'. */
+typedef struct names {
+    mp_str *items;
+    size_t count, capacity;
+} names;
+
+static void names_done(names *n)
+{
+    for (size_t i = 0; i < n->count; i++)
+        (void)mp__free((void *)(uintptr_t)n->items[i].data);
+    (void)mp__free(n->items);
+}
+
+static int names_add(names *n, const mp__subscription *s)
+{
+    char *text;
+
+    if (mp__grow(&n->items, n->count, &n->capacity, sizeof(*n->items)) != 0)
+        return MP_ENOMEM;
+    text = mp__str_dup(mp_str_new(s->text, s->size));
+    if (!text)
+        return MP_ENOMEM;
+    n->items[n->count++] = mp_str_new(text, s->size);
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    const mp_str *x = a, *y = b;
+    int order = memcmp(x->data, y->data, x->size < y->size ? x->size : y->size);
+
+    return order ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+/* Each name of @kind that fits @pattern, once. MP_ENOMEM. */
+static int names_gather(mp__server *server, enum mp__subscription_kind kind, mp_str pattern,
+                        names *n)
+{
+    size_t kept = 0;
+    int rc = 0;
+
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        mp__worker_loop *worker = &server->workers[i];
+
+        (void)pthread_mutex_lock(&worker->list_lock);
+        for (mp__connection *c = worker->subscribers; c; c = c->next_subscriber)
+            for (mp__subscription *s = c->subscriptions; s && rc == 0; s = s->next)
+                if (s->kind == kind &&
+                    mp__glob_match(pattern, mp_str_new(s->text, s->size), GLOB_STEPS))
+                    rc = names_add(n, s);
+        (void)pthread_mutex_unlock(&worker->list_lock);
+    }
+    if (n->count)
+        qsort(n->items, n->count, sizeof(*n->items), by_text);
+    for (size_t i = 0; i < n->count; i++)
+        if (kept && mp_str_equal(n->items[kept - 1], n->items[i]))
+            (void)mp__free((void *)(uintptr_t)n->items[i].data);
+        else
+            n->items[kept++] = n->items[i];
+    n->count = kept;
+    return rc;
+}
+
+static void reply_names(mp__connection *c, enum mp__subscription_kind kind, mp_str pattern)
+{
+    mp__buf *out = mp__connection_out(c);
+    names n = {0};
+
+    if (names_gather(c->worker->server, kind, pattern, &n) != 0) {
+        mp__resp_error(out, "OOM", "out of memory");
+    } else if (kind == MP__SUBSCRIPTION_GLOB) {
+        mp__resp_integer(out, (int64_t)n.count);
+    } else {
+        mp__resp_array(out, n.count);
+        for (size_t i = 0; i < n.count; i++)
+            mp__resp_bulk(out, n.items[i]);
+    }
+    names_done(&n);
+}
+
+/* PUBSUB CHANNELS [glob] | NUMSUB [channel ...] | NUMPAT */
 void mp__cmd_pubsub(MP__COMMAND_ARGS)
 {
     mp__buf *out = mp__connection_out(c);
+    mp_str what = arguments[1];
 
-    if (mp__word_is(arguments[1], "NUMSUB")) {
+    if (mp__word_is(what, "NUMSUB")) {
         mp__resp_array(out, (count - 2) * 2);
         for (uint32_t i = 2; i < count; i++) {
-            int64_t n = 0;
-
-            for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-                n += *find(s, arguments[i], MP__SUBSCRIPTION_CHANNEL) != NULL;
             mp__resp_bulk(out, arguments[i]);
-            mp__resp_integer(out, n);
+            mp__resp_integer(out, subscribers_of(c->worker->server, arguments[i]));
         }
-    } else if (mp__word_is(arguments[1], "NUMPAT")) {
-        int64_t n = 0;
-
-        for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-            n += first_of(s, MP__SUBSCRIPTION_GLOB) != NULL;
-        mp__resp_integer(out, n);
-    } else if (mp__word_is(arguments[1], "CHANNELS")) {
-        size_t n = 0;
-
-        for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-            for (mp__subscription *x = s->subscriptions; x; x = x->next)
-                n += x->kind == MP__SUBSCRIPTION_CHANNEL;
-        mp__resp_array(out, n);
-        for (mp__connection *s = c->worker->subscribers; s; s = s->next_subscriber)
-            for (mp__subscription *x = s->subscriptions; x; x = x->next)
-                if (x->kind == MP__SUBSCRIPTION_CHANNEL)
-                    mp__resp_bulk(out, mp_str_new(x->text, x->size));
+    } else if (mp__word_is(what, "NUMPAT") && count == 2) {
+        reply_names(c, MP__SUBSCRIPTION_GLOB, MP_STR("*"));
+    } else if (mp__word_is(what, "CHANNELS") && count <= 3) {
+        reply_names(c, MP__SUBSCRIPTION_CHANNEL, count == 3 ? arguments[2] : MP_STR("*"));
     } else {
-        mp__resp_error(out, "ERR", "unknown subcommand. Try PUBSUB CHANNELS, NUMSUB or NUMPAT.");
+        mp__resp_error(out, "ERR",
+                       "unknown subcommand or wrong number of arguments for '%.*s'. Try "
+                       "PUBSUB CHANNELS, NUMSUB or NUMPAT.",
+                       (int)(what.size > 64 ? 64 : what.size), what.data);
     }
 }
