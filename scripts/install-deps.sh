@@ -43,6 +43,8 @@ peers|nodejs|client libraries of Node
 peers|npm|brings the client libraries of Node
 peers|zsh|completes what its file says
 peers|fish|completes what its file says
+peers|libtest-json-schema-acceptance-perl|has the official cases of JSON Schema
+peers|golang-github-burntsushi-toml-dev|has the public cases of TOML
 peers|spin|checks the model of lock-free reads
 peers|systemd|judges the unit
 peers|strace|sees which system calls the unit must allow
