@@ -9,8 +9,10 @@
  * --sse, --poll: over HTTP; --watch: over RESP (MP.WATCH). --publish is for redis-server: --watch
  * then subscribes to a channel, and the writer publishes. One write at a time: the next one begins
  * --pause ms after the last watcher has heard. The generator is one thread, so what it needs to
- * read from all watchers is part of what it measures. One JSON object: latencies in ms, the
- * server's memory before and with the watchers, and its CPU time a delivery. */
+ * read from all watchers is part of what it measures; therefore the kernel's time stamp of what it
+ * reads is looked at as well, which is when a watcher of its own would have been woken. One JSON
+ * object: latencies in ms, the server's memory before and with the watchers, and its CPU time a
+ * delivery. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -52,7 +54,10 @@ static int epoll = -1, writer = -1;
 static double asked_at;
 static double replied_at; /* 0: the reply is awaited */
 static int newest = -1;
-static double *latencies, *since_asked; /* ms, from the reply and from the request */
+static size_t unstamped;
+static double asked_at_wall; /* by the clock of the kernel's time stamps */
+/* ms: until it is read, from the reply and from the request; until it is in the watcher's socket */
+static double *latencies, *since_asked, *to_socket;
 static size_t latency_count;
 
 static void die(const char *what)
@@ -62,12 +67,17 @@ static void die(const char *what)
     exit(1);
 }
 
-static double now_s(void)
+static double clock_s(clockid_t clock)
 {
     struct timespec t;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now_s(void)
+{
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 /* ---- the server, from outside ---- */
@@ -178,6 +188,14 @@ static void ask(watcher *w)
     send_all(w->fd, text, (size_t)n);
 }
 
+static void want_time_stamps(int fd)
+{
+    int one = 1;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) != 0)
+        die("SO_TIMESTAMPNS");
+}
+
 static void open_watchers(void)
 {
     for (int kind = 0; kind < KINDS; kind++)
@@ -185,7 +203,8 @@ static void open_watchers(void)
     watchers = calloc(watcher_count ? watcher_count : 1, sizeof(*watchers));
     latencies = calloc((size_t)watcher_count * run.writes + 1, sizeof(*latencies));
     since_asked = calloc((size_t)watcher_count * run.writes + 1, sizeof(*since_asked));
-    if (!watchers || !latencies || !since_asked)
+    to_socket = calloc((size_t)watcher_count * run.writes + 1, sizeof(*to_socket));
+    if (!watchers || !latencies || !since_asked || !to_socket)
         die("memory");
     for (unsigned i = 0, kind = 0, of_kind = 0; i < watcher_count; i++) {
         while (of_kind == run.counts[kind]) {
@@ -195,6 +214,7 @@ static void open_watchers(void)
         of_kind++;
         watchers[i] = (watcher){.kind = (enum kind)kind, .heard = -1};
         watchers[i].fd = connect_to(kind == WATCH ? &run.resp : &run.http, i);
+        want_time_stamps(watchers[i].fd);
         ask(&watchers[i]);
         add_to_epoll(watchers[i].fd, &watchers[i]);
     }
@@ -202,7 +222,13 @@ static void open_watchers(void)
 
 /* ---- what comes ---- */
 
-static void heard(watcher *w, int number, double at)
+/* When something was read, and when it had come into the socket. */
+typedef struct moment {
+    double read_at;
+    double came_at; /* by the wall clock */
+} moment;
+
+static void heard(watcher *w, int number, moment at)
 {
     if (number <= w->heard)
         return;
@@ -211,15 +237,17 @@ static void heard(watcher *w, int number, double at)
         return;
     heard_count++;
     if (number >= 0 && number < (int)run.writes) {
-        double ms = replied_at == 0 || at < replied_at ? 0 : (at - replied_at) * 1e3;
+        bool is_early = replied_at == 0 || at.read_at < replied_at;
+        double ms = is_early ? 0 : (at.read_at - replied_at) * 1e3;
 
-        since_asked[latency_count] = (at - asked_at) * 1e3;
+        since_asked[latency_count] = (at.read_at - asked_at) * 1e3;
+        to_socket[latency_count] = (at.came_at - asked_at_wall) * 1e3;
         latencies[latency_count++] = ms;
     }
 }
 
 /* Keys are called seq-00000001 and so on, warming ones seq-w. */
-static void look_for_numbers(watcher *w, const char *data, size_t size, double at)
+static void look_for_numbers(watcher *w, const char *data, size_t size, moment at)
 {
     static const char mark[] = "seq-";
     const char *p = data, *end = data + size;
@@ -245,16 +273,41 @@ static void note_position(watcher *w, const char *data, size_t size)
     }
 }
 
+/* What is there of @w, into @data, and when it came; -1: nothing more will come. */
+static ssize_t read_some(const watcher *w, char *data, moment *ret_at)
+{
+    struct iovec part = {.iov_base = data, .iov_len = READ_SIZE};
+    union {
+        char space[CMSG_SPACE(sizeof(struct timespec))];
+        struct cmsghdr aligned;
+    } control;
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(w->fd, &message, 0);
+    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    struct timespec t;
+
+    *ret_at = (moment){now_s(), clock_s(CLOCK_REALTIME)};
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+        memcpy(&t, CMSG_DATA(c), sizeof(t));
+        ret_at->came_at = (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    } else {
+        unstamped++; /* it was sent before the kernel began with it */
+    }
+    return n;
+}
+
 static void comes(watcher *w)
 {
     static char buffer[READ_SIZE + sizeof(w->tail)];
     ssize_t n;
     size_t size;
-    double at;
+    moment at;
 
     memcpy(buffer, w->tail, w->tail_size);
-    n = recv(w->fd, buffer + w->tail_size, READ_SIZE, 0);
-    at = now_s();
+    n = read_some(w, buffer + w->tail_size, &at);
     if (n <= 0)
         die("a watcher was disconnected");
     size = w->tail_size + (size_t)n;
@@ -311,6 +364,7 @@ static void begin_write(int number)
     heard_count = 0;
     replied_at = 0;
     asked_at = now_s();
+    asked_at_wall = clock_s(CLOCK_REALTIME);
     n = run.publish ? snprintf(text, sizeof(text), "PUBLISH bench seq-%08d\r\n", number)
                     : snprintf(text, sizeof(text), "SET bench/seq-%08d 1\r\n", number);
     send_all(writer, text, (size_t)n);
@@ -426,21 +480,27 @@ int main(int argc, char **argv)
         write_once(-1 - i % 2, false);
     }
     cpu = cpu_s();
+    unstamped = 0;
     for (unsigned i = 0; i < run.writes; i++) {
         settle(run.pause_ms);
         write_once((int)i, true);
     }
     cpu = cpu_s() - cpu;
+    if (unstamped)
+        die("the kernel gave no time stamps");
     qsort(latencies, latency_count, sizeof(*latencies), compare);
+    qsort(to_socket, latency_count, sizeof(*to_socket), compare);
     qsort(since_asked, latency_count, sizeof(*since_asked), compare);
     (void)printf("{\"sse\":%u,\"poll\":%u,\"watch\":%u,\"writes\":%u,\"p50_ms\":%.3f,"
                  "\"p99_ms\":%.3f,\"max_ms\":%.3f,\"asked_p50_ms\":%.3f,\"asked_p99_ms\":%.3f,"
+                 "\"socket_p50_ms\":%.3f,\"socket_p99_ms\":%.3f,"
                  "\"cpu_us_a_delivery\":%.2f,"
                  "\"rss_before_kb\":%ld,\"rss_with_kb\":%ld,\"kb_a_watcher\":%.2f}\n",
                  run.counts[SSE], run.counts[POLL], run.counts[WATCH], run.writes,
                  quantile(latencies, 0.5), quantile(latencies, 0.99), quantile(latencies, 1),
-                 quantile(since_asked, 0.5), quantile(since_asked, 0.99),
-                 latency_count ? cpu * 1e6 / (double)latency_count : 0, rss_before, rss_with,
+                 quantile(since_asked, 0.5), quantile(since_asked, 0.99), quantile(to_socket, 0.5),
+                 quantile(to_socket, 0.99), latency_count ? cpu * 1e6 / (double)latency_count : 0,
+                 rss_before, rss_with,
                  watcher_count ? (double)(rss_with - rss_before) / watcher_count : 0);
     return 0;
 }

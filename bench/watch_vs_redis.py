@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""From a write's reply, and from its request, to the last of 1,000 watchers, against redis-server's
-publish to as many subscribers in the same run; and the memory of watchers that wait and do nothing.
+"""From a write's reply, and from its request, until 1,000 watchers have read of it, and until it is in
+their sockets, against redis-server's publish to as many subscribers in the same run; and the memory of
+watchers that wait and do nothing.
 
     watch_vs_redis.py [--rounds N] [--writes N] [--watchers N] [--idle N]
 
@@ -91,7 +92,7 @@ def main():
             if runs:
                 result[name] = {figure: round(statistics.median(r[figure] for r in runs), 3)
                                 for figure in ("p50_ms", "p99_ms", "max_ms", "asked_p50_ms", "asked_p99_ms",
-                                               "cpu_us_a_delivery")}
+                                               "socket_p50_ms", "socket_p99_ms", "cpu_us_a_delivery")}
         for kind in ("sse", "poll", "watch"):  # a daemon of its own each: no memory is used again
             with Ours(folder / kind) as ours:
                 idle = load(*ours.where, "--" + kind, a.idle, "--writes", 0)
