@@ -77,6 +77,8 @@ void mp__check_versions(mp__doctor *d);
 void mp__check_daemon(mp__doctor *d);
 void mp__check_origin(mp__doctor *d);
 void mp__check_damage(mp__doctor *d);
+/* doctor_files.c */
+void mp__check_folder(mp__doctor *d); /* of the origin file */
 /* doctor_machine.c */
 void mp__check_disk(mp__doctor *d);
 void mp__check_limits(mp__doctor *d);

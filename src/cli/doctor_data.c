@@ -307,83 +307,7 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
         say_pages(d, path, &found);
 }
 
-typedef struct folder_check {
-    mp__doctor *d;
-    const char *folder; /* of one environment, or the whole */
-    size_t files, wrong;
-    int depth;
-} folder_check;
-
-static void parse_file(folder_check *c, const char *path, const mp__format *format)
-{
-    MP__CLEANUP_FREE char *text = NULL;
-    mp__leaves leaves = {0};
-    mp__diag diag = {0};
-    char said[900];
-    size_t size;
-    int rc = mp__env_read_file(c->d->env, path, FILE_MOST, &text, &size);
-
-    c->files++;
-    if (rc == 0)
-        rc = format->parse(mp_str_new(text, size), &leaves, &diag);
-    mp__leaves_done(&leaves);
-    if (rc == 0)
-        return;
-    if (c->wrong++ >= FILES_NAMED)
-        return;
-    if (!diag.text[0])
-        (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));
-    (void)snprintf(diag.file, sizeof(diag.file), "%.255s", path);
-    mp__doctor_say(c->d, MP__FINDING_TROUBLE,
-                   "mend the place; until then its last good version stays", "%.390s",
-                   mp__diag_format(&diag, said, sizeof(said)));
-}
-
-static int check_entry(void *context, const char *name)
-{
-    folder_check *c = context;
-    char path[4300];
-    mp__stat stat;
-
-    if (name[0] == '.' && strcmp(name, ".env") != 0)
-        return 0;
-    (void)snprintf(path, sizeof(path), "%s/%s", c->folder, name);
-    if (mp__env_stat(c->d->env, path, &stat) != 0 || stat.is_special)
-        return 0;
-    if (stat.is_dir && c->depth == 0) {
-        folder_check inner = {.d = c->d, .folder = path, .wrong = c->wrong, .depth = 1};
-
-        (void)mp__env_list(c->d->env, path, check_entry, &inner);
-        c->files += inner.files;
-        c->wrong = inner.wrong;
-    } else if (!stat.is_dir && c->depth == 1 && mp__format_of_path(name)) {
-        parse_file(c, path, mp__format_of_path(name));
-    }
-    return 0;
-}
-
-static void check_folder(mp__doctor *d)
-{
-    const char *path = mp__options_text(d->options, "origin.path");
-    folder_check c = {.d = d, .folder = path};
-    int rc = path[0] ? mp__env_list(d->env, path, check_entry, &c) : MP_EINVAL;
-
-    if (!path[0])
-        mp__doctor_say(d, MP__FINDING_TROUBLE, "set origin.path to the folder of the files",
-                       "origin.type is file, and origin.path is empty");
-    else if (rc)
-        mp__doctor_say(d, MP__FINDING_TROUBLE,
-                       rc == -EACCES ? "let who runs the daemon read it"
-                                     : "put it back or mount it; what it last gave is served",
-                       "the folder %s: %s", path, mp_strerror(rc));
-    else if (c.files == 0)
-        mp__doctor_say(d, MP__FINDING_WARNING, "files go to ENVIRONMENT/NAMESPACE.yaml in it",
-                       "%s holds no files", path);
-    else if (c.wrong == 0)
-        mp__doctor_say(d, MP__FINDING_OK, "", "%zu files in %s, all of them parse", c.files, path);
-}
-
-/* Whether check_folder() has told of the file, which is named from the folder on. */
+/* Whether mp__check_folder() has told of the file, which is named from the folder on. */
 static bool was_told(const mp__doctor *d, const char *name)
 {
     const mp__format *format = mp__format_of_path(name);
@@ -445,7 +369,7 @@ void mp__check_origin(mp__doctor *d)
     if (d->status)
         is_file = strcmp(text_of(json_object_get(d->status, "origin"), "kind"), "file") == 0;
     if (is_file && strcmp(mp__options_text(d->options, "origin.type"), "file") == 0)
-        check_folder(d);
+        mp__check_folder(d);
     if (is_file)
         say_file_troubles(d);
     if (database_path(d, path, sizeof(path)) &&

@@ -446,3 +446,16 @@ int mp__schemas_judge(void *context, mp__proposal *proposal)
     forget_told(&j, true);
     return rc;
 }
+
+int mp__manager_judge(const mp__options *options, mp__proposal *proposal)
+{
+    mp__manager *manager = mp__calloc(1, sizeof(*manager)); /* of which the overlays are asked */
+    int rc = manager ? mp__overlay_new(manager, options, NULL) : MP_ENOMEM;
+
+    if (rc == 0)
+        rc = mp__schemas_judge(manager, proposal);
+    if (manager)
+        mp__overlay_free(manager);
+    (void)mp__free(manager);
+    return rc;
+}

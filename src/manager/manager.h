@@ -48,6 +48,10 @@ MP_MUST_USE int mp__memory_plan_make(const mp__options *options, mp__memory_plan
                                      mp__diag *diag);
 /* What can be said of options beyond each one alone, before a manager is opened with them. */
 MP_MUST_USE int mp__manager_check(const mp__options *options, mp__diag *diag);
+/* What an origin that is opened with these options would hear of what it is about to take over, as
+ * its on_proposal: for who looks at it beforehand, without a manager. MP_ENOMEM, or what the
+ * proposal's keys() give back. */
+MP_MUST_USE int mp__manager_judge(const mp__options *options, mp__proposal *proposal);
 
 /* Lock the data directory (MP_ELOCKED names the other process), open cache and origin, repair what
  * a crash left. 0 also when the origin is lost or down: then it serves what it kept and

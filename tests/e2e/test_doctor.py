@@ -246,6 +246,32 @@ class Doctor(unittest.TestCase):
         self.assertIn("mend the file", finding["remedy"])
         self.assertIn("2 keys of its last good version are served", finding["remedy"])
 
+    def test_files_are_judged_by_their_schemas_also_without_a_daemon(self):
+        folder = pathlib.Path(self.daemon.folder, "conf")
+        options = ("--set", "origin.type=file", "--set", f"origin.path={folder}")
+        for name, text in {
+                "base/_schema.yaml": 'app: \'{"required": ["name"], "properties": {"limit": {"maximum": 5}}}\'\n',
+                "base/app.yaml": "name: a\n", "production/app.yaml": "on: true\nlimit: 3\n",
+                "staging/other.yaml": "limit: 9\n"}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        self.one(self.doctor(*options, code=0), "origin", "ok", "4 files")
+        (folder / "production/app.yaml").write_text("on: true\nlimit: 9\n")
+        found = self.one(self.doctor(*options, code=1), "origin", "trouble",
+                         "production/app.yaml:2:8: the key 'limit' breaks the schema 'app'")
+        self.assertIn("its schema", found["remedy"])
+        # what fits is said of nothing else
+        self.assertEqual(sum("breaks" in f["what"] for f in self.doctor(*options, code=1)["findings"]), 1)
+        (folder / "production/app.yaml").write_text("limit: 3\n")
+        (folder / "base/app.yaml").write_text("other: a\n")  # no key of its own is missing there
+        found = [f["what"] for f in self.doctor(*options, code=1)["findings"] if "'name' is missing" in f["what"]]
+        self.assertEqual(sorted(w.split("/conf/")[1].split(":")[0] for w in found), ["base/app.yaml", "production/app.yaml"])
+        (folder / "base/app.yaml").write_text("name: a\n")
+        (folder / "base/_schema.yaml").write_text("app: '{\"type\": 7}'\n")
+        self.one(self.doctor(*options, code=1), "origin", "trouble", "base/_schema.yaml:1:6: the key 'app' is no schema")
+        # where the base is not looked at, neither are its schemas
+        self.one(self.doctor(*options, "--set", "overlay.base=", code=1), "origin", "trouble", "_schema.yaml:1:6")
+
     def test_people_get_a_line_each_and_the_remedy_below(self):
         self.daemon.data.mkdir()
         self.daemon.data.chmod(0o777)
