@@ -93,7 +93,8 @@ const mp__verb mp__verbs[] = {
      "{{end}} asks whether a key is there and says neither 0, false, no, off nor nothing. {{range "
      "feeds/}} {{.key}} {{.name}} {{.value}} {{end}} goes through the keys of a prefix. {{- and "
      "-}} "
-     "take the white space beside them. The file is replaced as a whole, or stays as it was.",
+     "take the white space beside them. The file is replaced as a whole, or stays as it was. "
+     "TEMPLATE - reads standard input.",
      mp__render_flags, 1, 1, mp__verb_render, true},
     {"exec", "[--prefix PREFIX] -- COMMAND [ARGUMENT...]",
      "Run a program with configuration in its environment.",

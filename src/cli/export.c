@@ -45,9 +45,10 @@ static void say_lost_types(const export *e, mp_str namespace_, const mp__leaves 
                 leaves->items[i].media_type.size;
     if (e->format->is_text_only && lost)
         (void)mp__cli_fail(e->arguments, 0,
-                           "%.*s: %zu values are no text; %s has no types, they will come back as "
+                           "%.*s: %zu value%s no text; %s has no types, they will come back as "
                            "text",
-                           (int)namespace_.size, namespace_.data, lost, e->format->name);
+                           (int)namespace_.size, namespace_.data, lost, lost == 1 ? " is" : "s are",
+                           e->format->name);
 }
 
 static int write_one(export *e, mp_str namespace_, mp_str text, size_t keys)

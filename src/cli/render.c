@@ -260,8 +260,9 @@ static int read_template(rendering *r)
     mp__diag diag = {0};
     char *text = NULL, said[900];
     size_t size;
-    int rc = mp__env_read_file(mp__env_real(), r->path, TEMPLATE_MAX, &text, &size);
+    int rc = mp__cli_read_input(r->path, TEMPLATE_MAX, &text, &size);
 
+    r->path = mp__cli_input_name(r->path); /* as errors call it from here on */
     if (rc)
         return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot read %s: %s", r->path,
                             mp_strerror(rc));

@@ -212,6 +212,16 @@ class Tools(mp_daemon.Served):
         self.assertEqual((self.folder / "seen").read_bytes(), out.read_bytes())
         self.assertEqual({path.name for path in self.folder.iterdir()}, {"out.conf", "seen", "template"})
 
+    def test_render_reads_a_template_from_standard_input(self):
+        self.c("SET", "r2/host", "alpha")
+        for text, code, out, said in (("{{r2/host}}!", 0, "alpha!", ""),
+                                      ("{{r2/none}}", 3, "", "standard input:1:1: there is no value at r2/none"),
+                                      ("{{", 1, "", "standard input:1:1:")):
+            done = subprocess.run([BINARY, "render", "-"], input=text, capture_output=True, text=True, check=False,
+                                  env={**os.environ, "MARKETPRISM_ADDR": self.daemon.resp})
+            self.assertEqual((done.returncode, done.stdout), (code, out), done.stderr)
+            self.assertIn(said, done.stderr)
+
     def test_render_leaves_a_file_alone_that_is_as_it_should_be(self):
         out = self.folder / "out.conf"
         out.write_text("same", encoding="utf-8")
