@@ -111,6 +111,17 @@ int mp__cli_options(const mp__arguments *arguments, mp__options **ret_options, m
     return 0;
 }
 
+static int check_log_levels(const mp__options *options, mp__diag *diag)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < mp__options_list_count(options, "log.levels") && rc == 0; i++)
+        rc = mp__log_level_check(mp__options_list_at(options, "log.levels", i), diag);
+    if (rc)
+        mp__options_blame(options, "log.levels", diag);
+    return rc;
+}
+
 static void set_log_levels(mp__log_sink *log, const mp__options *options)
 {
     (void)mp__log_level_set(log, "", mp__options_text(options, "log.level"));
@@ -194,6 +205,8 @@ static void reload(daemon_state *d)
     char text[900];
     int rc = mp__cli_options(d->arguments, &options, &diag);
 
+    if (rc == 0)
+        rc = check_log_levels(options, &diag);
     if (rc == 0)
         rc = mp__manager_reload(d->manager, options, &diag);
     if (rc == 0)
@@ -325,6 +338,8 @@ int mp__verb_serve(const mp__arguments *arguments)
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     rc = mp__cli_options(arguments, &d.options, &diag);
     if (rc == 0)
+        rc = check_log_levels(d.options, &diag);
+    if (rc == 0)
         rc = open_log(&d);
     if (rc == 0)
         rc = mp__monitor_new(&d.monitor);
@@ -375,6 +390,8 @@ int mp__verb_check_config(const mp__arguments *arguments)
 
     if (rc == 0)
         rc = read_config(options, arguments->words[0], &diag);
+    if (rc == 0)
+        rc = check_log_levels(options, &diag);
     if (rc == 0)
         rc = mp__manager_check(options, &diag);
     if (rc == 0)

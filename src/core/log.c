@@ -11,6 +11,7 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/json.h"
+#include "core/option.h"
 
 enum { COMPONENTS_MAX = 32, NAME_MAX_ = 24, PLACES = 64, BURST = 20, LINE_MAX_ = 4096 };
 
@@ -91,6 +92,15 @@ static int component_level_set(mp__log_sink *log, const char *component, int lev
     return rc;
 }
 
+static void all_levels_set(mp__log_sink *log, int level)
+{
+    (void)pthread_mutex_lock(&log->lock);
+    atomic_store(&log->level, level);
+    for (int i = 0; i < atomic_load(&log->component_count); i++)
+        atomic_store(&log->components[i].level, level);
+    (void)pthread_mutex_unlock(&log->lock);
+}
+
 int mp__log_level_set(mp__log_sink *log, const char *component, const char *level)
 {
     for (int i = 0; i <= MP__LOG_OFF; i++) {
@@ -98,10 +108,50 @@ int mp__log_level_set(mp__log_sink *log, const char *component, const char *leve
             continue;
         if (component[0] && strcmp(component, "*") != 0)
             return component_level_set(log, component, i);
-        atomic_store(&log->level, i);
+        all_levels_set(log, i);
         return 0;
     }
     return MP_EINVAL;
+}
+
+/* @word must be one of @names. */
+static int check_word(const char *word, const char *what, const char *const *names, size_t count,
+                      mp__diag *diag)
+{
+    const char *meant = mp__did_you_mean(word, names, count);
+    mp__buf all = MP__BUF_INIT;
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], word) == 0) {
+            mp__buf_done(&all);
+            return 0;
+        }
+        (void)mp__buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
+    }
+    (void)mp__buf_add_char(&all, '\0');
+    (void)mp__diag_set(diag, MP_EINVAL, "there is no %s '%s'%s%s%s; there are %s", what, word,
+                       meant ? ", did you mean '" : "", meant ? meant : "", meant ? "'" : "",
+                       all.error ? "others" : all.data);
+    mp__buf_done(&all);
+    return MP_EINVAL;
+}
+
+int mp__log_level_check(const char *item, mp__diag *diag)
+{
+    static const char *const components[] = {"cache", "daemon", "manager", "origin", "server"};
+    const char *equals = strchr(item, '=');
+    char component[NAME_MAX_];
+    int rc;
+
+    if (!equals)
+        return mp__diag_set(diag, MP_EINVAL, "'%s' is not COMPONENT=LEVEL, such as origin=debug",
+                            item);
+    (void)snprintf(component, sizeof(component), "%.*s", (int)(equals - item), item);
+    rc = check_word(component, "component", components, sizeof(components) / sizeof(*components),
+                    diag);
+    return rc ? rc
+              : check_word(equals + 1, "level", level_names,
+                           sizeof(level_names) / sizeof(*level_names), diag);
 }
 
 bool mp__log_enabled(const mp__log_sink *log, const char *component, enum mp__log_level level)

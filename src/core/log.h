@@ -22,10 +22,13 @@ MP_MUST_USE int mp__log_new(mp_env *env, int fd, enum mp__log_format format,
                             mp__log_sink **ret_log);
 mp__log_sink *mp__log_free(mp__log_sink *log);
 
-/* Least level that is written: for everything (component "" or "*"), or for one component.
- * "debug", "info", "warn", "error", "off". MP_EINVAL: no such level; MP_ELIMIT: above 32
- * components. Any thread. */
+/* Least level that is written: for everything (component "" or "*"; what was said of single ones is
+ * forgotten), or for one component. "debug", "info", "warn", "error", "off". MP_EINVAL: no such
+ * level; MP_ELIMIT: above 32 components. Any thread. */
 int mp__log_level_set(mp__log_sink *log, const char *component, const char *level);
+/* Whether @item is "component=level" of a component and a level that there are: 0, or MP_EINVAL
+ * with what was perhaps meant. Pure. */
+int mp__log_level_check(const char *item, mp__diag *diag);
 /* Whether a line would be written; false for NULL. Any thread; a few loads. */
 bool mp__log_enabled(const mp__log_sink *log, const char *component, enum mp__log_level level);
 

@@ -251,7 +251,7 @@ const mp__option mp__option_table[] = {
     {"log.level", MP__OPTION_CHOICE, "info", 0, 0, "debug|info|warn|error|off", "", true,
      "Least level that is logged."},
     {"log.levels", MP__OPTION_LIST, "", 0, 0, NULL, "", true,
-     "Levels of single components, as origin=debug."},
+     "Levels of single components, as origin=debug: cache, daemon, manager, origin, server."},
     {"log.format", MP__OPTION_CHOICE, "auto", 0, 0, "auto|people|json", "", false,
      "Log lines for people or as JSON; auto: for people on a terminal."},
 };

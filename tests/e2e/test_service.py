@@ -105,7 +105,8 @@ class Unit(unittest.TestCase):
     def test_what_a_start_would_refuse_is_found_before_with_its_place(self):
         wrong = {"resp.listen": '"10.1.1.1:99"', "http.listen": '"https://"', "resp.databases": '["a b"]',
                  "overlay.base": '"///"', "cache.l4_url": '"10.1.1.1:99"', "cache.write_modes": '["x=y"]',
-                 "cache.preload": '["*"]', "cache.pin": '["///"]', "cache.priorities": '["x=lo"]'}
+                 "cache.preload": '["*"]', "cache.pin": '["///"]', "cache.priorities": '["x=lo"]',
+                 "log.levels": '["origin=loud"]'}
         for option, value in wrong.items():
             with self.subTest(option), tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder, "one.yaml")

@@ -46,9 +46,33 @@ static void levels_hold_for_their_component(void **state)
     assert_false(mp__log_enabled(log, "origin", MP__LOG_DEBUG));
     assert_int_equal(mp__log_level_set(log, "", "off"), 0);
     assert_false(mp__log_enabled(log, "origin", MP__LOG_ERROR));
+    assert_false(mp__log_enabled(log, "cache", MP__LOG_ERROR)); /* what was said of it is over */
     assert_int_equal(mp__log_level_set(log, "", "loud"), MP_EINVAL);
     assert_false(mp__log_enabled(NULL, "origin", MP__LOG_ERROR));
     log = mp__log_free(log);
+}
+
+static void levels_of_what_is_none_are_refused_with_what_was_meant(void **state)
+{
+    static const struct {
+        const char *item, *said;
+    } bad[] = {
+        {"origin", "COMPONENT=LEVEL"},
+        {"orgin=debug", "did you mean 'origin'"},
+        {"origin=debgu", "did you mean 'debug'"},
+        {"nothing-like-it=info", "there are cache, daemon"},
+        {"=info", "no component ''"},
+        {"origin=", "no level ''"},
+    };
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__log_level_check("origin=debug", &diag), 0);
+    assert_int_equal(mp__log_level_check("daemon=off", &diag), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(mp__log_level_check(bad[i].item, &diag), MP_EINVAL);
+        assert_non_null(strstr(diag.text, bad[i].said));
+    }
 }
 
 static void a_flood_of_one_line_is_held_back(void **state)
@@ -96,6 +120,7 @@ static void json_is_written_with_commas_and_clean_strings(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(json_lines_escape_what_they_hold),
     MP_TEST(levels_hold_for_their_component),
+    MP_TEST(levels_of_what_is_none_are_refused_with_what_was_meant),
     MP_TEST(a_flood_of_one_line_is_held_back),
     MP_TEST(json_is_written_with_commas_and_clean_strings),
 };
