@@ -28,9 +28,11 @@
 enum {
     VALUES = 8000,
     L1_ENTRIES = 1,
-    STEP = 200,  /* puts between two waits for the compressing thread: all of them may wait */
-    PUTS = 4000, /* that a figure is made of, at least, */
-    TRIES = 16,  /* and how often that is tried, for one without a training */
+    STEP_BYTES = 512 * 1024, /* put between two waits for the compressing thread: half of what may
+                                wait for it */
+    HEAD = 160,              /* bytes that each takes beside its own while it waits, at most */
+    PUTS = 4000,             /* that a figure is made of, at least, */
+    TRIES = 16,              /* and how often that is tried, for one without a training */
     ROUNDS = 5,
     ROUNDS_MAX = 101,
     GETS = 1 << 16,
@@ -73,7 +75,7 @@ static const turns once = {.count = 1};
 
 static int put_values(mp_cache *cache, const mp__config_values *v, size_t from, size_t to, turns in)
 {
-    size_t puts = 0;
+    size_t bytes = 0;
     int rc = 0;
 
     for (uint64_t turn = in.first; turn < in.first + in.count; turn++)
@@ -86,8 +88,11 @@ static int put_values(mp_cache *cache, const mp__config_values *v, size_t from, 
                                  .version = 1};
 
             rc = mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
-            if (++puts % STEP == 0)
+            bytes += record.address.size + record.media_type.size + record.value.size + HEAD;
+            if (bytes >= STEP_BYTES) {
                 mp__cache_settle(cache);
+                bytes = 0;
+            }
         }
     mp__cache_settle(cache);
     return rc;

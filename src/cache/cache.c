@@ -35,9 +35,10 @@ struct mp_cache {
     mp__l3_keys *l3_keys;       /* or NULL */
     mp__priorities *priorities; /* or NULL */
     mp__hash_key hash_key;
-    mp__slab *heap;           /* entries that L1 does not take: too large for it, or no room */
-    _Atomic uint64_t counted; /* revisions that this cache counts itself: mp_cache_put() */
-    _Atomic bool is_open;     /* L1 is there: L3's scrubber may look into it */
+    mp__slab *heap;             /* entries that L1 does not take: too large for it, or no room */
+    _Atomic uint64_t counted;   /* revisions that this cache counts itself: mp_cache_put() */
+    _Atomic bool is_open;       /* L1 is there: L3's scrubber may look into it */
+    _Atomic uint32_t flushed_s; /* when what waits for L2 was last seen to */
     void (*on_damaged)(void *context, mp_str address, uint64_t hash);
     void *context;
 };
@@ -291,6 +292,10 @@ void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
 size_t mp__cache_turn_go(mp_cache *cache, const mp__cache_turn *turn,
                          const mp__entry *ret_entries[MP__CACHE_DUE], bool *ret_more)
 {
+    if (cache->l2 && atomic_load_explicit(&cache->flushed_s, memory_order_relaxed) != turn->now_s) {
+        atomic_store_explicit(&cache->flushed_s, turn->now_s, memory_order_relaxed);
+        mp__l2_flush(cache->l2);
+    }
     return mp__l1_turn(cache->l1, turn, ret_entries, ret_more);
 }
 

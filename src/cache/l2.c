@@ -5,6 +5,32 @@
 #include "cache/l2_internal.h"
 #include "core/alloc.h"
 
+/* ---- the lock ---- */
+
+static void pause_a_little(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/* It is held for a microsecond or two. Sleeping costs both sides a call of the kernel and often an
+ * interrupt of the other core, as much as packing three values or, on virtual machines, sixty. */
+void mp__l2_lock_taken(mp__l2 *l2)
+{
+    enum { LOOKS = 200, PAUSES = 4 };
+
+    for (int i = 0; i < LOOKS; i++) {
+        for (int n = 0; n < PAUSES; n++)
+            pause_a_little();
+        if (pthread_mutex_trylock(&l2->lock) == 0)
+            return;
+    }
+    (void)pthread_mutex_lock(&l2->lock);
+}
+
 /* ---- fork ---- */
 
 /* A child must not inherit a lock whose holder does not exist in it. L1's come before ours, so
@@ -60,21 +86,6 @@ static void all_remove(mp__l2 *l2)
 
 /* ---- making ---- */
 
-/* It is held for a microsecond or two: whoever finds it taken looks a few times before it sleeps,
- * which costs both sides a call of the kernel, three times as much as packing a value. */
-static bool lock_init(pthread_mutex_t *lock)
-{
-    pthread_mutexattr_t spins;
-    bool done;
-
-    if (pthread_mutexattr_init(&spins) != 0)
-        return false;
-    done = pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP) == 0 &&
-           pthread_mutex_init(lock, &spins) == 0;
-    (void)pthread_mutexattr_destroy(&spins);
-    return done;
-}
-
 int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
 {
     mp__l2 *l2;
@@ -94,13 +105,12 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     l2->ghost_count = mp__l2_ghosts_for(options->entries_max);
     l2->group_count = 1; /* of all */
     l2->groups[0].wait = MP__L2_SAMPLES_LEAST;
-    l2->pending_end = &l2->pending_first;
     atomic_init(&l2->level, options->level);
     atomic_init(&l2->dictionary_bytes, options->dictionary_bytes);
     l2->cctx_level = options->level;
     l2->keys = options->keys;
     l2->priorities = options->priorities;
-    if (!lock_init(&l2->lock)) {
+    if (pthread_mutex_init(&l2->lock, NULL) != 0) {
         (void)mp__free(l2);
         return MP_ENOMEM;
     }
@@ -109,6 +119,8 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     l2->cctx = mp__l2_cctx_new((int)options->level);
     l2->keep_path = options->keep_path ? mp__strdup(options->keep_path) : NULL;
     if (l2->frame && l2->cctx && (l2->keep_path || !options->keep_path))
+        rc = mp__l2_queue_init(&l2->queue);
+    if (rc == 0)
         rc = mp__l2_index_new(options->entries_max, &l2->slots, &l2->ghosts);
     if (rc == 0) {
         l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
@@ -132,10 +144,7 @@ mp__l2 *mp__l2_free(mp__l2 *l2)
         mp__l2_train_last(l2);
     }
     all_remove(l2);
-    for (mp__l2_pending *p = l2->pending_first, *next; p; p = next) {
-        next = p->next;
-        (void)mp__free(p);
-    }
+    mp__l2_queue_done(&l2->queue);
     mp__l2_ring_done(&l2->ring);
     for (size_t i = 0; i < MP__L2_DICTIONARIES; i++)
         l2->dictionaries[i] = mp__l2_dictionary_free(l2->dictionaries[i]);

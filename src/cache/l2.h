@@ -84,6 +84,8 @@ void mp__l2_verified(mp__l2 *l2, uint64_t hash, uint64_t revision, int64_t verif
                      uint32_t generation, uint32_t verify_by_s);
 /* After L1's lock was let go: wake the compressing thread if enough waits for it. */
 void mp__l2_wake(mp__l2 *l2);
+/* Once in a while: for whatever waits, so that it need not wait for more. Any thread. */
+void mp__l2_flush(mp__l2 *l2);
 /* Wait until all that was handed down until now is compressed and no training is due. */
 void mp__l2_settle(mp__l2 *l2);
 

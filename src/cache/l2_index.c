@@ -59,6 +59,11 @@ static size_t slot_after(const mp__l2 *l2, size_t i)
     return i + 1 == l2->slot_count ? 0 : i + 1;
 }
 
+void mp__l2_index_prefetch(const mp__l2 *l2, uint64_t hash)
+{
+    __builtin_prefetch(&l2->slots[home_of(l2, hash)], 1);
+}
+
 mp__l2_slot *mp__l2_find(mp__l2 *l2, uint64_t hash)
 {
     for (size_t i = home_of(l2, hash); l2->slots[i].item; i = slot_after(l2, i))

@@ -21,7 +21,6 @@ enum {
     MP__L2_NAME = 47,         /* bytes of a namespace that tell groups apart */
     MP__L2_WAIT = 1024,       /* entries compressed before a good dictionary is made anew */
     MP__L2_SAMPLES_LEAST = 8, /* entries before a first training */
-    MP__L2_BATCH = 64,        /* weight of what is worth waking the thread for */
 };
 
 /* ---- entries ---- */
@@ -52,15 +51,24 @@ _Static_assert(offsetof(mp__l2_item, bytes) + MP__L2_META_LEAST >= sizeof(mp__l2
                "an item is assigned as a whole, its padding over the meta part");
 
 typedef struct mp__l2_pending {
-    struct mp__l2_pending *next;
-    size_t bytes;
+    size_t bytes;     /* of the queue, all of it */
     mp__l2_item item; /* raw */
 } mp__l2_pending;
 
-/* A wake-up costs as much as packing some small ones; large ones fill what may wait. */
+/* Places are bytes from its beginning. */
+typedef struct mp__l2_queue {
+    unsigned char *bytes; /* MP__L2_QUEUE_BYTES, of which those below `touched` were ever used */
+    size_t head, tail;    /* the first that waits, and the place behind the last */
+    size_t wraps_at;      /* behind the one that is followed by the one at 0; 0: none is */
+    size_t count, touched;
+} mp__l2_queue;
+enum { MP__L2_QUEUE_BYTES = 1 << 20 };
+
+/* A wake-up costs as much as packing dozens of small ones, and the fewer there are the more often
+ * both threads meet at the lock; large ones take long to pack. Worth it is l2->batch_weight. */
 static inline size_t mp__l2_weight(const mp__l2_pending *pending)
 {
-    return 1 + pending->bytes / 1024;
+    return pending->bytes < 4096 ? pending->bytes : pending->bytes * 4;
 }
 
 typedef struct mp__l2_slot {
@@ -129,8 +137,7 @@ struct mp__l2 {
     size_t group_count;
     mp__l2_dictionary *dictionaries[MP__L2_DICTIONARIES];
     size_t dictionary_bytes_held;
-    mp__l2_pending *pending_first, **pending_end;
-    size_t pending_bytes; /* also of what the worker has in hand */
+    mp__l2_queue queue; /* also what the worker has in hand */
     uint64_t body_bytes, stored_bytes;
     uint64_t hits, misses, inserts, evictions, refused, dropped, corrupt, trainings;
     mp__l2 *next, **from_here; /* of all L2 of the process, for fork(); under all_lock */
@@ -139,6 +146,8 @@ struct mp__l2 {
     _Atomic size_t dictionary_bytes;
     _Atomic size_t training_bytes; /* taken just now */
     _Atomic size_t pending_weight; /* of what the worker has not in hand */
+    _Atomic size_t batch_weight;   /* that is worth waking it for */
+    _Atomic bool flushing;         /* it is woken for whatever waits */
     _Atomic bool posted;           /* the task is on its way */
     mp__l2_pool pool;
 
@@ -155,11 +164,20 @@ struct mp__l2 {
     const mp__l3_keys *keys;          /* that seal it; NULL: none does */
 };
 
+/* Whether the worker has enough to do. No lock. */
+static inline bool mp__l2_is_worth_it(const mp__l2 *l2)
+{
+    return atomic_load_explicit(&l2->pending_weight, memory_order_relaxed) >=
+           atomic_load_explicit(&l2->batch_weight, memory_order_relaxed);
+}
+
 #define MP__L2_FRAME ZSTD_COMPRESSBOUND(MP__L2_BODY_MAX)
 
+void mp__l2_lock_taken(mp__l2 *l2); /* l2.c: wait for it */
 static inline void mp__l2_lock(mp__l2 *l2)
 {
-    (void)pthread_mutex_lock(&l2->lock);
+    if (pthread_mutex_trylock(&l2->lock) != 0)
+        mp__l2_lock_taken(l2);
 }
 static inline void mp__l2_unlock(mp__l2 *l2)
 {
@@ -177,10 +195,27 @@ bool mp__l2_fits(size_t entries, size_t bytes);
 MP_MUST_USE int mp__l2_index_new(size_t entries, mp__l2_slot **ret_slots, uint16_t **ret_ghosts);
 void mp__l2_index_add(mp__l2 *l2, mp__l2_item *item);
 mp__l2_slot *mp__l2_find(mp__l2 *l2, uint64_t hash); /* or NULL */
+void mp__l2_index_prefetch(const mp__l2 *l2, uint64_t hash);
 /* Take the entry out, wherever it is; what others still do with its bytes stays possible. */
 void mp__l2_drop(mp__l2 *l2, mp__l2_slot *slot);
 void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item);
 void mp__l2_count_out(mp__l2 *l2, const mp__l2_item *item);
+
+/* ---- l2_queue.c ---- */
+/* No lock: nobody else has it yet, or any more. 0 or MP_ENOMEM. */
+MP_MUST_USE int mp__l2_queue_init(mp__l2_queue *queue);
+void mp__l2_queue_done(mp__l2_queue *queue);
+size_t mp__l2_queue_need(size_t meta_size, size_t body_size); /* bytes of it. Pure */
+/* A place for @bytes, to be filled without the lock and published, of the first @most bytes. NULL:
+ * none is free. Until then it is not seen, and may be left. */
+mp__l2_pending *mp__l2_queue_reserve(mp__l2_queue *queue, size_t bytes, size_t most);
+void mp__l2_queue_publish(mp__l2_queue *queue, mp__l2_pending *pending);
+mp__l2_pending *mp__l2_queue_first(const mp__l2_queue *queue); /* or NULL */
+/* What follows, if something does, which is for the caller to count; the worker without the lock,
+ * with the `wraps_at` of when it counted. */
+mp__l2_pending *mp__l2_queue_after(const mp__l2_queue *queue, size_t wraps_at,
+                                   const mp__l2_pending *pending);
+void mp__l2_queue_drop_first(mp__l2_queue *queue);
 
 /* ---- l2_use.c ---- */
 void mp__l2_remember(mp__l2 *l2, uint64_t hash); /* as a ghost: it was here */
@@ -204,8 +239,8 @@ void mp__l2_ring_done(mp__l2_ring *ring);
 
 /* ---- l2_dictionary.c ---- */
 uint8_t mp__l2_group_of(mp__l2 *l2, mp_str address);
-/* What entries of @group are compressed with now, or NULL: the worker's until it installs another.
- */
+/* What entries of @group are compressed with now, or NULL: the worker's until it installs another,
+ * and the worker needs no lock for it. */
 mp__l2_dictionary *mp__l2_dictionary_of(const mp__l2 *l2, uint8_t group);
 /* The same, a reference. */
 mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group);

@@ -4,10 +4,10 @@
 #include "core/alloc.h"
 
 enum {
-    PENDING_PART = 16, /* of the bytes, at most PENDING_MAX, may wait to be compressed */
-    PENDING_MAX = 1 << 20,
+    PENDING_PART = 16,  /* of the bytes, at most MP__L2_QUEUE_BYTES, may wait to be compressed */
     TRAINING = 1 << 20, /* kept free for a training, where there are dictionaries */
     RING_LEAST = 8 * MP__SPAN_BYTES,
+    BATCH_PART = 4, /* of what may wait */
 };
 
 /* ---- what it takes ---- */
@@ -24,7 +24,7 @@ size_t mp__l2_pending_most(const mp__l2 *l2)
 {
     size_t part = l2->bytes_max / PENDING_PART;
 
-    return part < PENDING_MAX ? part : PENDING_MAX;
+    return part < MP__L2_QUEUE_BYTES ? part : MP__L2_QUEUE_BYTES;
 }
 
 void mp__l2_ring_limit_update(mp__l2 *l2)
@@ -33,6 +33,8 @@ void mp__l2_ring_limit_update(mp__l2 *l2)
                    (atomic_load(&l2->dictionary_bytes) ? TRAINING : 0);
     size_t limit = l2->bytes_max > taken + RING_LEAST ? l2->bytes_max - taken : RING_LEAST;
 
+    atomic_store_explicit(&l2->batch_weight, mp__l2_pending_most(l2) / BATCH_PART,
+                          memory_order_relaxed);
     if (limit == atomic_load_explicit(&l2->ring.spans.limit, memory_order_relaxed))
         return;
     atomic_store_explicit(&l2->ring.spans.limit, limit, memory_order_relaxed);
@@ -44,13 +46,18 @@ void mp__l2_ring_limit_update(mp__l2 *l2)
 /* Under the lock. What waits is given up where evicting is not enough. */
 static void evict_to(mp__l2 *l2, size_t entries)
 {
+    mp__l2_pending *p = NULL;
+
     while (l2->entries > entries && mp__l2_ring_evict_one(l2))
         ;
-    for (mp__l2_pending *p = l2->pending_first; p && l2->entries > entries; p = p->next)
+    for (size_t i = 0; i < l2->queue.count && l2->entries > entries; i++) {
+        p = p ? mp__l2_queue_after(&l2->queue, l2->queue.wraps_at, p)
+              : mp__l2_queue_first(&l2->queue);
         if (!(p->item.flags & MP__L2_DEAD)) {
             mp__l2_drop(l2, mp__l2_find(l2, p->item.hash));
             l2->dropped++;
         }
+    }
 }
 
 /* Under the lock. */
@@ -148,7 +155,7 @@ void mp__l2_stats_read(mp__l2 *l2, mp__l2_stats *ret_stats)
         .corrupt = l2->corrupt,
         .entries = l2->entries,
         .entries_max = l2->entries_max,
-        .bytes = mp__l2_fixed_bytes(l2) + l2->pending_bytes +
+        .bytes = mp__l2_fixed_bytes(l2) + l2->queue.touched +
                  atomic_load_explicit(&l2->ring.spans.pages, memory_order_relaxed) +
                  atomic_load_explicit(&l2->training_bytes, memory_order_relaxed),
         .bytes_max = l2->bytes_max,

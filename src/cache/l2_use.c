@@ -64,19 +64,15 @@ static bool is_admitted(mp__l2 *l2, uint64_t hash, const mp__entry *entry, mp_st
 
 /* ---- taking ---- */
 
-static mp__l2_pending *pending_make(const mp__record *record, uint64_t hash, const mp__entry *entry)
+/* Of one that is not published yet. */
+static void fill(mp__l2_pending *pending, const mp__record *record, uint64_t hash,
+                 const mp__entry *entry)
 {
     unsigned char meta[MP__L2_META_MAX];
     size_t meta_size = mp__l2_meta_write(record, meta), body_size = mp__l2_body_size(record);
-    size_t bytes = sizeof(mp__l2_pending) + meta_size + body_size;
-    mp__l2_pending *pending = mp__malloc(bytes);
-    mp__l2_item *item;
+    mp__l2_item *item = &pending->item;
 
-    if (!pending)
-        return NULL;
-    pending->next = NULL;
-    pending->bytes = bytes;
-    item = &pending->item;
+    pending->bytes = mp__l2_queue_need(meta_size, body_size);
     *item = (mp__l2_item){
         .hash = hash,
         .form = {.revision = record->revision,
@@ -93,14 +89,15 @@ static mp__l2_pending *pending_make(const mp__record *record, uint64_t hash, con
     mp__l2_body_write(record, item->bytes + meta_size);
     item->form.sum =
         mp__l2_sum(record->revision, meta, meta_size, item->bytes + meta_size, body_size);
-    return pending;
 }
 
-/* Whether a copy is to be made, and there is room for one more. */
-static bool wants(mp__l2 *l2, uint64_t hash, const mp__entry *entry, const mp__record *record)
+/* Where a copy is to be made. NULL: it is none that is wanted, or there is no room for one more. */
+static mp__l2_pending *place_for(mp__l2 *l2, uint64_t hash, const mp__entry *entry,
+                                 const mp__record *record)
 {
     mp__l2_slot *slot = mp__l2_find(l2, hash);
-    size_t bytes = sizeof(mp__l2_pending) + MP__L2_META_MAX + mp__l2_body_size(record);
+    size_t bytes = mp__l2_queue_need(MP__L2_META_MAX, mp__l2_body_size(record));
+    mp__l2_pending *place = NULL;
 
     if (slot && slot->item->form.revision == record->revision) { /* it had been read from here */
         slot->item->flags &= (uint8_t)~MP__L2_WENT_UP;
@@ -108,23 +105,25 @@ static bool wants(mp__l2 *l2, uint64_t hash, const mp__entry *entry, const mp__r
         slot->item->verified_ms = record->verified_ms;
         slot->item->generation = atomic_load_explicit(&entry->generation, memory_order_relaxed);
         slot->item->verify_by_s = atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed);
-        return false;
+        return NULL;
     }
     if (slot)
         mp__l2_drop(l2, slot);
     if (mp__l2_body_size(record) > MP__L2_BODY_MAX) {
         l2->refused++;
-        return false;
+        return NULL;
     }
     if (!is_admitted(l2, hash, entry, record->address))
-        return false;
+        return NULL;
     while (l2->entries >= l2->entries_max && mp__l2_ring_evict_one(l2))
         ;
-    if (l2->entries < l2->entries_max && l2->pending_bytes + bytes <= mp__l2_pending_most(l2))
-        return true;
-    l2->dropped++;
-    mp__l2_remember(l2, hash);
-    return false;
+    if (l2->entries < l2->entries_max)
+        place = mp__l2_queue_reserve(&l2->queue, bytes, mp__l2_pending_most(l2));
+    if (!place) {
+        l2->dropped++;
+        mp__l2_remember(l2, hash);
+    }
+    return place;
 }
 
 void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
@@ -132,38 +131,38 @@ void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
     uint64_t hash = mp__entry_cold_of(entry)->node.hash;
     mp__l2_pending *pending;
     mp__record record;
-    bool wanted;
 
     mp__entry_record(entry, &record);
     mp__l2_lock(l2);
-    wanted = wants(l2, hash, entry, &record);
+    pending = place_for(l2, hash, entry, &record);
     mp__l2_unlock(l2);
-    if (!wanted)
+    if (!pending)
         return;
-    pending = pending_make(&record, hash, entry); /* only L1's lock brings others here */
+    fill(pending, &record, hash, entry); /* only L1's lock brings others here */
     mp__l2_lock(l2);
-    if (pending) {
-        pending->item.group = mp__l2_group_of(l2, record.address);
-        pending->item.flags |= is_low(l2, record.address) ? MP__L2_LOW : 0;
-        mp__l2_index_add(l2, &pending->item);
-        mp__l2_count_in(l2, &pending->item);
-        l2->entries++;
-        l2->inserts++;
-        *l2->pending_end = pending;
-        l2->pending_end = &pending->next;
-        l2->pending_bytes += pending->bytes;
-        atomic_fetch_add_explicit(&l2->pending_weight, mp__l2_weight(pending),
-                                  memory_order_relaxed);
-    } else {
-        l2->dropped++;
-    }
+    pending->item.group = mp__l2_group_of(l2, record.address);
+    pending->item.flags |= is_low(l2, record.address) ? MP__L2_LOW : 0;
+    mp__l2_index_add(l2, &pending->item);
+    mp__l2_count_in(l2, &pending->item);
+    l2->entries++;
+    l2->inserts++;
+    atomic_fetch_add_explicit(&l2->pending_weight, mp__l2_weight(pending), memory_order_relaxed);
+    mp__l2_queue_publish(&l2->queue, pending);
     mp__l2_unlock(l2);
 }
 
 void mp__l2_wake(mp__l2 *l2)
 {
-    if (atomic_load_explicit(&l2->pending_weight, memory_order_relaxed) >= MP__L2_BATCH &&
-        !atomic_exchange(&l2->posted, true))
+    if (mp__l2_is_worth_it(l2) && !atomic_exchange(&l2->posted, true))
+        mp__worker_post(l2->worker, &l2->task);
+}
+
+void mp__l2_flush(mp__l2 *l2)
+{
+    if (!atomic_load_explicit(&l2->pending_weight, memory_order_relaxed))
+        return;
+    atomic_store(&l2->flushing, true);
+    if (!atomic_exchange(&l2->posted, true))
         mp__worker_post(l2->worker, &l2->task);
 }
 

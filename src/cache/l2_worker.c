@@ -28,22 +28,41 @@ typedef struct job {
     const unsigned char *stored;
 } job;
 
-enum { JOBS = 8 }; /* with one hold of the lock, a microsecond or two */
+enum {
+    JOBS = 32,    /* with one hold of the lock, a few microseconds */
+    AHEAD = 1024, /* bytes of the queue that are fetched while what is before them is packed */
+    LINE = 64,
+    SETTLED = 8,
+};
+
+/* Lines that the other core has, all at once and not one after the other. */
+static void fetch_ahead(const mp__l2_pending *pending)
+{
+    for (size_t i = 0; i < AHEAD; i += LINE)
+        __builtin_prefetch((const char *)pending + pending->bytes + i, 0, 3);
+}
 
 /* The first that wait. They stay in the queue and in the index, where others see them and may mark
  * them as dead, until they are in their places. */
 static size_t next_jobs(mp__l2 *l2, job jobs[JOBS])
 {
-    size_t count = 0, weight = 0;
+    mp__l2_pending *p;
+    size_t count, wraps_at, weight = 0;
 
     mp__l2_lock(l2);
-    for (mp__l2_pending *p = l2->pending_first; p && count < JOBS; p = p->next) {
-        jobs[count++] = (job){.pending = p,
-                              .dictionary = mp__l2_dictionary_of(l2, p->item.group),
-                              .form = p->item.form};
+    p = mp__l2_queue_first(&l2->queue);
+    count = l2->queue.count < JOBS ? l2->queue.count : JOBS;
+    wraps_at = l2->queue.wraps_at;
+    mp__l2_unlock(l2);
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            p = mp__l2_queue_after(&l2->queue, wraps_at, p);
+        fetch_ahead(p);
+        jobs[i] = (job){.pending = p,
+                        .dictionary = mp__l2_dictionary_of(l2, p->item.group),
+                        .form = p->item.form};
         weight += mp__l2_weight(p);
     }
-    mp__l2_unlock(l2);
     atomic_fetch_sub_explicit(&l2->pending_weight, weight, memory_order_relaxed);
     return count;
 }
@@ -115,6 +134,8 @@ static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
     mp__l2_lock(l2);
     l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
     mp__l2_ring_limit_update(l2);
+    for (size_t i = 0; i < count; i++)
+        mp__l2_index_prefetch(l2, jobs[i].pending->item.hash);
     for (size_t i = 0; i < count; i++) {
         mp__l2_pending *pending = jobs[i].pending;
 
@@ -123,27 +144,23 @@ static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
                                    jobs[i].form.stored_size);
         if (!(pending->item.flags & MP__L2_DEAD))
             settle_in(l2, pending, &jobs[i].form, jobs[i].stored, jobs[i].dictionary);
-        l2->pending_bytes -= pending->bytes;
-        l2->pending_first = pending->next;
+        mp__l2_queue_drop_first(&l2->queue);
     }
-    if (!l2->pending_first)
-        l2->pending_end = &l2->pending_first;
     mp__l2_unlock(l2);
-    for (size_t i = 0; i < count; i++)
-        (void)mp__free(jobs[i].pending);
 }
 
-/* Some of what waits. False: nothing does. */
-static bool pack_waiting(mp__l2 *l2)
+/* Some of what waits. Returns how many; 0: nothing does. */
+static size_t pack_waiting(mp__l2 *l2)
 {
     __attribute__((uninitialized)) job jobs[JOBS];
     size_t count = next_jobs(l2, jobs), some;
 
     for (size_t done = 0; done < count; done += some) {
         some = pack_some(l2, jobs + done, count - done);
-        settle_some(l2, jobs + done, some);
+        for (size_t i = 0; i < some; i += SETTLED)
+            settle_some(l2, jobs + done + i, some - i < SETTLED ? some - i : SETTLED);
     }
-    return count != 0;
+    return count;
 }
 
 /* Whether what it was packed with is of the past: it goes with the last entry. */
@@ -205,15 +222,47 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
     mp__l2_unlock(l2);
 }
 
-/* All that waits; then what is due to be trained, one after the other. */
+static size_t how_many_wait(mp__l2 *l2)
+{
+    size_t count;
+
+    mp__l2_lock(l2);
+    count = l2->queue.count;
+    mp__l2_unlock(l2);
+    return count;
+}
+
+/* What waits now, and not what comes meanwhile: else this thread and the one that evicts would take
+ * the lock and lines of memory from each other for each value. */
+static void pack_what_waits(mp__l2 *l2)
+{
+    size_t left = how_many_wait(l2), some;
+
+    do {
+        some = pack_waiting(l2);
+        left -= some < left ? some : left;
+    } while (left && some);
+}
+
+/* What waits; then what is due to be trained, one after the other. */
 static void work_through(mp__l2 *l2)
 {
-    do {
-        while (pack_waiting(l2))
-            ;
-    } while (mp__l2_train(l2));
+    do
+        pack_what_waits(l2);
+    while (mp__l2_train(l2));
     if (!atomic_load(&l2->dictionary_bytes) && l2->dictionary_bytes_held)
         mp__l2_dictionaries_forget(l2);
+}
+
+/* What came meanwhile, too, if that is enough to be worth it. */
+static void work_by_batches(mp__l2 *l2)
+{
+    do {
+        atomic_store(&l2->flushing, false);
+        work_through(l2);
+        atomic_store(&l2->posted, false);
+    } while ((mp__l2_is_worth_it(l2) || atomic_load(&l2->flushing)) &&
+             !atomic_exchange(&l2->posted, true));
 }
 
 void mp__l2_work(void *context, mp__task *first)
@@ -223,8 +272,7 @@ void mp__l2_work(void *context, mp__task *first)
     for (mp__task *task = first, *next; task; task = next) {
         next = task->next;       /* run() may give it away */
         if (task == &l2->task) { /* here, and nowhere else, it is no longer queued */
-            atomic_store(&l2->posted, false);
-            work_through(l2);
+            work_by_batches(l2);
         } else {
             task->run(task);
         }

@@ -194,16 +194,36 @@ static void what_l1_evicts_is_kept_whole_and_much_smaller(void **state)
     tiers_free(&t);
 }
 
+enum { FEW = 60 };
+
 static void what_waits_to_be_compressed_can_be_read(void **state)
 {
     tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
 
     (void)state;
-    for (size_t i = 0; i < L1_ENTRIES + MP__L2_BATCH - 1; i++) /* too few to wake the thread */
+    for (size_t i = 0; i < L1_ENTRIES + FEW; i++) /* to wake the thread */
         assert_int_equal(put(&t, i, 1, 0), 0);
-    assert_int_equal(t.l2->pending_weight, MP__L2_BATCH - 1);
-    for (size_t i = 0; i < MP__L2_BATCH - 1; i++)
+    assert_int_equal(t.l2->queue.count, FEW);
+    for (size_t i = 0; i < FEW; i++)
         assert_int_equal(get(&t, i, 1, 0), 0);
+    tiers_free(&t);
+}
+
+static void what_waits_is_packed_in_the_end_though_nothing_more_comes(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__l2_stats s;
+
+    (void)state;
+    for (size_t i = 0; i < L1_ENTRIES + FEW; i++)
+        assert_int_equal(put(&t, i, 1, 0), 0);
+    s = stats_of(&t);
+    assert_int_equal(s.stored_bytes, s.body_bytes);
+    mp__l2_flush(t.l2);
+    do
+        s = stats_of(&t);
+    while (s.stored_bytes > s.body_bytes / 2 && sched_yield() == 0);
+    assert_int_equal(s.entries, FEW);
     tiers_free(&t);
 }
 
@@ -989,6 +1009,7 @@ static void with_keys_no_value_stands_in_the_file_of_dictionaries(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_l1_evicts_is_kept_whole_and_much_smaller),
     MP_TEST(what_waits_to_be_compressed_can_be_read),
+    MP_TEST(what_waits_is_packed_in_the_end_though_nothing_more_comes),
     MP_TEST(a_few_large_values_are_packed_at_once),
     MP_TEST(small_and_dense_values_stay_as_they_are),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
