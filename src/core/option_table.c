@@ -58,6 +58,10 @@ const mp__option mp__option_table[] = {
 
     {"http.listen", MP__OPTION_ADDRESS, "127.0.0.1:7481", 0, 0, NULL, "", false,
      "Address of the HTTP port; see resp.listen."},
+    {"http.ready_namespaces", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "Namespaces without which nobody here is served: /readyz answers 503 while a reader of one of "
+     "them would get no key at all. Those of the default environment by their name, others as "
+     "staging/exchanges."},
     {"http.max_clients", MP__OPTION_INT, "10000", 1, 1e6, NULL, "connections", true,
      "Connections at once; the next one is answered 503."},
     {"http.line_max", MP__OPTION_BYTES, "8KiB", 256, 64 * KIB, NULL, "bytes", true,

@@ -3,6 +3,8 @@
  * judges that the parts ask when they begin, so that what check-config finds good a start takes. */
 #include "manager/internal.h"
 
+enum { READY_MOST = 100 };
+
 static int check_environments(const mp__options *options, mp__diag *diag)
 {
     size_t count = mp__options_list_count(options, "resp.databases");
@@ -45,6 +47,32 @@ static int check_pins(const mp__options *options, mp__diag *diag)
     return rc;
 }
 
+/* [SCOPE/]NAMESPACE, each a question to the origin. */
+static int check_ready(const mp__options *options, mp__diag *diag)
+{
+    static const char path[] = "http.ready_namespaces";
+    size_t count = mp__options_list_count(options, path);
+    char address[MP__ADDRESS_MAX];
+    mp__diag why = {0};
+
+    if (count > READY_MOST)
+        return mp__diag_set(diag, MP_EINVAL, "%s: %zu are too many, at most %d are looked at", path,
+                            count, READY_MOST);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = mp__options_list_at(options, path, i), *slash = strchr(name, '/');
+        mp_str scope = slash ? mp_str_new(name, (size_t)(slash - name)) : MP_STR("x");
+        mp_str namespace_ = mp_str_of(slash ? slash + 1 : name);
+
+        if (memchr(namespace_.data, '/', namespace_.size))
+            return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' has more than one slash", path, name);
+        if (mp__scope_check(scope, &why) != 0 ||
+            mp__address_join(scope, namespace_, MP_STR("x"), address, &why) < 0)
+            return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' is no namespace: %s", path, name,
+                                why.text);
+    }
+    return 0;
+}
+
 static int check_shared(const mp__options *options, mp__diag *diag)
 {
     const char *url = mp__options_text(options, "cache.l4_url");
@@ -62,6 +90,7 @@ static const struct {
     {"cache.preload", check_patterns},
     {"cache.pin", check_pins},
     {"cache.l4_url", check_shared},
+    {"http.ready_namespaces", check_ready},
 };
 
 int mp__manager_check(const mp__options *options, mp__diag *diag)

@@ -81,6 +81,37 @@ class Outage(unittest.TestCase):
                                 capture_output=True, text=True, check=False)
         self.assertEqual(nobody.returncode, 1)
 
+    def test_it_is_not_ready_without_the_namespaces_that_it_is_there_for(self):
+        daemon = Daemon("--set", "http.ready_namespaces=app, staging/feeds, shared").start()
+        self.addCleanup(daemon.close)
+        http, client = Http(daemon.http), daemon.client()
+        self.addCleanup(http.close)
+        self.addCleanup(client.close)
+        client("SET", "app/key", "1")
+        client("SET", "apple/key", "1")
+        told = http.get("/readyz")
+        self.assertEqual((told.status, told.json["ready"], told.json["missing"]), (503, False, ["staging/feeds", "shared"]))
+        self.assertIn("http.ready_namespaces", told.json["trouble"])
+        client("MP.ENV", "base")  # what all fall back to counts
+        client("SET", "shared/key", "1")
+        self.assertEqual(http.get("/readyz").json["missing"], ["staging/feeds"])
+        client("MP.ENV", "staging")
+        client("SET", "feeds/key", "1")
+        told = http.get("/readyz")
+        self.assertEqual((told.status, told.json["ready"], told.json["missing"]), (200, True, []))
+        elsewhere = pathlib.Path(daemon.folder, "elsewhere")
+        elsewhere.mkdir()
+        for path in daemon.data.glob("origin.db*"):
+            path.rename(elsewhere / path.name)
+        wait_until(lambda: http.get("/readyz").json["degraded"])
+        self.assertEqual((http.get("/readyz").status, http.get("/readyz").json["missing"]), (200, []))  # of what is kept
+        self.assertEqual(http.get("/readyz?strict").status, 503)
+        for wrong in ("x/", "st aging/a", "a/b/c"):
+            refused = subprocess.run([BINARY, "serve", "-d", str(elsewhere / "d"), "--set", f"http.ready_namespaces={wrong}"],
+                                     capture_output=True, text=True, check=False, timeout=30)
+            self.assertEqual(refused.returncode, 2, refused)
+            self.assertIn("http.ready_namespaces: ", refused.stderr)
+
     def test_a_daemon_that_has_nothing_to_serve_is_not_ready(self):
         self.daemon.stop()
         for path in self.daemon.data.iterdir():
