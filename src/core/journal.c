@@ -10,7 +10,10 @@
 #include "core/hash.h"
 
 enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK = 0x4c4e524a /* "JRNL" */ };
-enum { KEPT_MAX = 1024 * 1024 }; /* bytes of memory that a journal keeps for the next records */
+enum {
+    KEPT_MAX = 1024 * 1024, /* bytes of memory that a journal keeps for the next records */
+    WINDOW = 256 * 1024,    /* through which one is read */
+};
 #define FILE_MAX ((size_t)1 << 30)
 
 static const char magic[8] = {'M', 'P', 'J', 'O', 'U', 'R', 'N', 'L'};
@@ -50,25 +53,6 @@ static uint64_t sum_of(mp__hash_key secret, uint64_t at, const char *record, siz
     return mp__checksum(mp__checksum(0, place, sizeof(place)), record + 8, RECORD_HEAD - 8 + size);
 }
 
-/* The size of the record at @at, or -1 when there is none that holds. */
-static int64_t record_at(mp__hash_key secret, const char *data, size_t size, size_t at)
-{
-    uint64_t sum;
-    uint32_t bytes, mark;
-
-    if (size - at < RECORD_HEAD)
-        return -1;
-    memcpy(&sum, data + at, 8);
-    memcpy(&bytes, data + at + 8, 4);
-    memcpy(&mark, data + at + 12, 4);
-    bytes = le32toh(bytes);
-    if (le32toh(mark) != MARK || bytes > MP__JOURNAL_RECORD_MAX ||
-        padded(bytes) > size - at - RECORD_HEAD ||
-        le64toh(sum) != sum_of(secret, at, data + at, bytes))
-        return -1;
-    return (int64_t)bytes;
-}
-
 static int add_record(mp__buf *out, mp__hash_key secret, uint64_t at, mp_str record)
 {
     static const char zeros[8];
@@ -105,13 +89,107 @@ static void head_make(mp_env *env, uint32_t kind, head *h, mp__hash_key *ret_sec
 
 /* ---- opening ---- */
 
-static int head_read(const char *path, const char *data, size_t size, uint32_t kind,
-                     mp__hash_key *ret_secret, mp__diag *diag)
-{
-    head h;
+/* A file that is read from its beginning to its end through a window, whose memory is used again:
+ * to touch as much new memory as a long journal has takes longer than reading it. */
+typedef struct reader {
+    mp__file *file;
+    char *data;      /* the window */
+    uint64_t size;   /* of the file */
+    uint64_t begins; /* the window, in the file */
+    size_t have, capacity;
+} reader;
 
-    if (size < HEAD)
-        return MP_EAGAIN; /* the first write was not finished */
+static int reader_open(mp_env *env, const char *path, reader *r)
+{
+    mp__stat stat;
+    int rc = mp__file_open(env, path, MP__OPEN_READ, &r->file);
+
+    if (rc)
+        return rc;
+    rc = mp__file_stat(r->file, &stat);
+    if (rc == 0 && stat.is_dir)
+        rc = -EISDIR;
+    if (rc == 0 && stat.size > FILE_MAX)
+        rc = MP_ELIMIT;
+    if (rc == 0)
+        r->size = stat.size;
+    return rc;
+}
+
+static void reader_close(reader *r)
+{
+    mp__file_close(r->file);
+    (void)mp__free(r->data);
+    *r = (reader){0};
+}
+
+static int move_window(reader *r, uint64_t at, size_t size)
+{
+    int64_t n;
+
+    if (size > r->capacity) {
+        (void)mp__free(r->data);
+        r->capacity = size > WINDOW ? size : WINDOW;
+        r->data = mp__malloc(r->capacity);
+        if (!r->data)
+            r->capacity = 0;
+    }
+    r->have = 0;
+    r->begins = at;
+    if (!r->data)
+        return MP_ENOMEM;
+    n = mp__file_pread(r->file, r->data, r->capacity, at);
+    if (n < 0)
+        return (int)n;
+    r->have = (size_t)n;
+    return r->have < size ? MP_EAGAIN : 0;
+}
+
+/* The @size bytes at @at. MP_EAGAIN: the file has not so many. */
+static inline int see(reader *r, uint64_t at, size_t size, const char **ret_data)
+{
+    int rc = 0;
+
+    if (at + size > r->size)
+        return MP_EAGAIN;
+    if (at < r->begins || at + size > r->begins + r->have)
+        rc = move_window(r, at, size);
+    *ret_data = r->data + (at - r->begins);
+    return rc;
+}
+
+/* 1: there is a record at @at, and it holds; 0: there is none. */
+static int record_at(reader *r, mp__hash_key secret, uint64_t at, mp_str *ret_record)
+{
+    const char *data;
+    uint64_t sum;
+    uint32_t bytes, mark;
+    int rc = see(r, at, RECORD_HEAD, &data);
+
+    if (rc)
+        return rc == MP_EAGAIN ? 0 : rc;
+    memcpy(&bytes, data + 8, 4);
+    memcpy(&mark, data + 12, 4);
+    bytes = le32toh(bytes);
+    if (le32toh(mark) != MARK || bytes > MP__JOURNAL_RECORD_MAX)
+        return 0;
+    rc = see(r, at, RECORD_HEAD + padded(bytes), &data);
+    if (rc)
+        return rc == MP_EAGAIN ? 0 : rc;
+    memcpy(&sum, data, 8);
+    *ret_record = mp_str_new(data + RECORD_HEAD, bytes);
+    return le64toh(sum) == sum_of(secret, at, data, bytes);
+}
+
+static int head_read(const char *path, reader *r, uint32_t kind, mp__hash_key *ret_secret,
+                     mp__diag *diag)
+{
+    const char *data;
+    head h;
+    int rc = see(r, 0, HEAD, &data);
+
+    if (rc)
+        return rc; /* MP_EAGAIN: the first write was not finished */
     memcpy(&h, data, HEAD);
     if (memcmp(h.magic, magic, sizeof(magic)) != 0)
         return mp__diag_set(diag, MP_ECORRUPT, "%s is no journal; move it away", path);
@@ -128,32 +206,34 @@ static int head_read(const char *path, const char *data, size_t size, uint32_t k
     return 0;
 }
 
-static int records_read(mp__journal *journal, const char *data, size_t size,
-                        int (*each)(void *context, mp_str record), void *context,
-                        mp__journal_found *found)
+static int records_read(mp__journal *journal, reader *r, int (*each)(void *context, mp_str record),
+                        void *context, mp__journal_found *found)
 {
-    size_t at = HEAD, bad_from = 0;
+    uint64_t at = HEAD, bad_from = 0;
     int rc = 0;
 
     journal->size = HEAD;
-    while (at < size && rc == 0) {
-        int64_t bytes = record_at(journal->secret, data, size, at);
+    while (at < r->size && rc == 0) {
+        mp_str record;
+        int is_there = record_at(r, journal->secret, at, &record);
 
-        if (bytes < 0) {
+        if (is_there < 0) {
+            rc = is_there;
+        } else if (!is_there) {
             if (!bad_from)
                 bad_from = at;
             at += 8;
-            continue;
+        } else {
+            found->damaged += bad_from != 0;
+            bad_from = 0;
+            found->records++;
+            at += RECORD_HEAD + padded(record.size);
+            rc = each(context, record);
+            journal->size = at;
         }
-        found->damaged += bad_from != 0;
-        bad_from = 0;
-        found->records++;
-        rc = each(context, mp_str_new(data + at + RECORD_HEAD, (size_t)bytes));
-        at += RECORD_HEAD + padded((size_t)bytes);
-        journal->size = at;
     }
-    found->cut = size - journal->size;
-    journal->written = size;
+    found->cut = r->size - journal->size;
+    journal->written = r->size;
     return rc;
 }
 
@@ -181,32 +261,45 @@ static int sync_parent(mp_env *env, const char *path)
     return parent ? mp__env_sync_dir(env, parent) : MP_ENOMEM;
 }
 
-static int keep_evidence(mp__journal *journal, const char *data, size_t size)
+static int keep_evidence(const mp__journal *journal)
 {
-    size_t capacity = strlen(journal->path) + 8;
+    size_t size = 0, capacity = strlen(journal->path) + 8;
     MP__CLEANUP_FREE char *aside = mp__malloc(capacity);
+    MP__CLEANUP_FREE char *data = NULL;
+    int rc = mp__env_read_file(journal->env, journal->path, FILE_MAX, &data, &size);
 
-    if (!aside)
-        return MP_ENOMEM;
+    if (rc == 0 && !aside)
+        rc = MP_ENOMEM;
+    if (rc)
+        return rc;
     (void)snprintf(aside, capacity, "%s.bad", journal->path);
     return mp__env_write_file_atomic(journal->env, aside, data, size);
+}
+
+/* The file as it is. MP_EAGAIN: there is none, or only its beginning. */
+static int read_all(mp__journal *journal, int (*each)(void *context, mp_str record), void *context,
+                    mp__journal_found *found, mp__diag *diag)
+{
+    reader r = {0};
+    int rc = reader_open(journal->env, journal->path, &r);
+
+    if (rc == 0)
+        rc = head_read(journal->path, &r, journal->kind, &journal->secret, diag);
+    else if (rc == -ENOENT)
+        rc = MP_EAGAIN;
+    if (rc == 0)
+        rc = records_read(journal, &r, each, context, found);
+    reader_close(&r);
+    return rc;
 }
 
 static int take_up(mp__journal *journal, int (*each)(void *context, mp_str record), void *context,
                    mp__journal_found *found, mp__diag *diag)
 {
-    MP__CLEANUP_FREE char *data = NULL;
-    size_t size = 0;
-    int rc = mp__env_read_file(journal->env, journal->path, FILE_MAX, &data, &size);
+    int rc = read_all(journal, each, context, found, diag);
 
-    if (rc == 0)
-        rc = head_read(journal->path, data, size, journal->kind, &journal->secret, diag);
-    else if (rc == -ENOENT)
-        rc = MP_EAGAIN;
-    if (rc == 0)
-        rc = records_read(journal, data, size, each, context, found);
     if (rc == 0 && found->damaged)
-        rc = keep_evidence(journal, data, size);
+        rc = keep_evidence(journal);
     if (rc && rc != MP_EAGAIN)
         return rc;
     if (rc == 0)
@@ -256,18 +349,11 @@ int mp__journal_open(mp_env *env, const char *path, uint32_t kind,
 int mp__journal_read(mp_env *env, const char *path, uint32_t kind,
                      int (*each)(void *context, mp_str record), void *context, mp__diag *diag)
 {
-    MP__CLEANUP_FREE char *data = NULL;
-    mp__journal reading = {.env = env, .kind = kind};
+    mp__journal reading = {.env = env, .kind = kind, .path = mp__strdup(path)};
     mp__journal_found found = {0};
-    size_t size = 0;
-    int rc = mp__env_read_file(env, path, FILE_MAX, &data, &size);
+    int rc = reading.path ? read_all(&reading, each, context, &found, diag) : MP_ENOMEM;
 
-    if (rc == 0)
-        rc = head_read(path, data, size, kind, &reading.secret, diag);
-    else if (rc == -ENOENT)
-        rc = MP_EAGAIN;
-    if (rc == 0)
-        rc = records_read(&reading, data, size, each, context, &found);
+    (void)mp__free(reading.path);
     return rc == MP_EAGAIN ? MP_EABSENT : rc;
 }
 
