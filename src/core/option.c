@@ -98,7 +98,7 @@ static int check_range(const mp__option *option, double number, const char *text
 static int parse_number(const mp__option *option, const char *text, value *v, mp__diag *diag)
 {
     static const char *const no_units[] = {NULL};
-    double number;
+    double number = 0;
     int rc;
 
     if (option->type == MP__OPTION_BYTES && !parse_bytes(text, &number))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one table of what can be asked over HTTP. The OpenAPI document is checked against it. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "server/http/handlers.h"
@@ -44,8 +45,10 @@ static bool match(const char *pattern, mp_str path, mp_str *values)
     while (*pattern) {
         if (*pattern == '{') {
             const char *close = strchr(pattern, '}'), *stop = end;
-            bool rest = close[-1] == '.';
+            bool rest;
 
+            assert(close); /* the patterns are our own */
+            rest = close[-1] == '.';
             if (!rest) {
                 stop = memchr(p, '/', (size_t)(end - p));
                 stop = stop ? stop : end;
