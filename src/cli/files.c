@@ -160,8 +160,8 @@ static int fail_to_read(const mp__sources *sources, const char *path, int rc)
 static int read_leaves(const mp__sources *sources, mp__source *s, const char *path)
 {
     mp__diag diag = {0};
-    char *text;
-    size_t size;
+    char *text = NULL;
+    size_t size = 0;
     int rc = mp__cli_read_input(path, MP__CLI_INPUT_MAX, &text, &size);
 
     if (rc)
