@@ -33,11 +33,13 @@ step()
 }
 
 # configure DIR OPTION...: make the build folder, or set the options of the one that is there. A
-# stamp keeps the second call free of cost.
+# stamp keeps the second call free of cost. The optimization is always said: else a buildtype that is
+# set again brings its own, and the binary depended on which door came first.
 configure()
 {
     local dir=$1 stamp=$1/.options
     shift
+    [[ "$*" == *-Doptimization=* ]] || set -- "$@" -Doptimization=2
     if [ -f "$dir/build.ninja" ]; then
         [ "$(cat "$stamp" 2>/dev/null)" = "$*" ] ||
             step "Setting options of $dir" "$dir/configure.log" meson configure "$dir" "$@" || return 1
