@@ -47,7 +47,8 @@ typedef struct mp_cache_stats {
         l2_dropped; /* not kept: they came faster than they could be compressed, or no memory */
     uint64_t l2_corrupt; /* failed their checksum, and were left out */
     uint64_t l2_entries, l2_entries_max, l2_bytes, l2_bytes_max;
-    uint64_t l2_body_bytes, l2_stored_bytes; /* of its entries, before and after compression */
+    /* Of its entries: what address, media type and value are, and what is kept of them. */
+    uint64_t l2_body_bytes, l2_stored_bytes;
     uint64_t l2_dictionaries, l2_dictionary_bytes, l2_trainings;
     uint64_t l3_hits, l3_misses, l3_appends, l3_forgotten, l3_corrupt, l3_errors, l3_dropped;
     uint64_t l3_entries, l3_bytes, l3_bytes_max, l3_segments, l3_pending_bytes;

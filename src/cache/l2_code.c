@@ -53,12 +53,34 @@ static uint64_t get_signed(reader *r)
 
 /* ---- the parts ---- */
 
-size_t mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX])
+/* Media types that are a number in the meta part; their order is that of these numbers. */
+static const mp_str usual_types[] = {
+    {"", 0},
+    {"text/plain", 10},
+    {"application/json", 16},
+    {"application/yaml", 16},
+    {"application/toml", 16},
+    {"text/plain; charset=utf-8", 25},
+    {"application/octet-stream", 24},
+    {"application/xml", 15},
+};
+enum { USUAL = sizeof(usual_types) / sizeof(usual_types[0]) };
+
+/* USUAL: it is none of them. */
+static size_t usual_type(mp_str type)
+{
+    size_t i = 0;
+
+    while (i < USUAL && !mp_str_equal(usual_types[i], type))
+        i++;
+    return i;
+}
+
+static size_t numbers_write(const mp__record *record, size_t type, unsigned char *meta)
 {
     size_t n = 0;
 
-    n += put_number(meta + n, record->address.size);
-    n += put_number(meta + n, record->media_type.size);
+    n += put_number(meta + n, type < USUAL ? type : USUAL + record->media_type.size);
     n += put_signed(meta + n, record->revision - record->created_revision);
     n += put_number(meta + n, record->version);
     n += put_signed(meta + n, (uint64_t)record->modified_ms);
@@ -70,33 +92,64 @@ size_t mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_MET
 
 size_t mp__l2_body_size(const mp__record *record)
 {
-    return record->address.size + record->media_type.size + record->value.size;
+    return (usual_type(record->media_type) < USUAL ? 0 : record->media_type.size) +
+           record->value.size;
 }
 
-void mp__l2_body_write(const mp__record *record, unsigned char *body)
+static uint32_t check_of(mp_str address)
 {
-    memcpy(body, record->address.data, record->address.size);
-    body += record->address.size;
-    if (record->media_type.size)
-        memcpy(body, record->media_type.data, record->media_type.size);
-    body += record->media_type.size;
-    if (record->value.size)
-        memcpy(body, record->value.data, record->value.size);
+    return (uint32_t)mp__checksum(0, address.data, address.size);
 }
 
-uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
-                    size_t body_size)
+bool mp__l2_is_of(const mp__l2_form *form, mp_str address)
+{
+    return form->check == check_of(address);
+}
+
+static uint64_t sum_of(const mp__l2_form *form, const void *meta, const void *body)
 {
     /* the long part without a seed: XXH3 makes a secret of 192 bytes from one, each time */
-    return mp__checksum(mp__checksum(0, body, body_size) + revision, meta, meta_size);
+    uint64_t sum = mp__checksum(0, body, form->body_size) + form->revision;
+
+    return mp__checksum(sum + ((uint64_t)form->left_out << 32 | form->check), meta,
+                        form->meta_size);
 }
 
-/* Take the sizes and times out of @meta, and the slices out of @body. */
+void mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX],
+                       mp__l2_form *ret_form)
+{
+    size_t type = usual_type(record->media_type);
+    size_t media_size = type < USUAL ? 0 : record->media_type.size;
+
+    *ret_form = (mp__l2_form){
+        .revision = record->revision,
+        .check = check_of(record->address),
+        .body_size = (uint32_t)(media_size + record->value.size),
+        .left_out = (uint16_t)(record->address.size + record->media_type.size - media_size),
+        .meta_size = (uint8_t)numbers_write(record, type, meta),
+        .raw = true,
+    };
+    ret_form->stored_size = ret_form->body_size;
+}
+
+void mp__l2_body_write(const mp__record *record, const unsigned char *meta, unsigned char *body,
+                       mp__l2_form *form)
+{
+    size_t media_size = form->body_size - record->value.size;
+
+    if (media_size)
+        memcpy(body, record->media_type.data, media_size);
+    if (record->value.size)
+        memcpy(body + media_size, record->value.data, record->value.size);
+    form->sum = sum_of(form, meta, body);
+}
+
+/* Take type and times out of @meta, and the slices out of @body. */
 static int record_of(const mp__l2_form *form, const unsigned char *meta, const unsigned char *body,
                      mp__record *ret_record)
 {
     reader r = {.at = meta, .end = meta + form->meta_size};
-    size_t address = get_number(&r), media = get_number(&r);
+    uint64_t type = get_number(&r), media = type < USUAL ? 0 : type - USUAL;
     mp__record record = {.kind = MP__RECORD_VALUE, .revision = form->revision};
 
     record.created_revision = form->revision - get_signed(&r);
@@ -105,12 +158,11 @@ static int record_of(const mp__l2_form *form, const unsigned char *meta, const u
     record.created_ms = (int64_t)((uint64_t)record.modified_ms - get_signed(&r));
     record.fetched_ms = (int64_t)((uint64_t)record.modified_ms + get_signed(&r));
     record.expires_ms = (int64_t)get_signed(&r);
-    if (r.bad || address > form->body_size || media > form->body_size - address)
+    if (r.bad || media > form->body_size)
         return MP_ECORRUPT;
-    record.address = mp_str_new((const char *)body, address);
-    record.media_type = mp_str_new((const char *)body + address, media);
-    record.value =
-        mp_str_new((const char *)body + address + media, form->body_size - address - media);
+    record.media_type =
+        type < USUAL ? usual_types[type] : mp_str_new((const char *)body, (size_t)media);
+    record.value = mp_str_new((const char *)body + media, form->body_size - (size_t)media);
     *ret_record = record;
     return 0;
 }
@@ -136,7 +188,7 @@ int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, const unsign
         return MP_ECORRUPT;
     if (!form->raw && !expand(form, stored, body, dctx, dictionary))
         return MP_ECORRUPT;
-    if (mp__l2_sum(form->revision, meta, form->meta_size, whole, form->body_size) != form->sum)
+    if (sum_of(form, meta, whole) != form->sum)
         return MP_ECORRUPT;
     return record_of(form, meta, whole, ret_record);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How L2 writes a record down: pure, bytes in and bytes out.
  *
- * What differs between any two records (times, revisions) stands first and uncompressed, since it
- * would only cost a compressor time. Address, media type and value are the body, one zstd frame, so
- * that a dictionary knows the beginnings of addresses, too. Of the frame only what is inside of its
- * one block is kept: all before it follows from the two sizes, and is a tenth of a small frame.
- * XXH3-64 goes over all of it. */
+ * The address is not kept: who reads brings it. 64 bits of a keyed hash find the record, 32 of
+ * another say that it is of that address. What differs between any two records (times, revisions)
+ * stands first and uncompressed, since it would only cost a compressor time; a usual media type is
+ * a number there. The value, with a media type that is not usual before it, is the body, one zstd
+ * frame. Of the frame only what is inside of its one block is kept: all before it follows from the
+ * two sizes, and is a tenth of a small frame. XXH3-64 goes over all of it. */
 #ifndef MP_CACHE_L2_CODE_H
 #define MP_CACHE_L2_CODE_H
 
@@ -16,7 +17,7 @@
 #include "core/record.h"
 
 enum {
-    MP__L2_META_LEAST = 8, /* a byte for each number */
+    MP__L2_META_LEAST = 7, /* a byte for each number */
     MP__L2_META_MAX = 80,
     MP__L2_BODY_MAX = 64 * 1024,   /* larger ones would take long on the reader's loop */
     MP__L2_STORED_MAX = 24 * 1024, /* and larger frames push out hundreds of others */
@@ -29,23 +30,33 @@ enum {
 /* A record written down, without the bytes. */
 typedef struct mp__l2_form {
     uint64_t revision;
-    uint64_t sum;         /* over revision, meta and body */
+    uint64_t sum;         /* over the rest, meta and body, but for stored_size and raw */
+    uint32_t check;       /* of the address */
     uint32_t body_size;   /* at most MP__L2_BODY_MAX */
     uint32_t stored_size; /* at most that, too */
+    uint16_t left_out;    /* bytes of address and media type that are not in the body */
     uint8_t meta_size;
     bool raw; /* what is stored is the body */
 } mp__l2_form;
 
-/* Write the meta part. Returns its size. */
-size_t mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX]);
 size_t mp__l2_body_size(const mp__record *record);
-void mp__l2_body_write(const mp__record *record, unsigned char *body);
-uint64_t mp__l2_sum(uint64_t revision, const void *meta, size_t meta_size, const void *body,
-                    size_t body_size);
+/* Write @record down: first what its form is, with the meta part, then its body, as it is, of
+ * form->body_size, which completes the form. */
+void mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_MAX],
+                       mp__l2_form *ret_form);
+void mp__l2_body_write(const mp__record *record, const unsigned char *meta, unsigned char *body,
+                       mp__l2_form *form);
+/* What the record takes as it is: address, media type and value. */
+static inline size_t mp__l2_whole_size(const mp__l2_form *form)
+{
+    return (size_t)form->body_size + form->left_out;
+}
+/* Whether it can be of @address, of which one in 2^32 of others is taken for it. */
+bool mp__l2_is_of(const mp__l2_form *form, mp_str address);
 
 /* Back from bytes that may be damaged. @body has room for form->body_size unless it is raw;
- * *ret_record's slices lie in @stored or in @body. verified_ms is not part of it. MP_ECORRUPT: it
- * is not what was written. */
+ * *ret_record's slices lie in @stored or in @body. address and verified_ms are not part of it.
+ * MP_ECORRUPT: it is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
                             const unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
                             const ZSTD_DDict *dictionary, mp__record *ret_record);

@@ -112,7 +112,7 @@ void mp__l2_count_in(mp__l2 *l2, const mp__l2_item *item)
 {
     mp__l2_group *group = &l2->groups[item->group];
 
-    l2->body_bytes += item->form.body_size;
+    l2->body_bytes += mp__l2_whole_size(&item->form);
     l2->stored_bytes += item->form.stored_size;
     group->entries++;
     count_low(l2, item, 1);
@@ -123,7 +123,7 @@ void mp__l2_count_out(mp__l2 *l2, const mp__l2_item *item)
 {
     mp__l2_group *group = &l2->groups[item->group];
 
-    l2->body_bytes -= item->form.body_size;
+    l2->body_bytes -= mp__l2_whole_size(&item->form);
     l2->stored_bytes -= item->form.stored_size;
     group->entries--;
     count_low(l2, item, -1);

@@ -137,8 +137,8 @@ struct mp__l2 {
     size_t group_count;
     mp__l2_dictionary *dictionaries[MP__L2_DICTIONARIES];
     size_t dictionary_bytes_held;
-    mp__l2_queue queue; /* also what the worker has in hand */
-    uint64_t body_bytes, stored_bytes;
+    mp__l2_queue queue;                /* also what the worker has in hand */
+    uint64_t body_bytes, stored_bytes; /* address, media type and value, and what is kept of them */
     uint64_t hits, misses, inserts, evictions, refused, dropped, corrupt, trainings;
     mp__l2 *next, **from_here; /* of all L2 of the process, for fork(); under all_lock */
 

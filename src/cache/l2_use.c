@@ -69,26 +69,21 @@ static void fill(mp__l2_pending *pending, const mp__record *record, uint64_t has
                  const mp__entry *entry)
 {
     unsigned char meta[MP__L2_META_MAX];
-    size_t meta_size = mp__l2_meta_write(record, meta), body_size = mp__l2_body_size(record);
     mp__l2_item *item = &pending->item;
+    mp__l2_form form;
 
-    pending->bytes = mp__l2_queue_need(meta_size, body_size);
+    mp__l2_meta_write(record, meta, &form);
+    pending->bytes = mp__l2_queue_need(form.meta_size, form.body_size);
     *item = (mp__l2_item){
         .hash = hash,
-        .form = {.revision = record->revision,
-                 .body_size = (uint32_t)body_size,
-                 .stored_size = (uint32_t)body_size,
-                 .meta_size = (uint8_t)meta_size,
-                 .raw = true},
+        .form = form,
         .verified_ms = record->verified_ms,
         .generation = atomic_load_explicit(&entry->generation, memory_order_relaxed),
         .verify_by_s = atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed),
         .flags = MP__L2_PENDING,
     };
-    memcpy(item->bytes, meta, meta_size);
-    mp__l2_body_write(record, item->bytes + meta_size);
-    item->form.sum =
-        mp__l2_sum(record->revision, meta, meta_size, item->bytes + meta_size, body_size);
+    memcpy(item->bytes, meta, form.meta_size);
+    mp__l2_body_write(record, item->bytes, item->bytes + form.meta_size, &item->form);
 }
 
 /* Where a copy is to be made. NULL: it is none that is wanted, or there is no room for one more. */
@@ -349,9 +344,10 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratc
         drop_if(l2, hash, &copy.form, false);
         return MP_EUNKNOWN;
     }
-    if (!mp_str_equal(record.address, address)) /* another with the same 64 bits */
+    if (!mp__l2_is_of(&copy.form, address)) /* another with the same 64 bits */
         return MP_EUNKNOWN;
     *ret_record = record;
+    ret_record->address = address;
     *ret_generation = copy.generation;
     *ret_verify_by_s = copy.verify_by_s;
     return 0;
