@@ -23,7 +23,7 @@ static const char *cases(void)
 {
     const char *folder = getenv("MP_TOML_TESTS");
 
-    return folder ? folder : access(DEBIAN_CASES, R_OK) == 0 ? DEBIAN_CASES : NULL;
+    return folder && *folder ? folder : access(DEBIAN_CASES, R_OK) == 0 ? DEBIAN_CASES : NULL;
 }
 
 /* ---- whether a leaf is what a case says ---- */

@@ -122,6 +122,7 @@ static void hold(bool on)
 
 typedef struct peer {
     int fd;
+    int64_t id;        /* as CLIENT ID, of a watcher */
     size_t size, read; /* bytes that came; of them those that the last answer took */
     char in[1 << 20];
 } peer;
@@ -328,16 +329,24 @@ static void hears(const char *name, const char *word)
 /* Forget what memory knows, and watch. */
 static void watch_anew(void)
 {
+    mp__reply *id;
+
     stop();
     start();
     hold(true);
+    id = ask(watcher, "CLIENT ID");
+    watcher->id = id->integer;
+    (void)mp__reply_free(id);
     does(watcher, "MP.WATCH PREFIX held/");
 }
 
 static void end_watcher(void)
 {
-    mp__reply *reply = ask(writer, "CLIENT KILL TYPE normal");
+    mp__reply *reply;
+    char line[64];
 
+    snprintf(line, sizeof(line), "CLIENT KILL ID %lld", (long long)watcher->id);
+    reply = ask(writer, line);
     assert_int_equal(reply->integer, 1);
     (void)mp__reply_free(reply);
     watcher = leave(watcher);
