@@ -6,6 +6,7 @@
 #include "cli/environments.h"
 #include "cli/files.h"
 #include "core/alloc.h"
+#include "core/env.h"
 #include "core/json.h"
 
 const mp__flag mp__export_flags[] = {
@@ -58,6 +59,12 @@ static int write_one(export *e, mp_str namespace_, mp_str text, size_t keys)
 
     if (!e->out)
         return mp__cli_put(text);
+    if (e->to_folder && !mp__cli_is_folder(e->out)) { /* once there is something to put into it */
+        rc = mp__env_mkdir(mp__env_real(), e->out);
+        if (rc)
+            return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "cannot make the folder %s: %s",
+                                e->out, mp_strerror(rc));
+    }
     if (e->to_folder)
         (void)mp__buf_printf(&path, "%s%s%.*s%s", e->out,
                              e->out[strlen(e->out) - 1] == '/' ? "" : "/", (int)namespace_.size,
@@ -142,8 +149,6 @@ static int choose_format(export *e)
     int code = 0;
 
     e->to_folder = size && (e->out[size - 1] == '/' || mp__cli_is_folder(e->out));
-    if (e->to_folder && !mp__cli_is_folder(e->out))
-        return mp__cli_fail(e->arguments, MP__EXIT_ERROR, "there is no folder %s", e->out);
     if (name) {
         e->format = mp__cli_format(e->arguments, name, &code);
         return code;

@@ -192,7 +192,13 @@ class Transfer(mp_daemon.Served):
         self.assertEqual((self.folder / "two.yaml").read_text(), 'b: "2"\n')
         self.assertIn("no such key", self.cli("export", "nothing", code=3))
         self.assertIn("did you mean 'toml'", self.cli("export", "one", "--format", "tmol", code=2))
-        self.assertIn("there is no folder", self.cli("export", "-o", "/nowhere/", code=1))
+        new = self.folder / "new"
+        self.cli("export", "nothing", "-o", f"{new}/", code=3)
+        self.assertFalse(new.exists())
+        self.cli("export", "--env", "many", "-o", f"{new}/")
+        self.assertEqual(sorted(p.name for p in new.iterdir()), ["default.json", "one.json", "two.json"])
+        self.assertIn("cannot make the folder",
+                      self.cli("export", "--env", "many", "-o", f"{new}/one.json/in/", code=1))
 
     # ---- standard input
 
