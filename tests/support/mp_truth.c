@@ -310,12 +310,117 @@ static void truth_write(mp__origin *origin, mp__write *write)
     mp__worker_post(node_of(origin)->requests, &write->task);
 }
 
-/* ---- lists are not asked of it ---- */
+/* ---- lists: as it is when the request gets there, in one page ---- */
+
+typedef struct listing {
+    mp__task task;
+    mp__list *list;
+    int status;
+    uint64_t as_of;
+    size_t count;
+    uint64_t next; /* nonzero: there is more */
+    held what[KEYS_MAX];
+} listing;
+
+static bool begins_with(mp_str text, mp_str with)
+{
+    return text.size >= with.size && memcmp(text.data, with.data, with.size) == 0;
+}
+
+static bool is_after(mp_str address, mp_str other)
+{
+    size_t both = address.size < other.size ? address.size : other.size;
+    int order = both ? memcmp(address.data, other.data, both) : 0;
+
+    return order > 0 || (order == 0 && address.size > other.size);
+}
+
+static bool is_listed(const held *h, const mp__list *list)
+{
+    mp_str address = mp_str_of(h->address), rest;
+    size_t environment = list->environment.size;
+
+    if (h->is_absent || !begins_with(address, list->environment) ||
+        address.data[environment] != '/')
+        return false;
+    rest = mp_str_new(address.data + environment + 1, address.size - environment - 1);
+    return begins_with(rest, list->prefix) && is_after(address, list->after_address);
+}
+
+/* By cursor, which is the number of the next: in the order in which they were first heard of. */
+static void list_keys(const mp_truth *truth, listing *l)
+{
+    for (size_t i = l->list->by_key ? 0 : l->list->after; i < truth->count; i++) {
+        if (!is_listed(&truth->keys[i], l->list))
+            continue;
+        if (!l->list->by_key && l->count == l->list->limit) {
+            l->next = i;
+            break;
+        }
+        l->what[l->count++] = truth->keys[i];
+    }
+}
+
+static void list_environments(const mp_truth *truth, listing *l)
+{
+    for (size_t i = 0; i < truth->count; i++) {
+        held *h = &l->what[l->count];
+        bool is_new = !truth->keys[i].is_absent;
+
+        *h = truth->keys[i];
+        *strchrnul(h->address, '/') = '\0';
+        for (size_t n = 0; n < l->count; n++)
+            is_new = is_new && strcmp(l->what[n].address, h->address) != 0;
+        l->count += is_new;
+    }
+}
+
+static int by_address(const void *a, const void *b)
+{
+    return strcmp(((const held *)a)->address, ((const held *)b)->address);
+}
+
+static void list_arrives(mp__task *task)
+{
+    listing *l = (listing *)task;
+    mp__record records[KEYS_MAX];
+
+    for (size_t i = 0; i < l->count; i++)
+        records[i] = record_of(&l->what[i]);
+    l->list->as_of = l->as_of;
+    l->list->done(l->list, l->status, records, l->status ? 0 : l->count, l->next);
+    free(l);
+}
+
+static void list_happens(mp__task *task)
+{
+    mp__list *list = (mp__list *)((char *)task - offsetof(mp__list, task));
+    truth_node *node = node_of(list->origin);
+    listing *l;
+
+    if (lies_still(node, task))
+        return;
+    l = calloc(1, sizeof(*l));
+    assert(l);
+    l->task.run = list_arrives;
+    l->list = list;
+    l->as_of = node->truth->revision;
+    l->status = node->truth->cut[node->index] ? MP_EORIGIN : 0;
+    (list->environment.size ? list_keys : list_environments)(node->truth, l);
+    if (list->by_key || !list->environment.size)
+        qsort(l->what, l->count, sizeof(l->what[0]), by_address);
+    if (l->count > list->limit) {
+        l->count = list->limit;
+        l->next = 1;
+    }
+    mp__worker_post(node->answers, &l->task);
+}
 
 static void truth_list(mp__origin *origin, mp__list *list)
 {
-    (void)origin;
-    list->done(list, MP_EORIGIN, NULL, 0, 0);
+    list->remembered = false;
+    list->task.run = list_happens;
+    mp__worker_post(node_of(origin)->requests, &list->task);
 }
 
 static void truth_history(mp__origin *origin, mp__history *history)
@@ -409,10 +514,10 @@ static mp__origin *truth_close(mp__origin *origin)
 
     node->truth->stopped[node->index] = false;
     go_on(node);
+    node->truth->nodes[node->index] = NULL;
+    node->changes = mp__worker_free(node->changes); /* the last of them may make the node ask */
     node->requests = mp__worker_free(node->requests);
     node->answers = mp__worker_free(node->answers);
-    node->truth->nodes[node->index] = NULL;
-    node->changes = mp__worker_free(node->changes);
     free(node);
     return NULL;
 }

@@ -79,7 +79,8 @@ static size_t lru_bytes(const mp__policy *policy)
 
 const mp__policy_ops mp__policy_lru = {
     .name = "lru",
-    .text = "Evicts what was not used for the longest time. The classic; a single scan flushes it.",
+    .text = "Evicts what was not used for the longest time; a single scan flushes it. As Mattson, "
+            "Gecsei, Slutz and Traiger studied it, 1970.",
     .make = lru_make,
     .free = lru_free,
     .insert = lru_insert,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mp_test.h"
 
+#include <ctype.h>
+
 #include "cache/policy/policy.h"
 #include "core/core.h"
 
@@ -249,12 +251,22 @@ static void without_memory_a_policy_is_not_made_or_stays_as_it_was(void **state)
     }
 }
 
+/* A year, or the program that has it. */
+static bool names_its_source(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if (isdigit((unsigned char)p[0]) && strspn(p, "0123456789") == 4)
+            return true;
+    return strstr(text, "Redis") != NULL;
+}
+
 static void every_policy_is_found_by_its_name_and_says_what_it_does(void **state)
 {
     (void)state;
     for (const mp__policy_ops *const *ops = mp__policies; *ops; ops++) {
         assert_ptr_equal(mp__policy_find((*ops)->name), *ops);
         assert_true(strlen((*ops)->text) > 40);
+        assert_true(names_its_source((*ops)->text));
     }
     assert_null(mp__policy_find("no such"));
 }
