@@ -190,8 +190,10 @@ static int diff_daemon(const mp__arguments *arguments)
         code = fetch(arguments, client, &from);
     if (code == 0 && to_env)
         code = mp__cli_environment(arguments, client, to_env);
-    if (code == 0 && to_env) /* with the region that was given */
-        to.environment = other = mp__cli_own_environment(arguments, client, &code);
+    if (code == 0 && to_env) { /* with the region that was given */
+        other = mp__cli_own_environment(arguments, client, &code);
+        to.environment = other;
+    }
     if (code == 0)
         code = fetch(arguments, client, &to);
     if (code == 0)
