@@ -100,9 +100,11 @@ static int export_namespace(export *e, mp_str namespace_)
     if (rc == 0)
         rc = e->format->print(&leaves, &text, &diag);
     if (rc) {
-        code = mp__cli_fail(e->arguments, MP__EXIT_ERROR, "%.*s as %s: %s; nothing was written",
+        code = mp__cli_fail(e->arguments, MP__EXIT_ERROR, "%.*s as %s: %s; %s",
                             (int)namespace_.size, namespace_.data, e->format->name,
-                            diag.text[0] ? diag.text : mp_strerror(rc));
+                            diag.text[0] ? diag.text : mp_strerror(rc),
+                            e->to_folder ? "neither it nor what comes behind it was written"
+                                         : "nothing was written");
     } else {
         say_lost_types(e, namespace_, &leaves);
         code = write_one(e, namespace_, mp__buf_str(&text), leaves.count);

@@ -197,6 +197,11 @@ class Transfer(mp_daemon.Served):
         self.assertFalse(new.exists())
         self.cli("export", "--env", "many", "-o", f"{new}/")
         self.assertEqual(sorted(p.name for p in new.iterdir()), ["default.json", "one.json", "two.json"])
+        self.c("SET", "p/a", "1")
+        self.c("SET", "p/a.b", "2")  # which no JSON can be
+        said = self.cli("export", "--env", "many", "-o", f"{new}/", code=1)
+        self.assertIn("p as json: ", said)
+        self.assertIn("neither it nor what comes behind it was written", said)
         self.assertIn("cannot make the folder",
                       self.cli("export", "--env", "many", "-o", f"{new}/one.json/in/", code=1))
 
