@@ -9,7 +9,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 
-enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK = 0x4c4e524a /* "JRNL" */ };
+enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK_1 = 0x4c4e524a /* of version 1 */ };
 enum {
     KEPT_MAX = 1024 * 1024, /* bytes of memory that a journal keeps for the next records */
     WINDOW = 256 * 1024,    /* through which one is read */
@@ -32,6 +32,7 @@ struct mp__journal {
     mp__file *file;
     uint32_t kind;
     mp__hash_key secret;
+    uint32_t mark;    /* in front of its records */
     uint64_t size;    /* synced bytes of the file */
     uint64_t written; /* so far the file has bytes: at least @size */
     size_t room;      /* a step in which it is written ahead; 0: it is not */
@@ -53,10 +54,21 @@ static uint64_t sum_of(mp__hash_key secret, uint64_t at, const char *record, siz
     return mp__checksum(mp__checksum(0, place, sizeof(place)), record + 8, RECORD_HEAD - 8 + size);
 }
 
-static int add_record(mp__buf *out, mp__hash_key secret, uint64_t at, mp_str record)
+/* What records of a file begin with comes from its secret, so that neither what is left of an
+ * earlier life of the file nor a value that somebody wrote looks like one and is summed up in vain.
+ */
+static uint32_t mark_of(mp__hash_key secret, uint32_t version)
+{
+    const uint64_t parts[2] = {htole64(secret.k0), htole64(secret.k1)};
+
+    return version == 1 ? MARK_1 : (uint32_t)mp__checksum(1, parts, sizeof(parts));
+}
+
+static int add_record(mp__buf *out, mp__hash_key secret, uint32_t with_mark, uint64_t at,
+                      mp_str record)
 {
     static const char zeros[8];
-    uint32_t size = htole32((uint32_t)record.size), mark = htole32(MARK);
+    uint32_t size = htole32((uint32_t)record.size), mark = htole32(with_mark);
     size_t begin = out->size;
     uint64_t sum;
 
@@ -142,7 +154,10 @@ static int move_window(reader *r, uint64_t at, size_t size)
     if (n < 0)
         return (int)n;
     r->have = (size_t)n;
-    return r->have < size ? MP_EAGAIN : 0;
+    if (r->have >= size)
+        return 0;
+    r->size = at + r->have; /* somebody cut it meanwhile */
+    return MP_EAGAIN;
 }
 
 /* The @size bytes at @at. MP_EAGAIN: the file has not so many. */
@@ -154,12 +169,13 @@ static inline int see(reader *r, uint64_t at, size_t size, const char **ret_data
         return MP_EAGAIN;
     if (at < r->begins || at + size > r->begins + r->have)
         rc = move_window(r, at, size);
-    *ret_data = r->data + (at - r->begins);
+    if (rc == 0)
+        *ret_data = r->data + (at - r->begins);
     return rc;
 }
 
 /* 1: there is a record at @at, and it holds; 0: there is none. */
-static int record_at(reader *r, mp__hash_key secret, uint64_t at, mp_str *ret_record)
+static int record_at(reader *r, const mp__journal *journal, uint64_t at, mp_str *ret_record)
 {
     const char *data;
     uint64_t sum;
@@ -171,19 +187,19 @@ static int record_at(reader *r, mp__hash_key secret, uint64_t at, mp_str *ret_re
     memcpy(&bytes, data + 8, 4);
     memcpy(&mark, data + 12, 4);
     bytes = le32toh(bytes);
-    if (le32toh(mark) != MARK || bytes > MP__JOURNAL_RECORD_MAX)
+    if (le32toh(mark) != journal->mark || bytes > MP__JOURNAL_RECORD_MAX)
         return 0;
     rc = see(r, at, RECORD_HEAD + padded(bytes), &data);
     if (rc)
         return rc == MP_EAGAIN ? 0 : rc;
     memcpy(&sum, data, 8);
     *ret_record = mp_str_new(data + RECORD_HEAD, bytes);
-    return le64toh(sum) == sum_of(secret, at, data, bytes);
+    return le64toh(sum) == sum_of(journal->secret, at, data, bytes);
 }
 
-static int head_read(const char *path, reader *r, uint32_t kind, mp__hash_key *ret_secret,
-                     mp__diag *diag)
+static int head_read(mp__journal *journal, reader *r, mp__diag *diag)
 {
+    const char *path = journal->path;
     const char *data;
     head h;
     int rc = see(r, 0, HEAD, &data);
@@ -198,11 +214,13 @@ static int head_read(const char *path, reader *r, uint32_t kind, mp__hash_key *r
                             "%s was written by a newer version of marketprism (format %u, this "
                             "one knows %d)",
                             path, le32toh(h.version), MP__JOURNAL_VERSION);
-    if (le64toh(h.sum) != mp__checksum(0, &h, offsetof(head, sum)) || le32toh(h.kind) != kind)
+    if (le64toh(h.sum) != mp__checksum(0, &h, offsetof(head, sum)) ||
+        le32toh(h.kind) != journal->kind)
         return mp__diag_set(diag, MP_ECORRUPT,
                             "the head of %s is damaged, or it is of another kind; move it away",
                             path);
-    *ret_secret = (mp__hash_key){le64toh(h.secret[0]), le64toh(h.secret[1])};
+    journal->secret = (mp__hash_key){le64toh(h.secret[0]), le64toh(h.secret[1])};
+    journal->mark = mark_of(journal->secret, le32toh(h.version));
     return 0;
 }
 
@@ -215,7 +233,7 @@ static int records_read(mp__journal *journal, reader *r, int (*each)(void *conte
     journal->size = HEAD;
     while (at < r->size && rc == 0) {
         mp_str record;
-        int is_there = record_at(r, journal->secret, at, &record);
+        int is_there = record_at(r, journal, at, &record);
 
         if (is_there < 0) {
             rc = is_there;
@@ -243,6 +261,7 @@ static int begin_file(mp__journal *journal, mp__file *file)
     int rc;
 
     head_make(journal->env, journal->kind, &h, &journal->secret);
+    journal->mark = mark_of(journal->secret, MP__JOURNAL_VERSION);
     rc = mp__file_truncate(file, 0);
     if (rc == 0)
         rc = mp__file_pwrite(file, &h, HEAD, 0);
@@ -284,7 +303,7 @@ static int read_all(mp__journal *journal, int (*each)(void *context, mp_str reco
     int rc = reader_open(journal->env, journal->path, &r);
 
     if (rc == 0)
-        rc = head_read(journal->path, &r, journal->kind, &journal->secret, diag);
+        rc = head_read(journal, &r, diag);
     else if (rc == -ENOENT)
         rc = MP_EAGAIN;
     if (rc == 0)
@@ -373,8 +392,8 @@ int mp__journal_add(mp__journal *journal, mp_str record)
 {
     if (journal->broken)
         return MP_EDEGRADED;
-    return add_record(&journal->added, journal->secret, journal->size + journal->added.size,
-                      record);
+    return add_record(&journal->added, journal->secret, journal->mark,
+                      journal->size + journal->added.size, record);
 }
 
 void mp__journal_drop(mp__journal *journal)
@@ -451,6 +470,7 @@ int mp__journal_restart(mp__journal *journal)
         return rc;
     }
     journal->secret = secret;
+    journal->mark = mark_of(secret, MP__JOURNAL_VERSION);
     journal->size = HEAD;
     return 0;
 }
@@ -465,7 +485,8 @@ static int renewed_bytes(mp__journal *journal, mp_str (*next)(void *context), vo
     head_make(journal->env, journal->kind, &h, ret_secret);
     rc = mp__buf_add(bytes, &h, HEAD);
     for (mp_str record = next(context); rc == 0 && record.data; record = next(context))
-        rc = add_record(bytes, *ret_secret, bytes->size, record);
+        rc = add_record(bytes, *ret_secret, mark_of(*ret_secret, MP__JOURNAL_VERSION), bytes->size,
+                        record);
     return rc;
 }
 
@@ -484,6 +505,7 @@ int mp__journal_renew(mp__journal *journal, mp_str (*next)(void *context), void 
         mp__file_close(journal->file);
         journal->file = file;
         journal->secret = secret;
+        journal->mark = mark_of(secret, MP__JOURNAL_VERSION);
         journal->size = journal->written = bytes.size;
         journal->broken = false;
         mp__journal_drop(journal);

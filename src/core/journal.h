@@ -7,7 +7,8 @@
  *   head   = magic(8) version(4) kind(4) secret(16) sum(8)
  *   record = sum(8) size(4) mark(4) bytes padding
  *
- * Behind the last record there may be zeros, or what is left of an earlier life of the file.
+ * A file's mark comes from its secret. Behind the last record there may be zeros, or what is left
+ * of an earlier life of the file.
  *
  * Sums are XXH3-64, begun with a seed of the file's secret and the place, so that a record which a
  * client wrote into a value of its own is not taken for one by the search behind damage.
@@ -20,8 +21,8 @@
 #include "core/env.h"
 
 enum {
-    MP__JOURNAL_VERSION = 1,
-    MP__JOURNAL_HEAD = 40, /* bytes of one without records */
+    MP__JOURNAL_VERSION = 2, /* 1 had the same mark in all files: it is read, and gone on with */
+    MP__JOURNAL_HEAD = 40,   /* bytes of one without records */
     MP__JOURNAL_RECORD_MAX = 8 * 1024 * 1024,
 };
 

@@ -2,8 +2,10 @@
 /* The journal on a disk that loses power, tears, flips bits and fails. */
 #include "mp_test.h"
 
+#include <endian.h>
 #include <errno.h>
 
+#include "core/hash.h"
 #include "core/journal.h"
 #include "mp_fail.h"
 #include "mp_platter.h"
@@ -70,6 +72,12 @@ static const char *text_of(unsigned i)
 
     snprintf(text, sizeof(text), "record %u %.*s", i, (int)(i * 3 % 20), "abcdefghijklmnopqrstu");
     return text;
+}
+
+static mp_str no_record(void *context)
+{
+    (void)context;
+    return mp_str_new(NULL, 0);
 }
 
 static int add(unsigned i)
@@ -193,6 +201,80 @@ static void begun_anew_in_place_it_has_only_what_came_then(void **state)
 
 /* The head is written within one sector, which a disk writes whole or not at all; a write that
  * fails may have done half of it, and then the head says so. */
+static uint32_t mark_of_the_first_record(void)
+{
+    size_t size;
+    unsigned char *bytes = mp_platter_bytes(disk, PATH, &size);
+    uint32_t mark;
+
+    assert_true(size >= MP__JOURNAL_HEAD + 16);
+    memcpy(&mark, bytes + MP__JOURNAL_HEAD + 12, 4);
+    return mark;
+}
+
+/* Else the search behind the last record would sum up whatever a value says is one, 8 MiB at a
+ * time: a start that takes minutes. */
+static void nobody_knows_how_the_records_of_the_next_life_are_marked(void **state)
+{
+    uint32_t seen_marks[16];
+
+    (void)state;
+    open_again();
+    for (unsigned i = 0; i < 16; i++) {
+        fill(i, i + 1);
+        seen_marks[i] = mark_of_the_first_record();
+        for (unsigned k = 0; k < i; k++)
+            assert_int_not_equal(seen_marks[i], seen_marks[k]);
+        if (i % 2)
+            assert_int_equal(mp__journal_restart(journal), 0);
+        else
+            assert_int_equal(mp__journal_renew(journal, no_record, NULL), 0);
+    }
+}
+
+/* A file of version 1: its records have the mark that all files had. */
+static void put_version_1(unsigned char *bytes)
+{
+    static const char text[] = "of old!!"; /* 8 bytes */
+    uint64_t seed[3] = {htole64(77), htole64(78), htole64(MP__JOURNAL_HEAD)};
+    uint32_t numbers[2] = {htole32(1), htole32(KIND)},
+             record[2] = {htole32(8), htole32(0x4c4e524a)};
+    uint64_t sum;
+
+    memcpy(bytes, "MPJOURNL", 8);
+    memcpy(bytes + 8, numbers, 8);
+    memcpy(bytes + 16, seed, 16);
+    sum = htole64(mp__checksum(0, bytes, 32));
+    memcpy(bytes + 32, &sum, 8);
+    memcpy(bytes + 48, record, 8);
+    memcpy(bytes + 56, text, 8);
+    sum = htole64(mp__checksum(mp__checksum(0, seed, sizeof(seed)), bytes + 48, 16));
+    memcpy(bytes + 40, &sum, 8);
+    mp_platter_put(disk, PATH, bytes, 64);
+}
+
+static void a_file_of_version_1_is_read_and_gone_on_with(void **state)
+{
+    unsigned char bytes[64];
+
+    (void)state;
+    put_version_1(bytes);
+    open_again();
+    assert_int_equal(seen_count, 1);
+    assert_string_equal(seen[0], "of old!!");
+    fill(1, 3);
+    open_again();
+    assert_int_equal(seen_count, 3);
+    assert_int_equal(found.damaged, 0);
+    assert_int_equal(mark_of_the_first_record(), 0x4c4e524a);
+    assert_int_equal(mp__journal_restart(journal), 0);
+    fill(5, 6);
+    assert_int_not_equal(mark_of_the_first_record(), 0x4c4e524a);
+    open_again();
+    assert_int_equal(seen_count, 1);
+    assert_string_equal(seen[0], text_of(5));
+}
+
 static void a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing(void **state)
 {
     static const unsigned calls[] = {MP_PLATTER_WRITE, MP_PLATTER_SYNC};
@@ -415,6 +497,8 @@ static const struct CMUnitTest tests[] = {
     T(with_room_most_syncs_leave_the_size_of_the_file),
     T(a_disk_without_space_for_the_room_takes_the_records),
     T(begun_anew_in_place_it_has_only_what_came_then),
+    T(nobody_knows_how_the_records_of_the_next_life_are_marked),
+    T(a_file_of_version_1_is_read_and_gone_on_with),
     T(a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing),
     T(a_cut_at_any_byte_leaves_the_records_before_it),
     T(a_flipped_bit_costs_one_record_and_is_counted),
