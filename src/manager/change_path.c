@@ -79,7 +79,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
                       */
     (void)atomic_fetch_add(&manager->changes_kept, 1);
     mp__schemas_note(manager, after->address);
-    mp__flight_dirty(manager, after->address, hash);
+    mp__flight_dirty(manager, after->address, hash, after->revision);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
     (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,
                                mp__verify_by(manager, after->kind, hash), &entry);
@@ -151,7 +151,7 @@ void mp__change_doubt(void *context, mp_str address)
     if (!atomic_load(&manager->open))
         return; /* what L3 kept is verified when it is read */
     hash = mp__cache_hash(manager->hash_key, address);
-    mp__flight_dirty(manager, address, hash);
+    mp__flight_dirty(manager, address, hash, 0); /* nobody knows what to */
     if (mp_read_begin() == 0) {
         entry = mp__cache_peek(manager->cache, address, hash);
         if (entry)

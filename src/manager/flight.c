@@ -146,19 +146,29 @@ void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash)
         send_off(flight);
 }
 
-void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash)
+void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint64_t revision)
 {
     mp__flight_shard *shard = shard_of(manager, hash);
     mp__flight *flight;
 
     (void)pthread_mutex_lock(&shard->lock);
     flight = find(shard, address, hash);
-    if (flight)
+    if (flight) {
         flight->dirty = true;
+        if (flight->changed_to < revision)
+            flight->changed_to = revision;
+    }
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
 /* ---- landing ---- */
+
+/* Whether the answer is from before a change that came meanwhile. One that is newer than that is
+ * kept: whoever was told of it must not be told the older one after it. */
+static bool is_outdated(const mp__flight *flight, const mp__record *record)
+{
+    return flight->dirty && record->revision < flight->changed_to;
+}
 
 /* What answers those who asked before the address changed: what is kept of it by now, unless that
  * is older. It is not kept itself. What it was changed to may be forgotten already, as that it is
@@ -201,22 +211,22 @@ static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__re
     kept.is_worth_keeping = mp__overlay_is_mark(kept.address);
     /* the origin may have looked as soon as it was asked, however long the answer took */
     kept.fetched_ms = kept.verified_ms = flight->started_ms;
-    if (dirty)
+    if (is_outdated(flight, &kept))
         return pass_on(manager, &kept, flight->hash);
     /* An origin that stands before what is kept was set back; it is the truth all the same. */
-    if (flight->known && flight->fetch.as_of < flight->known->revision)
+    if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
         flags |= MP__PUT_FORCE;
-    if (mp__cache_fill_record(manager->cache, removals, &kept, flags, generation,
+    if (mp__cache_fill_record(manager->cache, removals, &kept, flags, dirty ? 0 : generation,
                               mp__verify_by(manager, kept.kind, flight->hash), &entry) != 0)
         return NULL;
-    mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);
+    if (!dirty)
+        mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);
     return entry;
 }
 
 /* What an origin that cannot be asked remembers is as good as what we kept ourselves, if that is
  * not newer: the last known good. A reference, or NULL. */
-static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp__record *record,
-                                 bool dirty)
+static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp__record *record)
 {
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
@@ -226,7 +236,7 @@ static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp
         return mp__entry_ref(flight->known);
     kept.address = address_of(flight);
     kept.fetched_ms = record->verified_ms;
-    if (dirty)
+    if (is_outdated(flight, &kept))
         return pass_on(manager, &kept, flight->hash);
     if (mp__cache_fill_record(manager->cache, removals, &kept, 0, 0, mp__manager_now_s(manager),
                               &entry) != 0)
@@ -310,7 +320,7 @@ static void land(mp__flight *flight, int status, const mp__record *record)
         if (!entry)
             status = MP_ENOMEM;
     } else if (record) {
-        entry = remember(flight, removals, record, dirty);
+        entry = remember(flight, removals, record);
     }
     if (status == 0)
         answer_all(manager, take_early(&flight->waiters, entry, flight->fetch.as_of), MP_EINVAL,

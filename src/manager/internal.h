@@ -34,7 +34,8 @@ typedef struct mp__flight {
     mp__read *later;        /* came after it began and want a newer look: the next flight's */
     const mp__entry *known; /* what was kept when it began: a reference, or NULL */
     bool is_ahead;          /* nobody waits: the entry's time is about to come */
-    bool dirty;             /* a write was committed meanwhile: the result is not kept */
+    bool dirty;             /* it was changed meanwhile: the result is not held fresh, */
+    uint64_t changed_to;    /* and not kept where it is older than this; 0: nobody knows */
     uint64_t started_ns;
     int64_t started_ms;  /* steady: what it brings is true as of then */
     uint32_t generation; /* of the watch that was live when it began */
@@ -184,8 +185,9 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
 /* Ask the origin for @address, for nobody but the cache, which lost its record or shall have it.
  * Any thread. */
 void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash);
-/* A write of @address was committed: what is under way must not be kept. Any thread. */
-void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash);
+/* @address was changed: what is under way is not held fresh, nor kept where it is older than
+ * @revision (0: nobody knows what it was changed to). Any thread. */
+void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint64_t revision);
 
 /* ---- ahead.c ---- */
 

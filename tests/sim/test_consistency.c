@@ -403,7 +403,8 @@ static void what_clients_are_told_can_be_the_truth(void **state)
                   told.refused, told.unsure);
     /* a run in which nothing happens proves nothing */
     assert_true(told.strong > 100 && told.fresh > 100 && told.stale > 10 && told.weak > 100);
-    assert_true(told.written > 10000 && told.written > told.refused); /* or they all fail alike */
+    if (!only) /* or they all fail alike */
+        assert_true(told.written > 10000 && told.written > told.refused);
     assert_true(told.refused > 3 && told.unsure > 3 && told.in_order > 300);
 }
 

@@ -517,6 +517,32 @@ static void a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_del
     truth = mp_truth_free(truth);
 }
 
+static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void **state)
+{
+    mp_truth *truth;
+    mp__diag diag = {0};
+
+    (void)state;
+    world_close();
+    truth = mp_truth_new(sim);
+    mp_truth_put(truth, "production/default/a", "1");
+    option("overlay.base", "");
+    assert_int_equal(world_try_open("/late", false, mp_truth_origin(truth), &diag), 0);
+    mp_sim_run(sim, 1000);
+    mp_sim_slow(sim, "net-change", 500, 500);
+    mp_truth_put(truth, "production/default/a", "2"); /* comes while the answer is on its way */
+    mp_truth_lose(truth, 100);
+    mp_truth_put(truth, "production/default/a", "3"); /* only the answer tells of it */
+    mp_sim_slow(sim, "net-answer", 1000, 1000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "3");
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), 0);
+    assert_string_equal(got, "3");
+    mp_sim_slow(sim, "", 0, 0);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_value_past_its_expiry_is_not_there(void **state)
 {
     int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 1000;
@@ -940,6 +966,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_reader_with_an_age_of_his_own_asks_anew),
     FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
     FRESH(a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_deleted),
+    FRESH(whoever_was_told_what_a_late_fill_brought_is_told_nothing_older),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
     FRESH(a_full_disk_refuses_writes_only_while_it_is_full),
