@@ -168,6 +168,38 @@ class Commands(mp_daemon.Served):
         self.assertEqual(self.c("CLIENT", "KILL", "ID", mine, "SKIPME", "no"), 1)
         self.assertEqual(self.c.file.read(), b"")
 
+    def test_clients_are_chosen_by_the_type_that_their_last_command_made_them(self):
+        def ids(kind):
+            return [int(line.split()[0][3:]) for line in self.c("CLIENT", "LIST", "TYPE", kind).splitlines()]
+        for words, back in ((("SUBSCRIBE", "a"), ("UNSUBSCRIBE", "a")), (("PSUBSCRIBE", "a*"), ("PUNSUBSCRIBE",)),
+                            (("MP.WATCH",), ("RESET",)), (("SUBSCRIBE", "b"), ("RESET",))):
+            for _ in range(10):  # the system spreads them over the workers
+                with self.subTest(words):
+                    client = self.daemon.client()
+                    self.addCleanup(client.close)
+                    me = client("CLIENT", "ID")
+                    client(*words)
+                    self.assertIn(me, ids("pubsub"))
+                    self.assertNotIn(me, ids("normal"))
+                    client(*back)
+                    self.assertIn(me, ids("normal"))
+                    self.assertEqual(self.c("CLIENT", "KILL", "TYPE", "pubsub", "ID", me), 0)
+                    client(*words)
+                    self.assertEqual(self.c("CLIENT", "KILL", "TYPE", "normal", "ID", me), 0)
+                    self.assertEqual(self.c("CLIENT", "KILL", "TYPE", "pubsub", "ID", me), 1)
+
+    def test_a_name_that_a_client_may_not_have_is_refused_for_what_is_wrong_with_it(self):
+        for words, what, most in ((("CLIENT", "SETNAME"), "Client names", 63),
+                                  (("HELLO", "2", "SETNAME"), "Client names", 63),
+                                  (("CLIENT", "SETINFO", "LIB-NAME"), "lib-name", 63),
+                                  (("CLIENT", "SETINFO", "LIB-VER"), "lib-ver", 31)):
+            with self.subTest(words):
+                self.c(*words, "n" * most)
+                with self.assertRaisesRegex(ReplyError, f"^ERR {what} cannot be longer than {most} bytes"):
+                    self.c(*words, "n" * (most + 1))
+                with self.assertRaisesRegex(ReplyError, f"^ERR {what} cannot contain spaces, newlines"):
+                    self.c(*words, "n n")
+
     def test_subscriptions_are_counted_over_all_connections(self):
         channel, clients = f"__keyspace@0__:{self.key}", [self.daemon.client() for _ in range(12)]
         for client in clients:  # the system spreads them over the workers

@@ -90,8 +90,10 @@ void mp__reply_syntax(mp__connection *c);
 /* Call the connection @name from now on; false: it is none, and an error was answered. */
 bool mp__connection_name(mp__connection *c, mp_str name);
 /* Copy @text into @to, one of the texts of the connection that CLIENT LIST shows; false: it is too
- * long, or has what would break a line of that list. */
-bool mp__connection_note(mp__connection *c, char *to, size_t capacity, mp_str text);
+ * long, or has what would break a line of that list, and an error was answered that calls it @what.
+ */
+bool mp__connection_note(mp__connection *c, const char *what, char *to, size_t capacity,
+                         mp_str text);
 void mp__reply_not_integer(mp__connection *c);
 
 /* A slot of @count reads of the keys @keys (each @step arguments apart), addresses prepared; NULL:

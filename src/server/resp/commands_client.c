@@ -214,11 +214,7 @@ static void client_setinfo(mp__connection *c, const mp_str *words, uint32_t coun
     if (!library && !version)
         mp__resp_error(mp__connection_out(c), "ERR", "Unrecognized option '%.*s'",
                        (int)(words[0].size > 64 ? 64 : words[0].size), words[0].data);
-    else if (!mp__connection_note(c, to, capacity, words[1]))
-        mp__resp_error(
-            mp__connection_out(c), "ERR",
-            "lib-name and lib-ver cannot contain spaces, newlines or special characters.");
-    else
+    else if (mp__connection_note(c, library ? "lib-name" : "lib-ver", to, capacity, words[1]))
         mp__resp_simple(mp__connection_out(c), "OK");
 }
 

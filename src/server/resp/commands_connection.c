@@ -57,6 +57,7 @@ void mp__cmd_reset(MP__COMMAND_ARGS)
     c->name[0] = '\0';
     (void)pthread_mutex_unlock(&c->worker->list_lock);
     use_database(c, 0);
+    mp__connection_show(c);
     mp__resp_simple(mp__connection_out(c), "RESET");
 }
 
@@ -95,10 +96,13 @@ static bool login(mp__connection *c, mp_str user, mp_str password)
     int rc = mp__access_login(mp__manager_access(c->worker->server->manager), user, password,
                               &c->identity, &diag);
 
-    if (rc)
+    if (rc) {
         mp__resp_error(mp__connection_out(c), rc == MP_EDENIED ? "WRONGPASS" : "ERR", "%s",
                        diag.text);
-    return rc == 0;
+        return false;
+    }
+    mp__connection_show(c); /* CLIENT KILL USER of others chooses by it from now on */
+    return true;
 }
 
 /* AUTH [user] password */
@@ -110,13 +114,20 @@ void mp__cmd_auth(MP__COMMAND_ARGS)
         mp__resp_simple(mp__connection_out(c), "OK");
 }
 
-bool mp__connection_note(mp__connection *c, char *to, size_t capacity, mp_str text)
+bool mp__connection_note(mp__connection *c, const char *what, char *to, size_t capacity,
+                         mp_str text)
 {
-    for (size_t i = 0; i < text.size; i++)
-        if ((unsigned char)text.data[i] <= 0x20 || (unsigned char)text.data[i] > 0x7e)
-            return false;
-    if (text.size >= capacity)
+    if (text.size >= capacity) {
+        mp__resp_error(mp__connection_out(c), "ERR", "%s cannot be longer than %zu bytes.", what,
+                       capacity - 1);
         return false;
+    }
+    for (size_t i = 0; i < text.size; i++)
+        if ((unsigned char)text.data[i] <= 0x20 || (unsigned char)text.data[i] > 0x7e) {
+            mp__resp_error(mp__connection_out(c), "ERR",
+                           "%s cannot contain spaces, newlines or special characters.", what);
+            return false;
+        }
     (void)pthread_mutex_lock(&c->worker->list_lock);
     if (text.size)
         memcpy(to, text.data, text.size);
@@ -127,12 +138,7 @@ bool mp__connection_note(mp__connection *c, char *to, size_t capacity, mp_str te
 
 bool mp__connection_name(mp__connection *c, mp_str name)
 {
-    bool is_good = mp__connection_note(c, c->name, sizeof(c->name), name);
-
-    if (!is_good)
-        mp__resp_error(mp__connection_out(c), "ERR",
-                       "Client names cannot contain spaces, newlines or special characters.");
-    return is_good;
+    return mp__connection_note(c, "Client names", c->name, sizeof(c->name), name);
 }
 
 static void hello_reply(mp__connection *c)

@@ -61,7 +61,8 @@ typedef struct mp__subscription {
 } mp__subscription;
 
 /* What CLIENT LIST shows to the loops of other connections: a copy, made under the worker's
- * list_lock a few times a second, and before the connection itself asks. */
+ * list_lock a few times a second, before the connection itself asks, and by the commands that
+ * change what clients are chosen by: who it is, and whether it subscribes. */
 typedef struct mp__shown {
     uint64_t active_ns;
     size_t in_size, in_capacity, queued;

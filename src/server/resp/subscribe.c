@@ -6,6 +6,9 @@
  * Each subscription joins the worker's watch at the longest beginning of addresses that holds all
  * that it can fit; a connection that is told of a change then looks which of its own do: tell.c.
  *
+ * CLIENT LIST and KILL of other connections choose by whether a client subscribes, so that each
+ * command shows what it changed before its answer leaves.
+ *
  * The lists of subscribers and of their subscriptions are changed by their own loop under its
  * list_lock, since PUBSUB of any connection counts those of all loops. */
 #include <stdlib.h>
@@ -239,6 +242,7 @@ void mp__cmd_subscribe(MP__COMMAND_ARGS)
             confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "psubscribe" : "subscribe", arguments[i],
                     true);
     }
+    mp__connection_show(c);
 }
 
 static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
@@ -277,13 +281,12 @@ void mp__cmd_unsubscribe(MP__COMMAND_ARGS)
 
     for (uint32_t i = 1; i < count; i++)
         unsubscribe_one(c, arguments[i], kind);
-    if (count > 1)
-        return;
-    if (!first_of(c, kind))
+    if (count == 1 && !first_of(c, kind))
         confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe",
                 mp_str_new("", 0), false);
-    while ((s = first_of(c, kind)))
+    while (count == 1 && (s = first_of(c, kind)))
         unsubscribe_one(c, mp_str_new(s->text, s->size), kind);
+    mp__connection_show(c);
 }
 
 /* MP.WATCH [PREFIX namespace/key-prefix] is answered by its name, the prefix and the number of
@@ -312,6 +315,7 @@ void mp__cmd_mp_watch(MP__COMMAND_ARGS)
         refuse(c, rc);
     else
         confirm(c, "mp.watch", prefix, true);
+    mp__connection_show(c);
 }
 
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)
@@ -323,6 +327,7 @@ void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)
     while ((s = first_of(c, MP__SUBSCRIPTION_PREFIX)))
         unsubscribe_one(c, mp_str_new(s->text, s->size), MP__SUBSCRIPTION_PREFIX);
     confirm(c, "mp.unwatch", mp_str_new("", 0), false);
+    mp__connection_show(c);
 }
 
 /* ---- PUBSUB: over the connections of all workers ---- */
