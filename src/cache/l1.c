@@ -649,6 +649,16 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
     return 0;
 }
 
+/* Who is answered with @record does not read something older after it. */
+static void drop_older(mp__l1 *l1, const mp__record *record, uint64_t hash)
+{
+    mp__l1_place place;
+
+    if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place) &&
+        mp__l1_entry_at(place)->revision < record->revision)
+        remove_locked(l1, record->address, hash);
+}
+
 static int put(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *record, enum put how,
                uint32_t generation, uint32_t verify_by_s, const mp__entry **ret_entry)
 {
@@ -659,6 +669,8 @@ static int put(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *r
         rc = put_locked(l1, hash, record, how, generation, verify_by_s, ret_entry);
         if (rc && rc != MP_EAGAIN && how != BRING_UP) /* rather nothing than something older */
             remove_locked(l1, record->address, hash);
+    } else {
+        drop_older(l1, record, hash);
     }
     mp__l1_unlock(l1);
     if (l1->below)

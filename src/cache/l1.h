@@ -64,7 +64,7 @@ MP_MUST_USE int mp__l1_bring_up(mp__l1 *l1, uint64_t hash, const mp__record *rec
                                 const mp__entry **ret_entry);
 void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
 /* For what was read elsewhere while others may remove: note this before, and put it only if nothing
- * was removed since. -ESTALE: something was, and nothing was changed. */
+ * was removed since. -ESTALE: something was, and at most what is older than @record is gone. */
 #define MP__L1_ANY_TIME UINT64_MAX /* or this: whatever was removed */
 uint64_t mp__l1_removals(const mp__l1 *l1);
 MP_MUST_USE int mp__l1_put_since(mp__l1 *l1, uint64_t removals, uint64_t hash,

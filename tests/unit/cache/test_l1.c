@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mp_test.h"
 
+#include <errno.h>
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -89,6 +91,33 @@ static void an_older_revision_never_replaces_a_newer_one(void **state)
     assert_string_equal(get(l1, "e/n/a"), "new");
     assert_int_equal(put(l1, "e/n/a", NULL, 8), 0);
     assert_string_equal(get(l1, "e/n/a"), "-");
+    l1 = mp__l1_free(l1);
+}
+
+static void what_came_too_late_is_not_put_and_leaves_nothing_older(void **state)
+{
+    mp__l1 *l1 = l1_new(100, "s3-fifo");
+    mp__record late = {.address = MP_STR("e/n/a"),
+                       .value = MP_STR("late"),
+                       .kind = MP__RECORD_VALUE,
+                       .revision = 5};
+    uint64_t removals = mp__l1_removals(l1);
+
+    (void)state;
+    assert_int_equal(put(l1, "e/n/a", "older", 3), 0);
+    assert_int_equal(put(l1, "e/n/b", "other", 4), 0);
+    mp__l1_remove(l1, MP_STR("e/n/b"), hash_of("e/n/b"));
+    assert_int_equal(mp__l1_put_since(l1, removals, hash_of("e/n/a"), &late, false, 1, 1, NULL),
+                     -ESTALE);
+    assert_null(get(l1, "e/n/a"));
+    assert_int_equal(put(l1, "e/n/a", "newer", 6), 0);
+    assert_int_equal(mp__l1_put_since(l1, removals, hash_of("e/n/a"), &late, false, 1, 1, NULL),
+                     -ESTALE);
+    assert_string_equal(get(l1, "e/n/a"), "newer");
+    removals = mp__l1_removals(l1);
+    late.revision = 7;
+    assert_int_equal(mp__l1_put_since(l1, removals, hash_of("e/n/a"), &late, false, 1, 1, NULL), 0);
+    assert_string_equal(get(l1, "e/n/a"), "late");
     l1 = mp__l1_free(l1);
 }
 
@@ -711,6 +740,7 @@ static void a_child_can_use_its_copy_whatever_others_were_doing_at_the_fork(void
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_put_is_found_and_what_was_removed_is_not),
     MP_TEST(an_older_revision_never_replaces_a_newer_one),
+    MP_TEST(what_came_too_late_is_not_put_and_leaves_nothing_older),
     MP_TEST(the_limits_hold_whatever_is_put),
     MP_TEST(absent_entries_do_not_push_out_values),
     MP_TEST(an_entry_past_its_expiry_is_not_found),
