@@ -200,7 +200,9 @@ class Limits(mp_daemon.Served):
     def test_who_has_said_all_still_gets_all(self):
         """A client that ends its side behind its requests is answered whole, however large it is and
         however slowly it reads."""
-        client = self.daemon.client()
+        daemon = Daemon("--set", "resp.stalled_write_timeout=10m").start()
+        self.addCleanup(daemon.close)
+        client = daemon.client()
         self.addCleanup(client.close)
         huge = os.urandom(1900000)
         client("SET", "huge", huge)
@@ -208,7 +210,7 @@ class Limits(mp_daemon.Served):
         get, both = Resp.encode("GET", "huge"), Resp.encode("MGET", "huge", "huge")
         for asked, want in ((get, one), (get * 3, one * 3), (both, b"*2\r\n" + one * 2)):
             with self.subTest(asked=asked[:16], size=len(want)):
-                sock = self.raw()
+                sock = self.raw(daemon.resp)
                 sock.sendall(asked)
                 sock.shutdown(socket.SHUT_WR)
                 self.assertTrue(self.until_closed(sock) == want)
