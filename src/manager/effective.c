@@ -96,6 +96,7 @@ static void ask(merging *m, mp__query *page, void (*done)(mp__query *query))
         .prefix = whole->prefix,
         .by_key = whole->by_key,
         .with_values = whole->with_values,
+        .kept = whole->kept,
         .limit = whole->limit,
         .at_revision = m->revision,
         .done = done,

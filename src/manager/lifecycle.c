@@ -500,6 +500,11 @@ void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns)
     mp__ahead_turn(manager, wall_ms);
 }
 
+int64_t mp__manager_timeout_ms(const mp__manager *manager)
+{
+    return atomic_load(&manager->timeout_ms);
+}
+
 mp_cache *mp__manager_cache(mp__manager *manager)
 {
     return manager->cache;

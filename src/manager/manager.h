@@ -71,6 +71,9 @@ void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns);
 /* Answer what waits on @loop longer than origin.timeout; each loop calls it some times a second. */
 void mp__manager_deadlines(mp__manager *manager, mp__loop *loop);
 
+/* origin.timeout as it is now: how long the origin is waited for. Any thread. */
+int64_t mp__manager_timeout_ms(const mp__manager *manager);
+
 mp_cache *mp__manager_cache(mp__manager *manager);
 mp__access *mp__manager_access(mp__manager *manager);
 mp__hash_key mp__manager_hash_key(const mp__manager *manager);
@@ -272,6 +275,7 @@ typedef struct mp__query {
      * nearest layer that has one, and none that is masked. Without by_key a page may be empty and
      * not the last. COUNT: as many as that lists. */
     bool effective;
+    bool kept; /* LIST: of what L3 kept, without asking the origin */
     uint32_t limit;
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
     size_t prefix_count, bytes_max;

@@ -210,6 +210,12 @@ static void list_kept(mp__task *task)
     mp__query_reply(query, rc);
 }
 
+static void start_kept(mp__query *query)
+{
+    query->u.task.run = list_kept;
+    mp__worker_post(query->manager->slow, &query->u.task);
+}
+
 /* The origin could not say. */
 static void fall_back(mp__query *query, int status)
 {
@@ -222,8 +228,7 @@ static void fall_back(mp__query *query, int status)
         mp__query_reply(query, status);
         return;
     }
-    query->u.task.run = list_kept;
-    mp__worker_post(query->manager->slow, &query->u.task);
+    start_kept(query);
 }
 
 /* ---- of the origin ---- */
@@ -364,6 +369,8 @@ void mp__query_start(mp__manager *manager, mp__query *query)
         rc = mp__count_start(query);
         if (rc)
             mp__query_reply(query, rc);
+    } else if (query->kind == MP__QUERY_LIST && query->kept) {
+        start_kept(query);
     } else if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
         start_list(manager, query);
     } else if (query->kind == MP__QUERY_HISTORY) {

@@ -34,6 +34,7 @@ typedef struct mp__server_limits {
 
 struct mp__connection;
 struct mp__http_connection;
+typedef struct mp__readiness mp__readiness;
 
 /* GETs of one read, gathered so that all keys are hashed and prefetched before the first look-up.
  */
@@ -85,6 +86,7 @@ struct mp__server {
     mp__options *options; /* a copy */
     mp__worker_loop *workers;
     struct mp__repeats *repeats;
+    mp__readiness *readiness;
     mp__worker *http_worker; /* parses and prints what would hold up a loop */
     unsigned worker_count;
     _Atomic uint64_t next_id;
@@ -129,6 +131,12 @@ void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */
 void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
+/* What /readyz knows of http.ready_namespaces, at home on @loop: http/ready.c. */
+MP_MUST_USE int mp__readiness_new(mp__server *server, mp__loop *loop,
+                                  mp__readiness **ret_readiness);
+void mp__readiness_stop(mp__readiness *readiness); /* the loop has been joined; accepts NULL */
+/* The manager has been closed: it posts no answers any more. Accepts NULL, returns NULL. */
+mp__readiness *mp__readiness_free(mp__readiness *readiness);
 
 /* Whether there is room for a client more, by the limit and by the descriptors that are left; logs
  * why not. The count goes down with mp__client_leaves. */

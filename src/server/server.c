@@ -357,6 +357,8 @@ static int start_all(mp__server *server, mp__diag *diag)
             rc = listen_both(server, &server->workers[i], resp_host, &resp_port, http_host,
                              &http_port);
     }
+    if (rc == 0)
+        rc = mp__readiness_new(server, server->workers[0].loop, &server->readiness);
     for (unsigned i = 0; i < server->worker_count && rc == 0; i++)
         rc = mp__loop_run_on_thread(server->workers[i].loop, NULL, NULL);
     if (rc)
@@ -493,6 +495,7 @@ void mp__server_stop(mp__server *server, uint64_t grace_ms)
         if (server->workers[i].loop)
             mp__loop_join(server->workers[i].loop);
     server->http_worker = mp__worker_free(server->http_worker); /* it posts to the loops */
+    mp__readiness_stop(server->readiness);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
         mp__worker_loop *worker = &server->workers[i];
 
@@ -523,6 +526,7 @@ mp__server *mp__server_free(mp__server *server)
         (void)pthread_mutex_destroy(&worker->list_lock);
     }
     (void)mp__free(server->workers);
+    server->readiness = mp__readiness_free(server->readiness);
     server->repeats = mp__repeats_free(server->repeats);
     server->options = mp__options_free(server->options);
     (void)pthread_mutex_destroy(&server->limits_lock);

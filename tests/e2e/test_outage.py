@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The origin goes; every value that was known stays, with its age, also after kill -9."""
 
+import contextlib
+import fcntl
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -111,6 +114,51 @@ class Outage(unittest.TestCase):
                                      capture_output=True, text=True, check=False, timeout=30)
             self.assertEqual(refused.returncode, 2, refused)
             self.assertIn("http.ready_namespaces: ", refused.stderr)
+
+    def test_readiness_is_told_while_the_origin_hangs(self):
+        """By what was seen before, and after a restart by what is kept."""
+        library = os.environ.get("MP_EIO", "")
+        if not pathlib.Path(library).is_file():
+            self.skipTest("the library that lets calls hang was not built")
+        if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
+            self.skipTest("the sanitizer must be the first library")
+        daemon = Daemon("--set", "http.ready_namespaces=app, seen, never", "--set", "origin.timeout=200ms",
+                        "--set", "server.workers=2")
+        self.addCleanup(daemon.close)
+        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
+            daemon.wrap = ["env", f"LD_PRELOAD={library}", f"MP_HANG_PATH={daemon.data}/origin.db",
+                           f"MP_HANG_LOCK={lock.name}"]
+            daemon.start()
+            with contextlib.closing(daemon.client()) as client:
+                client("SET", "app/key", "1")
+                client("SET", "seen/key", "1")
+            probes = [Http(daemon.http, timeout=30) for _ in range(4)]  # of both loops
+            for probe in probes:
+                self.addCleanup(probe.close)
+            self.assertEqual(probes[0].get("/readyz").json["missing"], ["never"])
+            self.hang_and_probe(daemon, lock, probes)
+            daemon.stop()
+            daemon.start()
+            again = Http(daemon.http, timeout=30)
+            self.addCleanup(again.close)
+            self.hang_and_probe(daemon, lock, [again])
+
+    def hang_and_probe(self, daemon, lock, probes):
+        with contextlib.closing(daemon.client()) as client:
+            client("SET", "app/last", "1")  # else the origin may remember all that it is asked for
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+                    client("GET", "nobody/asked")
+                for probe in probes * 3:
+                    told = probe.get("/readyz")
+                    self.assertEqual((told.status, told.json["missing"]), (503, ["never"]))
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            self.assertEqual(client("SET", "never/key", "1"), "OK")
+            wait_until(lambda: probes[0].get("/readyz").status == 200)
+            self.assertEqual(client("DEL", "never/key"), 1)
+            wait_until(lambda: probes[0].get("/readyz").json["missing"] == ["never"])
 
     def test_a_daemon_that_has_nothing_to_serve_is_not_ready(self):
         self.daemon.stop()

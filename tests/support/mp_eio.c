@@ -1,29 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that fails under a running program: preloaded into it, its writes, syncs and truncations
- * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. With $MP_NO_INOTIFY
- * the system has no watches of folders left. */
+ * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. Reads of files whose
+ * path begins with $MP_HANG_PATH hang as long as somebody else has the file $MP_HANG_LOCK locked.
+ * With $MP_NO_INOTIFY the system has no watches of folders left. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
-static int fails(int fd)
+static int begins_with(int fd, const char *begin)
 {
-    const char *dir = getenv("MP_EIO_DIR"), *on = getenv("MP_EIO_SWITCH");
     char link[64], path[4096];
     ssize_t n;
 
-    if (!dir || !on || access(on, F_OK) != 0)
-        return 0;
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     n = readlink(link, path, sizeof(path) - 1);
     if (n < 0)
         return 0;
     path[n] = '\0';
-    return strncmp(path, dir, strlen(dir)) == 0;
+    return strncmp(path, begin, strlen(begin)) == 0;
+}
+
+static int fails(int fd)
+{
+    const char *dir = getenv("MP_EIO_DIR"), *on = getenv("MP_EIO_SWITCH");
+
+    return dir && on && access(on, F_OK) == 0 && begins_with(fd, dir);
+}
+
+static void hang(int fd)
+{
+    const char *begin = getenv("MP_HANG_PATH"), *name = getenv("MP_HANG_LOCK");
+    int lock;
+
+    if (!begin || !name || !begins_with(fd, begin))
+        return;
+    lock = open(name, O_RDONLY | O_CLOEXEC);
+    if (lock < 0)
+        return;
+    while (flock(lock, LOCK_SH) != 0 && errno == EINTR)
+        ;
+    (void)close(lock);
 }
 
 #define REAL(name, ...)                                                                            \
@@ -41,7 +63,17 @@ static int fails(int fd)
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* As the daemon is built, these two are pwrite64 and ftruncate64. */
+/* As the daemon is built, these three are pread64, pwrite64 and ftruncate64. */
+EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+    void *found = dlsym(RTLD_NEXT, "pread64");
+    __typeof__(&pread) real;
+
+    memcpy(&real, &found, sizeof(real));
+    hang(fd);
+    return real(fd, data, size, offset);
+}
+
 EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
     REAL(pwrite, data, size, offset);

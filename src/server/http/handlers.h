@@ -151,9 +151,12 @@ void mp__http_root(mp__exchange *x);
 /* ---- operations.c ---- */
 
 void mp__http_health(mp__exchange *x);
-void mp__http_ready(mp__exchange *x);
 void mp__http_metrics(mp__exchange *x);
 void mp__http_status(mp__exchange *x);
 void mp__http_explain_cache(mp__exchange *x);
+
+/* ---- ready.c ---- */
+
+void mp__http_ready(mp__exchange *x);
 
 #endif
