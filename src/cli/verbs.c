@@ -660,13 +660,17 @@ static void print_forecasts(const json_t *forecasts, long long entries_now)
 {
     for (size_t i = 0; i < json_array_size(forecasts); i++) {
         const json_t *f = json_array_get(forecasts, i);
+        double low = json_number_value(json_object_get(f, "low"));
+        double high = json_number_value(json_object_get(f, "high"));
 
-        (void)printf("%-12s %10lld %9.1f %%   %5.1f to %5.1f%s\n", text_of(f, "policy"),
-                     number_of(f, "entries"),
-                     100 * json_number_value(json_object_get(f, "hit_ratio")),
-                     100 * json_number_value(json_object_get(f, "low")),
-                     100 * json_number_value(json_object_get(f, "high")),
-                     number_of(f, "entries") == entries_now && i == 2 ? "   (now)" : "");
+        (void)printf("%-12s %10lld ", text_of(f, "policy"), number_of(f, "entries"));
+        if (low <= 0 && high >= 1)
+            (void)printf("%11s   too little was asked for as yet\n", "unknown");
+        else
+            (void)printf("%9.1f %%   %5.1f to %5.1f%s\n",
+                         100 * json_number_value(json_object_get(f, "hit_ratio")), 100 * low,
+                         100 * high,
+                         number_of(f, "entries") == entries_now && i == 2 ? "   (now)" : "");
     }
 }
 

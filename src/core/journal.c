@@ -232,7 +232,7 @@ static int records_read(mp__journal *journal, reader *r, int (*each)(void *conte
 
     journal->size = HEAD;
     while (at < r->size && rc == 0) {
-        mp_str record;
+        mp_str record = {0};
         int is_there = record_at(r, journal, at, &record);
 
         if (is_there < 0) {

@@ -31,6 +31,15 @@ static void forecasts_json(const char *name, const mp__cache_forecast *f, size_t
     mp__json_end(out, ']');
 }
 
+/* Whether anything is known of another size or policy. */
+static bool is_known(const mp__cache_forecast *f, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (i != SELF && (f[i].low > 0 || f[i].high < 1))
+            return true;
+    return false;
+}
+
 /* The surest of what can be said: the largest step whose interval does not touch that of now. */
 static void sentence(const mp__cache_forecast *f, size_t count, char *text, size_t capacity)
 {
@@ -43,6 +52,11 @@ static void sentence(const mp__cache_forecast *f, size_t count, char *text, size
     }
     if (now->sampled_requests == 0) {
         (void)snprintf(text, capacity, "No forecast yet: nothing was asked for since the start.");
+        return;
+    }
+    if (!is_known(f, count)) {
+        (void)snprintf(text, capacity,
+                       "No forecast yet: too little was asked for, and too little of it again.");
         return;
     }
     for (size_t i = SELF + 1; i < count; i++)

@@ -512,6 +512,20 @@ class Verbs(mp_daemon.Served):
                       ("status",)):
             json.loads(self.daemon.cli(*words, "--json", check=True).stdout)
 
+    def test_explain_cache_of_a_young_daemon_does_not_guess(self):
+        young = mp_daemon.Daemon().start()
+        self.addCleanup(young.close)
+        client = young.client()
+        client("SET", "young", "v")
+        for _ in range(20):
+            client("GET", "young")
+        said = json.loads(young.cli("explain", "cache", "--json", check=True).stdout)
+        self.assertIn("No forecast yet", said["summary"])
+        self.assertEqual([(row["low"], row["high"]) for row in said["policies"]], [(0, 1)] * 4)
+        text = young.cli("explain", "cache", check=True).stdout
+        self.assertEqual(text.count("unknown"), 8)  # four sizes, four policies
+        self.assertRegex(text, r"100\.0 %.*\(now\)")
+
     def test_explain_cache_tells_what_another_size_and_policy_would_hit(self):
         client = self.daemon.client()
         for i in range(1500):  # 100 more than enough for L1, and all of them again

@@ -92,7 +92,7 @@ class Full(Disk):
         """Take all the room that there is, as the daemon sees it."""
         filler = pathlib.Path(f"/proc/{self.daemon.process.pid}/root{self.disk}/filler")
         try:
-            with open(filler, "wb", buffering=0) as file:
+            with open(filler, "ab", buffering=0) as file:
                 for size in (65536, 4096):
                     try:
                         while True:
@@ -108,8 +108,12 @@ class Full(Disk):
         client = self.fill_in()
         filler = self.fill()
         self.check_refused(client, "full|degraded")
-        status = self.daemon.cli("status").stdout
-        self.assertIn("room", status)
+
+        def says_why():  # what it frees itself when it is refused, it may write into again: that, too, is filled
+            self.fill()
+            self.can_write(client)
+            return "room" in self.daemon.cli("status").stdout
+        wait_until(says_why, seconds=20, what="a status that says why")
         filler.unlink()
         wait_until(lambda: self.can_write(client), seconds=20, what="a write")
         for i in range(1, KEYS):
