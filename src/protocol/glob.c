@@ -62,17 +62,20 @@ static bool one_match(mp_str pattern, size_t *p, char c, size_t *steps)
     return true;
 }
 
-bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max)
+bool mp__glob_match_within(mp_str pattern, mp_str text, size_t *steps)
 {
     size_t p = 0, t = 0, star = SIZE_MAX, star_text = 0;
 
     while (t < text.size) {
-        if (steps_max-- == 0)
+        if (*steps == 0)
             return false;
+        --*steps;
         if (p < pattern.size && pattern.data[p] == '*') {
             star = ++p;
             star_text = t;
-        } else if (p < pattern.size && one_match(pattern, &p, text.data[t], &steps_max)) {
+            if (p == pattern.size)
+                return true; /* whatever follows */
+        } else if (p < pattern.size && one_match(pattern, &p, text.data[t], steps)) {
             t++;
         } else if (star != SIZE_MAX) {
             p = star;
@@ -84,4 +87,9 @@ bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max)
     while (p < pattern.size && pattern.data[p] == '*')
         p++;
     return p == pattern.size;
+}
+
+bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max)
+{
+    return mp__glob_match_within(pattern, text, &steps_max);
 }

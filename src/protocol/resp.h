@@ -119,5 +119,8 @@ mp__reply *mp__reply_free(mp__reply *reply);
 /* Glob as Redis has it (* ? [a-c] [^a] \x), iterative, at most @steps_max steps (then no match), so
  * that no pattern costs more (CVE-2022-36021). A step is a byte looked at. Pure. */
 bool mp__glob_match(mp_str pattern, mp_str text, size_t steps_max);
+/* The same for many texts under one limit: what was used is taken off *steps. False with none left:
+ * nobody knows. Pure. */
+bool mp__glob_match_within(mp_str pattern, mp_str text, size_t *steps);
 
 #endif

@@ -67,13 +67,12 @@ typedef struct mp__worker_loop {
     int64_t http_date_s; /* of http_head */
     char http_head[64];  /* "HTTP/1.1 200 OK", Date */
     size_t http_head_size;
-    struct mp__connection *subscribers;
     mp__watch *watch;             /* who waits for what; NULL until somebody does */
     mp__watcher *watcher;         /* what tells it */
     _Atomic uint32_t watchers;    /* as of the last scan */
     struct mp__http_wheel *wheel; /* when watchers over HTTP are due: http/watch.c */
     size_t backlog;               /* bytes of unread answers, as of each one's last write */
-    pthread_mutex_t list_lock;    /* over what CLIENT LIST and PUBSUB of other loops read */
+    pthread_mutex_t list_lock;    /* over what CLIENT LIST of other loops reads */
     bool draining;
     mp__task stop_task, cut_task;
 } mp__worker_loop;
@@ -87,7 +86,8 @@ struct mp__server {
     mp__worker_loop *workers;
     struct mp__repeats *repeats;
     mp__readiness *readiness;
-    mp__worker *http_worker; /* parses and prints what would hold up a loop */
+    struct mp__channels *channels; /* what is subscribed to over RESP */
+    mp__worker *http_worker;       /* parses and prints what would hold up a loop */
     unsigned worker_count;
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;

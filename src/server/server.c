@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "server/resp/channels.h"
+
 enum {
     KEPT_LEAST = 6, /* descriptors for origin, cache and log */
     KEPT_MOST = 128,
@@ -391,6 +393,8 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
             mp__worker_new(config->env, "mp-http", mp__worker_run_each, NULL, &server->http_worker);
     if (rc == 0)
         rc = mp__repeats_new(mp__manager_hash_key(config->manager), &server->repeats);
+    if (rc == 0)
+        rc = mp__channels_new(mp__manager_hash_key(config->manager), &server->channels);
     if (rc == 0) {
         limits_take(server, server->options);
         server->worker_count = (unsigned)mp__options_int(server->options, "server.workers");
@@ -528,6 +532,7 @@ mp__server *mp__server_free(mp__server *server)
     (void)mp__free(server->workers);
     server->readiness = mp__readiness_free(server->readiness);
     server->repeats = mp__repeats_free(server->repeats);
+    server->channels = mp__channels_free(server->channels);
     server->options = mp__options_free(server->options);
     (void)pthread_mutex_destroy(&server->limits_lock);
     return mp__free(server);

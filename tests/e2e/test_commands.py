@@ -219,6 +219,18 @@ class Commands(mp_daemon.Served):
         with self.assertRaisesRegex(ReplyError, "unknown subcommand or wrong number of arguments for 'NUMPAT'"):
             self.c("PUBSUB", "NUMPAT", "x")
 
+    def test_a_pattern_that_takes_long_over_all_channels_is_refused(self):
+        listener = self.daemon.client()
+        self.addCleanup(listener.close)
+        names = [b"%04d" % i + b"a" * 1500 for i in range(1000)]
+        listener.send("SUBSCRIBE", *names)
+        for _ in names:
+            listener.read()
+        with self.assertRaisesRegex(ReplyError, "^ERR to look through all 1[0-9]{3} channels takes more than .* steps"):
+            self.c("PUBSUB", "CHANNELS", b"*" + b"a" * 90 + b"b")
+        self.assertEqual(sorted(self.c("PUBSUB", "CHANNELS", b"[0-9]*a")), names)
+        self.assertEqual(self.c("PUBSUB", "CHANNELS", b"0007*"), [names[7]])
+
     def test_subscribers_hear_of_an_expiry_behind_the_value(self):
         listener = self.daemon.client()
         self.addCleanup(listener.close)

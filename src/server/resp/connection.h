@@ -9,6 +9,7 @@
 #define MP_SERVER_RESP_CONNECTION_H
 
 #include "server/internal.h"
+#include "server/resp/channels.h"
 
 typedef struct mp__connection mp__connection;
 typedef struct mp__slot mp__slot;
@@ -45,19 +46,12 @@ struct mp__slot {
     mp_str pattern;
 };
 
-/* A channel or a glob of channels, or the beginning of addresses that MP.WATCH listens to. */
-enum mp__subscription_kind {
-    MP__SUBSCRIPTION_CHANNEL,
-    MP__SUBSCRIPTION_GLOB,
-    MP__SUBSCRIPTION_PREFIX
-};
-
 typedef struct mp__subscription {
     struct mp__subscription *next;
     mp__watch_points points;
+    mp__channel *channel; /* it is one of its subscribers */
+    mp_str text;          /* of channel */
     enum mp__subscription_kind kind;
-    uint16_t size;
-    char text[];
 } mp__subscription;
 
 /* What CLIENT LIST shows to the loops of other connections: a copy, made under the worker's
@@ -75,7 +69,7 @@ typedef struct mp__shown {
 
 struct mp__connection {
     mp__connection *next, *previous; /* of the worker */
-    mp__connection *next_dirty, *next_subscriber;
+    mp__connection *next_dirty;
     mp__worker_loop *worker;
     mp__stream *stream;
     uint64_t id;

@@ -9,44 +9,26 @@
  * CLIENT LIST and KILL of other connections choose by whether a client subscribes, so that each
  * command shows what it changed before its answer leaves.
  *
- * The lists of subscribers and of their subscriptions are changed by their own loop under its
- * list_lock, since PUBSUB of any connection counts those of all loops. */
-#include <stdlib.h>
-
+ * A connection's subscriptions belong to its loop; what all loops have in common, so that PUBSUB
+ * tells of all of them, is in channels.c. */
 #include "core/alloc.h"
 #include "server/resp/commands.h"
 
 enum {
     SUBSCRIPTIONS_MAX = 10000,
     CHANNEL_MAX = 4096,
-    GLOB_STEPS = 100000, /* for one name; what takes longer does not match */
+    GLOB_STEPS = 5000000, /* of one PUBSUB: some 10 ms of this loop */
 };
-
-static void leave_worker(mp__connection *c)
-{
-    for (mp__connection **link = &c->worker->subscribers; *link; link = &(*link)->next_subscriber)
-        if (*link == c) {
-            *link = c->next_subscriber;
-            return;
-        }
-}
 
 void mp__subscriptions_clear(mp__connection *c)
 {
-    mp__subscription *gone = c->subscriptions;
+    while (c->subscriptions) {
+        mp__subscription *gone = c->subscriptions;
 
-    if (gone) {
-        (void)pthread_mutex_lock(&c->worker->list_lock);
-        c->subscriptions = NULL;
-        leave_worker(c);
-        (void)pthread_mutex_unlock(&c->worker->list_lock);
-    }
-    while (gone) {
-        mp__subscription *next = gone->next;
-
+        c->subscriptions = gone->next;
         mp__watch_leave_layers(c->worker->watch, &gone->points);
+        mp__channels_leave(c->worker->server->channels, gone->channel);
         (void)mp__free(gone);
-        gone = next;
     }
     mp__tell_clear(c);
     c->subscription_count = c->message_count = 0;
@@ -66,12 +48,11 @@ static void confirm(mp__connection *c, const char *what, mp_str channel, bool kn
     mp__resp_integer(out, c->subscription_count);
 }
 
-static mp__subscription **find(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+static mp__subscription **find(mp__connection *c, const mp__channel *channel)
 {
     mp__subscription **link = &c->subscriptions;
 
-    while (*link &&
-           ((*link)->kind != kind || !mp_str_equal(mp_str_new((*link)->text, (*link)->size), text)))
+    while (*link && (*link)->channel != channel)
         link = &(*link)->next;
     return link;
 }
@@ -129,7 +110,7 @@ static mp_str under(mp_str environment, mp_str name, char text[MP__ADDRESS_MAX])
 static bool reach_of(const mp__connection *c, const mp__subscription *s,
                      char address[MP__ADDRESS_MAX], mp_str *ret_prefix, bool *ret_exact)
 {
-    mp_str text = mp_str_new(s->text, s->size), environment, rest;
+    mp_str text = s->text, environment, rest;
     bool is_keyspace, is_channel;
 
     *ret_exact = false;
@@ -181,37 +162,54 @@ static int join(mp__connection *c, mp__subscription *s)
 
 /* ---- subscribing ---- */
 
-/* 0, also when it is subscribed already; else why not. */
-static int subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+/* Subscribe to @channel at @link, the end of the list. 0: the connection is its subscriber. */
+static int add(mp__connection *c, mp__subscription **link, mp__channel *channel,
+               enum mp__subscription_kind kind)
 {
-    mp__subscription **link = find(c, text, kind), *s;
+    mp__subscription *s;
     int rc;
 
-    if (*link)
-        return 0;
-    if (c->subscription_count >= SUBSCRIPTIONS_MAX || text.size > CHANNEL_MAX)
+    if (c->subscription_count >= SUBSCRIPTIONS_MAX)
         return MP_ELIMIT;
-    s = mp__malloc(sizeof(*s) + text.size);
+    s = mp__calloc(1, sizeof(*s));
     if (!s)
         return MP_ENOMEM;
-    *s = (mp__subscription){.kind = kind, .size = (uint16_t)text.size};
-    if (text.size)
-        memcpy(s->text, text.data, text.size);
+    s->kind = kind;
+    s->channel = channel;
+    s->text = mp__channel_text(channel);
     c->waiter.tell = mp__tell_changes;
     rc = join(c, s);
     if (rc) {
         (void)mp__free(s);
         return rc;
     }
-    (void)pthread_mutex_lock(&c->worker->list_lock);
     *link = s;
-    if (c->subscription_count++ == 0) {
-        c->next_subscriber = c->worker->subscribers;
-        c->worker->subscribers = c;
-    }
-    (void)pthread_mutex_unlock(&c->worker->list_lock);
+    c->subscription_count++;
     c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
     return 0;
+}
+
+/* 0, also when it is subscribed already; else why not. */
+static int subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+{
+    mp__channels *channels = c->worker->server->channels;
+    mp__subscription **link;
+    mp__channel *channel;
+    bool is_known;
+    int rc;
+
+    if (text.size > CHANNEL_MAX)
+        return MP_ELIMIT;
+    rc = mp__channels_enter(channels, text, kind, &channel);
+    if (rc)
+        return rc;
+    link = find(c, channel);
+    is_known = *link != NULL;
+    if (!is_known)
+        rc = add(c, link, channel, kind);
+    if (is_known || rc)
+        mp__channels_leave(channels, channel);
+    return rc;
 }
 
 static enum mp__subscription_kind kind_of(mp_str command)
@@ -245,47 +243,60 @@ void mp__cmd_subscribe(MP__COMMAND_ARGS)
     mp__connection_show(c);
 }
 
-static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
+static void confirm_end(mp__connection *c, enum mp__subscription_kind kind, mp_str text, bool known)
 {
-    mp__subscription **link = find(c, text, kind), *gone = *link;
-
-    if (gone) {
-        (void)pthread_mutex_lock(&c->worker->list_lock);
-        *link = gone->next;
-        if (--c->subscription_count == 0)
-            leave_worker(c);
-        (void)pthread_mutex_unlock(&c->worker->list_lock);
-        mp__watch_leave_layers(c->worker->watch, &gone->points);
-        c->message_count -= kind != MP__SUBSCRIPTION_PREFIX;
-        if (c->subscription_count == 0)
-            mp__tell_clear(c);
-    }
     if (kind != MP__SUBSCRIPTION_PREFIX)
-        confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, true);
+        confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, known);
+}
+
+/* End the subscription at @link, and say so. */
+static void take_off(mp__connection *c, mp__subscription **link)
+{
+    mp__subscription *gone = *link;
+
+    *link = gone->next;
+    c->subscription_count--;
+    mp__watch_leave_layers(c->worker->watch, &gone->points);
+    c->message_count -= gone->kind != MP__SUBSCRIPTION_PREFIX;
+    if (c->subscription_count == 0)
+        mp__tell_clear(c);
+    confirm_end(c, gone->kind, gone->text, true);
+    mp__channels_leave(c->worker->server->channels, gone->channel);
     (void)mp__free(gone);
 }
 
-static mp__subscription *first_of(mp__connection *c, enum mp__subscription_kind kind)
+static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
-    mp__subscription *s = c->subscriptions;
+    const mp__channel *channel = mp__channels_find(c->worker->server->channels, text, kind);
+    mp__subscription **link = channel ? find(c, channel) : NULL;
 
-    while (s && s->kind != kind)
-        s = s->next;
-    return s;
+    if (link && *link)
+        take_off(c, link);
+    else
+        confirm_end(c, kind, text, true);
+}
+
+/* All of @kind; returns how many they were. */
+static uint32_t unsubscribe_all(mp__connection *c, enum mp__subscription_kind kind)
+{
+    uint32_t before = c->subscription_count;
+
+    for (mp__subscription **link = &c->subscriptions; *link;)
+        if ((*link)->kind == kind)
+            take_off(c, link);
+        else
+            link = &(*link)->next;
+    return before - c->subscription_count;
 }
 
 void mp__cmd_unsubscribe(MP__COMMAND_ARGS)
 {
     enum mp__subscription_kind kind = kind_of(arguments[0]);
-    mp__subscription *s;
 
     for (uint32_t i = 1; i < count; i++)
         unsubscribe_one(c, arguments[i], kind);
-    if (count == 1 && !first_of(c, kind))
-        confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe",
-                mp_str_new("", 0), false);
-    while (count == 1 && (s = first_of(c, kind)))
-        unsubscribe_one(c, mp_str_new(s->text, s->size), kind);
+    if (count == 1 && unsubscribe_all(c, kind) == 0)
+        confirm_end(c, kind, mp_str_new("", 0), false);
     mp__connection_show(c);
 }
 
@@ -320,116 +331,55 @@ void mp__cmd_mp_watch(MP__COMMAND_ARGS)
 
 void mp__cmd_mp_unwatch(MP__COMMAND_ARGS)
 {
-    mp__subscription *s;
-
     (void)arguments;
     (void)count;
-    while ((s = first_of(c, MP__SUBSCRIPTION_PREFIX)))
-        unsubscribe_one(c, mp_str_new(s->text, s->size), MP__SUBSCRIPTION_PREFIX);
+    (void)unsubscribe_all(c, MP__SUBSCRIPTION_PREFIX);
     confirm(c, "mp.unwatch", mp_str_new("", 0), false);
     mp__connection_show(c);
 }
 
 /* ---- PUBSUB: over the connections of all workers ---- */
 
-static int64_t subscribers_of(mp__server *server, mp_str channel)
-{
-    int64_t n = 0;
-
-    for (unsigned i = 0; i < server->worker_count; i++) {
-        mp__worker_loop *worker = &server->workers[i];
-
-        (void)pthread_mutex_lock(&worker->list_lock);
-        for (mp__connection *c = worker->subscribers; c; c = c->next_subscriber)
-            n += *find(c, channel, MP__SUBSCRIPTION_CHANNEL) != NULL;
-        (void)pthread_mutex_unlock(&worker->list_lock);
-    }
-    return n;
-}
-
-/* What is subscribed to: copies, for the lists are others'. */
 typedef struct names {
-    mp_str *items;
-    size_t count, capacity;
+    mp__buf replies; /* bulk strings */
+    size_t count;
 } names;
 
-static void names_done(names *n)
+static void add_name(void *context, mp_str text)
 {
-    for (size_t i = 0; i < n->count; i++)
-        (void)mp__free((void *)(uintptr_t)n->items[i].data);
-    (void)mp__free(n->items);
+    names *n = context;
+
+    mp__resp_bulk(&n->replies, text);
+    n->count++;
 }
 
-static int names_add(names *n, const mp__subscription *s)
-{
-    char *text;
-
-    if (mp__grow(&n->items, n->count, &n->capacity, sizeof(*n->items)) != 0)
-        return MP_ENOMEM;
-    text = mp__str_dup(mp_str_new(s->text, s->size));
-    if (!text)
-        return MP_ENOMEM;
-    n->items[n->count++] = mp_str_new(text, s->size);
-    return 0;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    const mp_str *x = a, *y = b;
-    int order = memcmp(x->data, y->data, x->size < y->size ? x->size : y->size);
-
-    return order ? order : (x->size > y->size) - (x->size < y->size);
-}
-
-/* Each name of @kind that fits @pattern, once. MP_ENOMEM. */
-static int names_gather(mp__server *server, enum mp__subscription_kind kind, mp_str pattern,
-                        names *n)
-{
-    size_t kept = 0;
-    int rc = 0;
-
-    for (unsigned i = 0; i < server->worker_count; i++) {
-        mp__worker_loop *worker = &server->workers[i];
-
-        (void)pthread_mutex_lock(&worker->list_lock);
-        for (mp__connection *c = worker->subscribers; c; c = c->next_subscriber)
-            for (mp__subscription *s = c->subscriptions; s && rc == 0; s = s->next)
-                if (s->kind == kind &&
-                    mp__glob_match(pattern, mp_str_new(s->text, s->size), GLOB_STEPS))
-                    rc = names_add(n, s);
-        (void)pthread_mutex_unlock(&worker->list_lock);
-    }
-    if (n->count)
-        qsort(n->items, n->count, sizeof(*n->items), by_text);
-    for (size_t i = 0; i < n->count; i++)
-        if (kept && mp_str_equal(n->items[kept - 1], n->items[i]))
-            (void)mp__free((void *)(uintptr_t)n->items[i].data);
-        else
-            n->items[kept++] = n->items[i];
-    n->count = kept;
-    return rc;
-}
-
-static void reply_names(mp__connection *c, enum mp__subscription_kind kind, mp_str pattern)
+static void reply_channels(mp__connection *c, mp_str pattern)
 {
     mp__buf *out = mp__connection_out(c);
-    names n = {0};
+    names n = {.replies = MP__BUF_INIT};
+    int rc = mp__channels_fitting(c->worker->server->channels, MP__SUBSCRIPTION_CHANNEL, pattern,
+                                  GLOB_STEPS, add_name, &n);
 
-    if (names_gather(c->worker->server, kind, pattern, &n) != 0) {
+    if (rc == MP_ELIMIT) {
+        mp__resp_error(out, "ERR",
+                       "to look through all %zu channels takes more than %d steps; a pattern "
+                       "that begins as the channels do takes fewer",
+                       mp__channels_count(c->worker->server->channels, MP__SUBSCRIPTION_CHANNEL),
+                       GLOB_STEPS);
+    } else if (rc || n.replies.error) {
         mp__resp_error(out, "OOM", "out of memory");
-    } else if (kind == MP__SUBSCRIPTION_GLOB) {
-        mp__resp_integer(out, (int64_t)n.count);
     } else {
         mp__resp_array(out, n.count);
-        for (size_t i = 0; i < n.count; i++)
-            mp__resp_bulk(out, n.items[i]);
+        if (n.replies.size)
+            (void)mp__buf_add(out, n.replies.data, n.replies.size);
     }
-    names_done(&n);
+    mp__buf_done(&n.replies);
 }
 
 /* PUBSUB CHANNELS [glob] | NUMSUB [channel ...] | NUMPAT */
 void mp__cmd_pubsub(MP__COMMAND_ARGS)
 {
+    mp__channels *channels = c->worker->server->channels;
     mp__buf *out = mp__connection_out(c);
     mp_str what = arguments[1];
 
@@ -437,12 +387,13 @@ void mp__cmd_pubsub(MP__COMMAND_ARGS)
         mp__resp_array(out, (count - 2) * 2);
         for (uint32_t i = 2; i < count; i++) {
             mp__resp_bulk(out, arguments[i]);
-            mp__resp_integer(out, subscribers_of(c->worker->server, arguments[i]));
+            mp__resp_integer(
+                out, mp__channels_subscribers(channels, arguments[i], MP__SUBSCRIPTION_CHANNEL));
         }
     } else if (mp__word_is(what, "NUMPAT") && count == 2) {
-        reply_names(c, MP__SUBSCRIPTION_GLOB, MP_STR("*"));
+        mp__resp_integer(out, (int64_t)mp__channels_count(channels, MP__SUBSCRIPTION_GLOB));
     } else if (mp__word_is(what, "CHANNELS") && count <= 3) {
-        reply_names(c, MP__SUBSCRIPTION_CHANNEL, count == 3 ? arguments[2] : MP_STR("*"));
+        reply_channels(c, count == 3 ? arguments[2] : MP_STR("*"));
     } else {
         mp__resp_error(out, "ERR",
                        "unknown subcommand or wrong number of arguments for '%.*s'. Try "

@@ -115,7 +115,7 @@ static size_t words_of(const mp__event *event, const char *what, const char *ret
 /* Whether what @s, which is no prefix, names is @channel. */
 static bool is_of(const mp__subscription *s, mp_str channel)
 {
-    mp_str text = mp_str_new(s->text, s->size);
+    mp_str text = s->text;
 
     return s->kind == MP__SUBSCRIPTION_GLOB ? mp__glob_match(text, channel, 100000)
                                             : mp_str_equal(text, channel);
@@ -124,7 +124,7 @@ static bool is_of(const mp__subscription *s, mp_str channel)
 static void deliver(mp__connection *c, mp_str channel, mp_str message)
 {
     for (mp__subscription *s = c->subscriptions; s; s = s->next) {
-        mp_str text = mp_str_new(s->text, s->size);
+        mp_str text = s->text;
         bool is_glob = s->kind == MP__SUBSCRIPTION_GLOB;
         mp__buf *out;
 
@@ -215,7 +215,7 @@ static bool tell_messages(mp__connection *c, mp__telling *t, mp__watch_view *vie
 /* Whether @address, in whatever layer, is a key that begins as @prefix does in its scope. */
 static bool fits(const mp__subscription *prefix, mp_str address)
 {
-    mp_str text = mp_str_new(prefix->text, prefix->size);
+    mp_str text = prefix->text;
     size_t from = mp__scope_size(address), skip = mp__scope_size(text), size = text.size - skip;
 
     return address.size - from >= size && memcmp(address.data + from, text.data + skip, size) == 0;
@@ -239,7 +239,7 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
     const mp__event *event = &t->event;
 
     for (const mp__subscription *s = c->subscriptions; s; s = s->next) {
-        mp_str text = mp_str_new(s->text, s->size);
+        mp_str text = s->text;
         const char *what;
 
         if (s->kind != MP__SUBSCRIPTION_PREFIX)
@@ -250,7 +250,7 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
         }
         if (!fits(s, event->address))
             continue;
-        if (!word_in(c, t, mp_str_new(s->text, mp__scope_size(text)), &what, view))
+        if (!word_in(c, t, mp_str_new(text.data, mp__scope_size(text)), &what, view))
             return false;
         if (what) {
             push_change(c, mp__address_name(event->address), what, event->revision);

@@ -281,6 +281,23 @@ static void a_long_class_is_paid_for_by_the_byte(void **state)
     assert_false(mp__glob_match(mp_str_new(pattern, 2003), mp_str_new(text, 100), 10000));
 }
 
+static void many_globs_share_one_limit(void **state)
+{
+    size_t steps = 10;
+
+    (void)state;
+    assert_true(mp__glob_match_within(MP_STR("a*"), MP_STR("abcdefgh"), &steps));
+    assert_int_equal(steps, 8); /* nothing behind the last star is looked at */
+    assert_false(mp__glob_match_within(MP_STR("b"), MP_STR("a"), &steps));
+    assert_int_equal(steps, 7);
+    assert_true(mp__glob_match_within(MP_STR("abc"), MP_STR("abc"), &steps));
+    assert_int_equal(steps, 4);
+    assert_false(mp__glob_match_within(MP_STR("*x"), MP_STR("aaaaaaaa"), &steps));
+    assert_int_equal(steps, 0);
+    assert_false(mp__glob_match_within(MP_STR("a"), MP_STR("a"), &steps));
+    assert_int_equal(steps, 0);
+}
+
 /* Whether the glance says nothing of @bytes, or just what the parser says. */
 static bool glance_agrees(const char *bytes, size_t size, const mp__resp_limits *with)
 {
@@ -348,6 +365,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(globs_match_as_redis_matches),
     MP_TEST(a_glob_bomb_ends_at_its_step_limit),
     MP_TEST(a_long_class_is_paid_for_by_the_byte),
+    MP_TEST(many_globs_share_one_limit),
     MP_TEST(a_get_told_at_a_glance_is_what_the_parser_tells),
 };
 
