@@ -219,6 +219,19 @@ class Commands(mp_daemon.Served):
         with self.assertRaisesRegex(ReplyError, "unknown subcommand or wrong number of arguments for 'NUMPAT'"):
             self.c("PUBSUB", "NUMPAT", "x")
 
+    def test_a_pattern_that_takes_long_over_all_keys_is_refused(self):
+        self.c("SELECT", "1")
+        names = [b"long/%03d" % i + b"a" * 400 for i in range(500)]
+        self.c("MSET", *(word for name in names for word in (name, "1")))
+        bomb = b"*" + b"a" * 100 + b"b"
+        with self.assertRaisesRegex(ReplyError, "^ERR to match the pattern takes more than [0-9]+ steps"):
+            self.c("KEYS", bomb)
+        with self.assertRaisesRegex(ReplyError, "^ERR to match the pattern takes more than [0-9]+ steps"):
+            self.c("SCAN", "0", "MATCH", bomb, "COUNT", "10000")
+        self.assertEqual(self.c("SCAN", "0", "MATCH", bomb, "COUNT", "10")[1], [])
+        self.assertEqual(sorted(self.c("KEYS", "long/*a")), names)
+        self.assertEqual(self.c("KEYS", "*/007*"), [names[7]])
+
     def test_a_pattern_that_takes_long_over_all_channels_is_refused(self):
         listener = self.daemon.client()
         self.addCleanup(listener.close)

@@ -8,6 +8,9 @@
 
 enum { SCAN_STANDARD = 10, KEYS_MAX = 10000, LS_STANDARD = 1000, HISTORY_STANDARD = 20 };
 
+/* Of one KEYS or SCAN: enough for each byte of each name once, some 10 ms of the loop. */
+enum { GLOB_STEPS = KEYS_MAX * MP__ADDRESS_MAX };
+
 static bool query_failed(mp__slot *slot, mp__buf *out)
 {
     if (slot->query.status == 0)
@@ -42,37 +45,58 @@ static mp_str take(char **more, mp_str text)
 
 /* ---- SCAN, KEYS ---- */
 
-static bool matches(const mp__slot *slot, const mp__list_item *item)
-{
-    return slot->pattern.size == 0 ||
-           mp__glob_match(slot->pattern, mp__address_name(item->address), 100000);
-}
-
-static void names_matching(const mp__slot *slot, mp__buf *out)
+/* Bulk strings of the names that fit the pattern; *ret_count: how many. MP_ELIMIT: it takes more
+ * steps than there are. */
+static int names_matching(const mp__slot *slot, mp__buf *names, size_t *ret_count)
 {
     const mp__query *q = &slot->query;
-    size_t n = 0;
+    size_t steps = GLOB_STEPS;
 
-    for (size_t i = 0; i < q->count; i++)
-        n += matches(slot, &q->items[i]);
-    mp__resp_array(out, n);
-    for (size_t i = 0; i < q->count; i++)
-        if (matches(slot, &q->items[i]))
-            mp__resp_bulk(out, mp__address_name(q->items[i].address));
+    *ret_count = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        mp_str name = mp__address_name(q->items[i].address);
+
+        if (slot->pattern.size == 0 || mp__glob_match_within(slot->pattern, name, &steps)) {
+            mp__resp_bulk(names, name);
+            ++*ret_count;
+        } else if (steps == 0) {
+            return MP_ELIMIT;
+        }
+    }
+    return names->error;
+}
+
+/* The names, behind the cursor where @cursor is true. */
+static void reply_names(const mp__slot *slot, bool cursor, mp__buf *out)
+{
+    mp__buf names = MP__BUF_INIT;
+    size_t count = 0;
+    int rc = slot->number ? 0 /* a TYPE that no value has */ : names_matching(slot, &names, &count);
+    char digits[24];
+
+    if (rc == MP_ELIMIT) {
+        mp__resp_error(out, "ERR",
+                       "to match the pattern takes more than %d steps; one with fewer stars takes "
+                       "fewer, and so does SCAN with a lower COUNT",
+                       GLOB_STEPS);
+    } else if (rc) {
+        mp__resp_error(out, "OOM", "out of memory");
+    } else {
+        if (cursor) {
+            mp__resp_array(out, 2);
+            mp__resp_bulk(out, mp_str_new(digits, mp__u64_digits(slot->query.next, digits)));
+        }
+        mp__resp_array(out, count);
+        if (names.size)
+            (void)mp__buf_add(out, names.data, names.size);
+    }
+    mp__buf_done(&names);
 }
 
 static void format_scan(mp__slot *slot, mp__buf *out)
 {
-    char cursor[24];
-
-    if (query_failed(slot, out))
-        return;
-    mp__resp_array(out, 2);
-    mp__resp_bulk(out, mp_str_new(cursor, mp__u64_digits(slot->query.next, cursor)));
-    if (slot->number)
-        mp__resp_array(out, 0); /* a TYPE that no value has */
-    else
-        names_matching(slot, out);
+    if (!query_failed(slot, out))
+        reply_names(slot, true, out);
 }
 
 typedef struct scan_options {
@@ -141,7 +165,7 @@ static void format_keys(mp__slot *slot, mp__buf *out)
     if (slot->query.next)
         mp__resp_error(out, "ERR", "more than %d keys; use SCAN", KEYS_MAX);
     else
-        names_matching(slot, out);
+        reply_names(slot, false, out);
 }
 
 void mp__cmd_keys(MP__COMMAND_ARGS)
