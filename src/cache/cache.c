@@ -284,6 +284,16 @@ const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash)
     return mp__l1_peek(cache->l1, address, hash);
 }
 
+const mp__entry *mp__cache_find_part(mp_cache *cache, mp_str address, uint64_t hash)
+{
+    return mp__l1_find_part(cache->l1, address, hash);
+}
+
+void mp__cache_count(mp_cache *cache, int hits, int misses)
+{
+    mp__l1_count(cache->l1, hits, misses);
+}
+
 void mp__cache_tick(mp_cache *cache, int64_t wall_ms)
 {
     mp__l1_tick(cache->l1, wall_ms);

@@ -152,6 +152,12 @@ const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash);
 /* The same, without counting a use or a hit (EXPLAIN, EXISTS by an operator). */
 const mp__entry *mp__cache_peek(mp_cache *cache, mp_str address, uint64_t hash);
 
+/* The same for who needs several entries for one read: counts as a use and not as a hit or a miss,
+ * which the read counts once, by mp__cache_count(). */
+const mp__entry *mp__cache_find_part(mp_cache *cache, mp_str address, uint64_t hash);
+/* Count that many more hits and misses of L1, or less. Inside mp_read_begin(). */
+void mp__cache_count(mp_cache *cache, int hits, int misses);
+
 /* L2. 0: *ret_entry is a reference, also brought into L1. MP_EUNKNOWN: not there. MP_ECORRUPT: it
  * was there and failed its checksum (now left out, counted). MP_ENOMEM. Any thread; takes about as
  * long as to expand the value. */

@@ -53,6 +53,10 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
 const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash);
 /* The same, noting and counting nothing. */
 const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash);
+/* Noting the use, counting nothing. */
+const mp__entry *mp__l1_find_part(mp__l1 *l1, mp_str address, uint64_t hash);
+/* Count that many more hits and misses, or less. Inside mp_read_begin(). */
+void mp__l1_count(mp__l1 *l1, int hits, int misses);
 
 /* Keep a copy of @record unless a newer revision is there; see mp__cache_put_record(). MP_EAGAIN:
  * a newer one is in the L2 below, and nothing was changed. */

@@ -157,6 +157,32 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
     return entry;
 }
 
+const mp__entry *mp__l1_find_part(mp__l1 *l1, mp_str address, uint64_t hash)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+    mp__entry *entry;
+
+    if (record->used >= MP__HAZARD_HELD)
+        return NULL;
+    entry = mp__l1_read(front_of(l1), record, address, hash);
+    if (entry) {
+        mp__l1_note_use(record, entry, hash);
+        record->uncounted++;
+    } else {
+        record->misses--;
+    }
+    return entry;
+}
+
+void mp__l1_count(mp__l1 *l1, int hits, int misses)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+
+    (void)mp__l1_table_announced(front_of(l1), record); /* the counters of this one */
+    record->uncounted -= hits;
+    record->misses += misses;
+}
+
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
 {
     const mp__l1_front *front = front_of(l1);

@@ -167,7 +167,7 @@ static inline void counts_flush(mp__hazard_record *record)
         count(&record->counters[0],
               (uint64_t)((int64_t)record->used - record->counted_from - record->uncounted));
         if (record->misses)
-            count(&record->counters[1], record->misses);
+            count(&record->counters[1], (uint64_t)(int64_t)record->misses);
     }
     record->counted_from = record->used;
     record->misses = 0;

@@ -31,7 +31,7 @@ typedef struct mp__hazard_record {
      * @counted_from, less @uncounted, so that a hit itself counts nothing. */
     uint32_t counted_from;
     int32_t uncounted;
-    uint32_t misses;
+    int32_t misses;             /* below 0: of an earlier section, counted by mistake */
     _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
     void *uses;                 /* where that structure gathers this thread's uses, */
     uint32_t uses_room;         /* and how many more of them; 0 where there is nothing */

@@ -322,6 +322,8 @@ MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,
 bool mp__read_is_held(const mp__manager *manager, const mp__entry *entry);
 /* As mp__read_start(), of one layer and without asking access. */
 MP_MUST_USE bool mp__read_layer(mp__manager *manager, mp__read *read);
+/* Let a read of several layers count as the hit or miss of L1 that the last of them was. */
+void mp__read_counts(mp__manager *manager, mp__read *read, bool is_hit);
 /* Count it and call its done. */
 void mp__read_finish(mp__manager *manager, mp__read *read);
 

@@ -130,8 +130,9 @@ typedef struct mp__read {
     int64_t age_max_ms;    /* verify when older; -1: as the level says */
     uint64_t revision_min; /* read-your-writes and monotonic reads: not older than this */
     bool own_layer;        /* only what the address itself holds, without those behind it */
-    bool is_use;           /* somebody wants the value, and mp__read_now() did not look for it: it
-                            * counts as a hit or a miss of L1, and for what stays there */
+    bool is_use;           /* somebody wants the value: it counts as a hit or a miss of L1, as if
+                            * mp__read_now() had never been asked for it, and each layer's entry
+                            * that it needs for what stays there */
     void (*done)(struct mp__read *read);
     void *context;
     /* out */
@@ -154,14 +155,18 @@ typedef struct mp__read {
     mp__manager *manager;
     uint32_t calm_asked, calm_begun; /* overlay.c: since when nobody writes to its layers */
     bool is_part;                    /* of the read of an overlay */
+    bool was_near, is_counted;       /* L1 had it; that counts already */
 } mp__read;
 
 /* The hot path: the entry if it is in L1 and may be answered at level eventual or weak without a
  * further look, else NULL (then mp__read_start). Inside mp_read_begin(); borrowed; VALUE, of
  * whichever layer has one, or else there is none (ABSENT, MASK). Access is checked: with anything
- * but allow-all it answers NULL. */
+ * but allow-all it answers NULL. A hit of L1 when it gives one; else nothing is counted. */
 const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
                               enum mp__level level, uint64_t revision_min);
+/* The entry that it gave last was of no use, and mp__read_start() will count: take back the hit.
+ * Inside the same mp_read_begin(). */
+void mp__read_not_now(mp__manager *manager);
 /* What memory has of @address's layers even while one of them changes, for who is told of each
  * change by itself; borrowed as from mp__read_now(). NULL: memory does not have all of them. */
 const mp__entry *mp__overlay_glance(mp__manager *manager, mp_str address, uint64_t hash);

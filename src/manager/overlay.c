@@ -264,7 +264,7 @@ static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark,
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
     const mp__entry *entry = mp__back_may_have(&manager->back_filter, hash) ? NULL
                              : is_mark ? mp__cache_peek(manager->cache, address, hash)
-                                       : mp__cache_find(manager->cache, address, hash);
+                                       : mp__cache_find_part(manager->cache, address, hash);
 
     if (entry && !is_good(manager, entry, is_mark, needs)) {
         mp__hazard_release_last(mp__hazard_mine);
@@ -432,6 +432,7 @@ static void answer(walk *w, const mp__read *last)
     whole->age_ms = w->age_ms < 0 ? 0 : w->age_ms;
     whole->reason = w->reason;
     whole->layer = last->layer;
+    mp__read_counts(w->whole->manager, whole, last->was_near);
     if (last->status != 0 && last->status != MP_EABSENT) { /* what is not known is neither */
         whole->stale = last->stale;
         whole->reason = last->reason;

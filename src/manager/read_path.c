@@ -284,6 +284,16 @@ inline bool mp__read_is_held(const mp__manager *manager, const mp__entry *entry)
                    atomic_load_explicit(&manager->ahead_window_s, memory_order_relaxed);
 }
 
+/* What the layers give, if they are to be asked, where the address itself gave nothing. That look
+ * counted: @found as a hit, else as a miss. Of both looks together one hit remains, or nothing. */
+static const mp__entry *not_own(mp__manager *manager, mp_str address, bool found, bool may_be_deep)
+{
+    const mp__entry *entry = may_be_deep ? mp__overlay_now(manager, address) : NULL;
+
+    mp__cache_count(manager->cache, (entry != NULL) - found, found - 1);
+    return entry;
+}
+
 const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t hash,
                               enum mp__level level, uint64_t revision_min)
 {
@@ -294,24 +304,51 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
         return NULL;
     entry = mp__cache_find(manager->cache, address, hash);
     if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min)
-        return !entry && !revision_min && mp__overlay_is_deep(address)
-                   ? mp__overlay_now(manager, address)
-                   : NULL;
+        return not_own(manager, address, entry != NULL,
+                       !entry && !revision_min && mp__overlay_is_deep(address));
     if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0)) {
         mp__hazard_release_last(mp__hazard_mine);
-        return revision_min ? NULL : mp__overlay_now(manager, address);
+        return not_own(manager, address, true, !revision_min);
     }
     return entry;
 }
 
-static const mp__entry *from_l1(mp__manager *manager, const mp__read *read)
+void mp__read_not_now(mp__manager *manager)
+{
+    mp__cache_count(manager->cache, -1, 0);
+}
+
+void mp__read_counts(mp__manager *manager, mp__read *read, bool is_hit)
+{
+    int hits = is_hit, misses = !is_hit;
+
+    if (read->is_counted) {
+        hits -= read->was_near;
+        misses -= !read->was_near;
+    }
+    read->was_near = is_hit;
+    if (!read->is_use || read->is_part || !(hits || misses) || mp_read_begin() != 0)
+        return;
+    read->is_counted = true;
+    mp__cache_count(manager->cache, hits, misses);
+    mp_read_end();
+}
+
+static const mp__entry *from_l1(mp__manager *manager, mp__read *read)
 {
     const mp__entry *entry = NULL;
 
     if (mp_read_begin() != 0)
         return NULL;
-    entry = read->is_use ? mp__cache_find(manager->cache, read->address, read->hash)
-                         : mp__cache_peek(manager->cache, read->address, read->hash);
+    if (!read->is_use) {
+        entry = mp__cache_peek(manager->cache, read->address, read->hash);
+    } else if (read->is_part || read->is_counted) {
+        entry = mp__cache_find_part(manager->cache, read->address, read->hash);
+    } else {
+        entry = mp__cache_find(manager->cache, read->address, read->hash);
+        read->is_counted = true;
+    }
+    read->was_near = entry != NULL;
     if (entry)
         (void)mp__entry_ref(entry);
     mp_read_end();
@@ -436,8 +473,12 @@ bool mp__read_layer(mp__manager *manager, mp__read *read)
     read->manager = manager;
     read->entry = NULL;
     read->tier = MP__TIER_L1;
-    if (mp__back_may_have(&manager->back_filter, read->hash) && from_back(manager, read, &answered))
+    if (mp__back_may_have(&manager->back_filter, read->hash) &&
+        from_back(manager, read, &answered)) {
+        if (answered)
+            mp__read_counts(manager, read, true); /* it is in memory */
         return answered;
+    }
     entry = from_l1(manager, read);
     if (entry)
         return answer_or_ask(manager, read, entry);
@@ -458,7 +499,7 @@ bool mp__read_start(mp__manager *manager, mp__read *read)
     int rc = mp__access_check(manager->access, read->identity, MP__RIGHT_READ, read->address, NULL);
 
     read->started_ns = mp__env_now_ns(manager->env);
-    read->is_part = false;
+    read->is_part = read->is_counted = false;
     if (rc)
         give_nothing(read, rc, MP__REASON_FRESH);
     mp__overlay_begins(manager, read);

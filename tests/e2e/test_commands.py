@@ -10,6 +10,7 @@ import urllib.request
 import mp_daemon
 import mp_tap
 from mp_daemon import BINARY, ReplyError, wait_until
+from mp_http import Http
 
 import subprocess
 
@@ -301,6 +302,45 @@ class Commands(mp_daemon.Served):
         urllib.request.urlopen(f"http://{self.daemon.http}/v1/batch-get", json.dumps(
             {"keys": [{"key": k}, {"key": k}]}).encode()).close()
         self.assertEqual(hits() - before, 2)
+
+    def test_a_read_counts_once_whatever_layers_it_looks_at(self):
+        c, k = self.c, self.key
+        def counts():
+            told = dict(line.split(":") for line in c("INFO", "stats").decode().split()[2:])
+            return int(told["keyspace_hits"]), int(told["keyspace_misses"])
+        def http(path, body=None):
+            return lambda: urllib.request.urlopen(f"http://{self.daemon.http}/v1/{path}", body).close()
+        self.assertEqual(c("MP.ENV", "base"), "OK")
+        c("SET", k + "base", "v")
+        def delete_base():  # others count what there is
+            c("MP.ENV", "base")
+            c("DEL", k + "base")
+            c("MP.ENV", "production")
+        self.addCleanup(delete_base)
+        self.assertEqual(c("MP.ENV", "production"), "OK")
+        c("SET", k + "own", "v")  # so that the layer in front is not known to be empty
+        session = Http(self.daemon.http)
+        self.addCleanup(session.close)
+        for key in (k + "base", k + "own", k + "none"):
+            reads = [lambda words=words: c(*words) for words in (
+                ("GET", key), ("MGET", key), ("MP.GET", key), ("MP.GET", key, "LEVEL", "strong"))]
+            if key != k + "none":
+                reads += [http(f"config/default/{key}"), http(f"config/default/{key}?level=strong"),
+                          lambda key=key: session.get(f"/v1/config/default/{key}")]
+            reads.append(http("batch-get", json.dumps({"keys": [{"key": key}]}).encode()))
+            c("GET", key)
+            for number, read in enumerate(reads):
+                for _ in range(3):
+                    before = counts()
+                    read()
+                    now = counts()
+                    self.assertEqual((now[0] - before[0], now[1] - before[1]), (1, 0), (key, number))
+            c("EXISTS", key)
+            self.assertEqual(counts(), now)
+        for words in (("GET", k + "never1"), ("MGET", k + "never2")):
+            before = counts()
+            c(*words)
+            self.assertEqual([a - b for a, b in zip(counts(), before)], [0, 1], words)
 
     def test_environments_are_apart(self):
         c, k = self.c, self.key

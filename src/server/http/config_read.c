@@ -375,7 +375,7 @@ static void start_read(mp__exchange *x, mp_str address, uint64_t hash, const mp_
     w->read.hash = hash;
     w->read.identity = &x->identity;
     w->read.age_max_ms = -1;
-    w->read.is_use = p != NULL; /* else answer_now() has looked */
+    w->read.is_use = true;
     w->read.done = read_done;
     w->read.context = x;
     w->stale_max_ms = -1;
@@ -399,7 +399,8 @@ static bool answer_now(mp__exchange *x, mp_str address, uint64_t hash)
     if (entry && entry->kind == MP__RECORD_VALUE) {
         mp__monitor_hits(x->worker->server->monitor, MP__OP_GET, MP__TIER_L1, 1);
         answer_entry(x, entry, &read, address);
-    } else {
+    } else if (entry) {
+        mp__read_not_now(x->worker->server->manager);
         entry = NULL;
     }
     mp_read_end();

@@ -164,8 +164,11 @@ static uint32_t answer_hits(mp__worker_loop *worker, uint32_t count, const wishe
         const mp__entry *entry =
             mp__read_now(worker->server->manager, address, batch->hashes[i], MP__LEVEL_EVENTUAL, 0);
 
-        if (!entry || !is_simple(entry, address, w) || !answer(worker, entry, w))
+        if (!entry || !is_simple(entry, address, w) || !answer(worker, entry, w)) {
+            if (entry)
+                mp__read_not_now(worker->server->manager);
             break;
+        }
     }
     mp_read_end();
     return i;

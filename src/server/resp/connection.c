@@ -458,7 +458,7 @@ static void get_slowly(mp__connection *c, mp_str address, uint64_t hash)
     slot->reads[0].level = c->level;
     slot->reads[0].strict = c->strict;
     slot->reads[0].age_max_ms = -1;
-    slot->reads[0].is_use = c->level == MP__LEVEL_STRONG; /* mp__read_now() did not look then */
+    slot->reads[0].is_use = true;
     mp__slot_reads_start(slot);
 }
 

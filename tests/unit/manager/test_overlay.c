@@ -423,6 +423,51 @@ static void the_age_is_that_of_the_layer_verified_longest_ago(void **state)
     assert_int_equal(last.reason, MP__REASON_ORIGIN_LOST);
 }
 
+/* ---- what counts ---- */
+
+static mp_cache_stats counts(void)
+{
+    mp_cache_stats stats;
+
+    mp_cache_stats_read(mp__manager_cache(manager), &stats);
+    return stats;
+}
+
+/* As a server reads: from L1 at once, or else by a read. It counts as one hit. */
+static void is_one_hit(const char *address, const char *value)
+{
+    mp_cache_stats before = counts(), after;
+
+    if (!now_is(address, value)) {
+        prepare(address, MP__LEVEL_EVENTUAL);
+        last.is_use = true;
+        assert_int_equal(run(), value ? 0 : MP_EABSENT);
+        assert_string_equal(got, value ? value : "");
+    }
+    after = counts();
+    assert_int_equal(after.l1_hits - before.l1_hits, 1);
+    assert_int_equal(after.l1_misses - before.l1_misses, 0);
+}
+
+static void a_read_counts_once_also_when_the_first_look_was_for_nothing(void **state)
+{
+    static const char *const addresses[] = {ENV, INSTANCE, BASE};
+
+    (void)state;
+    put("production~eu~i7/default/other", "x"); /* so that no layer is known to be empty */
+    put("production/default/other", "x");
+    put(BASE, "b");
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(get(addresses[i], MP__LEVEL_EVENTUAL), 0);
+    for (size_t i = 0; i < 3; i++)
+        is_one_hit(addresses[i], "b");
+    origin_goes();
+    for (size_t i = 0; i < 3; i++) {
+        assert_false(now_is(addresses[i], "b"));
+        is_one_hit(addresses[i], "b");
+    }
+}
+
 /* ---- what a reader of a scope must hear of ---- */
 
 static void a_reader_of_a_scope_hears_of_its_layers_and_of_no_other(void **state)
@@ -459,6 +504,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
     FRESH(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
     FRESH(the_age_is_that_of_the_layer_verified_longest_ago),
+    FRESH(a_read_counts_once_also_when_the_first_look_was_for_nothing),
     FRESH(a_reader_of_a_scope_hears_of_its_layers_and_of_no_other),
 };
 MP_TEST_MAIN(tests)
