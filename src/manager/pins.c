@@ -99,8 +99,9 @@ static mp_str take_text(mp_str *rest)
     return line;
 }
 
-/* Take the head off @rest; files from before there was one have version 0. MP_ECORRUPT: the sum is
- * not that of the lines behind it. */
+/* Take the head off @rest; files from before there was one have version 0. MP_EVERSION: it is of a
+ * newer one, which may have another sum, or none: a digit that was damaged reads as that, too, and
+ * is not written over. MP_ECORRUPT: the sum is not that of the lines behind it. */
 static int take_head(mp_str *rest, int *ret_version)
 {
     enum { HEAD = sizeof(first_word) - 1, DIGITS_MAX = 4 };
@@ -115,11 +116,13 @@ static int take_head(mp_str *rest, int *ret_version)
     for (size_t i = HEAD;
          i < line.size && i < HEAD + DIGITS_MAX && line.data[i] >= '0' && line.data[i] <= '9'; i++)
         version = version * 10 + (line.data[i] - '0');
+    *ret_version = version;
+    if (version > VERSION)
+        return MP_EVERSION;
     rc = head_print(&want, version, lines);
     if (rc == 0 && !mp_str_equal(mp_str_new(want.data, want.size - 1), line))
         rc = MP_ECORRUPT;
     mp__buf_done(&want);
-    *ret_version = version;
     *rest = lines;
     return rc;
 }
@@ -140,11 +143,11 @@ static int read_file(mp__manager *manager, mp__diag *diag)
                             mp_strerror(rc));
     rest = mp_str_new(text, size);
     rc = take_head(&rest, &version);
-    if (rc == 0 && version > VERSION)
-        rc = mp__diag_set(
-            diag, MP_EVERSION,
-            "%s was written by a newer version of marketprism (format %d, this one knows %d)", path,
-            version, VERSION);
+    if (rc == MP_EVERSION)
+        rc = mp__diag_set(diag, rc,
+                          "%s was written by a newer version of marketprism (format %d, this one "
+                          "knows %d); run that one, or move the file away and pin anew",
+                          path, version, VERSION);
     if (rc == MP_ECORRUPT)
         mp__log(manager->log, MP__LOG_WARN, "cache", "pins-damaged",
                 "%s is damaged; what is readable of it is taken. Look at the disk", path);

@@ -78,12 +78,31 @@ class Pins(unittest.TestCase):
         good = path.read_text()
         self.assertIn("production/new/*\nproduction/old/*\n", good)
         want = {"production/always/*", "production/old/*", "production/new/*"}
-        for text in (good, good.replace("pins 1", "pins 9")):  # a newer version would have another sum
+        head, lines = good.split("\n", 1)
+        other = "0" if head[-1] != "0" else "1"
+        for text in (good, f"{head[:-1]}{other}\n{lines}", f"marketprism-pins 1\n{lines}", f"marketprism-pins x\n{lines}"):
             self.daemon.stop()
             path.write_text(text)
             self.daemon.start()
             self.assertEqual({p["pin"] for p in self.pins()["pins"]}, want)
         self.assertIn("pins-damaged", self.daemon.log_text())
+
+    def test_a_file_of_pins_of_a_newer_version_is_neither_taken_for_damage_nor_written_over(self):
+        path = pathlib.Path(self.daemon.data, "pins")
+        self.c("MP.PIN", "new/*")
+        wait_until(path.exists, what="the pin in the file")
+        good = path.read_text()
+        self.daemon.stop()
+        head = good.split("\n", 1)[0]
+        for text in (good.replace("pins 1", "pins 9"), good.replace(head, "marketprism-pins 2 by another sum"),
+                     good.replace(head, "marketprism-pins 10")):
+            path.write_text(text)
+            with self.assertRaisesRegex(RuntimeError, "pins was written by a newer version"):
+                self.daemon.start()
+            self.assertEqual(path.read_text(), text)
+        path.write_text(good)
+        self.daemon.start()
+        self.assertIn("production/new/*", {p["pin"] for p in self.pins()["pins"]})
 
     def test_what_is_too_much_is_refused_with_a_remedy(self):
         for i in range(80):
