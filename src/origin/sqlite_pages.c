@@ -58,9 +58,14 @@ static int read_part(mp__sum_file *f, void *data, int size, sqlite3_int64 offset
     if (rc == SQLITE_IOERR_SHORT_READ) {
         sqlite3_int64 file_size = 0;
 
-        /* an empty file is a new one; a shorter one than a page is none of anybody's */
-        if (f->below->pMethods->xFileSize(f->below, &file_size) != SQLITE_OK || file_size != 0)
-            return f->unverified ? mp__vfs_read_below(f, data, size, offset) : SQLITE_IOERR_DATA;
+        /* An empty file is a new one. One that is shorter than a page was cut: as long as nothing
+         * was copied into the database yet all of it stands in the WAL. */
+        if (f->below->pMethods->xFileSize(f->below, &file_size) != SQLITE_OK)
+            return SQLITE_IOERR_DATA;
+        if (file_size != 0)
+            return f->unverified || file_size >= offset + size
+                       ? mp__vfs_read_below(f, data, size, offset)
+                       : SQLITE_IOERR_DATA;
         memset(data, 0, (size_t)size);
         return rc;
     }

@@ -227,6 +227,27 @@ static void a_journal_cut_at_any_byte_gives_the_writes_before_the_cut(void **sta
     open_here();
 }
 
+/* Then all of it stands in the WAL, page 1 too. */
+static void a_database_cut_before_anything_was_copied_into_it_opens_at_once(void **state)
+{
+    static const char *const files[] = {"origin.db",   "origin.db-wal", "origin.db-shm",
+                                        "origin.mark", "origin.id",     "origin.journal"};
+    static const int cuts[] = {100, 2000, 4095};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(*cuts); i++) {
+        origin = mp__origin_close(origin);
+        for (size_t f = 0; f < sizeof(files) / sizeof(*files); f++)
+            (void)unlink(mp_beside(folder, files[f]));
+        write_and_be_killed(6);
+        assert_int_equal(size_of(path), 4096);
+        assert_int_equal(truncate(path, cuts[i]), 0);
+        open_here();
+        assert_int_equal(mp__state_now(&origin->state), MP__ORIGIN_LIVE);
+        assert_int_equal(values_there(), 6);
+    }
+}
+
 /* As a crash leaves it between the database's sync and the journal's new beginning. */
 static void a_journal_that_the_database_has_already_changes_nothing(void **state)
 {
@@ -546,6 +567,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(what_waits_is_found_by_every_kind_of_read_at_once),
     FRESH(conditions_are_judged_by_what_waits),
     FRESH(a_journal_cut_at_any_byte_gives_the_writes_before_the_cut),
+    FRESH(a_database_cut_before_anything_was_copied_into_it_opens_at_once),
     FRESH(a_journal_that_the_database_has_already_changes_nothing),
     FRESH(a_journal_of_another_life_is_set_aside),
     FRESH(a_journal_that_does_not_follow_on_its_database_is_not_mixed_into_it),
