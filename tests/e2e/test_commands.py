@@ -245,6 +245,17 @@ class Commands(mp_daemon.Served):
         self.assertEqual(sorted(self.c("PUBSUB", "CHANNELS", b"[0-9]*a")), names)
         self.assertEqual(self.c("PUBSUB", "CHANNELS", b"0007*"), [names[7]])
 
+    def test_more_names_of_channels_than_a_client_may_leave_unread_are_refused_and_it_stays(self):
+        listener = self.daemon.client()
+        self.addCleanup(listener.close)
+        for begin in range(0, 2400, 400):
+            listener.send("SUBSCRIBE", *(b"%04d" % i + b"a" * 3996 for i in range(begin, begin + 400)))
+            for _ in range(400):
+                listener.read()
+        with self.assertRaisesRegex(ReplyError, "^ERR the names .* more than resp.output_hard"):
+            self.c("PUBSUB", "CHANNELS")
+        self.assertEqual(len(self.c("PUBSUB", "CHANNELS", "00[01]*")), 20)
+
     def test_subscribers_hear_of_an_expiry_behind_the_value(self):
         listener = self.daemon.client()
         self.addCleanup(listener.close)

@@ -356,7 +356,7 @@ static void add_name(void *context, mp_str text)
 static void reply_channels(mp__connection *c, mp_str pattern)
 {
     mp__buf *out = mp__connection_out(c);
-    names n = {.replies = MP__BUF_INIT};
+    names n = {.replies = {.size_max = c->worker->limits.output_hard}};
     int rc = mp__channels_fitting(c->worker->server->channels, MP__SUBSCRIPTION_CHANNEL, pattern,
                                   GLOB_STEPS, add_name, &n);
 
@@ -366,6 +366,11 @@ static void reply_channels(mp__connection *c, mp_str pattern)
                        "that begins as the channels do takes fewer",
                        mp__channels_count(c->worker->server->channels, MP__SUBSCRIPTION_CHANNEL),
                        GLOB_STEPS);
+    } else if (n.replies.error == MP_ELIMIT) {
+        mp__resp_error(out, "ERR",
+                       "the names of these channels are more than resp.output_hard (%zu bytes); "
+                       "a pattern chooses among them",
+                       n.replies.size_max);
     } else if (rc || n.replies.error) {
         mp__resp_error(out, "OOM", "out of memory");
     } else {
