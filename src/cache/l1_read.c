@@ -134,8 +134,10 @@ const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash)
     mp__hazard_record *record = mp__hazard_mine;
     mp__entry *entry;
 
-    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
+    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0)) {
+        record->misses++; /* as mp__l1_read() counts one */
         return NULL;
+    }
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (__builtin_expect(entry != NULL, 1))
         mp__l1_note_use(record, entry, hash);

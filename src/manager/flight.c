@@ -168,8 +168,11 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint6
  * has no revision of its own, only how far the origin had got, and costs one more question. */
 static bool is_outdated(const mp__flight *flight, const mp__record *record)
 {
-    return flight->dirty &&
-           (record->kind == MP__RECORD_ABSENT || record->revision < flight->changed_to);
+    if (!flight->dirty)
+        return false;
+    /* what it was changed to itself is kept already, and held fresh by the change */
+    return record->kind == MP__RECORD_ABSENT ||
+           (flight->changed_to && record->revision <= flight->changed_to);
 }
 
 /* What answers those who asked before the address changed: what is kept of it by now, unless that

@@ -281,6 +281,8 @@ bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
     if (mp_read_begin() == 0) {
         mark = held(manager, scope, true, VERIFIED);
         is = mark && mark->kind == MP__RECORD_ABSENT;
+        if (mark)
+            mp__hazard_release_last(mp__hazard_mine);
         mp_read_end();
     }
     return is;
@@ -299,7 +301,11 @@ static const mp__entry *first_of_layers(mp__manager *manager, mp_str address, en
         entry = held(manager, address_in(layers[i], rest, text), false, needs);
         if (!entry) {
             entry = held(manager, layers[i], true, needs);
-            if (!entry || entry->kind != MP__RECORD_ABSENT)
+            if (entry && entry->kind != MP__RECORD_ABSENT) {
+                mp__hazard_release_last(mp__hazard_mine);
+                entry = NULL;
+            }
+            if (!entry)
                 return NULL; /* nothing is known of this key, and it may be there */
         }
         if (entry->kind != MP__RECORD_ABSENT || i + 1 == count)
@@ -569,6 +575,8 @@ static bool is_near(mp__manager *manager, const mp__read *read)
 
     if (mp_read_begin() == 0) {
         is = mp__cache_peek(manager->cache, read->address, read->hash) != NULL;
+        if (is)
+            mp__hazard_release_last(mp__hazard_mine);
         mp_read_end();
     }
     return is;

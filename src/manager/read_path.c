@@ -303,9 +303,12 @@ const mp__entry *mp__read_now(mp__manager *manager, mp_str address, uint64_t has
         mp__back_may_have(&manager->back_filter, hash))
         return NULL;
     entry = mp__cache_find(manager->cache, address, hash);
-    if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min)
+    if (!entry || !mp__read_is_held(manager, entry) || entry->revision < revision_min) {
+        if (entry)
+            mp__hazard_release_last(mp__hazard_mine);
         return not_own(manager, address, entry != NULL,
                        !entry && !revision_min && mp__overlay_is_deep(address));
+    }
     if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0)) {
         mp__hazard_release_last(mp__hazard_mine);
         return not_own(manager, address, true, !revision_min);
@@ -349,8 +352,10 @@ static const mp__entry *from_l1(mp__manager *manager, mp__read *read)
         read->is_counted = true;
     }
     read->was_near = entry != NULL;
-    if (entry)
+    if (entry) {
         (void)mp__entry_ref(entry);
+        mp__hazard_release_last(mp__hazard_mine);
+    }
     mp_read_end();
     return entry;
 }

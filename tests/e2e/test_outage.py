@@ -50,6 +50,21 @@ class Outage(unittest.TestCase):
         with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
             client("GET", "app/not-known-to-anybody")
 
+    def test_a_pipeline_is_answered_as_its_reads_one_by_one(self):
+        client = self.daemon.client()
+        names = [f"app/{kind}{i}" for kind in ("key", "none") for i in range(32)]
+        for name in names:
+            client("GET", name)
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        alone = [client("GET", name) for name in names]
+        self.assertEqual(alone, [f"value{i}".encode() for i in range(32)] + [None] * 32)
+        for _ in range(3):
+            client.socket.sendall(b"".join(client.encode("GET", name) for name in names))
+            self.assertEqual([client.read() for _ in names], alone)
+        l1 = Http(self.daemon.http).get("/v1/status").json["cache"]["l1"]
+        self.assertLess(l1["misses"], 1000)
+
     def test_a_moved_database_costs_nothing_but_freshness(self):
         client = self.daemon.client()
         self.move_away()

@@ -543,6 +543,34 @@ static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void
     truth = mp_truth_free(truth);
 }
 
+static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **state)
+{
+    mp_str address = MP_STR("production/default/a");
+    mp__diag diag = {0};
+    mp_truth *truth;
+
+    (void)state;
+    world_close();
+    truth = mp_truth_new(sim);
+    mp_truth_put(truth, "production/default/a", "1");
+    option("overlay.base", "");
+    assert_int_equal(world_try_open("/late", false, mp_truth_origin(truth), &diag), 0);
+    mp_sim_run(sim, 1000);
+    mp_sim_slow(sim, "net-change", 500, 500);
+    mp_sim_slow(sim, "net-answer", 1000, 1000);
+    mp_truth_put(truth, "production/default/a", "2"); /* told before the answer comes */
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);
+    mp_sim_run(sim, 2000);
+    assert_int_equal(mp_read_begin(), 0);
+    assert_non_null(mp__read_now(manager, address,
+                                 mp__cache_hash(mp__manager_hash_key(manager), address),
+                                 MP__LEVEL_EVENTUAL, 0));
+    mp_read_end();
+    mp_sim_slow(sim, "", 0, 0);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_value_past_its_expiry_is_not_there(void **state)
 {
     int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 1000;
@@ -967,6 +995,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
     FRESH(a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_deleted),
     FRESH(whoever_was_told_what_a_late_fill_brought_is_told_nothing_older),
+    FRESH(a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
     FRESH(a_full_disk_refuses_writes_only_while_it_is_full),
