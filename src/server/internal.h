@@ -75,6 +75,8 @@ typedef struct mp__worker_loop {
     pthread_mutex_t list_lock;    /* over what CLIENT LIST of other loops reads */
     bool draining;
     mp__task stop_task, cut_task;
+    uint64_t looking_since_ns; /* the second in which PUBSUB CHANNELS took @looking_ns */
+    uint64_t looking_ns;
 } mp__worker_loop;
 
 struct mp__server {

@@ -19,6 +19,8 @@ enum {
     CHANNEL_MAX = 4096,
     GLOB_STEPS = 5000000, /* of one PUBSUB: some 10 ms of this loop */
 };
+/* Of a second of this loop, which all its connections share, that PUBSUB CHANNELS may take. */
+#define LOOKING_NS 200000000u
 
 void mp__subscriptions_clear(mp__connection *c)
 {
@@ -353,6 +355,17 @@ static void add_name(void *context, mp_str text)
     n->count++;
 }
 
+/* Whether the loop has time for another look through all channels; many of them in a pipeline would
+ * hold up everybody else. */
+static bool has_time_to_look(mp__worker_loop *worker, uint64_t now)
+{
+    if (now - worker->looking_since_ns >= 1000000000u) {
+        worker->looking_since_ns = now;
+        worker->looking_ns = 0;
+    }
+    return worker->looking_ns < LOOKING_NS;
+}
+
 static void reply_channels(mp__connection *c, mp_str pattern)
 {
     mp__buf *out = mp__connection_out(c);
@@ -381,6 +394,21 @@ static void reply_channels(mp__connection *c, mp_str pattern)
     mp__buf_done(&n.replies);
 }
 
+static void reply_channels_if_there_is_time(mp__connection *c, mp_str pattern)
+{
+    mp__worker_loop *worker = c->worker;
+    uint64_t now = mp__env_now_ns(worker->server->env);
+
+    if (!has_time_to_look(worker, now)) {
+        mp__resp_error(mp__connection_out(c), "ERR",
+                       "PUBSUB CHANNELS took %u ms of this second already; ask again in the next",
+                       LOOKING_NS / 1000000);
+        return;
+    }
+    reply_channels(c, pattern);
+    worker->looking_ns += mp__env_now_ns(worker->server->env) - now;
+}
+
 /* PUBSUB CHANNELS [glob] | NUMSUB [channel ...] | NUMPAT */
 void mp__cmd_pubsub(MP__COMMAND_ARGS)
 {
@@ -398,7 +426,7 @@ void mp__cmd_pubsub(MP__COMMAND_ARGS)
     } else if (mp__word_is(what, "NUMPAT") && count == 2) {
         mp__resp_integer(out, (int64_t)mp__channels_count(channels, MP__SUBSCRIPTION_GLOB));
     } else if (mp__word_is(what, "CHANNELS") && count <= 3) {
-        reply_channels(c, count == 3 ? arguments[2] : MP_STR("*"));
+        reply_channels_if_there_is_time(c, count == 3 ? arguments[2] : MP_STR("*"));
     } else {
         mp__resp_error(out, "ERR",
                        "unknown subcommand or wrong number of arguments for '%.*s'. Try "
