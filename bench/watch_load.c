@@ -56,8 +56,10 @@ static double replied_at; /* 0: the reply is awaited */
 static int newest = -1;
 static size_t unstamped;
 static double asked_at_wall; /* by the clock of the kernel's time stamps */
-/* ms: until it is read, from the reply and from the request; until it is in the watcher's socket */
-static double *latencies, *since_asked, *to_socket;
+static double replied_at_wall;
+/* ms: until it is read, from the reply and from the request; until it is in the watcher's socket,
+ * from the request, and from when the reply was in the writer's */
+static double *latencies, *since_asked, *to_socket, *after_reply;
 static size_t latency_count;
 
 static void die(const char *what)
@@ -204,7 +206,8 @@ static void open_watchers(void)
     latencies = calloc((size_t)watcher_count * run.writes + 1, sizeof(*latencies));
     since_asked = calloc((size_t)watcher_count * run.writes + 1, sizeof(*since_asked));
     to_socket = calloc((size_t)watcher_count * run.writes + 1, sizeof(*to_socket));
-    if (!watchers || !latencies || !since_asked || !to_socket)
+    after_reply = calloc((size_t)watcher_count * run.writes + 1, sizeof(*after_reply));
+    if (!watchers || !latencies || !since_asked || !to_socket || !after_reply)
         die("memory");
     for (unsigned i = 0, kind = 0, of_kind = 0; i < watcher_count; i++) {
         while (of_kind == run.counts[kind]) {
@@ -273,10 +276,10 @@ static void note_position(watcher *w, const char *data, size_t size)
     }
 }
 
-/* What is there of @w, into @data, and when it came; -1: nothing more will come. */
-static ssize_t read_some(const watcher *w, char *data, moment *ret_at)
+/* What is there, into @data, and when it came; -1: nothing more will come. */
+static ssize_t read_some(int fd, char *data, size_t size, moment *ret_at)
 {
-    struct iovec part = {.iov_base = data, .iov_len = READ_SIZE};
+    struct iovec part = {.iov_base = data, .iov_len = size};
     union {
         char space[CMSG_SPACE(sizeof(struct timespec))];
         struct cmsghdr aligned;
@@ -285,7 +288,7 @@ static ssize_t read_some(const watcher *w, char *data, moment *ret_at)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
-    ssize_t n = recvmsg(w->fd, &message, 0);
+    ssize_t n = recvmsg(fd, &message, 0);
     struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     struct timespec t;
 
@@ -307,7 +310,7 @@ static void comes(watcher *w)
     moment at;
 
     memcpy(buffer, w->tail, w->tail_size);
-    n = read_some(w, buffer + w->tail_size, &at);
+    n = read_some(w->fd, buffer + w->tail_size, READ_SIZE, &at);
     if (n <= 0)
         die("a watcher was disconnected");
     size = w->tail_size + (size_t)n;
@@ -324,11 +327,13 @@ static void comes(watcher *w)
 static void reply_comes(void)
 {
     char buffer[256];
-    ssize_t n = recv(writer, buffer, sizeof(buffer), 0);
+    moment at;
+    ssize_t n = read_some(writer, buffer, sizeof(buffer), &at);
 
     if (n <= 0 || buffer[0] == '-')
         die("the write was refused");
-    replied_at = now_s();
+    replied_at = at.read_at;
+    replied_at_wall = at.came_at;
 }
 
 static bool turn(int timeout_ms)
@@ -374,6 +379,7 @@ static void begin_write(int number)
 static void write_once(int number, bool must)
 {
     double end = now_s() + (must ? 20 : 0.5);
+    size_t first = latency_count;
 
     begin_write(number);
     while (heard_count < watcher_count || replied_at == 0) {
@@ -384,6 +390,8 @@ static void write_once(int number, bool must)
             break;
         }
     }
+    for (size_t i = first; i < latency_count; i++)
+        after_reply[i] = to_socket[i] - (replied_at_wall - asked_at_wall) * 1e3;
 }
 
 /* ---- figures ---- */
@@ -467,6 +475,7 @@ int main(int argc, char **argv)
     allow_descriptors();
     epoll = epoll_create1(0);
     writer = connect_to(&run.resp, 0);
+    want_time_stamps(writer);
     add_to_epoll(writer, NULL);
     for (int i = 0; i < 20; i++) /* so that what the server has once is not counted to watchers */
         write_once(-2, false);
@@ -489,18 +498,20 @@ int main(int argc, char **argv)
     if (unstamped)
         die("the kernel gave no time stamps");
     qsort(latencies, latency_count, sizeof(*latencies), compare);
+    qsort(after_reply, latency_count, sizeof(*after_reply), compare);
     qsort(to_socket, latency_count, sizeof(*to_socket), compare);
     qsort(since_asked, latency_count, sizeof(*since_asked), compare);
     (void)printf("{\"sse\":%u,\"poll\":%u,\"watch\":%u,\"writes\":%u,\"p50_ms\":%.3f,"
                  "\"p99_ms\":%.3f,\"max_ms\":%.3f,\"asked_p50_ms\":%.3f,\"asked_p99_ms\":%.3f,"
                  "\"socket_p50_ms\":%.3f,\"socket_p99_ms\":%.3f,"
+                 "\"socket_after_reply_p50_ms\":%.3f,\"socket_after_reply_p99_ms\":%.3f,"
                  "\"cpu_us_a_delivery\":%.2f,"
                  "\"rss_before_kb\":%ld,\"rss_with_kb\":%ld,\"kb_a_watcher\":%.2f}\n",
                  run.counts[SSE], run.counts[POLL], run.counts[WATCH], run.writes,
                  quantile(latencies, 0.5), quantile(latencies, 0.99), quantile(latencies, 1),
                  quantile(since_asked, 0.5), quantile(since_asked, 0.99), quantile(to_socket, 0.5),
-                 quantile(to_socket, 0.99), latency_count ? cpu * 1e6 / (double)latency_count : 0,
-                 rss_before, rss_with,
+                 quantile(to_socket, 0.99), quantile(after_reply, 0.5), quantile(after_reply, 0.99),
+                 latency_count ? cpu * 1e6 / (double)latency_count : 0, rss_before, rss_with,
                  watcher_count ? (double)(rss_with - rss_before) / watcher_count : 0);
     return 0;
 }

@@ -92,7 +92,8 @@ def main():
             if runs:
                 result[name] = {figure: round(statistics.median(r[figure] for r in runs), 3)
                                 for figure in ("p50_ms", "p99_ms", "max_ms", "asked_p50_ms", "asked_p99_ms",
-                                               "socket_p50_ms", "socket_p99_ms", "cpu_us_a_delivery")}
+                                               "socket_p50_ms", "socket_p99_ms",
+                                               "socket_after_reply_p50_ms", "socket_after_reply_p99_ms", "cpu_us_a_delivery")}
         for kind in ("sse", "poll", "watch"):  # a daemon of its own each: no memory is used again
             with Ours(folder / kind) as ours:
                 idle = load(*ours.where, "--" + kind, a.idle, "--writes", 0)
