@@ -264,8 +264,8 @@ void mp__sqlite_settle(mp__sqlite *s)
     flush_now(s);
     if (s->write_db.db && s->pending.count == 0 && s->journal &&
         !mp__journal_is_broken(s->journal) && mp__journal_bytes(s->journal) > MP__JOURNAL_HEAD)
-        (void)begin_journal_anew(
-            s, mp__sqlite_journal_renew); /* or the next start finds that all of it is done */
+        /* else the next start finds that all of it is done */
+        (void)begin_journal_anew(s, mp__sqlite_journal_renew);
 }
 
 /* ---- expiry ---- */

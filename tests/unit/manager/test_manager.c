@@ -517,12 +517,12 @@ static void a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_del
     truth = mp_truth_free(truth);
 }
 
-static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void **state)
+/* A world whose origin has "a" = 1 and tells of each change half a second later. */
+static mp_truth *open_where_changes_are_slow(void)
 {
-    mp_truth *truth;
     mp__diag diag = {0};
+    mp_truth *truth;
 
-    (void)state;
     world_close();
     truth = mp_truth_new(sim);
     mp_truth_put(truth, "production/default/a", "1");
@@ -530,6 +530,15 @@ static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void
     assert_int_equal(world_try_open("/late", false, mp_truth_origin(truth), &diag), 0);
     mp_sim_run(sim, 1000);
     mp_sim_slow(sim, "net-change", 500, 500);
+    return truth;
+}
+
+static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void **state)
+{
+    mp_truth *truth;
+
+    (void)state;
+    truth = open_where_changes_are_slow();
     mp_truth_put(truth, "production/default/a", "2"); /* comes while the answer is on its way */
     mp_truth_lose(truth, 100);
     mp_truth_put(truth, "production/default/a", "3"); /* only the answer tells of it */
@@ -546,17 +555,10 @@ static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void
 static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **state)
 {
     mp_str address = MP_STR("production/default/a");
-    mp__diag diag = {0};
     mp_truth *truth;
 
     (void)state;
-    world_close();
-    truth = mp_truth_new(sim);
-    mp_truth_put(truth, "production/default/a", "1");
-    option("overlay.base", "");
-    assert_int_equal(world_try_open("/late", false, mp_truth_origin(truth), &diag), 0);
-    mp_sim_run(sim, 1000);
-    mp_sim_slow(sim, "net-change", 500, 500);
+    truth = open_where_changes_are_slow();
     mp_sim_slow(sim, "net-answer", 1000, 1000);
     mp_truth_put(truth, "production/default/a", "2"); /* told before the answer comes */
     assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), 0);

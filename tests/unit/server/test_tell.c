@@ -73,22 +73,13 @@ static void wait_for_held(size_t count)
     (void)pthread_mutex_unlock(&lock);
 }
 
-static size_t count_held(void)
+/* What @counter says, which another thread counts. */
+static size_t count_of(const size_t *counter)
 {
     size_t count;
 
     (void)pthread_mutex_lock(&lock);
-    count = held_count;
-    (void)pthread_mutex_unlock(&lock);
-    return count;
-}
-
-static size_t count_asked(void)
-{
-    size_t count;
-
-    (void)pthread_mutex_lock(&lock);
-    count = asked;
+    count = *counter;
     (void)pthread_mutex_unlock(&lock);
     return count;
 }
@@ -114,7 +105,7 @@ static void hold(bool on)
     (void)pthread_mutex_lock(&lock);
     holds = on;
     (void)pthread_mutex_unlock(&lock);
-    while (!on && count_held())
+    while (!on && count_of(&held_count))
         let_go(0);
 }
 
@@ -482,12 +473,12 @@ static void a_page_of_changes_asks_the_origin_for_some_at_once_and_lists_them_in
     ask_for_changes(watcher);
     wait_for_held(AT_ONCE);
     does(writer, "PING"); /* the turn of the loop that began them is over */
-    assert_int_equal(count_held(), AT_ONCE);
+    assert_int_equal(count_of(&held_count), AT_ONCE);
     for (int i = 0; i < 10; i++) { /* one goes, the next comes */
         let_go(MP_EORIGIN);
         wait_for_held(AT_ONCE);
         does(writer, "PING");
-        assert_int_equal(count_held(), AT_ONCE);
+        assert_int_equal(count_of(&held_count), AT_ONCE);
     }
     hold(false);
     reply = hear(watcher);
@@ -534,12 +525,12 @@ static void who_has_gone_is_not_read_for_any_more(void **state)
     make_deletions();
     ask_and_break();
     for (int i = 0; i < 10; i++) { /* what that lets come is let go, too */
-        while (count_held())
+        while (count_of(&held_count))
             let_go(MP_EORIGIN);
         does(writer, "PING");
     }
     hold(false);
-    assert_true(count_asked() <= 2 * AT_ONCE); /* those that were begun, in two layers each */
+    assert_true(count_of(&asked) <= 2 * AT_ONCE); /* those that were begun, in two layers each */
 }
 
 int main(void)
