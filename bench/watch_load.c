@@ -354,10 +354,12 @@ static bool turn(int timeout_ms)
 
 static void settle(unsigned ms)
 {
-    double end = now_s() + ms * 1e-3;
+    double end = now_s() + ms * 1e-3, left = ms * 1e-3;
 
-    for (double left = ms * 1e-3; left > 0; left = end - now_s())
+    while (left > 0) {
         (void)turn((int)(left * 1e3) + 1);
+        left = end - now_s();
+    }
 }
 
 static void begin_write(int number)
