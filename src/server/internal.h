@@ -88,9 +88,9 @@ struct mp__server {
     mp__worker_loop *workers;
     struct mp__repeats *repeats;
     mp__readiness *readiness;
-    struct mp__channels *channels; /* what is subscribed to over RESP */
-    mp__worker *http_worker;       /* parses and prints what would hold up a loop */
-    unsigned worker_count;
+    struct mp__channels *channels;  /* what is subscribed to over RESP */
+    mp__worker *http_worker;        /* parses and prints what would hold up a loop */
+    unsigned worker_count, running; /* the first @running workers have a thread */
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;
     _Atomic uint32_t answers_due; /* to clients that have gone: what asked for them still lives */
@@ -136,6 +136,8 @@ void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all()
 /* What /readyz knows of http.ready_namespaces, at home on @loop: http/ready.c. */
 MP_MUST_USE int mp__readiness_new(mp__server *server, mp__loop *loop,
                                   mp__readiness **ret_readiness);
+/* The server stops: who waits is answered now, who comes at once. On its loop. */
+void mp__readiness_end(mp__readiness *readiness);
 void mp__readiness_stop(mp__readiness *readiness); /* the loop has been joined; accepts NULL */
 /* The manager has been closed: it posts no answers any more. Accepts NULL, returns NULL. */
 mp__readiness *mp__readiness_free(mp__readiness *readiness);

@@ -361,8 +361,10 @@ static int start_all(mp__server *server, mp__diag *diag)
     }
     if (rc == 0)
         rc = mp__readiness_new(server, server->workers[0].loop, &server->readiness);
-    for (unsigned i = 0; i < server->worker_count && rc == 0; i++)
-        rc = mp__loop_run_on_thread(server->workers[i].loop, NULL, NULL);
+    while (rc == 0 && server->running < server->worker_count) {
+        rc = mp__loop_run_on_thread(server->workers[server->running].loop, NULL, NULL);
+        server->running += rc == 0;
+    }
     if (rc)
         return diag && diag->text[0]
                    ? rc
@@ -435,6 +437,8 @@ static void worker_stops(mp__task *task)
     worker->resp_listener = mp__listener_free(worker->resp_listener);
     worker->http_listener = mp__listener_free(worker->http_listener);
     worker->draining = true;
+    if (worker->index == 0)
+        mp__readiness_end(worker->server->readiness);
     mp__connections_drain(worker);
     mp__http_drain(worker);
 }
@@ -451,7 +455,7 @@ static void worker_cuts(mp__task *task)
 static void post_all(mp__server *server, bool cut)
 {
     assert(server->workers);
-    for (unsigned i = 0; i < server->worker_count; i++) {
+    for (unsigned i = 0; i < server->running; i++) {
         mp__worker_loop *worker = &server->workers[i];
         mp__task *task = cut ? &worker->cut_task : &worker->stop_task;
 
@@ -486,13 +490,13 @@ void mp__server_stop(mp__server *server, uint64_t grace_ms)
         return;
     if (server->monitor)
         mp__monitor_remove(server->monitor, server);
-    if (server->resp_address[0]) { /* the loops run */
+    if (server->running) {
         post_all(server, false);
         wait_while(has_clients, server, grace_ms);
         post_all(server, true);
         /* who asked and went is still answered, on its loop */
         wait_while(has_due, server, ANSWERS_MS);
-        for (unsigned i = 0; i < server->worker_count; i++)
+        for (unsigned i = 0; i < server->running; i++)
             mp__loop_stop(server->workers[i].loop);
     }
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)

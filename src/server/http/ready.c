@@ -13,7 +13,10 @@
  *       |                +-- some are: L3 is asked --> KEPT --> LATE, answers, at the latest after
  *       |                                               |       origin.timeout once more
  *       +---- the origin answered after all ------------+---- LATE: who probes is answered at once,
- *                                                             or as in KEPT
+ *                                                             or as in KEPT when L3 was not looked
+ *                                                             through for an origin.timeout
+ *
+ * From all of them a stop leads to ENDED, where all are answered at once and nothing is asked.
  *
  * All of that is done on the loop of the first worker; probes of others are posted there, and their
  * answers back. */
@@ -43,8 +46,9 @@ struct mp__readiness {
     mp__loop *loop;
     mp__timer *timer;
     mp__identity identity; /* of who asks for all */
-    enum { IDLE, ASKING, KEPT, LATE } state;
+    enum { IDLE, ASKING, KEPT, LATE, ENDED } state;
     looker of_origin, of_kept;
+    uint64_t kept_ns; /* when L3 was last looked through; 0: never */
     probe *waiting;
     size_t count; /* namespaces */
     bool there[]; /* whether it had keys when it was last looked at */
@@ -125,6 +129,18 @@ static void answer_all(mp__readiness *r)
     }
 }
 
+static uint64_t timeout_ms(const mp__readiness *r)
+{
+    return (uint64_t)mp__manager_timeout_ms(r->server->manager);
+}
+
+/* Whether what L3 said counts still: a look goes through all of it, which no prober may cause as
+ * often as he likes. */
+static bool kept_is_known(const mp__readiness *r)
+{
+    return r->kept_ns && mp__loop_now_ns(r->loop) < r->kept_ns + timeout_ms(r) * 1000000u;
+}
+
 static bool all_are_there(const mp__readiness *r)
 {
     for (size_t i = 0; i < r->count; i++)
@@ -146,13 +162,17 @@ static void look_ends(looker *l)
 
     l->under_way = false;
     atomic_fetch_sub(&r->server->answers_due, 1);
+    if (r->state == ENDED)
+        return;
     if (!l->is_kept) {
         mp__timer_stop(r->timer);
         r->state = IDLE;
         answer_all(r);
-    } else if (r->state == KEPT) {
-        be_late(r);
+        return;
     }
+    r->kept_ns = mp__loop_now_ns(r->loop);
+    if (r->state == KEPT)
+        be_late(r);
 }
 
 /* Whether the origin has said what is there of the namespace: in this look, or there is none. */
@@ -188,7 +208,7 @@ static void look_at_next(looker *l)
 
     while (l->is_kept && l->at < r->count && (r->there[l->at] || is_answered(r, l->at)))
         l->at++;
-    if (l->at == r->count) {
+    if (l->at == r->count || r->state == ENDED) {
         look_ends(l);
         return;
     }
@@ -216,7 +236,7 @@ static void look_at_next(looker *l)
 static void look(mp__readiness *r, looker *l)
 {
     r->state = l->is_kept ? KEPT : ASKING;
-    mp__timer_start(r->timer, (uint64_t)mp__manager_timeout_ms(r->server->manager), 0);
+    mp__timer_start(r->timer, timeout_ms(r), 0);
     l->at = 0;
     l->under_way = true;
     atomic_fetch_add(&r->server->answers_due, 1); /* the loop must not end before it is answered */
@@ -226,7 +246,7 @@ static void look(mp__readiness *r, looker *l)
 /* The origin is not waited for: what was seen before counts, and what is kept. */
 static void go_without_origin(mp__readiness *r)
 {
-    if (all_are_there(r) || r->of_kept.under_way)
+    if (all_are_there(r) || r->of_kept.under_way || kept_is_known(r))
         be_late(r);
     else
         look(r, &r->of_kept);
@@ -253,6 +273,8 @@ static void probe_comes(mp__task *task)
         look(r, &r->of_origin);
     else if (r->state == LATE)
         go_without_origin(r);
+    else if (r->state == ENDED)
+        answer_all(r);
 }
 
 void mp__http_ready(mp__exchange *x)
@@ -300,6 +322,13 @@ int mp__readiness_new(mp__server *server, mp__loop *loop, mp__readiness **ret_re
     r->of_kept.is_kept = true;
     *ret_readiness = r;
     return 0;
+}
+
+void mp__readiness_end(mp__readiness *readiness)
+{
+    readiness->state = ENDED;
+    mp__timer_stop(readiness->timer);
+    answer_all(readiness);
 }
 
 void mp__readiness_stop(mp__readiness *readiness)
