@@ -11,13 +11,11 @@
 
 enum { DEPTH_MAX = 2048, SHOWN_MAX = 32 }; /* the first is jansson's */
 
-/* A walk over a text that jansson refused, by the same grammar, to the first token that is wrong.
- */
+/* A walk over a text by the grammar that jansson reads, to the first token that is wrong. */
 typedef struct walk {
     mp_str text;
     size_t at;     /* begin of the token at work */
     size_t next;   /* behind it */
-    size_t last;   /* begin of the token before */
     size_t end_of; /* that ends here, jansson refused another way */
     size_t depth;
     size_t open[DEPTH_MAX + 1]; /* where each list or object begins */
@@ -365,22 +363,38 @@ static const char *reason(enum json_error_code code, const json_error_t *error)
     }
 }
 
-/* Apart, since the way to the place takes 16 KB of stack that reading what is right must not pay.
- */
-static __attribute__((noinline)) void say_where(mp_str text, const json_error_t *error,
-                                                mp__diag *diag)
+/* The whole of @text. Apart, since it takes 16 KB of stack that reading what is right must not pay,
+ * and which nobody need clear. */
+static __attribute__((noinline)) int walk_through(mp_str text, size_t end_of, const char *why,
+                                                  mp__diag *diag)
+{
+    walk w;
+
+    w.text = text;
+    w.at = w.next = w.depth = 0;
+    w.end_of = end_of;
+    w.diag = diag;
+    return find_wrong(&w, why);
+}
+
+static void say_where(mp_str text, const json_error_t *error, mp__diag *diag)
 {
     enum json_error_code code = json_error_code(error);
     const char *why = reason(code, error);
-    walk w = {.text = text, .diag = diag};
+    size_t end_of = 0;
 
     if ((code == json_error_duplicate_key || code == json_error_numeric_overflow ||
          code == json_error_null_byte_in_key) &&
         error->position > 0)
-        w.end_of = (size_t)error->position;
-    if (find_wrong(&w, why) == 0)
+        end_of = (size_t)error->position;
+    if (walk_through(text, end_of, why, diag) == 0)
         (void)mp__diag_at(diag, MP_ESYNTAX, error->line > 0 ? error->line : 1,
                           error->column > 0 ? error->column : 1, "%s", why);
+}
+
+int mp__json_check(mp_str text, mp__diag *diag)
+{
+    return walk_through(text.data ? text : MP_STR(""), 0, "", diag);
 }
 
 int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
@@ -393,9 +407,13 @@ int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
 
     if (!tree && wide && json_error_code(&error) == json_error_numeric_overflow)
         tree = json_loadb(data, text.size, flags | JSON_DECODE_INT_AS_REAL, &error);
-    if (tree) {
+    if (tree && !memchr(data, '\0', text.size)) {
         *ret_tree = tree;
         return 0;
+    }
+    if (tree) { /* jansson takes a zero byte behind the value for the end of the text */
+        json_decref(tree);
+        return mp__json_check(text, diag);
     }
     code = json_error_code(&error);
     if (code == json_error_out_of_memory)

@@ -75,6 +75,38 @@ int mp__violation_note(mp__write_request *request, const char *name, const char 
     return 0;
 }
 
+/* The same of a value that is not the JSON it should be: @why says where. */
+static int note_no_json(mp__write_request *request, const char *name, const mp__diag *why,
+                        bool is_json)
+{
+    size_t before = request->broken_count;
+    char text[320];
+    int rc;
+
+    (void)snprintf(text, sizeof(text), "%sline %d, column %d: %.200s",
+                   is_json ? "" : "the value is not the JSON that its media type says: ", why->line,
+                   why->column, why->text);
+    rc = mp__violation_note(request, name, "json", text);
+    if (rc == 0 && before < MP__BROKEN_MAX) {
+        request->broken[before].line = why->line;
+        request->broken[before].column = why->column;
+    }
+    return rc;
+}
+
+void mp__violations_say(mp__write_request *request)
+{
+    const mp__broken *first = request->broken;
+    bool is_inner = first->scope[0] != '\0';
+    int n = snprintf(request->text, sizeof(request->text), "%s%s%s%s%s: %s",
+                     is_inner ? "as seen in " : "", first->scope, is_inner ? ": " : "",
+                     first->where, first->instance, first->text);
+
+    if (request->broken_count > 1 && n > 0 && (size_t)n < sizeof(request->text))
+        (void)snprintf(request->text + n, sizeof(request->text) - (size_t)n, " (and %zu more)",
+                       request->broken_count - 1);
+}
+
 static bool is_same(const mp__broken *a, const mp__broken *b)
 {
     return strcmp(a->where, b->where) == 0 && strcmp(a->instance, b->instance) == 0 &&
@@ -159,7 +191,6 @@ int mp__value_check(mp__write_request *request, const mp__schema_item *item, con
     bool json = strcmp(reading_of(value, media_type), JSON_TYPE) == 0;
     json_t *tree = NULL;
     mp__diag why = {0};
-    char text[320];
     int rc;
 
     if (!json) {
@@ -169,19 +200,34 @@ int mp__value_check(mp__write_request *request, const mp__schema_item *item, con
         rc = tree ? 0 : MP_ENOMEM;
     } else {
         rc = mp__json_read(value, true, &tree, &why);
-        if (rc && rc != MP_ENOMEM) {
-            (void)snprintf(text, sizeof(text), "%sline %d, column %d: %.200s",
-                           rc == -ERANGE ? ""
-                                         : "the value is not the JSON that its media type "
-                                           "says: ",
-                           why.line, why.column, why.text);
-            return mp__violation_note(request, where, "json", text);
-        }
+        if (rc && rc != MP_ENOMEM)
+            return note_no_json(request, where, &why, rc == -ERANGE);
     }
     if (rc)
         return rc;
     rc = check_tree(request, item, where, tree, diag);
     json_decref(tree);
+    return rc;
+}
+
+int mp__claims_check(mp__write_request *request)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < request->count && rc == 0; i++) {
+        const mp__change *change = &request->changes[i];
+        mp_str scope, namespace_, key;
+        mp__diag why = {0};
+        char where[200];
+
+        if (change->op != MP__CHANGE_PUT || !is_json(change->media_type) ||
+            mp__address_split(change->address, &scope, &namespace_, &key) != 0 ||
+            mp__schema_is_one(namespace_) || mp__json_check(change->value, &why) == 0)
+            continue;
+        (void)snprintf(where, sizeof(where), "%.*s/%.*s", (int)namespace_.size, namespace_.data,
+                       (int)(key.size < 130 ? key.size : 130), key.data);
+        rc = note_no_json(request, where, &why, false);
+    }
     return rc;
 }
 

@@ -180,14 +180,17 @@ MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
 
 /* ---- write ---- */
 
-/* One way in which a write would break a schema. */
+/* One way in which a write would break a schema, or in which a value is not what its media type
+ * says. */
 typedef struct mp__broken {
     char scope[MP__SCOPE_MAX + 1]; /* whose readers would see it; "": that which is written to */
     char where[200];     /* the schema's subject: "namespace", "namespace/path" or, of values that
                           * are documents each, "namespace/key" */
     char instance[256];  /* JSON Pointer into its document */
     char schema[256];    /* JSON Pointer of the keyword in the schema */
-    const char *keyword; /* static: "required"; "schema": it is none; "leaves": keys contradict */
+    const char *keyword; /* static: "required"; "schema": it is none; "leaves": keys contradict;
+                          * "json": the value is none, and its media type says so */
+    int line, column;    /* in the value, from 1; 0: the value has no such place */
     char text[320];
 } mp__broken;
 enum { MP__BROKEN_MAX = 20 };
@@ -225,7 +228,8 @@ typedef struct mp__write_request {
 
 /* Always answered through done(), in the order of the starts from one loop. MP_EINVALID: what
  * readers of the scope, or of one that falls back to it, would get then breaks a schema that counts
- * there, or a schema is none. */
+ * there, or a schema is none; or a value to be put is no JSON and its media type says that it is.
+ */
 void mp__write_start(mp__manager *manager, mp__write_request *request);
 
 /* ---- schemas: validate.c ----

@@ -88,22 +88,6 @@ void mp__validation_is_blind(mp__validation *v, int status)
                            NULL);
 }
 
-static void refuse_broken(mp__validation *v)
-{
-    const mp__write_request *request = v->request;
-    const mp__broken *first = request->broken;
-    char text[sizeof(request->text)];
-    bool is_inner = first->scope[0] != '\0';
-    int n =
-        snprintf(text, sizeof(text), "%s%s%s%s%s: %s", is_inner ? "as seen in " : "", first->scope,
-                 is_inner ? ": " : "", first->where, first->instance, first->text);
-
-    if (request->broken_count > 1 && n > 0 && (size_t)n < sizeof(text))
-        (void)snprintf(text + n, sizeof(text) - (size_t)n, " (and %zu more)",
-                       request->broken_count - 1);
-    mp__validation_refuses(v, MP_EINVALID, text);
-}
-
 void mp__validation_passes(mp__validation *v)
 {
     mp__write_request *request = v->request;
@@ -115,7 +99,11 @@ void mp__validation_passes(mp__validation *v)
         return;
     }
     if (request->broken_count) {
-        refuse_broken(v);
+        char text[sizeof(request->text)];
+
+        mp__violations_say(request);
+        memcpy(text, request->text, sizeof(text));
+        mp__validation_refuses(v, MP_EINVALID, text);
         return;
     }
     validation_free(v);

@@ -123,6 +123,11 @@ MP_MUST_USE int mp__value_check(mp__write_request *request, const mp__schema_ite
 /* Note a violation that no schema told. */
 int mp__violation_note(mp__write_request *request, const char *name, const char *keyword,
                        const char *text);
+/* Note each value of @request, schemas apart, whose media type says that it is JSON, and that is
+ * none. MP_ENOMEM. */
+MP_MUST_USE int mp__claims_check(mp__write_request *request);
+/* The first violation of @request, and how many more there are, as its text. */
+void mp__violations_say(mp__write_request *request);
 /* Add what @after found and @before did not (NULL: all of it) to @request, as seen in @scope (""
  * where the write goes). What was told of another scope already is not told again. */
 MP_MUST_USE int mp__violations_add(mp__write_request *request, const mp__write_request *after,

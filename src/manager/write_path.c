@@ -3,7 +3,7 @@
  *
  *   access        may this identity write these addresses?
  *     |
- *   validate      does it keep the schemas? (validate.h)
+ *   validate      is a value that says so JSON, does it keep the schemas? (validate.h)
  *     |
  *   back          a namespace that is written back is answered when the write is durable here, and
  *     |           comes back to this path later (write_back.c)
@@ -20,6 +20,7 @@
 #include <stdio.h>
 
 #include "manager/internal.h"
+#include "manager/validate.h"
 #include "manager/write_back.h"
 
 static void run_done(mp__task *task)
@@ -290,6 +291,15 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
         request->status = rc;
         (void)snprintf(request->text, sizeof(request->text), "%s",
                        diag.text[0] ? diag.text : mp_strerror(rc));
+        mp__write_reply(request);
+        return;
+    }
+    rc = mp__claims_check(request);
+    if (rc || request->broken_count) {
+        request->status = rc ? rc : MP_EINVALID;
+        mp__write_set_text(request, request->status);
+        if (rc == 0)
+            mp__violations_say(request);
         mp__write_reply(request);
         return;
     }

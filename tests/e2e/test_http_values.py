@@ -215,6 +215,32 @@ class Values(unittest.TestCase):
             self.resp("MP.GET", "weakly", "MINREV")
         self.assertEqual(self.http.get(f"{BASE}default/weakly?min_rev=0&level=weak").body, b"1")
 
+    def test_what_calls_itself_json_is_json(self):
+        first = self.http.put(BASE + "default/claim", {"a": 1}).json["revision"]
+        for body, place in ("{broken", (1, 2)), ('{"a": 1,\n "b": }', (2, 7)), ("", (1, 1)):
+            for more in "", "?dry_run":
+                problem = self.is_problem(self.http.put(BASE + "default/claim" + more, body, "application/json"), 422, "invalid-value")
+                self.assertEqual((problem["line"], problem["column"]), place)
+                self.assertEqual([(e["where"], e["keyword"], e["line"], e["column"]) for e in problem["errors"]],
+                                 [("default/claim", "json", *place)])
+                self.assertIn("application/octet-stream", problem["remedy"])
+        ops = [{"op": "put", "key": "default/claim-a", "value": "1"},
+               {"op": "put", "key": "default/claim", "value": "[", "media_type": "application/json"}]
+        problem = self.is_problem(self.http("POST", "/v1/txn", json.dumps({"ops": ops})), 422, "invalid-value")
+        self.assertEqual(problem["errors"][0]["where"], "default/claim")
+        for words in ("MP.PUT", "claim", "application/json", "["), ("MP.CAS", "claim", first, "[", "application/json"):
+            with self.assertRaisesRegex(ReplyError, "^INVALID default/claim: .*line 1, column 2"):
+                self.resp(*words)
+        said = self.daemon.cli("set", "claim", "[", "--type", "application/json")
+        self.assertEqual((said.returncode, said.stdout), (1, ""))
+        self.assertIn("line 1, column 2", said.stderr)
+        self.assertEqual(self.http.get(BASE + "default/claim")["MarketPrism-Revision"], str(first))
+        self.assertEqual(self.http.get(BASE + "default/claim-a").status, 404)
+        for type in "application/octet-stream", "application/x-www-form-urlencoded", "text/plain":  # curl -d says the second
+            self.assertEqual(self.http.put(BASE + "default/claim", "{" + type, type).status, 200)
+        self.assertEqual(self.resp("SET", "claim", "{as it is"), "OK")
+        self.assertEqual(self.http.get(BASE + "default/claim").body, b"{as it is")
+
     # ---- patches ----
 
     def test_a_merge_patch_changes_a_part(self):

@@ -54,13 +54,20 @@ void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *reque
 
     memcpy(text, request->text, sizeof(text));
     if (request->status == MP_EINVALID) {
-        mp__answer_problem(x, &(mp__problem){.status = 422,
-                                             .type = "invalid-value",
-                                             .detail = text,
-                                             .remedy = "nothing was changed; mend what errors "
-                                                       "names",
-                                             .broken = request->broken,
-                                             .broken_count = request->broken_count});
+        bool is_one = request->broken_count == 1 && request->broken[0].line;
+        mp__diag place = {.line = is_one ? request->broken[0].line : 0,
+                          .column = is_one ? request->broken[0].column : 0};
+        mp__answer_problem(
+            x, &(mp__problem){.status = 422,
+                              .type = "invalid-value",
+                              .detail = text,
+                              .remedy = is_one ? "nothing was changed; mend it, or put "
+                                                 "bytes as application/octet-stream"
+                                               : "nothing was changed; mend what errors "
+                                                 "names",
+                              .place = &place,
+                              .broken = request->broken,
+                              .broken_count = request->broken_count});
         return;
     }
     mp__answer_error(x, request->status, text);

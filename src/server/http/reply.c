@@ -363,6 +363,10 @@ static void errors_json(const mp__problem *p, mp__buf *body)
         mp__json_add_text(body, "instance", broken->instance);
         mp__json_add_text(body, "schema", broken->schema);
         mp__json_add_text(body, "keyword", broken->keyword);
+        if (broken->line) {
+            mp__json_add_i64(body, "line", broken->line);
+            mp__json_add_i64(body, "column", broken->column);
+        }
         mp__json_add_text(body, "text", broken->text);
         mp__json_end(body, '}');
     }

@@ -10,6 +10,21 @@
 #include "core/json_read.h"
 #include "core/json_tree.h"
 
+/* Only looked at, it is told the same, but of names and numbers. */
+static void is_checked_as_read(mp_str text, int rc, const mp__diag *diag)
+{
+    mp__diag checked = {0};
+
+    if (strstr(diag->text, "already in this object") || strstr(diag->text, "a name may not hold"))
+        rc = 0;
+    assert_int_equal(mp__json_check(text, &checked), rc == -ERANGE ? 0 : rc);
+    if (rc && rc != -ERANGE) {
+        assert_string_equal(checked.text, diag->text);
+        assert_int_equal(checked.line, diag->line);
+        assert_int_equal(checked.column, diag->column);
+    }
+}
+
 static void what_is_wrong_is_told_with_the_place_of_its_first_byte(void **state)
 {
     static const struct {
@@ -71,6 +86,7 @@ static void what_is_wrong_is_told_with_the_place_of_its_first_byte(void **state)
         mp__diag diag = {0};
         int rc = mp__json_read(mp_str_of(cases[i].text), false, &tree, &diag);
 
+        is_checked_as_read(mp_str_of(cases[i].text), rc, &diag);
         if (rc != MP_ESYNTAX || tree || diag.line != cases[i].line ||
             diag.column != cases[i].column || !strstr(diag.text, cases[i].says))
             fail_msg("%s: %d, said %d:%d %s, want %d:%d %s", cases[i].text, rc, diag.line,
@@ -149,6 +165,38 @@ static void what_is_nested_too_deep_is_refused(void **state)
     assert_int_equal(mp__json_read(mp_str_new(text, sizeof(text)), false, &tree, &diag), MP_ELIMIT);
     assert_int_equal(mp__json_read(mp_str_new(text, 2000), false, &tree, &diag), MP_ESYNTAX);
     assert_int_equal(diag.column, 2001);
+    assert_int_equal(mp__json_check(mp_str_new(text, sizeof(text)), &diag), MP_ESYNTAX);
+    assert_non_null(strstr(diag.text, "nested deeper than"));
+}
+
+static void what_is_only_looked_at_may_have_any_names_and_numbers(void **state)
+{
+    static const char *const texts[] = {
+        "{\"a\":1,\"a\":2}", "[123456789012345678901234567890,-1e4000]", "{\"\\u0000\":0}", "0"};
+    mp__diag diag = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        assert_int_equal(mp__json_check(mp_str_of(texts[i]), &diag), 0);
+    assert_int_equal(mp__json_check((mp_str){NULL, 0}, &diag), MP_ESYNTAX);
+    assert_string_equal(diag.text, "the text is empty");
+    assert_int_equal(mp__json_check(MP_STR("[1,\n2"), NULL), MP_ESYNTAX);
+}
+
+static void a_zero_byte_does_not_end_a_text(void **state)
+{
+    static const char text[] = "{\"a\": 1}\n\0{\"b\": 2}";
+    json_t *tree = NULL;
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(mp__json_read(mp_str_new(text, sizeof(text) - 1), false, &tree, &diag),
+                     MP_ESYNTAX);
+    assert_null(tree);
+    assert_int_equal(diag.line, 2);
+    assert_int_equal(diag.column, 1);
+    assert_string_equal(diag.text, "nothing more is expected here, not the byte 0x00");
+    assert_int_equal(mp__json_read(mp_str_new("3", 2), true, &tree, &diag), MP_ESYNTAX);
 }
 
 /* Whatever is cut off or changed: what is refused is refused with a place inside the text. */
@@ -171,6 +219,7 @@ static void every_refusal_has_a_place_in_the_text(void **state)
                 text[i] = (char)c;
             rc = mp__json_read(mp_str_new(text, c < 0 ? i : size), false, &tree, &diag);
             json_decref(tree);
+            is_checked_as_read(mp_str_new(text, c < 0 ? i : size), rc, &diag);
             if (rc == 0)
                 continue;
             refused++;
@@ -185,6 +234,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_wrong_is_told_with_the_place_of_its_first_byte),
     cmocka_unit_test(a_number_that_cannot_be_held_is_told_as_one),
     cmocka_unit_test(what_is_right_is_read),
+    cmocka_unit_test(what_is_only_looked_at_may_have_any_names_and_numbers),
+    cmocka_unit_test(a_zero_byte_does_not_end_a_text),
     cmocka_unit_test(what_is_nested_too_deep_is_refused),
     cmocka_unit_test(every_refusal_has_a_place_in_the_text),
 };

@@ -30,6 +30,7 @@ static int tear_down(void **state)
 
 static char text[700], instance[256], keyword[32], scope[200];
 static size_t broken;
+static int line, column;
 
 static void write_done(mp__write_request *request)
 {
@@ -41,6 +42,8 @@ static void write_done(mp__write_request *request)
         snprintf(scope, sizeof(scope), "%s", request->broken[0].scope);
         snprintf(instance, sizeof(instance), "%s", request->broken[0].instance);
         snprintf(keyword, sizeof(keyword), "%s", request->broken[0].keyword);
+        line = request->broken[0].line;
+        column = request->broken[0].column;
     }
 }
 
@@ -126,6 +129,38 @@ static void what_breaks_its_schema_is_refused_with_the_place(void **state)
     assert_int_equal(put("production/limits/high", "51"), 0);
     assert_int_equal(put("production/other/high", "101"), 0);
     assert_int_equal(put("staging/limits/high", "101"), 0);
+}
+
+static void what_calls_itself_json_and_is_none_is_refused_with_the_place(void **state)
+{
+    mp__change several[] = {putting("production/a/good", "1", ""),
+                            putting("production/a/list", "[1,\n 2", "application/json"),
+                            putting("staging/a/schema", "{", "application/schema+json"),
+                            putting("production/a/text", "{", "text/plain")};
+    mp__change charset = putting("production/a/b", "{]", "application/json;charset=utf-8");
+    mp__change dry = putting("production/a/c", "x", "application/json");
+
+    (void)state;
+    assert_int_equal(put_json("production/a/b", "{broken"), MP_EINVALID);
+    assert_int_equal(broken, 1);
+    assert_string_equal(keyword, "json");
+    assert_int_equal(line, 1);
+    assert_int_equal(column, 2);
+    assert_non_null(
+        strstr(text, "a/b: the value is not the JSON that its media type says: line 1"));
+    assert_int_equal(put_json("production/a/b", ""), MP_EINVALID);
+    assert_int_equal(change_all(&charset, 1), MP_EINVALID);
+    assert_int_equal(put_json("production/a/b", "{\"a\":1,\"a\":123456789012345678901}"), 0);
+    assert_int_equal(change_all(several, 4), MP_EINVALID);
+    assert_int_equal(broken, 2);
+    assert_int_equal(line, 2);
+    assert_int_equal(column, 3);
+    several[1].media_type = MP_STR("");
+    several[2].media_type = MP_STR("application/octet-stream");
+    assert_int_equal(change_all(several, 4), 0); /* nobody says that they are */
+    dry_run = true;
+    assert_int_equal(change_all(&dry, 1), MP_EINVALID);
+    dry_run = false;
 }
 
 static void a_deletion_and_a_rollback_are_writes_like_others(void **state)
@@ -759,6 +794,17 @@ static void write_past_the_gate(mp__change *changes, size_t count)
     damage("");
 }
 
+static void what_was_there_before_anybody_looked_can_be_brought_back(void **state)
+{
+    mp__change old = putting("production/a/b", "{broken", "application/json");
+
+    (void)state;
+    write_past_the_gate(&old, 1);
+    assert_int_equal(put_json("production/a/b", "{broken"), MP_EINVALID);
+    assert_int_equal(put_json("production/a/b", "{}"), 0);
+    assert_int_equal(roll_back("production/a/b", last_revision - 1), 0);
+}
+
 static void a_damaged_schema_lets_nothing_pass_unjudged(void **state)
 {
     (void)state;
@@ -973,6 +1019,7 @@ static void beyond_that_others_are_judged_and_schemas_deleted(void **state)
 
 static const struct CMUnitTest tests[] = {
     FRESH(what_breaks_its_schema_is_refused_with_the_place),
+    FRESH(what_calls_itself_json_and_is_none_is_refused_with_the_place),
     FRESH(a_deletion_and_a_rollback_are_writes_like_others),
     FRESH(a_dry_run_is_refused_as_the_write_would_be_and_changes_nothing),
     FRESH(a_document_is_checked_with_all_writes_of_the_request),
@@ -1002,6 +1049,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_document_of_too_many_keys_stops_only_those_who_are_judged_by_it),
     FRESH(without_an_origin_what_is_kept_says_whether_an_inner_scope_has_a_schema),
     FRESH(without_memory_nothing_passes_unjudged),
+    FRESH(what_was_there_before_anybody_looked_can_be_brought_back),
     FRESH(a_damaged_schema_lets_nothing_pass_unjudged),
     FRESH(a_damaged_schema_can_be_deleted),
     FRESH(a_damaged_value_in_an_inner_scope_stops_no_other_and_can_be_mended),
