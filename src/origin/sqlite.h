@@ -247,6 +247,7 @@ typedef struct mp__sqlite {
     bool shared;           /* with other daemons: each group is a commit that they see */
     bool opened;           /* mp__origin_open() is through */
     bool journal_seen;     /* what it had is among what is acknowledged */
+    bool journal_damaged;  /* it cannot be read, and the database beside it is shared */
     char cause[256];
     /* the reader's */
     mp__sqlite_db read_db;

@@ -114,7 +114,10 @@ static int judge_failure(mp__sqlite *s, int error, bool known, mp__diag *diag)
         move(s, MP__ORIGIN_LOST, "the database '%s' is empty, and it was not", s->path);
         return 0;
     case MP_ECORRUPT:
-        move(s, MP__ORIGIN_LOST, "the database is damaged: %s", diag->text);
+        if (s->journal_damaged) /* not the database: it is tried again, as nobody touches that */
+            move(s, MP__ORIGIN_DOWN, "%s", diag->text);
+        else
+            move(s, MP__ORIGIN_LOST, "the database is damaged: %s", diag->text);
         return 0;
     default:
         atomic_store_explicit(&s->base.is_full, error == -ENOSPC, memory_order_relaxed);
@@ -173,6 +176,7 @@ static int adopt_journal(mp__sqlite *s, mp__diag *why)
     mp__sqlite_pending_clear(&s->pending);
     atomic_store_explicit(&s->stuck, 0, memory_order_relaxed);
     atomic_store_explicit(&s->unflushed, false, memory_order_release);
+    s->journal_damaged = false;
     rc = s->options.is_shared
              ? mp__sqlite_share(s, why)
              : mp__sqlite_journal_open(s, s->journal_seen ? s->acknowledged : UINT64_MAX, why);

@@ -183,7 +183,17 @@ int mp__sqlite_journal_merge(mp__sqlite *s, mp__diag *diag)
 
     if (rc == MP_EABSENT)
         rc = 0;
-    return replay_end(&r, rc);
+    s->journal_damaged = rc == MP_ECORRUPT && !r.failed;
+    rc = replay_end(&r, rc);
+    if (s->journal_damaged && diag) {
+        mp__diag why = *diag;
+
+        (void)mp__diag_set(diag, rc,
+                           "acknowledged writes may be in a journal that cannot be read: %s, to go "
+                           "on with what the database has",
+                           why.text);
+    }
+    return rc;
 }
 
 int mp__sqlite_share(mp__sqlite *s, mp__diag *diag)

@@ -4,6 +4,7 @@
 #include "mp_origin.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -421,6 +422,34 @@ static void a_backup_has_what_waits(void **state)
     assert_int_equal(values_there(), 6);
 }
 
+static struct told {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    enum mp__origin_state state;
+    char cause[512];
+} was_told = {.lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER};
+
+static void told_state(void *context, enum mp__origin_state from, enum mp__origin_state to,
+                       const char *cause)
+{
+    struct told *told = context;
+
+    (void)from;
+    (void)pthread_mutex_lock(&told->lock);
+    told->state = to;
+    (void)snprintf(told->cause, sizeof(told->cause), "%s", cause);
+    (void)pthread_cond_broadcast(&told->came);
+    (void)pthread_mutex_unlock(&told->lock);
+}
+
+static void wait_for_state(enum mp__origin_state state)
+{
+    (void)pthread_mutex_lock(&was_told.lock);
+    while (was_told.state != state)
+        (void)pthread_cond_wait(&was_told.came, &was_told.lock);
+    (void)pthread_mutex_unlock(&was_told.lock);
+}
+
 /* Two daemons on one database: nothing may wait where only one of them sees it. */
 static void another_daemon_on_the_database_sees_each_write_at_once(void **state)
 {
@@ -450,6 +479,37 @@ static void another_daemon_on_the_database_sees_each_write_at_once(void **state)
     open_here();
     assert_int_equal(mp_get(origin, "dev/default/a", &got), 0);
     assert_string_equal(got.value, "39");
+}
+
+/* What cannot be read is not done without unasked, where others may write to the database. */
+static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone(void **state)
+{
+    mp__origin_options options = {.env = mp__env_real(),
+                                  .path = path,
+                                  .is_shared = true,
+                                  .probe_ms = 10,
+                                  .sweep_ms = 3600000,
+                                  .context = &was_told,
+                                  .on_state = told_state};
+    mp__origin *other = NULL;
+    FILE *file;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/k0", "0"), 0);
+    origin = mp__origin_close(origin);
+    file = fopen(mp_beside(folder, "origin.journal"), "r+");
+    assert_non_null(file);
+    assert_int_equal(fputc('X', file), 'X');
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(mp__origin_open("sqlite", &options, &other, NULL), 0);
+    assert_int_equal(mp__state_now(&other->state), MP__ORIGIN_DOWN);
+    assert_non_null(strstr(was_told.cause, "origin.journal is no journal; move it away, to go on"));
+    assert_null(strstr(was_told.cause, "the database is damaged"));
+    assert_int_equal(unlink(mp_beside(folder, "origin.journal")), 0);
+    wait_for_state(MP__ORIGIN_LIVE);
+    other = mp__origin_close(other);
+    open_here();
+    assert_int_equal(values_there(), 1);
 }
 
 /* ---- disks that fail ---- */
@@ -576,6 +636,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(another_program_reads_whole_commits_while_writes_go_on),
     FRESH(a_backup_has_what_waits),
     FRESH(another_daemon_on_the_database_sees_each_write_at_once),
+    FRESH(a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone),
     FRESH(a_group_whose_sync_failed_is_not_there_after_a_crash),
     FRESH(what_only_the_journal_has_survives_a_power_cut),
     MP_TEST(a_group_is_read_as_it_was_written_and_no_part_of_one_is),
