@@ -16,7 +16,11 @@
 #include "server/server.h"
 #include "server/watch.h"
 
-enum { MP__GET_BATCH = 32, MP__SCAN_MS = 250 };
+enum {
+    MP__GET_BATCH = 32,
+    MP__SCAN_MS = 250,
+    MP__READS_AT_ONCE = 64, /* of one request, that wait: the origin has others to answer, too */
+};
 
 /* What a reload may change; each worker takes a copy at the beginning of a scan. */
 typedef struct mp__server_limits {

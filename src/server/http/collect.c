@@ -218,34 +218,44 @@ mp__gather *mp__gather_new(mp__exchange *x, size_t count)
     return gather;
 }
 
-static void one_less(mp__gather *gather)
-{
-    if (--gather->left == 0)
-        gather->done(gather);
-}
+static void go_on_reading(mp__gather *gather);
 
 static void read_done(mp__read *read)
 {
-    one_less(read->context);
+    mp__gather *gather = read->context;
+
+    gather->waiting--;
+    go_on_reading(gather);
 }
 
-void mp__gather_start(mp__gather *gather)
+/* Start the next reads, as many as may be under way. */
+static void go_on_reading(mp__gather *gather)
 {
     mp__worker_loop *worker = gather->x->worker;
 
-    gather->left = gather->count + 1; /* one is ours, so that done() comes once, at the end */
-    for (size_t i = 0; i < gather->count; i++) {
-        mp__read *read = &gather->reads[i];
+    while (gather->started < gather->count && gather->waiting < MP__READS_AT_ONCE) {
+        mp__read *read = &gather->reads[gather->started++];
 
+        if (gather->x->gone) {
+            read->status = MP_ECANCELED;
+            continue;
+        }
         read->loop = worker->loop;
         read->identity = &gather->x->identity;
         read->hash = mp__cache_hash(worker->hash_key, read->address);
         read->done = read_done;
         read->context = gather;
-        if (mp__read_start(worker->server->manager, read))
-            gather->left--;
+        if (!mp__read_start(worker->server->manager, read))
+            gather->waiting++;
     }
-    one_less(gather);
+    if (gather->waiting == 0)
+        gather->done(gather);
+}
+
+void mp__gather_start(mp__gather *gather)
+{
+    gather->started = gather->waiting = 0;
+    go_on_reading(gather);
 }
 
 void mp__gather_release(mp__gather *gather)

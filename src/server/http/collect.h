@@ -72,13 +72,13 @@ typedef struct mp__gather {
     void (*done)(struct mp__gather *gather);
     void *context;
     /* private */
-    size_t left;
-    bool starting;
+    size_t started, waiting;
 } mp__gather;
 
 /* Of the exchange's memory; NULL: no memory. */
 mp__gather *mp__gather_new(mp__exchange *x, size_t count) __attribute__((warn_unused_result));
-/* done() may come from inside. It gives the entries back with mp__gather_release(). */
+/* At most MP__READS_AT_ONCE are under way; when the client has gone the rest is MP_ECANCELED.
+ * done() may come from inside. It gives the entries back with mp__gather_release(). */
 void mp__gather_start(mp__gather *gather);
 void mp__gather_release(mp__gather *gather);
 

@@ -402,11 +402,7 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
 
 /* ---- MP.CHANGES ---- */
 
-enum {
-    CHANGES_STANDARD = 1000,
-    CHANGES_BYTES = 1024 * 1024,
-    CHANGES_READS = 64, /* at the origin at once: it has others to answer, too */
-};
+enum { CHANGES_STANDARD = 1000, CHANGES_BYTES = 1024 * 1024 };
 
 static enum mp__watch_what what_of(const mp__list_item *item)
 {
@@ -486,7 +482,6 @@ static void look_at_changes(mp__slot *slot)
     for (size_t i = 0; i < q->count; i++)
         if (slot->seen[i] == MP__SEEN_UNKNOWN)
             prepare_read(slot, &slot->reads[unknown++], q->items[i].address, &text);
-    slot->reads_max = CHANGES_READS;
     mp__slot_reads_start(slot);
 }
 

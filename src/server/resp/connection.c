@@ -143,8 +143,7 @@ static void read_done(mp__read *read)
 static void go_on_reading(mp__slot *slot)
 {
     slot->waiting++; /* one for this function, so that it is not ready too early */
-    while (slot->started < slot->count &&
-           (slot->reads_max == 0 || slot->waiting <= slot->reads_max)) {
+    while (slot->started < slot->count && slot->waiting <= MP__READS_AT_ONCE) {
         mp__read *read = &slot->reads[slot->started++];
 
         read->loop = slot->worker->loop;

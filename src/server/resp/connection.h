@@ -31,7 +31,6 @@ struct mp__slot {
     void (*format)(mp__slot *slot, mp__buf *out);
     uint32_t waiting, count; /* reads under way; reads in all */
     uint32_t started;        /* of them */
-    uint32_t reads_max;      /* under way at once, the others follow in order; 0: all */
     int64_t number;          /* formats' own */
     int version;
     bool meta;
@@ -119,7 +118,8 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
                        void (*format)(mp__slot *slot, mp__buf *out));
 /* Everything it waited for is there: format it and let it go out in its turn. */
 void mp__slot_ready(mp__slot *slot);
-/* Begin its reads; those answered at once count. */
+/* Begin its reads, of which at most MP__READS_AT_ONCE wait at a time; the others follow in order.
+ * Those answered at once count. */
 void mp__slot_reads_start(mp__slot *slot);
 void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count);
 void mp__slot_query_start(mp__slot *slot);

@@ -18,6 +18,7 @@
 #include "mp_test.h"
 #include "origin/sqlite.h"
 #include "protocol/resp.h"
+#include "server/internal.h"
 
 enum { HELD_MOST = 1000, AT_ONCE = 64, KEYS = 300 };
 
@@ -127,17 +128,23 @@ static peer *writer, *watcher;
 
 /* ---- a client ---- */
 
-static peer *connect_to(void)
+static int connect_at(const char *address)
 {
-    const char *address = mp__server_resp_address(server);
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port =
                                  htons((uint16_t)strtoll(strrchr(address, ':') + 1, NULL, 10)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+static peer *connect_to(void)
+{
     peer *p = calloc(1, sizeof(*p));
 
-    p->fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(p->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    p->fd = connect_at(mp__server_resp_address(server));
     return p;
 }
 
@@ -245,6 +252,15 @@ static int remove_one(const char *path, const struct stat *stat, int kind, struc
     (void)kind;
     (void)walk;
     return remove(path);
+}
+
+/* What L3 has of the values goes. */
+static void remove_kept(void)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "%s/l3", folder);
+    assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static int tear_down(void **state)
@@ -519,6 +535,140 @@ static void ask_and_break(void)
         ;
 }
 
+/* ---- many keys in one request ---- */
+
+/* What memory does not have is asked for some at once; one answered, the next comes. */
+static void lets_go_of_all_some_at_a_time(void)
+{
+    wait_for_held(AT_ONCE);
+    does(writer, "PING"); /* the turn of the loop that began them is over */
+    assert_int_equal(count_of(&held_count), AT_ONCE);
+    for (int i = 0; i < 10; i++) {
+        let_go(0);
+        wait_for_held(AT_ONCE);
+        does(writer, "PING");
+        assert_int_equal(count_of(&held_count), AT_ONCE);
+    }
+    hold(false);
+}
+
+static void forget_memory(void)
+{
+    char line[64];
+
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(line, sizeof(line), "SET held/%03d %d", i, i);
+        does(writer, line);
+    }
+    stop();
+    remove_kept();
+    start();
+    does(writer, "SET near/k here");
+    hold(true);
+}
+
+static void an_mget_asks_the_origin_for_some_at_once_and_answers_in_order(void **state)
+{
+    static char names[KEYS][16];
+    mp_str words[KEYS + 2];
+    mp__reply *reply;
+
+    (void)state;
+    forget_memory();
+    words[0] = MP_STR("MGET");
+    words[1] = MP_STR("near/k");
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof(names[i]), "held/%03d", i);
+        words[2 + i] = mp_str_of(names[i]);
+    }
+    say(watcher, words, KEYS + 2);
+    lets_go_of_all_some_at_a_time();
+    reply = hear(watcher);
+    assert_int_equal(reply->count, KEYS + 1);
+    mp_assert_str(reply->items[0].text, "here");
+    for (int i = 0; i < KEYS; i++)
+        assert_int_equal(strtol(reply->items[1 + i].text.data, NULL, 10), i);
+    (void)mp__reply_free(reply);
+}
+
+static int post(const char *path, mp_str body)
+{
+    int fd = connect_at(mp__server_http_address(server));
+    mp__buf out = MP__BUF_INIT;
+
+    (void)mp__buf_printf(&out,
+                         "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                         "Content-Length: %zu\r\n\r\n",
+                         path, body.size);
+    (void)mp__buf_add_str(&out, body);
+    assert_int_equal(write(fd, out.data, out.size), out.size);
+    mp__buf_done(&out);
+    return fd;
+}
+
+static int ask_for_many(void)
+{
+    mp__buf body = MP__BUF_INIT;
+    int fd;
+
+    (void)mp__buf_printf(&body, "{\"keys\":[\"near/k\"");
+    for (int i = 0; i < KEYS; i++)
+        (void)mp__buf_printf(&body, ",\"held/%03d\"", i);
+    (void)mp__buf_printf(&body, "]}");
+    fd = post("/v1/batch-get", mp__buf_str(&body));
+    mp__buf_done(&body);
+    return fd;
+}
+
+static void a_batch_asks_the_origin_for_some_at_once_and_answers_in_order(void **state)
+{
+    static char text[1 << 20];
+    const char *at;
+    size_t size = 0;
+    ssize_t n;
+    int fd;
+
+    (void)state;
+    forget_memory();
+    fd = ask_for_many();
+    lets_go_of_all_some_at_a_time();
+    while ((n = read(fd, text + size, sizeof(text) - 1 - size)) > 0)
+        size += (size_t)n;
+    (void)close(fd);
+    text[size] = '\0';
+    at = strstr(text, "\"value\":\"here\"");
+    for (int i = 0; i < KEYS; i++) {
+        char value[32];
+
+        snprintf(value, sizeof(value), "\"value\":\"%d\"", i);
+        assert_non_null(at);
+        at = strstr(at, value);
+    }
+    assert_non_null(at);
+}
+
+static void a_batch_whose_client_has_gone_asks_for_nothing_more(void **state)
+{
+    struct linger none = {1, 0};
+    size_t before;
+    int fd;
+
+    (void)state;
+    forget_memory();
+    fd = ask_for_many();
+    wait_for_held(AT_ONCE);
+    before = count_of(&asked);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)), 0);
+    (void)close(fd);
+    while (atomic_load(&server->http_clients)) /* it has not seen that yet */
+        does(writer, "PING");
+    hold(false);
+    does(writer, "SET held/000 again");
+    stop(); /* which waits for what is under way */
+    assert_int_equal(count_of(&asked), before);
+    start();
+}
+
 static void who_has_gone_is_not_read_for_any_more(void **state)
 {
     (void)state;
@@ -548,6 +698,12 @@ int main(void)
             a_page_of_changes_asks_the_origin_for_some_at_once_and_lists_them_in_order, set_up,
             tear_down),
         cmocka_unit_test_setup_teardown(who_has_gone_is_not_read_for_any_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            an_mget_asks_the_origin_for_some_at_once_and_answers_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_batch_asks_the_origin_for_some_at_once_and_answers_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_whose_client_has_gone_asks_for_nothing_more, set_up,
+                                        tear_down),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
