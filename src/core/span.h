@@ -29,6 +29,7 @@ typedef struct mp__span {
     mp__span_region *region;          /* NULL: mapped by itself */
     size_t bytes;                     /* of all of it */
     uint16_t used, capacity, fresh;   /* objects; fresh: those never given out begin here */
+    uint16_t first;                   /* bytes from the span's beginning to its objects */
     uint8_t class;
     bool listed;
 } mp__span;

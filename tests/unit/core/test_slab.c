@@ -214,6 +214,34 @@ typedef struct seen {
     size_t count;
 } seen;
 
+/* The same place in each object would otherwise meet in a part of the processor's caches: of 384
+ * bytes, six lines, in half of it. */
+static void objects_of_a_size_begin_at_all_lines_of_a_page_alike(void **state)
+{
+    enum { COUNT = 16 * 1024, LINES = 64 };
+    static const size_t sizes[] = {64, 128, 256, 320, 384, 512, 640, 768, 896, 1024};
+    static void *objects[COUNT];
+    mp__slab *slab = slab_new(0);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        unsigned begin[LINES] = {0};
+
+        for (size_t n = 0; n < COUNT; n++) {
+            objects[n] = mp__slab_alloc(slab, sizes[i]);
+            assert_non_null(objects[n]);
+            begin[(uintptr_t)objects[n] / 64 % LINES]++;
+        }
+        for (size_t line = 0; line < LINES; line++) {
+            assert_true(begin[line] > COUNT / LINES / 2);
+            assert_true(begin[line] < COUNT / LINES * 2);
+        }
+        for (size_t n = 0; n < COUNT; n++)
+            mp__slab_free(objects[n]);
+    }
+    slab = mp__slab_close(slab);
+}
+
 static void see(void *context, void *object)
 {
     seen *s = context;
@@ -310,6 +338,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_lower_limit_gives_idle_pages_back),
     MP_TEST(what_a_region_gave_back_is_not_filled_again),
     MP_TEST(a_closed_slab_lives_until_its_last_object_is_freed),
+    MP_TEST(objects_of_a_size_begin_at_all_lines_of_a_page_alike),
     MP_TEST(exactly_the_living_are_beside_each_other),
     MP_TEST(every_failing_allocation_leaves_the_slab_whole),
 };
