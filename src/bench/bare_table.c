@@ -37,7 +37,7 @@ int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
 
     while (count < entries * 2)
         count *= 2;
-    *table = (mp__bare_table){.key = key, .mask = count - 1};
+    *table = (mp__bare_table){.state = mp__hash_state_of(key), .mask = count - 1};
     table->slots_bytes = count * sizeof(mp__bare_slot);
     table->arena_bytes = entries * object_round(object_bytes);
     table->slots = memory_new(&table->slots_bytes);
@@ -59,7 +59,7 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
 {
     size_t bytes = object_round(key.size + value.size);
     mp__bare_object *object;
-    uint64_t hash = mp__hash_str(table->key, key);
+    uint64_t hash = mp__hash_str_from(&table->state, key);
     size_t i = hash & table->mask;
 
     if (bytes > table->arena_bytes - table->arena_used)
@@ -78,7 +78,7 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
 
 mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
 {
-    uint64_t hash = mp__hash_str(table->key, key);
+    uint64_t hash = mp__hash_str_from(&table->state, key);
 
     for (size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
         const mp__bare_object *object = table->slots[i].object;

@@ -24,7 +24,7 @@ typedef struct mp__bare_slot {
 } mp__bare_slot;
 
 typedef struct mp__bare_table {
-    mp__hash_key key;
+    mp__hash_state state; /* of the hash's key, as the cache keeps it */
     mp__bare_slot *slots;
     size_t mask, slots_bytes;
     char *arena;

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The joint of the tiers, and the public face of the cache. */
+/* The joint of the tiers. */
 #include "cache/cache.h"
 
 #include <stdio.h>
 
+#include "cache/cache_internal.h"
 #include "cache/entry.h"
-#include "cache/l1.h"
-#include "cache/l1_read.h"
-#include "cache/l2.h"
-#include "cache/l3.h"
 #include "cache/panel.h"
 #include "cache/pins.h"
 #include "core/alloc.h"
@@ -26,22 +23,6 @@ enum {
 #define L3_BYTES         ((uint64_t)1000 << 20)
 #define L3_SEGMENT_BYTES ((uint64_t)16 << 20)
 #define L3_PENDING_BYTES ((uint64_t)64 << 20)
-
-struct mp_cache {
-    mp_env *env;
-    mp__l1 *l1;
-    mp__l2 *l2;                 /* or NULL */
-    mp__l3 *l3;                 /* or NULL */
-    mp__l3_keys *l3_keys;       /* or NULL */
-    mp__priorities *priorities; /* or NULL */
-    mp__hash_key hash_key;
-    mp__slab *heap;             /* entries that L1 does not take: too large for it, or no room */
-    _Atomic uint64_t counted;   /* revisions that this cache counts itself: mp_cache_put() */
-    _Atomic bool is_open;       /* L1 is there: L3's scrubber may look into it */
-    _Atomic uint32_t flushed_s; /* when what waits for L2 was last seen to */
-    void (*on_damaged)(void *context, mp_str address, uint64_t hash);
-    void *context;
-};
 
 const char *mp__tier_name(enum mp__tier tier)
 {
@@ -197,6 +178,7 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
         (void)mp_cache_free(cache);
         return rc;
     }
+    cache->hash_state = mp__hash_state_of(cache->hash_key); /* L3's, if there is one */
     atomic_store(&cache->is_open, true);
     if (cache->l2)
         mp__l1_set_below(cache->l1, cache->l2);
@@ -435,8 +417,8 @@ static int entry_from_l3(mp_cache *cache, uint64_t removals, uint64_t hash,
     return *ret_entry ? 0 : MP_ENOMEM;
 }
 
-static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, bool fill,
-                const mp__entry **ret_entry)
+int mp__cache_load_disk(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, bool fill,
+                        const mp__entry **ret_entry)
 {
     uint64_t removals = mp__l1_removals(cache->l1); /* a newer one may be put around memory */
     uint32_t generation, verify_by_s;
@@ -461,20 +443,21 @@ static int load(mp_cache *cache, mp_str address, uint64_t hash, bool nowait, boo
 int mp__cache_load_nowait(mp_cache *cache, mp_str address, uint64_t hash,
                           const mp__entry **ret_entry)
 {
-    return load(cache, address, hash, true, true, ret_entry);
+    return mp__cache_load_disk(cache, address, hash, true, true, ret_entry);
 }
 
 int mp__cache_peek_nowait(mp_cache *cache, mp_str address, uint64_t hash,
                           const mp__entry **ret_entry)
 {
-    return load(cache, address, hash, true, false, ret_entry);
+    return mp__cache_load_disk(cache, address, hash, true, false, ret_entry);
 }
 
 static void load_runs(mp__task *task)
 {
     mp__cache_load *request = (mp__cache_load *)task;
     const mp__entry *entry = NULL;
-    int rc = load(request->cache, request->address, request->hash, false, true, &entry);
+    int rc =
+        mp__cache_load_disk(request->cache, request->address, request->hash, false, true, &entry);
 
     request->done(request, rc, entry);
 }
@@ -894,248 +877,3 @@ static const mp__knob knobs[] = {
 };
 
 const mp__knob_table mp__cache_knobs = {"cache", knobs, sizeof(knobs) / sizeof(knobs[0])};
-
-/* ---- the public face ---- */
-
-MP_API int mp_cache_new(const mp_cache_config *config, mp_cache **ret_cache)
-{
-    static const mp_cache_config standard;
-    mp__cache_options options;
-
-    if (!ret_cache)
-        return MP_EINVAL;
-    config = config ? config : &standard;
-    options = (mp__cache_options){
-        .env = mp__env_real(),
-        .l1_entries = config->l1_entries,
-        .l1_bytes = config->l1_bytes,
-        .policy = config->policy,
-        .l2_entries = config->l2_entries,
-        .l2_bytes = config->l2_bytes,
-        .l3_dir = config->data_dir,
-        .l3_bytes = config->l3_bytes,
-    };
-    return mp__cache_open(&options, ret_cache, NULL);
-}
-
-static bool key_is_bad(mp_str key)
-{
-    return key.size == 0 || key.size > MP_CACHE_KEY_MAX || !key.data;
-}
-
-/* This thread's record when it is inside a read section. */
-static inline mp__hazard_record *section(void)
-{
-    mp__hazard_record *record = mp__hazard_mine;
-
-    return record && record->depth ? record : NULL;
-}
-
-static inline int result_of(mp__hazard_record *record, mp__entry *entry, uint64_t hash,
-                            const mp_blob **ret_value)
-{
-    if (__builtin_expect(!entry, 0))
-        return MP_EUNKNOWN;
-    mp__l1_note_use(record, entry, hash);
-    if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0))
-        return MP_EABSENT;
-    *ret_value = &entry->blob.pub;
-    return 0;
-}
-
-MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
-{
-    mp__hazard_record *record = section();
-    uint64_t hash;
-
-    if (__builtin_expect(key_is_bad(key) || !record, 0))
-        return MP_EINVAL;
-    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
-        return MP_ELIMIT;
-    hash = mp__hash_str(cache->hash_key, key);
-    return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash,
-                     ret_value);
-}
-
-MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
-                             const mp_blob **ret_values, int *ret_errors)
-{
-    __attribute__((uninitialized)) uint64_t hashes[MP_READ_HELD_MAX];
-    int found = 0;
-
-    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX || !section())
-        return MP_EINVAL;
-    if (count == 0)
-        return 0;
-    for (size_t i = 0; i < count; i++) /* keys may come from anywhere, too */
-        __builtin_prefetch(keys[i].data);
-    for (size_t i = 0; i < count; i++)
-        hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str(cache->hash_key, keys[i]);
-    mp__l1_prefetch_many(cache->l1, hashes, count, false);
-    for (size_t i = 0; i < count; i++) {
-        mp__hazard_record *record = mp__hazard_mine;
-        int rc;
-
-        ret_values[i] = NULL;
-        if (key_is_bad(keys[i]))
-            rc = MP_EINVAL;
-        else if (record->used >= MP__HAZARD_HELD)
-            rc = MP_ELIMIT;
-        else
-            rc = result_of(record,
-                           mp__l1_read((mp__l1_front *)cache->l1, record, keys[i], hashes[i]),
-                           hashes[i], &ret_values[i]);
-        found += rc == 0;
-        if (ret_errors)
-            ret_errors[i] = rc;
-    }
-    return found;
-}
-
-MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capacity,
-                         size_t *ret_size)
-{
-    const mp_blob *value;
-    mp__entry *entry;
-    uint64_t hash;
-    int rc;
-
-    if (!cache || key_is_bad(key) || !ret_size || (!buffer && capacity))
-        return MP_EINVAL;
-    rc = mp_read_begin();
-    if (rc)
-        return rc;
-    hash = mp__hash_str(cache->hash_key, key);
-    entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
-    rc = result_of(mp__hazard_mine, entry, hash, &value);
-    if (rc == 0) {
-        *ret_size = value->size;
-        if (value->size > capacity)
-            rc = MP_ELIMIT;
-        else if (value->size)
-            memcpy(buffer, value->data, value->size);
-    }
-    if (entry) /* so that it also works in a section that holds its maximum */
-        mp__hazard_release_last(mp__hazard_mine);
-    mp_read_end();
-    return rc;
-}
-
-static int value_of(const mp__entry *entry, mp_blob **ret_value)
-{
-    if (entry->kind == MP__RECORD_ABSENT)
-        return MP_EABSENT;
-    *ret_value = mp_blob_ref(&entry->blob.pub);
-    return 0;
-}
-
-MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
-{
-    mp__entry *found;
-    const mp__entry *entry;
-    uint64_t hash;
-    int rc;
-
-    if (!cache || !ret_value || key_is_bad(key))
-        return MP_EINVAL;
-    hash = mp__hash_str(cache->hash_key, key);
-    rc = mp_read_begin();
-    if (rc)
-        return rc;
-    found = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
-    if (found) {
-        mp__l1_note_use(mp__hazard_mine, found, hash);
-        rc = value_of(found, ret_value);
-        mp__hazard_release_last(mp__hazard_mine); /* also in a section that holds its maximum */
-    }
-    mp_read_end();
-    if (found)
-        return rc;
-    rc = mp__cache_load_memory(cache, key, hash, &entry);
-    if (rc)
-        rc = load(cache, key, hash, false, true, &entry);
-    if (rc)
-        return rc == MP_ECORRUPT ? MP_EUNKNOWN : rc;
-    rc = value_of(entry, ret_value);
-    (void)mp__entry_unref(entry);
-    return rc;
-}
-
-MP_API int mp_cache_put(mp_cache *cache, mp_str key, mp_str value, uint64_t ttl_ms)
-{
-    mp__record record = {.address = key, .value = value, .kind = MP__RECORD_VALUE};
-
-    if (!cache || key_is_bad(key) || (!value.data && value.size))
-        return MP_EINVAL;
-    if (value.size > MP_CACHE_VALUE_MAX)
-        return MP_ELIMIT;
-    record.modified_ms = record.fetched_ms = record.verified_ms = mp__env_wall_ms(cache->env);
-    record.created_ms = record.modified_ms;
-    if (ttl_ms && __builtin_add_overflow(record.modified_ms, ttl_ms, &record.expires_ms))
-        return MP_EINVAL;
-    record.revision = atomic_fetch_add(&cache->counted, 1) + 1;
-    return mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
-}
-
-MP_API int mp_cache_delete(mp_cache *cache, mp_str key)
-{
-    mp__record record = {.address = key, .kind = MP__RECORD_ABSENT};
-
-    if (!cache || key_is_bad(key))
-        return MP_EINVAL;
-    record.revision = atomic_fetch_add(&cache->counted, 1) + 1;
-    record.verified_ms = mp__env_wall_ms(cache->env);
-    return mp__cache_put_record(cache, &record, 0, 0, 0, NULL);
-}
-
-MP_API void mp_cache_stats_read(mp_cache *cache, mp_cache_stats *ret_stats)
-{
-    mp__l1_stats l1;
-    mp__l2_stats l2 = {0};
-    mp__l3_stats l3 = {0};
-
-    mp__l1_stats_read(cache->l1, &l1);
-    if (cache->l2)
-        mp__l2_stats_read(cache->l2, &l2);
-    if (cache->l3)
-        mp__l3_stats_read(cache->l3, &l3);
-    *ret_stats = (mp_cache_stats){
-        .l1_hits = l1.hits,
-        .l1_misses = l1.misses,
-        .l1_inserts = l1.inserts,
-        .l1_evictions = l1.evictions,
-        .l1_expired = l1.expired,
-        .l1_entries = l1.entries,
-        .l1_entries_max = l1.entries_max,
-        .l1_bytes = l1.bytes,
-        .l1_bytes_max = l1.bytes_max,
-        .l2_hits = l2.hits,
-        .l2_misses = l2.misses,
-        .l2_inserts = l2.inserts,
-        .l2_evictions = l2.evictions,
-        .l2_refused = l2.refused,
-        .l2_dropped = l2.dropped,
-        .l2_corrupt = l2.corrupt,
-        .l2_entries = l2.entries,
-        .l2_entries_max = l2.entries_max,
-        .l2_bytes = l2.bytes,
-        .l2_bytes_max = l2.bytes_max,
-        .l2_body_bytes = l2.body_bytes,
-        .l2_stored_bytes = l2.stored_bytes,
-        .l2_dictionaries = l2.dictionaries,
-        .l2_dictionary_bytes = l2.dictionary_bytes,
-        .l2_trainings = l2.trainings,
-        .l3_hits = l3.hits,
-        .l3_misses = l3.misses,
-        .l3_appends = l3.appends,
-        .l3_forgotten = l3.forgotten,
-        .l3_corrupt = l3.corrupt,
-        .l3_errors = l3.errors,
-        .l3_dropped = l3.dropped,
-        .l3_entries = l3.entries,
-        .l3_bytes = l3.bytes,
-        .l3_bytes_max = l3.bytes_max,
-        .l3_segments = l3.segments,
-        .l3_pending_bytes = l3.pending_bytes,
-    };
-}

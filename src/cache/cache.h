@@ -37,6 +37,7 @@ typedef struct mp__entry {
     uint8_t media_type_size;
     _Atomic uint8_t frequency; /* of use, 2 bits, saturating */
     bool expires;              /* expires_ms is not 0 */
+    uint16_t plain_size;       /* address_size of a value that never expires, else 0 */
     char address[];            /* then media type, then value */
 } __attribute__((aligned(64))) mp__entry;
 

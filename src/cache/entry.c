@@ -152,6 +152,8 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     entry->address_size = (uint16_t)record->address.size;
     entry->media_type_size = (uint8_t)record->media_type.size;
     entry->kind = kind_of(record);
+    entry->plain_size =
+        entry->expires || entry->kind == MP__RECORD_ABSENT ? 0 : entry->address_size;
     memcpy(p, record->address.data, record->address.size);
     p += record->address.size;
     if (record->media_type.size)

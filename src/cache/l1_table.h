@@ -62,6 +62,13 @@ static inline bool mp__l1_passed_over(uint64_t tags)
     return (tags >> 56) != 0;
 }
 
+/* Of a value that never expires, with one comparison of all that is not the address. */
+static inline bool mp__entry_is_plain(const mp__entry *entry, mp_str address)
+{
+    return entry->plain_size == address.size &&
+           mp__bytes_equal(entry->address, address.data, address.size);
+}
+
 static inline bool mp__entry_is(const mp__entry *entry, mp_str address)
 {
     return entry->address_size == address.size &&

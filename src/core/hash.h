@@ -15,6 +15,17 @@ typedef struct mp__hash_key {
     uint64_t k0, k1;
 } mp__hash_key;
 
+/* What SipHash begins with, made of the key beforehand by those who hash all the time. */
+typedef struct mp__hash_state {
+    uint64_t v0, v1, v2, v3;
+} mp__hash_state;
+
+static inline mp__hash_state mp__hash_state_of(mp__hash_key key)
+{
+    return (mp__hash_state){key.k0 ^ 0x736f6d6570736575ULL, key.k1 ^ 0x646f72616e646f6dULL,
+                            key.k0 ^ 0x6c7967656e657261ULL, key.k1 ^ 0x7465646279746573ULL};
+}
+
 #define MP__SIP_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 #define MP__SIP_ROUND(v0, v1, v2, v3)                                                              \
     do {                                                                                           \
@@ -66,12 +77,11 @@ static inline uint64_t mp__load_tail(const unsigned char *p, size_t n)
 
 /* SipHash-1-3 of @size bytes. Always inline, since it is a third of a cached read and a call would
  * keep its first loads from overlapping what comes before. Pure. */
-static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key key,
-                                                                    const void *data, size_t size)
+static inline __attribute__((always_inline)) uint64_t
+mp__siphash13_from(const mp__hash_state *state, const void *data, size_t size)
 {
     const unsigned char *p = (const unsigned char *)data;
-    uint64_t v0 = key.k0 ^ 0x736f6d6570736575ULL, v1 = key.k1 ^ 0x646f72616e646f6dULL;
-    uint64_t v2 = key.k0 ^ 0x6c7967656e657261ULL, v3 = key.k1 ^ 0x7465646279746573ULL;
+    uint64_t v0 = state->v0, v1 = state->v1, v2 = state->v2, v3 = state->v3;
     uint64_t m;
     size_t left = size;
 
@@ -96,9 +106,23 @@ static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key
     return v0 ^ v1 ^ v2 ^ v3;
 }
 
+static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key key,
+                                                                    const void *data, size_t size)
+{
+    mp__hash_state state = mp__hash_state_of(key);
+
+    return mp__siphash13_from(&state, data, size);
+}
+
 static inline __attribute__((always_inline)) uint64_t mp__hash_str(mp__hash_key key, mp_str s)
 {
     return mp__siphash13(key, s.data, s.size);
+}
+
+static inline __attribute__((always_inline)) uint64_t mp__hash_str_from(const mp__hash_state *state,
+                                                                        mp_str s)
+{
+    return mp__siphash13_from(state, s.data, s.size);
 }
 
 /* XXH3-64 of one run, or chained over several by passing the last result as @seed. Pure. */
