@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many sockets, few system calls. A loop that gathers (mp__loop_gather()) keeps short writes until
- * its turn ends, and reads what is ready on its streams after all of them were announced; where
- * there is more than one, io_uring (Axboe, "Efficient IO with io_uring", 2019) takes them to the
- * system in one call. Every request is one that ends at once (MSG_DONTWAIT), within that call: the
- * ring is never waited for, and nothing of a stream is in flight when it is closed. What could not
- * be tried counts as not ready. libuv says which streams are ready, and sends what has to wait. */
+ * its turn ends or there are as many as one call takes, and reads what is ready on its streams
+ * after all of them were announced; where there is more than one, io_uring (Axboe, "Efficient IO
+ * with io_uring", 2019) takes them to the system in one call. Every request is one that ends at
+ * once (MSG_DONTWAIT), within that call: the ring is never waited for, and nothing of a stream is
+ * in flight when it is closed. What could not be tried counts as not ready. libuv says which
+ * streams are ready, and sends what has to wait. */
 #include "core/env_real.h"
 
 #include <assert.h>
@@ -24,11 +25,12 @@ enum {
     STAGED_MOST = 32 * 1024,    /* of one */
     TRIES = 8,                  /* to have the entries of the ring taken */
     CALLS = 64,                 /* entries of the ring, sends in one call */
+    EARLY = 64,                 /* streams whose writes do not wait for the others of the turn */
 };
 
 typedef struct staged_write {
     mp__real_stream *stream; /* NULL: it was sent or dropped */
-    size_t at, size;         /* of the bytes */
+    size_t at, size;         /* of the bytes that are to be sent */
     int status;              /* how sending went: bytes, or -errno */
 } staged_write;
 
@@ -39,6 +41,7 @@ struct mp__real_gather {
     atomic_int ring_state; /* enum ring_state; written by the loop's thread alone */
     mp__real_stream *ready, **ready_end;
     unsigned count; /* of staged */
+    unsigned tried; /* of them, from the first on: sent as far as their sockets took it */
     size_t used;    /* of bytes */
     staged_write staged[STAGED];
     char *reads; /* READS * READ_SIZE; NULL: the ring was not tried */
@@ -201,6 +204,85 @@ void mp__real_gather_read(struct mp__real_gather *g)
 
 /* ---- writing ---- */
 
+static void send_one(const struct mp__real_gather *g, staged_write *w)
+{
+    ssize_t n;
+
+    do
+        n = send(w->stream->fd, g->bytes + w->at, w->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    w->status = n < 0 ? -errno : (int)n;
+}
+
+static void send_many(struct mp__real_gather *g, staged_write **writes, unsigned count)
+{
+    __attribute__((uninitialized)) int status[CALLS];
+
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *sqe = io_uring_get_sqe(&g->ring);
+
+        io_uring_prep_send(sqe, writes[i]->stream->fd, g->bytes + writes[i]->at, writes[i]->size,
+                           MSG_DONTWAIT | MSG_NOSIGNAL);
+        io_uring_sqe_set_data64(sqe, i);
+    }
+    ring_call(g, count, status);
+    for (unsigned i = 0; i < count; i++)
+        writes[i]->status = status[i];
+}
+
+/* What is kept from the @at-th on. */
+static void send_all(struct mp__real_gather *g, unsigned at)
+{
+    __attribute__((uninitialized)) staged_write *writes[CALLS];
+
+    while (at < g->count) {
+        unsigned count = 0;
+
+        for (; at < g->count && count < CALLS; at++)
+            if (g->staged[at].stream)
+                writes[count++] = &g->staged[at];
+        if (count > 1 && ring_works(g))
+            send_many(g, writes, count);
+        else
+            for (unsigned i = 0; i < count; i++)
+                send_one(g, writes[i]);
+    }
+}
+
+static void forget_all(struct mp__real_gather *g)
+{
+    g->count = g->tried = 0;
+    g->used = 0;
+}
+
+/* Where a turn writes to very many, the first of them do not wait until it has thought of the last.
+ * What a socket does not take stays, and whose stream broke is told when the turn ends: nobody
+ * hears of it in the middle of a write. */
+static void send_early(struct mp__real_gather *g)
+{
+    bool all = g->tried == 0;
+
+    send_all(g, g->tried);
+    for (; g->tried < g->count; g->tried++) {
+        staged_write *w = &g->staged[g->tried];
+
+        if (!w->stream)
+            continue;
+        if (w->status > 0) {
+            w->at += (size_t)w->status;
+            w->size -= (size_t)w->status;
+        }
+        if (w->size) {
+            all = false;
+        } else {
+            w->stream->staged = 0;
+            w->stream = NULL;
+        }
+    }
+    if (all)
+        forget_all(g);
+}
+
 bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, int count,
                            size_t total)
 {
@@ -211,6 +293,8 @@ bool mp__real_gather_write(mp__real_stream *stream, const struct iovec *parts, i
     assert(g); /* only loops that gather come here */
     if (stream->queued || before + total > STAGED_MOST || g->used + total > STAGED_BYTES)
         return false;
+    if (!w && g->count - g->tried == EARLY)
+        send_early(g);
     if (w ? w->at + before != g->used : g->count == STAGED)
         return false; /* another's stand behind it, or there are too many */
     if (!w) {
@@ -238,50 +322,6 @@ struct iovec mp__real_gather_take(mp__real_stream *stream)
     return (struct iovec){g->bytes + w->at, w->size};
 }
 
-static void send_one(const struct mp__real_gather *g, staged_write *w)
-{
-    ssize_t n;
-
-    do
-        n = send(w->stream->fd, g->bytes + w->at, w->size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    w->status = n < 0 ? -errno : (int)n;
-}
-
-static void send_many(struct mp__real_gather *g, staged_write **writes, unsigned count)
-{
-    __attribute__((uninitialized)) int status[CALLS];
-
-    for (unsigned i = 0; i < count; i++) {
-        struct io_uring_sqe *sqe = io_uring_get_sqe(&g->ring);
-
-        io_uring_prep_send(sqe, writes[i]->stream->fd, g->bytes + writes[i]->at, writes[i]->size,
-                           MSG_DONTWAIT | MSG_NOSIGNAL);
-        io_uring_sqe_set_data64(sqe, i);
-    }
-    ring_call(g, count, status);
-    for (unsigned i = 0; i < count; i++)
-        writes[i]->status = status[i];
-}
-
-static void send_all(struct mp__real_gather *g)
-{
-    __attribute__((uninitialized)) staged_write *writes[CALLS];
-
-    for (unsigned at = 0; at < g->count;) {
-        unsigned count = 0;
-
-        for (; at < g->count && count < CALLS; at++)
-            if (g->staged[at].stream)
-                writes[count++] = &g->staged[at];
-        if (count > 1 && ring_works(g))
-            send_many(g, writes, count);
-        else
-            for (unsigned i = 0; i < count; i++)
-                send_one(g, writes[i]);
-    }
-}
-
 void mp__real_gather_flush(struct mp__real_gather *g)
 {
     __attribute__((uninitialized)) mp__real_stream *broken[STAGED];
@@ -290,7 +330,7 @@ void mp__real_gather_flush(struct mp__real_gather *g)
     while (g->count) { /* who hears of a broken stream may write to others */
         unsigned count = 0;
 
-        send_all(g);
+        send_all(g, 0);
         for (unsigned i = 0; i < g->count; i++) {
             staged_write *w = &g->staged[i];
             int rc = 0;
@@ -308,8 +348,7 @@ void mp__real_gather_flush(struct mp__real_gather *g)
                 errors[count++] = rc;
             }
         }
-        g->count = 0;
-        g->used = 0;
+        forget_all(g);
         for (unsigned i = 0; i < count; i++)
             mp__real_stream_broke(broken[i], errors[i]);
     }
@@ -327,8 +366,7 @@ int mp__real_gather_new(bool ring, struct mp__real_gather **ret_gather)
     g->ready = NULL;
     g->ready_end = &g->ready;
     g->reads = NULL;
-    g->count = 0;
-    g->used = 0;
+    forget_all(g);
     *ret_gather = g;
     return 0;
 }

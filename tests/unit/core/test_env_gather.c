@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
@@ -16,7 +17,7 @@
 
 #include "core/core.h"
 
-enum { CLIENTS = 40, PLAIN = 0, GATHERS, RING, REFUSED, MODES };
+enum { CLIENTS = 100, PLAIN = 0, GATHERS, RING, REFUSED, MODES };
 
 typedef struct peer {
     struct world *world;
@@ -36,6 +37,7 @@ typedef struct world {
     peer peers[CLIENTS];
     atomic_int accepted, closed;
     atomic_size_t marks; /* what a test counts */
+    int watched;         /* a descriptor */
     const mp__stream_events *events;
     void (*on_timer)(struct world *w);
     mp__task task;
@@ -312,6 +314,65 @@ static void small_and_large_writes_of_a_turn_keep_their_order(void **state)
     in_each_mode(write_in_parts);
 }
 
+/* ---- a turn that writes to very many ---- */
+
+/* Whether something comes to @fd although the turn, which this is called from, has not ended. */
+static bool comes_within_the_turn(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 30000) == 1;
+}
+
+enum { SLOW = 1, SLOW_SIZE = 30000, ALL_ROUNDS = 40 };
+
+/* Answer all of them when the last asks. One of them does not read, and is given more than its
+ * socket takes. */
+static void answer_all(void *context, char *data, int64_t size)
+{
+    peer *p = context;
+    world *w = p->world;
+
+    (void)data;
+    if (size <= 0) {
+        p->closed = true;
+        mp__stream_close(p->stream);
+        return;
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        write_pattern(&w->peers[i], i == SLOW ? SLOW_SIZE : 100, false);
+    if (w->mode != PLAIN)
+        assert_true(comes_within_the_turn(w->watched));
+    for (int i = 0; i < CLIENTS; i++)
+        write_pattern(&w->peers[i], 50, false);
+    w->marks = mp__stream_queued(w->peers[SLOW].stream);
+}
+
+static void answer_early(world *w, int mode)
+{
+    static const mp__stream_events events = {answer_all, NULL, was_closed};
+    int fds[CLIENTS];
+
+    begin(w, mode, &events, NULL);
+    crowd(w, fds);
+    w->watched = fds[0];
+    for (size_t round = 0; round < ALL_ROUNDS; round++) {
+        assert_int_equal(send(fds[CLIENTS - 1], "x", 1, 0), 1);
+        for (int i = CLIENTS - 1; i >= 0; i--) /* the watched one behind what follows the look */
+            if (i != SLOW)
+                expect_pattern(fds[i], 0, round * 150, 150);
+    }
+    assert_true(w->marks > 0); /* else the slow one was not slow */
+    expect_pattern(fds[SLOW], 0, 0, (size_t)ALL_ROUNDS * (SLOW_SIZE + 50));
+    crowd_leaves(w, fds);
+}
+
+static void the_first_of_very_many_do_not_wait_for_the_last(void **state)
+{
+    (void)state;
+    in_each_mode(answer_early);
+}
+
 /* ---- endings ---- */
 
 static void answer_and_go(void *context, char *data, int64_t size)
@@ -460,6 +521,7 @@ static void note_end(void *context, char *data, int64_t size)
     peer *p = context;
 
     (void)data;
+    assert_int_equal(p->world->marks, 0); /* nobody hears of it in the middle of a write */
     if (size <= 0) {
         p->errors++;
         p->closed = true;
@@ -472,9 +534,11 @@ static void write_to_all(world *w)
     char bytes[100] = "";
     struct iovec part = {bytes, sizeof(bytes)};
 
+    w->marks = 1;
     for (int i = 0; i < w->accepted; i++)
         if (!w->peers[i].closed)
             (void)mp__stream_write(w->peers[i].stream, &part, 1); /* may know that it has gone */
+    w->marks = 0;
 }
 
 static void go_away(world *w, int mode)
@@ -558,6 +622,7 @@ static void streams_that_are_paused_again_and_again_lose_nothing(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(many_clients_at_once_each_get_their_own_bytes),
     MP_TEST(small_and_large_writes_of_a_turn_keep_their_order),
+    MP_TEST(the_first_of_very_many_do_not_wait_for_the_last),
     MP_TEST(what_was_written_before_an_end_arrives),
     MP_TEST(a_stream_that_another_closed_is_not_heard_of),
     MP_TEST(what_a_slow_peer_does_not_take_waits_and_loses_nothing),
