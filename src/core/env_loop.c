@@ -90,6 +90,7 @@ int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop)
         return MP_ENOMEM;
     loop->base = (mp__loop){env->ops, env};
     loop->waking.fn = wake_loop;
+    loop->waking.is_first = true;
     mp__task_queue_init(&loop->posted);
     (void)snprintf(loop->name, sizeof(loop->name), "%s", name);
     rc = uv_mutex_init(&loop->lock);

@@ -36,6 +36,7 @@ int mp__real_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes);
 typedef struct mp__real_wake {
     void (*fn)(struct mp__real_wake *wake);
     atomic_uint posters; /* that have posted and have yet to wake it */
+    bool is_first;       /* of those that are held back */
 } mp__real_wake;
 
 /* A post that must wake: begin while the queue is locked, so that it is not freed meanwhile, then
