@@ -196,6 +196,7 @@ static void changes_came(void *context, const mp__event *events, size_t count)
     mp__worker_loop *worker = context;
 
     mp__worker_tick(worker);
+    mp__connections_flush(worker); /* who changed it has his reply before others hear of it */
     mp__watch_tell(worker->watch, events, count);
 }
 

@@ -25,8 +25,8 @@ struct mp__watch {
     node **buckets;
     size_t bucket_count, node_count; /* a power of two */
     uint32_t lengths[LENGTH_MAX + 1];
-    size_t longest; /* at least the longest that there is */
-    mp__waiter *waiters, *told;
+    size_t longest;                         /* at least the longest that there is */
+    mp__waiter *waiters, *told, *told_last; /* told_last: behind all of told */
     uint32_t waiter_count;
     uint64_t revision;
     bool stale;
@@ -227,20 +227,26 @@ void mp__watch_leave(mp__watch *watch, mp__watch_point *point)
 
 /* ---- telling ---- */
 
-/* Waiters are told in the order in which they were found, which is by the length of what they
- * wait for; @last is the end of the list. */
-static void mark(mp__waiter *waiter, size_t event, mp__waiter ***last)
+/* The waiters that are told, in the order in which they were found, which is by the length of what
+ * they wait for. */
+typedef struct found {
+    mp__waiter **ends[2]; /* of told and of told_last */
+} found;
+
+static void mark(mp__waiter *waiter, size_t event, found *f)
 {
+    mp__waiter ***end = &f->ends[waiter->is_last];
+
     waiter->which |= (uint8_t)(1u << event);
     if (waiter->told_link)
         return;
     waiter->next_told = NULL;
-    waiter->told_link = *last;
-    **last = waiter;
-    *last = &waiter->next_told;
+    waiter->told_link = *end;
+    **end = waiter;
+    *end = &waiter->next_told;
 }
 
-static void mark_those_of(mp__watch *watch, mp_str address, size_t event, mp__waiter ***last)
+static void mark_those_of(mp__watch *watch, mp_str address, size_t event, found *f)
 {
     char text[LENGTH_MAX];
     size_t longest = watch->longest <= address.size + 1 ? watch->longest : address.size + 1;
@@ -255,14 +261,14 @@ static void mark_those_of(mp__watch *watch, mp_str address, size_t event, mp__wa
             watch->lengths[size] ? *find(watch, prefix, mp__hash_str(watch->key, prefix)) : NULL;
 
         for (mp__watch_point *p = n ? n->points : NULL; p; p = p->next)
-            mark(p->waiter, event, last);
+            mark(p->waiter, event, f);
     }
 }
 
-static void mark_all(mp__watch *watch, size_t event, mp__waiter ***last)
+static void mark_all(mp__watch *watch, size_t event, found *f)
 {
     for (mp__waiter *w = watch->waiters; w; w = w->next)
-        mark(w, event, last);
+        mark(w, event, f);
 }
 
 static void note(mp__watch *watch, const mp__event *event)
@@ -273,27 +279,34 @@ static void note(mp__watch *watch, const mp__event *event)
         watch->stale = event->kind == MP__EVENT_STALE;
 }
 
-void mp__watch_tell(mp__watch *watch, const mp__event *events, size_t count)
+/* Who is told may let others leave. */
+static void tell_all(mp__waiter **told, mp__watch_group *group)
 {
-    mp__watch_group group = {.events = events, .count = count};
-    mp__waiter **last = &watch->told;
-
-    assert(count <= MP__EVENTS_TOGETHER && !watch->told);
-    for (size_t i = 0; i < count; i++) {
-        note(watch, &events[i]);
-        if (events[i].address.size)
-            mark_those_of(watch, events[i].address, i, &last);
-        else
-            mark_all(watch, i, &last);
-    }
-    while (watch->told) {
-        mp__waiter *waiter = watch->told;
+    while (*told) {
+        mp__waiter *waiter = *told;
         unsigned which = waiter->which;
 
         untell(waiter);
-        waiter->tell(waiter, &group, which);
+        waiter->tell(waiter, group, which);
     }
+}
+
+void mp__watch_tell(mp__watch *watch, const mp__event *events, size_t count)
+{
+    mp__watch_group group = {.events = events, .count = count};
+    found f = {{&watch->told, &watch->told_last}};
+
+    assert(count <= MP__EVENTS_TOGETHER && !watch->told && !watch->told_last);
+    for (size_t i = 0; i < count; i++) {
+        note(watch, &events[i]);
+        if (events[i].address.size)
+            mark_those_of(watch, events[i].address, i, &f);
+        else
+            mark_all(watch, i, &f);
+    }
+    tell_all(&watch->told, &group);
+    tell_all(&watch->told_last, &group);
     for (size_t i = 0; i < count; i++)
-        for (int f = 0; f < MP__FRAME_COUNT; f++)
-            mp__buf_done(&group.frames[i][f]);
+        for (int kind = 0; kind < MP__FRAME_COUNT; kind++)
+            mp__buf_done(&group.frames[i][kind]);
 }

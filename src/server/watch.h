@@ -34,6 +34,7 @@ struct mp__waiter {
     /* Bit i of @which: group->events[i] is for this waiter. It may leave any of its points, or end,
      * inside. */
     void (*tell)(mp__waiter *waiter, mp__watch_group *group, unsigned which);
+    bool is_last; /* told after the others: a long poll, whose answer takes longer to make */
     /* the core's */
     mp__waiter *next, **link; /* of all */
     mp__waiter *next_told, **told_link;
@@ -51,7 +52,8 @@ typedef struct mp__watch_point {
 MP_MUST_USE int mp__watch_new(mp__hash_key key, mp__watch **ret_watch);
 mp__watch *mp__watch_free(mp__watch *watch); /* every point has left */
 
-/* Let @waiter (zeroed but for tell before its first point) hear of addresses that begin with
+/* Let @waiter (zeroed but for tell and is_last before its first point) hear of addresses that begin
+ * with
  * @prefix, as "environment/namespace/ke", and of everything that is about every key. With @exact:
  * of this address only. The point and the waiter live until mp__watch_leave(). MP_ENOMEM. */
 MP_MUST_USE int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter,

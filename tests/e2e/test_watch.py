@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 import threading
 import time
 import unittest
@@ -15,6 +16,7 @@ from mp_daemon import Daemon, wait_until
 from mp_http import Http
 
 NAMED = ("set", "del", "expire", "persist", "expired")
+SO_TIMESTAMPNS = 35  # Linux; its struct timespec is 16 bytes where time_t has 64 bits
 PROGRESS = ("--set", "http.watch_progress=250ms")
 
 
@@ -74,6 +76,50 @@ class Stream:
             event = self.next()
             if event["event"] in ("put", "delete"):
                 return event
+
+
+def came_at(sock):
+    """When what is there or comes next came into the socket, by the kernel's time stamp, in ns; None
+    where it gave none."""
+    _, extra, _, _ = sock.recvmsg(65536, 64)
+    for _, kind, data in extra:
+        if kind == SO_TIMESTAMPNS:
+            seconds, ns = struct.unpack("qq", data)
+            return seconds * 1000000000 + ns
+    return None
+
+
+class Order(unittest.TestCase):
+    """Of what one loop sends of one change to more than leave in one call."""
+
+    def connect(self, address):
+        host, port = address.rsplit(":", 1)
+        sock = socket.create_connection((host, int(port)), 20)
+        self.addCleanup(sock.close)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        return sock
+
+    def is_stamped(self, sock):
+        sock.sendall(b"PING\r\n")
+        return came_at(sock) is not None
+
+    def test_the_writer_has_his_reply_first_and_long_polls_hear_last(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(daemon.close)
+        writer = self.connect(daemon.resp)
+        wait_until(lambda: self.is_stamped(writer))
+        polls = [self.connect(daemon.http) for _ in range(5)]
+        for poll in polls:
+            poll.sendall(b"GET /v1/watch?prefix=order/&wait=5m HTTP/1.1\r\nHost: x\r\n\r\n")
+        watchers = [self.connect(daemon.resp) for _ in range(70)]
+        for watcher in watchers:
+            watcher.sendall(b"MP.WATCH PREFIX order/\r\n")
+            came_at(watcher)
+        wait_until(lambda: gauge(daemon, "watchers") == 75)
+        writer.sendall(b"SET order/k 1\r\n")
+        reply, *heard = [came_at(sock) for sock in (writer, *watchers)]
+        self.assertLess(reply, min(heard))
+        self.assertLess(max(heard), min(came_at(poll) for poll in polls))
 
 
 class Resp(unittest.TestCase):

@@ -119,6 +119,55 @@ static void a_waiter_with_many_points_is_told_once_a_group_in_the_order_of_commi
     leave(&l);
 }
 
+static const char *order; /* in which the waiters of a test were told, as their letters */
+
+static void tell_letter(mp__waiter *waiter, mp__watch_group *group, unsigned which)
+{
+    static char letters[16];
+    size_t n = order ? strlen(order) : 0;
+
+    (void)group;
+    (void)which;
+    snprintf(letters + n, sizeof(letters) - n, "%s", ((listener *)waiter)->heard);
+    order = letters;
+}
+
+static void they_who_take_longest_to_tell_are_told_last(void **state)
+{
+    listener l[4] = {{.heard = "A"}, {.heard = "b"}, {.heard = "C"}, {.heard = "d"}};
+    static const char *const prefixes[] = {"", "dev/", "dev/app/", "dev/app/x"};
+    mp__event events[2] = {put("dev/app/x", 1), put("dev/app/x", 2)};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        listen(&l[i], 0, prefixes[i], false);
+        l[i].waiter.tell = tell_letter;
+        l[i].waiter.is_last = i % 2 == 0;
+    }
+    mp__watch_tell(watch, events, 2);
+    assert_string_equal(order, "bdAC");
+    for (int i = 0; i < 4; i++)
+        leave(&l[i]);
+}
+
+static void who_is_told_may_end_one_that_is_told_last(void **state)
+{
+    listener first = {0}, last = {0}, other = {0};
+
+    (void)state;
+    listen(&first, 0, "dev/", false);
+    listen(&last, 0, "dev/", false);
+    listen(&other, 0, "dev/", false);
+    last.waiter.is_last = other.waiter.is_last = true;
+    first.leaves = &last;
+    happens("dev/app/limit", 1);
+    assert_string_equal(first.heard, "1 ");
+    assert_string_equal(last.heard, "");
+    assert_string_equal(other.heard, "1 ");
+    leave(&first);
+    leave(&other);
+}
+
 static void what_is_about_every_key_is_told_to_everybody(void **state)
 {
     listener a = {0}, b = {0};
@@ -215,6 +264,8 @@ static const struct CMUnitTest tests[] = {
     EACH(a_waiter_hears_of_what_begins_with_its_prefix_and_of_nothing_else),
     EACH(an_exact_waiter_hears_of_its_address_only),
     EACH(a_waiter_with_many_points_is_told_once_a_group_in_the_order_of_commits),
+    EACH(they_who_take_longest_to_tell_are_told_last),
+    EACH(who_is_told_may_end_one_that_is_told_last),
     EACH(what_is_about_every_key_is_told_to_everybody),
     EACH(who_leaves_is_not_told_even_by_another_that_is_told_before),
     EACH(a_prefix_longer_than_any_address_waits_in_vain),
