@@ -6,6 +6,8 @@
  *                 held entries fresh ends and a new one begins, under a new generation number.
  *                 Entries of the old generation are verified once, when they are next read;
  *                 watchers are told to look again (RESET)
+ *   doubt         a newer version of one value cannot be read: what is kept of it is verified when
+ *                 it is next read; its watchers are told (STALE, and FRESH when that is over)
  *   state         live: a new watch (FRESH). Down or lost: no watch (STALE); entries keep what
  *                 they are, and the time until which the origin vouched for them is remembered,
  *                 so that their age is honest
@@ -141,16 +143,12 @@ void mp__change_unseen(void *context, const char *cause)
 }
 
 /* What is kept was true until now, and is asked for again before it counts as so. */
-void mp__change_doubt(void *context, mp_str address)
+static void doubt(mp__manager *manager, mp_str address)
 {
-    mp__manager *manager = context;
+    uint64_t hash = mp__cache_hash(manager->hash_key, address);
     const mp__entry *entry = NULL;
-    uint64_t hash;
     int rc = MP_EUNKNOWN;
 
-    if (!atomic_load(&manager->open))
-        return; /* what L3 kept is verified when it is read */
-    hash = mp__cache_hash(manager->hash_key, address);
     mp__flight_dirty(manager, address, hash, 0); /* nobody knows what to */
     if (mp_read_begin() == 0) {
         entry = mp__cache_peek(manager->cache, address, hash);
@@ -168,6 +166,36 @@ void mp__change_doubt(void *context, mp_str address)
         watch_ends(manager); /* it lies on disk, which is not waited for: all are verified once */
         watch_begins(manager);
     }
+}
+
+static int tell_doubt(void *context, mp_str address)
+{
+    mp__event event = {.kind = MP__EVENT_STALE, .address = address};
+
+    mp__watchers_tell(context, &event);
+    return 0;
+}
+
+void mp__change_doubt(void *context, mp_str address, bool begins)
+{
+    mp__manager *manager = context;
+    mp__event over = {.kind = MP__EVENT_FRESH, .address = address};
+
+    if (!atomic_load(&manager->open))
+        return; /* what L3 kept is verified when it is read, and nobody watches */
+    if (begins) {
+        doubt(manager, address);
+        (void)tell_doubt(manager, address);
+    } else {
+        mp__watchers_tell(manager, &over);
+    }
+}
+
+void mp__manager_doubts(mp__manager *manager, mp_str prefix,
+                        int (*each)(void *context, mp_str address), void *context)
+{
+    if (manager->origin->ops->doubts)
+        manager->origin->ops->doubts(manager->origin, prefix, each, context);
 }
 
 static const char *const state_notes[] = {"origin-opening", "origin-live", "origin-degraded",
@@ -201,4 +229,6 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
             state_notes[to], "%s", cause);
     if (is != was)
         mp__watchers_tell(manager, &event);
+    if (is && !was && atomic_load(&manager->open)) /* what is so still, behind what said that */
+        mp__manager_doubts(manager, mp_str_new("", 0), tell_doubt, manager);
 }

@@ -332,11 +332,12 @@ typedef struct mp__event {
         MP__EVENT_DELETE,
         MP__EVENT_EXPIRED,
         MP__EVENT_RESET, /* anything may have changed: look again */
-        MP__EVENT_STALE, /* the origin cannot be asked any more: what is kept may become old */
-        MP__EVENT_FRESH, /* it can again */
+        MP__EVENT_STALE, /* the origin cannot be asked any more, or has a newer version of this
+                          * value which cannot be read: what is kept may become old, or is */
+        MP__EVENT_FRESH, /* that is over */
     } kind;
     enum mp__event_expiry expiry; /* of PUT */
-    mp_str address;               /* "" with the last three: they are about every key */
+    mp_str address; /* "" with RESET, and with STALE and FRESH that are about every key */
     uint64_t revision;
     const mp__entry *entry; /* of PUT; NULL where it was left out for want of room */
 } mp__event;
@@ -361,6 +362,10 @@ MP_MUST_USE int mp__watch_add(mp__manager *manager, mp__loop *loop,
                               void *context, mp__watch_start *ret_start, mp__watcher **ret_watcher);
 /* On the watcher's loop, not from inside @fn; no call comes after it returned. */
 mp__watcher *mp__watch_remove(mp__watcher *watcher);
+/* Call @each with the addresses that begin with @prefix and are STALE by themselves, until it
+ * returns other than 0; it asks the manager nothing. Who watches already may hear of one again. */
+void mp__manager_doubts(mp__manager *manager, mp_str prefix,
+                        int (*each)(void *context, mp_str address), void *context);
 
 /* ---- preload ---- */
 

@@ -117,10 +117,17 @@ static void enqueue(mp__watcher *watcher, const mp__event *event)
 
 /* ---- on the watcher's loop ---- */
 
+/* Whether it says how the origin as a whole is. */
+static bool is_of_origin(const mp__event *event)
+{
+    return (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) &&
+           event->address.size == 0;
+}
+
 static void tell(mp__watcher *watcher, const mp__event *events, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (events[i].kind == MP__EVENT_STALE || events[i].kind == MP__EVENT_FRESH)
+        if (is_of_origin(&events[i]))
             watcher->told_stale = events[i].kind == MP__EVENT_STALE;
     watcher->fn(watcher->context, events, count);
 }
@@ -244,7 +251,7 @@ void mp__watchers_begin(mp__manager *manager, uint64_t revision, bool stale)
 void mp__watchers_tell(mp__manager *manager, const mp__event *event)
 {
     note_published(manager, event->revision);
-    if (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
+    if (is_of_origin(event))
         atomic_store(&manager->told_stale, event->kind == MP__EVENT_STALE);
     if (atomic_load(&manager->watcher_count) == 0)
         return;

@@ -639,6 +639,7 @@ const mp__origin_ops mp__file_ops = {
     .count = file_count,
     .changed = file_changed,
     .stats = file_stats,
+    .doubts = mp__file_doubts,
     .describe = mp__file_describe,
     .remedy = file_remedy,
     .read_only = true,

@@ -53,9 +53,10 @@ typedef struct mp__file_source {
     bool known;       /* as long as the stat is this one there is nothing new in it */
     uint64_t content; /* checksum of what was last parsed; 0: none */
     uint64_t unsettled_ns;
-    bool listed;   /* there, in this look */
-    bool in_doubt; /* as of the last look: what it gave may not be what it says now */
-    bool fresh;    /* leaves are what it holds now and what nobody compared yet */
+    bool listed;       /* there, in this look */
+    bool in_doubt;     /* as of the last look: what it gave may not be what it says now */
+    bool was_in_doubt; /* as of the look before */
+    bool fresh;        /* leaves are what it holds now and what nobody compared yet */
     mp__leaves leaves;
     mp__diag *trouble; /* why it was not taken; NULL: it was */
     mp__diag *warning; /* what is wrong with it although it was taken; may be NULL */
@@ -83,6 +84,9 @@ typedef struct mp__file_group {
     size_t unknown; /* of them those whose source is not known */
     char *bytes;    /* of the addresses */
     bool touched;
+    /* as in a source, of keys whose source is not known: when any of it is in doubt, they are */
+    bool unknown_in_doubt, unknown_was_in_doubt;
+    bool differs; /* something is in doubt that was not, or no more */
     /* while it is being committed */
     bool under_way;
     bool warned; /* of what its files break, in this look */
@@ -131,8 +135,9 @@ struct mp__file_origin {
     mp__file_group **groups; /* ordered by name */
     size_t group_count, group_capacity;
     size_t key_count;
-    bool unsettled; /* a file was being written to when it was looked at */
-    bool distrust;  /* the store was changed by others: compare everything again */
+    _Atomic bool has_doubts; /* some group has; looked at by who would else take the lock */
+    bool unsettled;          /* a file was being written to when it was looked at */
+    bool distrust;           /* the store was changed by others: compare everything again */
 
     /* committing */
     _Atomic size_t under_way;
@@ -227,8 +232,10 @@ void mp__file_troubles_begin(mp__file_origin *o);
 void mp__file_trouble_note(mp__file_origin *o, bool is_warning, const mp__diag *diag);
 void mp__file_troubles_end(mp__file_origin *o);
 void mp__file_describe(mp__origin *origin, mp_str address, mp__buf *json);
-/* After a look: tell of the keys whose files have come to be in error. */
+/* After a look: tell of the keys whose files have come to be in error, or are in it no more. */
 void mp__file_doubts_tell(mp__file_origin *o);
+void mp__file_doubts(mp__origin *origin, mp_str prefix, int (*each)(void *context, mp_str address),
+                     void *context);
 /* Whether the file that gives @address is in error or gone with its folder. On the loop. */
 bool mp__file_in_doubt(mp__file_origin *o, mp_str address);
 

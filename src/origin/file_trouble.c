@@ -186,12 +186,12 @@ void mp__file_describe(mp__origin *origin, mp_str address, mp__buf *json)
 
 static bool is_held_by_doubt(const mp__file_group *group, const mp__held *held)
 {
-    if (held->source)
-        return held->source->in_doubt;
-    for (const mp__file_source *s = group->sources; s; s = s->next_of_group)
-        if (s->in_doubt)
-            return true; /* of an earlier run: perhaps of this file */
-    return group->environment->missing;
+    return held->source ? held->source->in_doubt : group->unknown_in_doubt;
+}
+
+static bool was_held_by_doubt(const mp__file_group *group, const mp__held *held)
+{
+    return held->source ? held->source->was_in_doubt : group->unknown_was_in_doubt;
 }
 
 bool mp__file_in_doubt(mp__file_origin *o, mp_str address)
@@ -202,20 +202,93 @@ bool mp__file_in_doubt(mp__file_origin *o, mp_str address)
     return held && is_held_by_doubt(group, held);
 }
 
+/* Note what is in doubt now. False: all is as it was. */
+static bool note_doubts(mp__file_origin *o, mp__file_group *group, bool *ret_any)
+{
+    bool any = false, differs = false;
+
+    (void)pthread_mutex_lock(&o->lock);
+    for (mp__file_source *s = group->sources; s; s = s->next_of_group) {
+        s->was_in_doubt = s->in_doubt;
+        s->in_doubt = s->trouble || group->environment->missing;
+        any |= s->in_doubt;
+        differs |= s->in_doubt != s->was_in_doubt;
+    }
+    group->unknown_was_in_doubt = group->unknown_in_doubt;
+    /* of an earlier run: perhaps of a file that is in error */
+    group->unknown_in_doubt = any || group->environment->missing;
+    (void)pthread_mutex_unlock(&o->lock);
+    *ret_any |= group->unknown_in_doubt;
+    return differs || group->unknown_in_doubt != group->unknown_was_in_doubt;
+}
+
 void mp__file_doubts_tell(mp__file_origin *o)
 {
+    bool any = false;
+
+    for (size_t i = 0; i < o->group_count; i++)
+        o->groups[i]->differs = note_doubts(o, o->groups[i], &any);
+    atomic_store(&o->has_doubts, any);
     for (size_t i = 0; i < o->group_count; i++) {
         const mp__file_group *group = o->groups[i];
-        bool is_new = false;
 
-        for (mp__file_source *s = group->sources; s; s = s->next_of_group) {
-            bool was = s->in_doubt;
+        for (size_t k = 0; group->differs && o->options.on_doubt && k < group->count; k++) {
+            bool is = is_held_by_doubt(group, &group->held[k]);
 
-            s->in_doubt = s->trouble || group->environment->missing;
-            is_new |= s->in_doubt && !was;
+            if (is != was_held_by_doubt(group, &group->held[k]))
+                o->options.on_doubt(o->options.context, group->held[k].address, is);
         }
-        for (size_t k = 0; is_new && o->options.on_doubt && k < group->count; k++)
-            if (is_held_by_doubt(group, &group->held[k]))
-                o->options.on_doubt(o->options.context, group->held[k].address);
     }
+}
+
+static bool begins_alike(mp_str a, mp_str b)
+{
+    size_t size = a.size < b.size ? a.size : b.size;
+
+    return size == 0 || memcmp(a.data, b.data, size) == 0;
+}
+
+/* The first of its addresses, which are in order, that is not less than @prefix. */
+static size_t first_of(const mp__file_group *group, mp_str prefix)
+{
+    size_t from = 0, to = group->count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        mp_str address = group->held[middle].address;
+        size_t size = address.size < prefix.size ? address.size : prefix.size;
+        int order = size ? memcmp(address.data, prefix.data, size) : 0;
+
+        if (order < 0 || (order == 0 && address.size < prefix.size))
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+void mp__file_doubts(mp__origin *origin, mp_str prefix, int (*each)(void *context, mp_str address),
+                     void *context)
+{
+    mp__file_origin *o = (mp__file_origin *)origin;
+    int rc = 0;
+
+    if (!atomic_load(&o->has_doubts))
+        return;
+    (void)pthread_mutex_lock(&o->lock);
+    for (size_t i = 0; i < o->group_count && rc == 0; i++) {
+        const mp__file_group *group = o->groups[i];
+
+        if (!begins_alike(prefix, mp_str_of(group->name)) || !group->unknown_in_doubt)
+            continue;
+        for (size_t k = first_of(group, prefix); k < group->count && rc == 0; k++) {
+            mp_str address = group->held[k].address;
+
+            if (address.size < prefix.size || !begins_alike(prefix, address))
+                break;
+            if (is_held_by_doubt(group, &group->held[k]))
+                rc = each(context, address);
+        }
+    }
+    (void)pthread_mutex_unlock(&o->lock);
 }

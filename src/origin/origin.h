@@ -228,10 +228,10 @@ typedef struct mp__origin_options {
     /* A change that somebody else made at the origin, seen as it happened; as on_change, which
      * tells of expiries. */
     void (*on_seen)(void *context, const mp__record *after);
-    /* It is seen that there is a newer version of @address which cannot be read: what is kept of it
-     * is no longer held fresh, and fetches of it fail until that is mended. On the origin's thread.
-     */
-    void (*on_doubt)(void *context, mp_str address);
+    /* @begins: it is seen that there is a newer version of @address which cannot be read: what is
+     * kept of it is no longer held fresh, and fetches of it fail until that is mended. Else: it is,
+     * and what changed by it has been told before. On the origin's thread. */
+    void (*on_doubt)(void *context, mp_str address, bool begins);
     /* Judge a proposal; what breaks a rule is not taken. 0 or MP_ENOMEM. On the origin's thread, or
      * inside its open. */
     int (*on_proposal)(void *context, mp__proposal *proposal);
@@ -253,6 +253,10 @@ typedef struct mp__origin_ops {
      * revision if the origin has nothing as new. One that is LOST only because of them (stats say
      * `behind`) goes LIVE by it, even with @count 0. May be NULL. Blocks; at start only. */
     int (*salvage)(mp__origin *origin, const mp__record *records, size_t count);
+    /* Call @each with the addresses that begin with @prefix and are in doubt, until it returns
+     * other than 0. Any thread; @each asks the origin nothing. NULL: there never are any. */
+    void (*doubts)(mp__origin *origin, mp_str prefix, int (*each)(void *context, mp_str address),
+                   void *context);
     /* Add members to a JSON object: about the origin, or about @address where that is not "". Any
      * thread. May be NULL. */
     void (*describe)(mp__origin *origin, mp_str address, mp__buf *json);

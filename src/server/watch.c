@@ -275,7 +275,8 @@ static void note(mp__watch *watch, const mp__event *event)
 {
     if (event->revision > watch->revision)
         watch->revision = event->revision;
-    if (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH)
+    if ((event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) &&
+        event->address.size == 0)
         watch->stale = event->kind == MP__EVENT_STALE;
 }
 

@@ -110,6 +110,9 @@ enum mp__watch_seen mp__watch_judge(const mp__manager *manager, mp_str scope, mp
  * of what the read cannot say either the change by itself is what is seen. */
 enum mp__watch_seen mp__watch_judge_read(const mp__manager *manager, mp_str scope, mp_str changed,
                                          enum mp__watch_what what, const mp__read *read);
+/* Whether readers of @scope get the value at @address, of some layer, however old it is, as far as
+ * memory says; what it does not know they may. view->address is what they call it. */
+bool mp__watch_shows(mp__manager *manager, mp_str scope, mp_str address, mp__watch_view *ret_view);
 /* The short way: a value was put in the scope itself, and is what everybody sees. */
 static inline bool mp__watch_is_plain(mp_str scope, const mp__event *event)
 {

@@ -81,6 +81,43 @@ static size_t layer_of(mp_str address, const mp_str *layers, size_t count)
     return i;
 }
 
+/* Whether memory has something in the layer @layer of what is called @rest in all of them. */
+static bool has_own(mp__manager *manager, mp_str layer, mp_str rest)
+{
+    char text[MP__ADDRESS_MAX];
+    const mp__entry *entry = NULL;
+    bool has = false;
+    mp_str address;
+
+    if (layer.size + rest.size > sizeof(text) || mp_read_begin() != 0)
+        return false;
+    address = join_text(layer, rest, text);
+    entry = mp__cache_peek(mp__manager_cache(manager), address,
+                           mp__cache_hash(mp__manager_hash_key(manager), address));
+    has = entry && entry->kind != MP__RECORD_ABSENT;
+    mp_read_end();
+    return has;
+}
+
+bool mp__watch_shows(mp__manager *manager, mp_str scope, mp_str address, mp__watch_view *ret_view)
+{
+    mp_str layers[MP__LAYERS_MAX], namespace_, key, layer;
+    enum mp__watch_seen seen = mp__watch_see(manager, scope, address, MP__WAS_PUT, ret_view);
+    size_t count, at;
+
+    (void)mp__entry_unref(ret_view->entry);
+    ret_view->entry = NULL;
+    if (seen != MP__SEEN_UNKNOWN || mp__address_split(address, &layer, &namespace_, &key) != 0)
+        return seen == MP__SEEN_PUT;
+    count = mp__overlay_layers(manager, scope, namespace_, layers);
+    at = layer_of(address, layers, count);
+    for (size_t i = 0; i < at; i++)
+        if (has_own(manager, layers[i],
+                    mp_str_new(address.data + layer.size, address.size - layer.size)))
+            return false;
+    return true;
+}
+
 enum mp__watch_seen mp__watch_judge(const mp__manager *manager, mp_str scope, mp_str changed,
                                     enum mp__watch_what what, const mp__entry *entry)
 {

@@ -6,12 +6,18 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 import unittest
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
 from mp_http import Http
+from mp_stream import Stream
+
+
+def word_and_key(event):
+    return event["event"], event["key"]
 
 
 class Files(unittest.TestCase):
@@ -197,6 +203,96 @@ class Files(unittest.TestCase):
         self.is_state("live")
         self.check_doubt("app/name", False)
         self.check_doubt("app/limit", False)
+
+    def watch(self, query, **more):
+        stream = Stream(self.daemon.http, "/v1/watch" + query, **more)
+        self.addCleanup(stream.close)
+        return stream
+
+    def test_watchers_hear_that_what_a_broken_file_gave_is_stale_and_when_it_is_mended(self):
+        self.rename("other", "x: 1\n")
+        (self.folder / "base").mkdir()
+        self.rename("app", "limit: 1\nname: base\nmore: 1\n", "base")
+        self.start("--set", "server.workers=2")
+        self.assertEqual(self.client("MGET", "app/limit", "app/name"), [b"10", b"first"])  # these hide the base's
+        streams = [self.watch("?prefix=app/"), self.watch("?prefix=app/", accept="application/x-ndjson"),
+                   self.watch("?prefix=app/&region=eu")]
+        others = self.watch("?prefix=other/")
+        for stream in streams + [others]:
+            self.assertEqual(stream.next()["event"], "sync")
+        self.rename("app", "name: [1, 2\n")
+        for stream in streams:
+            told = [stream.next() for _ in range(3)]
+            self.assertEqual(sorted((e["event"], e["key"], e["reason"]) for e in told),
+                             [("stale", key, "origin-damaged") for key in ("db.host", "limit", "name")])
+            self.assertEqual({(e["env"], e["namespace"], "position" in e) for e in told}, {("production", "app", False)})
+        self.assertEqual({e.get("region") for e in told}, {"eu"})
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        for query, stale in ("app/", True), ("app/li", True), ("app/x", False), ("other/", False):
+            self.assertEqual(http.get(f"/v1/watch?prefix={query}&wait=0s").json["stale"], stale, query)
+        late = self.watch("?prefix=app/")  # who comes now is told first
+        self.assertEqual([e["event"] for e in late.until("sync")], ["stale"] * 3 + ["sync"])
+        self.rename("app", "limit: [\n", "base")  # seen where no nearer layer has the key
+        self.assertEqual(word_and_key(late.next()), ("stale", "more"))
+        self.rename("app", "limit: 1\nname: base\nmore: 1\n", "base")
+        self.assertEqual(word_and_key(late.next()), ("fresh", "more"))
+        self.rename("app", "name: first\nlimit: 11\ndb:\n  host: a\n")
+        told = late.until("fresh", ignore=())
+        self.assertEqual([e["event"] for e in told], ["put", "fresh"])  # what changed by it, then that it is good
+        keys = {told[-1]["key"], *(late.next()["key"] for _ in range(2))}
+        self.assertEqual(keys, {"db.host", "limit", "name"})
+        self.rename("other", "x: [\n")  # and who watches others has heard nothing until now
+        self.assertEqual([word_and_key(e) for e in others.until("stale")], [("stale", "x")])
+
+    def test_of_many_stale_keys_some_are_named_to_who_begins_to_watch(self):
+        text = "".join(f"k{i:03}: 1\n" for i in range(100))
+        self.rename("many", text)
+        self.start()
+        self.rename("many", "k: [\n")
+        self.is_state("degraded")
+        told = self.watch("?prefix=many/").until("sync")
+        self.assertEqual([e.get("key") for e in told], [f"k{i:03}" for i in range(16)] + [None, None])
+        self.assertIn("more keys", told[16]["reason"])
+        away = self.folder.parent / "away"
+        stream = self.watch("?prefix=many/k00")
+        stream.until("sync")
+        self.folder.rename(away)  # and when all of it comes back, they still are
+        self.assertNotIn("key", stream.until("stale")[-1])
+        away.rename(self.folder)
+        told = [e for e in stream.until("fresh") + [stream.next() for _ in range(10)] if e["event"] == "stale"]
+        self.assertEqual({e["key"] for e in told}, {f"k00{i}" for i in range(10)})
+        polls, http = [Http(self.daemon.http, timeout=60) for _ in range(2)], Http(self.daemon.http)
+        for connection in polls + [http]:
+            self.addCleanup(connection.close)
+        answers = []
+        threads = [threading.Thread(target=lambda p=p: answers.append(p.get("/v1/watch?prefix=many/k00&wait=50s").json))
+                   for p in polls]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: "marketprism_watchers 4\n" in http.get("/metrics").text, what="the polls")
+        self.rename("many", text)  # nothing changed by it
+        for thread in threads:
+            thread.join()
+        for answer in answers:
+            self.assertEqual({e["event"] for e in answer["events"]}, {"fresh"})
+            self.assertEqual((answer["stale"], answer["reset"]), (False, False))
+
+    def test_a_slow_reader_of_stale_keys_is_reset_where_he_is(self):
+        self.rename("long", "".join(f"{'k' * 400}{i:05}: 1\n" for i in range(7000)))
+        self.start()
+        http, stream = self.http(), self.watch("?prefix=long/", small=True)
+        sync = stream.until("sync")[-1]
+        self.rename("long", "k: [\n")
+        self.is_state("degraded")
+        wait_until(lambda: "marketprism_watch_resets_total 0\n" not in http.get("/metrics").text, what="the reset")
+        reset = stream.until("reset", ignore=("progress", "stale"))[-1]
+        self.assertEqual((reset["reason"], reset["position"]), ("slow", sync["position"]))
+
+    def http(self):
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        return http
 
     def test_a_broken_file_keeps_its_last_good_version_until_it_is_mended(self):
         self.start()

@@ -92,7 +92,7 @@ void mp__watch_poll_answer(mp__http_watcher *w, mp_str events, bool reset)
     mp__json_add_string(&body, "position",
                         mp__position_text(mp__watch_epoch(w), w->position, position));
     mp__json_add_u64(&body, "revision", w->position);
-    mp__json_add_bool(&body, "stale", mp__watch_is_stale(w->worker->watch));
+    mp__json_add_bool(&body, "stale", mp__watch_has_stale(w));
     mp__json_key(&body, "events");
     (void)mp__buf_add_char(&body, '[');
     (void)mp__buf_add_str(&body, events);

@@ -36,7 +36,7 @@ enum mp__watch_word {
     MP__WORD_PUT,
     MP__WORD_DELETE,
     MP__WORD_RESET,    /* what you know may be wrong: read anew; what comes now is behind it */
-    MP__WORD_STALE,    /* the origin cannot be asked any more */
+    MP__WORD_STALE,    /* the origin, or this key's part of it, cannot be read any more */
     MP__WORD_FRESH,    /* it can again */
     MP__WORD_SYNC,     /* up to here you know everything; from here on it is live */
     MP__WORD_PROGRESS, /* nothing new up to here */
@@ -45,7 +45,7 @@ enum mp__watch_word {
 /* One thing to say. */
 typedef struct mp__watch_message {
     enum mp__watch_word word;
-    mp_str address; /* PUT, DELETE */
+    mp_str address; /* PUT, DELETE; STALE and FRESH of one key */
     uint64_t revision;
     bool has_value; /* PUT */
     mp_str value, media_type;
@@ -103,6 +103,8 @@ typedef struct mp__http_watcher {
 void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint64_t from);
 void mp__watch_stream_writable(mp__http_watcher *w);
 void mp__watch_stream_progress(mp__http_watcher *w);
+/* Whether anything that it watches may be outdated now. */
+bool mp__watch_has_stale(const mp__http_watcher *w);
 /* Free it: at once, or when the look at the history that is under way has ended. */
 void mp__watch_end(mp__http_watcher *w);
 

@@ -36,6 +36,8 @@ void mp__watch_message_of_event(const mp__event *event, mp__watch_message *ret_m
 
     *ret_message = (mp__watch_message){
         .word = of[event->kind], .address = event->address, .revision = event->revision};
+    if (event->kind == MP__EVENT_STALE && event->address.size)
+        ret_message->reason = mp__reason_name(MP__REASON_ORIGIN_DAMAGED);
     if (event->kind == MP__EVENT_PUT && event->entry)
         mp__watch_message_of_entry(event->entry, ret_message);
 }

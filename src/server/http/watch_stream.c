@@ -27,7 +27,7 @@ struct mp__catching {
     char prefixes[]; /* of the layers */
 };
 
-enum { RETRY_MS = 1000 };
+enum { RETRY_MS = 1000, STALE_KEYS_NAMED = 16 };
 
 static enum mp__watch_frame frame_of(const mp__http_watcher *w)
 {
@@ -287,7 +287,9 @@ static void wait_with(mp__http_watcher *w, const mp__watch_message *m, const mp_
         w->overrun = true;
         return;
     }
-    reset_later(w, m->revision, "slow");
+    /* what is about no change has no revision: the reset stands for all that was told up to now */
+    reset_later(w, is_about_keys(m->word) ? m->revision : mp__watch_revision(w->worker->watch),
+                "slow");
     count(&w->worker->server->watch_resets);
 }
 
@@ -573,6 +575,62 @@ static void tell_state(mp__http_watcher *w, mp__watch_group *group, size_t i)
     }
 }
 
+static int is_the_same(void *context, mp_str address)
+{
+    mp_str *wanted = context;
+
+    if (address.size == wanted->size)
+        wanted->data = NULL;
+    return 1; /* they come in order: it is the first, or there is none */
+}
+
+/* Whether another layer's value of @address, which is of the scope, is stale still. */
+static bool is_stale_elsewhere(const mp__http_watcher *w, mp_str address)
+{
+    mp__manager *manager = w->worker->server->manager;
+    mp_str rest = mp_str_new(address.data + w->scope.size, address.size - w->scope.size);
+    mp_str layers[MP__LAYERS_MAX];
+    size_t count = mp__watch_layers(manager, w->scope, layers);
+    char text[MP__ADDRESS_MAX + MP__SCOPE_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        mp_str wanted = mp_str_new(text, layers[i].size + rest.size);
+
+        memcpy(text, layers[i].data, layers[i].size);
+        memcpy(text + layers[i].size, rest.data, rest.size);
+        mp__manager_doubts(manager, wanted, is_the_same, &wanted);
+        if (!wanted.data)
+            return true;
+    }
+    return false;
+}
+
+/* The message of an event that says whether one key is stale: false when the scope does not see it.
+ */
+static bool see_state(mp__http_watcher *w, const mp__event *event, mp__watch_view *view,
+                      mp__watch_message *message)
+{
+    mp__watch_message_of_event(event, message);
+    if (!mp__watch_shows(w->worker->server->manager, w->scope, event->address, view))
+        return false;
+    message->address = view->address;
+    return event->kind == MP__EVENT_STALE || !is_stale_elsewhere(w, view->address);
+}
+
+/* The same of one key, whose file cannot be read, or can again. */
+static void tell_key_state(mp__http_watcher *w, const mp__event *event)
+{
+    mp__watch_message message;
+    mp__watch_view view;
+
+    if (w->kind == MP__WATCH_POLL || !see_state(w, event, &view, &message))
+        return;
+    if (is_blocked(w))
+        wait_with(w, &message, NULL);
+    else
+        send_message(w, &message);
+}
+
 static void tell_reset(mp__http_watcher *w, const mp__event *event)
 {
     static const char reason[] = "the origin was changed by others, or changes were missed";
@@ -764,6 +822,15 @@ static void add_seen(mp__http_watcher *w, const mp__event *event, mp__buf *event
     (void)mp__entry_unref(view.entry);
 }
 
+static void add_state(mp__http_watcher *w, const mp__event *event, mp__buf *events)
+{
+    mp__watch_message message;
+    mp__watch_view view;
+
+    if (see_state(w, event, &view, &message))
+        mp__watch_json(events, mp__watch_epoch(w), &message);
+}
+
 /* A long poll that is up to date: its answer is the group. */
 static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned which)
 {
@@ -772,7 +839,13 @@ static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned whic
     for (size_t i = 0; i < group->count; i++) {
         const mp__event *event = &group->events[i];
 
-        if (!(which & 1u << i) || !event->address.size || event->revision <= w->position)
+        if (!(which & 1u << i) || !event->address.size)
+            continue;
+        if (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) {
+            add_state(w, event, &events);
+            continue;
+        }
+        if (event->revision <= w->position)
             continue;
         w->position = event->revision;
         if (mp__watch_is_plain(w->scope, event))
@@ -826,6 +899,10 @@ static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
         case MP__EVENT_STALE:
         case MP__EVENT_FRESH:
             send_gathered(w, &g);
+            if (group->events[i].address.size) {
+                tell_key_state(w, &group->events[i]);
+                break;
+            }
             tell_state(w, group, i);
             if (group->events[i].kind == MP__EVENT_FRESH)
                 retry(w);
@@ -833,6 +910,73 @@ static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
         }
     }
     send_gathered(w, &g);
+}
+
+/* ---- what is stale when it begins ---- */
+
+/* Some keys are named; of more it is said that there are, and reading them tells which. */
+typedef struct stale_keys {
+    size_t count;
+    uint16_t sizes[STALE_KEYS_NAMED];
+    char addresses[STALE_KEYS_NAMED][MP__ADDRESS_MAX];
+} stale_keys;
+
+static int note_stale_key(void *context, mp_str address)
+{
+    stale_keys *keys = context;
+
+    if (address.size > MP__ADDRESS_MAX)
+        return 0;
+    if (keys->count < STALE_KEYS_NAMED) {
+        memcpy(keys->addresses[keys->count], address.data, address.size);
+        keys->sizes[keys->count] = (uint16_t)address.size;
+    }
+    return keys->count++ == STALE_KEYS_NAMED; /* one more than that is enough to know */
+}
+
+/* Of all layers of the scope. */
+static void find_stale_keys(const mp__http_watcher *w, stale_keys *keys)
+{
+    mp__manager *manager = w->worker->server->manager;
+    mp_str rest = mp_str_new(w->prefix.data + w->scope.size, w->prefix.size - w->scope.size);
+    mp_str layers[MP__LAYERS_MAX];
+    size_t count = mp__watch_layers(manager, w->scope, layers);
+    char prefix[MP__ADDRESS_MAX + MP__SCOPE_MAX];
+
+    keys->count = 0;
+    for (size_t i = 0; i < count && keys->count <= STALE_KEYS_NAMED; i++) {
+        memcpy(prefix, layers[i].data, layers[i].size);
+        memcpy(prefix + layers[i].size, rest.data, rest.size);
+        mp__manager_doubts(manager, mp_str_new(prefix, layers[i].size + rest.size), note_stale_key,
+                           keys);
+    }
+}
+
+static void begin_stale(mp__http_watcher *w)
+{
+    static const char more[] =
+        "there are more keys whose files cannot be read; a read says of each";
+    stale_keys keys;
+
+    find_stale_keys(w, &keys);
+    for (size_t i = 0; i < keys.count && i < STALE_KEYS_NAMED; i++) {
+        mp__event event = {.kind = MP__EVENT_STALE,
+                           .address = mp_str_new(keys.addresses[i], keys.sizes[i])};
+
+        tell_key_state(w, &event);
+    }
+    if (keys.count > STALE_KEYS_NAMED)
+        send_message(w, &(mp__watch_message){.word = MP__WORD_STALE, .reason = more});
+}
+
+bool mp__watch_has_stale(const mp__http_watcher *w)
+{
+    stale_keys keys;
+
+    if (mp__watch_is_stale(w->worker->watch))
+        return true;
+    find_stale_keys(w, &keys);
+    return keys.count != 0;
 }
 
 /* ---- from outside ---- */
@@ -852,6 +996,8 @@ void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint
         mp__manager_summary(w->worker->server->manager, &summary);
         stale.reason = summary.text;
         send_message(w, &stale);
+    } else if (w->kind != MP__WATCH_POLL) {
+        begin_stale(w);
     }
     sync.revision = w->position;
     if (has_from && !known)

@@ -15,7 +15,7 @@ typedef struct machine {
     mp__origin *origin;
     mp__diag diag;
     /* what was told */
-    char seen[64][64]; /* "address=value" or "address-" */
+    char seen[64][64]; /* "address=value", "address-"; in doubt: "address?", no more: "address!" */
     size_t seen_count;
     enum mp__origin_state state;
     char cause[512];
@@ -42,6 +42,15 @@ static void change_seen(void *context, const mp__record *after)
              (int)after->value.size, after->value.size ? after->value.data : "");
 }
 
+static void doubted(void *context, mp_str address, bool begins)
+{
+    machine *m = context;
+
+    if (m->seen_count < 64)
+        snprintf(m->seen[m->seen_count++], 64, "%.*s%c", (int)address.size, address.data,
+                 begins ? '?' : '!');
+}
+
 static mp__origin_options options_of(machine *m)
 {
     return (mp__origin_options){.env = mp_sim_env(m->sim),
@@ -49,7 +58,8 @@ static mp__origin_options options_of(machine *m)
                                 .state_dir = "/data",
                                 .context = m,
                                 .on_state = state_moved,
-                                .on_seen = change_seen};
+                                .on_seen = change_seen,
+                                .on_doubt = doubted};
 }
 
 static int try_open(machine *m)
@@ -188,6 +198,82 @@ static void all_of_it_is_there_when_open_returns(void **state)
     assert_string_equal(value_of(m, "production/app/name"), "first");
     assert_string_equal(value_of(m, "production/app/none"), "-");
     assert_string_equal(value_of(m, "elsewhere/app/name"), "-");
+}
+
+static int count_doubt(void *context, mp_str address)
+{
+    size_t *count = context;
+
+    assert_true(address.size > 0);
+    return ++*count == 3;
+}
+
+static size_t doubts_below(machine *m, const char *prefix)
+{
+    size_t count = 0;
+
+    m->origin->ops->doubts(m->origin, mp_str_of(prefix), count_doubt, &count);
+    return count;
+}
+
+static bool is_live(void *context)
+{
+    return ((machine *)context)->state == MP__ORIGIN_LIVE;
+}
+
+static bool is_degraded(void *context)
+{
+    return ((machine *)context)->state == MP__ORIGIN_DEGRADED;
+}
+
+static void keys_of_a_broken_file_are_told_of_until_it_is_mended(void **state)
+{
+    machine *m = *state;
+
+    lay(m, "/srv/conf/production/other.yaml", "x: 1\n");
+    open_origin(m);
+    put(m, "/srv/conf/production/app.yaml", "name: [\n");
+    assert_true(mp_sim_run_until(m->sim, is_degraded, m, 60000));
+    assert_true(was_seen(m, "production/app/name?"));
+    assert_true(was_seen(m, "production/app/limit?"));
+    assert_false(was_seen(m, "production/other/x?"));
+    assert_int_equal(doubts_below(m, ""), 2);
+    assert_int_equal(doubts_below(m, "production/app/n"), 1);
+    assert_int_equal(doubts_below(m, "production/other/"), 0);
+    assert_int_equal(doubts_below(m, "production/apple"), 0);
+    m->seen_count = 0;
+    put(m, "/srv/conf/production/app.yaml", "name: {\n"); /* broken in another way: no news */
+    put(m, "/srv/conf/production/other.yaml", "x: [\n");
+    mp_sim_run(m->sim, 5000);
+    assert_true(was_seen(m, "production/other/x?"));
+    assert_int_equal(m->seen_count, 1);
+    assert_int_equal(doubts_below(m, ""), 3);
+    m->seen_count = 0;
+    put(m, "/srv/conf/production/app.yaml", "name: second\nlimit: 10\n");
+    put(m, "/srv/conf/production/other.yaml", "x: 1\n");
+    assert_true(mp_sim_run_until(m->sim, is_live, m, 60000));
+    assert_string_equal(m->seen[0], "production/app/name=second"); /* before it is told as good */
+    assert_true(was_seen(m, "production/app/name!"));
+    assert_true(was_seen(m, "production/app/limit!"));
+    assert_true(was_seen(m, "production/other/x!"));
+    assert_int_equal(doubts_below(m, ""), 0);
+}
+
+static void keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended(void **state)
+{
+    machine *m = *state;
+
+    open_origin(m);
+    close_origin(m);
+    lay(m, "/srv/conf/production/app.yaml", "name: [\n");
+    open_origin(m);
+    assert_int_equal(doubts_below(m, "production/app/"), 2);
+    m->seen_count = 0;
+    put(m, "/srv/conf/production/app.yaml", "name: first\n");
+    assert_true(mp_sim_run_until(m->sim, is_live, m, 60000));
+    assert_true(was_seen(m, "production/app/limit-"));
+    assert_true(was_seen(m, "production/app/name!"));
+    assert_int_equal(doubts_below(m, ""), 0);
 }
 
 static void a_file_is_taken_once_it_was_left_alone(void **state)
@@ -610,6 +696,8 @@ static void in_any_order_the_last_good_version_is_served(void **state)
 
 static const struct CMUnitTest tests[] = {
     ON_MACHINE(all_of_it_is_there_when_open_returns),
+    ON_MACHINE(keys_of_a_broken_file_are_told_of_until_it_is_mended),
+    ON_MACHINE(keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended),
     ON_MACHINE(a_file_is_taken_once_it_was_left_alone),
     ON_MACHINE(what_is_never_left_alone_is_taken_in_the_end),
     ON_MACHINE(a_change_that_nobody_told_of_is_found_by_looking),
