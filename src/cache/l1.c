@@ -170,11 +170,12 @@ static void entry_drop(mp__retired *retired)
 static void retire_entry(mp__l1 *l1, mp__entry *entry)
 {
     mp__retired *retired = &mp__entry_cold_of(entry)->retired;
+    size_t size = mp__entry_cold_of(entry)->node.size;
 
     mp__l1_timer_stop(l1, entry);
     retired->pointer = entry;
     retired->free_fn = entry_drop;
-    mp__hazard_retire(retired);
+    mp__hazard_retire(retired, size);
 }
 
 mp__l1 *mp__l1_free(mp__l1 *l1)

@@ -30,7 +30,7 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
             atomic_store_explicit(&old->buckets[b].entries[way], NULL, memory_order_release);
     old->retired.pointer = old;
     old->retired.free_fn = table_drop;
-    mp__hazard_retire(&old->retired);
+    mp__hazard_retire(&old->retired, old->bytes);
 }
 
 static int set_entries_locked(mp__l1 *l1, size_t entries_max, mp__l1_table *next)

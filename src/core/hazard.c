@@ -25,8 +25,6 @@
 
 _Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header promises");
 
-enum { SCAN_LEAST = 64 }; /* retired objects that are worth a scan */
-
 _Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec")));
 
 static pthread_once_t domain_once = PTHREAD_ONCE_INIT;
@@ -39,7 +37,7 @@ static _Atomic uint32_t record_count; /* counted before the record is in the lis
 /* A stack onto which anybody pushes and from which everything is taken at once: no lock, since
  * readers retire what they find expired. */
 static _Atomic(mp__retired *) retired_first;
-static _Atomic size_t retired_count, retired_enough = SCAN_LEAST;
+static _Atomic size_t retired_bytes, retired_enough = MP__HAZARD_ENOUGH;
 
 /* ---- records ---- */
 
@@ -236,23 +234,31 @@ static size_t announced(void ***ret_list)
     return n;
 }
 
-/* Take from @list what nobody announces; the rest is given back in *ret_held. */
-static mp__retired *split(mp__retired *list, void *const *hazards, size_t count,
-                          mp__retired **ret_held)
-{
-    mp__retired *free_list = NULL, *held = NULL, *next;
+/* A list that is being taken apart. */
+typedef struct parts {
+    mp__retired *free, *held;
+    size_t free_count, held_count;
+} parts;
 
+/* Part @list: what nobody announces, and the rest. */
+static void split(mp__retired *list, void *const *hazards, size_t count, parts *ret_parts)
+{
+    mp__retired *next;
+
+    *ret_parts = (parts){0};
     for (; list; list = next) {
         bool is_held =
             count && bsearch(&list->pointer, hazards, count, sizeof(*hazards), compare_pointers);
-        mp__retired **to = is_held ? &held : &free_list;
+        mp__retired **to = is_held ? &ret_parts->held : &ret_parts->free;
 
         next = list->next;
         list->next = *to;
         *to = list;
+        if (is_held)
+            ret_parts->held_count++;
+        else
+            ret_parts->free_count++;
     }
-    *ret_held = held;
-    return free_list;
 }
 
 static void free_all(mp__retired *list)
@@ -265,18 +271,19 @@ static void free_all(mp__retired *list)
     }
 }
 
-/* The list from @first to @last, @n long. */
-static void retired_push(mp__retired *first, mp__retired *last, size_t n)
+/* The list from @first to @last, of @bytes. */
+static void retired_push(mp__retired *first, mp__retired *last, size_t bytes)
 {
     last->next = atomic_load(&retired_first);
     while (!atomic_compare_exchange_weak(&retired_first, &last->next, first))
         ;
-    (void)atomic_fetch_add(&retired_count, n);
+    (void)atomic_fetch_add(&retired_bytes, bytes);
 }
 
-/* What is held waits for the next scan, which begins when as much again has gathered: so the work
- * of a scan is paid for by what it frees, however much readers hold. */
-static size_t put_back(mp__retired *held)
+/* What is held, @bytes of it, waits for the next scan, which begins when twice as much again has
+ * gathered: so the work of a scan is paid for by what it frees, however much readers hold. Returns
+ * how many they are. */
+static size_t put_back(mp__retired *held, size_t bytes)
 {
     mp__retired *last = held;
     size_t n = 1;
@@ -285,8 +292,8 @@ static size_t put_back(mp__retired *held)
         return 0;
     for (; last->next; last = last->next)
         n++;
-    atomic_store(&retired_enough, 2 * n + SCAN_LEAST);
-    retired_push(held, last, n);
+    atomic_store(&retired_enough, 2 * bytes + MP__HAZARD_ENOUGH);
+    retired_push(held, last, bytes);
     return n;
 }
 
@@ -300,49 +307,57 @@ static bool barrier_for_all(void)
     return true;
 }
 
-/* Free what of @list nobody announces, put the rest back. Returns how many were put back. */
-static size_t scan(mp__retired *list)
+/* Free what of @list, which is of @bytes, nobody announces, put the rest back. Returns how many
+ * were put back; of their bytes they are taken to have their share. */
+static size_t scan(mp__retired *list, size_t bytes)
 {
-    mp__retired *held = list;
     void **hazards;
     size_t count;
+    parts p;
 
     if (!barrier_for_all())
-        return put_back(list);
+        return put_back(list, bytes);
     count = announced(&hazards);
-    if (hazards)
-        free_all(split(list, hazards, count, &held));
+    if (!hazards)
+        return put_back(list, bytes);
+    split(list, hazards, count, &p);
     (void)mp__free(hazards);
-    return put_back(held);
+    free_all(p.free);
+    return put_back(p.held, (size_t)((double)bytes * (double)p.held_count /
+                                     (double)(p.held_count + p.free_count)));
 }
 
-static mp__retired *take_retired(void)
+/* Everything, or NULL, and how many bytes it is; of what another thread retires at this moment some
+ * may be counted in the next list. */
+static mp__retired *take_retired(size_t *ret_bytes)
 {
-    atomic_store(&retired_count, 0);
-    atomic_store(&retired_enough, SCAN_LEAST);
+    *ret_bytes = atomic_exchange(&retired_bytes, 0);
+    atomic_store(&retired_enough, MP__HAZARD_ENOUGH);
     return atomic_exchange(&retired_first, NULL);
 }
 
-void mp__hazard_retire(mp__retired *retired)
+void mp__hazard_retire(mp__retired *retired, size_t bytes)
 {
-    retired_push(retired, retired, 1);
+    retired_push(retired, retired, bytes > MP__HAZARD_LEAST ? bytes : MP__HAZARD_LEAST);
 }
 
 void mp__hazard_tidy(void)
 {
     mp__retired *list;
+    size_t bytes;
 
-    if (atomic_load_explicit(&retired_count, memory_order_relaxed) <
+    if (atomic_load_explicit(&retired_bytes, memory_order_relaxed) <
         atomic_load_explicit(&retired_enough, memory_order_relaxed))
         return;
-    list = take_retired();
+    list = take_retired(&bytes);
     if (list)
-        (void)scan(list);
+        (void)scan(list, bytes);
 }
 
 size_t mp__hazard_flush(void)
 {
-    mp__retired *list = take_retired();
+    size_t bytes;
+    mp__retired *list = take_retired(&bytes);
 
-    return list ? scan(list) : 0;
+    return list ? scan(list, bytes) : 0;
 }

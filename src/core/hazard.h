@@ -72,14 +72,21 @@ typedef struct mp__retired {
     void (*free_fn)(struct mp__retired *retired); /* on whichever thread scans */
 } mp__retired;
 
-/* Let @retired be freed when no thread announces retired->pointer any more. It must be unreachable
- * for new readers. Embedded in the object, so it never allocates. Any thread, also under a lock:
- * it frees nothing itself. */
-void mp__hazard_retire(mp__retired *retired);
+/* What is retired before a scan is worth its barrier, which stops every thread of the process: */
+enum {
+    MP__HAZARD_ENOUGH = 256 * 1024, /* bytes, of which */
+    MP__HAZARD_LEAST = 512,         /* a small object counts as so many */
+};
 
-/* Scan if enough has gathered, so that what is retired stays bounded at a cost that is amortised;
- * call it after mp__hazard_retire(), with no lock held that a free_fn takes. Never waits for
- * readers. Any thread. */
+/* Let @retired, an object of @bytes, be freed when no thread announces retired->pointer any more.
+ * It must be unreachable for new readers. Embedded in the object, so it never allocates. Any
+ * thread, also under a lock: it frees nothing itself. */
+void mp__hazard_retire(mp__retired *retired, size_t bytes);
+
+/* Scan if enough bytes have gathered: so no more of them wait than MP__HAZARD_ENOUGH, three times
+ * what readers hold, and one object, at a cost that is amortised. Call it after
+ * mp__hazard_retire(), with no lock held that a free_fn takes. Never waits for readers. Any thread.
+ */
 void mp__hazard_tidy(void);
 
 /* Try to free everything retired now, like mp__hazard_tidy(). Returns how many are still held. */
