@@ -5,6 +5,7 @@
 import http.client
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -12,7 +13,7 @@ import time
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, wait_until
+from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import Http
 from mp_stream import Stream
 
@@ -63,6 +64,89 @@ class Order(unittest.TestCase):
         reply, *heard = [came_at(sock) for sock in (writer, *watchers)]
         self.assertLess(reply, min(heard))
         self.assertLess(max(heard), min(came_at(poll) for poll in polls))
+
+
+class Patterns(unittest.TestCase):
+    """What the subscriptions of one client cost those with whom it shares a loop."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon("--set", "server.workers=1").start()
+        cls.c = cls.daemon.client()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.c.close()
+        cls.daemon.close()
+
+    KEY = "glob/" + "a" * 900
+
+    def listener(self, command, *names):
+        client = self.daemon.client()
+        self.addCleanup(client.close)
+        for at in range(0, len(names), 500):
+            client.send(command, *names[at:at + 500])
+        for _ in names:
+            client.read()
+        return client
+
+    def hostile(self, count):
+        """One with patterns of which each takes 203,000 steps to find that it does not fit KEY."""
+        return self.listener("PSUBSCRIBE", *("*" + "a" * 450 + f"b{i}" for i in range(count)))
+
+    def expect_end(self, client):
+        with self.assertRaisesRegex(ReplyError, "to match the patterns of this connection takes"):
+            client.read()
+        with self.assertRaises(ConnectionError):
+            client.read()
+        wait_until(lambda: self.c("PUBSUB", "NUMPAT") == 1)  # the innocent one's
+
+    def innocent(self):
+        listener = self.listener("PSUBSCRIBE", "__keyspace@0__:glob/*")
+        self.addCleanup(listener, "PUNSUBSCRIBE")
+        return listener
+
+    def expect_heard(self, listener):
+        self.assertEqual(listener.read(), [b"pmessage", b"__keyspace@0__:glob/*",
+                                           b"__keyspace@0__:" + self.KEY.encode(), b"set"])
+
+    def test_a_client_whose_patterns_take_too_long_for_a_change_is_told_and_ended(self):
+        innocent, hostile = self.innocent(), self.hostile(500)
+        for i in range(3):
+            self.c("SET", self.KEY, i)
+            self.expect_heard(innocent)
+        self.expect_end(hostile)
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "so many steps are not done in a second")
+    def test_a_client_whose_patterns_take_too_much_of_a_second_is_told_and_ended(self):
+        innocent, hostile = self.innocent(), self.hostile(24)
+        end = time.monotonic() + 60
+        while not select.select([hostile.socket], [], [], 0)[0] and time.monotonic() < end:
+            for i in range(40):
+                self.c.send("SET", self.KEY, i)
+            for _ in range(40):
+                self.c.read()
+                self.expect_heard(innocent)
+        self.expect_end(hostile)
+
+    def test_thousands_of_ordinary_subscriptions_are_no_trouble(self):
+        patterns = self.listener("PSUBSCRIBE", *(f"__keyspace@0__:many/{i}/*" for i in range(5000)))
+        channels = self.listener("SUBSCRIBE", *(f"__keyspace@0__:many/{i}/k" for i in range(10000)))
+        with self.assertRaisesRegex(ReplyError, "10000 subscriptions"):
+            channels("SUBSCRIBE", "one/more")
+        self.assertEqual(channels("SUBSCRIBE", "__keyspace@0__:many/7/k")[2], 10000)
+        for i in (0, 1234, 4999):
+            self.c("SET", f"many/{i}/k", "1")
+            self.assertEqual(patterns.read()[1], f"__keyspace@0__:many/{i}/*".encode())
+            self.assertEqual(channels.read()[1], f"__keyspace@0__:many/{i}/k".encode())
+        self.assertEqual(channels("UNSUBSCRIBE", "__keyspace@0__:many/1234/k")[2], 9999)
+        self.assertEqual(channels("UNSUBSCRIBE", "no/such/channel")[2], 9999)
+        self.c("SET", "many/1234/k", "2")
+        self.c("SET", "many/9999/k", "2")
+        self.assertEqual(channels.read()[1], b"__keyspace@0__:many/9999/k")
+        channels.send("UNSUBSCRIBE")
+        self.assertEqual([channels.read()[2] for _ in range(9999)], [*range(9998, -1, -1)])
+        self.assertEqual(channels("PING"), "PONG")
 
 
 class Resp(unittest.TestCase):

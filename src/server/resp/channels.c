@@ -62,6 +62,16 @@ mp_str mp__channel_text(const mp__channel *channel)
     return mp_str_new(channel->text, channel->size);
 }
 
+uint64_t mp__channel_hash(const mp__channel *channel)
+{
+    return channel->hash;
+}
+
+uint64_t mp__channels_hash(const mp__channels *channels, mp_str text)
+{
+    return mp__hash_str(channels->hash_key, text);
+}
+
 /* ---- under the lock of the shard ---- */
 
 static shard *shard_of(mp__channels *channels, uint64_t hash)
@@ -138,7 +148,7 @@ static void free_unused(mp__channel *channel)
 int mp__channels_enter(mp__channels *channels, mp_str text, enum mp__subscription_kind kind,
                        mp__channel **ret_channel)
 {
-    uint64_t hash = mp__hash_str(channels->hash_key, text);
+    uint64_t hash = mp__channels_hash(channels, text);
     shard *s = shard_of(channels, hash);
     mp__channel *channel;
     int rc = 0;
@@ -181,23 +191,10 @@ void mp__channels_leave(mp__channels *channels, mp__channel *channel)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-const mp__channel *mp__channels_find(mp__channels *channels, mp_str text,
-                                     enum mp__subscription_kind kind)
-{
-    uint64_t hash = mp__hash_str(channels->hash_key, text);
-    shard *s = shard_of(channels, hash);
-    const mp__channel *channel;
-
-    (void)pthread_mutex_lock(&s->lock);
-    channel = find(s, hash, text, kind);
-    (void)pthread_mutex_unlock(&s->lock);
-    return channel;
-}
-
 uint32_t mp__channels_subscribers(mp__channels *channels, mp_str text,
                                   enum mp__subscription_kind kind)
 {
-    uint64_t hash = mp__hash_str(channels->hash_key, text);
+    uint64_t hash = mp__channels_hash(channels, text);
     shard *s = shard_of(channels, hash);
     const mp__channel *channel;
     uint32_t count;

@@ -34,10 +34,10 @@ MP_MUST_USE int mp__channels_enter(mp__channels *channels, mp_str text,
 void mp__channels_leave(mp__channels *channels, mp__channel *channel);
 mp_str mp__channel_text(const mp__channel *channel);
 
-/* The one of that text, NULL: there is none. Only to be compared with one that the caller is a
- * subscriber of: another may be gone by now. */
-const mp__channel *mp__channels_find(mp__channels *channels, mp_str text,
-                                     enum mp__subscription_kind kind);
+uint64_t mp__channel_hash(const mp__channel *channel);
+/* That of a channel of this text. */
+uint64_t mp__channels_hash(const mp__channels *channels, mp_str text);
+
 /* How many subscribe to @text. */
 uint32_t mp__channels_subscribers(mp__channels *channels, mp_str text,
                                   enum mp__subscription_kind kind);

@@ -229,7 +229,7 @@ static bool fits(const mp__command *command, uint32_t count)
 
 static bool is_subscriber_only(const mp__connection *c, const mp__command *command)
 {
-    return c->subscription_count && c->version == 2 && !(command->flags & MP__COMMAND_PUBSUB);
+    return c->subscriptions.count && c->version == 2 && !(command->flags & MP__COMMAND_PUBSUB);
 }
 
 void mp__command_run(mp__connection *c, const mp__command *command, const mp_str *arguments,

@@ -10,7 +10,7 @@ void mp__cmd_ping(MP__COMMAND_ARGS)
 
     if (count > 2) {
         mp__resp_error(out, "ERR", "wrong number of arguments for 'ping' command");
-    } else if (c->subscription_count && c->version == 2) {
+    } else if (c->subscriptions.count && c->version == 2) {
         mp__resp_array(out, 2);
         mp__resp_bulk(out, MP_STR("pong"));
         mp__resp_bulk(out, count == 2 ? arguments[1] : mp_str_new("", 0));

@@ -571,7 +571,7 @@ static bool must_wait(const mp__connection *c, unsigned flags)
 /* Whether a GET may go into the batch. */
 static bool takes_gets(const mp__connection *c)
 {
-    return !(c->subscription_count && c->version == 2) && !must_wait(c, MP__COMMAND_READ);
+    return !(c->subscriptions.count && c->version == 2) && !must_wait(c, MP__COMMAND_READ);
 }
 
 /* Run one command, or say with false that it must come again later. */
@@ -848,7 +848,7 @@ static const char *too_slow(mp__connection *c, uint64_t now)
         if (ns > l->partial_ns && l->floor_bps == 0)
             return "a command took longer than resp.partial_timeout";
     }
-    if (l->idle_ns && !c->slots && !c->subscription_count && now > c->active_ns &&
+    if (l->idle_ns && !c->slots && !c->subscriptions.count && now > c->active_ns &&
         now - c->active_ns > l->idle_ns)
         return "idle for resp.idle_timeout";
     return NULL;
@@ -901,7 +901,7 @@ static void show(mp__connection *c)
     c->shown.in_capacity = c->in.capacity;
     c->shown.queued = mp__stream_queued(c->stream);
     c->shown.database = c->database;
-    c->shown.subscription_count = c->subscription_count;
+    c->shown.subscription_count = c->subscriptions.count;
     c->shown.version = c->version;
     c->shown.descriptor = mp__stream_descriptor(c->stream);
     memcpy(c->shown.user, c->identity.name, sizeof(c->shown.user));

@@ -9,7 +9,7 @@
 #define MP_SERVER_RESP_CONNECTION_H
 
 #include "server/internal.h"
-#include "server/resp/channels.h"
+#include "server/resp/subscriptions.h"
 
 typedef struct mp__connection mp__connection;
 typedef struct mp__slot mp__slot;
@@ -44,14 +44,6 @@ struct mp__slot {
     char *memory;  /* bytes that the requests borrow */
     mp_str pattern;
 };
-
-typedef struct mp__subscription {
-    struct mp__subscription *next;
-    mp__watch_points points;
-    mp__channel *channel; /* it is one of its subscribers */
-    mp_str text;          /* of channel */
-    enum mp__subscription_kind kind;
-} mp__subscription;
 
 /* What CLIENT LIST shows to the loops of other connections: a copy, made under the worker's
  * list_lock a few times a second, before the connection itself asks, and by the commands that
@@ -92,12 +84,15 @@ struct mp__connection {
     size_t stalled_queue;
     uint64_t active_ns, created_ns;
     struct mp__stage *stage; /* changes that wait for MP.STAGE COMMIT; NULL: none */
-    mp__subscription *subscriptions;
+    mp__subscriptions subscriptions;
     mp__waiter waiter;                   /* hears of what one of them fits */
     mp__telling *telling, *last_telling; /* changes that wait for tell_read, or for their turn */
     mp__tell_read *tell_read;
     size_t telling_bytes;
-    uint32_t subscription_count, message_count; /* message_count: channels and globs */
+    /* what matching its globs has taken of the second that began then, in steps */
+    uint64_t globs_since_ns;
+    size_t globs_spent;
+    bool is_overworked; /* by its globs: it is to be ended */
     bool lapsed; /* it read so slowly that changes were left out: it is told so when it reads */
     char last_command[24], peer[64];
     char name[64], library[64], library_version[32]; /* written under list_lock */

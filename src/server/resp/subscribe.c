@@ -22,18 +22,24 @@ enum {
 /* Of a second of this loop, which all its connections share, that PUBSUB CHANNELS may take. */
 #define LOOKING_NS 200000000u
 
+/* One that was taken out. */
+static void subscription_free(mp__connection *c, mp__subscription *s)
+{
+    mp__watch_leave_layers(c->worker->watch, &s->points);
+    mp__channels_leave(c->worker->server->channels, s->channel);
+    (void)mp__free(s);
+}
+
 void mp__subscriptions_clear(mp__connection *c)
 {
-    while (c->subscriptions) {
-        mp__subscription *gone = c->subscriptions;
+    for (int kind = 0; kind < MP__SUBSCRIPTION_KINDS; kind++)
+        while (c->subscriptions.first[kind]) {
+            mp__subscription *s = c->subscriptions.first[kind];
 
-        c->subscriptions = gone->next;
-        mp__watch_leave_layers(c->worker->watch, &gone->points);
-        mp__channels_leave(c->worker->server->channels, gone->channel);
-        (void)mp__free(gone);
-    }
+            mp__subscriptions_take(&c->subscriptions, s);
+            subscription_free(c, s);
+        }
     mp__tell_clear(c);
-    c->subscription_count = c->message_count = 0;
     c->lapsed = false;
 }
 
@@ -47,16 +53,7 @@ static void confirm(mp__connection *c, const char *what, mp_str channel, bool kn
         mp__resp_bulk(out, channel);
     else
         mp__resp_null(out, c->version);
-    mp__resp_integer(out, c->subscription_count);
-}
-
-static mp__subscription **find(mp__connection *c, const mp__channel *channel)
-{
-    mp__subscription **link = &c->subscriptions;
-
-    while (*link && (*link)->channel != channel)
-        link = &(*link)->next;
-    return link;
+    mp__resp_integer(out, c->subscriptions.count);
 }
 
 /* ---- which addresses a subscription can fit ---- */
@@ -164,15 +161,12 @@ static int join(mp__connection *c, mp__subscription *s)
 
 /* ---- subscribing ---- */
 
-/* Subscribe to @channel at @link, the end of the list. 0: the connection is its subscriber. */
-static int add(mp__connection *c, mp__subscription **link, mp__channel *channel,
-               enum mp__subscription_kind kind)
+/* 0: the connection is a subscriber of @channel. */
+static int add(mp__connection *c, mp__channel *channel, enum mp__subscription_kind kind)
 {
     mp__subscription *s;
     int rc;
 
-    if (c->subscription_count >= SUBSCRIPTIONS_MAX)
-        return MP_ELIMIT;
     s = mp__calloc(1, sizeof(*s));
     if (!s)
         return MP_ENOMEM;
@@ -185,9 +179,7 @@ static int add(mp__connection *c, mp__subscription **link, mp__channel *channel,
         (void)mp__free(s);
         return rc;
     }
-    *link = s;
-    c->subscription_count++;
-    c->message_count += kind != MP__SUBSCRIPTION_PREFIX;
+    mp__subscriptions_add(&c->subscriptions, s);
     return 0;
 }
 
@@ -195,21 +187,20 @@ static int add(mp__connection *c, mp__subscription **link, mp__channel *channel,
 static int subscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
     mp__channels *channels = c->worker->server->channels;
-    mp__subscription **link;
     mp__channel *channel;
-    bool is_known;
     int rc;
 
     if (text.size > CHANNEL_MAX)
         return MP_ELIMIT;
+    if (mp__subscriptions_find(&c->subscriptions, channels, kind, text))
+        return 0;
+    if (c->subscriptions.count >= SUBSCRIPTIONS_MAX)
+        return MP_ELIMIT;
     rc = mp__channels_enter(channels, text, kind, &channel);
     if (rc)
         return rc;
-    link = find(c, channel);
-    is_known = *link != NULL;
-    if (!is_known)
-        rc = add(c, link, channel, kind);
-    if (is_known || rc)
+    rc = add(c, channel, kind);
+    if (rc)
         mp__channels_leave(channels, channel);
     return rc;
 }
@@ -251,29 +242,23 @@ static void confirm_end(mp__connection *c, enum mp__subscription_kind kind, mp_s
         confirm(c, kind == MP__SUBSCRIPTION_GLOB ? "punsubscribe" : "unsubscribe", text, known);
 }
 
-/* End the subscription at @link, and say so. */
-static void take_off(mp__connection *c, mp__subscription **link)
+/* End it, and say so. */
+static void take_off(mp__connection *c, mp__subscription *s)
 {
-    mp__subscription *gone = *link;
-
-    *link = gone->next;
-    c->subscription_count--;
-    mp__watch_leave_layers(c->worker->watch, &gone->points);
-    c->message_count -= gone->kind != MP__SUBSCRIPTION_PREFIX;
-    if (c->subscription_count == 0)
+    mp__subscriptions_take(&c->subscriptions, s);
+    if (c->subscriptions.count == 0)
         mp__tell_clear(c);
-    confirm_end(c, gone->kind, gone->text, true);
-    mp__channels_leave(c->worker->server->channels, gone->channel);
-    (void)mp__free(gone);
+    confirm_end(c, s->kind, s->text, true);
+    subscription_free(c, s);
 }
 
 static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscription_kind kind)
 {
-    const mp__channel *channel = mp__channels_find(c->worker->server->channels, text, kind);
-    mp__subscription **link = channel ? find(c, channel) : NULL;
+    mp__subscription *s =
+        mp__subscriptions_find(&c->subscriptions, c->worker->server->channels, kind, text);
 
-    if (link && *link)
-        take_off(c, link);
+    if (s)
+        take_off(c, s);
     else
         confirm_end(c, kind, text, true);
 }
@@ -281,14 +266,11 @@ static void unsubscribe_one(mp__connection *c, mp_str text, enum mp__subscriptio
 /* All of @kind; returns how many they were. */
 static uint32_t unsubscribe_all(mp__connection *c, enum mp__subscription_kind kind)
 {
-    uint32_t before = c->subscription_count;
+    uint32_t before = c->subscriptions.count;
 
-    for (mp__subscription **link = &c->subscriptions; *link;)
-        if ((*link)->kind == kind)
-            take_off(c, link);
-        else
-            link = &(*link)->next;
-    return before - c->subscription_count;
+    while (c->subscriptions.first[kind])
+        take_off(c, c->subscriptions.first[kind]);
+    return before - c->subscriptions.count;
 }
 
 void mp__cmd_unsubscribe(MP__COMMAND_ARGS)

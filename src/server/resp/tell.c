@@ -3,6 +3,7 @@
  *
  * What a scope sees of a change in one of its layers depends on the others. Where memory does not
  * have them they are read first, and what comes meanwhile waits behind it. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "server/resp/commands.h"
@@ -10,7 +11,13 @@
 enum {
     UNREAD_MAX = 64 * 1024,    /* of changes; who reads more slowly is told to look again */
     WAITING_MAX = 1024 * 1024, /* of changes behind a read; with more the read is not waited for */
+    /* Of matching the globs of one connection, in steps of some 2 ns: each glob that is looked at,
+     * all of them for one change, and in one second. */
+    GLOB_STEPS = 10,
+    CHANGE_STEPS = 5000000,
+    SECOND_STEPS = 100000000,
 };
+#define SECOND_NS 1000000000u
 
 /* What was read of a change for one scope. */
 typedef struct answer {
@@ -26,6 +33,7 @@ struct mp__telling {
     mp__event event;
     unsigned database; /* its next; those before have heard */
     bool unread;       /* tell it by itself, whatever is not in memory */
+    size_t steps;      /* that matching globs may still take */
     answer *answers;
     size_t bytes;
     char address[]; /* the event's, if it waits; then its entry is a reference */
@@ -112,32 +120,60 @@ static size_t words_of(const mp__event *event, const char *what, const char *ret
 
 /* ---- messages ---- */
 
-/* Whether what @s, which is no prefix, names is @channel. */
-static bool is_of(const mp__subscription *s, mp_str channel)
+static bool hears_messages(const mp__connection *c)
 {
-    mp_str text = s->text;
-
-    return s->kind == MP__SUBSCRIPTION_GLOB ? mp__glob_match(text, channel, 100000)
-                                            : mp_str_equal(text, channel);
+    return c->subscriptions.first[MP__SUBSCRIPTION_CHANNEL] ||
+           c->subscriptions.first[MP__SUBSCRIPTION_GLOB];
 }
 
-static void deliver(mp__connection *c, mp_str channel, mp_str message)
+static const mp__subscription *subscription_to(const mp__connection *c, mp_str channel)
 {
-    for (mp__subscription *s = c->subscriptions; s; s = s->next) {
-        mp_str text = s->text;
-        bool is_glob = s->kind == MP__SUBSCRIPTION_GLOB;
-        mp__buf *out;
+    return mp__subscriptions_find(&c->subscriptions, c->worker->server->channels,
+                                  MP__SUBSCRIPTION_CHANNEL, channel);
+}
 
-        if (s->kind == MP__SUBSCRIPTION_PREFIX || !is_of(s, channel))
-            continue;
-        out = mp__connection_out(c);
-        mp__resp_push(out, is_glob ? 4 : 3, c->version);
-        mp__resp_bulk(out, is_glob ? MP_STR("pmessage") : MP_STR("message"));
-        if (is_glob)
-            mp__resp_bulk(out, text);
-        mp__resp_bulk(out, channel);
-        mp__resp_bulk(out, message);
+/* The next after @s (NULL: the first) of the globs that fit @channel, or NULL. Matching takes steps
+ * of the change and of the second; with the last of either the connection is overworked, and hears
+ * nothing any more. */
+static const mp__subscription *next_glob(mp__connection *c, mp__telling *t,
+                                         const mp__subscription *s, mp_str channel)
+{
+    for (s = s ? s->next : c->subscriptions.first[MP__SUBSCRIPTION_GLOB]; s; s = s->next) {
+        size_t before = t->steps;
+        bool fits;
+
+        t->steps -= t->steps < GLOB_STEPS ? t->steps : GLOB_STEPS;
+        fits = mp__glob_match_within(s->text, channel, &t->steps);
+        c->globs_spent += before - t->steps;
+        c->is_overworked = t->steps == 0 || c->globs_spent > SECOND_STEPS;
+        if (c->is_overworked)
+            return NULL;
+        if (fits)
+            return s;
     }
+    return NULL;
+}
+
+static void push_message(mp__connection *c, mp_str glob, mp_str channel, mp_str message)
+{
+    mp__buf *out = mp__connection_out(c);
+
+    mp__resp_push(out, glob.data ? 4 : 3, c->version);
+    mp__resp_bulk(out, glob.data ? MP_STR("pmessage") : MP_STR("message"));
+    if (glob.data)
+        mp__resp_bulk(out, glob);
+    mp__resp_bulk(out, channel);
+    mp__resp_bulk(out, message);
+}
+
+static void deliver(mp__connection *c, mp__telling *t, mp_str channel, mp_str message)
+{
+    const mp__subscription *s = NULL;
+
+    if (subscription_to(c, channel))
+        push_message(c, (mp_str){0}, channel, message);
+    while ((s = next_glob(c, t, s, channel)) != NULL)
+        push_message(c, s->text, channel, message);
 }
 
 /* "__keyspace@N__:name" and "__keyevent@N__:word". */
@@ -157,25 +193,22 @@ static void name_keyevent(channels *ch, unsigned database, const char *word)
     (void)snprintf(ch->keyevent, sizeof(ch->keyevent), "__keyevent@%u__:%s", database, word);
 }
 
-static bool listens(const mp__connection *c, mp_str channel)
+static bool listens(mp__connection *c, mp__telling *t, mp_str channel)
 {
-    for (const mp__subscription *s = c->subscriptions; s; s = s->next)
-        if (s->kind != MP__SUBSCRIPTION_PREFIX && is_of(s, channel))
-            return true;
-    return false;
+    return subscription_to(c, channel) || next_glob(c, t, NULL, channel);
 }
 
 /* Whether anything that may be said of @name concerns the connection: nothing is read for others.
  */
-static bool listens_in(const mp__connection *c, channels *ch, unsigned database)
+static bool listens_in(mp__connection *c, mp__telling *t, channels *ch, unsigned database)
 {
     static const char *const said[] = {"set", "del", "expired", "expire", "persist"};
 
-    if (listens(c, mp_str_new(ch->keyspace, ch->keyspace_size)))
+    if (listens(c, t, mp_str_new(ch->keyspace, ch->keyspace_size)))
         return true;
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         name_keyevent(ch, database, said[i]);
-        if (listens(c, mp_str_of(ch->keyevent)))
+        if (listens(c, t, mp_str_of(ch->keyevent)))
             return true;
     }
     return false;
@@ -190,7 +223,7 @@ static bool tell_messages(mp__connection *c, mp__telling *t, mp__watch_view *vie
     const char *what, *said[2];
     channels ch;
 
-    for (;; t->database++) {
+    for (; !c->is_overworked; t->database++) {
         unsigned database = t->database;
         size_t count;
 
@@ -199,17 +232,18 @@ static bool tell_messages(mp__connection *c, mp__telling *t, mp__watch_view *vie
             return true;
         name_keyspace(&ch, database, name);
         if (!word_in(c, t, environment, &what, view)) {
-            if (listens_in(c, &ch, database))
+            if (listens_in(c, t, &ch, database))
                 return false;
             continue;
         }
         count = what ? words_of(&t->event, what, said) : 0;
         for (size_t i = 0; i < count; i++) {
             name_keyevent(&ch, database, said[i]);
-            deliver(c, mp_str_new(ch.keyspace, ch.keyspace_size), mp_str_of(said[i]));
-            deliver(c, mp_str_of(ch.keyevent), name);
+            deliver(c, t, mp_str_new(ch.keyspace, ch.keyspace_size), mp_str_of(said[i]));
+            deliver(c, t, mp_str_of(ch.keyevent), name);
         }
     }
+    return true;
 }
 
 /* Whether @address, in whatever layer, is a key that begins as @prefix does in its scope. */
@@ -238,12 +272,11 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
 {
     const mp__event *event = &t->event;
 
-    for (const mp__subscription *s = c->subscriptions; s; s = s->next) {
+    for (const mp__subscription *s = c->subscriptions.first[MP__SUBSCRIPTION_PREFIX]; s;
+         s = s->next) {
         mp_str text = s->text;
         const char *what;
 
-        if (s->kind != MP__SUBSCRIPTION_PREFIX)
-            continue;
         if (event->kind == MP__EVENT_RESET) {
             push_change(c, mp_str_new("", 0), words[event->kind], event->revision);
             return true;
@@ -263,7 +296,7 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
 /* False: view->address must be read first; call it again then. */
 static bool tell(mp__connection *c, mp__telling *t, mp__watch_view *view)
 {
-    if (c->message_count && t->event.kind != MP__EVENT_RESET && !tell_messages(c, t, view))
+    if (hears_messages(c) && t->event.kind != MP__EVENT_RESET && !tell_messages(c, t, view))
         return false;
     return tell_prefixes(c, t, view);
 }
@@ -355,6 +388,31 @@ static void read_free(mp__tell_read *r)
     (void)mp__free(r);
 }
 
+/* A channel has no word for what was left out, and a message must not be missing in silence. */
+static void dismiss(mp__connection *c)
+{
+    static const char why[] = "its patterns take too long to match";
+
+    mp__monitor_count(c->worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
+    mp__log(c->worker->server->log, MP__LOG_INFO, "server", "client-cut",
+            "id=%" PRIu64 " peer=%s: %s", c->id, c->peer, why);
+    mp__subscriptions_clear(c);
+    mp__resp_error(mp__connection_out(c), "ERR",
+                   "to match the patterns of this connection takes more than %d steps for one "
+                   "change, or %d in a second; SUBSCRIBE to channels, or MP.WATCH PREFIX",
+                   CHANGE_STEPS, SECOND_STEPS);
+    mp__connection_finish(c);
+    mp__connection_push(c);
+}
+
+/* What was told goes out. */
+static void push(mp__connection *c)
+{
+    mp__connection_push(c);
+    if (c->is_overworked && !c->closed)
+        dismiss(c);
+}
+
 static void read_done(mp__read *read)
 {
     mp__tell_read *r = read->context;
@@ -367,7 +425,7 @@ static void read_done(mp__read *read)
     read_free(r);
     if (c) {
         go_on(c);
-        mp__connection_push(c);
+        push(c);
     }
 }
 
@@ -410,7 +468,7 @@ static bool ask(mp__connection *c, mp_str address)
  * Redis does. Who only watches prefixes is told to look again, once he reads. */
 static bool lapses(mp__connection *c)
 {
-    if (!c->lapsed && c->message_count == 0 && mp__stream_queued(c->stream) > UNREAD_MAX) {
+    if (!c->lapsed && !hears_messages(c) && mp__stream_queued(c->stream) > UNREAD_MAX) {
         c->lapsed = true;
         mp__tell_clear(c);
     }
@@ -420,7 +478,7 @@ static bool lapses(mp__connection *c)
 /* Tell what waits, as far as it is known. */
 static void go_on(mp__connection *c)
 {
-    while (c->telling && !c->tell_read && !lapses(c)) {
+    while (c->telling && !c->tell_read && !lapses(c) && !c->is_overworked) {
         mp__telling *t = c->telling;
         mp__watch_view view;
 
@@ -442,9 +500,13 @@ static void hurry(mp__connection *c)
 
 static void tell_in_turn(mp__connection *c, const mp__event *event)
 {
-    mp__telling t = {.event = *event};
+    mp__telling t = {.event = *event, .steps = CHANGE_STEPS};
     mp__watch_view view;
 
+    if (c->worker->tick_ns - c->globs_since_ns >= SECOND_NS) {
+        c->globs_since_ns = c->worker->tick_ns;
+        c->globs_spent = 0;
+    }
     if (c->telling_bytes > WAITING_MAX)
         hurry(c);
     if (!c->telling && tell(c, &t, &view))
@@ -464,13 +526,13 @@ void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which
 {
     mp__connection *c = (mp__connection *)((char *)waiter - offsetof(mp__connection, waiter));
 
-    for (size_t i = 0; i < group->count && !lapses(c); i++) {
+    for (size_t i = 0; i < group->count && !lapses(c) && !c->is_overworked; i++) {
         const mp__event *event = &group->events[i];
 
         if ((which & 1u << i) && event->kind != MP__EVENT_STALE && event->kind != MP__EVENT_FRESH)
             tell_in_turn(c, event);
     }
-    mp__connection_push(c);
+    push(c);
 }
 
 void mp__subscriptions_resume(mp__connection *c)
