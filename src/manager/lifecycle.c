@@ -125,6 +125,16 @@ mp_str mp__manager_environment(const mp__manager *manager, unsigned database)
                                               : mp_str_new("", 0);
 }
 
+size_t mp__manager_keys_of(mp__manager *manager, uint64_t ret_keys[MP__ORIGIN_COUNTED_MAX])
+{
+    mp__origin_stats stats;
+
+    mp__origin_stats_read(manager->origin, &stats);
+    memcpy(ret_keys, stats.keys_of, sizeof(stats.keys_of));
+    return manager->database_count < MP__ORIGIN_COUNTED_MAX ? manager->database_count
+                                                            : MP__ORIGIN_COUNTED_MAX;
+}
+
 /* ---- cache and origin ---- */
 
 /* L3's scrubber found a record damaged that L1 has not. */
@@ -226,6 +236,8 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .path = given[0] || strcmp(kind, "sqlite") != 0 ? given : path,
         .state_dir = manager->data_dir,
         .base = manager->overlay_base,
+        .counted = manager->databases,
+        .counted_count = manager->database_count,
         .new_origin = config->new_origin,
         .was_there = !config->new_origin && mp__dir_had_origin(manager),
         .probe_ms = (uint64_t)mp__options_int(config->options, "origin.probe_interval"),

@@ -80,6 +80,9 @@ mp__hash_key mp__manager_hash_key(const mp__manager *manager);
 
 /* The name of the n-th environment of `resp.databases`, "" when there is none. */
 mp_str mp__manager_environment(const mp__manager *manager, unsigned database);
+/* How many keys the first of them hold themselves, without what they fall back to, as the origin
+ * knew them last; how many of them these are. Any thread, no disk. */
+size_t mp__manager_keys_of(mp__manager *manager, uint64_t ret_keys[MP__ORIGIN_COUNTED_MAX]);
 
 /* ---- overlay: overlay.c ----
  *

@@ -172,9 +172,12 @@ typedef struct mp__changed {
 
 /* ---- the origin ---- */
 
+enum { MP__ORIGIN_COUNTED_MAX = 16 };
+
 typedef struct mp__origin_stats {
     uint64_t revision; /* newest committed */
     uint64_t keys;
+    uint64_t keys_of[MP__ORIGIN_COUNTED_MAX]; /* of the scopes that options.counted names */
     uint64_t fetches, writes, commits, errors, corrupt_rows, salvaged;
     uint64_t size_bytes;
     uint64_t commit_ns_last, batch_last;
@@ -209,6 +212,10 @@ typedef struct mp__origin_options {
     uint64_t sweep_ms;     /* how often expired values are deleted; 0: 1000 */
     uint64_t timeout_ms;   /* how long a lock of another program is waited for; 0: 2000 */
     const char *base;      /* file: the scope that all others fall back to; may be NULL */
+    /* Scopes whose keys the statistics count one by one, of which those beyond COUNTED_MAX are left
+     * out; they outlive the origin. May be NULL. */
+    char *const *counted;
+    size_t counted_count;
     /* file; 0: the defaults of the options */
     uint64_t rescan_ms;    /* how often it is looked at without an event */
     uint64_t settle_ms;    /* how long a file must be left alone before it is taken */

@@ -71,6 +71,8 @@ static void set_options(mp__sqlite *s, const mp__origin_options *options)
         s->options.sweep_ms = 1000;
     if (!s->options.timeout_ms)
         s->options.timeout_ms = 2000;
+    if (s->options.counted_count > MP__ORIGIN_COUNTED_MAX)
+        s->options.counted_count = MP__ORIGIN_COUNTED_MAX;
     s->probe_ns = s->options.probe_ms * 1000000u;
     s->sweep_ns = s->options.sweep_ms * 1000000u;
     s->idle_ms =
@@ -223,6 +225,8 @@ static void sqlite_stats(mp__origin *origin, mp__origin_stats *ret_stats)
         .batch_last = mp__sqlite_get(&s->batch),
         .behind = atomic_load_explicit(&s->behind, memory_order_relaxed),
     };
+    for (size_t i = 0; i < s->options.counted_count; i++)
+        ret_stats->keys_of[i] = mp__sqlite_get(&s->keys_of[i]);
 }
 
 const mp__origin_ops mp__sqlite_ops = {

@@ -263,6 +263,7 @@ typedef struct mp__sqlite {
     _Atomic int stuck;           /* why they cannot go into the database, or 0 */
     _Atomic bool damage_seen;    /* by the reader */
     _Atomic bool behind;         /* LOST because its newest commits are missing */
+    _Atomic uint64_t keys_of[MP__ORIGIN_COUNTED_MAX];
     _Atomic uint64_t revision, keys, fetches, writes, commits, errors, corrupt_rows, salvaged,
         size_bytes, commit_ns, batch;
 } mp__sqlite;

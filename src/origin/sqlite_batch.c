@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#include "core/address.h"
+
 /* ---- the batch and what its results point into ---- */
 
 int mp__sqlite_batch_add(mp__sqlite_batch *batch, mp__write *write, const mp__record *record)
@@ -124,20 +126,51 @@ static int commit(mp__sqlite_batch *batch)
     return rc;
 }
 
+static void note_key(mp__sqlite *s, mp_str address, int64_t more)
+{
+    mp_str scope = mp_str_new(address.data, mp__scope_size(address));
+
+    mp__sqlite_count(&s->keys, (uint64_t)more);
+    for (size_t i = 0; i < s->options.counted_count; i++)
+        if (mp_str_equal(scope, mp_str_of(s->options.counted[i])))
+            mp__sqlite_count(&s->keys_of[i], (uint64_t)more);
+}
+
 static void note_keys(const mp__sqlite_batch *batch)
 {
     const mp__sqlite_pending *p = &batch->s->pending;
-    int64_t keys = 0;
 
     for (size_t i = batch->first; i < p->count; i++)
-        keys += p->rows[i].keys;
-    mp__sqlite_count(&batch->s->keys, (uint64_t)keys);
+        if (p->rows[i].keys)
+            note_key(batch->s, p->rows[i].row.record.address, p->rows[i].keys);
+}
+
+/* How many keys there were, to be said again when a commit fails. */
+typedef struct counts {
+    uint64_t keys, of[MP__ORIGIN_COUNTED_MAX];
+} counts;
+
+static counts counts_take(const mp__sqlite *s)
+{
+    counts c = {.keys = mp__sqlite_get(&s->keys)};
+
+    for (size_t i = 0; i < s->options.counted_count; i++)
+        c.of[i] = mp__sqlite_get(&s->keys_of[i]);
+    return c;
+}
+
+static void counts_restore(mp__sqlite *s, const counts *c)
+{
+    mp__sqlite_set(&s->keys, c->keys);
+    for (size_t i = 0; i < s->options.counted_count; i++)
+        mp__sqlite_set(&s->keys_of[i], c->of[i]);
 }
 
 int mp__sqlite_batch_commit(mp__sqlite_batch *batch)
 {
     mp__sqlite *s = batch->s;
-    uint64_t began = mp__env_now_ns(s->env), keys = mp__sqlite_get(&s->keys);
+    uint64_t began = mp__env_now_ns(s->env);
+    counts before = counts_take(s);
     int rc;
 
     if (batch->revision == batch->first_revision && s->pending.count == batch->first) {
@@ -147,7 +180,7 @@ int mp__sqlite_batch_commit(mp__sqlite_batch *batch)
     note_keys(batch);
     rc = commit(batch);
     if (rc) {
-        mp__sqlite_set(&s->keys, keys);
+        counts_restore(s, &before);
         mp__sqlite_batch_rollback(batch);
         return rc;
     }

@@ -52,9 +52,21 @@ static bool untouched(const mp__stat *a, const mp__stat *b)
     return same_file(a, b) && a->size == b->size && a->modified_ms == b->modified_ms;
 }
 
+/* How many keys a scope has, which nobody may have written to. */
+static int take_stock_of(mp__sqlite *s, const char *scope, int64_t *ret_keys)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(&s->write_db, MP__SQL_COUNT);
+    int rc = MP_ENOMEM;
+
+    if (mp__sqlite_bind_str(statement, 1, mp_str_of(scope)) == SQLITE_OK)
+        rc = mp__sqlite_number(&s->write_db, MP__SQL_COUNT, ret_keys);
+    return rc == MP_EABSENT ? 0 : rc;
+}
+
 /* Count again what is kept beside the rows. */
 static int take_stock(mp__sqlite *s)
 {
+    int64_t keys_of[MP__ORIGIN_COUNTED_MAX] = {0};
     int64_t revision = 0, keys = 0, version = 0;
     int rc = mp__sqlite_number(&s->write_db, MP__SQL_REVISION, &revision);
 
@@ -62,10 +74,14 @@ static int take_stock(mp__sqlite *s)
         rc = mp__sqlite_number(&s->write_db, MP__SQL_COUNT_ALL, &keys);
     if (rc == 0)
         rc = mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version);
+    for (size_t i = 0; i < s->options.counted_count && rc == 0; i++)
+        rc = take_stock_of(s, s->options.counted[i], &keys_of[i]);
     if (rc)
         return rc == MP_EABSENT ? MP_ECORRUPT : rc;
     mp__sqlite_set(&s->revision, (uint64_t)revision);
     mp__sqlite_set(&s->keys, (uint64_t)keys);
+    for (size_t i = 0; i < s->options.counted_count; i++)
+        mp__sqlite_set(&s->keys_of[i], (uint64_t)keys_of[i]);
     s->data_version = version;
     return 0;
 }

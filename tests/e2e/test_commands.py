@@ -334,6 +334,31 @@ class Commands(mp_daemon.Served):
             {"keys": [{"key": k}, {"key": k}]}).encode()).close()
         self.assertEqual(hits() - before, 2)
 
+    def test_info_counts_the_keys_of_each_database(self):
+        def keyspace(client):
+            lines = client("INFO", "keyspace").decode().split()[2:]
+            return {name: int(told.split(",")[0][len("keys="):]) for name, told in (line.split(":") for line in lines)}
+        daemon = mp_daemon.Daemon("--set", "resp.databases=one, two, three").start()
+        self.addCleanup(daemon.close)
+        c = daemon.client()
+        self.addCleanup(c.close)
+        self.assertEqual(keyspace(c), {})
+        c("MSET", "a", "1", "b", "1", "ns/c", "1")
+        c("SELECT", "2")
+        c("SET", "a", "1")
+        c("MP.ENV", "base")
+        c("SET", "everywhere", "1")  # which belongs to no database, though all see it
+        self.assertEqual(keyspace(c), {"db0": 3, "db2": 1})
+        c("SELECT", "0")
+        c("DEL", "a")
+        self.assertEqual(keyspace(c), {"db0": 2, "db2": 1})
+        self.assertEqual(c("DBSIZE"), 3)
+        daemon.kill()
+        daemon.start()
+        again = daemon.client()
+        self.addCleanup(again.close)
+        self.assertEqual(keyspace(again), {"db0": 2, "db2": 1})
+
     def test_a_read_counts_once_whatever_layers_it_looks_at(self):
         c, k = self.c, self.key
         def counts():

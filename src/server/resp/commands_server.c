@@ -117,11 +117,14 @@ static void info_cpu(mp__connection *c, mp__buf *text)
 
 static void info_keyspace(mp__connection *c, mp__buf *text)
 {
-    mp__summary s;
+    uint64_t keys[MP__ORIGIN_COUNTED_MAX];
+    size_t count = mp__manager_keys_of(c->worker->server->manager, keys);
 
-    mp__manager_summary(c->worker->server->manager, &s);
-    (void)mp__buf_printf(text, "# Keyspace\r\ndb0:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n",
-                         s.keys);
+    (void)mp__buf_printf(text, "# Keyspace\r\n");
+    for (size_t i = 0; i < count; i++)
+        if (keys[i]) /* as Redis: those that are empty are left out */
+            (void)mp__buf_printf(text, "db%zu:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n", i,
+                                 keys[i]);
 }
 
 static void info_marketprism(mp__connection *c, mp__buf *text)

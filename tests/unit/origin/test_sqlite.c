@@ -2,6 +2,8 @@
 #include "core/address.h"
 #include "mp_origin.h"
 
+#include <sqlite3.h>
+
 #include "core/core.h"
 
 static char folder[32], path[64];
@@ -562,6 +564,54 @@ static void keys_are_counted_as_they_come_and_go(void **state)
     assert_int_equal(stats.revision, 5);
 }
 
+/* By the statistics, without asking the database. */
+static void holds_keys(uint64_t of_staging, uint64_t of_dev, uint64_t of_all)
+{
+    mp__origin_stats stats;
+
+    mp__origin_stats_read(origin, &stats);
+    assert_int_equal(stats.keys_of[0], of_staging);
+    assert_int_equal(stats.keys_of[1], of_dev);
+    assert_int_equal(stats.keys_of[2], 0);
+    assert_int_equal(stats.keys, of_all);
+}
+
+static void scopes_that_are_named_are_counted_by_themselves(void **state)
+{
+    static char names[3][8] = {"staging", "dev", "none"};
+    static char *const scopes[] = {names[0], names[1], names[2]};
+    const mp__origin_options named = {.counted = scopes, .counted_count = 3, .probe_ms = 10};
+    sqlite3 *other = NULL;
+    mp__origin_stats stats;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/a", "1"), 0);
+    origin = mp__origin_close(origin);
+    open_with(named);
+    holds_keys(0, 1, 1);
+    assert_int_equal(mp_set(origin, "dev/default/b", "1"), 0);
+    assert_int_equal(mp_set(origin, "development/default/b", "1"), 0);
+    assert_int_equal(mp_set(origin, "dev~eu/default/b", "1"), 0);
+    assert_int_equal(mp_set(origin, "staging/default/b", "1"), 0);
+    holds_keys(1, 2, 5); /* also of those that wait to come into the database */
+    assert_int_equal(mp_del(origin, "dev/default/a"), 0);
+    holds_keys(1, 1, 4);
+    origin = mp__origin_close(origin);
+    open_with(named);
+    holds_keys(1, 1, 4);
+    /* another program's changes are seen by looking */
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(other, 10000), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "DELETE FROM entries WHERE address = 'staging/default/b'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    do
+        mp__origin_stats_read(origin, &stats);
+    while (stats.keys != 3);
+    holds_keys(0, 1, 3);
+}
+
 /* ---- damage to what is beside it ---- */
 
 static void a_missing_database_is_lost_and_never_begun_anew_by_itself(void **state)
@@ -657,6 +707,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_list_of_a_revision_shows_what_was_there_then),
     FRESH(a_check_that_fails_holds_back_the_writes_beside_it),
     FRESH(keys_are_counted_as_they_come_and_go),
+    FRESH(scopes_that_are_named_are_counted_by_themselves),
     FRESH(what_changed_behind_a_revision_comes_in_its_order_as_it_was_made),
     FRESH(pages_of_changes_meet_without_a_gap),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
