@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADDRESS_MAX = 96, VALUE_MAX = 96, KEYS_MAX = 256 };
+enum { ADDRESS_MAX = 96, VALUE_MAX = 96, KEYS_MAX = 256, CHANGES_MAX = 4 };
 
 typedef struct held {
     char address[ADDRESS_MAX], value[VALUE_MAX];
     bool is_absent;
     uint64_t revision, created_revision, version;
-    int64_t modified_ms;
+    int64_t modified_ms, expires_ms;
 } held;
 
 /* On its way to a node: a change, or the answer to a request. */
@@ -24,7 +24,8 @@ typedef struct message {
     mp__write *write;
     int status;
     held what;
-    uint64_t number; /* of a change */
+    char found[CHANGES_MAX][VALUE_MAX]; /* values of what a write did not change */
+    uint64_t number;                    /* of a change */
     uint64_t as_of;
 } message;
 
@@ -48,6 +49,8 @@ struct mp_truth {
     truth_node *nodes[MP_TRUTH_NODES];
     bool cut[MP_TRUTH_NODES], stopped[MP_TRUTH_NODES];
     unsigned lose_percent;
+    void (*on_commit)(void *context, const mp__change *change, const mp__record *after);
+    void *context;
 };
 
 static mp_truth *the_truth; /* origins are opened without a word on where */
@@ -79,6 +82,7 @@ static mp__record record_of(const held *h)
         .version = h->version,
         .created_ms = h->modified_ms,
         .modified_ms = h->modified_ms,
+        .expires_ms = h->expires_ms,
     };
 }
 
@@ -109,8 +113,11 @@ static void tell_nodes(mp_truth *truth, const held *h)
     }
 }
 
-static void change(mp_truth *truth, held *h, mp_str value, bool is_absent)
+/* What @change asks for, or else @value or its absence. */
+static void change(mp_truth *truth, held *h, const mp__change *asked, mp_str value, bool is_absent)
 {
+    mp__record after;
+
     assert(value.size < VALUE_MAX);
     truth->revision++;
     if (h->is_absent)
@@ -122,17 +129,42 @@ static void change(mp_truth *truth, held *h, mp_str value, bool is_absent)
     h->created_revision = h->created_revision ? h->created_revision : truth->revision;
     h->version++;
     h->modified_ms = mp__env_wall_ms(mp_sim_env(truth->sim));
+    h->expires_ms = asked && !is_absent ? asked->expires_ms : 0;
+    after = record_of(h);
+    if (truth->on_commit)
+        truth->on_commit(truth->context, asked, &after);
     tell_nodes(truth, h);
+}
+
+static void expire(mp_truth *truth, held *h)
+{
+    if (!h->is_absent && h->expires_ms && h->expires_ms <= mp__env_wall_ms(mp_sim_env(truth->sim)))
+        change(truth, h, NULL, mp_str_new("", 0), true);
+}
+
+static void expire_all(mp_truth *truth)
+{
+    for (size_t i = 0; i < truth->count; i++)
+        expire(truth, &truth->keys[i]);
 }
 
 void mp_truth_put(mp_truth *truth, const char *address, const char *value)
 {
-    change(truth, find(truth, mp_str_of(address)), mp_str_of(value), false);
+    change(truth, find(truth, mp_str_of(address)), NULL, mp_str_of(value), false);
 }
 
 void mp_truth_delete(mp_truth *truth, const char *address)
 {
-    change(truth, find(truth, mp_str_of(address)), mp_str_new("", 0), true);
+    change(truth, find(truth, mp_str_of(address)), NULL, mp_str_new("", 0), true);
+}
+
+void mp_truth_on_commit(mp_truth *truth,
+                        void (*told)(void *context, const mp__change *change,
+                                     const mp__record *after),
+                        void *context)
+{
+    truth->on_commit = told;
+    truth->context = context;
 }
 
 /* ---- a node hears ---- */
@@ -183,6 +215,7 @@ static void listen_batch(void *context, mp__task *first)
         mp__worker_run_each(NULL, first);
         return;
     }
+    expire_all(truth);
     if (!truth->cut[node->index]) { /* a heartbeat: it carries the newest revision */
         if (node->seen < truth->revision) {
             node->seen = truth->revision;
@@ -214,7 +247,8 @@ static void answer_arrives(mp__task *task)
     free(m);
 }
 
-static void answer(truth_node *node, mp__fetch *fetch, mp__write *write, int status, const held *h)
+static message *answer(truth_node *node, mp__fetch *fetch, mp__write *write, int status,
+                       const held *h)
 {
     message *m = message_new(node, answer_arrives);
 
@@ -225,6 +259,7 @@ static void answer(truth_node *node, mp__fetch *fetch, mp__write *write, int sta
     if (h)
         m->what = *h;
     mp__worker_post(node->answers, &m->task);
+    return m;
 }
 
 static truth_node *node_of(mp__origin *origin)
@@ -250,28 +285,83 @@ static void fetch_happens(mp__task *task)
     if (lies_still(node, task))
         return;
     if (node->truth->cut[node->index]) {
-        answer(node, fetch, NULL, MP_EORIGIN, NULL);
+        (void)answer(node, fetch, NULL, MP_EORIGIN, NULL);
         return;
     }
     node->truth->fetches++;
-    answer(node, fetch, NULL, 0, find(node->truth, fetch->address));
+    expire_all(node->truth);
+    (void)answer(node, fetch, NULL, 0, find(node->truth, fetch->address));
 }
 
-static int make(mp_truth *truth, mp__change *c)
+/* Whether its conditions hold. */
+static int judge(const held *h, const mp__change *c)
 {
-    held *h = find(truth, c->address);
+    if ((c->flags & MP__IF_ABSENT) && !h->is_absent)
+        return MP_EEXISTS;
+    if ((c->flags & MP__IF_PRESENT) && h->is_absent)
+        return MP_EABSENT;
+    if ((c->flags & MP__IF_REVISION) && c->if_revision != (h->is_absent ? 0 : h->revision))
+        return MP_ECONFLICT;
+    return c->op == MP__CHANGE_DELETE && h->is_absent ? MP_EABSENT : 0;
+}
 
-    if (c->op == MP__CHANGE_DELETE && h->is_absent) {
-        c->status = MP_EABSENT;
-        return 0;
-    }
-    assert(c->op == MP__CHANGE_PUT || c->op == MP__CHANGE_DELETE);
-    change(truth, h, c->value, c->op == MP__CHANGE_DELETE);
-    c->changed = true;
+/* What holds now; that there is none, as of now. */
+static void fill_in(const mp_truth *truth, mp__change *c, const held *h)
+{
     c->after = record_of(h);
     c->after.address = c->address;
-    c->after.value = c->op == MP__CHANGE_DELETE ? mp_str_new("", 0) : c->value;
-    return 0;
+    if (h->is_absent && !c->changed)
+        c->after.revision = truth->revision;
+}
+
+static void make(mp_truth *truth, mp__change *c)
+{
+    held *h = find(truth, c->address);
+    bool is_same =
+        (c->flags & MP__IF_CHANGED) && !h->is_absent && mp_str_equal(mp_str_of(h->value), c->value);
+
+    if (c->status == 0 && !is_same) {
+        change(truth, h, c, c->value, c->op == MP__CHANGE_DELETE);
+        c->changed = true;
+    }
+    fill_in(truth, c, h);
+    if (c->changed)
+        c->after.value = c->op == MP__CHANGE_DELETE ? mp_str_new("", 0) : c->value;
+}
+
+/* All of them or none. */
+static int make_all(mp_truth *truth, mp__write *write)
+{
+    int status = 0;
+
+    expire_all(truth);
+    for (size_t i = 0; i < write->count; i++) {
+        mp__change *c = &write->changes[i];
+        const held *h = find(truth, c->address);
+
+        assert(c->op == MP__CHANGE_PUT || c->op == MP__CHANGE_DELETE);
+        c->status = judge(h, c);
+        fill_in(truth, c, h);
+        if (status == 0 && !(c->op == MP__CHANGE_DELETE && c->status == MP_EABSENT))
+            status = c->status;
+    }
+    for (size_t i = 0; i < write->count && status == 0; i++)
+        make(truth, &write->changes[i]);
+    return status;
+}
+
+/* What stands at the server may change again before the answer is there. */
+static void keep_found(mp__write *write, message *m)
+{
+    assert(write->count <= CHANGES_MAX);
+    for (size_t i = 0; i < write->count; i++) {
+        mp__change *c = &write->changes[i];
+
+        if (c->changed || c->after.value.size == 0)
+            continue;
+        memcpy(m->found[i], c->after.value.data, c->after.value.size);
+        c->after.value.data = m->found[i];
+    }
 }
 
 /* Where the wire is cut, a write did not get there, or its answer does not come back. */
@@ -280,16 +370,16 @@ static void write_happens(mp__task *task)
     mp__write *write = (mp__write *)((char *)task - offsetof(mp__write, task));
     truth_node *node = node_of(write->origin);
     bool cut = node->truth->cut[node->index];
+    int status;
 
     if (lies_still(node, task))
         return;
     if (cut && mp_sim_random(node->truth->sim, 2)) {
-        answer(node, NULL, write, MP_EORIGIN, NULL);
+        (void)answer(node, NULL, write, MP_EORIGIN, NULL);
         return;
     }
-    for (size_t i = 0; i < write->count; i++)
-        (void)make(node->truth, &write->changes[i]);
-    answer(node, NULL, write, cut ? MP_ETIMEOUT : 0, NULL);
+    status = make_all(node->truth, write);
+    keep_found(write, answer(node, NULL, write, cut ? MP_ETIMEOUT : status, NULL));
 }
 
 static void truth_fetch(mp__origin *origin, mp__fetch *fetch)

@@ -2,6 +2,8 @@
 /* An origin far away, for the simulator: one server that holds the truth, asked by many nodes over
  * a network that is slow, reorders, loses and breaks.
  *
+ * Values expire by the clock of all, whenever the server is asked and with its heartbeats.
+ *
  * A request happens at the server at one instant between its start and its answer; answers and
  * changes travel apart, so either may come first. Changes are numbered, so that a node finds out
  * what was lost from the next one, or from a heartbeat; a node that hears nothing for
@@ -41,5 +43,11 @@ uint64_t mp_truth_fetches(const mp_truth *truth); /* that reached it */
 /* Another writer's: put @value under @address. */
 void mp_truth_put(mp_truth *truth, const char *address, const char *value);
 void mp_truth_delete(mp_truth *truth, const char *address); /* likewise */
+/* Tell of each change at the moment in which it happens, in the order of the revisions. @change is
+ * the one that a node asked for; NULL: another writer's, or an expiry. */
+void mp_truth_on_commit(mp_truth *truth,
+                        void (*told)(void *context, const mp__change *change,
+                                     const mp__record *after),
+                        void *context);
 
 #endif
