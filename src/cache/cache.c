@@ -2,6 +2,7 @@
 /* The joint of the tiers. */
 #include "cache/cache.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "cache/cache_internal.h"
@@ -63,7 +64,7 @@ static void heal(void *context, mp_str address, uint64_t hash, uint64_t revision
     entry = copy_in_l1(cache, address, hash, revision);
     if (entry) {
         mp__entry_record(entry, &record);
-        (void)mp__l3_put(cache->l3, hash, &record, false, atomic_load(&entry->generation),
+        (void)mp__l3_put(cache->l3, hash, &record, 0, atomic_load(&entry->generation),
                          atomic_load(&entry->verify_by_s));
         (void)mp__entry_unref(entry);
     } else if (cache->on_damaged) {
@@ -182,6 +183,8 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
     atomic_store(&cache->is_open, true);
     if (cache->l2)
         mp__l1_set_below(cache->l1, cache->l2);
+    if (cache->l3)
+        mp__l1_set_behind(cache->l1, cache->l3);
     *ret_cache = cache;
     return 0;
 }
@@ -474,6 +477,13 @@ uint64_t mp__cache_removals(const mp_cache *cache)
     return mp__l1_removals(cache->l1);
 }
 
+static unsigned l3_flags(unsigned flags)
+{
+    return (flags & MP__PUT_FORCE ? MP__L3_PUT_FORCE : 0u) |
+           (flags & MP__PUT_FILL ? MP__L3_PUT_FILL : 0u) |
+           (flags & MP__PUT_NEWEST ? MP__L3_PUT_NEWEST : 0u);
+}
+
 int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *record,
                           unsigned flags, uint32_t generation, uint32_t verify_by_s,
                           const mp__entry **ret_entry)
@@ -485,10 +495,9 @@ int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *
     if (record->address.size == 0 || record->address.size > MP_CACHE_KEY_MAX ||
         record->value.size > MP_CACHE_VALUE_MAX || record->media_type.size > MP__MEDIA_TYPE_MAX)
         return MP_EINVAL;
-    if (cache->l3 && !(flags & MP__PUT_L1_ONLY) &&
-        (!(flags & MP__PUT_FILL) || force || mp__l3_admits(cache->l3, hash)))
-        (void)mp__l3_put(cache->l3, hash, record, force, generation,
-                         verify_by_s); /* it counts what it could not take */
+    if (cache->l3 && !(flags & MP__PUT_L1_ONLY) && /* it counts what it could not take */
+        mp__l3_put(cache->l3, hash, record, l3_flags(flags), generation, verify_by_s) == -ESTALE)
+        return -ESTALE;
     if (flags & MP__PUT_AROUND) {
         mp__cache_forget_l1(cache, record->address, hash);
         rc = ret_entry ? MP_ELIMIT : 0; /* no tier of memory has one to give */

@@ -196,12 +196,17 @@ enum mp__put_flags {
     MP__PUT_L1_ONLY = 1, /* do not append to L3 (it came from there, or it is a negative fill) */
     MP__PUT_FILL = 4,    /* it was only fetched: L3 may leave it out where it has hardly room */
     MP__PUT_FORCE = 2,   /* replace a newer revision too (the origin began a new epoch) */
+    MP__PUT_NEWEST = 8,  /* it may come late: nothing where L3 knows of a newer one, or knew of
+                          * one that no tier has any more: -ESTALE, and no entry. What is not kept is
+                          * remembered by a revision that addresses share, so it may err */
     MP__PUT_AROUND = 16, /* to disk only: not into memory, and what is there of it goes */
 };
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
  * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
- * the same revision is there, 0 with that newer entry and its verified time moved on. ABSENT goes
- * to L3 as a tombstone when L3 holds the address, or the record is worth keeping. @generation and
+ * the same revision is there, 0 with that newer entry and its verified time moved on; nor does an
+ * older one go into memory when only L3 has the newer: then *ret_entry is one that nobody keeps.
+ * ABSENT goes to L3 as a tombstone when L3 holds the address, or the record is worth keeping.
+ * @generation and
  * @verify_by_s as in mp__entry. *ret_entry (may be NULL) is a reference. MP_ENOMEM: nothing is
  * kept, and an older entry of the address is removed rather than left to lie. Any thread. */
 MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,

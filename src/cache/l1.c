@@ -8,6 +8,7 @@
 
 #include "cache/l1_internal.h"
 #include "cache/l2.h"
+#include "cache/l3.h"
 #include "core/alloc.h"
 
 static const double PANEL_SHARE = 0.01; /* of the time, until it is said otherwise */
@@ -159,6 +160,11 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
 void mp__l1_set_below(mp__l1 *l1, mp__l2 *below)
 {
     l1->below = below;
+}
+
+void mp__l1_set_behind(mp__l1 *l1, mp__l3 *behind)
+{
+    l1->behind = behind;
 }
 
 static void entry_drop(mp__retired *retired)
@@ -631,6 +637,9 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
         entry = mp__l1_entry_at(place);
     if (entry && keep_present(entry, record, how == FORCE)) {
         mp__entry_verified(entry, record->verified_ms, generation, verify_by_s);
+    } else if (!entry && how == PUT && l1->behind &&
+               mp__l3_knows_newer(l1->behind, hash, record->revision)) {
+        return -ESTALE; /* that was here, and has left */
     } else if (!agrees_with_below(l1, hash, record, how)) {
         return MP_EAGAIN;
     } else {
@@ -668,8 +677,8 @@ static int put(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *r
     mp__l1_lock(l1);
     if (removals == MP__L1_ANY_TIME || removals == atomic_load(&l1->removals)) {
         rc = put_locked(l1, hash, record, how, generation, verify_by_s, ret_entry);
-        if (rc && rc != MP_EAGAIN && how != BRING_UP) /* rather nothing than something older */
-            remove_locked(l1, record->address, hash);
+        if (rc && rc != MP_EAGAIN && rc != -ESTALE && how != BRING_UP)
+            remove_locked(l1, record->address, hash); /* rather nothing than something older */
     } else {
         drop_older(l1, record, hash);
     }

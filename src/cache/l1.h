@@ -13,6 +13,7 @@
 
 typedef struct mp__l1 mp__l1;
 struct mp__l2;
+struct mp__l3;
 
 #define MP__L1_ENTRIES_MAX ((size_t)1 << 36)
 
@@ -24,6 +25,9 @@ typedef struct mp__l1_stats {
 /* @l1 hands down to @below what it evicts, and tells it of every change. Before its first use; the
  * L2 must outlive it. */
 void mp__l1_set_below(mp__l1 *l1, struct mp__l2 *below);
+/* What is put where there is nothing here goes in only if nobody behind @l1 knows of a newer one:
+ * else -ESTALE. Asked under @l1's lock. Before its first use. */
+void mp__l1_set_behind(mp__l1 *l1, struct mp__l3 *behind);
 /* MP_EINVAL: no entries, too few bytes for the table and one span; MP_ENOMEM. */
 MP_MUST_USE int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max,
                            unsigned negative_percent, const mp__policy_ops *policy,

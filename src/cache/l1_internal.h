@@ -46,6 +46,7 @@ struct mp__l1 {
     size_t slab_bytes;          /* most that the pages of all classes take */
     mp__policy_queue negatives; /* ABSENT entries, oldest first out; in the normal pages */
     struct mp__l2 *below;       /* or NULL */
+    struct mp__l3 *behind;      /* or NULL */
     size_t entries, entries_max, bytes_max, negative_bytes;
     unsigned negative_percent;
     uint64_t inserts, evictions, expired, unlearned;

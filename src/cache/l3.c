@@ -216,6 +216,8 @@ static int give_up(mp__l3 *l3, uint64_t hash, const mp__record *record, bool for
         mp__l3_slot_gone(
             l3, shard, slot, record->revision,
             mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, force ? MP__L3_FORCED : 0));
+    if (!slot || !mp__l3_slot_kind(slot))
+        mp__l3_shard_note(shard, hash, record->revision);
     (void)pthread_mutex_unlock(&shard->lock);
     mp__l3_count(&l3->dropped, 1);
     mp__l3_queue_kick(l3);
@@ -247,8 +249,34 @@ void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t gene
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
-static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
-                               uint32_t generation, uint32_t verify_by_s)
+/* Whether @record need not be kept, or must not: *ret_rc. What then no slot tells of is noted. */
+static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *record, unsigned flags,
+                               uint32_t generation, uint32_t verify_by_s, int *ret_rc)
+{
+    bool force = (flags & MP__L3_PUT_FORCE) != 0;
+    bool is_unwanted = (flags & MP__L3_PUT_FILL) && !force && !mp__l3_admits(l3, hash);
+    mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
+    mp__l3_slot *slot;
+    bool answer;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    slot = mp__l3_shard_find(shard, hash);
+    answer = superfluous(shard, slot, record, force) || (is_unwanted && !slot);
+    if ((flags & MP__L3_PUT_NEWEST) &&
+        record->revision < (slot ? slot->revision : *mp__l3_shard_floor(shard, hash))) {
+        *ret_rc = -ESTALE;
+        answer = true;
+    } else if (answer) {
+        *ret_rc = 0;
+        note_freshness(slot, record, generation, verify_by_s);
+        if (!slot)
+            mp__l3_shard_note(shard, hash, record->revision);
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    return answer;
+}
+
+bool mp__l3_knows_newer(mp__l3 *l3, uint64_t hash, uint64_t revision)
 {
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, hash);
     mp__l3_slot *slot;
@@ -256,9 +284,7 @@ static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *reco
 
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
-    answer = superfluous(shard, slot, record, force);
-    if (answer)
-        note_freshness(slot, record, generation, verify_by_s);
+    answer = slot && slot->revision > revision;
     (void)pthread_mutex_unlock(&shard->lock);
     return answer;
 }
@@ -286,6 +312,8 @@ static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record,
         rc = MP_EEXISTS;
     else if (rc == 0 && bytes_with(l3, slot) > l3->pending_bytes_max)
         rc = MP_ELIMIT;
+    if (rc == 0 && force) /* the origin was set back: what was known before counts no more */
+        *mp__l3_shard_floor(shard, pending->hash) = 0;
     if (rc == 0) {
         mp__l3_count(&l3->healed, mp__l3_slot_kind(slot) == MP__L3_GONE);
         mp__l3_slot_take_pending(l3, shard, slot, pending);
@@ -296,15 +324,16 @@ static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record,
     return rc;
 }
 
-int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, uint32_t generation,
-               uint32_t verify_by_s)
+int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, unsigned flags,
+               uint32_t generation, uint32_t verify_by_s)
 {
+    bool force = (flags & MP__L3_PUT_FORCE) != 0;
     mp__l3_pending *pending;
     size_t size = mp__l3_record_size(record);
     int rc;
 
-    if (put_is_superfluous(l3, hash, record, force, generation, verify_by_s))
-        return 0;
+    if (put_is_superfluous(l3, hash, record, flags, generation, verify_by_s, &rc))
+        return rc;
     if (size == 0 || size + MP__L3_SEAL > MP__L3_RECORD_MAX ||
         size + MP__L3_SEAL > l3->segment_bytes / 2)
         return give_up(l3, hash, record, force, MP_ELIMIT);

@@ -54,12 +54,23 @@ void mp__l3_scrub_stop(mp__l3 *l3);
 /* The secret that hashes passed in are made with: kept in the folder, so that footers stay true. */
 mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
 
+enum mp__l3_put_flags {
+    MP__L3_PUT_FORCE = 1,
+    MP__L3_PUT_FILL = 2,   /* it was only fetched: mp__l3_admits() is asked */
+    MP__L3_PUT_NEWEST = 4, /* -ESTALE, and nothing is kept, unless it is the newest known */
+};
 /* Queue @record (copied); seen by every later read at once. Returns 0, or MP_ELIMIT when the queue
  * is full (then an older record of the address is not served either), MP_ENOMEM likewise. A record
- * older than what is kept is left out (0) unless @force. ABSENT: a tombstone if the address is
- * kept or the record is worth keeping, else 0. */
-MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force,
+ * older than what is kept is left out (0) unless it is forced. ABSENT: a tombstone if the address
+ * is kept or the record is worth keeping, else 0.
+ *
+ * What is left out, and what is forgotten for want of space, is remembered by its revision alone,
+ * which addresses share: so NEWEST may take for outdated what is not. */
+MP_MUST_USE int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, unsigned flags,
                            uint32_t generation, uint32_t verify_by_s);
+/* Whether what is kept of the address, or what is left of a record that was lost, is of a newer
+ * revision. Any thread, no disk. */
+bool mp__l3_knows_newer(mp__l3 *l3, uint64_t hash, uint64_t revision);
 /* Whether a value that was only fetched should be put: always, unless L3 is nearly full of what is
  * needed, nothing of the address is kept, and it was not asked for lately. Counts as being asked
  * for. Any thread. */

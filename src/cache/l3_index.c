@@ -149,6 +149,7 @@ void mp__l3_shard_remove(mp__l3_shard *shard, mp__l3_slot *slot)
 {
     size_t hole = (size_t)(slot - shard->slots), capacity = shard->capacity;
 
+    mp__l3_shard_note(shard, slot->tag >> MP__L3_SLOT_BITS, slot->revision);
     shard->count--;
     shard->gone -= mp__l3_slot_kind(slot) == MP__L3_GONE;
     slot->tag = 0;

@@ -89,10 +89,14 @@ typedef struct mp__l3_slot {
     uint32_t generation, verify_by_s; /* freshness, as of an entry; not on disk */
 } mp__l3_slot;
 
-enum { MP__L3_SHARDS = 1 << MP__L3_SLOT_BITS };
+enum { MP__L3_SHARDS = 1 << MP__L3_SLOT_BITS, MP__L3_FLOORS = 256 };
 
 typedef struct mp__l3_shard {
     pthread_mutex_t lock;
+    /* By the low bits of hashes: the newest revision that was known of an address which has no
+     * slot, or perhaps of another with the same bits. So that what was forgotten is not followed
+     * by something older. Of this life only: 128 KiB in all. */
+    uint64_t floors[MP__L3_FLOORS];
     mp__l3_slot *slots;
     size_t capacity, count, gone; /* count: taken slots; gone: of these kind GONE */
     bool is_unloaded;             /* of what is on disk nothing is in here yet: see l3_load.c */
@@ -150,7 +154,19 @@ void mp__l3_shard_prefetch(const mp__l3_shard *shard, uint64_t hash);
 mp__l3_slot *mp__l3_shard_find(mp__l3_shard *shard, uint64_t hash); /* or NULL */
 /* The slot of @hash, made empty (kind 0) if missing; valid until the next change. MP_ENOMEM. */
 MP_MUST_USE int mp__l3_shard_slot(mp__l3_shard *shard, uint64_t hash, mp__l3_slot **ret_slot);
-/* Take the slot out; what it points to must have been released. */
+static inline uint64_t *mp__l3_shard_floor(mp__l3_shard *shard, uint64_t hash)
+{
+    return &shard->floors[hash % MP__L3_FLOORS];
+}
+/* @revision of @hash was known, and no slot will say so. */
+static inline void mp__l3_shard_note(mp__l3_shard *shard, uint64_t hash, uint64_t revision)
+{
+    uint64_t *floor = mp__l3_shard_floor(shard, hash);
+
+    if (*floor < revision)
+        *floor = revision;
+}
+/* Take the slot out, and note that it was there; what it points to must have been released. */
 void mp__l3_shard_remove(mp__l3_shard *shard, mp__l3_slot *slot);
 
 /* Kind, revision and flags, keeping the count of what is gone. */

@@ -13,6 +13,7 @@
  *                 so that their age is honest
  *
  * Freshness is thus one comparison of two numbers on the read path. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "manager/internal.h"
@@ -75,6 +76,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
                      !mp__overlay_is_mark(after->address);
     const mp__entry *entry = NULL;
     mp__record kept = *after;
+    int rc;
 
     if (!atomic_load(&manager->open))
         return NULL; /* an expiry while the cache is being opened; what L3 kept has that expiry, too
@@ -83,8 +85,12 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     mp__schemas_note(manager, after->address);
     mp__flight_dirty(manager, after->address, hash, after->revision);
     kept.fetched_ms = kept.verified_ms = as_of_ms;
-    (void)mp__cache_put_record(manager->cache, &kept, is_around ? MP__PUT_AROUND : 0, generation,
-                               mp__verify_by(manager, after->kind, hash), &entry);
+    /* it may come late, after something newer was read, told and forgotten again */
+    rc = mp__cache_put_record(manager->cache, &kept,
+                              MP__PUT_NEWEST | (is_around ? MP__PUT_AROUND : 0u), generation,
+                              mp__verify_by(manager, after->kind, hash), &entry);
+    if (rc == -ESTALE)
+        return mp__cache_entry(manager->cache, &kept); /* watchers are told of each */
     mp__shared_put(manager->shared, &kept, false);
     return entry;
 }

@@ -163,16 +163,13 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint6
 
 /* ---- landing ---- */
 
-/* Whether the answer may be from before a change that came meanwhile. A value that is newer than
- * that is kept: whoever was told of it must not be told the older one after it. That there is none
- * has no revision of its own, only how far the origin had got, and costs one more question. */
+/* Whether the answer may be from before a change that came meanwhile. One that is newer than that
+ * is kept, that there is none as of a later revision, too: whoever was told of it must not be told
+ * the older one after it. */
 static bool is_outdated(const mp__flight *flight, const mp__record *record)
 {
-    if (!flight->dirty)
-        return false;
     /* what it was changed to itself is kept already, and held fresh by the change */
-    return record->kind == MP__RECORD_ABSENT ||
-           (flight->changed_to && record->revision <= flight->changed_to);
+    return flight->dirty && flight->changed_to && record->revision <= flight->changed_to;
 }
 
 /* What answers those who asked before the address changed: what is kept of it by now, unless that

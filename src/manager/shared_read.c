@@ -69,14 +69,15 @@ static void continues(mp__task *task)
     mp__read_continue(manager, read, entry);
 }
 
-/* On "mp-l4". Where it cannot be kept it is as if it were not there. */
+/* On "mp-l4". Where it cannot be kept it is as if it were not there; nor is it where something
+ * newer was known here, which L4 may never have got, or has lost. */
 static void done(mp__shared_get *get, int status, const mp__record *record)
 {
     shared_read *s = (shared_read *)get;
 
     if (status == 0 &&
-        mp__cache_put_record(s->manager->cache, record, MP__PUT_FILL, MP__GENERATION_SHARED,
-                             mp__manager_now_s(s->manager), &s->entry) != 0)
+        mp__cache_put_record(s->manager->cache, record, MP__PUT_FILL | MP__PUT_NEWEST,
+                             MP__GENERATION_SHARED, mp__manager_now_s(s->manager), &s->entry) != 0)
         s->entry = NULL;
     s->task.run = continues;
     mp__loop_post(s->read->loop, &s->task);

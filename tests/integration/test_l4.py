@@ -134,6 +134,29 @@ class Shared(unittest.TestCase):
             self.assertEqual(meta["stale"], 1)
         client.close()
 
+    def test_what_it_lost_and_got_again_is_not_told_after_what_was_newer(self):
+        client = self.written(3)
+        redis = self.redis.client()
+        [key] = [key for key in redis("KEYS", "mp:*") if key.endswith(b"app/k1")]
+        old = redis("GET", key)
+        client("DEL", "app/k1")
+        wait_until(lambda: redis("GET", key) != old, what="the tombstone")
+        # of two entries one at most is that there is none
+        other = self.node("--set", "cache.l1_size=2", "--set", "cache.l2_size=0", "--set",
+                          "overlay.base=")
+        self.is_up(other)
+        reader = other.client()
+        self.assertIsNone(reader("GET", "app/k1"))
+        redis("SET", key, old)  # of a snapshot, say
+        self.assertIsNone(reader("GET", "app/none"))
+        self.assertIsNone(reader("GET", "app/nor-this"))
+        hits = self.l4(other)["hits"]
+        self.assertIsNone(reader("GET", "app/k1"))
+        self.assertGreater(self.l4(other)["hits"], hits, "nobody asked L4")
+        reader.close()
+        redis.close()
+        client.close()
+
     def test_a_change_and_a_deletion_reach_it_and_an_older_value_never_comes_back(self):
         client = self.written(3)
         redis = self.redis.client()

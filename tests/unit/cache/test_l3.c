@@ -97,6 +97,86 @@ static void an_older_revision_does_not_replace_a_newer(void **state)
     mp_platter_free(disk);
 }
 
+static int put_if_newest(mp__l3 *l3, const char *address, uint64_t revision, bool fill)
+{
+    mp__record record = {.address = mp_str_of(address),
+                         .value = MP_STR("late"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = revision};
+
+    return mp__l3_put(l3, l3_hash(l3, address), &record,
+                      MP__L3_PUT_NEWEST | (fill ? MP__L3_PUT_FILL : 0u), 0, 0);
+}
+
+/* That there is none is not kept where nothing is, but remembered. */
+static void what_comes_late_is_not_kept_where_something_newer_was_known(void **state)
+{
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3 = l3_open(disk, ROOMY, SEGMENT);
+    uint64_t hash = l3_hash(l3, "e/n/kept");
+
+    (void)state;
+    assert_int_equal(l3_put(l3, "e/n/kept", "new", 8), 0);
+    assert_int_equal(put_if_newest(l3, "e/n/kept", 7, false), -ESTALE);
+    assert_string_equal(l3_get(l3, "e/n/kept"), "new");
+    assert_true(mp__l3_knows_newer(l3, hash, 7));
+    assert_false(mp__l3_knows_newer(l3, hash, 8));
+    assert_int_equal(put_if_newest(l3, "e/n/kept", 8, false), 0); /* the same once more */
+    assert_int_equal(put_if_newest(l3, "e/n/kept", 9, false), 0);
+    assert_string_equal(l3_get(l3, "e/n/kept"), "late");
+
+    assert_int_equal(l3_put(l3, "e/n/absent", NULL, 8), 0);
+    assert_string_equal(l3_get(l3, "e/n/absent"), "MP_EUNKNOWN");
+    assert_int_equal(put_if_newest(l3, "e/n/absent", 7, true), -ESTALE);
+    assert_string_equal(l3_get(l3, "e/n/absent"), "MP_EUNKNOWN");
+    assert_int_equal(l3_put(l3, "e/n/absent", "from the origin", 7), 0); /* who was asked knows */
+    assert_string_equal(l3_get(l3, "e/n/absent"), "from the origin");
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
+static void what_was_forgotten_or_could_not_be_kept_is_not_followed_by_something_older(void **state)
+{
+    static char large[SEGMENT];
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3 = l3_open(disk, 4 * SEGMENT, SEGMENT);
+    char address[32];
+
+    (void)state;
+    memset(large, 'x', sizeof(large) - 1);
+    assert_int_equal(l3_put(l3, "e/n/large", large, 8), MP_ELIMIT);
+    assert_int_equal(put_if_newest(l3, "e/n/large", 7, false), -ESTALE);
+    assert_int_equal(put_if_newest(l3, "e/n/large", 9, false), 0);
+    large[SEGMENT / 8] = '\0';
+    assert_int_equal(l3_put(l3, "e/n/first", "value", 8), 0);
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(address, sizeof(address), "e/n/%u", i);
+        assert_int_equal(l3_put(l3, address, large, 1), 0);
+        assert_int_equal(mp__l3_flush(l3), 0);
+    }
+    assert_string_equal(l3_get(l3, "e/n/first"), "MP_EUNKNOWN");
+    assert_int_equal(put_if_newest(l3, "e/n/first", 7, true), -ESTALE);
+    assert_int_equal(put_if_newest(l3, "e/n/first", 8, true), 0);
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
+/* An origin that was set back begins at low revisions again. */
+static void a_forced_record_ends_what_was_remembered(void **state)
+{
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3 = l3_open(disk, ROOMY, SEGMENT);
+
+    (void)state;
+    assert_int_equal(l3_put(l3, "e/n/a", NULL, 800), 0);
+    assert_int_equal(put_if_newest(l3, "e/n/a", 7, false), -ESTALE);
+    assert_int_equal(l3_put_as(l3, "e/n/a", "of the new origin", 6, true), 0);
+    assert_int_equal(put_if_newest(l3, "e/n/a", 7, false), 0);
+    assert_string_equal(l3_get(l3, "e/n/a"), "late");
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
 static void the_same_revision_is_not_written_twice(void **state)
 {
     mp_platter *disk = mp_platter_new(1);
@@ -679,6 +759,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_was_put_is_read_at_once_and_after_a_restart),
     MP_TEST(every_field_of_a_record_comes_back),
     MP_TEST(an_older_revision_does_not_replace_a_newer),
+    MP_TEST(what_comes_late_is_not_kept_where_something_newer_was_known),
+    MP_TEST(what_was_forgotten_or_could_not_be_kept_is_not_followed_by_something_older),
+    MP_TEST(a_forced_record_ends_what_was_remembered),
     MP_TEST(the_same_revision_is_not_written_twice),
     MP_TEST(a_forced_record_replaces_a_newer_one_for_good),
     MP_TEST(a_tombstone_for_what_was_never_kept_is_not_stored),

@@ -552,6 +552,75 @@ static void whoever_was_told_what_a_late_fill_brought_is_told_nothing_older(void
     truth = mp_truth_free(truth);
 }
 
+/* "a" = 2 is changed to 3, or deleted, before anybody is told of 2, which is on its way for half a
+ * second yet; a reader is told by the origin, and memory is full of something else then. */
+static mp_truth *open_where_an_old_change_is_still_to_come(bool is_deleted)
+{
+    mp_truth *truth;
+
+    option("cache.l1_size", "1");
+    option("cache.l2_size", "0");
+    truth = open_where_changes_are_slow();
+    mp_truth_put(truth, "production/default/b", "b");
+    mp_truth_put(truth, "production/default/a", "2");
+    mp_truth_lose(truth, 100);
+    if (is_deleted)
+        mp_truth_delete(truth, "production/default/a");
+    else
+        mp_truth_put(truth, "production/default/a", "3");
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), is_deleted ? MP_EABSENT : 0);
+    assert_int_equal(get("production/default/b", MP__LEVEL_STRONG), 0);
+    assert_int_equal(get("production/default/none", MP__LEVEL_STRONG), MP_EABSENT);
+    mp_sim_run(sim, 1000);
+    return truth;
+}
+
+static void a_late_change_does_not_bring_back_what_was_replaced(void **state)
+{
+    mp_truth *truth;
+
+    (void)state;
+    truth = open_where_an_old_change_is_still_to_come(false);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), 0);
+    assert_string_equal(got, "3");
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
+static void a_late_change_does_not_bring_back_what_was_deleted(void **state)
+{
+    mp_truth *truth;
+
+    (void)state;
+    truth = open_where_an_old_change_is_still_to_come(true);
+    mp_truth_cut(truth, 0, true);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EUNKNOWN);
+    mp_truth_cut(truth, 0, false);
+    mp_sim_run(sim, 2000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EABSENT);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
+/* The change that came beside the answer is of a value that had been deleted when that was given.
+ */
+static void whoever_was_told_of_a_deletion_is_not_told_the_value_after_it(void **state)
+{
+    mp_truth *truth;
+
+    (void)state;
+    truth = open_where_changes_are_slow();
+    mp_truth_put(truth, "production/default/a", "2"); /* comes while the answer is on its way */
+    mp_truth_lose(truth, 100);
+    mp_truth_delete(truth, "production/default/a"); /* only the answer tells of it */
+    mp_sim_slow(sim, "net-answer", 1000, 1000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_STRONG), MP_EABSENT);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EABSENT);
+    mp_sim_slow(sim, "", 0, 0);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **state)
 {
     mp_str address = MP_STR("production/default/a");
@@ -997,6 +1066,9 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_fill_that_began_before_a_write_does_not_outlive_it),
     FRESH(a_fill_that_began_before_a_deletion_does_not_bring_back_what_was_deleted),
     FRESH(whoever_was_told_what_a_late_fill_brought_is_told_nothing_older),
+    FRESH(a_late_change_does_not_bring_back_what_was_replaced),
+    FRESH(a_late_change_does_not_bring_back_what_was_deleted),
+    FRESH(whoever_was_told_of_a_deletion_is_not_told_the_value_after_it),
     FRESH(a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
