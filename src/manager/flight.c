@@ -56,6 +56,7 @@ static mp__flight *flight_new(mp__manager *manager, mp__flight_shard *shard, mp_
     };
     flight->started_ns = mp__env_now_ns(manager->env);
     flight->started_ms = mp__manager_wall_ms(manager);
+    flight->asked_ms = mp__env_wall_ms(manager->env);
     flight->generation = atomic_load(&manager->generation);
     flight->next = shard->first;
     shard->first = flight;
@@ -285,6 +286,18 @@ static void answer_all(mp__manager *manager, mp__read *reads, int status, const 
     }
 }
 
+/* The expiry of what the origin said has come on the way: the next look begins after it. */
+static void ask_again(mp__read *reads)
+{
+    while (reads) {
+        mp__read *next = reads->next;
+
+        reads->entry = mp__entry_unref(reads->entry);
+        mp__read_again(reads);
+        reads = next;
+    }
+}
+
 /* Take out of @reads those that want a revision which the origin, that stands at @as_of, has not
  * reached. */
 static mp__read *take_early(mp__read **reads, const mp__entry *entry, uint64_t as_of)
@@ -327,7 +340,10 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     if (status == 0)
         answer_all(manager, take_early(&flight->waiters, entry, flight->fetch.as_of), MP_EINVAL,
                    entry, flight->started_ms);
-    answer_all(manager, flight->waiters, status, entry, flight->started_ms);
+    if (status == 0 && mp__read_is_outlived(manager, entry, flight->asked_ms))
+        ask_again(flight->waiters);
+    else
+        answer_all(manager, flight->waiters, status, entry, flight->started_ms);
     answer_all(manager, flight->later, MP_ENOMEM, NULL,
                0); /* only where the next one had no memory */
     (void)mp__entry_unref(entry);

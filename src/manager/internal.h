@@ -38,6 +38,7 @@ typedef struct mp__flight {
     uint64_t changed_to;    /* and not kept where it is older than this; 0: nobody knows */
     uint64_t started_ns;
     int64_t started_ms;  /* steady: what it brings is true as of then */
+    int64_t asked_ms;    /* the same by the clock as it was set, by which values expire */
     uint32_t generation; /* of the watch that was live when it began */
     uint16_t address_size;
     char address[];
@@ -332,6 +333,9 @@ void mp__read_finish(mp__manager *manager, mp__read *read);
  * reached the revision that the read wants. */
 void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
                      int64_t as_of_ms);
+/* Whether the expiry of @entry, for which the origin was asked at @asked_ms, has come since: then
+ * nobody knows what there is now, for it may have been replaced before. */
+bool mp__read_is_outlived(const mp__manager *manager, const mp__entry *entry, int64_t asked_ms);
 /* Go on with what a tier gave: a reference, taken over, or NULL. On the read's loop. */
 void mp__read_continue(mp__manager *manager, mp__read *read, const mp__entry *entry);
 /* Call done on the read's loop. */

@@ -177,6 +177,24 @@ static bool is_expired(const mp__manager *manager, const mp__entry *entry)
     return entry->expires_ms && entry->expires_ms <= mp__env_wall_ms(manager->env);
 }
 
+bool mp__read_is_outlived(const mp__manager *manager, const mp__entry *entry, int64_t asked_ms)
+{
+    return is_expired(manager, entry) && entry->expires_ms > asked_ms;
+}
+
+/* That the value of @read's address has expired: there is none, as of a revision that the origin
+ * has yet to give. */
+static void give_gone(mp__manager *manager, mp__read *read, enum mp__reason reason)
+{
+    const mp__record gone = {.address = read->address, .kind = MP__RECORD_ABSENT};
+    const mp__entry *entry = mp__cache_entry(manager->cache, &gone);
+
+    if (entry)
+        give(manager, read, entry, false, reason);
+    else
+        give_nothing(read, MP_ENOMEM, reason);
+}
+
 void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp__entry *entry,
                      int64_t as_of_ms)
 {
@@ -190,7 +208,10 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
         kept = mp__entry_unref(kept);
     if (status == 0) {
         read->tier = MP__TIER_ORIGIN;
-        give(manager, read, mp__entry_ref(entry), false, MP__REASON_VERIFIED);
+        if (is_expired(manager, entry)) /* by our clock, before the origin was asked */
+            give_gone(manager, read, MP__REASON_VERIFIED);
+        else
+            give(manager, read, mp__entry_ref(entry), false, MP__REASON_VERIFIED);
         read->age_ms = mp__manager_wall_ms(manager) - as_of_ms; /* who joined late says so */
         (void)mp__entry_unref(kept);
     } else if (kept && may_be_stale && kept->revision >= read->revision_min) {
@@ -445,8 +466,7 @@ void mp__read_again(mp__read *read)
 static bool from_back(mp__manager *manager, mp__read *read, bool *ret_answered)
 {
     bool is_mark = mp__overlay_is_mark(read->address);
-    const mp__record mark = {.address = read->address, .kind = MP__RECORD_VALUE},
-                     gone = {.address = read->address, .kind = MP__RECORD_ABSENT};
+    const mp__record mark = {.address = read->address, .kind = MP__RECORD_VALUE};
     const mp__entry *entry = is_mark ? mp__cache_entry(manager->cache, &mark)
                                      : mp__back_find(manager->back, read->address, read->hash);
 
@@ -460,12 +480,10 @@ static bool from_back(mp__manager *manager, mp__read *read, bool *ret_answered)
     }
     if (is_expired(manager, entry)) {
         (void)mp__entry_unref(entry);
-        entry = mp__cache_entry(manager->cache, &gone);
-    }
-    if (entry)
+        give_gone(manager, read, MP__REASON_PENDING);
+    } else {
         give(manager, read, entry, false, MP__REASON_PENDING);
-    else
-        give_nothing(read, MP_ENOMEM, MP__REASON_PENDING);
+    }
     return true;
 }
 

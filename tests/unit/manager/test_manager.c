@@ -621,6 +621,38 @@ static void whoever_was_told_of_a_deletion_is_not_told_the_value_after_it(void *
     truth = mp_truth_free(truth);
 }
 
+/* What the origin said was true when it said so; since then it has expired, or was replaced. */
+static void a_value_that_expires_on_its_way_is_asked_for_again(void **state)
+{
+    int64_t at;
+    mp__read read;
+    mp_truth *truth;
+
+    (void)state;
+    truth = open_where_changes_are_slow();
+    for (int is_replaced = 0; is_replaced < 2; is_replaced++) {
+        mp_truth_lose(truth, 100);
+        at = mp__env_wall_ms(mp_sim_env(sim)) + 500;
+        assert_int_equal(change(MP__CHANGE_PUT, "production/default/a", "short", at), 0);
+        mp_sim_slow(sim, "net-answer", 1000, 1000);
+        prepare(&read, "production/default/a", MP__LEVEL_STRONG);
+        read_is_done = false;
+        assert_false(mp__read_start(manager, &read));
+        mp_sim_run(sim, 20);
+        mp_sim_slow(sim, "", 0, 0);
+        if (is_replaced)
+            mp_truth_put(truth, "production/default/a", "long");
+        mp_sim_run(sim, 1500);
+        assert_true(read_is_done);
+        assert_int_equal(read.status, is_replaced ? 0 : MP_EABSENT);
+        if (is_replaced)
+            mp_assert_str(mp_blob_str(&read.entry->blob.pub), "long");
+        (void)mp__entry_unref(read.entry);
+    }
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **state)
 {
     mp_str address = MP_STR("production/default/a");
@@ -1069,6 +1101,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_late_change_does_not_bring_back_what_was_replaced),
     FRESH(a_late_change_does_not_bring_back_what_was_deleted),
     FRESH(whoever_was_told_of_a_deletion_is_not_told_the_value_after_it),
+    FRESH(a_value_that_expires_on_its_way_is_asked_for_again),
     FRESH(a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
