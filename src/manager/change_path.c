@@ -97,18 +97,29 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
 
 /* ---- what the origin tells ---- */
 
-static const mp__entry *keep_what_is_told(mp__manager *manager, const mp__record *after)
+static const mp__entry *keep_as_of(mp__manager *manager, const mp__record *after,
+                                   uint32_t generation, int64_t as_of_ms)
 {
     const mp__entry *entry;
 
     mp__overlay_applies(manager, after->address);
-    mp__overlay_mark(manager, after, atomic_load(&manager->generation),
-                     mp__manager_wall_ms(manager));
+    mp__overlay_mark(manager, after, generation, as_of_ms);
     mp__count_saw(manager, after);
-    entry = mp__change_keep(manager, after, atomic_load(&manager->generation),
-                            mp__manager_wall_ms(manager));
+    entry = mp__change_keep(manager, after, generation, as_of_ms);
     mp__overlay_applied(manager, after->address);
     return entry;
+}
+
+static const mp__entry *keep_what_is_told(mp__manager *manager, const mp__record *after)
+{
+    return keep_as_of(manager, after, atomic_load(&manager->generation),
+                      mp__manager_wall_ms(manager));
+}
+
+void mp__change_found(mp__manager *manager, const mp__record *now, uint32_t generation,
+                      int64_t as_of_ms)
+{
+    (void)mp__entry_unref(keep_as_of(manager, now, generation, as_of_ms));
 }
 
 void mp__change_own(void *context, const mp__record *after)

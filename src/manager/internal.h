@@ -379,6 +379,10 @@ int mp__schemas_judge(void *manager, mp__proposal *proposal);
  * are dirty. Returns a reference or NULL. */
 const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,
                                  int64_t as_of_ms);
+/* The same for what a write found at the origin that did not change it: on the origin's writer, so
+ * that nothing newer has been kept yet. */
+void mp__change_found(mp__manager *manager, const mp__record *now, uint32_t generation,
+                      int64_t as_of_ms);
 void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
                         enum mp__event_expiry expiry);
 bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */

@@ -347,12 +347,18 @@ static bool is_there(const mp__pending *p, const mp__change *change)
            mp_str_equal(change->after.media_type, change->media_type);
 }
 
-/* On the origin's writer, what holds now being in the cache. */
+/* On the origin's writer, what it changed being in the cache. What it found instead is brought
+ * there, too, before @request leaves the queue: it may be this very write, that arrived unnoticed
+ * before, or another's, and readers who were told of the one on its way must not be told what was
+ * kept from before it. */
 static void written(mp__write_request *request)
 {
     mp__pending *p = (mp__pending *)((char *)request - offsetof(mp__pending, request));
     int status = request->status;
 
+    if ((status == 0 || status == MP_ECONFLICT) && !p->change.changed && p->change.after.revision)
+        mp__change_found(request->manager, &p->change.after, request->generation,
+                         request->started_ms);
     p->revision = p->change.after.revision;
     p->status = status == MP_ECONFLICT && is_there(p, &p->change) ? 0 : status;
     p->task.run = came_back;

@@ -653,6 +653,47 @@ static void a_value_that_expires_on_its_way_is_asked_for_again(void **state)
     truth = mp_truth_free(truth);
 }
 
+static void count_commits(void *context, const mp__change *change_asked, const mp__record *after)
+{
+    (void)change_asked;
+    (void)after;
+    (*(unsigned *)context)++;
+}
+
+/* The answer to a write on its way is lost, and it is found to be there when it is sent again. */
+static void what_was_written_back_is_there_also_if_its_answer_was_lost(void **state)
+{
+    unsigned commits = 0, lost = 0;
+    char address[48];
+    mp_truth *truth;
+
+    (void)state;
+    option("cache.write_modes", "orders=back");
+    truth = open_where_changes_are_slow();
+    mp_truth_on_commit(truth, count_commits, &commits);
+    for (int i = 0; i < 8; i++) {
+        unsigned before;
+
+        assert_int_equal(put("production/default/a", "1"), 0); /* so it is known: no schemas */
+        before = commits;
+        snprintf(address, sizeof(address), "production/orders/%d", i);
+        assert_int_equal(get(address, MP__LEVEL_STRONG), MP_EABSENT); /* which is kept */
+        mp_truth_cut(truth, 0, true);
+        assert_int_equal(put(address, "mine"), 0);
+        mp_sim_run(sim, 300);
+        lost += commits > before;
+        mp_truth_cut(truth, 0, false);
+        mp_sim_run(sim, 1000);
+        assert_int_equal(commits, before + 1);
+        assert_int_equal(get(address, MP__LEVEL_WEAK), 0);
+        assert_string_equal(got, "mine");
+        assert_true(last.reason != MP__REASON_PENDING);
+    }
+    assert_true(lost > 0);
+    world_close();
+    truth = mp_truth_free(truth);
+}
+
 static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **state)
 {
     mp_str address = MP_STR("production/default/a");
@@ -1102,6 +1143,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_late_change_does_not_bring_back_what_was_deleted),
     FRESH(whoever_was_told_of_a_deletion_is_not_told_the_value_after_it),
     FRESH(a_value_that_expires_on_its_way_is_asked_for_again),
+    FRESH(what_was_written_back_is_there_also_if_its_answer_was_lost),
     FRESH(a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh),
     FRESH(a_value_past_its_expiry_is_not_there),
     FRESH(writes_are_refused_without_an_origin_and_nothing_changes),
