@@ -16,14 +16,14 @@
  * ("set it in the region, delete it in the base"). Who then saw the region before and the base
  * after would say that there never was one. So writers count, for each stripe of keys, what they
  * ask of the origin and what they put into the cache, and a read that saw a count move looks again:
- * what was put while looking at the cache, what was asked for while asking the origin. Two looks at
- * the origin that saw the same count, too (the double collect of Afek et al., "Atomic Snapshots of
- * Shared Memory", JACM 40(4), 1993). */
+ * what was put while looking at the cache, what was asked for while asking the origin. Looks at the
+ * origin that saw the same count, too (after the double collect of Afek et al., "Atomic Snapshots
+ * of Shared Memory", JACM 40(4), 1993). */
 #include "manager/internal.h"
 
 #include "core/hazard.h"
 
-enum { LOOKS_MOST = 6, LOOKS_AT_CACHE = 3 };
+enum { LOOKS_MOST = 20, LOOKS_AT_CACHE = 3 };
 
 /* ---- which layers ---- */
 
@@ -344,7 +344,8 @@ typedef struct walk {
     const mp__entry *seen[MP__LAYERS_MAX]; /* what each layer answered, references */
     uint8_t kinds[MP__LAYERS_MAX];         /* of the look before */
     uint64_t revisions[MP__LAYERS_MAX];
-    bool stale; /* the worst so far */
+    uint32_t same_looks, same_since; /* how many that were as this one; writes answered before */
+    bool stale;                      /* the worst so far */
     int64_t age_ms;
     enum mp__reason reason;
     mp_str layers[MP__LAYERS_MAX];
@@ -375,35 +376,47 @@ static void take(walk *w, mp__read *read)
     }
 }
 
-/* Whether this look saw the same as the one before; it is the one before then. */
-static bool saw_the_same(walk *w)
+/* Whether this look saw the same as those before, so that all of it was so at one moment; it is the
+ * one before then. What has a revision was there all the time between two looks. Absence is as of
+ * whichever revision the origin had reached, and a value may have come and gone: where there is
+ * more than one, fewer writes must have been asked for than there were looks, so that one of them
+ * had none. */
+static bool saw_the_same(walk *w, uint32_t asked)
 {
     bool same = w->looks > 1;
+    unsigned absences = 0;
 
     for (size_t i = 0; i <= w->at; i++) {
         const mp__entry *entry = w->seen[i];
-        /* absence is as of whichever revision the origin had reached */
-        uint64_t revision = entry && entry->kind != MP__RECORD_ABSENT ? entry->revision : 0;
+        bool is_absent = !entry || entry->kind == MP__RECORD_ABSENT;
+        uint64_t revision = is_absent ? 0 : entry->revision;
         uint8_t kind = entry ? entry->kind : 0;
 
         same = same && w->kinds[i] == kind && w->revisions[i] == revision;
         w->kinds[i] = kind;
         w->revisions[i] = revision;
+        absences += is_absent;
     }
-    return same;
+    if (!same) {
+        w->same_looks = 0;
+        w->same_since = w->whole->calm_asked;
+    }
+    w->same_looks++;
+    return same && (absences < 2 || asked - w->same_since < w->same_looks);
 }
 
 /* Whether all layers were so at one moment. */
 static bool is_of_one_moment(walk *w)
 {
     const mp__overlay_stripe *stripe = stripe_of(w->whole->manager, w->whole->address);
-    bool same = saw_the_same(w);
+    uint32_t asked = atomic_load(&stripe->asked);
+    bool same = saw_the_same(w, asked);
 
     if (w->at == 0)
         return true;
     if (w->cached && atomic_load(&stripe->begun) != w->whole->calm_begun)
         return false;
-    return !w->asked || same || atomic_load(&stripe->asked) == w->whole->calm_asked;
+    return !w->asked || same || asked == w->whole->calm_asked;
 }
 
 /* Who reads this again while the origin is gone must know that there is nothing before it. */
