@@ -53,10 +53,9 @@ typedef struct mp__file_source {
     bool known;       /* as long as the stat is this one there is nothing new in it */
     uint64_t content; /* checksum of what was last parsed; 0: none */
     uint64_t unsettled_ns;
-    bool listed;       /* there, in this look */
-    bool in_doubt;     /* as of the last look: what it gave may not be what it says now */
-    bool was_in_doubt; /* as of the look before */
-    bool fresh;        /* leaves are what it holds now and what nobody compared yet */
+    bool listed;   /* there, in this look */
+    bool in_doubt; /* as of the last look: what it gave may not be what it says now */
+    bool fresh;    /* leaves are what it holds now and what nobody compared yet */
     mp__leaves leaves;
     mp__diag *trouble; /* why it was not taken; NULL: it was */
     mp__diag *warning; /* what is wrong with it although it was taken; may be NULL */
@@ -68,6 +67,10 @@ typedef struct mp__held {
     uint64_t hash;           /* of value and media type */
     mp__file_source *source; /* NULL: not known, from an earlier run */
     const mp__leaf *leaf;    /* of a fresh source */
+    /* As of the last look, and of the one before: it keeps them when it comes from another source,
+     * so that who was told of the one hears of the other. */
+    bool in_doubt, was_in_doubt;
+    uint32_t next_in_doubt; /* index of the first from here on that is; the group's count: none */
 } mp__held;
 
 /* Of @held, which is ordered by address: that of @address, or NULL. */
@@ -85,8 +88,8 @@ typedef struct mp__file_group {
     char *bytes;    /* of the addresses */
     bool touched;
     /* as in a source, of keys whose source is not known: when any of it is in doubt, they are */
-    bool unknown_in_doubt, unknown_was_in_doubt;
-    bool differs; /* something is in doubt that was not, or no more */
+    bool unknown_in_doubt;
+    bool differs; /* something may be in doubt that was not, or no more */
     /* while it is being committed */
     bool under_way;
     bool warned; /* of what its files break, in this look */
@@ -232,6 +235,8 @@ void mp__file_troubles_begin(mp__file_origin *o);
 void mp__file_trouble_note(mp__file_origin *o, bool is_warning, const mp__diag *diag);
 void mp__file_troubles_end(mp__file_origin *o);
 void mp__file_describe(mp__origin *origin, mp_str address, mp__buf *json);
+/* Let those of @group that are in doubt be found; under the lock. */
+void mp__file_doubts_link(mp__file_group *group);
 /* After a look: tell of the keys whose files have come to be in error, or are in it no more. */
 void mp__file_doubts_tell(mp__file_origin *o);
 void mp__file_doubts(mp__origin *origin, mp_str prefix, int (*each)(void *context, mp_str address),

@@ -234,14 +234,14 @@ static void change(mp__file_group *group, enum mp__change_op op, const mp__held 
     }
 }
 
-/* Both are in the order of their addresses. */
+/* Both are in the order of their addresses. What is wanted has been told of as what is held was. */
 static void differ(mp__file_group *group, bool distrust)
 {
     size_t h = 0, w = 0;
 
     for (;;) {
         const mp__held *held = h < group->count ? &group->held[h] : NULL;
-        const mp__held *wanted = w < group->wanted_count ? &group->wanted[w] : NULL;
+        mp__held *wanted = w < group->wanted_count ? &group->wanted[w] : NULL;
         int order;
 
         if (!held && !wanted)
@@ -251,6 +251,8 @@ static void differ(mp__file_group *group, bool distrust)
             change(group, MP__CHANGE_DELETE, held);
         else if (wanted->leaf && (order > 0 || distrust || held->hash != wanted->hash))
             change(group, MP__CHANGE_PUT, wanted);
+        if (order == 0)
+            wanted->in_doubt = held->in_doubt;
         h += order <= 0;
         w += order >= 0;
     }
@@ -331,7 +333,9 @@ static void is_taken(mp__file_origin *o, mp__file_group *group)
         group->held[i].leaf = NULL;
         group->unknown += !group->held[i].source;
     }
+    mp__file_doubts_link(group);
     group->touched = false;
+    group->differs = true; /* keys may have come from one source to another */
     (void)pthread_mutex_unlock(&o->lock);
 }
 

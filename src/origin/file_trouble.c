@@ -189,9 +189,15 @@ static bool is_held_by_doubt(const mp__file_group *group, const mp__held *held)
     return held->source ? held->source->in_doubt : group->unknown_in_doubt;
 }
 
-static bool was_held_by_doubt(const mp__file_group *group, const mp__held *held)
+void mp__file_doubts_link(mp__file_group *group)
 {
-    return held->source ? held->source->was_in_doubt : group->unknown_was_in_doubt;
+    size_t next = group->count;
+
+    for (size_t k = group->count; k-- > 0;) {
+        if (group->held[k].in_doubt)
+            next = k;
+        group->held[k].next_in_doubt = (uint32_t)next;
+    }
 }
 
 bool mp__file_in_doubt(mp__file_origin *o, mp_str address)
@@ -202,42 +208,50 @@ bool mp__file_in_doubt(mp__file_origin *o, mp_str address)
     return held && is_held_by_doubt(group, held);
 }
 
-/* Note what is in doubt now. False: all is as it was. */
-static bool note_doubts(mp__file_origin *o, mp__file_group *group, bool *ret_any)
+/* Note what is in doubt now. */
+static void note_doubts(mp__file_origin *o, mp__file_group *group)
 {
-    bool any = false, differs = false;
+    bool any = group->environment->missing;
 
     (void)pthread_mutex_lock(&o->lock);
     for (mp__file_source *s = group->sources; s; s = s->next_of_group) {
-        s->was_in_doubt = s->in_doubt;
+        bool was = s->in_doubt;
+
         s->in_doubt = s->trouble || group->environment->missing;
         any |= s->in_doubt;
-        differs |= s->in_doubt != s->was_in_doubt;
+        group->differs |= s->in_doubt != was;
     }
-    group->unknown_was_in_doubt = group->unknown_in_doubt;
     /* of an earlier run: perhaps of a file that is in error */
-    group->unknown_in_doubt = any || group->environment->missing;
+    group->differs |= group->unknown_in_doubt != any;
+    group->unknown_in_doubt = any;
+    for (size_t k = 0; group->differs && k < group->count; k++) {
+        group->held[k].was_in_doubt = group->held[k].in_doubt;
+        group->held[k].in_doubt = is_held_by_doubt(group, &group->held[k]);
+    }
+    if (group->differs)
+        mp__file_doubts_link(group);
     (void)pthread_mutex_unlock(&o->lock);
-    *ret_any |= group->unknown_in_doubt;
-    return differs || group->unknown_in_doubt != group->unknown_was_in_doubt;
 }
 
 void mp__file_doubts_tell(mp__file_origin *o)
 {
     bool any = false;
 
-    for (size_t i = 0; i < o->group_count; i++)
-        o->groups[i]->differs = note_doubts(o, o->groups[i], &any);
+    for (size_t i = 0; i < o->group_count; i++) {
+        note_doubts(o, o->groups[i]);
+        any |= o->groups[i]->unknown_in_doubt;
+    }
     atomic_store(&o->has_doubts, any);
     for (size_t i = 0; i < o->group_count; i++) {
-        const mp__file_group *group = o->groups[i];
+        mp__file_group *group = o->groups[i];
 
         for (size_t k = 0; group->differs && o->options.on_doubt && k < group->count; k++) {
-            bool is = is_held_by_doubt(group, &group->held[k]);
+            const mp__held *held = &group->held[k];
 
-            if (is != was_held_by_doubt(group, &group->held[k]))
-                o->options.on_doubt(o->options.context, group->held[k].address, is);
+            if (held->in_doubt != held->was_in_doubt)
+                o->options.on_doubt(o->options.context, held->address, held->in_doubt);
         }
+        group->differs = false;
     }
 }
 
@@ -282,12 +296,15 @@ void mp__file_doubts(mp__origin *origin, mp_str prefix, int (*each)(void *contex
         if (!begins_alike(prefix, mp_str_of(group->name)) || !group->unknown_in_doubt)
             continue;
         for (size_t k = first_of(group, prefix); k < group->count && rc == 0; k++) {
-            mp_str address = group->held[k].address;
+            mp_str address;
 
+            k = group->held[k].next_in_doubt;
+            if (k == group->count)
+                break;
+            address = group->held[k].address;
             if (address.size < prefix.size || !begins_alike(prefix, address))
                 break;
-            if (is_held_by_doubt(group, &group->held[k]))
-                rc = each(context, address);
+            rc = each(context, address);
         }
     }
     (void)pthread_mutex_unlock(&o->lock);

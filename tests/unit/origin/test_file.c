@@ -276,6 +276,25 @@ static void keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_m
     assert_int_equal(doubts_below(m, ""), 0);
 }
 
+static void keys_of_a_broken_file_that_another_gives_are_told_of_as_mended(void **state)
+{
+    machine *m = *state;
+
+    lay(m, "/srv/conf/production/other.yaml", "x: 1\n");
+    open_origin(m);
+    put(m, "/srv/conf/production/app.yaml", "name: [\n");
+    assert_true(mp_sim_run_until(m->sim, is_degraded, m, 60000));
+    m->seen_count = 0;
+    put(m, "/srv/conf/production/app.json", "{\"name\": \"first\", \"limit\": 10, \"new\": 1}");
+    assert_int_equal(mp__env_unlink(mp_sim_env(m->sim), "/srv/conf/production/app.yaml"), 0);
+    assert_true(mp_sim_run_until(m->sim, is_live, m, 60000));
+    assert_true(was_seen(m, "production/app/new=1"));
+    assert_true(was_seen(m, "production/app/name!"));
+    assert_true(was_seen(m, "production/app/limit!"));
+    assert_int_equal(m->seen_count, 3); /* of the others nothing */
+    assert_int_equal(doubts_below(m, ""), 0);
+}
+
 static void a_file_is_taken_once_it_was_left_alone(void **state)
 {
     machine *m = *state;
@@ -698,6 +717,7 @@ static const struct CMUnitTest tests[] = {
     ON_MACHINE(all_of_it_is_there_when_open_returns),
     ON_MACHINE(keys_of_a_broken_file_are_told_of_until_it_is_mended),
     ON_MACHINE(keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended),
+    ON_MACHINE(keys_of_a_broken_file_that_another_gives_are_told_of_as_mended),
     ON_MACHINE(a_file_is_taken_once_it_was_left_alone),
     ON_MACHINE(what_is_never_left_alone_is_taken_in_the_end),
     ON_MACHINE(a_change_that_nobody_told_of_is_found_by_looking),
