@@ -139,6 +139,11 @@ class Patterns(unittest.TestCase):
             self.c("SET", f"many/{i}/k", "1")
             self.assertEqual(patterns.read()[1], f"__keyspace@0__:many/{i}/*".encode())
             self.assertEqual(channels.read()[1], f"__keyspace@0__:many/{i}/k".encode())
+        for at in range(0, 5000, 500):  # also when all of them change at once
+            self.c("MSET", *(word for i in range(at, at + 500) for word in (f"many/{i}/k", "3")))
+        for i in range(5000):
+            self.assertEqual(patterns.read()[1], f"__keyspace@0__:many/{i}/*".encode())
+            self.assertEqual(channels.read()[1], f"__keyspace@0__:many/{i}/k".encode())
         self.assertEqual(channels("UNSUBSCRIBE", "__keyspace@0__:many/1234/k")[2], 9999)
         self.assertEqual(channels("UNSUBSCRIBE", "no/such/channel")[2], 9999)
         self.c("SET", "many/1234/k", "2")

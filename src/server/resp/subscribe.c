@@ -81,16 +81,6 @@ static bool split_channel(const mp__worker_loop *worker, mp_str channel, bool *r
     return ret_environment->size > 0;
 }
 
-static mp_str before_wildcard(mp_str glob)
-{
-    static const char wild[] = {'*', '?', '[', '\\'};
-    size_t n = 0;
-
-    while (n < glob.size && !memchr(wild, glob.data[n], sizeof(wild)))
-        n++;
-    return mp_str_new(glob.data, n);
-}
-
 static mp_str under(mp_str environment, mp_str name, char text[MP__ADDRESS_MAX])
 {
     size_t size = environment.size + 1;
@@ -117,9 +107,9 @@ static bool reach_of(const mp__connection *c, const mp__subscription *s,
     if (s->kind == MP__SUBSCRIPTION_PREFIX)
         return true;
     *ret_prefix = mp_str_new("", 0);
-    is_channel =
-        split_channel(c->worker, s->kind == MP__SUBSCRIPTION_CHANNEL ? text : before_wildcard(text),
-                      &is_keyspace, &environment, &rest);
+    is_channel = split_channel(c->worker,
+                               s->kind == MP__SUBSCRIPTION_CHANNEL ? text : mp__glob_literal(text),
+                               &is_keyspace, &environment, &rest);
     if (s->kind == MP__SUBSCRIPTION_CHANNEL && !is_channel)
         return false;
     if (s->kind == MP__SUBSCRIPTION_CHANNEL && is_keyspace) {

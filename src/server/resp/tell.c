@@ -11,8 +11,8 @@
 enum {
     UNREAD_MAX = 64 * 1024,    /* of changes; who reads more slowly is told to look again */
     WAITING_MAX = 1024 * 1024, /* of changes behind a read; with more the read is not waited for */
-    /* Of matching the globs of one connection, in steps of some 2 ns: each glob that is looked at,
-     * all of them for one change, and in one second. */
+    /* Of matching the globs of one connection, in steps of some 2 ns: each glob that begins as the
+     * channel does, all of them for one change, and in one second. */
     GLOB_STEPS = 10,
     CHANGE_STEPS = 5000000,
     SECOND_STEPS = 100000000,
@@ -138,20 +138,22 @@ static const mp__subscription *subscription_to(const mp__connection *c, mp_str c
 static const mp__subscription *next_glob(mp__connection *c, mp__telling *t,
                                          const mp__subscription *s, mp_str channel)
 {
-    for (s = s ? s->next : c->subscriptions.first[MP__SUBSCRIPTION_GLOB]; s; s = s->next) {
+    for (;;) {
         size_t before = t->steps;
-        bool fits;
+        bool fits = false;
 
-        t->steps -= t->steps < GLOB_STEPS ? t->steps : GLOB_STEPS;
-        fits = mp__glob_match_within(s->text, channel, &t->steps);
+        s = mp__subscriptions_next_glob(&c->subscriptions, s, channel, &t->steps);
+        if (s) {
+            t->steps -= t->steps < GLOB_STEPS ? t->steps : GLOB_STEPS;
+            fits = mp__glob_match_within(s->text, channel, &t->steps);
+        }
         c->globs_spent += before - t->steps;
         c->is_overworked = t->steps == 0 || c->globs_spent > SECOND_STEPS;
         if (c->is_overworked)
             return NULL;
-        if (fits)
+        if (fits || !s)
             return s;
     }
-    return NULL;
 }
 
 static void push_message(mp__connection *c, mp_str glob, mp_str channel, mp_str message)
