@@ -8,6 +8,7 @@
 
 #include "core/address.h"
 #include "core/alloc.h"
+#include "core/json.h"
 
 /* A prefix that is longer than any address waits in vain. */
 enum { LENGTH_MAX = MP__ADDRESS_MAX + 1, BUCKETS_FIRST = 64 };
@@ -76,6 +77,26 @@ bool mp__watch_is_stale(const mp__watch *watch)
 uint32_t mp__watch_waiters(const mp__watch *watch)
 {
     return watch->waiter_count;
+}
+
+void mp__watch_each(const mp__watch *watch, bool (*fn)(void *context, mp__waiter *waiter),
+                    void *context)
+{
+    for (mp__waiter *w = watch->waiters; w; w = w->next)
+        if (!fn(context, w))
+            return;
+}
+
+void mp__watch_describe(mp__buf *json, const char *epoch, const char *state, bool is_known,
+                        uint64_t revision)
+{
+    char position[MP__POSITION_MAX];
+
+    mp__json_add_text(json, "state", state);
+    if (!is_known)
+        return;
+    mp__json_add_string(json, "position", mp__position_text(epoch, revision, position));
+    mp__json_add_u64(json, "revision", revision);
 }
 
 /* ---- the table ---- */

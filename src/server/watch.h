@@ -34,6 +34,8 @@ struct mp__waiter {
     /* Bit i of @which: group->events[i] is for this waiter. It may leave any of its points, or end,
      * inside. */
     void (*tell)(mp__waiter *waiter, mp__watch_group *group, unsigned which);
+    /* Members of a JSON object: who it is, what it waits for, and how far it was told. */
+    void (*describe)(mp__waiter *waiter, mp__buf *json);
     bool is_last; /* told after the others: a long poll, whose answer takes longer to make */
     /* the core's */
     mp__waiter *next, **link; /* of all */
@@ -52,8 +54,8 @@ typedef struct mp__watch_point {
 MP_MUST_USE int mp__watch_new(mp__hash_key key, mp__watch **ret_watch);
 mp__watch *mp__watch_free(mp__watch *watch); /* every point has left */
 
-/* Let @waiter (zeroed but for tell and is_last before its first point) hear of addresses that begin
- * with
+/* Let @waiter (zeroed but for its functions and is_last before its first point) hear of addresses
+ * that begin with
  * @prefix, as "environment/namespace/ke", and of everything that is about every key. With @exact:
  * of this address only. The point and the waiter live until mp__watch_leave(). MP_ENOMEM. */
 MP_MUST_USE int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter,
@@ -134,6 +136,13 @@ bool mp__position_parse(mp_str text, mp_str *ret_epoch, uint64_t *ret_revision);
 uint64_t mp__watch_revision(const mp__watch *watch);
 bool mp__watch_is_stale(const mp__watch *watch); /* the origin cannot be asked */
 uint32_t mp__watch_waiters(const mp__watch *watch);
+/* Call @fn for each waiter, the latest that came first, until it returns false; none may come or
+ * leave inside. */
+void mp__watch_each(const mp__watch *watch, bool (*fn)(void *context, mp__waiter *waiter),
+                    void *context);
+/* Members "state", and "position" and "revision" where it is known up to which it was told. */
+void mp__watch_describe(mp__buf *json, const char *epoch, const char *state, bool is_known,
+                        uint64_t revision);
 void mp__watch_begin(mp__watch *watch, const mp__watch_start *start);
 
 /* Tell of at most MP__EVENTS_TOGETHER events, in commit order. */

@@ -834,6 +834,66 @@ class Life(unittest.TestCase):
         events = self.stream(f"?prefix=kept/&from={position}").until("sync")
         self.assertEqual([e.get("value") for e in events], ["2", "3", None])
 
+    def test_consumers_are_named_with_what_they_watch_and_how_far_they_were_told(self):
+        daemon = Daemon("--set", "server.workers=2").start()
+        self.addCleanup(daemon.close)
+        c, watcher, http = daemon.client(), daemon.client(), Http(daemon.http)
+        for connection in c, watcher, http:
+            self.addCleanup(connection.close)
+        def consumers(query=""):
+            return http.get("/v1/consumers" + query).json
+        self.assertEqual(consumers()["consumers"], [])
+        revision = c("MP.REV")
+        watcher("CLIENT", "SETNAME", "billing")
+        number = watcher("CLIENT", "ID")
+        watcher("MP.WATCH", "PREFIX", "told/")
+        watcher("SUBSCRIBE", "__keyspace@0__:told/a")
+        streams = [Stream(daemon.http, f"/v1/watch?prefix=told/{name}", accept)
+                   for name, accept in (("a", "text/event-stream"), ("b&region=eu", "application/x-ndjson"))]
+        for stream in streams:
+            self.addCleanup(stream.close)
+            stream.until("sync")
+        poll = threading.Thread(target=lambda: Http(daemon.http, 60).get("/v1/watch?prefix=told/c&wait=50s"))
+        poll.start()
+        told = wait_until(lambda: (t := consumers()) and len(t["consumers"]) == 4 and t, what="the poll")
+        by_protocol = {one["protocol"]: one for one in told["consumers"]}
+        self.assertEqual({name: one["watches"] for name, one in by_protocol.items()},
+                         {"event-stream": ["production/told/a"], "ndjson": ["production~eu/told/b"],
+                          "long-poll": ["production/told/c"], "resp": ["__keyspace@0__:told/a", "production/told/"]})
+        self.assertEqual({one["state"] for one in told["consumers"]}, {"live"})
+        resp = by_protocol["resp"]
+        self.assertEqual((resp["name"], resp["id"], resp["watches_count"]), ("billing", number, 2))
+        self.assertEqual(resp["client"], "%s:%d" % watcher.socket.getsockname())
+        self.assertEqual(by_protocol["ndjson"]["client"], "%s:%d" % streams[1].connection.sock.getsockname())
+        c("SET", "told/c", "1")
+        poll.join()
+        c("SET", "elsewhere", "1")
+        wait_until(lambda: (t := consumers()) and len(t["consumers"]) == 3 and
+                   {one["revision"] for one in t["consumers"]} == {t["revision"]}, what="all of it")
+        self.assertEqual((len((less := consumers("?limit=2"))["consumers"]), less["more"]), (2, True))
+        self.assertEqual(http.get("/v1/consumers?limit=0").status, 400)
+
+    def test_who_reads_nothing_is_told_as_slow_with_where_he_is(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(daemon.close)
+        c, http = daemon.client(), Http(daemon.http)
+        for connection in c, http:
+            self.addCleanup(connection.close)
+        stream = Stream(daemon.http, "/v1/watch?prefix=slow/", small=True)
+        self.addCleanup(stream.close)
+        stream.until("sync")
+        value, i, told = "v" * 15000, 0, None
+        while not told or told["consumers"][0]["revision"] == told["revision"]:
+            c("SET", f"slow/{i}", value)
+            i += 1
+            told = http.get("/v1/consumers").json
+        one = told["consumers"][0]
+        self.assertEqual((one["state"], one["position"].split("-")), ("slow", [told["position"].split("-")[0], str(one["revision"])]))
+        self.assertLess(one["revision"], told["revision"])
+        while stream.change()["revision"] < told["revision"]:
+            pass
+        wait_until(lambda: http.get("/v1/consumers").json["consumers"][0]["state"] == "live", what="the end of it")
+
     def test_watchers_are_counted(self):
         stream = self.stream("?prefix=counted/")
         wait_until(lambda: gauge(self.daemon, "watchers") == 1)

@@ -28,6 +28,11 @@ static void stream_closed(void *context)
     free_when_unused(c);
 }
 
+const char *mp__exchange_peer(mp__exchange *x, char *text, size_t capacity)
+{
+    return mp__stream_peer(x->connection->stream, text, capacity);
+}
+
 /* Tell whoever answers that the client has gone. */
 static void abandon_exchange(mp__http_connection *c)
 {

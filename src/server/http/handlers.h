@@ -136,6 +136,10 @@ void mp__http_pins(mp__exchange *x);
 void mp__http_pin(mp__exchange *x);
 void mp__http_unpin(mp__exchange *x);
 
+/* ---- consumers.c ---- */
+
+void mp__http_consumers(mp__exchange *x);
+
 /* ---- watch.c ---- */
 
 void mp__http_watch(mp__exchange *x);

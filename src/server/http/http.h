@@ -80,6 +80,9 @@ struct mp__exchange {
  * mp__answer_no_memory(x). */
 void *mp__exchange_memory(mp__exchange *x, size_t size) __attribute__((warn_unused_result));
 
+/* The client's address, as mp__stream_peer(). */
+const char *mp__exchange_peer(mp__exchange *x, char *text, size_t capacity);
+
 /* For who waits without answering (long poll): @fn is called once when the client goes, or the
  * server stops, before the exchange was answered; the exchange is over when it returns. Without it
  * a waiting exchange is not told (x->gone is set) and must still be ended by an answer. */

@@ -31,6 +31,7 @@ const mp__route mp__routes[] = {
     {"PUT", "/v1/pins/{namespace}/{key...}", mp__http_pin, "Keep a key in memory"},
     {"DELETE", "/v1/pins/{namespace}/{key...}", mp__http_unpin, "Take a pin away"},
     {"GET", "/v1/watch", mp__http_watch, "Changes as they happen"},
+    {"GET", "/v1/consumers", mp__http_consumers, "Who watches, and how far each was told"},
     {"GET", "/v1/status", mp__http_status, "State as JSON"},
     {"GET", "/v1/openapi.json", mp__http_openapi, "This interface, as OpenAPI 3.1"},
 };

@@ -104,6 +104,8 @@ static const mp__route_parameter rollback[] = {
     {"dry_run", "flag", "Say what would happen and change nothing."},
     END};
 
+static const mp__route_parameter consumers[] = {{"limit", "limit", "Most consumers that are told."},
+                                                END};
 static const mp__route_parameter watch[] = {
     PLACE,
     {"prefix", "text", "Only keys of which namespace/key begins so."},
@@ -226,6 +228,9 @@ static const mp__route_answer rollback_answer[] = {{200, "application/json", "Ro
 static const mp__route_answer object_answer[] = {
     {200, "application/json", "Object"}, PROBLEM_ROWS(400), LAST};
 
+static const mp__route_answer consumers_answer[] = {
+    {200, "application/json", "Consumers"}, PROBLEM_ROWS(400), PROBLEM_ROWS(403), LAST};
+
 static const mp__route_answer pin_answer[] = {{200, "application/json", "Object"},
                                               PROBLEM_ROWS(400),
                                               PROBLEM_ROWS(403),
@@ -269,6 +274,7 @@ const mp__route_doc mp__route_docs[] = {
     {"PUT", "/v1/pins/{namespace}/{key...}", "pin", place, "", NULL, pin_answer},
     {"DELETE", "/v1/pins/{namespace}/{key...}", "unpin", place, "", NULL, pin_answer},
     {"GET", "/v1/status", "status", NULL, "", NULL, object_answer},
+    {"GET", "/v1/consumers", "listConsumers", consumers, "", NULL, consumers_answer},
     {"GET", "/v1/watch", "watch", watch, "Last-Event-ID Accept", NULL, watch_answer},
     {"GET", "/v1/openapi.json", "describe", NULL, CACHING, NULL, object_answer},
 };

@@ -979,6 +979,34 @@ bool mp__watch_has_stale(const mp__http_watcher *w)
     return keys.count != 0;
 }
 
+/* ---- for who asks who watches ---- */
+
+static void describe(mp__waiter *waiter, mp__buf *json)
+{
+    static const char *const protocols[] = {
+        [MP__WATCH_SSE] = "event-stream",
+        [MP__WATCH_LINES] = "ndjson",
+        [MP__WATCH_WEBSOCKET] = "websocket",
+        [MP__WATCH_POLL] = "long-poll",
+    };
+    mp__http_watcher *w = (mp__http_watcher *)waiter;
+    uint64_t now = mp__watch_revision(w->worker->watch);
+    bool is_live = !w->catching && !is_waiting(w) && !is_blocked(w);
+    char peer[64];
+
+    mp__json_add_text(json, "protocol", protocols[w->kind]);
+    mp__json_add_text(json, "client", mp__exchange_peer(w->x, peer, sizeof(peer)));
+    mp__json_key(json, "watches");
+    mp__json_begin(json, '[');
+    mp__json_string(json, w->prefix);
+    mp__json_end(json, ']');
+    mp__watch_describe(json, mp__watch_epoch(w),
+                       w->catching ? "catching-up"
+                       : is_live   ? "live"
+                                   : "slow",
+                       true, is_live && w->position < now ? now : w->position);
+}
+
 /* ---- from outside ---- */
 
 void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint64_t from)
@@ -987,6 +1015,7 @@ void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint
     mp__watch_message sync = {.word = MP__WORD_SYNC};
 
     w->waiter.tell = tell;
+    w->waiter.describe = describe;
     w->last = &w->first;
     w->position = has_from && known ? from : mp__watch_revision(watch);
     if (mp__watch_is_stale(watch)) {

@@ -131,6 +131,8 @@ void mp__stage_clear(mp__connection *c);
 void mp__subscriptions_clear(mp__connection *c);
 /* tell.c: what a connection's waiter does */
 void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which);
+/* The same for who asks who watches. */
+void mp__tell_describe(mp__waiter *waiter, mp__buf *json);
 /* Forget what waits to be told. */
 void mp__tell_clear(mp__connection *c);
 /* It has read all that it was sent: say what was left out, if anything was. */

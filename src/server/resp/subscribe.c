@@ -164,6 +164,7 @@ static int add(mp__connection *c, mp__channel *channel, enum mp__subscription_ki
     s->channel = channel;
     s->text = mp__channel_text(channel);
     c->waiter.tell = mp__tell_changes;
+    c->waiter.describe = mp__tell_describe;
     rc = join(c, s);
     if (rc) {
         (void)mp__free(s);

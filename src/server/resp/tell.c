@@ -9,6 +9,7 @@
 #include "server/resp/commands.h"
 
 enum {
+    DESCRIBED_MAX = 16,        /* subscriptions of each kind */
     UNREAD_MAX = 64 * 1024,    /* of changes; who reads more slowly is told to look again */
     WAITING_MAX = 1024 * 1024, /* of changes behind a read; with more the read is not waited for */
     /* Of matching the globs of one connection, in steps of some 2 ns: each glob that begins as the
@@ -535,6 +536,46 @@ void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which
             tell_in_turn(c, event);
     }
     push(c);
+}
+
+static void describe_watches(const mp__subscriptions *set, mp__buf *json)
+{
+    bool any = false;
+
+    mp__json_key(json, "watches");
+    mp__json_begin(json, '[');
+    for (int kind = 0; kind < MP__SUBSCRIPTION_KINDS; kind++) {
+        const mp__subscription *s = set->first[kind];
+
+        for (int n = 0; s && n < DESCRIBED_MAX; n++, s = s->next) {
+            if (any)
+                (void)mp__buf_add_char(json, ',');
+            any = true;
+            mp__json_string(json, s->text);
+        }
+    }
+    mp__json_end(json, ']');
+    mp__json_add_u64(json, "watches_count", set->count);
+}
+
+void mp__tell_describe(mp__waiter *waiter, mp__buf *json)
+{
+    const mp__connection *c =
+        (const mp__connection *)((char *)waiter - offsetof(mp__connection, waiter));
+    uint64_t first = c->telling ? c->telling->event.revision : 0;
+
+    mp__json_add_text(json, "protocol", "resp");
+    mp__json_add_text(json, "client", c->peer);
+    mp__json_add_u64(json, "id", c->id);
+    if (c->name[0])
+        mp__json_add_text(json, "name", c->name);
+    describe_watches(&c->subscriptions, json);
+    mp__watch_describe(json, mp__manager_epoch(c->worker->server->manager),
+                       c->lapsed    ? "lapsed"
+                       : c->telling ? "slow"
+                                    : "live",
+                       !c->lapsed && (!c->telling || first),
+                       c->telling ? first - 1 : mp__watch_revision(c->worker->watch));
 }
 
 void mp__subscriptions_resume(mp__connection *c)
