@@ -123,7 +123,8 @@ static void change(mp_truth *truth, held *h, const mp__change *asked, mp_str val
     if (h->is_absent)
         h->created_revision = h->version = 0;
     h->is_absent = is_absent;
-    memcpy(h->value, value.data, value.size);
+    if (value.size)
+        memcpy(h->value, value.data, value.size);
     h->value[value.size] = '\0';
     h->revision = truth->revision;
     h->created_revision = h->created_revision ? h->created_revision : truth->revision;
@@ -414,7 +415,8 @@ typedef struct listing {
 
 static bool begins_with(mp_str text, mp_str with)
 {
-    return text.size >= with.size && memcmp(text.data, with.data, with.size) == 0;
+    return with.size == 0 ||
+           (text.size >= with.size && memcmp(text.data, with.data, with.size) == 0);
 }
 
 static bool is_after(mp_str address, mp_str other)
