@@ -20,6 +20,8 @@ enum {
  * sample does not show: from 1,216 forecasts on public traces (docs/cache.md). */
 static const double WIDER = 1.2, FLOOR_ADAPTIVE = 0.002;
 
+/* As the intervals are: errors to either side that hold nine of ten. */
+static const double T_90 = 1.65;
 static const double times[MP__CURVE_POINTS] = {0.25, 0.5, 1, 2, 4};
 /* With its eight members a panel takes as much as twelve miniatures. */
 static const size_t panel_entries[MP__CURVE_POINTS] = {128, 152, 0, 152, 168};
@@ -235,18 +237,55 @@ static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
     ret->high = fmin(ret->hit_ratio + error, 1);
 }
 
-void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
-                     mp__prediction *ret_prediction)
+static void read_point(const mp__curve *c, size_t at, mp__prediction *ret)
 {
     const point *p = &c->points[at];
 
-    *ret_entries = p->entries;
     if (at == SELF)
-        read_self(c, ret_prediction);
+        read_self(c, ret);
     else if (p->predict)
-        mp__predict_read(p->predict, ret_prediction);
+        mp__predict_read(p->predict, ret);
     else
-        read_panel(c, p, ret_prediction);
+        read_panel(c, p, ret);
+}
+
+/* How much the hit ratio changes with the logarithm of the entries, to its steeper side. */
+static double slope_at(const mp__curve *c, size_t at, double hit_ratio)
+{
+    double steepest = 0;
+
+    for (size_t p = at ? at - 1 : 0; p <= at + 1 && p < MP__CURVE_POINTS; p++) {
+        double apart = fabs(log((double)c->points[p].entries / (double)c->points[at].entries));
+        mp__prediction other;
+
+        read_point(c, p, &other);
+        if (apart > 0 && other.requests)
+            steepest = fmax(steepest, fabs(other.hit_ratio - hit_ratio) / apart);
+    }
+    return steepest;
+}
+
+/* Of the keys in use the sample has more or fewer than its share, by the root of as many as the
+ * miniature holds; to those it is a cache that is so much smaller or larger. Under W-TinyLFU that
+ * moves the frequency that all of them must have, which the parts of the sample, having one
+ * miniature in common, do not show; under the other policies they show enough of it. */
+static void add_size_error(const mp__curve *c, size_t at, mp__prediction *is)
+{
+    double error;
+
+    if (strcmp(c->policy, "w-tinylfu") != 0 || is->sample >= 1 || is->requests == 0)
+        return;
+    error = T_90 * slope_at(c, at, is->hit_ratio) * sqrt((1 - is->sample) / (double)is->entries);
+    is->low = fmax(is->hit_ratio - hypot(is->hit_ratio - is->low, error), 0);
+    is->high = fmin(is->hit_ratio + hypot(is->high - is->hit_ratio, error), 1);
+}
+
+void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
+                     mp__prediction *ret_prediction)
+{
+    *ret_entries = c->points[at].entries;
+    read_point(c, at, ret_prediction);
+    add_size_error(c, at, ret_prediction);
     mp__tally_spread(ret_prediction, seen_of(c));
 }
 

@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "cache/policy/policies.h"
 #include "cache/policy/policy.h"
+#include "cache/policy/wtinylfu.h"
 #include "cache/replay.h"
 #include "core/alloc.h"
 
@@ -295,6 +297,13 @@ static bool is_sampled(const mp__predict *p, uint64_t mixed_hash)
     return (uint32_t)(mixed_hash >> 32) <= p->threshold;
 }
 
+/* One request, sampled or not. */
+static void pass(mp__predict *p)
+{
+    if (p->policy->ops == &mp__policy_wtinylfu)
+        mp__wtinylfu_pass(p->policy, p->tally.sample);
+}
+
 static bool serve(mp__predict *p, uint64_t hash, double weight)
 {
     number i = find(p, hash);
@@ -316,12 +325,14 @@ void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, doubl
     uint64_t h = mixed(hash);
 
     mp__tally_pass(&p->tally, stratum, weight);
+    pass(p);
     if (is_sampled(p, h))
         mp__tally_add(&p->tally, h, stratum, serve(p, hash, weight), weight);
 }
 
 void mp__predict_warm(mp__predict *p, uint64_t hash)
 {
+    pass(p);
     if (is_sampled(p, mixed(hash)))
         (void)serve(p, hash, 0);
 }

@@ -15,7 +15,9 @@ enum { WINDOW = 0, PROBATION = 1, PROTECTED = 2, ROWS = 4, COUNT_MAX = 15, SAMPL
 typedef struct sketch {
     uint8_t *bytes;
     size_t mask; /* counters of a row - 1 */
-    size_t additions, additions_max;
+    size_t additions_max;
+    double additions;
+    bool is_told; /* additions are what mp__wtinylfu_pass() says, not what is counted */
 } sketch;
 
 typedef struct wtinylfu {
@@ -40,7 +42,10 @@ static int sketch_make(sketch *s, size_t capacity)
     if (!bytes)
         return MP_ENOMEM;
     (void)mp__free(s->bytes);
-    *s = (sketch){bytes, counters - 1, 0, capacity * SAMPLE > 1000 ? capacity * SAMPLE : 1000};
+    *s = (sketch){.bytes = bytes,
+                  .mask = counters - 1,
+                  .additions_max = capacity * SAMPLE > 1000 ? capacity * SAMPLE : 1000,
+                  .is_told = s->is_told};
     return 0;
 }
 
@@ -89,7 +94,14 @@ static void halve(sketch *s)
 {
     for (size_t i = 0; i < sketch_bytes(s); i++)
         s->bytes[i] = (s->bytes[i] >> 1) & 0x77;
-    s->additions /= 2;
+    s->additions -= (double)s->additions_max / 2;
+}
+
+static void pass(sketch *s, double additions)
+{
+    s->additions += additions;
+    if (s->additions >= (double)s->additions_max)
+        halve(s);
 }
 
 /* Only the least of the four are raised (conservative update). */
@@ -104,8 +116,8 @@ static void count_use(sketch *s, uint64_t hash)
             if (read_counter(s, counter, row) == least)
                 raise_counter(s, counter, row);
         }
-    if (++s->additions >= s->additions_max)
-        halve(s);
+    if (!s->is_told)
+        pass(s, 1);
 }
 
 /* ---- sizes ---- */
@@ -116,6 +128,14 @@ static void set_sizes(wtinylfu *p)
 
     p->window_max = window ? window : 1;
     p->protected_max = (p->capacity - (window < p->capacity ? window : p->capacity)) * 8 / 10;
+}
+
+void mp__wtinylfu_pass(mp__policy *policy, double requests)
+{
+    sketch *s = &((wtinylfu *)policy)->sketch;
+
+    s->is_told = true;
+    pass(s, requests);
 }
 
 static mp__policy *wtinylfu_free(mp__policy *policy)

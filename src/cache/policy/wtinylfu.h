@@ -9,6 +9,10 @@ enum { MP__WINDOW_STANDARD = 10 }; /* percent of the cache */
 
 /* As make() of the policy, with a window of @percent, 1 to 99, of the capacity. */
 MP_MUST_USE int mp__wtinylfu_make(size_t capacity, unsigned percent, mp__policy **ret_policy);
+/* For the miniature of a larger cache: it forgets when that would, by all requests, of which each
+ * is worth @requests here, and not by those of its sample, of which there may be many more or less.
+ */
+void mp__wtinylfu_pass(mp__policy *policy, double requests);
 /* Move the window of such a policy; what is cached stays. */
 void mp__wtinylfu_set_window(mp__policy *policy, unsigned percent);
 

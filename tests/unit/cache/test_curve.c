@@ -135,6 +135,33 @@ static void sizes_from_a_quarter_to_four_times_are_foretold_within_a_point(void 
     assert_true(held >= count * 80 / 100 && held <= count * 98 / 100); /* few: coarse */
 }
 
+/* That of all keys in use it has more or fewer than its share, which makes it a cache of another
+ * size. */
+static void an_interval_of_w_tinylfu_spans_what_its_scatter_does_not_show(void **state)
+{
+    mp__prediction is[MP__CURVE_POINTS];
+    size_t entries[MP__CURVE_POINTS];
+    mp__curve *curve = NULL;
+
+    (void)state;
+    random_state = 7;
+    assert_int_equal(mp__curve_new("w-tinylfu", 4000, &curve), 0);
+    for (unsigned n = 0; n < 200000; n++)
+        mp__curve_see(curve, (request(0, n, 60000) + 1) * 0x9e3779b97f4a7c15u, false, 1);
+    for (size_t p = 0; p < MP__CURVE_POINTS; p++)
+        mp__curve_point(curve, p, &entries[p], &is[p]);
+    for (size_t p = 3; p < MP__CURVE_POINTS; p++) { /* of those beside each other */
+        double apart = log((double)entries[4] / (double)entries[3]);
+        double slope = fabs(is[4].hit_ratio - is[3].hit_ratio) / apart;
+        double error = 1.65 * slope * sqrt((1 - is[p].sample) / (double)is[p].entries);
+
+        assert_true(slope > 0.01 && error > 0.001);
+        assert_true(is[p].high - is[p].hit_ratio > error);
+        assert_true(is[p].hit_ratio - is[p].low > error);
+    }
+    curve = mp__curve_free(curve);
+}
+
 static void a_change_of_size_hits_what_was_said_before(void **state)
 {
     mp__cache_forecast said;
@@ -298,6 +325,7 @@ static void without_memory_nothing_is_made_nor_lost(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(sizes_from_a_quarter_to_four_times_are_foretold_within_a_point),
+    MP_TEST(an_interval_of_w_tinylfu_spans_what_its_scatter_does_not_show),
     MP_TEST(a_change_of_size_hits_what_was_said_before),
     MP_TEST(a_knob_tells_what_it_would_do),
     MP_TEST(a_cache_that_has_all_is_told_to_hit_all),
