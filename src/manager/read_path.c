@@ -202,7 +202,7 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
     bool may_be_stale = read->level != MP__LEVEL_STRONG || read->stale_if_error;
 
     read->entry = NULL;
-    if (!kept && entry && status)
+    if (status && !kept && entry)
         kept = mp__entry_ref(entry); /* what the origin remembers */
     if (kept && is_expired(manager, kept))
         kept = mp__entry_unref(kept);
