@@ -201,6 +201,14 @@ static int stand_here(mp__changes *changes)
     return code;
 }
 
+int mp__changes_here(mp__changes *changes, int64_t *ret_revision)
+{
+    int code = stand_here(changes);
+
+    *ret_revision = changes->revision;
+    return code;
+}
+
 mp__changes *mp__changes_follow(const mp__arguments *arguments, const char *from, int *ret_code)
 {
     mp__changes *changes = changes_new(arguments, ret_code);

@@ -32,6 +32,10 @@ mp__changes *mp__changes_close(mp__changes *changes); /* accepts NULL, returns N
  * gone; said, exit code in *ret_code. Not of one that follows. */
 bool mp__changes_wait(mp__changes *changes, int *ret_code);
 
+/* Where the data are now, as a revision; one that follows goes on behind it. 0 or the exit code of
+ * what was said. */
+int mp__changes_here(mp__changes *changes, int64_t *ret_revision);
+
 /* The next change, waiting for it. False as above. */
 bool mp__changes_next(mp__changes *changes, mp__noticed *ret_change, int *ret_code);
 

@@ -7,6 +7,7 @@
 
 #include "cli/changes.h"
 #include "cli/environments.h"
+#include "cli/keyset.h"
 #include "core/alloc.h"
 #include "core/json.h"
 
@@ -27,6 +28,10 @@ typedef struct watching {
     mp__changes *changes;
     bool follows;
     int64_t left; /* changes still to print; < 0: without end */
+    /* of --initial: where the data were before the keys were listed, and what was newer in the list
+     */
+    int64_t listed_from;
+    mp__keyset listed;
 } watching;
 
 /* A key begins with one of the words; no word stands for all. */
@@ -135,18 +140,47 @@ static int tell_copy(watching *w, const mp__noticed *change)
     return tell(w, kept.deleted ? "delete" : "put", &kept);
 }
 
+/* What changes while the keys are listed is told once: as it stands in the list. */
+static int keep_listed(watching *w, mp_str key, int64_t revision)
+{
+    mp_str none = mp_str_new("", 0);
+    mp__key listed = {.name = key, .value = none, .media_type = none, .revision = revision};
+
+    if (revision <= w->listed_from || mp__keyset_add(&w->listed, none, &listed) == 0)
+        return 0;
+    return mp__cli_fail(w->arguments, MP__EXIT_ERROR, "out of memory");
+}
+
+static bool was_listed(const watching *w, const mp__noticed *change)
+{
+    const mp__key *listed = mp__keyset_find(&w->listed, change->key);
+
+    return change->revision && change->revision <= (listed ? listed->revision : w->listed_from);
+}
+
 static int tell_initial(void *context, const mp__listed *listed)
 {
     watching *w = context;
+    int64_t revision = listed->revision;
+    mp__reply *now = NULL;
+    int code = 0;
 
-    return tell(w, "is", &(mp__noticed){.key = listed->key});
+    if (!mp__flag_given(w->arguments, "--no-values")) {
+        now = value_of(w, listed->key, &code);
+        if (!now)
+            return code; /* it has gone since */
+        revision = mp__reply_integer(mp__reply_member(now, "revision"));
+    }
+    code = print(w, "is", listed->key, now);
+    (void)mp__reply_free(now);
+    return code ? code : keep_listed(w, listed->key, revision);
 }
 
 /* Keys that are there already; from a connection of its own, since tell() asks meanwhile. */
 static int initial(watching *w)
 {
-    int code = 0;
-    mp__client *client = mp__cli_connect(w->arguments, &code);
+    int code = mp__changes_here(w->changes, &w->listed_from);
+    mp__client *client = code ? NULL : mp__cli_connect(w->arguments, &code);
 
     for (int i = 0; client && i < w->arguments->word_count && code == 0; i++) {
         mp__buf name = MP__BUF_INIT;
@@ -159,6 +193,7 @@ static int initial(watching *w)
     if (client && w->arguments->word_count == 0)
         code = mp__cli_each(w->arguments, client, mp_str_new("", 0), false, tell_initial, w);
     (void)mp__client_close(client);
+    (void)mp__keyset_sort(&w->listed);
     return code;
 }
 
@@ -169,10 +204,12 @@ static int follow(watching *w)
 
     while (w->left != 0 && code == 0 && mp__changes_next(w->changes, &change, &code)) {
         if (change.key.size == 0) {
+            w->listed_from = 0; /* perhaps of another life, whose revisions say nothing here */
+            mp__keyset_done(&w->listed);
             code = print(w, "reset", change.key, NULL);
             continue;
         }
-        if (!is_wanted(w, change.key))
+        if (!is_wanted(w, change.key) || was_listed(w, &change))
             continue;
         code = tell_copy(w, &change);
         w->left -= w->left > 0;
@@ -229,5 +266,6 @@ int mp__verb_watch(const mp__arguments *arguments)
     if (w.changes && code == 0)
         code = follow(&w);
     (void)mp__changes_close(w.changes);
+    mp__keyset_done(&w.listed);
     return code;
 }

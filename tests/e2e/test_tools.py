@@ -45,8 +45,10 @@ class Tools(mp_daemon.Served):
     # ---- watch ----
 
     def test_watch_tells_puts_deletes_and_expiries_of_its_prefix(self):
+        self.c("SET", "w1/there", "0")
         watch = self.start("watch", "--json", "--count", "4", "--initial", "w1/")
-        wait_until(lambda: self.listeners() or watch.poll() is not None)
+        first = json.loads(watch.stdout.readline())
+        self.assertEqual((first["event"], first["key"], first["value"]), ("is", "w1/there", "0"))
         self.c("SET", "w1/a", "1")
         self.c("SET", "w2/a", "not asked for")
         self.c("DEL", "w1/a")
@@ -56,6 +58,27 @@ class Tools(mp_daemon.Served):
         self.assertEqual([line["key"] for line in lines], ["w1/a", "w1/a", "w1/b", "w1/b"])
         self.assertEqual([lines[1]["event"], lines[3]["event"]], ["delete", "delete"])
         self.assertNotIn("value", lines[1])
+
+    def test_what_changes_while_a_watch_begins_with_what_is_there_is_told_once(self):
+        self.c("SET", "begins/k", 0)
+        for how in ([], ["--no-resume"]):
+            with self.subTest(how):
+                watches = [self.start("watch", "--json", "--initial", "--count", 40, "begins/", *how)
+                           for _ in range(4)]
+                number = int(self.c("GET", "begins/k"))
+                while any(watch.poll() is None for watch in watches):
+                    number += 1
+                    self.c("SET", "begins/k", number)
+                for watch in watches:
+                    lines = [json.loads(line) for line in watch.communicate(timeout=20)[0].splitlines()]
+                    self.assertEqual([line["event"] for line in lines], ["is"] + 40 * ["put"])
+                    self.assert_told_once([line["revision"] for line in lines], lossless=not how)
+
+    def assert_told_once(self, revisions, lossless):
+        """Without --no-resume each value is told that was; with it, the one that is there by then."""
+        self.assertEqual(revisions, sorted(revisions))
+        if lossless:
+            self.assertEqual(revisions, list(range(revisions[0], revisions[0] + 41)))
 
     def test_watch_hears_of_environments_that_have_no_number(self):
         watch = self.start("watch", "--env", "quite-new", "--count", "1")
