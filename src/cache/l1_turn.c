@@ -4,9 +4,13 @@
 #include "cache/panel.h"
 #include "cache/policy/policies.h"
 
-static void table_drop(mp__retired *retired)
+static size_t table_drop(mp__retired *retired)
 {
-    (void)mp__l1_table_free(retired->pointer);
+    mp__l1_table *table = retired->pointer;
+    size_t bytes = table->bytes;
+
+    (void)mp__l1_table_free(table);
+    return bytes;
 }
 
 /* Under the lock: move every entry into @next and let readers go over to it. A reader on the old

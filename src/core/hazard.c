@@ -234,41 +234,42 @@ static size_t announced(void ***ret_list)
     return n;
 }
 
-/* A list that is being taken apart. */
-typedef struct parts {
-    mp__retired *free, *held;
-    size_t free_count, held_count;
-} parts;
-
-/* Part @list: what nobody announces, and the rest. */
-static void split(mp__retired *list, void *const *hazards, size_t count, parts *ret_parts)
+/* Take from @list what nobody announces; the rest is given back in *ret_held. */
+static mp__retired *split(mp__retired *list, void *const *hazards, size_t count,
+                          mp__retired **ret_held)
 {
-    mp__retired *next;
+    mp__retired *free_list = NULL, *held = NULL, *next;
 
-    *ret_parts = (parts){0};
     for (; list; list = next) {
         bool is_held =
             count && bsearch(&list->pointer, hazards, count, sizeof(*hazards), compare_pointers);
-        mp__retired **to = is_held ? &ret_parts->held : &ret_parts->free;
+        mp__retired **to = is_held ? &held : &free_list;
 
         next = list->next;
         list->next = *to;
         *to = list;
-        if (is_held)
-            ret_parts->held_count++;
-        else
-            ret_parts->free_count++;
     }
+    *ret_held = held;
+    return free_list;
 }
 
-static void free_all(mp__retired *list)
+static size_t counted(size_t bytes)
 {
+    return bytes > MP__HAZARD_LEAST ? bytes : MP__HAZARD_LEAST;
+}
+
+/* Returns how many bytes they were counted as. */
+static size_t free_all(mp__retired *list)
+{
+    size_t bytes = 0;
+
     while (list) {
         mp__retired *next = list->next;
 
-        list->free_fn(list);
+        bytes += counted(list->free_fn(list));
         list = next;
     }
+    return bytes;
 }
 
 /* The list from @first to @last, of @bytes. */
@@ -308,23 +309,22 @@ static bool barrier_for_all(void)
 }
 
 /* Free what of @list, which is of @bytes, nobody announces, put the rest back. Returns how many
- * were put back; of their bytes they are taken to have their share. */
+ * were put back. */
 static size_t scan(mp__retired *list, size_t bytes)
 {
+    mp__retired *held;
     void **hazards;
-    size_t count;
-    parts p;
+    size_t count, freed;
 
     if (!barrier_for_all())
         return put_back(list, bytes);
     count = announced(&hazards);
     if (!hazards)
         return put_back(list, bytes);
-    split(list, hazards, count, &p);
+    list = split(list, hazards, count, &held);
     (void)mp__free(hazards);
-    free_all(p.free);
-    return put_back(p.held, (size_t)((double)bytes * (double)p.held_count /
-                                     (double)(p.held_count + p.free_count)));
+    freed = free_all(list);
+    return put_back(held, bytes > freed ? bytes - freed : 0);
 }
 
 /* Everything, or NULL, and how many bytes it is; of what another thread retires at this moment some
@@ -338,7 +338,7 @@ static mp__retired *take_retired(size_t *ret_bytes)
 
 void mp__hazard_retire(mp__retired *retired, size_t bytes)
 {
-    retired_push(retired, retired, bytes > MP__HAZARD_LEAST ? bytes : MP__HAZARD_LEAST);
+    retired_push(retired, retired, counted(bytes));
 }
 
 void mp__hazard_tidy(void)

@@ -68,8 +68,9 @@ static inline void mp__hazard_release_last(mp__hazard_record *record)
 
 typedef struct mp__retired {
     struct mp__retired *next;
-    void *pointer;                                /* what readers would have announced */
-    void (*free_fn)(struct mp__retired *retired); /* on whichever thread scans */
+    void *pointer; /* what readers would have announced */
+    /* Frees it on whichever thread scans, and says how many bytes it was retired with. */
+    size_t (*free_fn)(struct mp__retired *retired);
 } mp__retired;
 
 /* What is retired before a scan is worth its barrier, which stops every thread of the process: */

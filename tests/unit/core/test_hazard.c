@@ -13,14 +13,18 @@
 typedef struct thing {
     mp__retired retired;
     int value;
+    size_t bytes; /* that it is retired with */
 } thing;
 
 static _Atomic size_t freed;
 
-static void thing_free(mp__retired *retired)
+static size_t thing_free(mp__retired *retired)
 {
+    size_t bytes = ((thing *)retired)->bytes;
+
     atomic_fetch_add(&freed, 1);
     (void)mp__free(retired);
+    return bytes;
 }
 
 static thing *thing_new(int value)
@@ -29,9 +33,16 @@ static thing *thing_new(int value)
 
     assert_non_null(t);
     t->value = value;
+    t->bytes = sizeof(*t);
     t->retired.pointer = t;
     t->retired.free_fn = thing_free;
     return t;
+}
+
+static void retire(thing *t, size_t bytes)
+{
+    t->bytes = bytes;
+    mp__hazard_retire(&t->retired, bytes);
 }
 
 static void announce(thing *t)
@@ -90,10 +101,10 @@ static void retire_beside_a_sleeper(size_t bytes)
     for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
         held[i] = thing_new((int)i);
         announce(held[i]);
-        mp__hazard_retire(&held[i]->retired, bytes);
+        retire(held[i], bytes);
     }
     for (size_t i = 0; i < RETIRED; i++) {
-        mp__hazard_retire(&thing_new(0)->retired, bytes);
+        retire(thing_new(0), bytes);
         mp__hazard_tidy();
         assert_true((i + 1 - atomic_load(&freed)) * of_one <=
                     3 * MP_READ_HELD_MAX * of_one + MP__HAZARD_ENOUGH);
@@ -113,6 +124,43 @@ static void a_sleeping_reader_holds_back_only_what_it_borrowed(void **state)
     retire_beside_a_sleeper(1024 * 1024);
 }
 
+/* What was freed together with what is held counts no more: neither does a large object let as much
+ * again wait, nor do many small ones hide a large one that is held. */
+static void what_is_held_counts_as_what_it_is(void **state)
+{
+    const size_t large = 64 * 1024 * 1024;
+    thing *held = thing_new(1);
+
+    (void)state;
+    (void)mp__hazard_flush();
+    atomic_store(&freed, 0);
+    assert_int_equal(mp_read_begin(), 0);
+    announce(held);
+    retire(held, 4096);
+    retire(thing_new(2), large);
+    mp__hazard_tidy();
+    assert_int_equal(atomic_load(&freed), 1);
+    retire(thing_new(3), MP__HAZARD_ENOUGH + 2 * 4096);
+    mp__hazard_tidy();
+    assert_int_equal(atomic_load(&freed), 2);
+    mp_read_end();
+    assert_int_equal(mp__hazard_flush(), 0);
+    atomic_store(&freed, 0);
+    held = thing_new(4);
+    assert_int_equal(mp_read_begin(), 0);
+    announce(held);
+    for (size_t i = 0; i < 100; i++)
+        retire(thing_new(5), 1);
+    retire(held, large);
+    mp__hazard_tidy();
+    assert_int_equal(atomic_load(&freed), 100);
+    retire(thing_new(6), large); /* no more than what is held: not worth a scan of it */
+    mp__hazard_tidy();
+    assert_int_equal(atomic_load(&freed), 100);
+    mp_read_end();
+    assert_int_equal(mp__hazard_flush(), 0);
+}
+
 /* Where nobody reads, a large object waits for none. */
 static void a_large_object_is_freed_at_once(void **state)
 {
@@ -122,7 +170,7 @@ static void a_large_object_is_freed_at_once(void **state)
     mp__hazard_retire(&thing_new(1)->retired, sizeof(thing));
     mp__hazard_tidy();
     assert_int_equal(atomic_load(&freed), 0); /* a barrier of all threads for it alone: no */
-    mp__hazard_retire(&thing_new(1)->retired, 1024 * 1024);
+    retire(thing_new(1), 1024 * 1024);
     mp__hazard_tidy();
     assert_int_equal(atomic_load(&freed), 2);
 }
@@ -335,6 +383,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_is_announced_is_freed_only_after_the_section),
     MP_TEST(an_inner_section_gives_nothing_back),
     MP_TEST(a_sleeping_reader_holds_back_only_what_it_borrowed),
+    MP_TEST(what_is_held_counts_as_what_it_is),
     MP_TEST(a_large_object_is_freed_at_once),
     MP_TEST(without_memory_nothing_is_freed_and_nothing_lost),
     MP_TEST(the_record_of_a_thread_that_ended_is_used_again),
