@@ -496,8 +496,10 @@ int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *
         record->value.size > MP_CACHE_VALUE_MAX || record->media_type.size > MP__MEDIA_TYPE_MAX)
         return MP_EINVAL;
     if (cache->l3 && !(flags & MP__PUT_L1_ONLY) && /* it counts what it could not take */
-        mp__l3_put(cache->l3, hash, record, l3_flags(flags), generation, verify_by_s) == -ESTALE)
+        mp__l3_put(cache->l3, hash, record, l3_flags(flags), generation, verify_by_s) == -ESTALE) {
+        mp__l1_drop_older(cache->l1, hash, record); /* L3 may err, and then it is the newest */
         return -ESTALE;
+    }
     if (flags & MP__PUT_AROUND) {
         mp__cache_forget_l1(cache, record->address, hash);
         rc = ret_entry ? MP_ELIMIT : 0; /* no tier of memory has one to give */
@@ -509,7 +511,7 @@ int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *
         *ret_entry = mp__entry_make(cache->heap, hash, record, generation, verify_by_s);
         rc = *ret_entry ? 0 : MP_ENOMEM;
     }
-    return rc;
+    return rc == -ESTALE ? 0 : rc; /* only L3 has the newer one, or it knows of it */
 }
 
 int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,

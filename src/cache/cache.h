@@ -204,11 +204,11 @@ enum mp__put_flags {
 /* Keep @record: in L1, and appended to L3 at once (which readers of L3 see from this moment on,
  * before it is on disk). An entry of a newer revision is never replaced by an older: then, and when
  * the same revision is there, 0 with that newer entry and its verified time moved on; nor does an
- * older one go into memory when only L3 has the newer: then *ret_entry is one that nobody keeps.
+ * older one go into memory when only L3 has the newer: 0, and *ret_entry is one that nobody keeps.
  * ABSENT goes to L3 as a tombstone when L3 holds the address, or the record is worth keeping.
- * @generation and
- * @verify_by_s as in mp__entry. *ret_entry (may be NULL) is a reference. MP_ENOMEM: nothing is
- * kept, and an older entry of the address is removed rather than left to lie. Any thread. */
+ * @generation and @verify_by_s as in mp__entry. *ret_entry (may be NULL) is a reference. MP_ENOMEM:
+ * nothing is kept, and an older entry of the address is removed rather than left to lie; also where
+ * NEWEST errs. Any thread. */
 MP_MUST_USE int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned flags,
                                      uint32_t generation, uint32_t verify_by_s,
                                      const mp__entry **ret_entry);

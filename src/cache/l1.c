@@ -167,9 +167,12 @@ void mp__l1_set_behind(mp__l1 *l1, mp__l3 *behind)
     l1->behind = behind;
 }
 
-static void entry_drop(mp__retired *retired)
+static size_t entry_drop(mp__retired *retired)
 {
+    size_t size = mp__entry_cold_of(retired->pointer)->node.size;
+
     (void)mp_blob_unref(&((mp__entry *)retired->pointer)->blob.pub);
+    return size;
 }
 
 /* Unlinked and out of every queue: let the table's reference go when no reader announces it. */
@@ -659,11 +662,13 @@ static int put_locked(mp__l1 *l1, uint64_t hash, const mp__record *record, enum 
     return 0;
 }
 
-/* Who is answered with @record does not read something older after it. */
-static void drop_older(mp__l1 *l1, const mp__record *record, uint64_t hash)
+/* Who is answered with @record does not read something older after it, from below neither. */
+static void drop_older_locked(mp__l1 *l1, const mp__record *record, uint64_t hash)
 {
     mp__l1_place place;
 
+    if (l1->below && record->revision)
+        (void)mp__l2_outdate(l1->below, hash, record->revision - 1, false);
     if (mp__l1_table_find(mp__l1_table_of(l1), record->address, hash, &place) &&
         mp__l1_entry_at(place)->revision < record->revision)
         remove_locked(l1, record->address, hash);
@@ -680,12 +685,19 @@ static int put(mp__l1 *l1, uint64_t removals, uint64_t hash, const mp__record *r
         if (rc && rc != MP_EAGAIN && rc != -ESTALE && how != BRING_UP)
             remove_locked(l1, record->address, hash); /* rather nothing than something older */
     } else {
-        drop_older(l1, record, hash);
+        drop_older_locked(l1, record, hash);
     }
     mp__l1_unlock(l1);
     if (l1->below)
         mp__l2_wake(l1->below);
     return rc;
+}
+
+void mp__l1_drop_older(mp__l1 *l1, uint64_t hash, const mp__record *record)
+{
+    mp__l1_lock(l1);
+    drop_older_locked(l1, record, hash);
+    mp__l1_unlock(l1);
 }
 
 int mp__l1_put(mp__l1 *l1, uint64_t hash, const mp__record *record, bool force, uint32_t generation,

@@ -71,6 +71,8 @@ MP_MUST_USE int mp__l1_bring_up(mp__l1 *l1, uint64_t hash, const mp__record *rec
                                 uint32_t generation, uint32_t verify_by_s,
                                 const mp__entry **ret_entry);
 void mp__l1_remove(mp__l1 *l1, mp_str address, uint64_t hash);
+/* Remove what is older than @record, in the L2 below, too. */
+void mp__l1_drop_older(mp__l1 *l1, uint64_t hash, const mp__record *record);
 /* For what was read elsewhere while others may remove: note this before, and put it only if nothing
  * was removed since. -ESTALE: something was, and at most what is older than @record is gone. */
 #define MP__L1_ANY_TIME UINT64_MAX /* or this: whatever was removed */

@@ -201,6 +201,15 @@ static void note_freshness(mp__l3_slot *slot, const mp__record *record, uint32_t
     slot->verify_by_s = verify_by_s;
 }
 
+/* No slot tells that @record was known, which is not kept. What is forced makes an end of what was
+ * known before: the origin was set back. */
+static void note_known(mp__l3_shard *shard, uint64_t hash, const mp__record *record, bool force)
+{
+    if (force)
+        *mp__l3_shard_floor(shard, hash) = 0;
+    mp__l3_shard_note(shard, hash, record->revision);
+}
+
 /* The record cannot be kept: then nothing older may be found either, not even after a restart. */
 static int give_up(mp__l3 *l3, uint64_t hash, const mp__record *record, bool force, int rc)
 {
@@ -217,7 +226,7 @@ static int give_up(mp__l3 *l3, uint64_t hash, const mp__record *record, bool for
             l3, shard, slot, record->revision,
             mp__l3_pending_new(l3, hash, &gone, MP__L3_GONE, force ? MP__L3_FORCED : 0));
     if (!slot || !mp__l3_slot_kind(slot))
-        mp__l3_shard_note(shard, hash, record->revision);
+        note_known(shard, hash, record, force);
     (void)pthread_mutex_unlock(&shard->lock);
     mp__l3_count(&l3->dropped, 1);
     mp__l3_queue_kick(l3);
@@ -249,6 +258,14 @@ void mp__l3_verified(mp__l3 *l3, uint64_t hash, uint64_t revision, uint32_t gene
     (void)pthread_mutex_unlock(&shard->lock);
 }
 
+/* Whether a newer state than @record was known. What is in @slot decides, if it is taken. */
+static bool comes_late(mp__l3_shard *shard, const mp__l3_slot *slot, uint64_t hash,
+                       const mp__record *record)
+{
+    return record->revision <
+           (slot && mp__l3_slot_kind(slot) ? slot->revision : *mp__l3_shard_floor(shard, hash));
+}
+
 /* Whether @record need not be kept, or must not: *ret_rc. What then no slot tells of is noted. */
 static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *record, unsigned flags,
                                uint32_t generation, uint32_t verify_by_s, int *ret_rc)
@@ -262,15 +279,14 @@ static bool put_is_superfluous(mp__l3 *l3, uint64_t hash, const mp__record *reco
     (void)pthread_mutex_lock(&shard->lock);
     slot = mp__l3_shard_find(shard, hash);
     answer = superfluous(shard, slot, record, force) || (is_unwanted && !slot);
-    if ((flags & MP__L3_PUT_NEWEST) &&
-        record->revision < (slot ? slot->revision : *mp__l3_shard_floor(shard, hash))) {
+    if ((flags & MP__L3_PUT_NEWEST) && comes_late(shard, slot, hash, record)) {
         *ret_rc = -ESTALE;
         answer = true;
     } else if (answer) {
         *ret_rc = 0;
         note_freshness(slot, record, generation, verify_by_s);
         if (!slot)
-            mp__l3_shard_note(shard, hash, record->revision);
+            note_known(shard, hash, record, force);
     }
     (void)pthread_mutex_unlock(&shard->lock);
     return answer;
@@ -298,17 +314,20 @@ static uint64_t bytes_with(mp__l3 *l3, const mp__l3_slot *slot)
            (replaced ? replaced->size : 0);
 }
 
-/* MP_EEXISTS: somebody put a newer one in between. */
-static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record, bool force,
+/* MP_EEXISTS, -ESTALE: somebody put a newer one in between. */
+static int insert(mp__l3 *l3, mp__l3_pending *pending, const mp__record *record, unsigned flags,
                   uint32_t generation, uint32_t verify_by_s)
 {
+    bool force = (flags & MP__L3_PUT_FORCE) != 0;
     mp__l3_shard *shard = mp__l3_index_shard(&l3->index, pending->hash);
     mp__l3_slot *slot;
     int rc;
 
     (void)pthread_mutex_lock(&shard->lock);
     rc = mp__l3_shard_slot(shard, pending->hash, &slot);
-    if (rc == 0 && superfluous(shard, mp__l3_slot_kind(slot) ? slot : NULL, record, force))
+    if (rc == 0 && (flags & MP__L3_PUT_NEWEST) && comes_late(shard, slot, pending->hash, record))
+        rc = -ESTALE;
+    else if (rc == 0 && superfluous(shard, mp__l3_slot_kind(slot) ? slot : NULL, record, force))
         rc = MP_EEXISTS;
     else if (rc == 0 && bytes_with(l3, slot) > l3->pending_bytes_max)
         rc = MP_ELIMIT;
@@ -340,9 +359,11 @@ int mp__l3_put(mp__l3 *l3, uint64_t hash, const mp__record *record, unsigned fla
     pending = mp__l3_pending_new(l3, hash, record, record->kind, force ? MP__L3_FORCED : 0);
     if (!pending)
         return give_up(l3, hash, record, force, MP_ENOMEM);
-    rc = insert(l3, pending, record, force, generation, verify_by_s);
+    rc = insert(l3, pending, record, flags, generation, verify_by_s);
     if (rc) {
         mp__l3_pending_free(l3, pending);
+        if (rc == -ESTALE)
+            return rc;
         return rc == MP_EEXISTS ? 0 : give_up(l3, hash, record, force, rc);
     }
     mp__l3_revision_note(l3, record->revision);

@@ -2,6 +2,7 @@
 /* The public face of the cache, as a program would use it; memory only. */
 #include "mp_test.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -456,6 +457,102 @@ static void what_l1_cannot_keep_is_still_given_to_who_asked(void **state)
     held = mp__entry_unref(held); /* it outlives the cache, too */
 }
 
+static int put_revision(mp_cache *cache, mp_str address, uint64_t revision, unsigned flags)
+{
+    mp__record record = {.address = address,
+                         .value = MP_STR("value"),
+                         .kind = MP__RECORD_VALUE,
+                         .revision = revision};
+
+    return mp__cache_put_record(cache, &record, flags, 1, 1, NULL);
+}
+
+/* What reads of memory find, of L2 where L1 has none; 0: nothing. */
+static uint64_t revision_in_memory(mp_cache *cache, mp_str address)
+{
+    uint64_t hash = mp__cache_hash(mp__cache_hash_key(cache), address), revision = 0;
+    const mp__entry *entry;
+
+    assert_int_equal(mp_read_begin(), 0);
+    entry = mp__cache_peek(cache, address, hash);
+    revision = entry ? entry->revision : 0;
+    mp_read_end();
+    if (!revision && mp__cache_peek_memory(cache, address, hash, &entry) == 0) {
+        revision = entry->revision;
+        (void)mp__entry_unref(entry);
+    }
+    return revision;
+}
+
+/* An address of which L3 remembers what it does of @address: the same shard, the same low bits. */
+static void find_companion(mp_cache *cache, mp_str address, char *ret_companion, size_t size)
+{
+    mp__hash_key key = mp__cache_hash_key(cache);
+    uint64_t hash = mp__cache_hash(key, address), other;
+    unsigned i = 0;
+
+    do {
+        snprintf(ret_companion, size, "e/n/companion-%u", i++);
+        other = mp__cache_hash(key, mp_str_of(ret_companion));
+    } while (other >> 56 != hash >> 56 || ((other ^ hash) & 0xfff) != 0);
+}
+
+/* Revisions that L3 remembers are of several addresses. A change that it takes for outdated since
+ * another address is newer is not kept; but nor is what it replaced. */
+static void a_change_that_is_not_kept_leaves_nothing_older(void **state)
+{
+    char folder[] = "/tmp/mp-late-XXXXXX", command[64], companion[32];
+    mp__cache_options options = {.env = mp__env_real(), .l3_dir = folder};
+    mp_str address = MP_STR("e/n/a");
+    mp_cache *cache = NULL;
+    mp__record absent = {.kind = MP__RECORD_ABSENT, .revision = 9};
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(mp__cache_open(&options, &cache, NULL), 0);
+    find_companion(cache, address, companion, sizeof(companion));
+    absent.address = mp_str_of(companion);
+    assert_int_equal(put_revision(cache, address, 5, MP__PUT_L1_ONLY), 0);
+    assert_int_equal(mp__cache_put_record(cache, &absent, 0, 1, 1, NULL), 0);
+    assert_int_equal(put_revision(cache, address, 7, MP__PUT_NEWEST), -ESTALE);
+    assert_int_equal(revision_in_memory(cache, address), 0);
+    assert_int_equal(put_revision(cache, address, 9, MP__PUT_NEWEST), 0);
+    assert_int_equal(put_revision(cache, address, 8, MP__PUT_NEWEST), -ESTALE);
+    assert_int_equal(revision_in_memory(cache, address), 9);
+    cache = mp_cache_free(cache);
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* What L1 does not take, since something was removed while it was asked for, was told all the same:
+ * what L2 has of before goes. */
+static void a_fill_beside_a_removal_leaves_nothing_older_in_l2(void **state)
+{
+    mp_cache_config config = {.l1_entries = 1, .l2_entries = 100, .policy = "lru"};
+    mp__record newer = {.address = MP_STR("e/n/a"),
+                        .value = MP_STR("newer"),
+                        .kind = MP__RECORD_VALUE,
+                        .revision = 2};
+    const mp__entry *told = NULL;
+    mp_cache *cache = NULL;
+    uint64_t removals;
+
+    (void)state;
+    assert_int_equal(mp_cache_new(&config, &cache), 0);
+    assert_int_equal(put_revision(cache, newer.address, 1, 0), 0);
+    assert_int_equal(put_revision(cache, MP_STR("e/n/b"), 1, 0), 0);
+    mp__cache_settle(cache);
+    assert_int_equal(revision_in_memory(cache, newer.address), 1);
+    removals = mp__cache_removals(cache);
+    mp__cache_forget_l1(cache, MP_STR("e/n/b"),
+                        mp__cache_hash(mp__cache_hash_key(cache), MP_STR("e/n/b")));
+    assert_int_equal(mp__cache_fill_record(cache, removals, &newer, MP__PUT_FILL, 1, 1, &told), 0);
+    assert_int_equal(told->revision, 2);
+    assert_int_equal(revision_in_memory(cache, newer.address), 0);
+    told = mp__entry_unref(told);
+    cache = mp_cache_free(cache);
+}
+
 static long fail_at;
 
 static bool fail_nth(size_t size)
@@ -575,6 +672,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(an_entry_tells_its_record_and_how_fresh_it_is),
     MP_TEST(what_l1_cannot_keep_is_still_given_to_who_asked),
     MP_TEST(what_is_written_around_memory_leaves_nothing_older_there),
+    MP_TEST(a_change_that_is_not_kept_leaves_nothing_older),
+    MP_TEST(a_fill_beside_a_removal_leaves_nothing_older_in_l2),
     MP_TEST(every_failing_allocation_is_an_error_and_not_a_crash),
 };
 

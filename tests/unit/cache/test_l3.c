@@ -177,6 +177,22 @@ static void a_forced_record_ends_what_was_remembered(void **state)
     mp_platter_free(disk);
 }
 
+/* So does a forced absence, of which no slot is made. */
+static void a_forced_absence_ends_what_was_remembered(void **state)
+{
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3 = l3_open(disk, ROOMY, SEGMENT);
+
+    (void)state;
+    assert_int_equal(l3_put(l3, "e/n/a", NULL, 800), 0);
+    assert_int_equal(l3_put_as(l3, "e/n/a", NULL, 6, true), 0);
+    assert_int_equal(put_if_newest(l3, "e/n/a", 5, false), -ESTALE);
+    assert_int_equal(put_if_newest(l3, "e/n/a", 7, false), 0);
+    assert_string_equal(l3_get(l3, "e/n/a"), "late");
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
 static void the_same_revision_is_not_written_twice(void **state)
 {
     mp_platter *disk = mp_platter_new(1);
@@ -762,6 +778,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_comes_late_is_not_kept_where_something_newer_was_known),
     MP_TEST(what_was_forgotten_or_could_not_be_kept_is_not_followed_by_something_older),
     MP_TEST(a_forced_record_ends_what_was_remembered),
+    MP_TEST(a_forced_absence_ends_what_was_remembered),
     MP_TEST(the_same_revision_is_not_written_twice),
     MP_TEST(a_forced_record_replaces_a_newer_one_for_good),
     MP_TEST(a_tombstone_for_what_was_never_kept_is_not_stored),
