@@ -626,16 +626,20 @@ class Files(unittest.TestCase):
         self.start()
         self.assertEqual(self.status()["origin"]["keys"], 10003)
         self.assertEqual(self.get("many/mark"), b"0")
-        worst = 0.0
+        clocks, began_cpu = [], self.daemon.cpu_s()
         for mark in range(1, 6):
             (self.production / ".beside").write_text(text(mark))
             began = time.monotonic()
             (self.production / ".beside").rename(self.production / "many.yaml")
             self.is_soon("many/mark", str(mark).encode())
-            worst = max(worst, time.monotonic() - began)
-        print(f"slowest of 5: {worst * 1000:.0f} ms")
+            clocks.append(time.monotonic() - began)
+        cpu = (self.daemon.cpu_s() - began_cpu) / 5
+        print(f"{min(clocks) * 1000:.0f} to {max(clocks) * 1000:.0f} ms, {cpu * 1000:.0f} ms of CPU")
+        # The clock also counts whatever else the machine does: one of five is without that, and the work
+        # itself is held down for all.
         if "MP_SANITIZER" not in os.environ:
-            self.assertLess(worst, 1.0)
+            self.assertLess(min(clocks), 1.0)
+            self.assertLess(cpu, 0.5)
         self.rename("many", "".join(f"k{i}: other-{i}\n" for i in range(10000)))
         self.is_soon("many/k9999", b"other-9999")
 

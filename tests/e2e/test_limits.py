@@ -326,10 +326,6 @@ class Descriptors(unittest.TestCase):
             heard.append(sock.recv(4096))
         return crowd, heard
 
-    def cpu_s(self):
-        fields = pathlib.Path(f"/proc/{self.daemon.process.pid}/stat").read_text().rsplit(") ", 1)[1]
-        return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
-
     def refused(self):
         with contextlib.closing(Http(self.daemon.http)) as metrics:
             text = metrics.get("/metrics").body.decode()
@@ -360,11 +356,11 @@ class Descriptors(unittest.TestCase):
         self.assertIn("client-refused", self.daemon.log_text())
 
     def test_the_crowd_by_http_is_told_so_and_costs_little(self):
-        before = self.cpu_s()
+        before = self.daemon.cpu_s()
         _, heard = self.come(self.daemon.http, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(sum(b" 200 " in said for said in heard) +
                          sum(b" 503 " in said for said in heard), self.CROWD)
-        self.assertLess(self.cpu_s() - before, 1)
+        self.assertLess(self.daemon.cpu_s() - before, 1)
 
 
 class Start(unittest.TestCase):

@@ -148,6 +148,11 @@ class Daemon:
                 return int(line.split()[1])
         return 0
 
+    def cpu_s(self):
+        """What it took of the cores since it began: what else the machine does is not counted."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
 
 def wait_until(condition, seconds=10, what="the condition"):
     """Wait for an event, looked for each 10 ms; no test sleeps for a time it hopes to be enough."""
