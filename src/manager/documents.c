@@ -210,6 +210,15 @@ int mp__value_check(mp__write_request *request, const mp__schema_item *item, con
     return rc;
 }
 
+bool mp__change_claims_json(const mp__change *change)
+{
+    mp_str scope, namespace_, key;
+
+    return change->op == MP__CHANGE_PUT && is_json(change->media_type) &&
+           mp__address_split(change->address, &scope, &namespace_, &key) == 0 &&
+           !mp__schema_is_one(namespace_);
+}
+
 int mp__claims_check(mp__write_request *request)
 {
     int rc = 0;
@@ -220,10 +229,9 @@ int mp__claims_check(mp__write_request *request)
         mp__diag why = {0};
         char where[200];
 
-        if (change->op != MP__CHANGE_PUT || !is_json(change->media_type) ||
-            mp__address_split(change->address, &scope, &namespace_, &key) != 0 ||
-            mp__schema_is_one(namespace_) || mp__json_check(change->value, &why) == 0)
+        if (!mp__change_claims_json(change) || mp__json_check(change->value, &why) == 0)
             continue;
+        (void)mp__address_split(change->address, &scope, &namespace_, &key);
         (void)snprintf(where, sizeof(where), "%.*s/%.*s", (int)namespace_.size, namespace_.data,
                        (int)(key.size < 130 ? key.size : 130), key.data);
         rc = note_no_json(request, where, &why, false);

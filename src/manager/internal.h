@@ -83,7 +83,7 @@ struct mp__manager {
     mp__hash_key hash_key;
     char *data_dir;
     mp__file *lock_file;
-    mp__worker *slow;  /* lists of what L3 kept */
+    mp__worker *slow;  /* what takes longer than a loop may: lists of what L3 kept, large claims */
     _Atomic bool open; /* the cache is there: the origin's callbacks may use it */
     uint64_t started_ns;
     int64_t started_ms;
@@ -140,6 +140,11 @@ struct mp__manager {
     uint64_t none_epoch;   /* as of which none has a schema; 0: some may */
     mp__validation *gate_first, **gate_last;
     bool gate_busy;
+
+    /* writes whose values are looked at elsewhere, and those behind them: see claims.c */
+    pthread_mutex_t claims_lock;
+    mp__write_request *claims;
+    _Atomic size_t claims_count;
 
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
@@ -394,6 +399,14 @@ void mp__watchers_begin(mp__manager *manager, uint64_t revision, bool stale);
 /* Queue @event for each watcher; a RESET replaces what is queued. Never two at once but for STALE,
  * FRESH and RESET. */
 void mp__watchers_tell(mp__manager *manager, const mp__event *event);
+
+/* ---- claims.c, write_path.c ---- */
+
+/* Look whether values are the JSON that they say they are, here or on another thread, and go on
+ * with mp__write_claimed(), in the order of the starts from one loop. */
+void mp__claims_start(mp__manager *manager, mp__write_request *request);
+/* That has been looked at: to the schemas, or back with what was found. */
+void mp__write_claimed(mp__manager *manager, mp__write_request *request, int status);
 
 /* ---- validate.c, schemas.c ---- */
 

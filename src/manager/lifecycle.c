@@ -368,6 +368,7 @@ static mp__manager *manager_new(const mp__manager_config *config)
     atomic_store(&manager->wall_ahead_ms, INT64_MIN / 2);
     (void)pthread_mutex_init(&manager->watch_lock, NULL);
     (void)pthread_mutex_init(&manager->schema_lock, NULL);
+    (void)pthread_mutex_init(&manager->claims_lock, NULL);
     (void)pthread_mutex_init(&manager->counted_lock, NULL);
     manager->gate_last = &manager->gate_first;
     (void)pthread_mutex_init(&manager->notable_lock, NULL);
@@ -410,6 +411,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
         (void)pthread_mutex_destroy(&manager->flights[i].lock);
     (void)pthread_mutex_destroy(&manager->watch_lock);
     (void)pthread_mutex_destroy(&manager->schema_lock);
+    (void)pthread_mutex_destroy(&manager->claims_lock);
     (void)pthread_mutex_destroy(&manager->counted_lock);
     (void)pthread_mutex_destroy(&manager->notable_lock);
     mp__file_close(manager->lock_file);

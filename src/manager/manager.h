@@ -225,6 +225,9 @@ typedef struct mp__write_request {
     uint32_t generation; /* of the watch that was live at the start */
     bool counted;        /* write_back.c */
     bool is_gated;       /* validate.c: others wait for its answer */
+    bool claims_open;    /* claims.c: another thread looks at the values */
+    int claims_status;
+    struct mp__write_request *claims_next;
     /* mp__schema_examine() */
     mp_str examine_scope, examine_name, examine_schema;
 } mp__write_request;

@@ -123,8 +123,9 @@ MP_MUST_USE int mp__value_check(mp__write_request *request, const mp__schema_ite
 /* Note a violation that no schema told. */
 int mp__violation_note(mp__write_request *request, const char *name, const char *keyword,
                        const char *text);
-/* Note each value of @request, schemas apart, whose media type says that it is JSON, and that is
- * none. MP_ENOMEM. */
+/* Whether @change puts a value whose media type says that it is JSON, schemas apart. */
+bool mp__change_claims_json(const mp__change *change);
+/* Note each such value of @request that is none. MP_ENOMEM. Any thread that has the request. */
 MP_MUST_USE int mp__claims_check(mp__write_request *request);
 /* The first violation of @request, and how many more there are, as its text. */
 void mp__violations_say(mp__write_request *request);

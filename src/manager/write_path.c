@@ -3,7 +3,9 @@
  *
  *   access        may this identity write these addresses?
  *     |
- *   validate      is a value that says so JSON, does it keep the schemas? (validate.h)
+ *   claims        is a value that says so JSON? (claims.c)
+ *     |
+ *   validate      does it keep the schemas? (validate.h)
  *     |
  *   back          a namespace that is written back is answered when the write is durable here, and
  *     |           comes back to this path later (write_back.c)
@@ -276,6 +278,19 @@ void mp__write_go(mp__manager *manager, mp__write_request *request)
         mp__write_through(manager, request);
 }
 
+void mp__write_claimed(mp__manager *manager, mp__write_request *request, int status)
+{
+    if (status || request->broken_count) {
+        request->status = status ? status : MP_EINVALID;
+        mp__write_set_text(request, request->status);
+        if (status == 0)
+            mp__violations_say(request);
+        mp__write_reply(request);
+    } else if (!mp__validate_takes(manager, request)) {
+        mp__write_go(manager, request);
+    }
+}
+
 void mp__write_start(mp__manager *manager, mp__write_request *request)
 {
     mp__diag diag = {0};
@@ -294,15 +309,5 @@ void mp__write_start(mp__manager *manager, mp__write_request *request)
         mp__write_reply(request);
         return;
     }
-    rc = mp__claims_check(request);
-    if (rc || request->broken_count) {
-        request->status = rc ? rc : MP_EINVALID;
-        mp__write_set_text(request, request->status);
-        if (rc == 0)
-            mp__violations_say(request);
-        mp__write_reply(request);
-        return;
-    }
-    if (!mp__validate_takes(manager, request))
-        mp__write_go(manager, request);
+    mp__claims_start(manager, request);
 }

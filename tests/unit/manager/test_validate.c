@@ -403,6 +403,71 @@ static void writes_keep_their_order_also_where_only_some_are_checked(void **stat
     assert_true(requests[1].revision < requests[2].revision);
 }
 
+/* A text of JSON, @size bytes and a zero; free() it. */
+static char *long_json(size_t size)
+{
+    char *json = malloc(size + 1);
+
+    assert_non_null(json);
+    memset(json, ' ', size);
+    json[0] = '[';
+    json[size - 1] = ']';
+    json[size] = '\0';
+    return json;
+}
+
+static void large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order(void **state)
+{
+    char *json = long_json(1024 * 1024);
+    mp__change changes[] = {putting("production/free/a", json, "application/json"),
+                            putting("production/free/a", "2", "application/json"),
+                            putting("production/free/b", "3", "")};
+    mp__write_request requests[3];
+
+    (void)state;
+    ordered = 0;
+    for (int i = 0; i < 3; i++) {
+        requests[i] = (mp__write_request){.loop = loop,
+                                          .identity = &identity,
+                                          .changes = &changes[i],
+                                          .count = 1,
+                                          .done = order_done,
+                                          .context = (void *)(intptr_t)i};
+        mp__write_start(manager, &requests[i]);
+        /* the loop has not looked at it, so that nothing has gone on */
+        assert_true(requests[i].claims_status == 0 && requests[i].claims_open == (i == 0));
+    }
+    assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(requests[i].status, 0);
+        assert_int_equal(order[i], i);
+    }
+    assert_true(requests[0].revision < requests[1].revision);
+    assert_true(requests[1].revision < requests[2].revision);
+    free(json);
+}
+
+static void large_claims_that_are_no_json_are_refused_with_the_place(void **state)
+{
+    char *json = long_json(200 * 1024);
+    mp__change halves[] = {putting("production/free/a", json, "application/json"),
+                           putting("production/free/b", "{", "application/json")};
+
+    (void)state;
+    memcpy(json + 100 * 1024, "\n x", 3);
+    assert_int_equal(put_json("production/free/a", json), MP_EINVALID);
+    assert_string_equal(keyword, "json");
+    assert_int_equal(line, 2);
+    assert_int_equal(column, 2);
+    assert_int_equal(put("production/free/a", json), 0); /* it does not say that it is */
+    memset(json + 100 * 1024, ' ', 3);
+    assert_int_equal(change_all(halves, 2), MP_EINVALID);
+    assert_int_equal(broken, 1);
+    assert_non_null(strstr(text, "free/b"));
+    assert_int_equal(put_json("production/free/a", json), 0);
+    free(json);
+}
+
 static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
 {
     bool done = false;
@@ -1020,6 +1085,8 @@ static void beyond_that_others_are_judged_and_schemas_deleted(void **state)
 static const struct CMUnitTest tests[] = {
     FRESH(what_breaks_its_schema_is_refused_with_the_place),
     FRESH(what_calls_itself_json_and_is_none_is_refused_with_the_place),
+    FRESH(large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order),
+    FRESH(large_claims_that_are_no_json_are_refused_with_the_place),
     FRESH(a_deletion_and_a_rollback_are_writes_like_others),
     FRESH(a_dry_run_is_refused_as_the_write_would_be_and_changes_nothing),
     FRESH(a_document_is_checked_with_all_writes_of_the_request),
