@@ -54,7 +54,13 @@ enum mp__open_flags {
     MP__OPEN_CREATE = 2,    /* make it if missing, mode 0600 */
     MP__OPEN_EXCLUSIVE = 4, /* with CREATE: -EEXIST when it is there */
     MP__OPEN_TRUNCATE = 8,
+    /* With WRITE: what is written goes past the page cache and is on the disk on return, without
+     * mp__file_sync(): whole blocks of MP__DIRECT_BLOCK, at multiples of it, from memory at a
+     * multiple of it. -EINVAL or -EOPNOTSUPP of the open or of a write: the file system cannot. */
+    MP__OPEN_DIRECT = 16,
 };
+
+enum { MP__DIRECT_BLOCK = 4096 };
 
 typedef struct mp__stat {
     uint64_t size, device, inode;

@@ -70,6 +70,7 @@ int mp__real_file_open(mp_env *env, const char *path, int flags, mp__file **ret_
     how |= (flags & MP__OPEN_CREATE) ? O_CREAT : 0;
     how |= (flags & MP__OPEN_EXCLUSIVE) ? O_EXCL : 0;
     how |= (flags & MP__OPEN_TRUNCATE) ? O_TRUNC : 0;
+    how |= (flags & MP__OPEN_DIRECT) ? O_DIRECT | O_DSYNC : 0;
     file->base.ops = env->ops;
     do
         file->fd = open(path, how, 0600);

@@ -13,6 +13,7 @@ enum { HEAD = MP__JOURNAL_HEAD, RECORD_HEAD = 16, MARK_1 = 0x4c4e524a /* of vers
 enum {
     KEPT_MAX = 1024 * 1024, /* bytes of memory that a journal keeps for the next records */
     WINDOW = 256 * 1024,    /* through which one is read */
+    BLOCK = MP__DIRECT_BLOCK,
 };
 #define FILE_MAX ((size_t)1 << 30)
 
@@ -38,6 +39,12 @@ struct mp__journal {
     size_t room;      /* a step in which it is written ahead; 0: it is not */
     mp__buf added;
     bool broken;
+    mp__file *direct; /* the same file past the page cache; NULL: it is written through that */
+    struct {
+        char *data; /* aligned, begins with the block in which the synced bytes end */
+        size_t capacity;
+        bool is_known; /* that block; else it is to be read */
+    } tail;
 };
 
 static size_t padded(size_t size)
@@ -380,8 +387,10 @@ mp__journal *mp__journal_close(mp__journal *journal)
 {
     if (!journal)
         return NULL;
+    mp__file_close(journal->direct);
     mp__file_close(journal->file);
     mp__buf_done(&journal->added);
+    (void)mp__free(journal->tail.data);
     (void)mp__free(journal->path);
     return mp__free(journal);
 }
@@ -401,9 +410,105 @@ void mp__journal_drop(mp__journal *journal)
     mp__buf_reset(&journal->added);
 }
 
+/* A second descriptor, since what is cut off and what begins anew are no whole blocks. */
+static void open_direct(mp__journal *journal)
+{
+    mp__file_close(journal->direct);
+    journal->direct = NULL;
+    journal->tail.is_known = false;
+    if (journal->room && mp__file_open(journal->env, journal->path,
+                                       MP__OPEN_WRITE | MP__OPEN_DIRECT, &journal->direct) != 0)
+        journal->direct = NULL;
+}
+
 void mp__journal_set_room(mp__journal *journal, size_t bytes)
 {
     journal->room = bytes;
+    open_direct(journal);
+}
+
+bool mp__journal_is_direct(const mp__journal *journal)
+{
+    return journal->direct != NULL;
+}
+
+static uint64_t block_of(uint64_t at)
+{
+    return at - at % BLOCK;
+}
+
+static void tail_forget(mp__journal *journal)
+{
+    journal->tail.data = mp__free(journal->tail.data);
+    journal->tail.capacity = 0;
+    journal->tail.is_known = false;
+}
+
+/* Memory for @size bytes, with what it has of the last block. */
+static int tail_reserve(mp__journal *journal, size_t size)
+{
+    char *data;
+
+    if (size <= journal->tail.capacity)
+        return 0;
+    data = mp__aligned_alloc(BLOCK, size);
+    if (!data)
+        return MP_ENOMEM;
+    if (journal->tail.data)
+        memcpy(data, journal->tail.data, BLOCK);
+    (void)mp__free(journal->tail.data);
+    journal->tail.data = data;
+    journal->tail.capacity = size;
+    return 0;
+}
+
+/* Have the bytes in front of what is added that share its first block. */
+static int tail_load(mp__journal *journal)
+{
+    size_t size = journal->size % BLOCK;
+    int64_t n = 0;
+
+    if (journal->tail.is_known)
+        return 0;
+    if (size)
+        n = mp__file_pread(journal->file, journal->tail.data, size, block_of(journal->size));
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < size)
+        return -EIO; /* somebody cut it */
+    journal->tail.is_known = true;
+    return 0;
+}
+
+/* What was added, on the disk, in whole blocks. The first holds synced records as a rule, which are
+ * written again as they are: a sector of it has them whichever of the two writes it is from. */
+static int write_direct(mp__journal *journal)
+{
+    size_t kept = journal->size % BLOCK, filled = kept + journal->added.size, size = filled;
+    uint64_t begin = journal->size - kept;
+    char *data;
+    int rc;
+
+    if (begin + filled > journal->written)
+        size += journal->room;
+    size = (size + BLOCK - 1) / BLOCK * BLOCK;
+    rc = tail_reserve(journal, size);
+    if (rc == 0)
+        rc = tail_load(journal);
+    if (rc)
+        return rc;
+    data = journal->tail.data;
+    memcpy(data + kept, journal->added.data, journal->added.size);
+    memset(data + filled, 0, size - filled);
+    rc = mp__file_pwrite(journal->direct, data, size, begin);
+    if (rc) {
+        journal->tail.is_known = false;
+        return rc;
+    }
+    if (begin + size > journal->written)
+        journal->written = begin + size;
+    memmove(data, data + block_of(filled), filled % BLOCK);
+    return 0;
 }
 
 /* What was added, and zeros behind it. Where there is no place for them, or no memory, without. */
@@ -425,6 +530,34 @@ static int write_ahead(mp__journal *journal)
     return rc;
 }
 
+static int write_cached(mp__journal *journal)
+{
+    size_t size = journal->added.size;
+    int rc;
+
+    journal->tail.is_known = false;
+    if (journal->size + size > journal->written)
+        rc = write_ahead(journal);
+    else
+        rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
+    return rc ? rc : mp__file_sync(journal->file);
+}
+
+/* Whole blocks, unless there is no room or no memory for that now, or the file system never takes
+ * them. */
+static int write_and_sync(mp__journal *journal)
+{
+    int rc = write_direct(journal);
+
+    if (rc == -EINVAL || rc == -EOPNOTSUPP) {
+        mp__file_close(journal->direct);
+        journal->direct = NULL;
+    } else if (rc != -ENOSPC && rc != -EDQUOT && rc != MP_ENOMEM) {
+        return rc;
+    }
+    return write_cached(journal);
+}
+
 int mp__journal_sync(mp__journal *journal)
 {
     size_t size = journal->added.size;
@@ -432,12 +565,7 @@ int mp__journal_sync(mp__journal *journal)
 
     if (size == 0)
         return 0;
-    if (journal->size + size > journal->written)
-        rc = write_ahead(journal);
-    else
-        rc = mp__file_pwrite(journal->file, journal->added.data, size, journal->size);
-    if (rc == 0)
-        rc = mp__file_sync(journal->file);
+    rc = journal->direct ? write_and_sync(journal) : write_cached(journal);
     if (rc) {
         journal->broken = true;
         /* or the next start would take for done what was refused; one that cannot be cut off now
@@ -448,6 +576,8 @@ int mp__journal_sync(mp__journal *journal)
     }
     if (journal->added.capacity > KEPT_MAX + journal->room)
         mp__buf_done(&journal->added);
+    if (journal->tail.capacity > KEPT_MAX + journal->room + BLOCK)
+        tail_forget(journal);
     mp__journal_drop(journal);
     return rc;
 }
@@ -472,6 +602,7 @@ int mp__journal_restart(mp__journal *journal)
     journal->secret = secret;
     journal->mark = mark_of(secret, MP__JOURNAL_VERSION);
     journal->size = HEAD;
+    journal->tail.is_known = false;
     return 0;
 }
 
@@ -508,6 +639,7 @@ int mp__journal_renew(mp__journal *journal, mp_str (*next)(void *context), void 
         journal->mark = mark_of(secret, MP__JOURNAL_VERSION);
         journal->size = journal->written = bytes.size;
         journal->broken = false;
+        open_direct(journal);
         mp__journal_drop(journal);
     } else {
         journal->broken = true; /* which of the two files is there is not certain */

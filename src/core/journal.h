@@ -60,6 +60,10 @@ MP_MUST_USE int mp__journal_sync(mp__journal *journal);
  * the file has: one that makes it longer waits for the file system's own journal, too, and takes
  * half as long again (docs/benchmarks.md). Where there is no room, none. 0, as at first: none. */
 void mp__journal_set_room(mp__journal *journal, size_t bytes);
+/* Whether it is written in whole blocks past the page cache, as one with room is where the file
+ * system can: the disk then has less to wait for at a sync. The zeros that end the last block are
+ * those that stand behind the records already. */
+bool mp__journal_is_direct(const mp__journal *journal);
 /* Drop what was added and not synced. */
 void mp__journal_drop(mp__journal *journal);
 

@@ -19,11 +19,20 @@ enum { JOURNAL_KIND = 0x4e47524f /* "ORGN" */, ROOM = 256 * 1024 };
 
 /* ---- into it ---- */
 
+static void log_cached(const mp__sqlite *s)
+{
+    mp__log(s->options.log, MP__LOG_DEBUG, "origin", "journal-cached",
+            "the file system of %s takes no writes past the page cache (O_DIRECT): each sync of it "
+            "takes a little longer",
+            s->journal_path);
+}
+
 int mp__sqlite_journal_write(mp__sqlite *s, size_t first, uint64_t base, uint64_t revision)
 {
     mp__sqlite_pending *p = &s->pending;
     mp__sqlite_staged *staged = p->rows + first;
     size_t count = p->count - first, size = mp__sqlite_group_size(staged, count);
+    bool direct = s->journal && mp__journal_is_direct(s->journal);
     char *block;
     int rc;
 
@@ -42,6 +51,8 @@ int mp__sqlite_journal_write(mp__sqlite *s, size_t first, uint64_t base, uint64_
     rc = mp__journal_add(s->journal, mp_str_new(block, size));
     if (rc == 0)
         rc = mp__journal_sync(s->journal);
+    if (direct && !mp__journal_is_direct(s->journal))
+        log_cached(s);
     return rc;
 }
 
@@ -151,6 +162,8 @@ static int open_file(mp__sqlite *s, replay *r, mp__diag *diag)
 
     if (rc == 0)
         mp__journal_set_room(s->journal, ROOM);
+    if (rc == 0 && !mp__journal_is_direct(s->journal))
+        log_cached(s);
     return rc;
 }
 

@@ -142,6 +142,8 @@ static inline int mp_disk_open(mp_env *env, const char *path, int flags, mp__fil
         rc = -ENOENT;
     if (rc == 0 && node && (flags & MP__OPEN_EXCLUSIVE))
         rc = -EEXIST;
+    if (rc == 0 && (flags & MP__OPEN_DIRECT))
+        rc = -EINVAL; /* one that can is mp_platter */
     if (rc == 0 && !node) {
         node = calloc(1, sizeof(*node));
         assert_non_null(node);

@@ -47,6 +47,7 @@ typedef struct disk_file {
     mp__file base;
     mp_platter *disk;
     inode *node;
+    bool direct;
 } disk_file;
 
 typedef struct disk_worker {
@@ -64,6 +65,7 @@ struct mp_platter {
     uint64_t random, now_ms, inode_count;
     int64_t changes; /* a time of change is never the one before */
     bool off, uncached, read_only;
+    enum mp_platter_direct direct;
     inode *inodes;
     name *names;
     size_t name_count, name_capacity;
@@ -298,6 +300,8 @@ static int disk_open(mp_env *env, const char *path, int flags, mp__file **ret_fi
         return -EROFS;
     if (n && n->node && (flags & MP__OPEN_EXCLUSIVE))
         return -EEXIST;
+    if ((flags & MP__OPEN_DIRECT) && disk->direct == MP_PLATTER_NOT_OPENED)
+        return -EINVAL;
     n = name_make(disk, path);
     if (!n->node)
         name_set(disk, n, inode_new(disk));
@@ -310,6 +314,7 @@ static int disk_open(mp_env *env, const char *path, int flags, mp__file **ret_fi
     file->base.ops = env->ops;
     file->disk = disk;
     file->node = n->node;
+    file->direct = (flags & MP__OPEN_DIRECT) != 0;
     *ret_file = &file->base;
     return 0;
 }
@@ -346,7 +351,7 @@ static int64_t disk_pread_nowait(mp__file *base, void *data, size_t size, uint64
     return n >= 0 && (size_t)n < size ? -EAGAIN : n;
 }
 
-static int disk_pwrite(mp__file *base, const void *data, size_t size, uint64_t offset)
+static int write_pages(mp__file *base, const void *data, size_t size, uint64_t offset)
 {
     disk_file *file = (disk_file *)base;
     mp_platter *disk = file->disk;
@@ -377,6 +382,19 @@ static int disk_sync(mp__file *base)
         return rc;
     changes_settle(file->disk, file->node, rc ? SETTLE_SOME : SETTLE_ALL);
     return rc;
+}
+
+static int disk_pwrite(mp__file *base, const void *data, size_t size, uint64_t offset)
+{
+    const disk_file *file = (disk_file *)base;
+    int rc;
+
+    if (file->direct && file->disk->direct == MP_PLATTER_NOT_WRITTEN)
+        return -EINVAL;
+    assert(!file->direct ||
+           ((uintptr_t)data | size | (uintptr_t)offset) % MP__DIRECT_BLOCK == 0); /* as O_DIRECT */
+    rc = write_pages(base, data, size, offset);
+    return rc || !file->direct ? rc : disk_sync(base);
 }
 
 static int disk_truncate(mp__file *base, uint64_t size)
@@ -744,6 +762,11 @@ void mp_platter_set_capacity(mp_platter *disk, uint64_t bytes)
 void mp_platter_set_read_only(mp_platter *disk, bool read_only)
 {
     disk->read_only = read_only;
+}
+
+void mp_platter_set_direct(mp_platter *disk, enum mp_platter_direct direct)
+{
+    disk->direct = direct;
 }
 
 void mp_platter_set_cached(mp_platter *disk, bool cached)

@@ -60,6 +60,10 @@ void mp_platter_set_capacity(mp_platter *disk, uint64_t bytes);
 uint64_t mp_platter_used(const mp_platter *disk);
 /* Nothing can be written, as after an error that made the system remount. */
 void mp_platter_set_read_only(mp_platter *disk, bool read_only);
+/* Files are written past the page cache (MP__OPEN_DIRECT): they can be (the default), the open says
+ * that they cannot, or only the first write does. */
+enum mp_platter_direct { MP_PLATTER_DIRECT, MP_PLATTER_NOT_OPENED, MP_PLATTER_NOT_WRITTEN };
+void mp_platter_set_direct(mp_platter *disk, enum mp_platter_direct direct);
 /* nowait reads find the disk's pages in memory (the default), or not. */
 void mp_platter_set_cached(mp_platter *disk, bool cached);
 

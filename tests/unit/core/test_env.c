@@ -45,6 +45,33 @@ static void files_are_read_back_as_written(void **state)
     mp__file_close(file);
 }
 
+static void what_goes_past_the_cache_is_read_through_it(void **state)
+{
+    mp_env *env = mp__env_real();
+    char *block = mp__aligned_alloc(MP__DIRECT_BLOCK, MP__DIRECT_BLOCK), bytes[8];
+    mp__file *cached, *direct;
+    int rc;
+
+    (void)state;
+    assert_non_null(block);
+    memset(block, 'd', MP__DIRECT_BLOCK);
+    assert_int_equal(
+        mp__file_open(env, in_folder("direct"), MP__OPEN_WRITE | MP__OPEN_CREATE, &cached), 0);
+    assert_int_equal(mp__file_pwrite(cached, "cached", 6, MP__DIRECT_BLOCK), 0);
+    assert_int_equal(mp__file_pread(cached, bytes, 1, 0), 1);
+    assert_int_equal(bytes[0], 0);
+    rc = mp__file_open(env, in_folder("direct"), MP__OPEN_WRITE | MP__OPEN_DIRECT, &direct);
+    if (rc == 0) {
+        rc = mp__file_pwrite(direct, block, MP__DIRECT_BLOCK, 0);
+        mp__file_close(direct);
+    }
+    assert_true(rc == 0 || rc == -EINVAL || rc == -EOPNOTSUPP); /* or the file system cannot */
+    assert_int_equal(mp__file_pread(cached, bytes, 8, MP__DIRECT_BLOCK - 2), 8);
+    assert_memory_equal(bytes, rc == 0 ? "ddcached" : "\0\0cached", 8);
+    mp__file_close(cached);
+    (void)mp__free(block);
+}
+
 static void a_lock_is_refused_to_a_second_opener(void **state)
 {
     mp_env *env = mp__env_real();
@@ -456,6 +483,7 @@ static void a_change_of_content_shows_in_the_time_of_change(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(files_are_read_back_as_written),
+    MP_TEST(what_goes_past_the_cache_is_read_through_it),
     MP_TEST(a_lock_is_refused_to_a_second_opener),
     MP_TEST(folders_are_made_with_their_parents_and_listed),
     MP_TEST(addresses_are_read_or_refused_with_a_text),

@@ -17,15 +17,20 @@ static mp_platter *disk;
 static mp__journal *journal;
 static mp__journal_found found;
 static mp__diag diag;
-static char seen[64][64]; /* records that an open gave */
+enum { SEEN = 128 };
+static char seen[SEEN][64]; /* records that an open gave */
 static size_t seen_count;
-static size_t room; /* that each journal is given */
+static size_t seen_most = SEEN;  /* of them are kept */
+static size_t seen_longest = 63; /* longer ones are not expected; of such 63 bytes are kept */
+static size_t room;              /* that each journal is given */
 
 static int set_up(void **state)
 {
     (void)state;
     disk = mp_platter_new(42);
     room = 0;
+    seen_most = SEEN;
+    seen_longest = sizeof(seen[0]) - 1;
     assert_int_equal(mp__env_mkdir(mp_platter_env(disk), "/data"), 0);
     return 0;
 }
@@ -41,7 +46,11 @@ static int tear_down(void **state)
 static int see(void *context, mp_str record)
 {
     (void)context;
-    assert_true(seen_count < 64 && record.size < sizeof(seen[0]));
+    assert_true(record.size <= seen_longest);
+    if (seen_count == seen_most)
+        return 0;
+    assert_true(seen_count < SEEN);
+    record.size = record.size < sizeof(seen[0]) ? record.size : sizeof(seen[0]) - 1;
     memcpy(seen[seen_count], record.data, record.size);
     seen[seen_count++][record.size] = '\0';
     return 0;
@@ -122,17 +131,142 @@ static void what_was_synced_survives_power_cuts_in_order(void **state)
     survive_power_cuts();
 }
 
+static const enum mp_platter_direct directs[] = {MP_PLATTER_DIRECT, MP_PLATTER_NOT_OPENED,
+                                                 MP_PLATTER_NOT_WRITTEN};
+enum { DIRECTS = sizeof(directs) / sizeof(*directs) };
+
+static void begin_on(enum mp_platter_direct direct)
+{
+    journal = mp__journal_close(journal);
+    (void)mp__env_unlink(mp_platter_env(disk), PATH);
+    mp_platter_set_direct(disk, direct);
+    open_again();
+}
+
 static void with_room_too(void **state)
 {
     static const size_t rooms[] = {8, 200, 513, 4096};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
-        journal = mp__journal_close(journal);
-        assert_int_equal(mp__env_unlink(mp_platter_env(disk), PATH), i ? 0 : -ENOENT);
-        room = rooms[i];
+    for (size_t i = 0; i < DIRECTS * sizeof(rooms) / sizeof(*rooms); i++) {
+        room = rooms[i / DIRECTS];
+        begin_on(directs[i % DIRECTS]);
         survive_power_cuts();
     }
+}
+
+/* Those that were acknowledged: what was refused begins with a z, and may be there whole. */
+static void expect_acknowledged(unsigned count)
+{
+    unsigned next = 0;
+
+    for (size_t i = 0; i < seen_count; i++) {
+        if (seen[i][0] != 'z')
+            assert_string_equal(seen[i], text_of(next++));
+    }
+    assert_int_equal(next, count);
+    assert_int_equal(found.damaged, 0);
+}
+
+/* Each write repeats the block in which the one before ended; one that is cut leaves some of its
+ * sectors as they were. */
+static void a_block_that_is_written_again_keeps_what_it_held(void **state)
+{
+    char refused[1500];
+
+    (void)state;
+    memset(refused, 'z', sizeof(refused));
+    room = 3 * MP__DIRECT_BLOCK;
+    seen_longest = sizeof(refused);
+    begin_on(MP_PLATTER_DIRECT);
+    for (unsigned n = 0; n < 60; n++) {
+        assert_true(mp__journal_is_direct(journal));
+        fill(n, n + 1);
+        assert_int_equal(mp__journal_add(journal, mp_str_new(refused, sizeof(refused))), 0);
+        mp_platter_fail(disk, n % 2 ? MP_PLATTER_SYNC : MP_PLATTER_WRITE, 1, 1, -EIO);
+        assert_int_equal(mp__journal_sync(journal), -EIO);
+        mp_platter_fail(disk, 0, 0, 0, 0);
+        assert_true(mp__journal_is_broken(journal));
+        power_cut(MP_PLATTER_TEAR);
+        assert_int_equal(open_kind(KIND), 0);
+        expect_acknowledged(n + 1);
+    }
+}
+
+static void records_of_many_blocks_come_back(void **state)
+{
+    char record[63];
+    size_t bytes = 0;
+
+    (void)state;
+    for (size_t k = 0; k < DIRECTS; k++) {
+        room = 5000;
+        begin_on(directs[k]);
+        for (unsigned i = 0; i < 63; i++) { /* of 1 to 63 at a time: ends all over the blocks */
+            memset(record, 'a' + (int)(i % 26), sizeof(record));
+            for (unsigned n = 0; n < i; n++)
+                assert_int_equal(mp__journal_add(journal, mp_str_new(record, i % 60)), 0);
+            assert_int_equal(mp__journal_sync(journal), 0);
+            bytes = mp__journal_bytes(journal);
+        }
+        assert_true(bytes > 20 * MP__DIRECT_BLOCK);
+        assert_int_equal(mp__journal_is_direct(journal), directs[k] == MP_PLATTER_DIRECT);
+        power_cut(MP_PLATTER_LOSE);
+        seen_most = 8;
+        assert_int_equal(open_kind(KIND), 0);
+        seen_most = SEEN;
+        assert_int_equal(found.records, 63 * 62 / 2);
+        assert_int_equal(found.damaged, 0);
+        assert_int_equal(mp__journal_bytes(journal), bytes);
+    }
+}
+
+/* As soon as the file system said so, and what was being written is not lost for it. */
+static void a_file_system_without_direct_writes_is_written_through_its_cache(void **state)
+{
+    (void)state;
+    room = 1000;
+    begin_on(MP_PLATTER_NOT_OPENED);
+    assert_false(mp__journal_is_direct(journal));
+    begin_on(MP_PLATTER_NOT_WRITTEN);
+    assert_true(mp__journal_is_direct(journal));
+    fill(0, 1);
+    assert_false(mp__journal_is_direct(journal));
+    mp_platter_set_direct(disk, MP_PLATTER_DIRECT);
+    fill(1, 2);
+    assert_false(mp__journal_is_direct(journal));
+    open_again();
+    assert_true(mp__journal_is_direct(journal));
+    assert_int_equal(seen_count, 2);
+    room = 0; /* what is made longer each time gains nothing */
+    open_again();
+    assert_false(mp__journal_is_direct(journal));
+}
+
+/* Through the page cache as without whole blocks, and back to them. */
+static void what_finds_no_room_or_memory_for_whole_blocks_is_written_all_the_same(void **state)
+{
+    (void)state;
+    room = 1000;
+    begin_on(MP_PLATTER_DIRECT);
+    fill(0, 1);
+    mp_platter_fail(disk, MP_PLATTER_WRITE, 1, 1, -ENOSPC);
+    fill(1, 2);
+    assert_int_equal(mp_platter_failures(disk), 1);
+    mp_platter_fail(disk, 0, 0, 0, 0);
+    fill(2, 4);
+    assert_true(mp__journal_is_direct(journal));
+    open_again();
+    assert_int_equal(add(4), 0);
+    mp_fail_begin(1);
+    assert_int_equal(mp__journal_sync(journal), 0);
+    assert_true(mp_fail_end());
+    fill(5, 6);
+    power_cut(MP_PLATTER_LOSE);
+    assert_int_equal(open_kind(KIND), 0);
+    assert_int_equal(seen_count, 6);
+    for (unsigned i = 0; i < 6; i++)
+        assert_string_equal(seen[i], text_of(i));
 }
 
 static size_t file_size(void)
@@ -149,7 +283,7 @@ static void with_room_most_syncs_leave_the_size_of_the_file(void **state)
 
     (void)state;
     room = 1000;
-    open_again();
+    begin_on(MP_PLATTER_NOT_OPENED);
     size = file_size();
     for (unsigned i = 0; i < 60; i++) {
         fill(i, i + 1);
@@ -161,6 +295,11 @@ static void with_room_most_syncs_leave_the_size_of_the_file(void **state)
     open_again();
     assert_int_equal(seen_count, 60);
     assert_int_equal(found.damaged, 0);
+    begin_on(MP_PLATTER_DIRECT);
+    fill(0, 1);
+    assert_int_equal(file_size(), MP__DIRECT_BLOCK); /* 1,000 and a record, in whole blocks */
+    fill(1, 60);
+    assert_int_equal(file_size(), MP__DIRECT_BLOCK);
 }
 
 static void a_disk_without_space_for_the_room_takes_the_records(void **state)
@@ -446,6 +585,25 @@ static void renewing_keeps_what_it_is_given_whatever_fails(void **state)
     }
 }
 
+static void a_journal_that_was_renewed_goes_on_in_whole_blocks(void **state)
+{
+    unsigned i = renewing = 20;
+
+    (void)state;
+    room = 1000;
+    begin_on(MP_PLATTER_DIRECT);
+    fill(0, 3);
+    assert_int_equal(mp__journal_renew(journal, next_of_three, &i), 0);
+    assert_true(mp__journal_is_direct(journal));
+    fill(23, 24);
+    assert_int_equal(file_size() % MP__DIRECT_BLOCK, 0);
+    power_cut(MP_PLATTER_LOSE);
+    assert_int_equal(open_kind(KIND), 0);
+    assert_int_equal(seen_count, 4);
+    for (unsigned k = 0; k < 4; k++)
+        assert_string_equal(seen[k], text_of(20 + k));
+}
+
 static void a_record_inside_a_record_is_not_found_behind_damage(void **state)
 {
     unsigned char *bytes, inner[512];
@@ -494,6 +652,11 @@ static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     T(what_was_synced_survives_power_cuts_in_order),
     T(with_room_too),
+    T(a_block_that_is_written_again_keeps_what_it_held),
+    T(records_of_many_blocks_come_back),
+    T(a_file_system_without_direct_writes_is_written_through_its_cache),
+    T(what_finds_no_room_or_memory_for_whole_blocks_is_written_all_the_same),
+    T(a_journal_that_was_renewed_goes_on_in_whole_blocks),
     T(with_room_most_syncs_leave_the_size_of_the_file),
     T(a_disk_without_space_for_the_room_takes_the_records),
     T(begun_anew_in_place_it_has_only_what_came_then),
