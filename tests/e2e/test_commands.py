@@ -307,6 +307,14 @@ class Commands(mp_daemon.Served):
         c, k = self.c, self.key
         self.assertEqual(c("MSET", k + "1", "a", k + "2", "b"), "OK")
         self.assertEqual(c("MGET", k + "1", "nope", k + "2"), [b"a", None, b"b"])
+        names, values = [f"{k}/{i}" for i in range(75)], [str(i).encode() for i in range(75)]
+        c("MSET", *(word for pair in zip(names, values) for word in pair))
+        self.assertEqual(c("MGET", *names), values)
+        self.assertEqual(c("MGET", *names, "nope", *names), values + [None] + values)
+        c("SET", names[70], "x" * 300000)
+        self.assertEqual(c("MGET", *names, *names)[145], b"x" * 300000)
+        with self.assertRaisesRegex(ReplyError, "the key is empty"):
+            c("MGET", *names, "", *names)
         self.assertEqual(c("EXISTS", k + "1", k + "2", "nope"), 2)
         self.assertEqual(c("DEL", k + "1", "nope"), 1)
         self.assertEqual(c("TYPE", k + "1"), "none")
@@ -397,6 +405,10 @@ class Commands(mp_daemon.Served):
             before = counts()
             c(*words)
             self.assertEqual([a - b for a, b in zip(counts(), before)], [0, 1], words)
+        c("SET", k + "there", "v")
+        before = counts()
+        self.assertEqual(c("MGET", k + "there", k + "never3", k + "there"), [b"v", None, b"v"])
+        self.assertEqual([a - b for a, b in zip(counts(), before)], [2, 1], "a key of three that is not in memory")
 
     def test_environments_are_apart(self):
         c, k = self.c, self.key

@@ -4,6 +4,8 @@
 
 #include "server/resp/commands.h"
 
+enum { MGET_NOW_BYTES = 256 * 1024 }; /* of values, about; more of them are answered as reads */
+
 static mp_str value_of(const mp__read *read)
 {
     return mp_blob_str(&read->entry->blob.pub);
@@ -68,10 +70,102 @@ static void format_mget(mp__slot *slot, mp__buf *out)
             mp__resp_bulk(out, value_of(&slot->reads[i]));
 }
 
+/* What was read together is worth preloading together: a sample of it for the manager. */
+static void tap_keys(mp__connection *c, const mp_str *keys, uint32_t count)
+{
+    mp__worker_loop *worker = c->worker;
+    char address[MP__ADDRESS_MAX];
+
+    for (uint32_t i = 0; i < count && mp__tap_wants(&worker->tap, c->id, worker->tick_ns); i++) {
+        int size = mp__address_from_name(mp__connection_environment(c), keys[i], address, NULL);
+
+        if (size > 0)
+            mp__tap_read(worker->server->manager, &worker->tap, c->id, worker->tick_ns,
+                         mp_str_new(address, (size_t)size));
+    }
+}
+
+/* Hash and bring near as many of @keys as a batch takes; up to the first that is no good name. */
+static uint32_t fill_batch(mp__connection *c, const mp_str *keys, uint32_t count)
+{
+    mp__get_batch *batch = &c->worker->batch; /* has run before this command */
+    uint32_t n = 0;
+
+    while (n < count && n < MP__GET_BATCH) {
+        char *address = batch->addresses[n];
+        int size = mp__address_from_name(mp__connection_environment(c), keys[n], address, NULL);
+
+        if (size <= 0)
+            break;
+        batch->sizes[n] = (uint16_t)size;
+        batch->hashes[n] = mp__cache_hash(c->worker->hash_key, mp_str_new(address, (size_t)size));
+        n++;
+    }
+    return n;
+}
+
+/* Answer the first of @keys, up to one that memory cannot answer now: how many were. */
+static uint32_t answer_batch(mp__connection *c, const mp_str *keys, uint32_t count, mp__buf *out)
+{
+    mp__get_batch *batch = &c->worker->batch;
+    mp__manager *manager = c->worker->server->manager;
+    uint32_t filled = fill_batch(c, keys, count), answered = 0;
+
+    if (mp_read_begin() != 0)
+        return 0;
+    mp__cache_prefetch_many(mp__manager_cache(manager), batch->hashes, filled);
+    for (; answered < filled; answered++) {
+        mp_str address = mp_str_new(batch->addresses[answered], batch->sizes[answered]);
+        const mp__entry *entry =
+            mp__read_now(manager, address, batch->hashes[answered], c->level, 0);
+
+        if (!entry)
+            break;
+        if (entry->kind == MP__RECORD_VALUE)
+            mp__resp_bulk(out, mp_blob_str(&entry->blob.pub));
+        else
+            mp__resp_null(out, c->version);
+    }
+    mp_read_end();
+    return answered;
+}
+
+/* Where memory answers all keys now none needs a read of its own, which costs three times as much.
+ * False: nothing was answered. */
+static bool mget_now(mp__connection *c, const mp_str *keys, uint32_t count)
+{
+    mp__buf *out = mp__connection_out(c);
+    size_t before = out->size;
+    uint32_t answered = 0, some = MP__GET_BATCH;
+
+    if (c->slots)
+        return false;
+    mp__resp_array(out, count);
+    while (answered < count && some == MP__GET_BATCH && out->size - before <= MGET_NOW_BYTES) {
+        some = answer_batch(c, keys + answered, count - answered, out);
+        answered += some;
+    }
+    if (answered == count) {
+        mp__monitor_hits(c->worker->server->monitor, MP__OP_GET, MP__TIER_L1, count);
+        return true;
+    }
+    out->size = before;
+    if (answered && mp_read_begin() == 0) {
+        while (answered--)
+            mp__read_not_now(c->worker->server->manager);
+        mp_read_end();
+    }
+    return false;
+}
+
 void mp__cmd_mget(MP__COMMAND_ARGS)
 {
-    mp__slot *slot = mp__slot_reads(c, arguments + 1, count - 1, format_mget);
+    mp__slot *slot;
 
+    tap_keys(c, arguments + 1, count - 1);
+    if (mget_now(c, arguments + 1, count - 1))
+        return;
+    slot = mp__slot_reads(c, arguments + 1, count - 1, format_mget);
     if (slot)
         start_uses(slot);
 }
