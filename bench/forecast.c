@@ -6,7 +6,8 @@
  * A trace is text, a key a line (zstd -dc for what is packed). Caches of a quarter to four times of
  * a few sizes replay it, each request told to a curve, as in a running cache. Four times on the way
  * what the curve says is compared with what the caches of the other sizes hit, of the same requests
- * and with the same weights. -r prints every forecast. The seeds change which keys are sampled. */
+ * and with the same weights. -r prints every forecast. Each seed is another process: it changes the
+ * hashes of the keys, so which of them are sampled, and which meet in a sketch of frequencies. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,7 +130,7 @@ static void foretell(const run *r, unsigned seed)
     for (size_t i = 0; i < r->requests->requests; i++) {
         uint64_t hash = r->requests->hashes[r->requests->ids[i]];
 
-        mp__curve_see(curve, mixed_hash(hash, seed), r->hits[i] >> POINTS / 2 & 1, 1);
+        mp__curve_see(curve, hash, r->hits[i] >> POINTS / 2 & 1, 1);
         while (look < LOOKS && i + 1 == look_at(r, look)) {
             for (size_t p = 0; p < POINTS; p++) {
                 mp__prediction is;
@@ -144,7 +145,20 @@ static void foretell(const run *r, unsigned seed)
     curve = mp__curve_free(curve);
 }
 
-static void measure(const char *name, const mp__trace *trace, const char *policy, unsigned seeds)
+/* The trace as a process sees it whose hashes are others. */
+static mp__trace seen_with(const mp__trace *trace, unsigned seed)
+{
+    mp__trace seen = *trace;
+
+    seen.hashes = mp__malloc(trace->keys * sizeof(*seen.hashes));
+    if (!seen.hashes)
+        abort();
+    for (size_t k = 0; k < trace->keys; k++)
+        seen.hashes[k] = mixed_hash(trace->hashes[k], seed);
+    return seen;
+}
+
+static void measure(const char *name, const mp__trace *trace, const char *policy, unsigned seed)
 {
     size_t sizes[] = {500, 1000, 5000, 20000}; /* of those that the trace can fill */
 
@@ -159,8 +173,7 @@ static void measure(const char *name, const mp__trace *trace, const char *policy
         if (!r.hits)
             abort();
         replay(&r);
-        for (unsigned seed = 1; seed <= seeds; seed++)
-            foretell(&r, seed);
+        foretell(&r, seed);
         (void)mp__free(r.hits);
     }
 }
@@ -199,7 +212,12 @@ static void measure_all(const char *name, const mp__trace *trace, const char *po
     for (size_t size; *policies; policies += size + (policies[size] == ',')) {
         size = strcspn(policies, ",");
         (void)snprintf(policy, sizeof(policy), "%.*s", (int)size, policies);
-        measure(name, trace, policy, seeds);
+        for (unsigned seed = 1; seed <= seeds; seed++) {
+            mp__trace seen = seen_with(trace, seed);
+
+            measure(name, &seen, policy, seed);
+            (void)mp__free(seen.hashes);
+        }
     }
 }
 

@@ -82,9 +82,10 @@ static double sample_for(size_t capacity, size_t entries_max)
                : fmin(SAMPLE_MAX, (double)entries_max / n);
 }
 
-static int predict_fill(mp__predict *p, const char *policy)
+static int predict_fill(mp__predict *p, const char *policy, size_t capacity)
 {
     size_t buckets = 16;
+    int rc;
 
     while (buckets < 2 * p->capacity)
         buckets *= 2;
@@ -98,7 +99,10 @@ static int predict_fill(mp__predict *p, const char *policy)
     for (size_t i = 1; i < p->capacity; i++)
         p->keys[i].next = (number)(i + 1);
     p->free = 1;
-    return mp__replay_policy_make(policy, p->capacity, &p->policy);
+    rc = mp__replay_policy_make(policy, p->capacity, &p->policy);
+    if (rc == 0 && p->policy->ops == &mp__policy_wtinylfu)
+        rc = mp__wtinylfu_stand_for(p->policy, capacity);
+    return rc;
 }
 
 int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict)
@@ -120,7 +124,7 @@ int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_m
     p->tally.sample = sample_for(capacity, entries_max);
     p->threshold = (uint32_t)fmin(p->tally.sample * 4294967296.0, 4294967295.0);
     p->capacity = (size_t)fmax(round((double)capacity * p->tally.sample), 1);
-    rc = predict_fill(p, policy);
+    rc = predict_fill(p, policy, capacity);
     if (rc) {
         (void)mp__predict_free(p);
         return rc;

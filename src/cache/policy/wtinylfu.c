@@ -5,16 +5,20 @@
  * sketch of frequencies says that it is asked for more often than what would have to go. */
 #include "cache/policy/wtinylfu.h"
 
+#include <math.h>
+
 #include "cache/policy/policies.h"
 #include "core/alloc.h"
 
 enum { WINDOW = 0, PROBATION = 1, PROTECTED = 2, ROWS = 4, COUNT_MAX = 15, SAMPLE = 10 };
+enum { SCALE = 65536 };
 
 /* Counters of four bits, two a byte, four rows: a count-min sketch (Cormode, Muthukrishnan, 2005)
  * that is halved each SAMPLE times the capacity, so that it forgets. */
 typedef struct sketch {
     uint8_t *bytes;
-    size_t mask; /* counters of a row - 1 */
+    size_t mask;    /* counters of a row - 1 */
+    uint64_t scale; /* of SCALE: so many of the counters are used, all but in a miniature */
     size_t additions_max;
     double additions;
     bool is_told; /* additions are what mp__wtinylfu_pass() says, not what is counted */
@@ -31,20 +35,32 @@ typedef struct wtinylfu {
 
 /* ---- the sketch ---- */
 
-static int sketch_make(sketch *s, size_t capacity)
+static size_t counters_for(size_t capacity)
 {
     size_t counters = 64;
-    uint8_t *bytes;
 
     while (counters < capacity * 4 && counters < (size_t)1 << 32)
         counters <<= 1;
-    bytes = mp__calloc(ROWS, counters / 2);
+    return counters;
+}
+
+static size_t additions_for(size_t capacity)
+{
+    return capacity * SAMPLE > 1000 ? capacity * SAMPLE : 1000;
+}
+
+static int sketch_make(sketch *s, size_t capacity)
+{
+    size_t counters = counters_for(capacity);
+    uint8_t *bytes = mp__calloc(ROWS, counters / 2);
+
     if (!bytes)
         return MP_ENOMEM;
     (void)mp__free(s->bytes);
     *s = (sketch){.bytes = bytes,
                   .mask = counters - 1,
-                  .additions_max = capacity * SAMPLE > 1000 ? capacity * SAMPLE : 1000,
+                  .scale = SCALE,
+                  .additions_max = additions_for(capacity),
                   .is_told = s->is_told};
     return 0;
 }
@@ -61,7 +77,7 @@ static size_t counter_of(const sketch *s, uint64_t hash, unsigned row)
                                          0x9ae16a3b2f90404fu, 0xcbf29ce484222325u};
 
     hash *= seeds[row];
-    return (size_t)(hash >> 24) & s->mask;
+    return (size_t)((hash >> 24 & s->mask) * s->scale / SCALE);
 }
 
 static unsigned read_counter(const sketch *s, size_t counter, unsigned row)
@@ -128,6 +144,21 @@ static void set_sizes(wtinylfu *p)
 
     p->window_max = window ? window : 1;
     p->protected_max = (p->capacity - (window < p->capacity ? window : p->capacity)) * 8 / 10;
+}
+
+int mp__wtinylfu_stand_for(mp__policy *policy, size_t capacity)
+{
+    wtinylfu *p = (wtinylfu *)policy;
+    double share = (double)p->capacity / (double)capacity;
+    double counters = (double)counters_for(capacity) * share;
+    int rc = sketch_make(&p->sketch, (size_t)ceil(counters / 4));
+
+    if (rc)
+        return rc;
+    p->sketch.additions_max = (size_t)fmax((double)additions_for(capacity) * share, 1);
+    p->sketch.scale = (uint64_t)(counters / (double)(p->sketch.mask + 1) * SCALE);
+    p->sketch.is_told = true;
+    return 0;
 }
 
 void mp__wtinylfu_pass(mp__policy *policy, double requests)
