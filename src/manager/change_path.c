@@ -18,6 +18,10 @@
 
 #include "manager/internal.h"
 
+/* Keys in doubt that watchers are told of one by one when the origin is there again: an eighth of
+ * what a loop's queue takes. */
+enum { DOUBTS_NAMED = 8192 };
+
 bool mp__origin_vouches(const mp__manager *manager)
 {
     uint8_t state = mp__state_now(&manager->origin->state);
@@ -185,27 +189,80 @@ static void doubt(mp__manager *manager, mp_str address)
     }
 }
 
-static int tell_doubt(void *context, mp_str address)
+static void tell_doubt(mp__manager *manager, mp_str address, bool is_prefix, bool begins)
 {
-    mp__event event = {.kind = MP__EVENT_STALE, .address = address};
+    mp__event event = {.kind = begins ? MP__EVENT_STALE : MP__EVENT_FRESH,
+                       .address = address,
+                       .is_prefix = is_prefix};
 
-    mp__watchers_tell(context, &event);
-    return 0;
+    mp__watchers_tell(manager, &event);
 }
 
-void mp__change_doubt(void *context, mp_str address, bool begins)
+void mp__change_doubt(void *context, mp_str address, bool begins, bool is_named)
 {
     mp__manager *manager = context;
-    mp__event over = {.kind = MP__EVENT_FRESH, .address = address};
 
     if (!atomic_load(&manager->open))
         return; /* what L3 kept is verified when it is read, and nobody watches */
-    if (begins) {
+    if (begins)
         doubt(manager, address);
-        (void)tell_doubt(manager, address);
-    } else {
-        mp__watchers_tell(manager, &over);
+    if (is_named)
+        tell_doubt(manager, address, false, begins);
+}
+
+void mp__change_doubts(void *context, mp_str prefix, bool begins)
+{
+    mp__manager *manager = context;
+
+    if (atomic_load(&manager->open))
+        tell_doubt(manager, prefix, true, begins);
+}
+
+/* What the origin doubts, gathered under its lock to be told without it. */
+typedef struct doubts {
+    mp__buf names; /* each ended by a zero byte, which none has */
+    size_t count;
+    bool more;
+    size_t size; /* of what those have in common that are not among the names */
+    char prefix[MP__ADDRESS_MAX];
+} doubts;
+
+static int gather_doubt(void *context, mp_str address)
+{
+    doubts *d = context;
+    size_t same = 0, size = d->names.size;
+
+    if (d->count < DOUBTS_NAMED && mp__buf_add_str(&d->names, address) == 0 &&
+        mp__buf_add_char(&d->names, '\0') == 0) {
+        d->count++;
+        return 0;
     }
+    if (d->count < DOUBTS_NAMED) { /* no memory: half of it is none */
+        d->names.size = size;
+        d->count = DOUBTS_NAMED;
+    }
+    if (!d->more) {
+        d->more = true;
+        d->size = address.size < sizeof(d->prefix) ? address.size : sizeof(d->prefix);
+        memcpy(d->prefix, address.data, d->size);
+    }
+    while (same < d->size && same < address.size && d->prefix[same] == address.data[same])
+        same++;
+    d->size = same;
+    return 0;
+}
+
+/* What is in doubt still, when the origin is there again. */
+static void tell_doubts(mp__manager *manager)
+{
+    doubts d = {.names = MP__BUF_INIT};
+
+    mp__manager_doubts(manager, mp_str_new("", 0), gather_doubt, &d);
+    for (size_t at = 0; at < d.names.size; at += strlen(d.names.data + at) + 1)
+        tell_doubt(manager, mp_str_of(d.names.data + at), false, true);
+    if (d.more)
+        tell_doubt(manager, mp_str_new(d.prefix, d.size), true, true);
+    mp__buf_done(&d.names);
 }
 
 void mp__manager_doubts(mp__manager *manager, mp_str prefix,
@@ -247,5 +304,5 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
     if (is != was)
         mp__watchers_tell(manager, &event);
     if (is && !was && atomic_load(&manager->open)) /* what is so still, behind what said that */
-        mp__manager_doubts(manager, mp_str_new("", 0), tell_doubt, manager);
+        tell_doubts(manager);
 }

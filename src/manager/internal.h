@@ -377,7 +377,8 @@ void mp__change_state(void *manager, enum mp__origin_state from, enum mp__origin
 void mp__change_unseen(void *manager, const char *cause);
 void mp__change_own(void *manager, const mp__record *after);
 void mp__change_seen(void *manager, const mp__record *after);
-void mp__change_doubt(void *manager, mp_str address, bool begins);
+void mp__change_doubt(void *manager, mp_str address, bool begins, bool is_named);
+void mp__change_doubts(void *manager, mp_str prefix, bool begins);
 /* Judge what the origin takes over by itself by the schemas; as its on_proposal. */
 int mp__schemas_judge(void *manager, mp__proposal *proposal);
 /* Keep what holds as of @as_of_ms, when the watch @generation was live, in all tiers; flights of it

@@ -253,6 +253,7 @@ static int open_origin(mp__manager *manager, const mp__manager_config *config, m
         .on_change = mp__change_own,
         .on_seen = mp__change_seen,
         .on_doubt = mp__change_doubt,
+        .on_doubts = mp__change_doubts,
         .on_proposal = mp__schemas_judge,
     };
     int rc = mp__dir_path(manager, "origin.db", path, sizeof(path));

@@ -344,6 +344,7 @@ typedef struct mp__event {
     } kind;
     enum mp__event_expiry expiry; /* of PUT */
     mp_str address; /* "" with RESET, and with STALE and FRESH that are about every key */
+    bool is_prefix; /* STALE, FRESH: of so many keys that they are not named; all begin so */
     uint64_t revision;
     const mp__entry *entry; /* of PUT; NULL where it was left out for want of room */
 } mp__event;

@@ -121,7 +121,7 @@ static void enqueue(mp__watcher *watcher, const mp__event *event)
 static bool is_of_origin(const mp__event *event)
 {
     return (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) &&
-           event->address.size == 0;
+           event->address.size == 0 && !event->is_prefix;
 }
 
 static void tell(mp__watcher *watcher, const mp__event *events, size_t count)

@@ -28,6 +28,7 @@ enum {
     MP__FILE_ENVIRONMENTS_MAX = 1000,
     MP__FILE_FILES_MAX = 10000,
     MP__FILE_TROUBLES_SHOWN = 100,
+    MP__FILE_DOUBTS_NAMED = 8192, /* keys that come into doubt, or out of it, by one look */
 };
 
 typedef struct mp__file_origin mp__file_origin;

@@ -233,8 +233,50 @@ static void note_doubts(mp__file_origin *o, mp__file_group *group)
     (void)pthread_mutex_unlock(&o->lock);
 }
 
+/* Of those that are not named: what all of them have in common, for either way. */
+typedef struct rest {
+    mp_str first, last; /* they are in order, so it is what these two have */
+} rest;
+
+static void tell_rest(const mp__file_origin *o, const rest *r, bool begins)
+{
+    size_t size = 0;
+
+    if (!r->first.size)
+        return;
+    while (size < r->first.size && size < r->last.size && r->first.data[size] == r->last.data[size])
+        size++;
+    o->options.on_doubts(o->options.context, mp_str_new(r->first.data, size), begins);
+}
+
+/* A file may have more keys than watchers can be told of one by one: the queues of their loops
+ * would run over, and with them those of others. */
+static void tell_group(const mp__file_origin *o, const mp__file_group *group, size_t *named)
+{
+    rest rests[2] = {{{0}, {0}}, {{0}, {0}}}; /* mended; in doubt */
+
+    for (size_t k = 0; k < group->count; k++) {
+        const mp__held *held = &group->held[k];
+        bool is_named = *named < MP__FILE_DOUBTS_NAMED;
+        rest *r = &rests[held->in_doubt];
+
+        if (held->in_doubt == held->was_in_doubt)
+            continue;
+        o->options.on_doubt(o->options.context, held->address, held->in_doubt, is_named);
+        *named += is_named;
+        if (is_named)
+            continue;
+        if (!r->first.size)
+            r->first = held->address;
+        r->last = held->address;
+    }
+    tell_rest(o, &rests[false], false);
+    tell_rest(o, &rests[true], true);
+}
+
 void mp__file_doubts_tell(mp__file_origin *o)
 {
+    size_t named = 0;
     bool any = false;
 
     for (size_t i = 0; i < o->group_count; i++) {
@@ -245,12 +287,8 @@ void mp__file_doubts_tell(mp__file_origin *o)
     for (size_t i = 0; i < o->group_count; i++) {
         mp__file_group *group = o->groups[i];
 
-        for (size_t k = 0; group->differs && o->options.on_doubt && k < group->count; k++) {
-            const mp__held *held = &group->held[k];
-
-            if (held->in_doubt != held->was_in_doubt)
-                o->options.on_doubt(o->options.context, held->address, held->in_doubt);
-        }
+        if (group->differs && o->options.on_doubt)
+            tell_group(o, group, &named);
         group->differs = false;
     }
 }

@@ -237,8 +237,10 @@ typedef struct mp__origin_options {
     void (*on_seen)(void *context, const mp__record *after);
     /* @begins: it is seen that there is a newer version of @address which cannot be read: what is
      * kept of it is no longer held fresh, and fetches of it fail until that is mended. Else: it is,
-     * and what changed by it has been told before. On the origin's thread. */
-    void (*on_doubt)(void *context, mp_str address, bool begins);
+     * and what changed by it has been told before. Not @is_named: there are so many at once that
+     * this one is among those that on_doubts() tells of next, together. On the origin's thread. */
+    void (*on_doubt)(void *context, mp_str address, bool begins, bool is_named);
+    void (*on_doubts)(void *context, mp_str prefix, bool begins); /* all of them begin so */
     /* Judge a proposal; what breaks a rule is not taken. 0 or MP_ENOMEM. On the origin's thread, or
      * inside its open. */
     int (*on_proposal)(void *context, mp__proposal *proposal);

@@ -286,6 +286,16 @@ static void mark_those_of(mp__watch *watch, mp_str address, size_t event, found 
     }
 }
 
+/* Those who wait for something that begins with @prefix. Seldom, so it looks at all of them. */
+static void mark_those_within(const mp__watch *watch, mp_str prefix, size_t event, found *f)
+{
+    for (size_t i = 0; i < watch->bucket_count; i++)
+        for (node *n = watch->buckets[i]; n; n = n->next)
+            if (n->size >= prefix.size && memcmp(n->text, prefix.data, prefix.size) == 0)
+                for (mp__watch_point *p = n->points; p; p = p->next)
+                    mark(p->waiter, event, f);
+}
+
 static void mark_all(mp__watch *watch, size_t event, found *f)
 {
     for (mp__waiter *w = watch->waiters; w; w = w->next)
@@ -297,7 +307,7 @@ static void note(mp__watch *watch, const mp__event *event)
     if (event->revision > watch->revision)
         watch->revision = event->revision;
     if ((event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) &&
-        event->address.size == 0)
+        event->address.size == 0 && !event->is_prefix)
         watch->stale = event->kind == MP__EVENT_STALE;
 }
 
@@ -323,7 +333,9 @@ void mp__watch_tell(mp__watch *watch, const mp__event *events, size_t count)
         note(watch, &events[i]);
         if (events[i].address.size)
             mark_those_of(watch, events[i].address, i, &f);
-        else
+        if (events[i].address.size && events[i].is_prefix)
+            mark_those_within(watch, events[i].address, i, &f);
+        if (!events[i].address.size)
             mark_all(watch, i, &f);
     }
     tell_all(&watch->told, &group);

@@ -254,6 +254,7 @@ class Files(unittest.TestCase):
         told = self.watch("?prefix=many/").until("sync")
         self.assertEqual([e.get("key") for e in told], [f"k{i:03}" for i in range(16)] + [None, None])
         self.assertIn("more keys", told[16]["reason"])
+        self.assertEqual([e.get("more") for e in told], [None] * 16 + [True, None])
         away = self.folder.parent / "away"
         stream = self.watch("?prefix=many/k00")
         stream.until("sync")
@@ -277,6 +278,23 @@ class Files(unittest.TestCase):
         for answer in answers:
             self.assertEqual({e["event"] for e in answer["events"]}, {"fresh"})
             self.assertEqual((answer["stale"], answer["reset"]), (False, False))
+
+    def test_a_file_of_100000_keys_that_breaks_resets_nobody(self):
+        self.rename("many", "".join(f"k{i:06}: 1\n" for i in range(100000)))
+        self.rename("other", "x: 1\n")
+        self.start()
+        stream, others = self.watch("?prefix=many/k09"), self.watch("?prefix=other/")
+        stream.until("sync"), others.until("sync")
+        self.rename("many", "k: [\n")
+        stale = stream.until("stale", ignore=("progress",))[-1]
+        self.assertEqual((stale["more"], "key" in stale, "position" in stale), (True, False, False))
+        self.assertIn("more keys", stale["reason"])
+        self.rename("many", "".join(f"k{i:06}: 1\n" for i in range(100000)))
+        self.assertEqual(stream.until("fresh", ignore=("progress",))[-1]["more"], True)
+        self.rename("other", "x: [\n")  # and who watches others has heard nothing until now
+        told = others.until("stale", ignore=("progress",))
+        self.assertEqual([word_and_key(e) for e in told], [("stale", "x")])
+        self.assertIn("marketprism_watch_resets_total 0\n", self.http().get("/metrics").text)
 
     def test_a_slow_reader_of_stale_keys_is_reset_where_he_is(self):
         self.rename("long", "".join(f"{'k' * 400}{i:05}: 1\n" for i in range(7000)))

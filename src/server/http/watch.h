@@ -51,8 +51,12 @@ typedef struct mp__watch_message {
     mp_str value, media_type;
     size_t value_size; /* also of one that was left out */
     int64_t modified_ms, expires_ms;
-    const char *reason; /* RESET, STALE; may be NULL */
+    const char *reason; /* RESET, STALE, FRESH; may be NULL */
+    bool more;          /* STALE and FRESH of keys that are not named */
 } mp__watch_message;
+
+#define MP__MORE_STALE "there are more keys whose files cannot be read; a read says of each"
+#define MP__MORE_FRESH "more keys, whose files can be read again; a read says of each"
 
 void mp__watch_message_of_event(const mp__event *event, mp__watch_message *ret_message);
 void mp__watch_message_of_item(const mp__list_item *item, mp__watch_message *ret_message);

@@ -36,7 +36,11 @@ void mp__watch_message_of_event(const mp__event *event, mp__watch_message *ret_m
 
     *ret_message = (mp__watch_message){
         .word = of[event->kind], .address = event->address, .revision = event->revision};
-    if (event->kind == MP__EVENT_STALE && event->address.size)
+    if (event->is_prefix) {
+        ret_message->address = mp_str_new("", 0);
+        ret_message->more = true;
+        ret_message->reason = event->kind == MP__EVENT_STALE ? MP__MORE_STALE : MP__MORE_FRESH;
+    } else if (event->kind == MP__EVENT_STALE && event->address.size)
         ret_message->reason = mp__reason_name(MP__REASON_ORIGIN_DAMAGED);
     if (event->kind == MP__EVENT_PUT && event->entry)
         mp__watch_message_of_entry(event->entry, ret_message);
@@ -115,6 +119,8 @@ static void add_json(mp__buf *out, const char *epoch, const mp__watch_message *m
     }
     if (m->address.size)
         add_change(out, m, with_value);
+    if (m->more)
+        mp__json_add_bool(out, "more", true);
     if (m->reason)
         mp__json_add_text(out, "reason", m->reason);
     mp__json_end(out, '}');

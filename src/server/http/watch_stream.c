@@ -182,14 +182,22 @@ static mp__pending *pending_pop(mp__http_watcher *w)
     return p;
 }
 
+/* Whether the later one of two says all that the other does. Keys that are not named may be others:
+ * of those only the same word does. */
+static bool replaces(const mp__watch_message *later, const mp__watch_message *earlier)
+{
+    return is_about_keys(earlier->word) == is_about_keys(later->word) &&
+           earlier->more == later->more && (!later->more || earlier->word == later->word) &&
+           mp_str_equal(earlier->address, later->address);
+}
+
 /* The latest of each key is enough: forget what waits of this one, or of the origin's state. */
 static void forget_older(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash)
 {
     for (mp__pending **link = &w->first; *link; link = &(*link)->next) {
         mp__pending *p = *link;
 
-        if (p->hash != hash || !mp_str_equal(p->message.address, m->address) ||
-            is_about_keys(p->message.word) != is_about_keys(m->word))
+        if (p->hash != hash || !replaces(m, &p->message))
             continue;
         *link = p->next;
         if (!p->next)
@@ -203,8 +211,7 @@ static void forget_older(mp__http_watcher *w, const mp__watch_message *m, uint64
 
 static bool is_same(const mp__pending *a, const mp__pending *b)
 {
-    return a->hash == b->hash && mp_str_equal(a->message.address, b->message.address) &&
-           is_about_keys(a->message.word) == is_about_keys(b->message.word);
+    return a->hash == b->hash && replaces(&a->message, &b->message);
 }
 
 /* The same for all that waits; at most MP__WATCH_PENDING_MAX bytes of it. */
@@ -611,13 +618,15 @@ static bool see_state(mp__http_watcher *w, const mp__event *event, mp__watch_vie
                       mp__watch_message *message)
 {
     mp__watch_message_of_event(event, message);
+    if (event->is_prefix)
+        return true;
     if (!mp__watch_shows(w->worker->server->manager, w->scope, event->address, view))
         return false;
     message->address = view->address;
     return event->kind == MP__EVENT_STALE || !is_stale_elsewhere(w, view->address);
 }
 
-/* The same of one key, whose file cannot be read, or can again. */
+/* The same of one key, whose file cannot be read, or can again, or of more than are named. */
 static void tell_key_state(mp__http_watcher *w, const mp__event *event)
 {
     mp__watch_message message;
@@ -839,7 +848,7 @@ static void tell_poll(mp__http_watcher *w, mp__watch_group *group, unsigned whic
     for (size_t i = 0; i < group->count; i++) {
         const mp__event *event = &group->events[i];
 
-        if (!(which & 1u << i) || !event->address.size)
+        if (!(which & 1u << i) || !(event->address.size || event->is_prefix))
             continue;
         if (event->kind == MP__EVENT_STALE || event->kind == MP__EVENT_FRESH) {
             add_state(w, event, &events);
@@ -899,7 +908,7 @@ static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
         case MP__EVENT_STALE:
         case MP__EVENT_FRESH:
             send_gathered(w, &g);
-            if (group->events[i].address.size) {
+            if (group->events[i].address.size || group->events[i].is_prefix) {
                 tell_key_state(w, &group->events[i]);
                 break;
             }
@@ -954,8 +963,6 @@ static void find_stale_keys(const mp__http_watcher *w, stale_keys *keys)
 
 static void begin_stale(mp__http_watcher *w)
 {
-    static const char more[] =
-        "there are more keys whose files cannot be read; a read says of each";
     stale_keys keys;
 
     find_stale_keys(w, &keys);
@@ -966,7 +973,8 @@ static void begin_stale(mp__http_watcher *w)
         tell_key_state(w, &event);
     }
     if (keys.count > STALE_KEYS_NAMED)
-        send_message(w, &(mp__watch_message){.word = MP__WORD_STALE, .reason = more});
+        send_message(w, &(mp__watch_message){
+                            .word = MP__WORD_STALE, .more = true, .reason = MP__MORE_STALE});
 }
 
 bool mp__watch_has_stale(const mp__http_watcher *w)

@@ -16,7 +16,8 @@ typedef struct machine {
     mp__diag diag;
     /* what was told */
     char seen[64][64]; /* "address=value", "address-"; in doubt: "address?", no more: "address!" */
-    size_t seen_count;
+    size_t seen_count, unnamed, rests;
+    char rest[64]; /* the last beginning of keys that were not named, likewise */
     enum mp__origin_state state;
     char cause[512];
 } machine;
@@ -42,13 +43,22 @@ static void change_seen(void *context, const mp__record *after)
              (int)after->value.size, after->value.size ? after->value.data : "");
 }
 
-static void doubted(void *context, mp_str address, bool begins)
+static void doubted(void *context, mp_str address, bool begins, bool is_named)
 {
     machine *m = context;
 
-    if (m->seen_count < 64)
+    m->unnamed += !is_named;
+    if (is_named && m->seen_count < 64)
         snprintf(m->seen[m->seen_count++], 64, "%.*s%c", (int)address.size, address.data,
                  begins ? '?' : '!');
+}
+
+static void more_doubted(void *context, mp_str prefix, bool begins)
+{
+    machine *m = context;
+
+    m->rests++;
+    snprintf(m->rest, sizeof(m->rest), "%.*s%c", (int)prefix.size, prefix.data, begins ? '?' : '!');
 }
 
 static mp__origin_options options_of(machine *m)
@@ -59,7 +69,8 @@ static mp__origin_options options_of(machine *m)
                                 .context = m,
                                 .on_state = state_moved,
                                 .on_seen = change_seen,
-                                .on_doubt = doubted};
+                                .on_doubt = doubted,
+                                .on_doubts = more_doubted};
 }
 
 static int try_open(machine *m)
@@ -257,6 +268,34 @@ static void keys_of_a_broken_file_are_told_of_until_it_is_mended(void **state)
     assert_true(was_seen(m, "production/app/limit!"));
     assert_true(was_seen(m, "production/other/x!"));
     assert_int_equal(doubts_below(m, ""), 0);
+}
+
+static void keys_beyond_what_a_queue_takes_are_told_of_by_what_they_have_in_common(void **state)
+{
+    enum { KEYS = 20000, NAMED = 8192 };
+    machine *m = *state;
+    char *text = malloc(KEYS * 16);
+    size_t size = 0;
+
+    assert_non_null(text);
+    for (int i = 0; i < KEYS; i++)
+        size += (size_t)snprintf(text + size, 16, "many%05d: 1\n", i);
+    lay(m, "/srv/conf/production/app.yaml", text);
+    lay(m, "/srv/conf/production/other.yaml", "x: 1\n");
+    open_origin(m);
+    put(m, "/srv/conf/production/app.yaml", "name: [\n");
+    assert_true(mp_sim_run_until(m->sim, is_degraded, m, 60000));
+    mp_sim_run(m->sim, 100);
+    assert_int_equal(m->unnamed, KEYS - NAMED);
+    assert_int_equal(m->rests, 1);
+    assert_string_equal(m->rest, "production/app/many?");
+    m->unnamed = m->rests = 0;
+    put(m, "/srv/conf/production/app.yaml", text);
+    assert_true(mp_sim_run_until(m->sim, is_live, m, 60000));
+    mp_sim_run(m->sim, 100);
+    assert_int_equal(m->unnamed, KEYS - NAMED);
+    assert_string_equal(m->rest, "production/app/many!");
+    free(text);
 }
 
 static void keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended(void **state)
@@ -716,6 +755,7 @@ static void in_any_order_the_last_good_version_is_served(void **state)
 static const struct CMUnitTest tests[] = {
     ON_MACHINE(all_of_it_is_there_when_open_returns),
     ON_MACHINE(keys_of_a_broken_file_are_told_of_until_it_is_mended),
+    ON_MACHINE(keys_beyond_what_a_queue_takes_are_told_of_by_what_they_have_in_common),
     ON_MACHINE(keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended),
     ON_MACHINE(keys_of_a_broken_file_that_another_gives_are_told_of_as_mended),
     ON_MACHINE(a_file_is_taken_once_it_was_left_alone),

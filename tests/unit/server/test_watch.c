@@ -187,6 +187,34 @@ static void what_is_about_every_key_is_told_to_everybody(void **state)
     leave(&b);
 }
 
+static void
+what_is_about_all_keys_with_a_beginning_is_told_to_who_waits_for_one_of_them(void **state)
+{
+    listener wider = {0}, within = {0}, one = {0}, other = {0}, beside = {0};
+    mp__event event = {
+        .kind = MP__EVENT_STALE, .address = MP_STR("dev/app/ma"), .is_prefix = true, .revision = 5};
+
+    (void)state;
+    listen(&wider, 0, "dev/", false);
+    listen(&within, 0, "dev/app/many.of/", false);
+    listen(&within, 1, "dev/app/", false);
+    listen(&one, 0, "dev/app/many", true);
+    listen(&other, 0, "dev/app/mb", false);
+    listen(&beside, 0, "dev/app/m", true);
+    mp__watch_tell(watch, &event, 1);
+    assert_string_equal(wider.heard, "5 ");
+    assert_string_equal(within.heard, "5 ");
+    assert_string_equal(one.heard, "5 ");
+    assert_string_equal(other.heard, "");
+    assert_string_equal(beside.heard, "");
+    assert_false(mp__watch_is_stale(watch));
+    leave(&wider);
+    leave(&within);
+    leave(&one);
+    leave(&other);
+    leave(&beside);
+}
+
 static void who_leaves_is_not_told_even_by_another_that_is_told_before(void **state)
 {
     listener first = {0}, second = {0}, alone = {0};
@@ -267,6 +295,7 @@ static const struct CMUnitTest tests[] = {
     EACH(they_who_take_longest_to_tell_are_told_last),
     EACH(who_is_told_may_end_one_that_is_told_last),
     EACH(what_is_about_every_key_is_told_to_everybody),
+    EACH(what_is_about_all_keys_with_a_beginning_is_told_to_who_waits_for_one_of_them),
     EACH(who_leaves_is_not_told_even_by_another_that_is_told_before),
     EACH(a_prefix_longer_than_any_address_waits_in_vain),
     EACH(thousands_of_prefixes_are_each_told_of_their_own),
