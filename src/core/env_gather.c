@@ -272,6 +272,8 @@ static void send_early(struct mp__real_gather *g)
             w->at += (size_t)w->status;
             w->size -= (size_t)w->status;
         }
+        if (w->status == -ECANCELED) /* its bytes may have left: nothing may follow on them */
+            (void)shutdown(w->stream->fd, SHUT_RDWR);
         if (w->size) {
             all = false;
         } else {
