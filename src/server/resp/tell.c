@@ -296,9 +296,19 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
     return true;
 }
 
+/* A new second, a new budget: also while what waited is told, which may be much. */
+static void begin_second(mp__connection *c)
+{
+    if (c->worker->tick_ns - c->globs_since_ns < SECOND_NS)
+        return;
+    c->globs_since_ns = c->worker->tick_ns;
+    c->globs_spent = 0;
+}
+
 /* False: view->address must be read first; call it again then. */
 static bool tell(mp__connection *c, mp__telling *t, mp__watch_view *view)
 {
+    begin_second(c);
     if (hears_messages(c) && t->event.kind != MP__EVENT_RESET && !tell_messages(c, t, view))
         return false;
     return tell_prefixes(c, t, view);
@@ -506,10 +516,6 @@ static void tell_in_turn(mp__connection *c, const mp__event *event)
     mp__telling t = {.event = *event, .steps = CHANGE_STEPS};
     mp__watch_view view;
 
-    if (c->worker->tick_ns - c->globs_since_ns >= SECOND_NS) {
-        c->globs_since_ns = c->worker->tick_ns;
-        c->globs_spent = 0;
-    }
     if (c->telling_bytes > WAITING_MAX)
         hurry(c);
     if (!c->telling && tell(c, &t, &view))
