@@ -3,10 +3,12 @@
  * that grows slower in between slows both.
  *
  *   resp_load --target NAME=HOST:PORT,PID [--target ...] [--keys N] [--depth N] [--connections N]
- *             [--value BYTES] [--seconds S] [--rounds N] [--zipf Z] [--seed N] [--command get|set]
+ *             [--value BYTES] [--seconds S] [--rounds N] [--zipf Z] [--seed N]
+ *             [--command get|set|mget]
  *
- * What is gated is the server's CPU time a request: load.h. Replies have a fixed size and are only
- * counted, so that the generator is light. One JSON object. */
+ * Of mget one request has --depth keys, and each counts. What is gated is the server's CPU time a
+ * request: load.h. Replies have a fixed size and are only counted, so that the generator is light.
+ * One JSON object. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +39,7 @@ static struct {
     uint32_t keys;
     double zipf;
     uint64_t seed;
-    bool set;
+    bool set, mget;
 } run = {.value_size = 200, .keys = 1000, .zipf = 1.0, .seed = 1};
 
 static uint64_t random_next(uint64_t *state)
@@ -55,6 +57,8 @@ enum { SEQUENCE = 1 << 16 };
 static uint32_t *sequence; /* keys in the order they are asked for */
 static char *requests;     /* SEQUENCE + DEPTH_MAX of them, each request_size long */
 static size_t request_size, reply_size;
+static char mget_head[32]; /* in front of the keys, and of the values */
+static size_t mget_head_size, mget_reply_head_size;
 
 static void draw_sequence(void)
 {
@@ -84,12 +88,17 @@ static void draw_sequence(void)
     free(sums);
 }
 
+static size_t render_key(char *out, uint32_t key)
+{
+    return (size_t)snprintf(out, 128, "$%d\r\nkey:%0*u\r\n", KEY_SIZE, KEY_SIZE - 4, key);
+}
+
 /* Into @out, which has value_size and 128 bytes. */
 static size_t render(char *out, bool set, uint32_t key)
 {
-    size_t n = (size_t)snprintf(out, 128, "*%d\r\n$3\r\n%s\r\n$%d\r\nkey:%0*u\r\n", set ? 3 : 2,
-                                set ? "SET" : "GET", KEY_SIZE, KEY_SIZE - 4, key);
+    size_t n = (size_t)snprintf(out, 128, "*%d\r\n$3\r\n%s\r\n", set ? 3 : 2, set ? "SET" : "GET");
 
+    n += render_key(out + n, key);
     if (set) {
         n += (size_t)snprintf(out + n, 128 - n, "$%u\r\n", run.value_size);
         for (unsigned i = 0; i < run.value_size; i++)
@@ -107,7 +116,10 @@ static void render_all(void)
 
     if (!one)
         die("out of memory");
-    request_size = render(one, run.set, 0);
+    request_size = run.mget ? render_key(one, 0) : render(one, run.set, 0);
+    mget_head_size =
+        (size_t)snprintf(mget_head, sizeof(mget_head), "*%u\r\n$4\r\nMGET\r\n", plan.depth + 1);
+    mget_reply_head_size = (size_t)snprintf(digits, sizeof(digits), "*%u\r\n", plan.depth);
     reply_size = run.set ? strlen("+OK\r\n")
                          : (size_t)snprintf(digits, sizeof(digits), "%u", run.value_size) +
                                run.value_size + strlen("$\r\n\r\n");
@@ -115,7 +127,9 @@ static void render_all(void)
     if (!requests)
         die("out of memory");
     for (size_t i = 0; i < SEQUENCE + DEPTH_MAX; i++) {
-        (void)render(one, run.set, sequence[i % SEQUENCE]);
+        uint32_t key = sequence[i % SEQUENCE];
+
+        (void)(run.mget ? render_key(one, key) : render(one, run.set, key));
         memcpy(requests + i * request_size, one, request_size);
     }
     free(one);
@@ -183,6 +197,15 @@ static void ask(const load_target *t, unsigned i, int fd)
 
     (void)t;
     waiting[i] = reply_size * plan.depth;
+    if (run.mget) {
+        static char whole[sizeof(mget_head) + DEPTH_MAX * 128];
+
+        waiting[i] += mget_reply_head_size;
+        memcpy(whole, mget_head, mget_head_size);
+        memcpy(whole + mget_head_size, requests + at * request_size, request_size * plan.depth);
+        send_all(fd, whole, mget_head_size + request_size * plan.depth);
+        return;
+    }
     send_all(fd, requests + at * request_size, request_size * plan.depth);
 }
 
@@ -227,9 +250,10 @@ static void read_arguments(int argc, char **argv)
             run.zipf = strtod(value, NULL);
         else if (strcmp(flag, "--seed") == 0)
             run.seed = strtoull(value, NULL, 10);
-        else if (strcmp(flag, "--command") == 0)
+        else if (strcmp(flag, "--command") == 0) {
             run.set = strcmp(value, "set") == 0;
-        else
+            run.mget = strcmp(value, "mget") == 0;
+        } else
             die("there is no such flag; see the head of bench/resp_load.c");
     }
     if (target_count == 0 || run.keys < 1 || plan.depth > DEPTH_MAX || !load_plan_is_good(&plan))
@@ -241,8 +265,8 @@ static void print_result(void)
     (void)printf(
         "{\"command\":\"%s\",\"keys\":%u,\"depth\":%u,\"connections\":%u,\"value_bytes\":%u,"
         "\"zipf\":%g,\"rounds\":%u,\"seconds\":%g,\"targets\":[",
-        run.set ? "set" : "get", run.keys, plan.depth, plan.connections, run.value_size, run.zipf,
-        plan.rounds, plan.seconds);
+        run.set ? "set" : (run.mget ? "mget" : "get"), run.keys, plan.depth, plan.connections,
+        run.value_size, run.zipf, plan.rounds, plan.seconds);
     for (unsigned i = 0; i < target_count; i++) {
         (void)printf("%s{\"name\":\"%s\",", i ? "," : "", targets[i].name);
         load_print(&plan, &targets[i]);

@@ -22,11 +22,12 @@ import time
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# name: keys, depth, connections, command, (figure, bar, "at most" or "at least")
+# name: keys, depth (of mget: keys of one request), connections, command, (figure, bar, "at most" or "at least")
 CASES = {
     "get-plain": (1000, 1, 16, "get", ("cpu_ratio", 1.0, "most")),
     "get-16-1k": (1000, 16, 16, "get", ("cpu_ratio", 0.65, "most")),
     "get-16-100k": (100000, 16, 16, "get", ("cpu_ratio", 0.45, "most")),
+    "mget-100": (1000, 100, 16, "mget", None),
     "set-durable": (1000, 1, 50, "set", ("rate_ratio", 0.7, "least")),
     "set-durable-16": (1000, 16, 16, "set", None),
 }
