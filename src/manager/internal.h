@@ -155,7 +155,7 @@ struct mp__manager {
     _Atomic uint64_t masks; /* put, that were asked for here or seen */
 
     pthread_mutex_t watch_lock;
-    struct mp__watcher *watchers;
+    struct mp__watcher *watchers, *watchers_gone; /* gone: their task is on its way still */
     _Atomic size_t watch_bytes; /* of values that only the queues of all watchers may still hold */
     _Atomic uint32_t watcher_count;
     _Atomic uint64_t published; /* newest revision that watchers were told of, or would have been */
@@ -395,6 +395,8 @@ bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */
 
 /* ---- watchers.c ---- */
 
+/* Free those whose task never ran, as its loop had ended. After all loops. */
+void mp__watchers_end(mp__manager *manager);
 /* Where watching begins while nothing was published yet. */
 void mp__watchers_begin(mp__manager *manager, uint64_t revision, bool stale);
 /* Queue @event for each watcher; a RESET replaces what is queued. Never two at once but for STALE,

@@ -398,6 +398,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
     mp__preload_free(manager);
     manager->shared = mp__shared_close(manager->shared);
     manager->cache = mp_cache_free(manager->cache);
+    mp__watchers_end(manager);
     if (manager->event_file)
         mp__event_note(manager, "stop", "version %s", MP_VERSION);
     mp__events_close(manager);

@@ -115,6 +115,13 @@ static void enqueue(mp__watcher *watcher, const mp__event *event)
     watcher->count++;
 }
 
+static void unlink_from(mp__watcher **link, mp__watcher *watcher)
+{
+    while (*link != watcher)
+        link = &(*link)->next;
+    *link = watcher->next;
+}
+
 /* ---- on the watcher's loop ---- */
 
 /* Whether it says how the origin as a whole is. */
@@ -169,6 +176,8 @@ static void watcher_runs(mp__task *task)
     }
     if (!removed && watcher->first)
         wake(watcher);
+    if (removed)
+        unlink_from(&manager->watchers_gone, watcher);
     (void)pthread_mutex_unlock(&manager->watch_lock);
     if (removed) {
         (void)mp__free(watcher);
@@ -212,24 +221,35 @@ int mp__watch_add(mp__manager *manager, mp__loop *loop,
 mp__watcher *mp__watch_remove(mp__watcher *watcher)
 {
     mp__manager *manager;
-    mp__watcher **link;
     bool posted;
 
     if (!watcher)
         return NULL;
     manager = watcher->manager;
     (void)pthread_mutex_lock(&manager->watch_lock);
-    for (link = &manager->watchers; *link != watcher; link = &(*link)->next)
-        ;
-    *link = watcher->next;
+    unlink_from(&manager->watchers, watcher);
     queue_clear(watcher);
     watcher->removed = true;
     posted = watcher->posted;
+    if (posted) { /* its task, which is on its way, frees it; or the end, when the loop had ended */
+        watcher->next = manager->watchers_gone;
+        manager->watchers_gone = watcher;
+    }
     (void)atomic_fetch_sub(&manager->watcher_count, 1);
     (void)pthread_mutex_unlock(&manager->watch_lock);
     if (!posted)
-        (void)mp__free(watcher); /* else its task, which is on its way, frees it */
+        (void)mp__free(watcher);
     return NULL;
+}
+
+void mp__watchers_end(mp__manager *manager)
+{
+    while (manager->watchers_gone) {
+        mp__watcher *next = manager->watchers_gone->next;
+
+        (void)mp__free(manager->watchers_gone);
+        manager->watchers_gone = next;
+    }
 }
 
 /* ---- from the origin's threads ---- */

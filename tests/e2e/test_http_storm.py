@@ -4,6 +4,7 @@
 nobody. Healthy clients are asked beside all of it."""
 
 import gzip
+import os
 import random
 import re
 import socket
@@ -180,7 +181,8 @@ class Storm(unittest.TestCase):
             if i % 100 == 0:
                 self.is_well()
         self.is_well()
-        self.assertLess(self.daemon.rss_kb() - rss, 16 * 1024)
+        if "MP_SANITIZER" not in os.environ:  # whose own memory is counted, too
+            self.assertLess(self.daemon.rss_kb() - rss, 16 * 1024)
 
     # ---- who is slow ----
 
@@ -228,7 +230,8 @@ class Storm(unittest.TestCase):
         for sock in socks[::10]:
             sock.sendall(GET + HOST + b"\r\n")
             self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 200"))
-        self.assertLess(self.daemon.rss_kb() - rss, 400 * 8)
+        if "MP_SANITIZER" not in os.environ:
+            self.assertLess(self.daemon.rss_kb() - rss, 400 * 8)
         for sock in socks:
             sock.close()
         wait_until(lambda: self.figure("marketprism_http_clients") <= 2, 10, "their end")
