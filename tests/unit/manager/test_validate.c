@@ -377,6 +377,17 @@ static bool all_ordered(void *context)
     return ordered == 3;
 }
 
+static void start_ordered(mp__write_request *request, mp__change *change, int number)
+{
+    *request = (mp__write_request){.loop = loop,
+                                   .identity = &identity,
+                                   .changes = change,
+                                   .count = 1,
+                                   .done = order_done,
+                                   .context = (void *)(intptr_t)number};
+    mp__write_start(manager, request);
+}
+
 static void writes_keep_their_order_also_where_only_some_are_checked(void **state)
 {
     mp__change changes[] = {putting("production/limits/high", "1", ""),
@@ -388,13 +399,7 @@ static void writes_keep_their_order_also_where_only_some_are_checked(void **stat
     limits_are("production/_schema/limits");
     ordered = 0;
     for (int i = 0; i < 3; i++) {
-        requests[i] = (mp__write_request){.loop = loop,
-                                          .identity = &identity,
-                                          .changes = &changes[i],
-                                          .count = 1,
-                                          .done = order_done,
-                                          .context = (void *)(intptr_t)i};
-        mp__write_start(manager, &requests[i]);
+        start_ordered(&requests[i], &changes[i], i);
     }
     assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
     for (int i = 0; i < 3; i++)
@@ -427,13 +432,7 @@ static void large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order(
     (void)state;
     ordered = 0;
     for (int i = 0; i < 3; i++) {
-        requests[i] = (mp__write_request){.loop = loop,
-                                          .identity = &identity,
-                                          .changes = &changes[i],
-                                          .count = 1,
-                                          .done = order_done,
-                                          .context = (void *)(intptr_t)i};
-        mp__write_start(manager, &requests[i]);
+        start_ordered(&requests[i], &changes[i], i);
         /* the loop has not looked at it, so that nothing has gone on */
         assert_true(requests[i].claims_status == 0 && requests[i].claims_open == (i == 0));
     }
