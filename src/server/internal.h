@@ -109,6 +109,16 @@ struct mp__server {
     uint16_t resp_port;
 };
 
+/* Address number @i of the batch, of @size bytes, is there. Returns its hash. */
+static inline uint64_t mp__batch_addressed(mp__worker_loop *worker, uint32_t i, size_t size)
+{
+    mp__get_batch *batch = &worker->batch;
+
+    batch->sizes[i] = (uint16_t)size;
+    batch->hashes[i] = mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[i], size));
+    return batch->hashes[i];
+}
+
 /* Tell the manager the time once a turn. */
 void mp__worker_tick(mp__worker_loop *worker);
 /* Note that @queued bytes wait for a client to read them, of which *noted were known. */

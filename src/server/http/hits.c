@@ -72,10 +72,8 @@ static uint32_t gather(mp__http_connection *c, const char *data, size_t size, si
            (n = make_address(environment, path, batch->addresses[count])) != 0) {
         at += used;
         ends[count] = at;
-        batch->sizes[count] = (uint16_t)n;
-        batch->hashes[count] =
-            mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[count], n));
-        mp__cache_prefetch(mp__manager_cache(worker->server->manager), batch->hashes[count]);
+        mp__cache_prefetch(mp__manager_cache(worker->server->manager),
+                           mp__batch_addressed(worker, count, n));
         count++;
     }
     return count;

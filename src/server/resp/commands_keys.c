@@ -85,21 +85,19 @@ static void tap_keys(mp__connection *c, const mp_str *keys, uint32_t count)
     }
 }
 
-/* Hash and bring near as many of @keys as a batch takes; up to the first that is no good name. */
+/* Hash as many of @keys as a batch takes; up to the first that is no good name. */
 static uint32_t fill_batch(mp__connection *c, const mp_str *keys, uint32_t count)
 {
     mp__get_batch *batch = &c->worker->batch; /* has run before this command */
     uint32_t n = 0;
 
     while (n < count && n < MP__GET_BATCH) {
-        char *address = batch->addresses[n];
-        int size = mp__address_from_name(mp__connection_environment(c), keys[n], address, NULL);
+        int size = mp__address_from_name(mp__connection_environment(c), keys[n],
+                                         batch->addresses[n], NULL);
 
         if (size <= 0)
             break;
-        batch->sizes[n] = (uint16_t)size;
-        batch->hashes[n] = mp__cache_hash(c->worker->hash_key, mp_str_new(address, (size_t)size));
-        n++;
+        (void)mp__batch_addressed(c->worker, n++, (size_t)size);
     }
     return n;
 }

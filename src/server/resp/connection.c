@@ -536,10 +536,8 @@ static void batch_add(mp__connection *c, mp_str name, size_t start)
         return;
     }
     batch->starts[batch->count] = start;
-    batch->sizes[batch->count] = (uint16_t)size;
-    batch->hashes[batch->count] =
-        mp__cache_hash(worker->hash_key, mp_str_new(address, (size_t)size));
-    mp__cache_prefetch(mp__manager_cache(worker->server->manager), batch->hashes[batch->count]);
+    mp__cache_prefetch(mp__manager_cache(worker->server->manager),
+                       mp__batch_addressed(worker, batch->count, (size_t)size));
     if (++batch->count == MP__GET_BATCH)
         batch_run(c);
 }
