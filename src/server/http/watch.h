@@ -4,6 +4,7 @@
  *
  *   watch.c         what is asked; long polls; time: progress and the end of waiting
  *   watch_stream.c  streams: catching up, live, slow readers
+ *   watch_pending.c what waits for a reader that is slow or catches up
  *   watch_frame.c   what is written: events as JSON, and the frames around it
  *
  *               from= is behind            through
@@ -68,11 +69,54 @@ void mp__watch_json(mp__buf *out, const char *epoch, const mp__watch_message *me
 void mp__watch_frame(mp__buf *out, enum mp__watch_frame kind, const char *epoch,
                      const mp__watch_message *message);
 
+/* PUT and DELETE. */
+bool mp__watch_is_about_keys(enum mp__watch_word word);
+
+/* ---- watch_pending.c ---- */
+
+/* One message that waits. */
+typedef struct mp__pending {
+    struct mp__pending *next;
+    mp__watch_message message; /* PUT: without a value; that is in entry */
+    const mp__entry *entry;    /* a reference, or NULL */
+    uint64_t hash;             /* of the address; 0 where there is none */
+    size_t bytes;              /* counted against MP__WATCH_PENDING_MAX, the value with them */
+    char address[];
+} mp__pending;
+
+/* What waits for one reader: a reset before all, then the rest in the order in which it came. Not
+ * to be moved once it is initialised. */
+typedef struct mp__watch_waiting {
+    bool reset_due;
+    uint64_t reset_revision;
+    const char *reset_reason; /* static */
+    mp__pending *first, **last;
+    size_t bytes;
+} mp__watch_waiting;
+
+void mp__pending_init(mp__watch_waiting *waits);
+/* Nothing but a reset waits afterwards, if one did. */
+void mp__pending_clear(mp__watch_waiting *waits);
+bool mp__pending_is_any(const mp__watch_waiting *waits);
+/* A reset that waits for its turn, in place of all that waits. */
+void mp__pending_reset(mp__watch_waiting *waits, uint64_t revision, const char *reason);
+/* Put @m last, with a reference to @entry (NULL: it has none); without the value where that would
+ * be too much. False: there is no room, or no memory; nothing has changed then. */
+bool mp__pending_add(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash,
+                     const mp__entry *entry);
+/* The latest of each key is enough: forget what waits of the one of @m, or of the origin's state.
+ * How many that were. */
+size_t mp__pending_forget(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash);
+/* The same among all that waits. */
+size_t mp__pending_forget_all(mp__watch_waiting *waits);
+/* The first one, which is the caller's now; NULL: none waits. */
+mp__pending *mp__pending_pop(mp__watch_waiting *waits);
+mp__pending *mp__pending_free(mp__pending *p);
+
 /* ---- watchers ---- */
 
 enum mp__watch_kind { MP__WATCH_SSE, MP__WATCH_LINES, MP__WATCH_WEBSOCKET, MP__WATCH_POLL };
 
-typedef struct mp__pending mp__pending;
 typedef struct mp__catching mp__catching;
 typedef struct mp__asking mp__asking;
 
@@ -88,12 +132,7 @@ typedef struct mp__http_watcher {
     struct mp__ws_parser *websocket; /* what the client of one sends */
     struct mp__asking *asking;       /* a value is being read: what comes waits */
     uint64_t position;               /* all up to here was told */
-    /* what waits: a reset before all, then the rest */
-    bool reset_due;
-    uint64_t reset_revision;
-    const char *reset_reason;
-    mp__pending *first, **last;
-    size_t pending_bytes;
+    mp__watch_waiting waits;
     /* time: watch.c */
     struct mp__http_watcher *next_due, **due_link;
     uint32_t due;         /* tick */

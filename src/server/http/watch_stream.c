@@ -8,15 +8,6 @@
 
 #include "server/http/watch.h"
 
-struct mp__pending {
-    mp__pending *next;
-    mp__watch_message message; /* PUT: without a value; that is in entry */
-    const mp__entry *entry;    /* a reference, or NULL */
-    uint64_t hash;
-    size_t bytes;
-    char address[];
-};
-
 /* Behind: pages of the history are under way or being sent. */
 struct mp__catching {
     mp__query query;
@@ -48,9 +39,9 @@ static void count(_Atomic uint64_t *counter)
     (void)atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-static bool is_about_keys(enum mp__watch_word word)
+static void count_coalesced(mp__http_watcher *w, size_t n)
 {
-    return word == MP__WORD_PUT || word == MP__WORD_DELETE;
+    (void)atomic_fetch_add_explicit(&w->worker->server->watch_coalesced, n, memory_order_relaxed);
 }
 
 static bool is_blocked(const mp__http_watcher *w)
@@ -137,175 +128,50 @@ static bool see_item(mp__http_watcher *w, const mp__list_item *item, mp__watch_v
 
 /* ---- what waits ---- */
 
-static void pending_free(mp__pending *p)
-{
-    (void)mp__entry_unref(p->entry);
-    (void)mp__free(p);
-}
-
-static void pending_clear(mp__http_watcher *w)
-{
-    while (w->first) {
-        mp__pending *next = w->first->next;
-
-        pending_free(w->first);
-        w->first = next;
-    }
-    w->last = &w->first;
-    w->pending_bytes = 0;
-}
-
-static bool is_waiting(const mp__http_watcher *w)
-{
-    return w->first || w->reset_due;
-}
-
-/* A reset that waits for its turn, in place of all that waits. */
-static void reset_later(mp__http_watcher *w, uint64_t revision, const char *reason)
-{
-    pending_clear(w);
-    w->reset_due = true;
-    w->reset_revision = revision;
-    w->reset_reason = reason;
-}
-
-static mp__pending *pending_pop(mp__http_watcher *w)
-{
-    mp__pending *p = w->first;
-
-    if (!p)
-        return NULL;
-    w->first = p->next;
-    if (!p->next)
-        w->last = &w->first;
-    w->pending_bytes -= p->bytes;
-    return p;
-}
-
-/* Whether the later one of two says all that the other does. Keys that are not named may be others:
- * of those only the same word does. */
-static bool replaces(const mp__watch_message *later, const mp__watch_message *earlier)
-{
-    return is_about_keys(earlier->word) == is_about_keys(later->word) &&
-           earlier->more == later->more && (!later->more || earlier->word == later->word) &&
-           mp_str_equal(earlier->address, later->address);
-}
-
-/* The latest of each key is enough: forget what waits of this one, or of the origin's state. */
-static void forget_older(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash)
-{
-    for (mp__pending **link = &w->first; *link; link = &(*link)->next) {
-        mp__pending *p = *link;
-
-        if (p->hash != hash || !replaces(m, &p->message))
-            continue;
-        *link = p->next;
-        if (!p->next)
-            w->last = link;
-        w->pending_bytes -= p->bytes;
-        pending_free(p);
-        count(&w->worker->server->watch_coalesced);
-        return;
-    }
-}
-
-static bool is_same(const mp__pending *a, const mp__pending *b)
-{
-    return a->hash == b->hash && replaces(&a->message, &b->message);
-}
-
-/* The same for all that waits; at most MP__WATCH_PENDING_MAX bytes of it. */
-static void forget_all_older(mp__http_watcher *w)
-{
-    mp__pending **link = &w->first;
-
-    while (*link) {
-        mp__pending *p = *link, *later = p->next;
-
-        while (later && !is_same(later, p))
-            later = later->next;
-        if (!later) {
-            link = &p->next;
-            continue;
-        }
-        *link = p->next; /* never the last one: a later one is behind it */
-        w->pending_bytes -= p->bytes;
-        pending_free(p);
-        count(&w->worker->server->watch_coalesced);
-    }
-}
-
-static bool pending_add(mp__http_watcher *w, const mp__watch_message *m, uint64_t hash,
-                        const mp__entry *entry)
-{
-    size_t bytes = sizeof(mp__pending) + m->address.size;
-    size_t value = entry && m->has_value ? m->value.size : 0;
-    mp__pending *p;
-
-    if (w->pending_bytes + bytes + value > MP__WATCH_PENDING_MAX)
-        value = SIZE_MAX; /* without it, then */
-    if (w->pending_bytes + bytes > MP__WATCH_PENDING_MAX)
-        return false;
-    p = mp__malloc(bytes);
-    if (!p)
-        return false;
-    *p = (mp__pending){.message = *m, .hash = hash, .bytes = bytes};
-    if (m->address.size)
-        memcpy(p->address, m->address.data, m->address.size);
-    p->message.address = mp_str_new(p->address, m->address.size);
-    p->message.value = p->message.media_type = mp_str_new("", 0);
-    p->message.has_value = false;
-    if (value != SIZE_MAX && entry) {
-        p->entry = mp__entry_ref(entry);
-        p->bytes += value;
-    }
-    *w->last = p;
-    w->last = &p->next;
-    w->pending_bytes += p->bytes;
-    return true;
-}
-
 /* Keep @m until it can be told. What does not fit the history has, for who catches up; else a
  * reset stands for it, and for all that comes until it is told. */
 static void wait_with(mp__http_watcher *w, const mp__watch_message *m, const mp__entry *entry)
 {
     uint64_t hash = m->address.size ? mp__hash_str(w->worker->hash_key, m->address) : 0;
 
-    if (w->reset_due && is_about_keys(m->word)) {
-        w->reset_revision = m->revision;
+    if (w->waits.reset_due && mp__watch_is_about_keys(m->word)) {
+        w->waits.reset_revision = m->revision;
         return;
     }
-    if (w->overrun && is_about_keys(m->word))
+    if (w->overrun && mp__watch_is_about_keys(m->word))
         return;
-    w->slow = w->slow && w->first;
-    if ((w->slow && !w->catching) || !is_about_keys(m->word))
-        forget_older(w, m, hash);
-    if (pending_add(w, m, hash, entry))
+    w->slow = w->slow && w->waits.first;
+    if ((w->slow && !w->catching) || !mp__watch_is_about_keys(m->word))
+        count_coalesced(w, mp__pending_forget(&w->waits, m, hash));
+    if (mp__pending_add(&w->waits, m, hash, entry))
         return;
     if (!w->catching && !w->slow) {
         w->slow = true;
-        forget_all_older(w);
-        forget_older(w, m, hash);
-        if (pending_add(w, m, hash, entry))
+        count_coalesced(w, mp__pending_forget_all(&w->waits));
+        count_coalesced(w, mp__pending_forget(&w->waits, m, hash));
+        if (mp__pending_add(&w->waits, m, hash, entry))
             return;
     }
     if (w->catching) {
-        pending_clear(w);
+        mp__pending_clear(&w->waits);
         w->overrun = true;
         return;
     }
     /* what is about no change has no revision: the reset stands for all that was told up to now */
-    reset_later(w, is_about_keys(m->word) ? m->revision : mp__watch_revision(w->worker->watch),
-                "slow");
+    mp__pending_reset(&w->waits,
+                      mp__watch_is_about_keys(m->word) ? m->revision
+                                                       : mp__watch_revision(w->worker->watch),
+                      "slow");
     count(&w->worker->server->watch_resets);
 }
 
 static void add_reset(mp__http_watcher *w, mp__buf *buf)
 {
-    mp__watch_message reset = {
-        .word = MP__WORD_RESET, .revision = w->reset_revision, .reason = w->reset_reason};
+    mp__watch_message reset = {.word = MP__WORD_RESET,
+                               .revision = w->waits.reset_revision,
+                               .reason = w->waits.reset_reason};
 
-    w->reset_due = false;
+    w->waits.reset_due = false;
     w->position = reset.revision;
     mp__watch_frame(buf, frame_of(w), mp__watch_epoch(w), &reset);
 }
@@ -316,7 +182,7 @@ static void add_pending(mp__http_watcher *w, mp__pending *p, mp__buf *buf)
 
     if (p->entry)
         mp__watch_message_of_entry(p->entry, m);
-    if (is_about_keys(m->word) && m->revision <= w->position)
+    if (mp__watch_is_about_keys(m->word) && m->revision <= w->position)
         return; /* a page of the history had it */
     mp__watch_frame(buf, frame_of(w), mp__watch_epoch(w), m);
     if (m->revision > w->position)
@@ -328,14 +194,14 @@ static void flush(mp__http_watcher *w)
 {
     mp__pending *p;
 
-    while (!is_blocked(w) && is_waiting(w)) {
+    while (!is_blocked(w) && mp__pending_is_any(&w->waits)) {
         mp__buf buf = MP__BUF_INIT;
 
-        if (w->reset_due)
+        if (w->waits.reset_due)
             add_reset(w, &buf);
-        while (buf.size < MP__WATCH_UNSENT_MAX / 2 && (p = pending_pop(w)) != NULL) {
+        while (buf.size < MP__WATCH_UNSENT_MAX / 2 && (p = mp__pending_pop(&w->waits)) != NULL) {
             add_pending(w, p, &buf);
-            pending_free(p);
+            (void)mp__pending_free(p);
         }
         send(w, &buf);
     }
@@ -358,14 +224,14 @@ static void answer_pending(mp__http_watcher *w)
     mp__buf events = MP__BUF_INIT;
     mp__pending *p;
 
-    while ((p = pending_pop(w)) != NULL) {
+    while ((p = mp__pending_pop(&w->waits)) != NULL) {
         if (p->entry)
             mp__watch_message_of_entry(p->entry, &p->message);
         if (p->message.revision > w->position) {
             w->position = p->message.revision;
             mp__watch_json(&events, mp__watch_epoch(w), &p->message);
         }
-        pending_free(p);
+        (void)mp__pending_free(p);
     }
     if (events.size)
         mp__watch_poll_answer(w, mp__buf_str(&events), false);
@@ -654,7 +520,7 @@ static void tell_reset(mp__http_watcher *w, const mp__event *event)
         answer_reset(w, &message);
         return;
     }
-    reset_later(w, message.revision, reason);
+    mp__pending_reset(&w->waits, message.revision, reason);
     if (w->catching && w->catching->under_way) {
         w->catching->canceled = true; /* goes on when it has ended */
         return;
@@ -727,7 +593,7 @@ static void answered(mp__asking *a)
             message.word = MP__WORD_DELETE;
         else if (seen != MP__SEEN_UNKNOWN && entry->kind == MP__RECORD_VALUE)
             mp__watch_message_of_entry(entry, &message);
-        if (seen != MP__SEEN_NOTHING && !w->reset_due)
+        if (seen != MP__SEEN_NOTHING && !w->waits.reset_due)
             send_message(w, &message);
         if (a->revision > w->position)
             w->position = a->revision;
@@ -777,7 +643,7 @@ static void tell_seen(mp__http_watcher *w, const mp__event *event)
     mp__watch_view view;
 
     if (see_event(w, event, &view, &message)) {
-        if (w->catching || is_waiting(w) || is_blocked(w)) {
+        if (w->catching || mp__pending_is_any(&w->waits) || is_blocked(w)) {
             wait_with(w, &message, message.has_value ? view.entry : NULL);
         } else if (message.word != MP__WORD_PUT || message.has_value || !ask(w, event, &view)) {
             send_message(w, &message);
@@ -801,7 +667,7 @@ static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, g
         tell_seen(w, event);
         return;
     }
-    if (w->catching || is_waiting(w) || is_blocked(w)) {
+    if (w->catching || mp__pending_is_any(&w->waits) || is_blocked(w)) {
         mp__watch_message message;
 
         mp__watch_message_of_event(event, &message);
@@ -999,7 +865,7 @@ static void describe(mp__waiter *waiter, mp__buf *json)
     };
     mp__http_watcher *w = (mp__http_watcher *)waiter;
     uint64_t now = mp__watch_revision(w->worker->watch);
-    bool is_live = !w->catching && !is_waiting(w) && !is_blocked(w);
+    bool is_live = !w->catching && !mp__pending_is_any(&w->waits) && !is_blocked(w);
     char peer[64];
 
     mp__json_add_text(json, "protocol", protocols[w->kind]);
@@ -1024,7 +890,6 @@ void mp__watch_stream_begin(mp__http_watcher *w, bool has_from, bool known, uint
 
     w->waiter.tell = tell;
     w->waiter.describe = describe;
-    w->last = &w->first;
     w->position = has_from && known ? from : mp__watch_revision(watch);
     if (mp__watch_is_stale(watch)) {
         mp__watch_message stale = {.word = MP__WORD_STALE};
@@ -1058,7 +923,7 @@ void mp__watch_stream_progress(mp__http_watcher *w)
     mp__watch_message progress = {.word = MP__WORD_PROGRESS};
 
     retry(w);
-    if (is_waiting(w) || is_blocked(w))
+    if (mp__pending_is_any(&w->waits) || is_blocked(w))
         return;
     if (!w->catching && w->position < mp__watch_revision(w->worker->watch))
         w->position = mp__watch_revision(w->worker->watch);
@@ -1076,7 +941,7 @@ void mp__watch_end(mp__http_watcher *w)
     }
     if (w->worker->watch)
         mp__watch_leave_layers(w->worker->watch, &w->points);
-    pending_clear(w);
+    mp__pending_clear(&w->waits);
     w->x = NULL;
     if (w->asking || (w->catching && w->catching->under_way))
         return; /* it ends when they have */
