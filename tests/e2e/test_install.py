@@ -66,6 +66,21 @@ class Install(unittest.TestCase):
         version = self.flags("--modversion")[0]
         self.assertEqual((done.returncode, done.stdout), (0, f"{version} installed\n"))
 
+    def test_the_example_of_the_library_builds_as_it_says_and_runs(self):
+        source = self.prefix / "share/doc/marketprism/examples/library/orders.c"
+        program = self.folder / "orders"
+        built = run(os.environ["COMPILER"], "-std=c11", "-Wall", "-Wextra", "-Werror", source, "-o",
+                    program, *self.flags("--cflags", "--libs"), "-pthread")
+        self.assertEqual(built.returncode, 0, built.stderr)
+        done = run(program, LD_LIBRARY_PATH=str(self.pkgconfig.parent))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[:2], [f"thread {i}: 250000 of 1000000 orders within the limit"
+                                     for i in (1, 2)])
+        hits, reads = map(int, re.match(r"(\d+) of (\d+) reads", lines[2]).groups())
+        self.assertEqual(hits, 2_000_000)
+        self.assertIn(reads - hits, (1, 2))  # both threads may find that nothing is there yet
+
     def test_headers_are_those_of_the_include_folder_and_each_stands_alone(self):
         headers = sorted(path.name for path in (self.prefix / "include/marketprism").iterdir())
         sources = {path.name.removesuffix(".in") for path in (ROOT / "include/marketprism").iterdir()
