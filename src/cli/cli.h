@@ -115,7 +115,9 @@ int mp__cli_each_at(const mp__arguments *arguments, mp__client *client, mp_str p
                     void *context);
 
 int64_t mp__cli_now_ms(void);
-/* A value as JSON: itself when its media type says that it is JSON, else a string. */
+/* A value as a member of a JSON object, in one line: itself where its media type says that it is JSON
+ * and it is; else a string, or "NAME_base64" where its bytes are no UTF-8. What says that it is JSON
+ * and is none has "NAME_trouble" beside it. @name of at most 48 bytes. */
 void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type);
 
 /* "2 h ago", "13 ms" for people. */

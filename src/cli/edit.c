@@ -104,7 +104,8 @@ static int make_text(edit *e, mp__buf *text)
         rc = e->format->print(&leaves, text, &diag);
     mp__leaves_done(&leaves);
     return rc ? mp__cli_fail(e->arguments, MP__EXIT_ERROR,
-                             "these keys cannot be shown as %s: %s; another --format may do",
+                             "these keys cannot be shown as %s: %s; another --format, or one key "
+                             "alone, may do",
                              e->format->name, diag.text[0] ? diag.text : mp_strerror(rc))
               : 0;
 }

@@ -6,6 +6,7 @@
 
 #include "core/alloc.h"
 #include "core/json.h"
+#include "core/json_read.h"
 
 enum { SHOWN_BYTES = 160 }; /* of a value in a line of a difference */
 
@@ -170,12 +171,13 @@ int mp__deltas_add(mp__deltas *deltas, const mp__keyset *from, const mp__keyset 
     return rc;
 }
 
-/* A value in a line: JSON, so that "5" and 5 are told apart; the media type where it is another, or
- * is all that differs. */
+/* A value in a line: JSON, so that "5" and 5 are told apart; the media type where it is another, is
+ * not true, or is all that differs. */
 static void add_shown(mp__buf *out, const mp__key *key, bool with_type)
 {
     mp_str value = key->value;
-    bool is_json = mp_str_equal(key->media_type, MP_STR("application/json"));
+    bool claims = mp_str_equal(key->media_type, MP_STR("application/json"));
+    bool is_json = claims && mp__json_check(value, NULL) == 0;
     bool is_text = mp_str_equal(key->media_type, MP_STR("text/plain")) || !key->media_type.size;
 
     if (value.size > SHOWN_BYTES)
@@ -188,6 +190,8 @@ static void add_shown(mp__buf *out, const mp__key *key, bool with_type)
         (void)mp__buf_printf(out, "... (%zu bytes)", key->value.size);
     if (with_type && !key->media_type.size)
         (void)mp__buf_add_str(out, MP_STR(" (no type)"));
+    else if (claims && !is_json)
+        (void)mp__buf_add_str(out, MP_STR(" (application/json, but no JSON)"));
     else if (with_type || (!is_json && !is_text))
         (void)mp__buf_printf(out, " (%.*s)", (int)key->media_type.size, key->media_type.data);
 }

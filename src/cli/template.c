@@ -494,6 +494,9 @@ static int evaluate(const renderer *r, const node *n, mp__buf *out)
     for (size_t i = 0; rc == 0 && i < n->filter_count; i++) {
         mp__buf filtered = MP__BUF_INIT;
 
+        if (n->filters[i] == FILTER_JSON && !mp__is_utf8(mp__buf_str(out)))
+            return fail_at(r->t, n->at, r->diag, MP_EINVAL,
+                           "the value is no UTF-8, of which JSON is made; base64 takes any bytes");
         apply((enum filter)n->filters[i], mp__buf_str(out), &filtered);
         mp__buf_done(out);
         *out = filtered;

@@ -12,6 +12,7 @@
 #include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "core/json_read.h"
 
 const mp__flag mp__get_flags[] = {
     {"--level", "-l", "LEVEL", "strong, eventual (default) or weak."},
@@ -61,19 +62,36 @@ static void print_json(mp__buf *json)
     mp__buf_done(json);
 }
 
+/* "NAME_trouble": why what claims to be JSON is none. */
+static void add_no_json(mp__buf *json, const char *name, const mp__diag *why)
+{
+    mp__buf text = MP__BUF_INIT;
+    char trouble[64];
+
+    (void)snprintf(trouble, sizeof(trouble), "%s_trouble", name);
+    (void)mp__buf_printf(&text, "not the JSON that its media type says: line %d, column %d: %s",
+                         why->line, why->column, why->text);
+    mp__json_add_string(json, trouble, mp__buf_str(&text));
+    mp__buf_done(&text);
+}
+
 void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type)
 {
-    json_t *parsed = NULL;
+    bool claims = mp_str_equal(media_type, MP_STR("application/json"));
+    mp__diag why = {0};
 
-    if (mp_str_equal(media_type, MP_STR("application/json")))
-        parsed = json_loadb(value.data, value.size, JSON_DECODE_ANY, NULL);
-    if (!parsed) {
-        mp__json_add_string(json, name, value);
+    if (!claims || mp__json_check(value, &why) != 0) {
+        mp__json_add_bytes(json, name, value);
+        if (claims)
+            add_no_json(json, name, &why);
         return;
     }
-    json_decref(parsed);
     mp__json_key(json, name);
-    (void)mp__buf_add_str(json, value);
+    for (size_t i = 0; i < value.size; i++) { /* raw ends of lines are only between tokens */
+        char c = value.data[i];
+
+        (void)mp__buf_add_char(json, (char)(c == '\n' || c == '\r' ? ' ' : c));
+    }
 }
 
 /* ---- get ---- */

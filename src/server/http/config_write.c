@@ -263,11 +263,14 @@ static void answer_patch_error(mp__exchange *x, int rc, const mp__diag *diag)
     if (!status)
         mp__answer_error(x, rc, diag->text);
     else
-        mp__answer_problem(x, &(mp__problem){.status = status,
-                                             .type = status == 409 ? "patch-conflict" : "patch",
-                                             .detail = diag->text,
-                                             .remedy = "nothing was changed; see RFC 6902 and 7396",
-                                             .place = diag});
+        mp__answer_problem(
+            x, &(mp__problem){.status = status,
+                              .type = status == 409 ? "patch-conflict" : "patch",
+                              .detail = diag->text,
+                              .remedy = rc == MP_EUNSUPPORTED
+                                            ? "nothing was changed; PUT the whole value"
+                                            : "nothing was changed; see RFC 6902 and 7396",
+                              .place = diag});
 }
 
 /* The patched value becomes the change's; false: answered. */
