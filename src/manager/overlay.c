@@ -340,6 +340,7 @@ typedef struct walk {
     size_t at, count; /* the layer at work; of all */
     unsigned looks;
     bool is_mark;                          /* it is asked whether the layer has any keys at all */
+    bool is_far;                           /* L1 did not have all that was looked at */
     bool cached, asked;                    /* in this look: some answer came from there */
     const mp__entry *seen[MP__LAYERS_MAX]; /* what each layer answered, references */
     uint8_t kinds[MP__LAYERS_MAX];         /* of the look before */
@@ -451,7 +452,7 @@ static void answer(walk *w, const mp__read *last)
     whole->age_ms = w->age_ms < 0 ? 0 : w->age_ms;
     whole->reason = w->reason;
     whole->layer = last->layer;
-    mp__read_counts(w->whole->manager, whole, last->was_near);
+    mp__read_counts(w->whole->manager, whole, !w->is_far);
     if (last->status != 0 && last->status != MP_EABSENT) { /* what is not known is neither */
         whole->stale = last->stale;
         whole->reason = last->reason;
@@ -502,6 +503,7 @@ static bool go_on(walk *w, mp__read *read)
     for (;;) {
         bool last = read->status != MP_EABSENT || read->layer.size || w->at + 1 == w->count;
 
+        w->is_far |= !read->was_near;
         if (w->is_mark && read->status != MP_EABSENT) { /* there are keys, or nobody can say */
             read->entry = mp__entry_unref(read->entry);
             if (!look(w, false))

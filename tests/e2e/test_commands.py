@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import threading
 import time
 import urllib.request
@@ -366,6 +367,19 @@ class Commands(mp_daemon.Served):
         again = daemon.client()
         self.addCleanup(again.close)
         self.assertEqual(keyspace(again), {"db0": 2, "db2": 1})
+
+    def test_a_first_read_of_nothing_is_a_miss_also_where_the_layers_behind_have_no_keys(self):
+        daemon = mp_daemon.Daemon().start()
+        self.addCleanup(daemon.close)
+        c = daemon.client()
+        self.addCleanup(c.close)
+        for words, counts in ((("GET", "none"), (0, 1)), (("GET", "none"), (1, 1)),
+                              (("MGET", "none", "other"), (2, 2)),
+                              (("MGET", "none", "other"), (4, 2))):
+            c(*words)
+            told = c("INFO", "stats").decode()
+            self.assertEqual(tuple(int(re.search(rf"keyspace_{name}:(\d+)", told)[1])
+                                   for name in ("hits", "misses")), counts, words)
 
     def test_a_read_counts_once_whatever_layers_it_looks_at(self):
         c, k = self.c, self.key
