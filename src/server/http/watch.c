@@ -336,7 +336,7 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
     w->worker = worker;
     w->kind = kind_of(x, a);
     w->waiter.is_last = w->kind == MP__WATCH_POLL;
-    mp__pending_init(&w->waits);
+    mp__watch_pending_init(&w->waits);
     if (w->kind == MP__WATCH_WEBSOCKET) {
         w->websocket = mp__calloc(1, sizeof(*w->websocket));
         if (!w->websocket)

@@ -75,14 +75,14 @@ bool mp__watch_is_about_keys(enum mp__watch_word word);
 /* ---- watch_pending.c ---- */
 
 /* One message that waits. */
-typedef struct mp__pending {
-    struct mp__pending *next;
+typedef struct mp__watch_pending {
+    struct mp__watch_pending *next;
     mp__watch_message message; /* PUT: without a value; that is in entry */
     const mp__entry *entry;    /* a reference, or NULL */
     uint64_t hash;             /* of the address; 0 where there is none */
     size_t bytes;              /* counted against MP__WATCH_PENDING_MAX, the value with them */
     char address[];
-} mp__pending;
+} mp__watch_pending;
 
 /* What waits for one reader: a reset before all, then the rest in the order in which it came. Not
  * to be moved once it is initialised. */
@@ -90,28 +90,29 @@ typedef struct mp__watch_waiting {
     bool reset_due;
     uint64_t reset_revision;
     const char *reset_reason; /* static */
-    mp__pending *first, **last;
+    mp__watch_pending *first, **last;
     size_t bytes;
 } mp__watch_waiting;
 
-void mp__pending_init(mp__watch_waiting *waits);
+void mp__watch_pending_init(mp__watch_waiting *waits);
 /* Nothing but a reset waits afterwards, if one did. */
-void mp__pending_clear(mp__watch_waiting *waits);
-bool mp__pending_is_any(const mp__watch_waiting *waits);
+void mp__watch_pending_clear(mp__watch_waiting *waits);
+bool mp__watch_pending_is_any(const mp__watch_waiting *waits);
 /* A reset that waits for its turn, in place of all that waits. */
-void mp__pending_reset(mp__watch_waiting *waits, uint64_t revision, const char *reason);
+void mp__watch_pending_reset(mp__watch_waiting *waits, uint64_t revision, const char *reason);
 /* Put @m last, with a reference to @entry (NULL: it has none); without the value where that would
  * be too much. False: there is no room, or no memory; nothing has changed then. */
-bool mp__pending_add(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash,
-                     const mp__entry *entry);
+bool mp__watch_pending_add(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash,
+                           const mp__entry *entry);
 /* The latest of each key is enough: forget what waits of the one of @m, or of the origin's state.
  * How many that were. */
-size_t mp__pending_forget(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash);
+size_t mp__watch_pending_forget(mp__watch_waiting *waits, const mp__watch_message *m,
+                                uint64_t hash);
 /* The same among all that waits. */
-size_t mp__pending_forget_all(mp__watch_waiting *waits);
+size_t mp__watch_pending_forget_all(mp__watch_waiting *waits);
 /* The first one, which is the caller's now; NULL: none waits. */
-mp__pending *mp__pending_pop(mp__watch_waiting *waits);
-mp__pending *mp__pending_free(mp__pending *p);
+mp__watch_pending *mp__watch_pending_pop(mp__watch_waiting *waits);
+mp__watch_pending *mp__watch_pending_free(mp__watch_pending *p);
 
 /* ---- watchers ---- */
 

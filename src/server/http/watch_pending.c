@@ -5,42 +5,42 @@
 #include "core/alloc.h"
 #include "server/http/watch.h"
 
-void mp__pending_init(mp__watch_waiting *waits)
+void mp__watch_pending_init(mp__watch_waiting *waits)
 {
     *waits = (mp__watch_waiting){.last = &waits->first};
 }
 
-mp__pending *mp__pending_free(mp__pending *p)
+mp__watch_pending *mp__watch_pending_free(mp__watch_pending *p)
 {
     if (p)
         (void)mp__entry_unref(p->entry);
     return mp__free(p);
 }
 
-void mp__pending_clear(mp__watch_waiting *waits)
+void mp__watch_pending_clear(mp__watch_waiting *waits)
 {
-    mp__pending *p;
+    mp__watch_pending *p;
 
-    while ((p = mp__pending_pop(waits)) != NULL)
-        (void)mp__pending_free(p);
+    while ((p = mp__watch_pending_pop(waits)) != NULL)
+        (void)mp__watch_pending_free(p);
 }
 
-bool mp__pending_is_any(const mp__watch_waiting *waits)
+bool mp__watch_pending_is_any(const mp__watch_waiting *waits)
 {
     return waits->first || waits->reset_due;
 }
 
-void mp__pending_reset(mp__watch_waiting *waits, uint64_t revision, const char *reason)
+void mp__watch_pending_reset(mp__watch_waiting *waits, uint64_t revision, const char *reason)
 {
-    mp__pending_clear(waits);
+    mp__watch_pending_clear(waits);
     waits->reset_due = true;
     waits->reset_revision = revision;
     waits->reset_reason = reason;
 }
 
-mp__pending *mp__pending_pop(mp__watch_waiting *waits)
+mp__watch_pending *mp__watch_pending_pop(mp__watch_waiting *waits)
 {
-    mp__pending *p = waits->first;
+    mp__watch_pending *p = waits->first;
 
     if (!p)
         return NULL;
@@ -65,26 +65,26 @@ static bool replaces(const mp__watch_message *later, const mp__watch_message *ea
            mp_str_equal(earlier->address, later->address);
 }
 
-static bool is_same(const mp__pending *a, const mp__pending *b)
+static bool is_same(const mp__watch_pending *a, const mp__watch_pending *b)
 {
     return a->hash == b->hash && replaces(&a->message, &b->message);
 }
 
 /* Take out what @link leads to. */
-static void take_out(mp__watch_waiting *waits, mp__pending **link)
+static void take_out(mp__watch_waiting *waits, mp__watch_pending **link)
 {
-    mp__pending *p = *link;
+    mp__watch_pending *p = *link;
 
     *link = p->next;
     if (!p->next)
         waits->last = link;
     waits->bytes -= p->bytes;
-    (void)mp__pending_free(p);
+    (void)mp__watch_pending_free(p);
 }
 
-size_t mp__pending_forget(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash)
+size_t mp__watch_pending_forget(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash)
 {
-    for (mp__pending **link = &waits->first; *link; link = &(*link)->next) {
+    for (mp__watch_pending **link = &waits->first; *link; link = &(*link)->next) {
         if ((*link)->hash != hash || !replaces(m, &(*link)->message))
             continue;
         take_out(waits, link);
@@ -94,13 +94,13 @@ size_t mp__pending_forget(mp__watch_waiting *waits, const mp__watch_message *m, 
 }
 
 /* Each with each: at most MP__WATCH_PENDING_MAX bytes of them. */
-size_t mp__pending_forget_all(mp__watch_waiting *waits)
+size_t mp__watch_pending_forget_all(mp__watch_waiting *waits)
 {
-    mp__pending **link = &waits->first;
+    mp__watch_pending **link = &waits->first;
     size_t forgotten = 0;
 
     while (*link) {
-        mp__pending *later = (*link)->next;
+        mp__watch_pending *later = (*link)->next;
 
         while (later && !is_same(later, *link))
             later = later->next;
@@ -114,19 +114,19 @@ size_t mp__pending_forget_all(mp__watch_waiting *waits)
     return forgotten;
 }
 
-bool mp__pending_add(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash,
-                     const mp__entry *entry)
+bool mp__watch_pending_add(mp__watch_waiting *waits, const mp__watch_message *m, uint64_t hash,
+                           const mp__entry *entry)
 {
-    size_t bytes = sizeof(mp__pending) + m->address.size;
+    size_t bytes = sizeof(mp__watch_pending) + m->address.size;
     size_t value = entry && m->has_value ? m->value.size : 0;
-    mp__pending *p;
+    mp__watch_pending *p;
 
     if (waits->bytes + bytes > MP__WATCH_PENDING_MAX)
         return false;
     p = mp__malloc(bytes);
     if (!p)
         return false;
-    *p = (mp__pending){.message = *m, .hash = hash, .bytes = bytes};
+    *p = (mp__watch_pending){.message = *m, .hash = hash, .bytes = bytes};
     if (m->address.size)
         memcpy(p->address, m->address.data, m->address.size);
     p->message.address = mp_str_new(p->address, m->address.size);

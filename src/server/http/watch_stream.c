@@ -142,26 +142,26 @@ static void wait_with(mp__http_watcher *w, const mp__watch_message *m, const mp_
         return;
     w->slow = w->slow && w->waits.first;
     if ((w->slow && !w->catching) || !mp__watch_is_about_keys(m->word))
-        count_coalesced(w, mp__pending_forget(&w->waits, m, hash));
-    if (mp__pending_add(&w->waits, m, hash, entry))
+        count_coalesced(w, mp__watch_pending_forget(&w->waits, m, hash));
+    if (mp__watch_pending_add(&w->waits, m, hash, entry))
         return;
     if (!w->catching && !w->slow) {
         w->slow = true;
-        count_coalesced(w, mp__pending_forget_all(&w->waits));
-        count_coalesced(w, mp__pending_forget(&w->waits, m, hash));
-        if (mp__pending_add(&w->waits, m, hash, entry))
+        count_coalesced(w, mp__watch_pending_forget_all(&w->waits));
+        count_coalesced(w, mp__watch_pending_forget(&w->waits, m, hash));
+        if (mp__watch_pending_add(&w->waits, m, hash, entry))
             return;
     }
     if (w->catching) {
-        mp__pending_clear(&w->waits);
+        mp__watch_pending_clear(&w->waits);
         w->overrun = true;
         return;
     }
     /* what is about no change has no revision: the reset stands for all that was told up to now */
-    mp__pending_reset(&w->waits,
-                      mp__watch_is_about_keys(m->word) ? m->revision
-                                                       : mp__watch_revision(w->worker->watch),
-                      "slow");
+    mp__watch_pending_reset(&w->waits,
+                            mp__watch_is_about_keys(m->word) ? m->revision
+                                                             : mp__watch_revision(w->worker->watch),
+                            "slow");
     count(&w->worker->server->watch_resets);
 }
 
@@ -176,7 +176,7 @@ static void add_reset(mp__http_watcher *w, mp__buf *buf)
     mp__watch_frame(buf, frame_of(w), mp__watch_epoch(w), &reset);
 }
 
-static void add_pending(mp__http_watcher *w, mp__pending *p, mp__buf *buf)
+static void add_pending(mp__http_watcher *w, mp__watch_pending *p, mp__buf *buf)
 {
     mp__watch_message *m = &p->message;
 
@@ -192,16 +192,17 @@ static void add_pending(mp__http_watcher *w, mp__pending *p, mp__buf *buf)
 /* Send what waits, as long as the socket takes it. */
 static void flush(mp__http_watcher *w)
 {
-    mp__pending *p;
+    mp__watch_pending *p;
 
-    while (!is_blocked(w) && mp__pending_is_any(&w->waits)) {
+    while (!is_blocked(w) && mp__watch_pending_is_any(&w->waits)) {
         mp__buf buf = MP__BUF_INIT;
 
         if (w->waits.reset_due)
             add_reset(w, &buf);
-        while (buf.size < MP__WATCH_UNSENT_MAX / 2 && (p = mp__pending_pop(&w->waits)) != NULL) {
+        while (buf.size < MP__WATCH_UNSENT_MAX / 2 &&
+               (p = mp__watch_pending_pop(&w->waits)) != NULL) {
             add_pending(w, p, &buf);
-            (void)mp__pending_free(p);
+            (void)mp__watch_pending_free(p);
         }
         send(w, &buf);
     }
@@ -222,16 +223,16 @@ static void answer_reset(mp__http_watcher *w, const mp__watch_message *message)
 static void answer_pending(mp__http_watcher *w)
 {
     mp__buf events = MP__BUF_INIT;
-    mp__pending *p;
+    mp__watch_pending *p;
 
-    while ((p = mp__pending_pop(&w->waits)) != NULL) {
+    while ((p = mp__watch_pending_pop(&w->waits)) != NULL) {
         if (p->entry)
             mp__watch_message_of_entry(p->entry, &p->message);
         if (p->message.revision > w->position) {
             w->position = p->message.revision;
             mp__watch_json(&events, mp__watch_epoch(w), &p->message);
         }
-        (void)mp__pending_free(p);
+        (void)mp__watch_pending_free(p);
     }
     if (events.size)
         mp__watch_poll_answer(w, mp__buf_str(&events), false);
@@ -520,7 +521,7 @@ static void tell_reset(mp__http_watcher *w, const mp__event *event)
         answer_reset(w, &message);
         return;
     }
-    mp__pending_reset(&w->waits, message.revision, reason);
+    mp__watch_pending_reset(&w->waits, message.revision, reason);
     if (w->catching && w->catching->under_way) {
         w->catching->canceled = true; /* goes on when it has ended */
         return;
@@ -643,7 +644,7 @@ static void tell_seen(mp__http_watcher *w, const mp__event *event)
     mp__watch_view view;
 
     if (see_event(w, event, &view, &message)) {
-        if (w->catching || mp__pending_is_any(&w->waits) || is_blocked(w)) {
+        if (w->catching || mp__watch_pending_is_any(&w->waits) || is_blocked(w)) {
             wait_with(w, &message, message.has_value ? view.entry : NULL);
         } else if (message.word != MP__WORD_PUT || message.has_value || !ask(w, event, &view)) {
             send_message(w, &message);
@@ -667,7 +668,7 @@ static void tell_change(mp__http_watcher *w, mp__watch_group *group, size_t i, g
         tell_seen(w, event);
         return;
     }
-    if (w->catching || mp__pending_is_any(&w->waits) || is_blocked(w)) {
+    if (w->catching || mp__watch_pending_is_any(&w->waits) || is_blocked(w)) {
         mp__watch_message message;
 
         mp__watch_message_of_event(event, &message);
@@ -865,7 +866,7 @@ static void describe(mp__waiter *waiter, mp__buf *json)
     };
     mp__http_watcher *w = (mp__http_watcher *)waiter;
     uint64_t now = mp__watch_revision(w->worker->watch);
-    bool is_live = !w->catching && !mp__pending_is_any(&w->waits) && !is_blocked(w);
+    bool is_live = !w->catching && !mp__watch_pending_is_any(&w->waits) && !is_blocked(w);
     char peer[64];
 
     mp__json_add_text(json, "protocol", protocols[w->kind]);
@@ -923,7 +924,7 @@ void mp__watch_stream_progress(mp__http_watcher *w)
     mp__watch_message progress = {.word = MP__WORD_PROGRESS};
 
     retry(w);
-    if (mp__pending_is_any(&w->waits) || is_blocked(w))
+    if (mp__watch_pending_is_any(&w->waits) || is_blocked(w))
         return;
     if (!w->catching && w->position < mp__watch_revision(w->worker->watch))
         w->position = mp__watch_revision(w->worker->watch);
@@ -941,7 +942,7 @@ void mp__watch_end(mp__http_watcher *w)
     }
     if (w->worker->watch)
         mp__watch_leave_layers(w->worker->watch, &w->points);
-    mp__pending_clear(&w->waits);
+    mp__watch_pending_clear(&w->waits);
     w->x = NULL;
     if (w->asking || (w->catching && w->catching->under_way))
         return; /* it ends when they have */

@@ -18,17 +18,17 @@ static mp__watch_message put(const char *address, uint64_t revision)
 
 static bool add(mp__watch_waiting *waits, mp__watch_message message, uint64_t hash)
 {
-    return mp__pending_add(waits, &message, hash, NULL);
+    return mp__watch_pending_add(waits, &message, hash, NULL);
 }
 
 /* The next one has this revision. */
 static void assert_next(mp__watch_waiting *waits, uint64_t revision)
 {
-    mp__pending *p = mp__pending_pop(waits);
+    mp__watch_pending *p = mp__watch_pending_pop(waits);
 
     assert_non_null(p);
     assert_int_equal(p->message.revision, revision);
-    assert_null(mp__pending_free(p));
+    assert_null(mp__watch_pending_free(p));
 }
 
 static void what_waits_comes_in_order_and_leaves_nothing_behind(void **state)
@@ -37,9 +37,9 @@ static void what_waits_comes_in_order_and_leaves_nothing_behind(void **state)
     char address[] = "production/default/a";
 
     (void)state;
-    mp__pending_init(&waits);
-    assert_false(mp__pending_is_any(&waits));
-    assert_null(mp__pending_pop(&waits));
+    mp__watch_pending_init(&waits);
+    assert_false(mp__watch_pending_is_any(&waits));
+    assert_null(mp__watch_pending_pop(&waits));
     assert_true(add(&waits, put(address, 1), 1));
     assert_true(add(&waits, put(address, 2), 1));
     memset(address, 'x', strlen(address)); /* what waits has its own copy */
@@ -51,7 +51,7 @@ static void what_waits_comes_in_order_and_leaves_nothing_behind(void **state)
     assert_int_equal(waits.bytes, 0);
     assert_true(add(&waits, put("c", 4), 3)); /* also after it was empty */
     assert_next(&waits, 4);
-    assert_false(mp__pending_is_any(&waits));
+    assert_false(mp__watch_pending_is_any(&waits));
 }
 
 static void a_later_change_of_a_key_stands_for_the_earlier(void **state)
@@ -61,15 +61,15 @@ static void a_later_change_of_a_key_stands_for_the_earlier(void **state)
 
     (void)state;
     gone.word = MP__WORD_DELETE;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     assert_true(add(&waits, put("b", 1), 7));
     assert_true(add(&waits, put("a", 2), 7)); /* two keys may have one hash */
-    assert_int_equal(mp__pending_forget(&waits, &gone, 8), 0);
-    assert_int_equal(mp__pending_forget(&waits, &gone, 7), 1);
+    assert_int_equal(mp__watch_pending_forget(&waits, &gone, 8), 0);
+    assert_int_equal(mp__watch_pending_forget(&waits, &gone, 7), 1);
     assert_true(add(&waits, gone, 7)); /* the end of the list was what was forgotten */
     assert_next(&waits, 1);
     assert_next(&waits, 3);
-    assert_false(mp__pending_is_any(&waits));
+    assert_false(mp__watch_pending_is_any(&waits));
 }
 
 static void of_all_that_waits_the_latest_of_each_key_is_left(void **state)
@@ -78,11 +78,11 @@ static void of_all_that_waits_the_latest_of_each_key_is_left(void **state)
     mp__watch_waiting waits;
 
     (void)state;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     for (uint64_t i = 0; i < 6; i++)
         assert_true(add(&waits, put(addresses[i], i), (uint64_t)addresses[i][0]));
-    assert_int_equal(mp__pending_forget_all(&waits), 3);
-    assert_int_equal(mp__pending_forget_all(&waits), 0);
+    assert_int_equal(mp__watch_pending_forget_all(&waits), 3);
+    assert_int_equal(mp__watch_pending_forget_all(&waits), 0);
     assert_next(&waits, 3);
     assert_next(&waits, 4);
     assert_next(&waits, 5);
@@ -100,16 +100,16 @@ static void a_state_replaces_a_state_but_never_a_change(void **state)
     mp__watch_message more_fresh = {.word = MP__WORD_FRESH, .more = true, .revision = 5};
 
     (void)state;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     assert_true(add(&waits, put("a", 1), 1));
     assert_true(add(&waits, stale, 1));
     assert_true(add(&waits, more_stale, 0));
-    assert_int_equal(mp__pending_forget(&waits, &fresh, 1), 1);
-    assert_int_equal(mp__pending_forget(&waits, &fresh, 1), 0);
-    assert_int_equal(mp__pending_forget(&waits, &more_fresh, 0), 0);
-    assert_int_equal(mp__pending_forget(&waits, &more_stale, 0), 1);
+    assert_int_equal(mp__watch_pending_forget(&waits, &fresh, 1), 1);
+    assert_int_equal(mp__watch_pending_forget(&waits, &fresh, 1), 0);
+    assert_int_equal(mp__watch_pending_forget(&waits, &more_fresh, 0), 0);
+    assert_int_equal(mp__watch_pending_forget(&waits, &more_stale, 0), 1);
     assert_next(&waits, 1);
-    assert_false(mp__pending_is_any(&waits));
+    assert_false(mp__watch_pending_is_any(&waits));
 }
 
 static void more_than_the_bound_is_refused_and_what_waits_stays(void **state)
@@ -118,10 +118,10 @@ static void more_than_the_bound_is_refused_and_what_waits_stays(void **state)
     uint64_t n = 0;
 
     (void)state;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     while (add(&waits, put("production/default/a", n), n))
         n++;
-    assert_in_range(n, 32, MP__WATCH_PENDING_MAX / sizeof(mp__pending));
+    assert_in_range(n, 32, MP__WATCH_PENDING_MAX / sizeof(mp__watch_pending));
     assert_in_range(waits.bytes, 1, MP__WATCH_PENDING_MAX);
     for (uint64_t i = 0; i < n; i++)
         assert_next(&waits, i);
@@ -146,14 +146,14 @@ static void a_value_that_would_be_too_much_stays_away_and_its_key_waits(void **s
     entry = mp__entry_make(slab, 1, &record, 0, 0);
     assert_non_null(entry);
     mp__watch_message_of_entry(entry, &message);
-    mp__pending_init(&waits);
-    assert_true(mp__pending_add(&waits, &message, 1, entry));
+    mp__watch_pending_init(&waits);
+    assert_true(mp__watch_pending_add(&waits, &message, 1, entry));
     assert_ptr_equal(waits.first->entry, entry);
     assert_in_range(waits.bytes, sizeof(large), MP__WATCH_PENDING_MAX);
-    assert_true(mp__pending_add(&waits, &message, 1, entry));
+    assert_true(mp__watch_pending_add(&waits, &message, 1, entry));
     assert_null(waits.first->next->entry);
     assert_false(waits.first->next->message.has_value); /* never a value that is not held */
-    mp__pending_clear(&waits);
+    mp__watch_pending_clear(&waits);
     (void)mp__entry_unref(entry);
     assert_int_equal(mp__slab_used_bytes(slab), 0); /* no reference is left */
     assert_null(mp__slab_close(slab));
@@ -164,13 +164,13 @@ static void a_reset_stands_for_all_that_waited(void **state)
     mp__watch_waiting waits;
 
     (void)state;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     assert_true(add(&waits, put("a", 1), 1));
-    mp__pending_reset(&waits, 9, "slow");
-    assert_true(mp__pending_is_any(&waits));
-    assert_null(mp__pending_pop(&waits));
+    mp__watch_pending_reset(&waits, 9, "slow");
+    assert_true(mp__watch_pending_is_any(&waits));
+    assert_null(mp__watch_pending_pop(&waits));
     assert_int_equal(waits.reset_revision, 9);
-    mp__pending_clear(&waits); /* the reset is told in its turn */
+    mp__watch_pending_clear(&waits); /* the reset is told in its turn */
     assert_true(waits.reset_due);
 }
 
@@ -179,11 +179,11 @@ static void without_memory_nothing_is_added(void **state)
     mp__watch_waiting waits;
 
     (void)state;
-    mp__pending_init(&waits);
+    mp__watch_pending_init(&waits);
     mp_fail_begin(1);
     assert_false(add(&waits, put("a", 1), 1));
     assert_true(mp_fail_end());
-    assert_false(mp__pending_is_any(&waits));
+    assert_false(mp__watch_pending_is_any(&waits));
     assert_int_equal(waits.bytes, 0);
 }
 
