@@ -399,9 +399,8 @@ static bool is_live(const mp__back *back)
            mp__state_now(&back->manager->origin->state) == MP__ORIGIN_LIVE;
 }
 
-/* Send what may be sent: not two of one address at once, so that each finds what the one before
- * left. */
-/* Send the next one, if it is its turn. */
+/* Send the next one, if it is its turn: not two of one address at once, so that each finds what the
+ * one before left. */
 static bool pump_one(mp__back *back)
 {
     mp__pending *p = back->unsent;
