@@ -540,8 +540,8 @@ const char *mp__read_unknown(mp__manager *manager, const mp__read *read)
     if (read->level != MP__LEVEL_STRONG)
         return "nobody can be asked for this value and nothing is kept; see marketprism status";
     if (mp__cache_where(manager->cache, read->address, read->hash))
-        return "the origin cannot be asked, and a strong read takes no other answer; the last known "
-               "value is kept: read it with level eventual or weak";
+        return "the origin cannot be asked, and a strong read takes no other answer; the last "
+               "known value is kept: read it with level eventual or weak";
     return "the origin cannot be asked, and a strong read takes no other answer; a read of level "
            "eventual gives what is kept";
 }
