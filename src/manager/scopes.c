@@ -624,9 +624,63 @@ static bool bring_lists(mp__validation *v, const mp__schema_item *item, bool may
     return true;
 }
 
+/* What it costs to judge a value, in bytes: taking up a key costs as much as 64 of them. */
+static size_t cost_of(mp_str value)
+{
+    return 64 + value.size;
+}
+
+/* The same of all that the lists and the changes have. */
+static size_t cost_of_all(const mp__validation *v)
+{
+    mp_str value, type;
+    size_t cost = 0;
+
+    for (size_t i = 0; i < v->of_count; i++)
+        for (const mp__listed_page *page = v->lists[i].pages; page; page = page->next)
+            for (size_t k = 0; k < page->query.count; k++)
+                cost += cost_of(page->query.items[k].value);
+    for (size_t i = 0; i < v->request->count; i++)
+        if (mp__validation_puts(v, i, &value, &type))
+            cost += cost_of(value);
+    return cost;
+}
+
 static void judge_on(mp__task *task)
 {
     mp__scopes_judge((mp__validation *)((char *)task - offsetof(mp__validation, task)));
+}
+
+/* The schema at work has judged, or could not: @is_judged. False as judge_step(). */
+static bool end_step(mp__validation *v, int rc, const mp__diag *diag, bool is_judged)
+{
+    v->item++;
+    v->list_at = 0;
+    if (rc) {
+        mp__validation_refuses(v, rc, diag->text[0] ? diag->text : NULL);
+    } else if (v->judges_inner && is_judged) {
+        v->task.run = judge_on; /* others of this loop have their turn before the next scope */
+        mp__loop_post(v->request->loop, &v->task);
+        return false;
+    }
+    return rc == 0;
+}
+
+static void judged(mp__validation *v)
+{
+    mp__diag diag = v->verdict_diag; /* @v may go */
+
+    if (end_step(v, v->verdict, &diag, true))
+        mp__scopes_judge(v);
+}
+
+static int judge_large(mp__validation *v)
+{
+    mp__schema_subject subject;
+
+    mp__schema_about(v->judging->name, &subject);
+    v->verdict_diag = (mp__diag){0};
+    return judge_item(v, v->judging, &subject, &v->verdict_diag);
 }
 
 /* One step with the schema @item in the scope at work. False: it goes on by itself, or ended. */
@@ -635,6 +689,7 @@ static bool judge_step(mp__validation *v, const mp__schema_item *item)
     mp__schema_subject subject;
     bool skip = false, is_there = true;
     mp__diag diag = {0};
+    size_t cost;
     int rc = 0;
 
     mp__schema_about(item->name, &subject);
@@ -649,21 +704,19 @@ static bool judge_step(mp__validation *v, const mp__schema_item *item)
         else
             is_there =
                 bring_lists(v, item, v->layer > 0 && !is_written(v, &subject), &skip, &rc, &diag);
+        if (is_there && (cost = cost_of_all(v)) > MP__VALIDATED_AT_ONCE) {
+            v->judging = item;
+            v->work = judge_large;
+            v->worked = judged;
+            mp__validation_works(v, cost);
+            return false;
+        }
         if (is_there)
             rc = judge_item(v, item, &subject, &diag);
         else if (!skip && rc == 0)
             return false;
     }
-    v->item++;
-    v->list_at = 0;
-    if (rc) {
-        mp__validation_refuses(v, rc, diag.text[0] ? diag.text : NULL);
-    } else if (v->judges_inner && is_there) {
-        v->task.run = judge_on; /* others of this loop have their turn before the next scope */
-        mp__loop_post(v->request->loop, &v->task);
-        return false;
-    }
-    return rc == 0;
+    return end_step(v, rc, &diag, is_there);
 }
 
 /* The next scope that the request is judged by; false: there is none. */

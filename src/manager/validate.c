@@ -113,6 +113,35 @@ void mp__validation_passes(mp__validation *v)
         mp__validate_leaves(manager);
 }
 
+/* ---- what takes long ---- */
+
+static void worked(mp__task *task)
+{
+    mp__validation *v = (mp__validation *)((char *)task - offsetof(mp__validation, task));
+
+    v->worked(v);
+}
+
+static void work(mp__task *task)
+{
+    mp__validation *v = (mp__validation *)((char *)task - offsetof(mp__validation, task));
+
+    v->verdict = v->work(v);
+    v->task.run = worked;
+    mp__loop_post(v->request->loop, &v->task);
+}
+
+void mp__validation_works(mp__validation *v, size_t bytes)
+{
+    if (bytes <= MP__VALIDATED_AT_ONCE) {
+        v->verdict = v->work(v);
+        v->worked(v);
+    } else {
+        v->task.run = work;
+        mp__worker_post(v->manager->slow, &v->task);
+    }
+}
+
 /* ---- which changes ---- */
 
 static mp_str scope_of(const mp__change *change)
@@ -301,11 +330,31 @@ static int check_schemas(mp__validation *v)
     return rc;
 }
 
+static size_t bytes_of_schemas(const mp__validation *v)
+{
+    mp_str namespace_, key, value, type;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < v->request->count; i++)
+        if (value_of(&v->request->changes[i], &namespace_, &key) && mp__schema_is_one(namespace_) &&
+            mp__validation_puts(v, i, &value, &type))
+            bytes += value.size;
+    return bytes;
+}
+
+static void schemas_checked(mp__validation *v)
+{
+    v->at = 0;
+    if (v->verdict)
+        mp__validation_refuses(v, v->verdict, NULL);
+    else
+        mp__scopes_judge(v);
+}
+
 static void next_rollback(mp__validation *v)
 {
     mp__write_request *request = v->request;
     mp_str namespace_, key;
-    int rc;
 
     for (; v->rolled_at < request->count; v->rolled_at++) {
         const mp__change *change = &request->changes[v->rolled_at];
@@ -325,12 +374,9 @@ static void next_rollback(mp__validation *v)
         mp__query_start(v->manager, &v->query);
         return;
     }
-    rc = check_schemas(v);
-    v->at = 0;
-    if (rc)
-        mp__validation_refuses(v, rc, NULL);
-    else
-        mp__scopes_judge(v);
+    v->work = check_schemas;
+    v->worked = schemas_checked;
+    mp__validation_works(v, bytes_of_schemas(v));
 }
 
 /* ---- which scopes there are, and their schemas ---- */
@@ -508,11 +554,36 @@ static void set_is_partial(mp__validation *v, const mp__query *query)
     mp__validation_refuses(v, query->damaged ? MP_ECORRUPT : MP_ELIMIT, text);
 }
 
+static int make_set(mp__validation *v)
+{
+    bool is_partial = v->query.damaged || v->query.next;
+
+    v->made = NULL;
+    return mp__schemas_make(v->manager, v->query.environment,
+                            is_partial ? MP__SCHEMAS_PARTIAL : v->changes, v->epoch, &v->query,
+                            &v->made);
+}
+
+static void set_made(mp__validation *v)
+{
+    if (v->verdict) {
+        mp__validation_refuses(v, v->verdict, NULL);
+        return;
+    }
+    if (v->at < v->nears.count) {
+        v->nears.items[v->at].is_known = true;
+        v->nears.items[v->at].set = v->made;
+    } else {
+        (void)mp__schema_set_unref(v->made);
+    }
+    next_set(v);
+}
+
 static void set_came(mp__query *query)
 {
     mp__validation *v = query->context;
     bool is_partial = query->damaged || query->next;
-    mp__schema_set *set = NULL;
+    size_t bytes = 0;
     int rc = query->status;
 
     if (rc == MP_ENOMEM) {
@@ -532,19 +603,11 @@ static void set_came(mp__query *query)
         set_is_partial(v, query);
         return;
     }
-    rc = mp__schemas_make(v->manager, query->environment,
-                          is_partial ? MP__SCHEMAS_PARTIAL : v->changes, v->epoch, query, &set);
-    if (rc) {
-        mp__validation_refuses(v, rc, NULL);
-        return;
-    }
-    if (v->at < v->nears.count) {
-        v->nears.items[v->at].is_known = true;
-        v->nears.items[v->at].set = set;
-    } else {
-        (void)mp__schema_set_unref(set);
-    }
-    next_set(v);
+    for (size_t i = 0; i < query->count; i++)
+        bytes += query->items[i].value.size;
+    v->work = make_set;
+    v->worked = set_made;
+    mp__validation_works(v, bytes);
 }
 
 static void ask_schemas(mp__validation *v, mp_str scope)
@@ -661,27 +724,41 @@ static void learn(mp__validation *v)
     }
 }
 
+static int compile_examined(mp__validation *v)
+{
+    mp_str name = v->request->examine_name;
+
+    v->verdict_diag = (mp__diag){0};
+    v->examined.name = mp__calloc(1, name.size + 1);
+    if (!v->examined.name)
+        return MP_ENOMEM;
+    memcpy(v->examined.name, name.data, name.size);
+    return mp__schema_compile(v->request->examine_schema, &v->examined.schema, NULL,
+                              &v->verdict_diag);
+}
+
+static void examined_compiled(mp__validation *v)
+{
+    mp__diag diag = v->verdict_diag; /* @v goes */
+
+    if (v->verdict) {
+        mp__validation_refuses(v, v->verdict, diag.text[0] ? diag.text : NULL);
+    } else {
+        mp__scopes_judge(v);
+    }
+}
+
 static void begin(mp__task *task)
 {
     mp__validation *v = (mp__validation *)((char *)task - offsetof(mp__validation, task));
-    mp__write_request *request = v->request;
-    mp__diag diag = {0};
-    int rc;
 
-    if (!request->examine_name.size) {
+    if (!v->request->examine_name.size) {
         learn(v);
         return;
     }
-    v->examined.name = mp__calloc(1, request->examine_name.size + 1);
-    rc = v->examined.name
-             ? mp__schema_compile(request->examine_schema, &v->examined.schema, NULL, &diag)
-             : MP_ENOMEM;
-    if (rc) {
-        mp__validation_refuses(v, rc, diag.text[0] ? diag.text : NULL);
-        return;
-    }
-    memcpy(v->examined.name, request->examine_name.data, request->examine_name.size);
-    mp__scopes_judge(v);
+    v->work = compile_examined;
+    v->worked = examined_compiled;
+    mp__validation_works(v, v->request->examine_schema.size);
 }
 
 void mp__schema_examine(mp__manager *manager, mp__write_request *request)

@@ -177,6 +177,13 @@ struct mp__validation {
     bool knows_enough;   /* of scopes that do not matter for the request */
     mp__schema_item examined;
 
+    int (*work)(mp__validation *v); /* what takes long, and what comes behind it in the loop */
+    void (*worked)(mp__validation *v);
+    int verdict; /* of the work */
+    mp__diag verdict_diag;
+    mp__schema_set *made;
+    const mp__schema_item *judging;
+
     /* scopes.c: the scope, layer and schema at work */
     bool judges_inner; /* those that are not written to, after those that are */
     size_t layer, item;
@@ -195,6 +202,13 @@ struct mp__validation {
     char after[MP__ADDRESS_MAX];
 };
 
+/* Bytes that are compiled or judged in the loop, some 300 us. */
+enum { MP__VALIDATED_AT_ONCE = 64 * 1024 };
+/* Run v->work and then, in the loop, v->worked, which may end @v; of more than
+ * MP__VALIDATED_AT_ONCE
+ * @bytes the work is done on the manager's slow thread, which has @v meanwhile. What of the request
+ * and the lists it reads stays, for the gate is closed. */
+void mp__validation_works(mp__validation *v, size_t bytes);
 /* What the change @i puts there; false: nothing. */
 bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, mp_str *ret_type);
 /* Begin, or go on, judging; mp__validation_passes() or mp__validation_refuses() ends it. */

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Schemas over RESP, HTTP and the command line: what breaks one is refused, wherever it comes from."""
 
+import http.client as http_client
 import json
+import os
 import pathlib
+import threading
+import time
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError
+from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import Http
 
 CONFIG = "/v1/config/"
@@ -184,6 +188,101 @@ class Validation(unittest.TestCase):
         self.addCleanup(resp.close)
         with self.assertRaisesRegex(ReplyError, "^INVALID limits/high: "):
             resp("SET", "limits/high", "101")
+
+
+BIG = "[" + "1," * (2 * 1024 * 1024 - 2) + "1]"  # 4 MiB, the most that a body may have
+
+
+class Large(unittest.TestCase):
+    """What takes long to be checked holds nobody up, and no stop."""
+
+    def setUp(self):
+        self.daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(self.daemon.close)
+        self.resp = self.daemon.client()
+        self.addCleanup(lambda: self.resp.close())
+        self.resp("MP.PUT", "_schema/docs/", "application/schema+json",
+                  json.dumps({"type": "array", "items": {"type": "integer"}}))
+
+    def put(self, path, body=BIG):
+        """A PUT that is sent, and whoever reads its answer."""
+        http = Http(self.daemon.http, timeout=60)
+        self.addCleanup(http.close)
+        http.connection.request("PUT", CONFIG + path, body=body, headers={"Content-Type": "application/json"})
+        return http
+
+    def cpu_of(self, name):
+        """Seconds that the daemon's thread @name has taken of the cores."""
+        for task in pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir():
+            if (task / "comm").read_text().strip() == name:
+                fields = (task / "stat").read_text().rsplit(") ", 1)[1].split()
+                return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        raise AssertionError(f"no thread {name}")
+
+    def test_a_neighbour_is_answered_while_a_large_value_is_judged(self):
+        calm = []
+        for i in range(3):
+            began = time.monotonic()
+            http = self.put("docs/big?dry_run")
+            done = threading.Event()
+            answers = []
+            reader = threading.Thread(target=lambda: (answers.append(http.connection.getresponse().read()), done.set()))
+            reader.start()
+            longest = 0
+            while not done.is_set():
+                sent = time.monotonic()
+                self.assertEqual(self.resp("PING"), "PONG")
+                longest = max(longest, time.monotonic() - sent)
+            reader.join()
+            self.assertEqual(json.loads(answers[0])["would"], "create")
+            calm.append(longest < (time.monotonic() - began) / 3)
+        self.assertTrue(any(calm))
+
+    def test_the_loop_does_not_judge_a_large_value_itself(self):
+        before = [self.cpu_of(name) for name in ("mp-loop-0", "mp-slow")]
+        for i in range(2):
+            self.assertEqual(self.put("docs/big?dry_run").connection.getresponse().status, 200)
+        loop, slow = (self.cpu_of(name) - cpu for name, cpu in zip(("mp-loop-0", "mp-slow"), before))
+        self.assertGreater(slow, 4 * loop)
+
+    def test_writes_of_a_connection_keep_their_order_behind_a_large_one(self):
+        big = "[" + "1," * 500_000 + "1]"
+        for value, then in ((big, "[1]"), (big.replace("1]", '"x"]'), "[2]")):
+            refused = "x" in value
+            for words in (("SET", "docs/a", value), ("SET", "docs/a", then), ("SET", "free/a", then), ("GET", "docs/a")):
+                self.resp.send(*words)
+            if refused:
+                with self.assertRaisesRegex(ReplyError, "^INVALID docs/a/500000: "):
+                    self.resp.read()
+            else:
+                self.assertEqual(self.resp.read(), "OK")
+            self.assertEqual([self.resp.read() for _ in range(3)], ["OK", "OK", then.encode()])
+            self.assertEqual(self.resp("GET", "docs/a"), then.encode())
+
+    def test_a_stop_while_large_values_are_checked_is_clean(self):
+        for path, is_read in (("docs/a", True), ("docs/b", False), ("free/a", True), ("free/b", False)):
+            with self.subTest(path=path, is_read=is_read):
+                before = self.cpu_of("mp-slow")
+                sent = [self.put(path + str(i)) for i in range(2)]
+                wait_until(lambda: self.cpu_of("mp-slow") > before, what="the check")
+                if not is_read:
+                    for http in sent:
+                        http.close()
+                self.assertEqual(self.daemon.stop(), 0, self.daemon.log_text()[-2000:])
+                stood = []
+                for i, http in enumerate(sent if is_read else ()):
+                    try:
+                        if http.connection.getresponse().status in (200, 201):
+                            stood.append(path + str(i))
+                    except (ConnectionError, OSError, http_client.HTTPException):
+                        pass  # it is not known whether it stands
+                self.daemon.start()
+                self.resp.close()
+                self.resp = self.daemon.client()
+                if is_read:
+                    self.assertTrue(stood)
+                for key in stood:
+                    self.assertEqual(self.resp("STRLEN", key), len(BIG))
 
 
 if __name__ == "__main__":

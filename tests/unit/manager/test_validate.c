@@ -6,97 +6,8 @@
 
 #include "manager/manager.h"
 #include "mp_fail.h"
-#include "mp_world.h"
+#include "mp_writes.h"
 #include "origin/sqlite.h"
-
-/* ---- a daemon without protocols ---- */
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(7, 50);
-    world_open("/data");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end();
-    return 0;
-}
-
-/* ---- writing ---- */
-
-static char text[700], instance[256], keyword[32], scope[200];
-static size_t broken;
-static int line, column;
-
-static void write_done(mp__write_request *request)
-{
-    *(bool *)request->context = true;
-    snprintf(text, sizeof(text), "%s", request->text);
-    broken = request->broken_count;
-    instance[0] = keyword[0] = scope[0] = '\0';
-    if (broken) {
-        snprintf(scope, sizeof(scope), "%s", request->broken[0].scope);
-        snprintf(instance, sizeof(instance), "%s", request->broken[0].instance);
-        snprintf(keyword, sizeof(keyword), "%s", request->broken[0].keyword);
-        line = request->broken[0].line;
-        column = request->broken[0].column;
-    }
-}
-
-static uint64_t last_revision;
-static bool dry_run;
-
-static int change_all(mp__change *changes, size_t count)
-{
-    mp__write_request request = {
-        .changes = changes, .count = count, .dry_run = dry_run, .done = write_done};
-    int status = world_write(&request);
-
-    if (status == 0)
-        last_revision = request.revision;
-    return status;
-}
-
-static mp__change putting(const char *address, const char *value, const char *type)
-{
-    return (mp__change){.op = MP__CHANGE_PUT,
-                        .address = mp_str_of(address),
-                        .value = mp_str_of(value),
-                        .media_type = mp_str_of(type)};
-}
-
-static int put(const char *address, const char *value)
-{
-    mp__change c = putting(address, value, "");
-
-    return change_all(&c, 1);
-}
-
-static int put_json(const char *address, const char *value)
-{
-    mp__change c = putting(address, value, "application/json");
-
-    return change_all(&c, 1);
-}
-
-static int del(const char *address)
-{
-    mp__change c = {.op = MP__CHANGE_DELETE, .address = mp_str_of(address)};
-
-    return change_all(&c, 1);
-}
-
-static int roll_back(const char *address, uint64_t revision)
-{
-    mp__change c = {
-        .op = MP__CHANGE_ROLLBACK, .address = mp_str_of(address), .to_revision = revision};
-
-    return change_all(&c, 1);
-}
 
 #define LIMITS                                                                                     \
     "{\"type\":\"object\",\"properties\":{\"low\":{\"type\":\"integer\"},"                         \
@@ -364,30 +275,6 @@ static void writers_that_race_cannot_break_it_together(void **state)
     assert_int_equal(accepted, 7);
 }
 
-static int order[3], ordered;
-
-static void order_done(mp__write_request *request)
-{
-    order[ordered++] = (int)(intptr_t)request->context;
-}
-
-static bool all_ordered(void *context)
-{
-    (void)context;
-    return ordered == 3;
-}
-
-static void start_ordered(mp__write_request *request, mp__change *change, int number)
-{
-    *request = (mp__write_request){.loop = loop,
-                                   .identity = &identity,
-                                   .changes = change,
-                                   .count = 1,
-                                   .done = order_done,
-                                   .context = (void *)(intptr_t)number};
-    mp__write_start(manager, request);
-}
-
 static void writes_keep_their_order_also_where_only_some_are_checked(void **state)
 {
     mp__change changes[] = {putting("production/limits/high", "1", ""),
@@ -406,65 +293,6 @@ static void writes_keep_their_order_also_where_only_some_are_checked(void **stat
         assert_int_equal(order[i], i);
     assert_true(requests[0].revision < requests[1].revision);
     assert_true(requests[1].revision < requests[2].revision);
-}
-
-/* A text of JSON, @size bytes and a zero; free() it. */
-static char *long_json(size_t size)
-{
-    char *json = malloc(size + 1);
-
-    assert_non_null(json);
-    memset(json, ' ', size);
-    json[0] = '[';
-    json[size - 1] = ']';
-    json[size] = '\0';
-    return json;
-}
-
-static void large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order(void **state)
-{
-    char *json = long_json(1024 * 1024);
-    mp__change changes[] = {putting("production/free/a", json, "application/json"),
-                            putting("production/free/a", "2", "application/json"),
-                            putting("production/free/b", "3", "")};
-    mp__write_request requests[3];
-
-    (void)state;
-    ordered = 0;
-    for (int i = 0; i < 3; i++) {
-        start_ordered(&requests[i], &changes[i], i);
-        /* the loop has not looked at it, so that nothing has gone on */
-        assert_true(requests[i].claims_status == 0 && requests[i].claims_open == (i == 0));
-    }
-    assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(requests[i].status, 0);
-        assert_int_equal(order[i], i);
-    }
-    assert_true(requests[0].revision < requests[1].revision);
-    assert_true(requests[1].revision < requests[2].revision);
-    free(json);
-}
-
-static void large_claims_that_are_no_json_are_refused_with_the_place(void **state)
-{
-    char *json = long_json(200 * 1024);
-    mp__change halves[] = {putting("production/free/a", json, "application/json"),
-                           putting("production/free/b", "{", "application/json")};
-
-    (void)state;
-    memcpy(json + 100 * 1024, "\n x", 3);
-    assert_int_equal(put_json("production/free/a", json), MP_EINVALID);
-    assert_string_equal(keyword, "json");
-    assert_int_equal(line, 2);
-    assert_int_equal(column, 2);
-    assert_int_equal(put("production/free/a", json), 0); /* it does not say that it is */
-    memset(json + 100 * 1024, ' ', 3);
-    assert_int_equal(change_all(halves, 2), MP_EINVALID);
-    assert_int_equal(broken, 1);
-    assert_non_null(strstr(text, "free/b"));
-    assert_int_equal(put_json("production/free/a", json), 0);
-    free(json);
 }
 
 static void what_would_break_a_schema_is_told_before_it_is_there(void **state)
@@ -1079,13 +907,9 @@ static void beyond_that_others_are_judged_and_schemas_deleted(void **state)
     assert_int_equal(put("other/limits/high", "50"), 0);
 }
 
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 static const struct CMUnitTest tests[] = {
     FRESH(what_breaks_its_schema_is_refused_with_the_place),
     FRESH(what_calls_itself_json_and_is_none_is_refused_with_the_place),
-    FRESH(large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order),
-    FRESH(large_claims_that_are_no_json_are_refused_with_the_place),
     FRESH(a_deletion_and_a_rollback_are_writes_like_others),
     FRESH(a_dry_run_is_refused_as_the_write_would_be_and_changes_nothing),
     FRESH(a_document_is_checked_with_all_writes_of_the_request),
