@@ -76,10 +76,14 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
     return 0;
 }
 
-mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
+static inline __attribute__((always_inline)) mp_str get(const mp__bare_table *table, mp_str key,
+                                                        bool middle)
 {
-    uint64_t hash = mp__hash_str_from(&table->state, key);
+    uint64_t hash;
 
+    if (middle && !mp__bytes_are_middle(key.size))
+        __builtin_unreachable();
+    hash = mp__hash_str_from(&table->state, key);
     for (size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
         const mp__bare_object *object = table->slots[i].object;
 
@@ -89,4 +93,17 @@ mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
             mp__bytes_equal(object->bytes, key.data, key.size))
             return mp_str_new(object->bytes + key.size, object->value_size);
     }
+}
+
+static __attribute__((noinline)) mp_str get_any(const mp__bare_table *table, mp_str key)
+{
+    return get(table, key, false);
+}
+
+/* As mp_cache_get() does it. */
+mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
+{
+    if (__builtin_expect(!mp__bytes_are_middle(key.size), 0))
+        return get_any(table, key);
+    return get(table, key, true);
 }

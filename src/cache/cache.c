@@ -256,7 +256,7 @@ void mp__cache_prefetch(const mp_cache *cache, uint64_t hash)
 
 void mp__cache_prefetch_many(const mp_cache *cache, const uint64_t *hashes, size_t count)
 {
-    mp__l1_prefetch_many(cache->l1, hashes, count, true);
+    mp__l1_prefetch_many(cache->l1, hashes, count);
 }
 
 const mp__entry *mp__cache_find(mp_cache *cache, mp_str address, uint64_t hash)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The public face of the cache: marketprism/cache.h. */
+#include <stddef.h>
+
 #include "cache/cache_internal.h"
 #include "cache/entry.h"
 #include "cache/l1_read.h"
@@ -75,27 +77,27 @@ static __attribute__((noinline)) int get_first(mp_cache *cache, mp_str key, uint
                      ret_value);
 }
 
-MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+/* The look-up of a key whose hash is known; @middle: its size is such a one. */
+static inline __attribute__((always_inline)) int get_hashed(mp_cache *cache,
+                                                            mp__hazard_record *record, mp_str key,
+                                                            uint64_t hash, bool middle,
+                                                            const mp_blob **ret_value)
 {
-    mp__hazard_record *record;
-    const mp__l1_table *table;
+    mp__l1_front *front = (mp__l1_front *)cache->l1;
+    const mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
+    size_t used;
     mp__entry *entry;
-    uint64_t hash;
 
-    if (__builtin_expect(key_is_bad(key), 0))
-        return MP_EINVAL;
-    hash = mp__hash_str_from(&cache->hash_state, key);
-    record = mp__hazard_mine;
-    if (__builtin_expect(!record, 0))
-        return MP_EINVAL;
-    table = atomic_load_explicit(&((mp__l1_front *)cache->l1)->table, memory_order_acquire);
+    if (middle && !mp__bytes_are_middle(key.size))
+        __builtin_unreachable();
     /* Outside of a section none is announced. */
     if (__builtin_expect(
             atomic_load_explicit(&record->table, memory_order_relaxed) != (const void *)table, 0))
         return get_first(cache, key, hash, ret_value);
-    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0))
+    used = record->used;
+    if (__builtin_expect(used >= MP__HAZARD_HELD, 0))
         return MP_ELIMIT;
-    entry = mp__l1_look(table, record, key, hash, true);
+    entry = mp__l1_look(table, record, used, key, hash, true);
     if (__builtin_expect(!entry, 0))
         return get_slowly(cache, key, hash, ret_value);
     mp__l1_note_use(record, entry, hash);
@@ -103,34 +105,93 @@ MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
     return 0;
 }
 
+/* Of a key that is not bad. */
+static inline __attribute__((always_inline)) int get(mp_cache *cache, mp_str key, bool middle,
+                                                     const mp_blob **ret_value)
+{
+    mp__hazard_record *record;
+    uint64_t hash;
+
+    if (middle && !mp__bytes_are_middle(key.size))
+        __builtin_unreachable();
+    hash = mp__hash_str_from(&cache->hash_state, key);
+    record = mp__hazard_mine;
+    if (__builtin_expect(!record, 0))
+        return MP_EINVAL;
+    return get_hashed(cache, record, key, hash, middle, ret_value);
+}
+
+static __attribute__((noinline)) int get_any(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+{
+    return key_is_bad(key) ? MP_EINVAL : get(cache, key, false, ret_value);
+}
+
+MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+{
+    /* Most keys are of these sizes, and code that knows it saves fewer registers. */
+    if (__builtin_expect(!mp__bytes_are_middle(key.size) || !key.data, 0))
+        return get_any(cache, key, ret_value);
+    return get(cache, key, true, ret_value);
+}
+
+static __attribute__((noinline)) int get_hashed_any(mp_cache *cache, mp_str key, uint64_t hash,
+                                                    const mp_blob **ret_value)
+{
+    if (key_is_bad(key))
+        return MP_EINVAL;
+    return get_hashed(cache, mp__hazard_mine, key, hash, false, ret_value);
+}
+
+/* Hash them all, and let the memory answer meanwhile for what the look-ups will want. Whether all
+ * of them are keys; the hash of what is none is 0. */
+static inline bool hash_many(const mp_cache *cache, const mp__l1_table *table, const mp_str *keys,
+                             size_t count, uint64_t *ret_hashes)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < count; i++) /* keys may come from anywhere, too */
+        __builtin_prefetch(keys[i].data);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t hash = 0;
+
+        if (__builtin_expect(key_is_bad(keys[i]), 0))
+            good = false;
+        else
+            hash = mp__hash_str_from(&cache->hash_state, keys[i]);
+        ret_hashes[i] = hash;
+        __builtin_prefetch(&table->buckets[hash & table->mask]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *entry = mp__l1_hint(table, ret_hashes[i]);
+
+        if (entry)
+            __builtin_prefetch(entry + offsetof(mp__entry, blob.pub));
+    }
+    return good;
+}
+
 MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
                              const mp_blob **ret_values, int *ret_errors)
 {
     __attribute__((uninitialized)) uint64_t hashes[MP_READ_HELD_MAX];
+    mp__hazard_record *record = section();
+    bool good;
     int found = 0;
 
-    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX || !section())
+    if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX || !record)
         return MP_EINVAL;
     if (count == 0)
         return 0;
-    for (size_t i = 0; i < count; i++) /* keys may come from anywhere, too */
-        __builtin_prefetch(keys[i].data);
-    for (size_t i = 0; i < count; i++)
-        hashes[i] = key_is_bad(keys[i]) ? 0 : mp__hash_str_from(&cache->hash_state, keys[i]);
-    mp__l1_prefetch_many(cache->l1, hashes, count, false);
+    good = hash_many(cache, mp__l1_table_announced((mp__l1_front *)cache->l1, record), keys, count,
+                     hashes);
     for (size_t i = 0; i < count; i++) {
-        mp__hazard_record *record = mp__hazard_mine;
         int rc;
 
         ret_values[i] = NULL;
-        if (key_is_bad(keys[i]))
-            rc = MP_EINVAL;
-        else if (record->used >= MP__HAZARD_HELD)
-            rc = MP_ELIMIT;
+        if (__builtin_expect(mp__bytes_are_middle(keys[i].size) && good, 1))
+            rc = get_hashed(cache, record, keys[i], hashes[i], true, &ret_values[i]);
         else
-            rc = result_of(record,
-                           mp__l1_read((mp__l1_front *)cache->l1, record, keys[i], hashes[i]),
-                           hashes[i], &ret_values[i]);
+            rc = get_hashed_any(cache, keys[i], hashes[i], &ret_values[i]);
         found += rc == 0;
         if (ret_errors)
             ret_errors[i] = rc;

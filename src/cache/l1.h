@@ -48,9 +48,9 @@ void mp__l1_classes_read(mp__l1 *l1, mp__cache_class ret_classes[MP__PRIORITIES]
 
 /* Bring the bucket of @hash near. Any thread, any time. */
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
-/* Bring near what finds of these hashes will touch; @whole: also what a server asks of an entry,
- * and more of its value. Inside a read section. */
-void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count, bool whole);
+/* Bring near the entries of these hashes, their values with them up to a length. The buckets should
+ * be near, mp__l1_prefetch(). Inside a read section. */
+void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count);
 /* Inside a read section: NULL or a borrowed entry; notes the use and counts hit or miss. NULL
  * without a look when the section holds its maximum (mp__hazard_mine->used). cache/l1_read.h has
  * the same inline. */

@@ -66,10 +66,10 @@ static mp__entry *bucket_read(const mp__hazard_record *record, _Atomic(void *) *
                               mp__l1_bucket *bucket, uint64_t match, mp_str address)
 {
     for (; match; match &= match - 1) {
-        unsigned way = (unsigned)__builtin_ctzl(match) >> 3;
+        const _Atomic(mp__entry *) *place = mp__l1_matched(bucket, match);
 
-        while (atomic_load_explicit(&bucket->entries[way], memory_order_relaxed)) {
-            mp__entry *entry = mp__l1_announce(record, slot, bucket, way);
+        while (atomic_load_explicit(place, memory_order_relaxed)) {
+            mp__entry *entry = mp__l1_announce(record, slot, place);
 
             if (entry && mp__entry_is(entry, address))
                 return entry;
@@ -196,9 +196,7 @@ void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
 /* How much of an entry is fetched for who will copy it: head, address and most values. */
 enum { MP__L1_WHOLE = 320 };
 
-/* First all buckets, then all entries that a tag points to: the memory answers while we go on. No
- * entry is announced, since a prefetch of freed memory does no harm. */
-void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count, bool whole)
+void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count)
 {
     mp__hazard_record *record = mp__hazard_mine;
     const mp__l1_table *table;
@@ -206,21 +204,10 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
     if (!record || !record->depth) /* nothing would keep the table */
         return;
     table = mp__l1_table_announced(front_of(l1), record);
-    for (size_t i = 0; i < count && !whole; i++) /* who wants all did so when it made the hash */
-        __builtin_prefetch(&table->buckets[hashes[i] & table->mask]);
     for (size_t i = 0; i < count; i++) {
-        mp__l1_bucket *bucket = &table->buckets[hashes[i] & table->mask];
-        uint64_t match = mp__l1_match(atomic_load_explicit(&bucket->tags, memory_order_relaxed),
-                                      mp__l1_tag(hashes[i]));
-        const char *entry;
+        const char *entry = mp__l1_hint(table, hashes[i]);
 
-        if (!match)
-            continue;
-        entry = (const char *)atomic_load_explicit(
-            &bucket->entries[(unsigned)__builtin_ctzl(match) >> 3], memory_order_relaxed);
-        __builtin_prefetch(entry + offsetof(mp__entry, blob.pub));
-        if (whole)
-            for (size_t at = 0; at < MP__L1_WHOLE; at += 64)
-                __builtin_prefetch(entry + at);
+        for (size_t at = 0; entry && at < MP__L1_WHOLE; at += 64)
+            __builtin_prefetch(entry + at);
     }
 }

@@ -3,6 +3,8 @@
 #ifndef MP_CACHE_L1_TABLE_H
 #define MP_CACHE_L1_TABLE_H
 
+#include <stddef.h>
+
 #include "cache/entry.h"
 #include "core/bytes.h"
 
@@ -55,6 +57,15 @@ static inline uint64_t mp__l1_match(uint64_t tags, uint64_t tag)
     uint64_t x = tags ^ (tag * 0x0001010101010101u);
 
     return (x - 0x0001010101010101u) & ~x & 0x0080808080808080u;
+}
+
+/* The place of the entry whose tag shows lowest in @match, which is not 0: eight bytes for each
+ * eight bits, so that the bit's number needs no shift to become an offset. */
+static inline _Atomic(mp__entry *) *mp__l1_matched(mp__l1_bucket *bucket, uint64_t match)
+{
+    _Static_assert(offsetof(mp__l1_bucket, entries) == 8 && sizeof(mp__entry *) == 8,
+                   "bit 8 n + 7 stands for byte 8 n + 8");
+    return (_Atomic(mp__entry *) *)((char *)bucket + 1 + (unsigned)__builtin_ctzl(match));
 }
 
 static inline bool mp__l1_passed_over(uint64_t tags)

@@ -44,13 +44,19 @@ static inline bool mp__bytes_equal_short(const unsigned char *a, const unsigned 
     return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 
+/* 16 to 32 bytes, which are compared without a branch. */
+static inline bool mp__bytes_are_middle(size_t size)
+{
+    return size - 16 <= 16;
+}
+
 /* Whether @size bytes are the same. The last step overlaps the one before instead of going byte by
  * byte, and up to 32 bytes there is one branch. Not in constant time: not for secrets. */
 static inline bool mp__bytes_equal(const void *left, const void *right, size_t size)
 {
     const unsigned char *a = (const unsigned char *)left, *b = (const unsigned char *)right;
 
-    if (__builtin_expect(size - 16 <= 16, 1))
+    if (__builtin_expect(mp__bytes_are_middle(size), 1))
         return !(mp__bytes16_differ(a, b) | mp__bytes16_differ(a + size - 16, b + size - 16));
     return size < 16 ? mp__bytes_equal_short(a, b, size) : mp__bytes_equal_long(a, b, size);
 }

@@ -178,6 +178,14 @@ void mp__hazard_counts_flush(mp__hazard_record *record)
     counts_flush(record);
 }
 
+/* The stores are the same whether one of them empties a slot or all of them. */
+static inline void slots_empty(_Atomic(void *) *slots)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < MP__HAZARD_AT_ONCE; i++)
+        atomic_store_explicit(&slots[i], NULL, memory_order_release);
+}
+
 MP_API void mp_read_end(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
@@ -188,8 +196,8 @@ MP_API void mp_read_end(void)
     if (record->counters)
         counts_flush(record);
     used = record->used;
-    for (uint32_t i = 0; i < used; i++)
-        atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
+    for (uint32_t i = 0; i < used; i += MP__HAZARD_AT_ONCE) /* those beyond are empty */
+        slots_empty(&record->slots[i]);
     record->used = record->counted_from = 0;
     atomic_store_explicit(&record->table, NULL, memory_order_release);
 }

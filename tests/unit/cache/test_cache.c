@@ -191,6 +191,53 @@ static void many_keys_at_once_are_as_one_by_one(void **state)
     cache = mp_cache_free(cache);
 }
 
+/* Keys of middle sizes have a path of their own; two of a size differ in one byte only. */
+static void keys_of_every_size_are_told_apart_one_by_one_and_together(void **state)
+{
+    enum { SIZES = 70 };
+    mp_cache *cache = cache_new(4 * SIZES);
+    char bytes[SIZES + 1];
+    int errors[3];
+
+    (void)state;
+    memset(bytes, 'k', sizeof(bytes));
+    for (size_t size = 1; size <= SIZES; size++)
+        for (size_t at = 0; at<size; at += size> 1 ? size - 1 : 1) {
+            bytes[at] = 'x';
+            assert_int_equal(
+                mp_cache_put(cache, mp_str_new(bytes, size), mp_str_new(bytes, size), 0), 0);
+            bytes[at] = 'k';
+        }
+    for (size_t size = 1; size <= SIZES; size++)
+        for (size_t at = 0; at < size; at++) {
+            bool kept = at == 0 || at == size - 1;
+            char other[SIZES];
+            const mp_blob *values[3];
+            mp_str keys[3] = {mp_str_new(bytes, size), mp_str_new(other, size), MP_STR("")};
+
+            memset(other, 'k', sizeof(other));
+            other[at] = 'x';
+            assert_int_equal(mp_read_begin(), 0);
+            assert_int_equal(mp_cache_get(cache, keys[0], &values[0]), MP_EUNKNOWN);
+            assert_int_equal(mp_cache_get(cache, keys[1], &values[1]), kept ? 0 : MP_EUNKNOWN);
+            if (kept)
+                assert_memory_equal(values[1]->data, other, size);
+            /* with a bad one among them, and without */
+            for (size_t count = 2; count <= 3; count++) {
+                assert_int_equal(mp_cache_get_many(cache, keys, count, values, errors), kept);
+                assert_int_equal(errors[0], MP_EUNKNOWN);
+                assert_int_equal(errors[1], kept ? 0 : MP_EUNKNOWN);
+                if (kept)
+                    assert_memory_equal(values[1]->data, other, size);
+                else
+                    assert_null(values[1]);
+            }
+            assert_int_equal(errors[2], MP_EINVAL);
+            mp_read_end();
+        }
+    cache = mp_cache_free(cache);
+}
+
 static void a_full_section_lends_no_more_but_can_still_copy(void **state)
 {
     mp_cache *cache = cache_new(10);
@@ -661,6 +708,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(keys_of_every_length_are_kept_apart),
     MP_TEST(what_cannot_be_is_refused),
     MP_TEST(many_keys_at_once_are_as_one_by_one),
+    MP_TEST(keys_of_every_size_are_told_apart_one_by_one_and_together),
     MP_TEST(a_full_section_lends_no_more_but_can_still_copy),
     MP_TEST(a_copy_says_how_much_room_it_needs),
     MP_TEST(a_borrowed_value_stays_while_the_section_is_open),

@@ -71,6 +71,26 @@ static void what_is_announced_is_freed_only_after_the_section(void **state)
     assert_int_equal(atomic_load(&freed), 2);
 }
 
+static void a_section_that_ends_announces_nothing_however_much_it_did(void **state)
+{
+    thing *things[MP_READ_HELD_MAX];
+
+    (void)state;
+    for (size_t count = 1; count <= MP_READ_HELD_MAX; count++) {
+        assert_int_equal(mp_read_begin(), 0);
+        for (size_t i = 0; i < count; i++) {
+            things[i] = thing_new((int)i);
+            announce(things[i]);
+            mp__hazard_retire(&things[i]->retired, sizeof(thing));
+        }
+        assert_int_equal(mp__hazard_flush(), count);
+        mp_read_end();
+        for (size_t i = 0; i < MP__HAZARD_SLOTS; i++)
+            assert_null(atomic_load(&mp__hazard_mine->slots[i]));
+        assert_int_equal(mp__hazard_flush(), 0);
+    }
+}
+
 static void an_inner_section_gives_nothing_back(void **state)
 {
     thing *held = thing_new(1);
@@ -381,6 +401,7 @@ static void readers_never_see_what_was_freed(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_threads_first_section_can_be_refused_for_want_of_memory),
     MP_TEST(what_is_announced_is_freed_only_after_the_section),
+    MP_TEST(a_section_that_ends_announces_nothing_however_much_it_did),
     MP_TEST(an_inner_section_gives_nothing_back),
     MP_TEST(a_sleeping_reader_holds_back_only_what_it_borrowed),
     MP_TEST(what_is_held_counts_as_what_it_is),
