@@ -115,10 +115,18 @@ int mp__cli_each_at(const mp__arguments *arguments, mp__client *client, mp_str p
                     void *context);
 
 int64_t mp__cli_now_ms(void);
-/* A value as a member of a JSON object, in one line: itself where its media type says that it is JSON
- * and it is; else a string, or "NAME_base64" where its bytes are no UTF-8. What says that it is JSON
- * and is none has "NAME_trouble" beside it. @name of at most 48 bytes. */
+/* A value as a member of a JSON object, in one line: itself where its media type says that it is
+ * JSON and it is; else a string, or "NAME_base64" where its bytes are no UTF-8. What says that it
+ * is JSON and is none has "NAME_trouble" beside it. @name of at most 48 bytes. */
 void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type);
+
+/* Ask with @words, @count of them, a command that is answered with JSON, and print that: as it is
+ * with
+ * --json, else by @people. The exit code is what @code_of makes of it; NULL: 0. */
+struct json_t;
+int mp__cli_ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
+                     void (*people)(const struct json_t *root),
+                     int (*code_of)(const struct json_t *root));
 
 /* "2 h ago", "13 ms" for people. */
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
@@ -142,6 +150,7 @@ int mp__verb_explain(const mp__arguments *arguments);
 int mp__verb_pin(const mp__arguments *arguments);
 int mp__verb_unpin(const mp__arguments *arguments);
 int mp__verb_pins(const mp__arguments *arguments);
+int mp__verb_consumers(const mp__arguments *arguments);
 int mp__verb_schema(const mp__arguments *arguments);
 int mp__verb_status(const mp__arguments *arguments);
 int mp__verb_import(const mp__arguments *arguments);
@@ -168,7 +177,8 @@ extern const mp__flag mp__backup_flags[], mp__restore_flags[];
 extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp__set_flags[],
     mp__status_flags[], mp__ls_flags[], mp__del_flags[], mp__schema_flags[], mp__history_flags[],
     mp__import_flags[], mp__watch_flags[], mp__replay_flags[], mp__render_flags[], mp__exec_flags[],
-    mp__export_flags[], mp__diff_flags[], mp__edit_flags[], mp__validate_flags[], mp__no_flags[],
-    mp__bench_flags[], mp__json_flags[]; /* of a verb that takes only --json */
+    mp__export_flags[], mp__diff_flags[], mp__edit_flags[], mp__validate_flags[],
+    mp__consumers_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

@@ -643,9 +643,8 @@ static void status_people(const json_t *root)
     print_events(root, 8);
 }
 
-/* @code_of: the exit code; NULL: always 0. */
-static int ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
-                    void (*people)(const json_t *root), int (*code_of)(const json_t *root))
+int mp__cli_ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
+                     void (*people)(const json_t *root), int (*code_of)(const json_t *root))
 {
     int code = 0;
     mp__client *client = mp__cli_connect(arguments, &code);
@@ -668,7 +667,7 @@ static int explain_key(const mp__arguments *arguments)
 {
     mp__buf key = MP__BUF_INIT;
     mp_str words[] = {MP_STR("MP.EXPLAIN"), mp__cli_key(arguments, arguments->words[0], &key)};
-    int code = ask_json(arguments, words, 2, explain_people, explain_code);
+    int code = mp__cli_ask_json(arguments, words, 2, explain_people, explain_code);
 
     mp__buf_done(&key);
     return code;
@@ -712,7 +711,7 @@ int mp__verb_explain(const mp__arguments *arguments)
     if (strcmp(arguments->words[0], "cache") == 0) { /* a key of that name is default/cache */
         mp_str cache[] = {MP_STR("MP.EXPLAIN"), MP_STR("CACHE")};
 
-        return ask_json(arguments, cache, 2, explain_cache_people, NULL);
+        return mp__cli_ask_json(arguments, cache, 2, explain_cache_people, NULL);
     }
     return explain_key(arguments);
 }
@@ -746,6 +745,6 @@ int mp__verb_status(const mp__arguments *arguments)
     mp_str words[] = {MP_STR("MP.STATUS")};
     bool checks = mp__flag_given(arguments, "--check");
 
-    return ask_json(arguments, words, 1, checks ? check_people : status_people,
-                    checks ? check_code : NULL);
+    return mp__cli_ask_json(arguments, words, 1, checks ? check_people : status_people,
+                            checks ? check_code : NULL);
 }

@@ -881,6 +881,54 @@ class Life(unittest.TestCase):
         self.assertEqual((len((less := consumers("?limit=2"))["consumers"]), less["more"]), (2, True))
         self.assertEqual(http.get("/v1/consumers?limit=0").status, 400)
 
+    def test_consumers_are_told_over_resp_and_on_the_command_line(self):
+        daemon = Daemon("--set", "server.workers=2").start()
+        self.addCleanup(daemon.close)
+        c, http = daemon.client(), Http(daemon.http)
+        watchers = [daemon.client() for _ in range(6)]  # over both loops
+        for connection in c, http, *watchers:
+            self.addCleanup(connection.close)
+        self.assertEqual(daemon.cli("consumers").stdout, "nobody watches\n")
+        for i, watcher in enumerate(watchers):
+            watcher("CLIENT", "SETNAME", f"reader-{i}")
+            watcher("MP.WATCH", "PREFIX", f"told/{i}")
+        watchers[0]("PSUBSCRIBE", "evil\x1b[2J*")
+        told = json.loads(c("MP.CONSUMERS"))
+        self.assertEqual(sorted(one["name"] for one in told["consumers"]), [f"reader-{i}" for i in range(6)])
+        self.assertEqual(http.get("/v1/consumers").json, told)
+        self.assertEqual(json.loads(daemon.cli("consumers", "--json").stdout), told)
+        some = json.loads(c("MP.CONSUMERS", "COUNT", "2"))
+        self.assertEqual((len(some["consumers"]), some["more"]), (2, True))
+        for words in (("COUNT",), ("COUNT", "0"), ("COUNT", "x"), ("LIMIT", "1"), ("COUNT", "1", "1")):
+            with self.assertRaisesRegex(ReplyError, "syntax"):
+                c("MP.CONSUMERS", *words)
+        shown = daemon.cli("consumers")
+        self.assertEqual((shown.returncode, shown.stderr), (0, ""))
+        self.assertEqual(len(shown.stdout.splitlines()), 7, shown.stdout)
+        self.assertRegex(shown.stdout, r"(?m)^resp +127.0.0.1:\d+ +live +0  production/told/5  \(reader-5\)$")
+        self.assertNotIn("\x1b", shown.stdout)
+        self.assertIn("\\u001b[2J", shown.stdout)
+        self.assertIn("and more; see --limit", daemon.cli("consumers", "--limit", "3").stdout)
+        self.assertEqual(daemon.cli("consumers", "--limit", "0").returncode, 2)
+
+    def test_who_asks_for_consumers_and_goes_hurts_nobody(self):
+        daemon = Daemon("--set", "server.workers=2").start()
+        self.addCleanup(daemon.close)
+        c = daemon.client()
+        self.addCleanup(c.close)
+        c("MP.WATCH")
+        for _ in range(50):
+            asker = daemon.client()
+            asker.socket.sendall(asker.encode("MP.CONSUMERS") * 20)
+            asker.close()
+        other = daemon.client()
+        self.addCleanup(other.close)
+        for words in [("MP.CONSUMERS",), ("PING",)] * 10:  # answers keep their order
+            other.send(*words)
+        for _ in range(10):
+            self.assertEqual(len(json.loads(other.read())["consumers"]), 1)
+            self.assertEqual(other.read(), "PONG")
+
     def test_who_reads_nothing_is_told_as_slow_with_where_he_is(self):
         daemon = Daemon("--set", "server.workers=1").start()
         self.addCleanup(daemon.close)

@@ -52,6 +52,9 @@ const mp__command mp__commands[] = {
      "MP.CHANGES [FROM position] [PREFIX p] [COUNT n]: where the data are now, or what changed "
      "since they were at a position.",
      mp__cmd_mp_changes},
+    {"MP.CONSUMERS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
+     "MP.CONSUMERS [COUNT n]: who watches what, and how far each was told, as JSON.",
+     mp__cmd_mp_consumers},
     {"MP.ENV", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "Choose the environment by name, or say which it is. Its first key makes one: MP.ENVS.",
      mp__cmd_mp_env},

@@ -30,6 +30,8 @@ void mp__cmd_mp_changes(MP__COMMAND_ARGS);
 void mp__cmd_mp_ls(MP__COMMAND_ARGS);
 void mp__cmd_mp_envs(MP__COMMAND_ARGS);
 void mp__cmd_mp_history(MP__COMMAND_ARGS);
+/* commands_consumers.c */
+void mp__cmd_mp_consumers(MP__COMMAND_ARGS);
 /* commands_own.c */
 void mp__cmd_mp_get(MP__COMMAND_ARGS);
 void mp__cmd_mp_put(MP__COMMAND_ARGS);
