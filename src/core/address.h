@@ -64,6 +64,16 @@ static inline size_t mp__scope_size(mp_str address)
     return slash ? (size_t)(slash - address.data) : address.size;
 }
 
+/* Bytes that both begin with. */
+static inline size_t mp__common_size(mp_str a, mp_str b)
+{
+    size_t most = a.size < b.size ? a.size : b.size, n = 0;
+
+    while (n < most && a.data[n] == b.data[n])
+        n++;
+    return n;
+}
+
 /* The layer that @scope falls back to: without its last name, at last @base ("": there is none),
  * and "" behind that. A slice of one of the two. */
 mp_str mp__scope_up(mp_str scope, mp_str base);

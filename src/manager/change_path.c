@@ -230,7 +230,7 @@ typedef struct doubts {
 static int gather_doubt(void *context, mp_str address)
 {
     doubts *d = context;
-    size_t same = 0, size = d->names.size;
+    size_t size = d->names.size;
 
     if (d->count < DOUBTS_NAMED && mp__buf_add_str(&d->names, address) == 0 &&
         mp__buf_add_char(&d->names, '\0') == 0) {
@@ -246,9 +246,7 @@ static int gather_doubt(void *context, mp_str address)
         d->size = address.size < sizeof(d->prefix) ? address.size : sizeof(d->prefix);
         memcpy(d->prefix, address.data, d->size);
     }
-    while (same < d->size && same < address.size && d->prefix[same] == address.data[same])
-        same++;
-    d->size = same;
+    d->size = mp__common_size(mp_str_new(d->prefix, d->size), address);
     return 0;
 }
 

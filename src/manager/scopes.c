@@ -166,15 +166,6 @@ static int compare_keys(mp_str a, mp_str b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-static size_t common(mp_str a, mp_str b)
-{
-    size_t n = 0;
-
-    while (n < a.size && n < b.size && a.data[n] == b.data[n])
-        n++;
-    return n;
-}
-
 /* Of documents each, only those that change matter: what their keys begin with, and their last. */
 static mp_str range_of(mp__validation *v, const mp__schema_subject *subject)
 {
@@ -189,7 +180,7 @@ static mp_str range_of(mp__validation *v, const mp__schema_subject *subject)
             mp__address_split(change->address, &of, &namespace_, &key) != 0 ||
             !mp__schema_fits(subject, namespace_, key))
             continue;
-        begin = first ? key : mp_str_new(begin.data, common(begin, key));
+        begin = first ? key : mp_str_new(begin.data, mp__common_size(begin, key));
         if (first || compare_keys(key, v->last_key) > 0)
             v->last_key = key;
         first = false;

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "core/address.h"
 #include "core/json.h"
 
 static bool same(const mp__diag *a, const mp__diag *b)
@@ -240,13 +241,9 @@ typedef struct rest {
 
 static void tell_rest(const mp__file_origin *o, const rest *r, bool begins)
 {
-    size_t size = 0;
-
-    if (!r->first.size)
-        return;
-    while (size < r->first.size && size < r->last.size && r->first.data[size] == r->last.data[size])
-        size++;
-    o->options.on_doubts(o->options.context, mp_str_new(r->first.data, size), begins);
+    if (r->first.size)
+        o->options.on_doubts(o->options.context,
+                             mp_str_new(r->first.data, mp__common_size(r->first, r->last)), begins);
 }
 
 /* A file may have more keys than watchers can be told of one by one: the queues of their loops

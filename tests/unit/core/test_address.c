@@ -116,6 +116,17 @@ static void a_key_with_a_slash_in_default_keeps_its_namespace(void **state)
     mp_assert_str(mp__address_name(MP_STR("e/n/a")), "n/a");
 }
 
+static void what_two_addresses_have_in_common_is_what_both_begin_with(void **state)
+{
+    (void)state;
+    assert_int_equal(mp__common_size(MP_STR("e/n/ab"), MP_STR("e/n/ac")), 5);
+    assert_int_equal(mp__common_size(MP_STR("e/n/a"), MP_STR("e/n/a.b")), 5);
+    assert_int_equal(mp__common_size(MP_STR("e/n/a.b"), MP_STR("e/n/a")), 5);
+    assert_int_equal(mp__common_size(MP_STR("e/n/a"), MP_STR("e/n/a")), 5);
+    assert_int_equal(mp__common_size(MP_STR("e"), MP_STR("f")), 0);
+    assert_int_equal(mp__common_size(MP_STR("e"), mp_str_new(NULL, 0)), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(an_environment_has_a_plain_name),
     MP_TEST(each_part_may_be_as_long_as_its_limit_and_no_longer),
@@ -123,6 +134,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(every_scope_falls_back_to_its_environment_and_to_base),
     MP_TEST(an_address_without_three_parts_cannot_be_split),
     MP_TEST(a_key_with_a_slash_in_default_keeps_its_namespace),
+    MP_TEST(what_two_addresses_have_in_common_is_what_both_begin_with),
 };
 
 int main(void)
