@@ -13,6 +13,7 @@ import time
 import unittest
 
 import mp_tap
+from mp_daemon import cpu_of_children
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -87,15 +88,23 @@ class MakeRun(unittest.TestCase):
         subprocess.run([os.environ["BINARY"], "set", "platform.name", "mine"], env=environment,
                        check=True, capture_output=True)
         self.stop(process)
-        began = time.monotonic()
-        process, text = self.start()
-        self.assertLess(time.monotonic() - began, 2)
-        self.assertNotIn("Importing", text)
+        # The clock also counts whatever else the machine does: one of three is without that, and the
+        # work itself is held down for each.
+        clocks, spent = [], cpu_of_children()
+        while len(clocks) < 3 and not any(took < 2 for took in clocks):
+            if clocks:
+                self.stop(process)
+            began = time.monotonic()
+            process, text = self.start()
+            clocks.append(time.monotonic() - began)
+            self.assertNotIn("Importing", text)
+        self.assertLess(min(clocks), 2)
         environment["MARKETPRISM_ADDR"] = self.address(text, "RESP")
         done = subprocess.run([os.environ["BINARY"], "get", "platform.name"], env=environment,
                               check=True, capture_output=True, text=True)
         self.assertEqual(done.stdout.strip(), "mine")
         self.stop(process)
+        self.assertLess((cpu_of_children() - spent) / len(clocks), 2)
 
     def test_a_folder_in_use_is_said_and_left_alone(self):
         process, _ = self.start()

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import pty
-import resource
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ import tomllib
 
 import mp_daemon
 import mp_tap
-from mp_daemon import BINARY, Daemon, ReplyError
+from mp_daemon import BINARY, Daemon, ReplyError, cpu_of_children
 from mp_http import Http
 
 FILES = {  # the same data, as each format says it
@@ -21,12 +20,6 @@ FILES = {  # the same data, as each format says it
     "yaml": "db:\n  host: a b\n  ports: [1, 2.5]\non: true\nnone: {}\n",
     "toml": "on = true\nnone = {}\n[db]\nhost = 'a b'\nports = [1, 2.5]\n",
 }
-
-
-def cpu_of_children():
-    """Of those that have ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return children.ru_utime + children.ru_stime
 
 
 class Transfer(mp_daemon.Served):

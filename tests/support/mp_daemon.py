@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -152,6 +153,12 @@ class Daemon:
         """What it took of the cores since it began: what else the machine does is not counted."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_children():
+    """Seconds that processes of ours have taken of the cores which have ended, and theirs."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def wait_until(condition, seconds=10, what="the condition"):
