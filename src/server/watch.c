@@ -11,12 +11,20 @@
 #include "core/json.h"
 
 /* A prefix that is longer than any address waits in vain. */
-enum { LENGTH_MAX = MP__ADDRESS_MAX + 1, BUCKETS_FIRST = 64 };
+enum { LENGTH_MAX = MP__ADDRESS_MAX + 1, BUCKETS_FIRST = 64, MARKED_AHEAD = 8 };
+
+/* A point and its waiter, side by side with those of the others: of a list each would have to be
+ * there before the next one is known, and a thousand waiters are in no cache. */
+typedef struct place {
+    mp__waiter *waiter;
+    mp__watch_point *point;
+} place;
 
 typedef struct mp__watch_node {
     struct mp__watch_node *next;
     uint64_t hash;
-    mp__watch_point *points;
+    place *places;
+    size_t count, capacity; /* of places; count is 0 only while it is made */
     size_t size;
     char text[];
 } node;
@@ -173,6 +181,7 @@ static void node_free(mp__watch *watch, node *gone)
     *link = gone->next;
     watch->node_count--;
     count_length(watch, gone->size, -1);
+    (void)mp__free(gone->places);
     (void)mp__free(gone);
 }
 
@@ -190,6 +199,16 @@ static node *node_of_point(mp__watch *watch, mp_str prefix, bool exact)
     return node_of(watch, mp_str_new(text, prefix.size + 1));
 }
 
+/* A place more. Most prefixes have one waiter. */
+static int reserve(node *n)
+{
+    if (n->capacity)
+        return mp__grow(&n->places, n->count, &n->capacity, sizeof(*n->places));
+    n->places = mp__malloc(sizeof(*n->places));
+    n->capacity = n->places ? 1 : 0;
+    return n->places ? 0 : MP_ENOMEM;
+}
+
 int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter, mp_str prefix,
                    bool exact)
 {
@@ -197,10 +216,13 @@ int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter,
 
     if (!n)
         return MP_ENOMEM;
-    *point = (mp__watch_point){.waiter = waiter, .next = n->points, .link = &n->points, .node = n};
-    if (point->next)
-        point->next->link = &point->next;
-    n->points = point;
+    if (reserve(n) != 0) {
+        if (n->count == 0)
+            node_free(watch, n);
+        return MP_ENOMEM;
+    }
+    *point = (mp__watch_point){.waiter = waiter, .node = n, .at = n->count};
+    n->places[n->count++] = (place){waiter, point};
     if (waiter->points++ == 0) {
         waiter->next = watch->waiters;
         waiter->link = &watch->waiters;
@@ -228,14 +250,14 @@ static void untell(mp__waiter *waiter)
 void mp__watch_leave(mp__watch *watch, mp__watch_point *point)
 {
     mp__waiter *waiter = point->waiter;
+    node *n = point->node;
 
     if (!waiter)
         return;
-    *point->link = point->next;
-    if (point->next)
-        point->next->link = point->link;
-    if (!point->node->points)
-        node_free(watch, point->node);
+    n->places[point->at] = n->places[--n->count];
+    n->places[point->at].point->at = point->at;
+    if (n->count == 0)
+        node_free(watch, n);
     point->waiter = NULL;
     if (--waiter->points)
         return;
@@ -267,6 +289,20 @@ static void mark(mp__waiter *waiter, size_t event, found *f)
     *end = &waiter->next_told;
 }
 
+/* Those who came last first. */
+static void mark_all_of(const node *n, size_t event, found *f)
+{
+    for (size_t i = n->count; i-- > 0;) {
+        if (i >= MARKED_AHEAD) {
+            const mp__waiter *later = n->places[i - MARKED_AHEAD].waiter;
+
+            __builtin_prefetch(&later->is_last, 1);
+            __builtin_prefetch(&later->told_link, 1);
+        }
+        mark(n->places[i].waiter, event, f);
+    }
+}
+
 static void mark_those_of(mp__watch *watch, mp_str address, size_t event, found *f)
 {
     char text[LENGTH_MAX];
@@ -281,8 +317,8 @@ static void mark_those_of(mp__watch *watch, mp_str address, size_t event, found 
         node *n =
             watch->lengths[size] ? *find(watch, prefix, mp__hash_str(watch->key, prefix)) : NULL;
 
-        for (mp__watch_point *p = n ? n->points : NULL; p; p = p->next)
-            mark(p->waiter, event, f);
+        if (n)
+            mark_all_of(n, event, f);
     }
 }
 
@@ -292,8 +328,7 @@ static void mark_those_within(const mp__watch *watch, mp_str prefix, size_t even
     for (size_t i = 0; i < watch->bucket_count; i++)
         for (node *n = watch->buckets[i]; n; n = n->next)
             if (n->size >= prefix.size && memcmp(n->text, prefix.data, prefix.size) == 0)
-                for (mp__watch_point *p = n->points; p; p = p->next)
-                    mark(p->waiter, event, f);
+                mark_all_of(n, event, f);
 }
 
 static void mark_all(mp__watch *watch, size_t event, found *f)

@@ -38,17 +38,17 @@ struct mp__waiter {
     void (*describe)(mp__waiter *waiter, mp__buf *json);
     bool is_last; /* told after the others: a long poll, whose answer takes longer to make */
     /* the core's */
-    mp__waiter *next, **link; /* of all */
-    mp__waiter *next_told, **told_link;
-    uint32_t points;
     uint8_t which;
+    uint32_t points;
+    mp__waiter *next_told, **told_link;
+    mp__waiter *next, **link; /* of all */
 };
 
 typedef struct mp__watch_point {
     mp__waiter *waiter; /* NULL: it listens to nothing */
     /* the core's */
-    struct mp__watch_point *next, **link;
     struct mp__watch_node *node;
+    size_t at; /* of the node's places */
 } mp__watch_point;
 
 MP_MUST_USE int mp__watch_new(mp__hash_key key, mp__watch **ret_watch);

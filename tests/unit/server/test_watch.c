@@ -278,13 +278,41 @@ static void joining_without_memory_fails_and_changes_nothing(void **state)
 
     (void)state;
     l.waiter.tell = tell;
-    mp_fail_begin(1);
-    assert_int_equal(mp__watch_join(watch, &l.points[0], &l.waiter, mp_str_of("dev/"), false),
-                     MP_ENOMEM);
-    assert_true(mp_fail_end());
-    assert_int_equal(mp__watch_waiters(watch), 0);
+    for (int i = 1; i <= 2; i++) { /* the prefix, and its first place */
+        mp_fail_begin(i);
+        assert_int_equal(mp__watch_join(watch, &l.points[0], &l.waiter, mp_str_of("dev/"), false),
+                         MP_ENOMEM);
+        assert_true(mp_fail_end());
+        assert_int_equal(mp__watch_waiters(watch), 0);
+        happens("dev/a/b", 1);
+        assert_int_equal(l.calls, 0);
+    }
+}
+
+static void who_stays_is_told_whoever_left_one_prefix_before(void **state)
+{
+    enum { COUNT = 100 };
+    listener *many = mp__calloc(COUNT, sizeof(*many));
+
+    (void)state;
+    assert_non_null(many);
+    for (int i = 0; i < COUNT; i++)
+        listen(&many[i], 0, "dev/", false);
+    for (int i = 0; i < COUNT; i += 3)
+        leave(&many[i]);
     happens("dev/a/b", 1);
-    assert_int_equal(l.calls, 0);
+    leave(&many[COUNT - 2]);
+    listen(&many[0], 0, "dev/", false);
+    happens("dev/a/b", 2);
+    for (int i = 0; i < COUNT; i++)
+        assert_string_equal(many[i].heard, i == 0           ? "2 "
+                                           : i % 3 == 0     ? ""
+                                           : i == COUNT - 2 ? "1 "
+                                                            : "1 2 ");
+    for (int i = 0; i < COUNT; i++)
+        leave(&many[i]);
+    assert_int_equal(mp__watch_waiters(watch), 0);
+    (void)mp__free(many);
 }
 
 #define EACH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -300,5 +328,6 @@ static const struct CMUnitTest tests[] = {
     EACH(a_prefix_longer_than_any_address_waits_in_vain),
     EACH(thousands_of_prefixes_are_each_told_of_their_own),
     EACH(joining_without_memory_fails_and_changes_nothing),
+    EACH(who_stays_is_told_whoever_left_one_prefix_before),
 };
 MP_TEST_MAIN(tests)
