@@ -22,7 +22,14 @@ typedef struct mp__watch mp__watch;
 typedef struct mp__waiter mp__waiter;
 
 /* What is made once a group: an event as each kind of transport writes it. */
-enum mp__watch_frame { MP__FRAME_SSE, MP__FRAME_LINE, MP__FRAME_WEBSOCKET, MP__FRAME_COUNT };
+enum mp__watch_frame {
+    MP__FRAME_SSE,
+    MP__FRAME_LINE,
+    MP__FRAME_WEBSOCKET,
+    MP__FRAME_RESP2, /* to who watches a prefix and sees the change as it was made */
+    MP__FRAME_RESP3,
+    MP__FRAME_COUNT,
+};
 
 typedef struct mp__watch_group {
     const mp__event *events;

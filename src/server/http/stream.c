@@ -4,9 +4,8 @@
 #include "server/http/connection.h"
 
 #include <assert.h>
-#include <stdio.h>
 
-enum { PARTS_MAX = 8 };
+enum { PARTS_MAX = 8, CHUNK_HEAD = 2 * sizeof(size_t) + 2 };
 
 /* The head is written; from here on the exchange is a stream. */
 static bool begin(mp__exchange *x, const mp__http_stream_events *events, void *context)
@@ -61,11 +60,25 @@ static bool broken(mp__exchange *x, const char *why)
     return false;
 }
 
+/* "1a2b\r\n": the head of a chunk, of at most CHUNK_HEAD bytes. */
+static struct iovec chunk_head(size_t size, char out[CHUNK_HEAD])
+{
+    static const char digits[] = "0123456789abcdef";
+    char *end = out + CHUNK_HEAD, *at = end;
+
+    *--at = '\n';
+    *--at = '\r';
+    do
+        *--at = digits[size % 16];
+    while ((size /= 16) != 0);
+    return (struct iovec){at, (size_t)(end - at)};
+}
+
 bool mp__http_stream_write_parts(mp__exchange *x, const struct iovec *parts, int count)
 {
     mp__http_connection *c = x->connection;
-    struct iovec all[PARTS_MAX + 2];
-    char size_line[24];
+    __attribute__((uninitialized)) struct iovec all[PARTS_MAX + 2];
+    char head[CHUNK_HEAD];
     size_t total = 0;
     int n = 0;
 
@@ -77,8 +90,7 @@ bool mp__http_stream_write_parts(mp__exchange *x, const struct iovec *parts, int
     if (total == 0)
         return true; /* an empty chunk would be the end */
     if (x->chunked)
-        all[n++] = (struct iovec){size_line,
-                                  (size_t)snprintf(size_line, sizeof(size_line), "%zx\r\n", total)};
+        all[n++] = chunk_head(total, head);
     for (int i = 0; i < count; i++)
         all[n++] = parts[i];
     if (x->chunked)

@@ -35,6 +35,7 @@ struct mp__telling {
     unsigned database; /* its next; those before have heard */
     bool unread;       /* tell it by itself, whatever is not in memory */
     size_t steps;      /* that matching globs may still take */
+    mp__buf *shared;   /* its frame, of this connection's version; NULL: it is made for this one */
     answer *answers;
     size_t bytes;
     char address[]; /* the event's, if it waits; then its entry is a reference */
@@ -258,15 +259,29 @@ static bool fits(const mp__subscription *prefix, mp_str address)
     return address.size - from >= size && memcmp(address.data + from, text.data + skip, size) == 0;
 }
 
-static void push_change(mp__connection *c, mp_str name, const char *what, uint64_t revision)
+static void write_change(mp__buf *out, int version, mp_str name, const char *what,
+                         uint64_t revision)
 {
-    mp__buf *out = mp__connection_out(c);
-
-    mp__resp_push(out, 4, c->version);
+    mp__resp_push(out, 4, version);
     mp__resp_bulk(out, MP_STR("change"));
     mp__resp_bulk(out, name);
     mp__resp_bulk(out, mp_str_of(what));
     mp__resp_integer(out, (int64_t)revision);
+}
+
+/* Most see a change as it was made: the first of them makes the frame for all. */
+static void push_change(mp__connection *c, const mp__telling *t, const char *what)
+{
+    const mp__event *event = &t->event;
+    mp_str name = mp__address_name(event->address);
+    mp__buf *shared = what == words[event->kind] ? t->shared : NULL;
+
+    if (shared && shared->size == 0)
+        write_change(shared, c->version, name, what, event->revision);
+    if (shared && shared->error == 0)
+        (void)mp__buf_add_str(mp__connection_out(c), mp__buf_str(shared));
+    else
+        write_change(mp__connection_out(c), c->version, name, what, event->revision);
 }
 
 /* To those who watch by prefix; once to each, however many of its prefixes fit. A reset is about
@@ -281,7 +296,8 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
         const char *what;
 
         if (event->kind == MP__EVENT_RESET) {
-            push_change(c, mp_str_new("", 0), words[event->kind], event->revision);
+            write_change(mp__connection_out(c), c->version, mp_str_new("", 0), words[event->kind],
+                         event->revision);
             return true;
         }
         if (!fits(s, event->address))
@@ -289,7 +305,7 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
         if (!word_in(c, t, mp_str_new(text.data, mp__scope_size(text)), &what, view))
             return false;
         if (what) {
-            push_change(c, mp__address_name(event->address), what, event->revision);
+            push_change(c, t, what);
             return true;
         }
     }
@@ -364,6 +380,7 @@ static bool wait_with(mp__connection *c, const mp__telling *t)
         return false;
     *copy = *t;
     copy->next = NULL;
+    copy->shared = NULL;
     copy->bytes = bytes + (t->event.entry ? t->event.entry->blob.pub.size : 0);
     if (t->event.address.size)
         memcpy(copy->address, t->event.address.data, t->event.address.size);
@@ -511,10 +528,12 @@ static void hurry(mp__connection *c)
     go_on(c);
 }
 
-static void tell_in_turn(mp__connection *c, const mp__event *event)
+static void tell_in_turn(mp__connection *c, mp__watch_group *group, size_t i)
 {
-    mp__telling t = {.event = *event, .steps = CHANGE_STEPS};
-    mp__watch_view view;
+    enum mp__watch_frame frame = c->version == 3 ? MP__FRAME_RESP3 : MP__FRAME_RESP2;
+    mp__telling t = {
+        .event = group->events[i], .steps = CHANGE_STEPS, .shared = &group->frames[i][frame]};
+    __attribute__((uninitialized)) mp__watch_view view; /* it is large, and seldom looked at */
 
     if (c->telling_bytes > WAITING_MAX)
         hurry(c);
@@ -539,7 +558,7 @@ void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which
         const mp__event *event = &group->events[i];
 
         if ((which & 1u << i) && event->kind != MP__EVENT_STALE && event->kind != MP__EVENT_FRESH)
-            tell_in_turn(c, event);
+            tell_in_turn(c, group, i);
     }
     push(c);
 }

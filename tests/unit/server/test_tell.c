@@ -410,6 +410,57 @@ static void who_leaves_while_it_is_read_for_leaves_nothing_behind(void **state)
     hears("held/k", "set");
 }
 
+/* ---- one frame for many ---- */
+
+/* The next message of @p: a push of its version, of @word of @name. Returns the revision. */
+static int64_t hears_as(peer *p, enum mp__reply_type type, const char *name, const char *word)
+{
+    mp__reply *reply = hear(p);
+    int64_t revision;
+
+    assert_int_equal(reply->type, type);
+    assert_int_equal(reply->count, 4);
+    mp_assert_str(reply->items[0].text, "change");
+    mp_assert_str(reply->items[1].text, name);
+    mp_assert_str(reply->items[2].text, word);
+    revision = reply->items[3].integer;
+    (void)mp__reply_free(reply);
+    return revision;
+}
+
+static void
+who_hears_of_one_change_hears_it_in_the_version_and_by_the_words_of_his_own(void **state)
+{
+    enum { PEERS = 4 };
+    static const char *const prefixes[] = {"app/", "app/k", "app/", "app/k"};
+    peer *p[PEERS];
+
+    (void)state;
+    for (int i = 0; i < PEERS; i++) {
+        p[i] = connect_to();
+        if (i % 2)
+            does(p[i], "HELLO 3");
+        say(p[i], (mp_str[]){MP_STR("MP.WATCH"), MP_STR("PREFIX"), mp_str_of(prefixes[i])}, 3);
+        (void)mp__reply_free(hear(p[i]));
+    }
+    does(writer, "MP.ENV base");
+    does(writer, "SET app/k 1"); /* what lies behind the deletion below */
+    does(writer, "SELECT 0");
+    for (int i = 0; i < PEERS; i++)
+        (void)hears_as(p[i], i % 2 ? MP__REPLY_PUSH : MP__REPLY_ARRAY, "app/k", "set");
+    does(writer, "MSET app/k 2 app/k2 2"); /* one group of changes */
+    does(writer, "DEL app/k2 app/k");
+    for (int i = 0; i < PEERS; i++) {
+        enum mp__reply_type type = i % 2 ? MP__REPLY_PUSH : MP__REPLY_ARRAY;
+        int64_t first = hears_as(p[i], type, "app/k", "set");
+
+        assert_int_equal(hears_as(p[i], type, "app/k2", "set"), first + 1);
+        assert_int_equal(hears_as(p[i], type, "app/k2", "del"), first + 2);
+        assert_int_equal(hears_as(p[i], type, "app/k", "set"), first + 3);
+        p[i] = leave(p[i]);
+    }
+}
+
 /* ---- what waits behind a read ---- */
 
 static void set_large(int number)
@@ -692,6 +743,9 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_leaves_while_it_is_read_for_leaves_nothing_behind,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_hears_of_one_change_hears_it_in_the_version_and_by_the_words_of_his_own, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(
             what_comes_behind_a_read_waits_up_to_a_mebibyte_and_keeps_its_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
