@@ -3,6 +3,7 @@
  * of files below $MP_EIO_DIR give EIO while the file $MP_EIO_SWITCH is there. Reads of files whose
  * path begins with $MP_HANG_PATH hang as long as somebody else has the file $MP_HANG_LOCK locked.
  * With $MP_NO_INOTIFY the system has no watches of folders left. */
+#undef _FORTIFY_SOURCE /* with it the C library's headers define some of them themselves */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
