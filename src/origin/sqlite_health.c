@@ -192,7 +192,6 @@ static int adopt_journal(mp__sqlite *s, mp__diag *why)
     mp__sqlite_pending_clear(&s->pending);
     atomic_store_explicit(&s->stuck, 0, memory_order_relaxed);
     atomic_store_explicit(&s->unflushed, false, memory_order_release);
-    s->journal_damaged = false;
     rc = s->options.is_shared
              ? mp__sqlite_share(s, why)
              : mp__sqlite_journal_open(s, s->journal_seen ? s->acknowledged : UINT64_MAX, why);
@@ -229,6 +228,7 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag)
 
     if (known == MP_ENOMEM || known == MP_EVERSION)
         return mp__diag_set(diag, known, "'%s' cannot be used: %s", s->id_path, mp_strerror(known));
+    s->journal_damaged = false; /* what fails now may be the database */
     s->file = (mp__stat){0};
     rc = mp__env_stat(s->env, s->path, &s->file);
     if (was && (rc == -ENOENT || (rc == 0 && s->file.size == 0))) {

@@ -458,12 +458,19 @@ static void told_state(void *context, enum mp__origin_state from, enum mp__origi
     (void)pthread_mutex_unlock(&told->lock);
 }
 
+/* At most 30 s. */
 static void wait_for_state(enum mp__origin_state state)
 {
+    struct timespec end;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 30;
     (void)pthread_mutex_lock(&was_told.lock);
-    while (was_told.state != state)
-        (void)pthread_cond_wait(&was_told.came, &was_told.lock);
+    while (was_told.state != state && rc == 0)
+        rc = pthread_cond_timedwait(&was_told.came, &was_told.lock, &end);
     (void)pthread_mutex_unlock(&was_told.lock);
+    assert_int_equal(rc, 0);
 }
 
 /* Two daemons on one database: nothing may wait where only one of them sees it. */
@@ -497,6 +504,30 @@ static void another_daemon_on_the_database_sees_each_write_at_once(void **state)
     assert_string_equal(got.value, "39");
 }
 
+static void damage_the_journal(void)
+{
+    FILE *file = fopen(mp_beside(folder, "origin.journal"), "r+");
+
+    assert_non_null(file);
+    assert_int_equal(fputc('X', file), 'X');
+    assert_int_equal(fclose(file), 0);
+}
+
+/* All pages but the first, which says that it is one of ours. */
+static void damage_the_database(void)
+{
+    static char rubbish[4096];
+    size_t pages = size_of(path) / sizeof(rubbish);
+    FILE *file = fopen(path, "r+");
+
+    assert_true(file && pages > 1);
+    memset(rubbish, 'X', sizeof(rubbish));
+    assert_int_equal(fseek(file, sizeof(rubbish), SEEK_SET), 0);
+    while (pages-- > 1)
+        assert_int_equal(fwrite(rubbish, sizeof(rubbish), 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
 /* What cannot be read is not done without unasked, where others may write to the database. */
 static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone(void **state)
 {
@@ -508,15 +539,11 @@ static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone
                                   .context = &was_told,
                                   .on_state = told_state};
     mp__origin *other = NULL;
-    FILE *file;
 
     (void)state;
     assert_int_equal(mp_set(origin, "dev/default/k0", "0"), 0);
     origin = mp__origin_close(origin);
-    file = fopen(mp_beside(folder, "origin.journal"), "r+");
-    assert_non_null(file);
-    assert_int_equal(fputc('X', file), 'X');
-    assert_int_equal(fclose(file), 0);
+    damage_the_journal();
     assert_int_equal(mp__origin_open("sqlite", &options, &other, NULL), 0);
     assert_int_equal(mp__state_now(&other->state), MP__ORIGIN_DOWN);
     assert_non_null(strstr(was_told.cause, "origin.journal is no journal; move it away, to go on"));
@@ -526,6 +553,35 @@ static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone
     other = mp__origin_close(other);
     open_here();
     assert_int_equal(values_there(), 1);
+}
+
+/* It is the database that is told of then: the journal alone would be of no use. */
+static void a_database_that_is_damaged_beside_a_damaged_journal_is_lost(void **state)
+{
+    mp__origin_options options = {.env = mp__env_real(),
+                                  .path = path,
+                                  .is_shared = true,
+                                  .probe_ms = 10,
+                                  .sweep_ms = 3600000,
+                                  .context = &was_told,
+                                  .on_state = told_state};
+    mp__origin *other = NULL;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/k0", "0"), 0);
+    origin = mp__origin_close(origin);
+    damage_the_journal();
+    assert_int_equal(mp__origin_open("sqlite", &options, &other, NULL), 0);
+    wait_for_state(MP__ORIGIN_DOWN);
+    damage_the_database();
+    wait_for_state(MP__ORIGIN_LOST);
+    assert_non_null(strstr(was_told.cause, "the database is damaged"));
+    other = mp__origin_close(other);
+    for (size_t i = 0; i < 4; i++)
+        (void)unlink(mp_beside(folder, (const char *const[]){"origin.db", "origin.db-wal",
+                                                             "origin.id", "origin.journal"}[i]));
+    (void)unlink(mp_beside(folder, "origin.mark"));
+    open_here();
 }
 
 /* ---- disks that fail ---- */
@@ -653,6 +709,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(a_backup_has_what_waits),
     FRESH(another_daemon_on_the_database_sees_each_write_at_once),
     FRESH(a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone),
+    FRESH(a_database_that_is_damaged_beside_a_damaged_journal_is_lost),
     FRESH(a_group_whose_sync_failed_is_not_there_after_a_crash),
     FRESH(what_only_the_journal_has_survives_a_power_cut),
     MP_TEST(a_group_is_read_as_it_was_written_and_no_part_of_one_is),
