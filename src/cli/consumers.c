@@ -84,8 +84,7 @@ static void consumers_people(const json_t *root)
         (void)putchar('\n');
     }
     if (json_is_true(json_object_get(root, "more")))
-        (void)printf("and more; %s\n",
-                     json_array_size(all) < 1000 ? "see --limit" : "no more than 1000 are told");
+        (void)printf("and more, which --limit or the room of one answer leaves out\n");
 }
 
 int mp__verb_consumers(const mp__arguments *arguments)

@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/consumers.h"
 
+/* One takes 1.2 MB at most: what it watches may have long names. */
+enum { BYTES_MAX = 4 * 1024 * 1024 };
+
 static bool add_one(void *context, mp__waiter *waiter)
 {
     mp__consumers *r = context;
+    size_t before = r->body.size;
 
     if (r->told == r->limit) {
         r->more = true;
         return false;
     }
-    r->told++;
     mp__json_begin(&r->body, '{');
     waiter->describe(waiter, &r->body);
     mp__json_end(&r->body, '}');
-    return true;
+    r->more = r->body.size > BYTES_MAX;
+    if (r->more)
+        r->body.size = before;
+    else
+        r->told++;
+    return !r->more;
 }
 
 static mp__consumers *of_task(mp__task *task)

@@ -908,8 +908,28 @@ class Life(unittest.TestCase):
         self.assertRegex(shown.stdout, r"(?m)^resp +127.0.0.1:\d+ +live +0  production/told/5  \(reader-5\)$")
         self.assertNotIn("\x1b", shown.stdout)
         self.assertIn("\\u001b[2J", shown.stdout)
-        self.assertIn("and more; see --limit", daemon.cli("consumers", "--limit", "3").stdout)
+        self.assertIn("and more, which --limit", daemon.cli("consumers", "--limit", "3").stdout)
         self.assertEqual(daemon.cli("consumers", "--limit", "0").returncode, 2)
+
+    def test_consumers_with_long_names_do_not_fill_the_memory_of_who_tells_them(self):
+        daemon = Daemon("--set", "server.workers=2").start()
+        self.addCleanup(daemon.close)
+        c, http = daemon.client(), Http(daemon.http)
+        watchers = [daemon.client() for _ in range(8)]
+        for connection in c, http, *watchers:
+            self.addCleanup(connection.close)
+        for watcher in watchers:  # each takes 800 KB to describe
+            watcher.socket.sendall(b"".join(watcher.encode(word, "\x01" * 4000 + f"{i}")
+                                            for i in range(16) for word in ("SUBSCRIBE", "PSUBSCRIBE")))
+            for _ in range(32):
+                watcher.read()
+        for text in (http.get("/v1/consumers").body, c("MP.CONSUMERS")):
+            told = json.loads(text)
+            self.assertLess(len(text), 4 * 1024 * 1024 + 1000)
+            self.assertEqual((len(told["consumers"]), told["more"]), (5, True))
+        for watcher in watchers[3:]:
+            watcher.close()
+        wait_until(lambda: not json.loads(c("MP.CONSUMERS"))["more"], what="the end of some")
 
     def test_who_asks_for_consumers_and_goes_hurts_nobody(self):
         daemon = Daemon("--set", "server.workers=2").start()
