@@ -14,6 +14,7 @@
 #include "protocol/resp.h"
 #include "server/http/repeat.h"
 #include "server/server.h"
+#include "server/spare.h"
 #include "server/watch.h"
 
 enum {
@@ -62,7 +63,8 @@ typedef struct mp__worker_loop {
     int64_t wall_ms;  /* then */
     mp__buf out;      /* replies of the connection at work, until they are written */
     mp__get_batch batch;
-    mp__tap tap; /* samples of what is read, for the manager */
+    mp__spare spare; /* memory of its large RESP commands */
+    mp__tap tap;     /* samples of what is read, for the manager */
     size_t
         rewind; /* of the bytes at work: from here on they must be read again; SIZE_MAX: nowhere */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */

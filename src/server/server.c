@@ -531,6 +531,7 @@ mp__server *mp__server_free(mp__server *server)
         worker->loop = mp__loop_free(worker->loop);
         mp__buf_done(&worker->out);
         mp__tap_done(&worker->tap);
+        mp__spare_done(&worker->spare);
         mp__buf_done(&worker->http_late);
         (void)pthread_mutex_destroy(&worker->list_lock);
     }

@@ -57,7 +57,7 @@ static void slot_free(mp__slot *slot)
     mp__buf_done(&slot->reply);
     mp__buf_done(&slot->after);
     (void)mp__free(slot->owned);
-    (void)mp__free(slot);
+    mp__spare_give(&slot->worker->spare, slot, slot->size);
 }
 
 static void mark_dirty(mp__connection *c)
@@ -72,7 +72,9 @@ static void mark_dirty(mp__connection *c)
 mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads, size_t bytes,
                        void (*format)(mp__slot *slot, mp__buf *out))
 {
-    mp__slot *slot = mp__calloc(1, sizeof(*slot) + reads * sizeof(mp__read) + bytes);
+    size_t size;
+    mp__slot *slot =
+        mp__spare_take(&c->worker->spare, sizeof(*slot) + reads * sizeof(mp__read) + bytes, &size);
 
     if (!slot) {
         mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
@@ -80,6 +82,7 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
     }
     slot->connection = c;
     slot->worker = c->worker;
+    slot->size = size;
     slot->kind = kind;
     slot->format = format;
     slot->version = c->version;
@@ -864,6 +867,7 @@ void mp__connections_scan(mp__worker_loop *worker, uint64_t now_ns)
         if (why)
             cut(c, why);
     }
+    mp__spare_scan(&worker->spare);
     (void)pthread_mutex_lock(&worker->list_lock);
     for (mp__connection *c = worker->connections; c; c = c->next)
         show(c);

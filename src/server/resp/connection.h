@@ -22,6 +22,7 @@ struct mp__slot {
     mp__slot *next;
     mp__connection *connection; /* NULL: it has gone; the slot frees itself when answered */
     mp__worker_loop *worker;
+    size_t size; /* of its memory, with what stands behind it */
     enum mp__slot_kind kind;
     bool ready;
     mp__buf reply, after;
