@@ -61,11 +61,16 @@ MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
                             const unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
                             const ZSTD_DDict *dictionary, mp__record *ret_record);
 
-/* Compress @body into @frame, as it is stored, with the dictionary that @cctx refers to, if
- * @has_dictionary. Returns the size, 0: better left as it is. @frame has room for
- * ZSTD_compressBound(size). */
-size_t mp__l2_pack(ZSTD_CCtx *cctx, bool has_dictionary, const unsigned char *body, size_t size,
-                   unsigned char *frame, size_t capacity);
+/* Compress @body into @frame, as it is stored, with @dictionary, to which @cctx refers; NULL: with
+ * none. Returns the size, 0: better left as it is. @frame has room for ZSTD_compressBound(size). */
+size_t mp__l2_pack(ZSTD_CCtx *cctx, const ZSTD_CDict *dictionary, const unsigned char *body,
+                   size_t size, unsigned char *frame, size_t capacity);
+/* Whether this is the zstd whose calls for single blocks we know: they are of the part of its
+ * interface that may change with a version. */
+static inline bool mp__l2_zstd_is_known(void)
+{
+    return ZSTD_versionNumber() / 100 == ZSTD_VERSION_NUMBER / 100;
+}
 
 /* A context to compress with: one at a time. NULL: no memory. */
 ZSTD_CCtx *mp__l2_cctx_new(int level);

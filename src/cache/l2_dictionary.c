@@ -131,7 +131,7 @@ static void refer(mp__l2_dictionary *d, int level)
 
     if (mp__l2_memory_fails(d->size))
         return;
-    if (ZSTD_versionNumber() / 100 == ZSTD_VERSION_NUMBER / 100) {
+    if (mp__l2_zstd_is_known()) {
         d->pack = ZSTD_createCDict_advanced(d->content, d->size, ZSTD_dlm_byRef, ZSTD_dct_auto,
                                             parameters_for(d->size, level), standard);
         d->expand = ZSTD_createDDict_byReference(d->content, d->size);

@@ -277,6 +277,11 @@ void mp__l2_keep_load(mp__l2 *l2);
 void mp__l2_work(void *context, mp__task *first);
 /* Refer the worker's context to @dictionary (NULL: none). False: no memory. */
 bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary);
+/* What it refers to. The worker's. */
+static inline const ZSTD_CDict *mp__l2_cctx_dictionary(const mp__l2 *l2)
+{
+    return l2->cctx_dictionary ? l2->cctx_dictionary->pack : NULL;
+}
 
 /* An item's bytes copied to where they can be read without the lock. */
 typedef struct mp__l2_copy {

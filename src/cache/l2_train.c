@@ -207,7 +207,7 @@ static uint64_t try_out(mp__l2 *l2, const samples *s, uint64_t *ret_in)
 
     for (size_t i = 0; i < s->count; i++) {
         if (i >= s->count - s->tests) {
-            size_t size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, p, s->sizes[i],
+            size_t size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), p, s->sizes[i],
                                       l2->frame, MP__L2_FRAME);
 
             in += s->sizes[i];

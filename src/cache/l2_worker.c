@@ -105,7 +105,7 @@ static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
     size_t size = 0;
 
     if (mp__l2_cctx_use(l2, j->dictionary))
-        size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, body, j->form.body_size, frame,
+        size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), body, j->form.body_size, frame,
                            capacity);
     j->stored = size ? frame : body;
     if (size) {
@@ -211,7 +211,7 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
 
     if (mp__l2_copy_read(l2, copy, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
         return;
-    size = mp__l2_pack(l2->cctx, l2->cctx_dictionary != NULL, form.raw ? copy->stored : copy->body,
+    size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), form.raw ? copy->stored : copy->body,
                        form.body_size, l2->frame, MP__L2_FRAME);
     if (!size)
         return;
