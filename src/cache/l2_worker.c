@@ -30,41 +30,57 @@ typedef struct job {
 
 enum {
     JOBS = 32,    /* with one hold of the lock, a few microseconds */
-    AHEAD = 1024, /* bytes of the queue that are fetched while what is before them is packed */
+    AHEAD = 4096, /* bytes of the queue that are fetched while what is before them is packed */
     LINE = 64,
     SETTLED = 8,
 };
 
-/* Lines that the other core has, all at once and not one after the other. */
-static void fetch_ahead(const mp__l2_pending *pending)
-{
-    for (size_t i = 0; i < AHEAD; i += LINE)
-        __builtin_prefetch((const char *)pending + pending->bytes + i, 0, 3);
-}
+/* The first that wait, as they were counted. They stay in the queue and in the index, where others
+ * see them and may mark them as dead, until they are in their places. */
+typedef struct walk {
+    mp__l2_pending *next;
+    size_t count, wraps_at;
+    const unsigned char *fetched; /* so far; what follows is in the other core's cache */
+} walk;
 
-/* The first that wait. They stay in the queue and in the index, where others see them and may mark
- * them as dead, until they are in their places. */
-static size_t next_jobs(mp__l2 *l2, job jobs[JOBS])
+static walk walk_begin(mp__l2 *l2)
 {
-    mp__l2_pending *p;
-    size_t count, wraps_at, weight = 0;
+    walk w;
 
     mp__l2_lock(l2);
-    p = mp__l2_queue_first(&l2->queue);
-    count = l2->queue.count < JOBS ? l2->queue.count : JOBS;
-    wraps_at = l2->queue.wraps_at;
+    w.next = mp__l2_queue_first(&l2->queue);
+    w.count = l2->queue.count < JOBS ? l2->queue.count : JOBS;
+    w.wraps_at = l2->queue.wraps_at;
     mp__l2_unlock(l2);
-    for (size_t i = 0; i < count; i++) {
-        if (i)
-            p = mp__l2_queue_after(&l2->queue, wraps_at, p);
-        fetch_ahead(p);
-        jobs[i] = (job){.pending = p,
-                        .dictionary = mp__l2_dictionary_of(l2, p->item.group),
-                        .form = p->item.form};
-        weight += mp__l2_weight(p);
+    w.fetched = (const unsigned char *)w.next;
+    return w;
+}
+
+/* Lines that the other core has, many at once and not one after the other: those of what comes
+ * next, and AHEAD bytes behind it. */
+static void fetch_ahead(const mp__l2 *l2, walk *w)
+{
+    const unsigned char *next = (const unsigned char *)w->next;
+    const unsigned char *end = l2->queue.bytes + MP__L2_QUEUE_BYTES;
+
+    if (w->fetched < next || w->fetched > next + 2 * AHEAD) /* it went on at the beginning */
+        w->fetched = next;
+    if (end - next > AHEAD)
+        end = next + AHEAD;
+    for (; w->fetched < end; w->fetched += LINE)
+        __builtin_prefetch(w->fetched, 0, 3);
+}
+
+static job walk_on(mp__l2 *l2, walk *w)
+{
+    mp__l2_pending *p = w->next;
+
+    if (--w->count) {
+        w->next = mp__l2_queue_after(&l2->queue, w->wraps_at, p);
+        fetch_ahead(l2, w);
     }
-    atomic_fetch_sub_explicit(&l2->pending_weight, weight, memory_order_relaxed);
-    return count;
+    return (job){
+        .pending = p, .dictionary = mp__l2_dictionary_of(l2, p->item.group), .form = p->item.form};
 }
 
 /* Under the lock: put what was made of @pending in its place. */
@@ -115,16 +131,19 @@ static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
     return size;
 }
 
-/* As many of @jobs as have room in l2->frame, one at least. */
-static size_t pack_some(mp__l2 *l2, job *jobs, size_t count)
+/* As many as have room in l2->frame and in @jobs, one at least. */
+static size_t pack_some(mp__l2 *l2, walk *w, job jobs[SETTLED])
 {
-    size_t used = 0, n = 0;
+    size_t used = 0, n = 0, weight = 0;
 
     do {
+        jobs[n] = walk_on(l2, w);
+        weight += mp__l2_weight(jobs[n].pending);
         used += pack(l2, &jobs[n], l2->frame + used, MP__L2_FRAME - used);
         n++;
-    } while (n < count &&
-             used + ZSTD_COMPRESSBOUND((size_t)jobs[n].form.body_size) <= MP__L2_FRAME);
+    } while (n < SETTLED && w->count &&
+             used + ZSTD_COMPRESSBOUND((size_t)w->next->item.form.body_size) <= MP__L2_FRAME);
+    atomic_fetch_sub_explicit(&l2->pending_weight, weight, memory_order_relaxed);
     return n;
 }
 
@@ -152,14 +171,12 @@ static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
 /* Some of what waits. Returns how many; 0: nothing does. */
 static size_t pack_waiting(mp__l2 *l2)
 {
-    __attribute__((uninitialized)) job jobs[JOBS];
-    size_t count = next_jobs(l2, jobs), some;
+    __attribute__((uninitialized)) job jobs[SETTLED];
+    walk w = walk_begin(l2);
+    size_t count = w.count;
 
-    for (size_t done = 0; done < count; done += some) {
-        some = pack_some(l2, jobs + done, count - done);
-        for (size_t i = 0; i < some; i += SETTLED)
-            settle_some(l2, jobs + done + i, some - i < SETTLED ? some - i : SETTLED);
-    }
+    while (w.count)
+        settle_some(l2, jobs, pack_some(l2, &w, jobs));
     return count;
 }
 
