@@ -74,6 +74,8 @@ enum mp__sqlite_sql {
     MP__SQL_STATEMENTS,
 };
 
+enum { MP__SQLITE_CACHE = 8192 * 1024 }; /* bytes; as PRAGMA cache_size says in KiB */
+
 typedef struct mp__sqlite_db {
     sqlite3 *db; /* NULL: closed */
     sqlite3_stmt *statements[MP__SQL_STATEMENTS];
@@ -82,6 +84,7 @@ typedef struct mp__sqlite_db {
     uint64_t timeout_ms;
     bool syncs_each; /* commit */
     int wal_pages;   /* frames in the WAL after the last commit */
+    bool has_ends; /* what a transaction looks at first is in its memory: nothing was rolled back */
     /* what the table "pending" shows; NULL: nothing */
     const struct mp__sqlite_pending *pending;
     size_t pending_from;
@@ -258,11 +261,12 @@ typedef struct mp__sqlite {
     /* shared */
     mp__task reader_wake;
     _Atomic bool reader_waking;
-    _Atomic uint64_t generation; /* of the open file; the reader follows */
-    _Atomic bool unflushed;      /* changes wait: reads go by way of the writer */
-    _Atomic int stuck;           /* why they cannot go into the database, or 0 */
-    _Atomic bool damage_seen;    /* by the reader */
-    _Atomic bool behind;         /* LOST because its newest commits are missing */
+    _Atomic uint64_t generation;   /* of the open file; the reader follows */
+    _Atomic uint64_t ends_touched; /* times that a transaction looked at the ends of the tables */
+    _Atomic bool unflushed;        /* changes wait: reads go by way of the writer */
+    _Atomic int stuck;             /* why they cannot go into the database, or 0 */
+    _Atomic bool damage_seen;      /* by the reader */
+    _Atomic bool behind;           /* LOST because its newest commits are missing */
     _Atomic uint64_t keys_of[MP__ORIGIN_COUNTED_MAX];
     _Atomic uint64_t revision, keys, fetches, writes, commits, errors, corrupt_rows, salvaged,
         size_bytes, commit_ns, batch;

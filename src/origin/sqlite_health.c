@@ -432,6 +432,8 @@ static int recount(mp__sqlite *s)
         rc = mp__sqlite_run(&s->write_db, MP__SQL_RECOUNT);
     if (rc == 0)
         rc = mp__sqlite_run(&s->write_db, MP__SQL_COMMIT);
+    if (rc)
+        s->write_db.has_ends = false;
     if (rc && mp__sqlite_in_transaction(&s->write_db))
         (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
     return rc;

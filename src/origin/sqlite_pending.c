@@ -326,15 +326,36 @@ const mp__sqlite_staged *mp__sqlite_known(mp__sqlite *s, mp_str address)
 
 /* ---- the transaction ---- */
 
-/* The pages at whose ends new rows are put, and the counts: if one of them is damaged, the write is
- * refused instead of acknowledged and then not stored. */
-static int touch_ends(mp__sqlite_db *db, int64_t *ret_revision)
+/* Whether SQLite has forgotten no page since it was opened, or since another program wrote. */
+static bool has_forgotten_none(const mp__sqlite_db *db)
 {
-    int64_t ignored;
-    int rc = mp__sqlite_number(db, MP__SQL_TOUCH, &ignored);
+    int used = 0, most = 0;
 
-    if (rc == 0)
-        rc = mp__sqlite_number(db, MP__SQL_REVISION, ret_revision);
+    return sqlite3_db_status(db->db, SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0) == SQLITE_OK &&
+           used < MP__SQLITE_CACHE / 4 * 3;
+}
+
+/* The pages at whose ends new rows are put, and the counts: if one of them is damaged, the write is
+ * refused instead of acknowledged and then not stored. Where they are in memory still, since the
+ * last transaction here left them there, another look would not see the disk. */
+static int touch_ends(mp__sqlite *s, bool is_as_we_left_it)
+{
+    mp__sqlite_db *db = &s->write_db;
+    int64_t ignored;
+    int rc;
+
+    if (is_as_we_left_it && db->has_ends && has_forgotten_none(db))
+        return 0;
+    rc = mp__sqlite_number(db, MP__SQL_TOUCH, &ignored);
+    db->has_ends = rc == 0;
+    mp__sqlite_count(&s->ends_touched, 1);
+    return rc == MP_EABSENT ? MP_ECORRUPT : rc;
+}
+
+static int find_revision(mp__sqlite_db *db, int64_t *ret_revision)
+{
+    int rc = mp__sqlite_number(db, MP__SQL_REVISION, ret_revision);
+
     return rc == MP_EABSENT ? MP_ECORRUPT : rc;
 }
 
@@ -369,9 +390,11 @@ int mp__sqlite_transaction_begin(mp__sqlite *s)
     p->stored = 0;
     rc = mp__sqlite_run(&s->write_db, MP__SQL_BEGIN_WRITE);
     if (rc == 0)
-        rc = touch_ends(&s->write_db, &revision);
-    if (rc == 0)
         rc = mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version);
+    if (rc == 0)
+        rc = touch_ends(s, version == s->known_version);
+    if (rc == 0)
+        rc = find_revision(&s->write_db, &revision);
     if (rc == 0)
         rc = mp__sqlite_number(&s->write_db, MP__SQL_SHARED, &shared);
     if (rc == 0 && p->count)
@@ -392,8 +415,10 @@ int mp__sqlite_transaction_begin(mp__sqlite *s)
 void mp__sqlite_transaction_end(mp__sqlite *s)
 {
     s->pending.stored = 0;
-    if (mp__sqlite_in_transaction(&s->write_db))
-        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    if (!mp__sqlite_in_transaction(&s->write_db))
+        return;
+    s->write_db.has_ends = false; /* what was written of them goes from memory, too */
+    (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
 }
 
 int mp__sqlite_apply(mp__sqlite *s)
@@ -411,6 +436,7 @@ int mp__sqlite_apply(mp__sqlite *s)
         mp__sqlite_pending_clear(&s->pending);
     } else {
         mp__sqlite_pending_clear(&s->known);
+        s->write_db.has_ends = false; /* SQLite may have rolled back by itself */
         mp__sqlite_transaction_end(s);
     }
     return rc;
@@ -422,8 +448,10 @@ void mp__sqlite_flush_ahead(mp__sqlite *s)
 
     if (p->count - p->stored < AHEAD || !mp__sqlite_in_transaction(&s->write_db))
         return;
-    if (add_history(&s->write_db, p) != 0)
+    if (add_history(&s->write_db, p) != 0) {
+        s->write_db.has_ends = false;
         mp__sqlite_transaction_end(s); /* the flush tries it again, and says what is wrong */
+    }
 }
 
 int mp__sqlite_flush(mp__sqlite *s)

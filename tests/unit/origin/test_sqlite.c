@@ -2,9 +2,11 @@
 #include "core/address.h"
 #include "mp_origin.h"
 
+#include <sched.h>
 #include <sqlite3.h>
 
 #include "core/core.h"
+#include "origin/sqlite.h"
 
 static char folder[32], path[64];
 static mp__origin *origin;
@@ -612,6 +614,65 @@ static void scopes_that_are_named_are_counted_by_themselves(void **state)
     holds_keys(0, 1, 3);
 }
 
+/* ---- what a write looks at before it is acknowledged ---- */
+
+/* A write that is in the database afterwards: how often the ends of the tables were looked at. */
+static uint64_t looks_of_a_write(const char *value)
+{
+    mp__sqlite *s = (mp__sqlite *)origin;
+    uint64_t before = mp__sqlite_get(&s->ends_touched);
+
+    assert_int_equal(mp_set(origin, "dev/default/a", value), 0);
+    while (atomic_load(&s->unflushed))
+        (void)sched_yield();
+    return mp__sqlite_get(&s->ends_touched) - before;
+}
+
+static void
+the_ends_of_the_tables_are_looked_at_unless_the_write_before_left_them_in_memory(void **state)
+{
+    mp_put put;
+    sqlite3 *other;
+
+    (void)state;
+    assert_int_equal(looks_of_a_write("1"), 1);
+    assert_int_equal(looks_of_a_write("2"), 0);
+    assert_int_equal(looks_of_a_write("3"), 0);
+    /* what was rolled back is not in memory any more */
+    mp_put_begin(&put);
+    (void)mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "4", MP__IF_ABSENT);
+    mp__origin_write(origin, &put.write);
+    mp_wait_for(&put.wait, 1);
+    assert_int_equal(put.status, MP_EEXISTS);
+    assert_int_equal(looks_of_a_write("5"), 1);
+    assert_int_equal(looks_of_a_write("6"), 0);
+    /* nor what another program wrote */
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(other, 10000), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "INSERT INTO meta VALUES('other', 1)", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(looks_of_a_write("7"), 1);
+    assert_int_equal(looks_of_a_write("8"), 0);
+}
+
+static void the_ends_of_the_tables_are_looked_at_where_more_was_read_than_memory_keeps(void **state)
+{
+    enum { LARGE = 60000, COUNT = 160 }; /* more than MP__SQLITE_CACHE */
+    static char value[LARGE + 1];
+    char address[64];
+
+    (void)state;
+    memset(value, 'v', LARGE);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(address, sizeof(address), "dev/default/large%d", i);
+        assert_int_equal(mp_set(origin, address, value), 0);
+    }
+    (void)looks_of_a_write("1");
+    assert_int_equal(looks_of_a_write("2"), 1);
+    assert_int_equal(looks_of_a_write("3"), 1);
+}
+
 /* ---- damage to what is beside it ---- */
 
 static void a_missing_database_is_lost_and_never_begun_anew_by_itself(void **state)
@@ -710,6 +771,8 @@ static const struct CMUnitTest tests[] = {
     FRESH(scopes_that_are_named_are_counted_by_themselves),
     FRESH(what_changed_behind_a_revision_comes_in_its_order_as_it_was_made),
     FRESH(pages_of_changes_meet_without_a_gap),
+    FRESH(the_ends_of_the_tables_are_looked_at_unless_the_write_before_left_them_in_memory),
+    FRESH(the_ends_of_the_tables_are_looked_at_where_more_was_read_than_memory_keeps),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
 };
 MP_TEST_MAIN(tests)
