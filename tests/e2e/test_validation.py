@@ -4,7 +4,6 @@
 
 import http.client as http_client
 import json
-import os
 import pathlib
 import threading
 import time
@@ -212,14 +211,6 @@ class Large(unittest.TestCase):
         http.connection.request("PUT", CONFIG + path, body=body, headers={"Content-Type": "application/json"})
         return http
 
-    def cpu_of(self, name):
-        """Seconds that the daemon's thread @name has taken of the cores."""
-        for task in pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir():
-            if (task / "comm").read_text().strip() == name:
-                fields = (task / "stat").read_text().rsplit(") ", 1)[1].split()
-                return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-        raise AssertionError(f"no thread {name}")
-
     def test_a_neighbour_is_answered_while_a_large_value_is_judged(self):
         calm = False
         for _ in range(3):
@@ -242,10 +233,10 @@ class Large(unittest.TestCase):
         self.assertTrue(calm)
 
     def test_the_loop_does_not_judge_a_large_value_itself(self):
-        before = [self.cpu_of(name) for name in ("mp-loop-0", "mp-slow")]
+        before = [self.daemon.cpu_of(name) for name in ("mp-loop-0", "mp-slow")]
         for _ in range(3):
             self.assertEqual(self.put("docs/big?dry_run", LARGE).connection.getresponse().status, 200)
-        loop, slow = (self.cpu_of(name) - cpu for name, cpu in zip(("mp-loop-0", "mp-slow"), before))
+        loop, slow = (self.daemon.cpu_of(name) - cpu for name, cpu in zip(("mp-loop-0", "mp-slow"), before))
         self.assertGreater(slow, 4 * loop)
 
     def test_writes_of_a_connection_keep_their_order_behind_a_large_one(self):
@@ -266,9 +257,9 @@ class Large(unittest.TestCase):
         for path, body, is_read in (("docs/a", LARGE, True), ("docs/b", LARGE, False),
                                     ("free/a", BIG, True), ("free/b", BIG, False)):
             with self.subTest(path=path, is_read=is_read):
-                before = self.cpu_of("mp-slow")
+                before = self.daemon.cpu_of("mp-slow")
                 sent = [self.put(path + str(i), body) for i in range(3)]
-                wait_until(lambda: self.cpu_of("mp-slow") > before, what="the check")
+                wait_until(lambda: self.daemon.cpu_of("mp-slow") > before, what="the check")
                 if not is_read:
                     for http in sent:
                         http.close()

@@ -149,6 +149,14 @@ class Daemon:
                 return int(line.split()[1])
         return 0
 
+    def cpu_of(self, name):
+        """Seconds that its thread @name has taken of the cores; 0: there is none."""
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            if (task / "comm").read_text().strip() == name:
+                fields = (task / "stat").read_text().rsplit(") ", 1)[1].split()
+                return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return 0
+
     def cpu_s(self):
         """What it took of the cores since it began: what else the machine does is not counted."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()

@@ -3,7 +3,9 @@
  *
  *     conditions that name an entity tag, a patch, a dry run -> read first, at level strong
  *       |
- *     decide: 412, 404, 409, or what is to be written, bound to the revision that was read
+ *     decide: 412, 404, or what is to be written, bound to the revision that was read
+ *       |
+ *     patch: 409, or the value; of a large one on the thread mp-http
  *       |
  *     write -> durable -> answer; of a dry run: access, schemas, origin -> answer
  */
@@ -12,13 +14,14 @@
 #include <strings.h>
 
 #include "schema/schema.h"
-#include "server/http/handlers.h"
+#include "server/http/collect.h"
 
 enum { PATCH_TRIES = 8, VALUE_MAX = 4 * 1024 * 1024 };
 
 enum write_kind { PUT, MERGE_PATCH, JSON_PATCH, DELETE };
 
 typedef struct write_work {
+    mp__job job; /* first: the patch */
     mp__exchange *x;
     mp__read read;
     mp__write_request write;
@@ -29,6 +32,13 @@ typedef struct write_work {
     int tries;
     const char *would; /* of a dry run: what the write would do; NULL: nobody can say */
     uint64_t revision; /* of a dry run: of what stands there now */
+    /* while it is patched: what was read, a reference of ours, and what of it the scope sees and
+     * has itself; what came of it */
+    const mp__entry *held, *now, *own;
+    mp_str patch;
+    mp__buf patched;
+    mp__diag diag;
+    int status;
     char address[MP__ADDRESS_MAX];
 } write_work;
 
@@ -273,32 +283,6 @@ static void answer_patch_error(mp__exchange *x, int rc, const mp__diag *diag)
                               .place = diag});
 }
 
-/* The patched value becomes the change's; false: answered. */
-static bool patch(write_work *w, const mp__entry *now)
-{
-    mp_str target = now ? mp_blob_str(&now->blob.pub) : (mp_str){NULL, 0};
-    mp__buf out = {.size_max = VALUE_MAX};
-    mp__diag diag = {0};
-    char *value;
-    int rc = w->kind == MERGE_PATCH ? mp__merge_patch(target, w->x->request.body, &out, &diag)
-                                    : mp__json_patch(target, w->x->request.body, &out, &diag);
-
-    if (rc) {
-        answer_patch_error(w->x, rc, &diag);
-        mp__buf_done(&out);
-        return false;
-    }
-    value = mp__exchange_memory(w->x, out.size + 1);
-    if (value && out.size)
-        memcpy(value, out.data, out.size);
-    w->changes[0].value = mp_str_new(value, out.size);
-    w->changes[0].media_type = MP_STR("application/json");
-    mp__buf_done(&out);
-    if (!value)
-        mp__answer_no_memory(w->x);
-    return value != NULL;
-}
-
 /* Whether the conditions hold for @now (NULL: absent); false: answered. */
 static bool conditions_hold(write_work *w, const mp__entry *now)
 {
@@ -345,17 +329,9 @@ static bool bind_to(write_work *w, const mp__entry *now, const mp__entry *own)
     return true;
 }
 
-/* @now: the value that readers of the scope get, @own: what stands in it. */
-static void decide(write_work *w, const mp__entry *now, const mp__entry *own)
+/* What is to be written is known. */
+static void go_on(write_work *w, const mp__entry *now, const mp__entry *own)
 {
-    if (!conditions_hold(w, now))
-        return;
-    if (w->kind == DELETE && !own) {
-        answer_absent(w->x);
-        return;
-    }
-    if (is_patch(w) && !patch(w, now))
-        return;
     if (w->dry_run) {
         w->would = mp__http_would(&w->changes[0], own);
         w->revision = own ? own->revision : 0;
@@ -365,16 +341,85 @@ static void decide(write_work *w, const mp__entry *now, const mp__entry *own)
     }
 }
 
+static void patch_run(mp__job *job)
+{
+    write_work *w = (write_work *)job;
+    mp_str target = w->now ? mp_blob_str(&w->now->blob.pub) : (mp_str){NULL, 0};
+
+    w->patched = (mp__buf){.size_max = VALUE_MAX};
+    w->diag = (mp__diag){0};
+    w->status = w->kind == MERGE_PATCH ? mp__merge_patch(target, w->patch, &w->patched, &w->diag)
+                                       : mp__json_patch(target, w->patch, &w->patched, &w->diag);
+}
+
+/* The patched value becomes the change's. */
+static void patch_done(mp__job *job)
+{
+    write_work *w = (write_work *)job;
+    const mp__entry *held = w->held, *now = w->now, *own = w->own;
+    mp__buf patched = w->patched; /* @w goes with an answer */
+    mp_str value = mp__buf_str(&patched);
+    char *copy;
+
+    w->held = w->now = w->own = NULL;
+    w->patched = (mp__buf){0};
+    if (w->status) {
+        mp__diag diag = w->diag;
+
+        answer_patch_error(w->x, w->status, &diag);
+    } else if ((copy = mp__exchange_memory(w->x, value.size + 1)) == NULL) {
+        mp__answer_no_memory(w->x);
+    } else {
+        if (value.size)
+            memcpy(copy, value.data, value.size);
+        w->changes[0].value = mp_str_new(copy, value.size);
+        w->changes[0].media_type = MP_STR("application/json");
+        go_on(w, now, own);
+    }
+    mp__buf_done(&patched);
+    (void)mp__entry_unref(held);
+}
+
+/* @now: the value that readers of the scope get, @own: what stands in it; each NULL or @held, a
+ * reference that is taken over. */
+static void decide(write_work *w, const mp__entry *held, const mp__entry *now, const mp__entry *own)
+{
+    if (!conditions_hold(w, now)) {
+        (void)mp__entry_unref(held);
+        return;
+    }
+    if (w->kind == DELETE && !own) {
+        answer_absent(w->x);
+    } else if (is_patch(w)) {
+        size_t bytes = w->x->request.body.size + (now ? mp_blob_str(&now->blob.pub).size : 0);
+
+        w->held = held;
+        w->now = now;
+        w->own = own;
+        w->patch = w->x->request.body;
+        w->job = (mp__job){.x = w->x, .run = patch_run, .done = patch_done};
+        mp__job_start(&w->job, bytes);
+        return;
+    } else {
+        go_on(w, now, own);
+    }
+    (void)mp__entry_unref(held);
+}
+
 static void have_read(write_work *w)
 {
     const mp__entry *entry = w->read.entry, *own = mp__http_own(&w->read);
 
     w->read.entry = NULL;
-    if (w->read.status == 0)
-        decide(w, entry, own);
-    else if (w->read.status == MP_EABSENT)
-        decide(w, NULL, own);
-    else if (w->dry_run && !w->conditional && !is_patch(w))
+    if (w->read.status == 0) {
+        decide(w, entry, entry, own);
+        return;
+    }
+    if (w->read.status == MP_EABSENT) {
+        decide(w, entry, NULL, own);
+        return;
+    }
+    if (w->dry_run && !w->conditional && !is_patch(w))
         write_it(w); /* which would not have read: what it is answered counts */
     else
         mp__http_answer_read_error(w->x, &w->read);
