@@ -293,8 +293,8 @@ typedef struct mp__query {
     bool kept; /* LIST: of what L3 kept, without asking the origin */
     uint32_t limit;
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
-    size_t prefix_count, bytes_max;
-    size_t value_max; /* a longer value is left out, its data NULL */
+    size_t prefix_count, bytes_max;            /* bytes_max: of HISTORY, too; see origin.h */
+    size_t value_max;                          /* a longer value is left out, its data NULL */
     void (*done)(struct mp__query *query);
     void *context;
     /* out: items and their bytes belong to the query until mp__query_done() */
@@ -304,6 +304,7 @@ typedef struct mp__query {
     uint64_t next;  /* cursor to go on, 0: the end; CHANGED: no change up to here is missing */
     uint64_t as_of; /* LIST, CHANGED: the origin's revision when it answered; 0 when stale */
     bool stale;     /* from L3, the origin being gone */
+    bool cut;       /* HISTORY: bytes_max ended it */
     bool damaged;   /* with takes_damaged: the origin could not read all rows */
     /* the manager's */
     void *memory;

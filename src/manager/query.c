@@ -262,7 +262,10 @@ static void history_came(mp__history *history, int status, const mp__record *rec
 
     for (size_t i = 0; i < count && status == 0; i++)
         status = add_item(query, &capacity, &records[i], actors[i]);
-    query->next = status == 0 && count == query->limit ? records[count - 1].revision : 0;
+    query->cut = history->cut;
+    query->next = status == 0 && count && (count == query->limit || history->cut)
+                      ? records[count - 1].revision
+                      : 0;
     mp__query_reply(query, status);
 }
 
@@ -379,6 +382,7 @@ void mp__query_start(mp__manager *manager, mp__query *query)
             .before = query->after,
             .limit = query->limit,
             .with_values = query->with_values,
+            .bytes_max = query->bytes_max,
             .done = history_came,
         };
         mp__origin_history(manager->origin, &query->u.history);

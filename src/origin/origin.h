@@ -138,6 +138,8 @@ typedef struct mp__history {
     uint64_t before; /* only revisions below it; 0: from the newest */
     uint32_t limit;
     bool with_values;
+    size_t bytes_max; /* ends after the record that brings it there; 0: no such end */
+    bool cut;         /* result: it ended so, and there may be more */
     /* Newest first; a deletion is an ABSENT record. actors[i] belongs to records[i]. */
     void (*done)(struct mp__history *history, int status, const mp__record *records,
                  const mp_str *actors, size_t count);

@@ -321,7 +321,7 @@ void mp__sqlite_run_list(mp__task *task)
 
 /* ---- history ---- */
 
-static int history_rows(mp__sqlite *s, const mp__history *history, copies *rows)
+static int history_rows(mp__sqlite *s, mp__history *history, copies *rows)
 {
     sqlite3_stmt *statement = mp__sqlite_use(&s->read_db, MP__SQL_HISTORY_OF);
     uint64_t before = history->before ? history->before : INT64_MAX;
@@ -332,13 +332,14 @@ static int history_rows(mp__sqlite *s, const mp__history *history, copies *rows)
                     sqlite3_bind_int64(statement, 2, (int64_t)before) != SQLITE_OK ||
                     sqlite3_bind_int64(statement, 3, history->limit) != SQLITE_OK))
         rc = MP_ENOMEM;
-    while (rc == 0 && (rc = mp__sqlite_step(&s->read_db, statement)) == 1) {
+    while (rc == 0 && !history->cut && (rc = mp__sqlite_step(&s->read_db, statement)) == 1) {
         mp__sqlite_row row;
 
         rc = mp__sqlite_history_read(statement, &row);
         row.record.modified_ms = row.at_ms;
         if (rc == 0) {
             rc = copy_row(rows, &row);
+            history->cut = history->bytes_max && rows->used >= history->bytes_max;
         } else if (rc == MP_ECORRUPT) {
             mp__sqlite_count(&s->corrupt_rows, 1);
             damaged = true;
@@ -355,6 +356,7 @@ void mp__sqlite_run_history(mp__task *task)
     copies rows = {0};
     int rc = mp__sqlite_read_status(s);
 
+    history->cut = false;
     if (rc == 0) {
         rc = history_rows(s, history, &rows);
         mp__sqlite_read_done(s);

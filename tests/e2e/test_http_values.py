@@ -3,13 +3,110 @@
 """Values over HTTP: read, written, patched, deleted, with conditions and marks of freshness."""
 
 import json
+import threading
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError, wait_until
+from mp_daemon import Daemon, ReplyError, Served, wait_until
 from mp_http import Answer, Http
 
 BASE = "/v1/config/"
+LARGE = '{"a":[' + "1," * (1024 * 1024) + "1]}"  # 2 MiB
+
+
+class Large(Served):
+    """What takes long to be patched holds nobody up."""
+
+    options = ("--set", "server.workers=1")
+
+    def setUp(self):
+        self.http = Http(self.daemon.http, timeout=60)
+        self.addCleanup(self.http.close)
+        self.assertIn(self.http.put(BASE + "docs/large", LARGE, "application/json").status, (200, 201))
+
+    def patch(self, query="", type="application/merge-patch+json", patch='{"b": 2}'):
+        return self.http("PATCH", BASE + "docs/large" + query, patch, type)
+
+    def test_the_loop_does_not_patch_a_large_value_itself(self):
+        before = [self.daemon.cpu_of(name) for name in ("mp-loop-0", "mp-http")]
+        for type, patch in (("application/merge-patch+json", '{"b": 2}'),
+                            ("application/json-patch+json", '[{"op": "add", "path": "/b", "value": 2}]')):
+            answer = self.patch("?dry_run", type, patch)
+            self.assertEqual((answer.status, answer.json["would"]), (200, "change"))
+        loop, aside = (self.daemon.cpu_of(name) - cpu for name, cpu in zip(("mp-loop-0", "mp-http"), before))
+        self.assertGreater(aside, 4 * loop)
+
+    def test_a_large_patch_is_what_a_small_one_is(self):
+        tag = self.http.get(BASE + "docs/large")["ETag"]
+        self.assertEqual(self.patch(patch='{"a": null, "b": "x"', type="application/merge-patch+json").status, 400)
+        missing = self.patch(type="application/json-patch+json", patch='[{"op": "remove", "path": "/none"}]')
+        self.assertEqual(missing.status, 422, missing)
+        self.assertEqual(self.http("PATCH", BASE + "docs/large", '{"b": 2}', "application/merge-patch+json",
+                                   If_Match='"other"').status, 412)
+        self.assertEqual(self.http.get(BASE + "docs/large")["ETag"], tag)
+        done = self.http("PATCH", BASE + "docs/large", '{"b": 2}', "application/merge-patch+json", If_Match=tag)
+        self.assertEqual(done.status, 200, done)
+        got = self.http.get(BASE + "docs/large")
+        self.assertEqual((got["ETag"], len(got.json["a"]), got.json["b"]), (done["ETag"], 1024 * 1024 + 1, 2))
+        grown = self.patch(patch=json.dumps({"c": "y" * (3 * 1024 * 1024)}))
+        self.assertEqual(grown.status, 413, grown)
+
+    def test_patches_that_race_are_all_made(self):
+        errors = []
+
+        def add(name):
+            http = Http(self.daemon.http, timeout=60)
+            answer = http("PATCH", BASE + "docs/large", json.dumps({name: 1}), "application/merge-patch+json")
+            if answer.status != 200:
+                errors.append(answer)
+            http.close()
+        threads = [threading.Thread(target=add, args=(f"n{i}",)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(errors, [])
+        got = self.http.get(BASE + "docs/large").json
+        self.assertEqual([got.get(f"n{i}") for i in range(4)], [1] * 4)
+
+    def test_an_answer_of_many_megabytes_comes_whole(self):
+        for i in range(3):
+            self.http.put(BASE + f"docs/many{i}", "x" * (4 * 1024 * 1024 - i), "text/plain")
+        for _ in range(2):  # more than may wait for a reader besides
+            got = self.http("POST", "/v1/batch-get", {"keys": [f"docs/many{i}" for i in range(3)]})
+            self.assertEqual((got.status, [len(one["value"]) for one in got.json["values"]]),
+                             (200, [4 * 1024 * 1024 - i for i in range(3)]))
+        self.assertEqual(self.http.get(BASE + "docs/many0").status, 200)
+
+    def test_a_history_of_large_values_comes_in_pages(self):
+        values = [f"{i}" * (2 * 1024 * 1024 - 10) for i in range(6)]
+        resp = self.daemon.client()
+        self.addCleanup(resp.close)
+        for value in values:
+            self.http.put(BASE + "docs/past", value, "text/plain")
+        path, told, pages = "/v1/history/docs/past?values", [], 0
+        before = ""
+        while before is not None:
+            page = self.http.get(path + before)
+            self.assertEqual(page.status, 200)
+            self.assertLess(len(page.body), 5 * 1024 * 1024)
+            told += [one["value"] for one in page.json["revisions"]]
+            before = f"&before={page.json['next_before']}" if "next_before" in page.json else None
+            pages += 1
+        self.assertEqual(told, values[::-1])
+        self.assertGreater(pages, 3)
+        self.assertEqual(len(self.http.get("/v1/history/docs/past").json["revisions"]), 6)
+        with self.assertRaisesRegex(ReplyError, "ask for less, with COUNT"):
+            resp("MP.HISTORY", "docs/past", "VALUES")
+        self.assertEqual(len(resp("MP.HISTORY", "docs/past", "VALUES", "COUNT", "3")), 3)
+
+    def test_who_goes_while_his_patch_is_made_hurts_nobody(self):
+        for _ in range(6):
+            http = Http(self.daemon.http)
+            http.connection.request("PATCH", BASE + "docs/large", body='{"gone": 1}',
+                                    headers={"Content-Type": "application/merge-patch+json"})
+            http.close()
+        wait_until(lambda: self.http.get(BASE + "docs/large").json.get("gone") == 1, what="one of them")
 
 
 class Values(unittest.TestCase):

@@ -140,7 +140,7 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, cons
     }
     mp__worker_note_backlog(worker, &c->backlog, mp__stream_queued(c->stream));
     /* one answer may be larger than the limit: it is counted before it is added to what waits */
-    if (mp__stream_queued(c->stream) > size + worker->limits.output_hard) {
+    if (size && mp__stream_queued(c->stream) > size + worker->limits.output_hard) {
         cut(c, "more unread answers than resp.output_hard");
         return false;
     }

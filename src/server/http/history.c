@@ -6,6 +6,9 @@
 
 /* ---- GET /v1/history/{namespace}/{key...} ---- */
 
+/* Of values, after which a page ends: what is printed must be held, and holds up the loop. */
+enum { PAGE_BYTES = 1024 * 1024 };
+
 typedef struct history_work {
     mp__query query;
     bool with_values;
@@ -96,6 +99,7 @@ void mp__http_history(mp__exchange *x)
     w->query.identity = &x->identity;
     w->query.limit = (uint32_t)limit;
     w->query.with_values = w->with_values;
+    w->query.bytes_max = w->with_values ? PAGE_BYTES : 0;
     w->query.done = history_done;
     w->query.context = x;
     mp__query_start(x->worker->server->manager, &w->query);

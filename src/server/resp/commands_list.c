@@ -333,6 +333,11 @@ static void format_history(mp__slot *slot, mp__buf *out)
 
     if (query_failed(slot, out))
         return;
+    if (q->cut) { /* who asks for n takes fewer for the end */
+        mp__resp_error(out, "ERR",
+                       "the reply is larger than resp.output_hard; ask for less, with COUNT");
+        return;
+    }
     mp__resp_array(out, q->count);
     for (size_t i = 0; i < q->count; i++) {
         const mp__list_item *item = &q->items[i];
@@ -396,6 +401,7 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
     slot->query.address = take(&more, mp_str_new(address, (size_t)size));
     slot->query.after = (uint64_t)before;
     slot->query.with_values = values;
+    slot->query.bytes_max = values ? slot->worker->limits.output_hard : 0;
     slot->query.limit = (uint32_t)(limit < KEYS_MAX ? limit : KEYS_MAX);
     mp__slot_query_start(slot);
 }
