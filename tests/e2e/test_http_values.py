@@ -12,6 +12,7 @@ from mp_http import Answer, Http
 
 BASE = "/v1/config/"
 LARGE = '{"a":[' + "1," * (1024 * 1024) + "1]}"  # 2 MiB
+MIDDLE = LARGE[:256 * 1024] + "1]}"  # is worked on beside the loop, too
 
 
 class Large(Served):
@@ -53,10 +54,11 @@ class Large(Served):
 
     def test_patches_that_race_are_all_made(self):
         errors = []
+        self.http.put(BASE + "docs/racing", MIDDLE, "application/json")
 
         def add(name):
             http = Http(self.daemon.http, timeout=60)
-            answer = http("PATCH", BASE + "docs/large", json.dumps({name: 1}), "application/merge-patch+json")
+            answer = http("PATCH", BASE + "docs/racing", json.dumps({name: 1}), "application/merge-patch+json")
             if answer.status != 200:
                 errors.append(answer)
             http.close()
@@ -66,7 +68,7 @@ class Large(Served):
         for thread in threads:
             thread.join()
         self.assertEqual(errors, [])
-        got = self.http.get(BASE + "docs/large").json
+        got = self.http.get(BASE + "docs/racing").json
         self.assertEqual([got.get(f"n{i}") for i in range(4)], [1] * 4)
 
     def test_an_answer_of_many_megabytes_comes_whole(self):
@@ -101,12 +103,13 @@ class Large(Served):
         self.assertEqual(len(resp("MP.HISTORY", "docs/past", "VALUES", "COUNT", "3")), 3)
 
     def test_who_goes_while_his_patch_is_made_hurts_nobody(self):
+        self.http.put(BASE + "docs/racing", MIDDLE, "application/json")
         for _ in range(6):
             http = Http(self.daemon.http)
-            http.connection.request("PATCH", BASE + "docs/large", body='{"gone": 1}',
+            http.connection.request("PATCH", BASE + "docs/racing", body='{"gone": 1}',
                                     headers={"Content-Type": "application/merge-patch+json"})
             http.close()
-        wait_until(lambda: self.http.get(BASE + "docs/large").json.get("gone") == 1, what="one of them")
+        wait_until(lambda: self.http.get(BASE + "docs/racing").json.get("gone") == 1, what="one of them")
 
 
 class Values(unittest.TestCase):
