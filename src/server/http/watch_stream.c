@@ -547,7 +547,7 @@ static const mp__buf *frame(mp__http_watcher *w, mp__watch_group *group, size_t 
     return buf;
 }
 
-/* Live events gathered for one write. */
+/* Live events gathered for one write: none as long as count and bytes are 0. */
 typedef struct gathered {
     struct iovec parts[MP__EVENTS_TOGETHER];
     int count;
@@ -558,7 +558,8 @@ static void send_gathered(mp__http_watcher *w, gathered *g)
 {
     if (g->count)
         (void)mp__http_stream_write_parts(w->x, g->parts, g->count);
-    *g = (gathered){0};
+    g->count = 0;
+    g->bytes = 0;
 }
 
 /* ---- values that are not in memory ---- */
@@ -751,8 +752,10 @@ static void retry(mp__http_watcher *w)
 static void tell(mp__waiter *waiter, mp__watch_group *group, unsigned which)
 {
     mp__http_watcher *w = (mp__http_watcher *)waiter;
-    gathered g = {0};
+    __attribute__((uninitialized)) gathered g; /* zeroing it shows where a thousand are told */
 
+    g.count = 0;
+    g.bytes = 0;
     if (w->kind == MP__WATCH_POLL && !w->catching && !is_reset(group, which)) {
         tell_poll(w, group, which);
         return;
