@@ -98,6 +98,7 @@ static void ask(merging *m, mp__query *page, void (*done)(mp__query *query))
         .with_values = whole->with_values,
         .kept = whole->kept,
         .limit = whole->limit,
+        .bytes_max = whole->bytes_max,
         .at_revision = m->revision,
         .done = done,
         .context = m,

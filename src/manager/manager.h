@@ -292,9 +292,10 @@ typedef struct mp__query {
     bool effective;
     bool kept; /* LIST: of what L3 kept, without asking the origin */
     uint32_t limit;
+    size_t bytes_max; /* CHANGED, HISTORY, LIST with by_key: see origin.h; of each layer */
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
-    size_t prefix_count, bytes_max;            /* bytes_max: of HISTORY, too; see origin.h */
-    size_t value_max;                          /* a longer value is left out, its data NULL */
+    size_t prefix_count;
+    size_t value_max; /* a longer value is left out, its data NULL */
     void (*done)(struct mp__query *query);
     void *context;
     /* out: items and their bytes belong to the query until mp__query_done() */

@@ -312,6 +312,7 @@ static void start_list(mp__manager *manager, mp__query *query)
         .after = query->after,
         .limit = query->limit,
         .with_values = query->with_values,
+        .bytes_max = query->bytes_max,
         .by_key = query->by_key,
         .after_address = query->after_address,
         .at_revision = query->at_revision,

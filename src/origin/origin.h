@@ -117,7 +117,8 @@ typedef struct mp__list {
     uint64_t after;     /* cursor: 0 begins; goes on after this one */
     uint32_t limit;     /* most records in one answer, 1 to 10,000 */
     bool with_values;
-    bool by_key; /* ordered by address (cursor then is `after_address`), else by cursor */
+    size_t bytes_max; /* by_key: ends after the record that brings it there; 0: no such end */
+    bool by_key;      /* ordered by address (cursor then is `after_address`), else by cursor */
     mp_str after_address;
     /* With by_key: as it was when this was the newest revision, but without what has expired since;
      * so that later pages show what the first one saw. 0: as it is. MP_EINVAL: it is not there yet.

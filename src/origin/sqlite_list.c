@@ -186,7 +186,8 @@ static int take_all(listing *l, sqlite3_stmt *statement,
         rc = mp__sqlite_step(l->db, statement);
         if (rc != 1)
             return rc;
-        if (l->rows.count == l->list->limit) {
+        if (l->rows.count == l->list->limit ||
+            (l->list->bytes_max && l->rows.count && l->rows.used >= l->list->bytes_max)) {
             l->next = 1; /* there is more */
             return 0;
         }

@@ -102,6 +102,38 @@ class Large(Served):
             resp("MP.HISTORY", "docs/past", "VALUES")
         self.assertEqual(len(resp("MP.HISTORY", "docs/past", "VALUES", "COUNT", "3")), 3)
 
+    def test_a_list_of_large_values_comes_in_pages(self):
+        resp = self.daemon.client()
+        self.addCleanup(resp.close)
+        values = {f"wide/k{i}": f"{i}" * (2 * 1024 * 1024 - 10) for i in range(8)}
+        for name, value in values.items():
+            scope = "base" if name in ("wide/k0", "wide/k5") else "production"
+            self.assertEqual(self.http.put(f"{BASE}{name}?env={scope}", value, "text/plain").status, 201)
+        self.http.put(BASE + "wide/k5", "near", "text/plain")
+        self.http("DELETE", BASE + "wide/k6?mask")
+        for effective in ((), ("EFFECTIVE",)):
+            expected = {name: value for name, value in values.items() if name != "wide/k0" or effective}
+            expected["wide/k5"] = "near"
+            del expected["wide/k6"]
+            told, after, pages, more = {}, (), 0, 1
+            while more:
+                _, more, *items = resp("MP.LS", "PREFIX", "wide/", "VALUES", *effective, *after)
+                for name, _, _, type, value, *_ in items:
+                    if b"mask" not in type:
+                        told[name.decode()] = value.decode()
+                after = ("AFTER", items[-1][0]) if items else after
+                pages += 1
+            self.assertEqual({name: len(value) for name, value in told.items()},
+                             {name: len(value) for name, value in expected.items()})
+            self.assertEqual(told, expected)
+            self.assertGreater(pages, 4)
+        _, more, *items = resp("MP.LS", "PREFIX", "wide/")
+        self.assertEqual((more, len(items)), (0, 7))
+        done = self.daemon.cli("ls", "wide/", "--values", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual({one["key"]: len(one["value"]) for one in json.loads(done.stdout) if "mask" not in one["media_type"]},
+                         {name: len(value) for name, value in values.items() if name not in ("wide/k0", "wide/k5", "wide/k6")} | {"wide/k5": 4})
+
     def test_who_goes_while_his_patch_is_made_hurts_nobody(self):
         self.http.put(BASE + "docs/racing", MIDDLE, "application/json")
         for _ in range(6):

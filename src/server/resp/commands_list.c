@@ -7,6 +7,7 @@
 #include "server/resp/commands.h"
 
 enum { SCAN_STANDARD = 10, KEYS_MAX = 10000, LS_STANDARD = 1000, HISTORY_STANDARD = 20 };
+enum { PAGE_BYTES = 1024 * 1024 }; /* of values, after which a page of MP.LS or MP.CHANGES ends */
 
 /* Of one KEYS or SCAN: enough for each byte of each name once, some 10 ms of the loop. */
 enum { GLOB_STEPS = KEYS_MAX * MP__ADDRESS_MAX };
@@ -293,6 +294,7 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
     slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
     slot->query.with_values = o.values;
     slot->query.effective = o.effective;
+    slot->query.bytes_max = o.values ? PAGE_BYTES : 0;
     slot->number = o.tells_revision;
     slot->query.at_revision = (uint64_t)o.revision;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
@@ -408,7 +410,7 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
 
 /* ---- MP.CHANGES ---- */
 
-enum { CHANGES_STANDARD = 1000, CHANGES_BYTES = 1024 * 1024 };
+enum { CHANGES_STANDARD = 1000 };
 
 static enum mp__watch_what what_of(const mp__list_item *item)
 {
@@ -616,7 +618,7 @@ static void start_changes(mp__connection *c, const changes_options *o, uint64_t 
     slot->query.kind = MP__QUERY_CHANGED;
     slot->query.after = from;
     slot->query.limit = (uint32_t)(o->count < KEYS_MAX ? o->count : KEYS_MAX);
-    slot->query.bytes_max = CHANGES_BYTES;
+    slot->query.bytes_max = PAGE_BYTES;
     slot->query.prefix_count = mp__watch_layers(manager, slot->query.environment, layers);
     for (size_t i = 0; i < slot->query.prefix_count; i++) {
         char *begin = more;
