@@ -727,6 +727,10 @@ class Scopes(unittest.TestCase):
             self.put(place, "deep/k", value)
             for stream in hear:
                 self.hears(stream, ("put", value))
+        # what is hidden is judged when it is told: every loop is to have come so far
+        self.put("env=base", "deep/far", "6")
+        for stream in (region, instance, other):
+            self.hears(stream, ("put", "6"))
         self.delete("env=production&region=eu", "deep/k")
         self.hears(region, ("put", "5"))
         self.put("env=base", "deep/end", "end")
