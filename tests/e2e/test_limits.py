@@ -110,6 +110,29 @@ class Limits(mp_daemon.Served):
         self.assertEqual(client("PING"), "PONG")
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_values_that_are_more_than_an_answer_may_hold_are_not_all_read(self):
+        daemon = Daemon("--set", "server.workers=1", "--set", "cache.l1_bytes=16MiB").start()
+        self.addCleanup(daemon.close)
+        client, http = daemon.client(), Http(daemon.http, timeout=60)
+        for connection in client, http:
+            self.addCleanup(connection.close)
+        names = [f"big/k{i}" for i in range(80)]  # 160 MB
+        for name in names:
+            client("SET", name, name + "x" * (2 * 1024 * 1024 - 100))
+        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
+        pathlib.Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")  # the peak is as of now
+        before = daemon.rss_kb()
+        with self.assertRaisesRegex(ReplyError, "larger than resp.output_hard; ask for less"):
+            client("MGET", *names)
+        self.assertEqual(http("POST", "/v1/batch-get", {"keys": names}).status, 413)
+        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
+        self.assertLess(peak - before, 80 * 1024, "KB")
+        self.assertEqual(client("EXISTS", *names), 80)  # which needs no room for them
+        self.assertEqual([len(v) for v in client("MGET", *names[:3])], [len(names[0]) + 2 * 1024 * 1024 - 100] * 3)
+        got = http("POST", "/v1/batch-get", {"keys": names[:7]})
+        self.assertEqual((got.status, len(got.json["values"])), (200, 7))
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_those_who_never_read_over_http_share_one_budget(self):
         daemon = Daemon("--set", "resp.stalled_write_timeout=3s").start()
         self.addCleanup(daemon.close)

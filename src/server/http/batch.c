@@ -38,16 +38,17 @@ static void gathered(mp__gather *gather)
 {
     mp__buf body = {.size_max = ANSWER_MAX};
     mp__exchange *x = gather->x;
+    bool is_too_much = gather->bytes > ANSWER_MAX;
 
     mp__json_begin(&body, '{');
     mp__json_key(&body, "values");
     mp__json_begin(&body, '[');
-    for (size_t i = 0; i < gather->count; i++)
+    for (size_t i = 0; i < gather->count && !is_too_much; i++)
         add_read(&body, &gather->reads[i]);
     mp__json_end(&body, ']');
     mp__json_end(&body, '}');
     mp__gather_release(gather);
-    if (body.error == MP_ELIMIT) {
+    if (is_too_much || body.error == MP_ELIMIT) {
         mp__buf_done(&body);
         mp__answer_problem(x, &(mp__problem){.status = 413,
                                              .type = "limit",
@@ -114,6 +115,7 @@ static void batch_get(mp__exchange *x, mp_str scope, const json_t *body)
         read->own_layer = like.own_layer;
         read->is_use = true;
     }
+    gather->bytes_max = ANSWER_MAX;
     gather->done = gathered;
     mp__gather_start(gather);
 }

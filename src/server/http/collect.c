@@ -220,11 +220,18 @@ mp__gather *mp__gather_new(mp__exchange *x, size_t count)
 
 static void go_on_reading(mp__gather *gather);
 
+static void note_bytes(mp__gather *gather, const mp__read *read)
+{
+    if (read->entry)
+        gather->bytes += mp_blob_str(&read->entry->blob.pub).size;
+}
+
 static void read_done(mp__read *read)
 {
     mp__gather *gather = read->context;
 
     gather->waiting--;
+    note_bytes(gather, read);
     go_on_reading(gather);
 }
 
@@ -236,7 +243,7 @@ static void go_on_reading(mp__gather *gather)
     while (gather->started < gather->count && gather->waiting < MP__READS_AT_ONCE) {
         mp__read *read = &gather->reads[gather->started++];
 
-        if (gather->x->gone) {
+        if (gather->x->gone || (gather->bytes_max && gather->bytes > gather->bytes_max)) {
             read->status = MP_ECANCELED;
             continue;
         }
@@ -245,7 +252,9 @@ static void go_on_reading(mp__gather *gather)
         read->hash = mp__cache_hash(worker->hash_key, read->address);
         read->done = read_done;
         read->context = gather;
-        if (!mp__read_start(worker->server->manager, read))
+        if (mp__read_start(worker->server->manager, read))
+            note_bytes(gather, read);
+        else
             gather->waiting++;
     }
     if (gather->waiting == 0)
@@ -254,7 +263,7 @@ static void go_on_reading(mp__gather *gather)
 
 void mp__gather_start(mp__gather *gather)
 {
-    gather->started = gather->waiting = 0;
+    gather->started = gather->waiting = gather->bytes = 0;
     go_on_reading(gather);
 }
 

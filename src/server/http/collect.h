@@ -71,14 +71,17 @@ typedef struct mp__gather {
     mp__read *reads; /* address, level and bounds are the caller's to set */
     void (*done)(struct mp__gather *gather);
     void *context;
+    size_t bytes_max; /* 0: no such end */
+    size_t bytes;     /* result: of the values that were read */
     /* private */
     size_t started, waiting;
 } mp__gather;
 
 /* Of the exchange's memory; NULL: no memory. */
 mp__gather *mp__gather_new(mp__exchange *x, size_t count) __attribute__((warn_unused_result));
-/* At most MP__READS_AT_ONCE are under way; when the client has gone the rest is MP_ECANCELED.
- * done() may come from inside. It gives the entries back with mp__gather_release(). */
+/* At most MP__READS_AT_ONCE are under way; when the client has gone, or the values that came are
+ * more than bytes_max, the rest is MP_ECANCELED. done() may come from inside. It gives the entries
+ * back with mp__gather_release(). */
 void mp__gather_start(mp__gather *gather);
 void mp__gather_release(mp__gather *gather);
 

@@ -164,8 +164,10 @@ void mp__cmd_mget(MP__COMMAND_ARGS)
     if (mget_now(c, arguments + 1, count - 1))
         return;
     slot = mp__slot_reads(c, arguments + 1, count - 1, format_mget);
-    if (slot)
-        start_uses(slot);
+    if (!slot)
+        return;
+    slot->bytes_max = c->worker->limits.output_hard;
+    start_uses(slot);
 }
 
 static void format_exists(mp__slot *slot, mp__buf *out)

@@ -97,6 +97,12 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
     return slot;
 }
 
+/* Its values are together more than may be sent. */
+static bool is_too_much(const mp__slot *slot)
+{
+    return slot->bytes_max && slot->bytes > slot->bytes_max;
+}
+
 void mp__slot_ready(mp__slot *slot)
 {
     mp__connection *c = slot->connection;
@@ -107,8 +113,9 @@ void mp__slot_ready(mp__slot *slot)
         return;
     }
     slot->reply.size_max = slot->worker->limits.output_hard;
-    slot->format(slot, &slot->reply);
-    if (slot->reply.error) {
+    if (!is_too_much(slot))
+        slot->format(slot, &slot->reply);
+    if (slot->reply.error || is_too_much(slot)) {
         mp__buf_done(&slot->reply);
         slot->reply.size_max = 0;
         mp__resp_error(&slot->reply, "ERR",
@@ -120,12 +127,10 @@ void mp__slot_ready(mp__slot *slot)
 
 /* ---- slots that wait for the manager ---- */
 
-static void note_seen(mp__slot *slot, const mp__read *read)
+static void note_bytes(mp__slot *slot, const mp__read *read)
 {
-    mp__connection *c = slot->connection;
-
-    if (c && read->entry && read->entry->revision > c->revision_seen && !read->stale)
-        c->revision_seen = read->entry->revision;
+    if (read->entry)
+        slot->bytes += mp_blob_str(&read->entry->blob.pub).size;
 }
 
 static void go_on_reading(mp__slot *slot);
@@ -134,9 +139,10 @@ static void read_done(mp__read *read)
 {
     mp__slot *slot = read->context;
 
-    note_seen(slot, read);
+    note_bytes(slot, read);
     slot->waiting--;
-    if (slot->started < slot->count && slot->connection) /* else nobody wants the rest */
+    if (slot->started < slot->count && slot->connection &&
+        !is_too_much(slot)) /* else nobody wants the rest */
         go_on_reading(slot);
     else if (slot->waiting == 0)
         mp__slot_ready(slot);
@@ -146,7 +152,8 @@ static void read_done(mp__read *read)
 static void go_on_reading(mp__slot *slot)
 {
     slot->waiting++; /* one for this function, so that it is not ready too early */
-    while (slot->started < slot->count && slot->waiting <= MP__READS_AT_ONCE) {
+    while (slot->started < slot->count && slot->waiting <= MP__READS_AT_ONCE &&
+           !is_too_much(slot)) {
         mp__read *read = &slot->reads[slot->started++];
 
         read->loop = slot->worker->loop;
@@ -155,7 +162,7 @@ static void go_on_reading(mp__slot *slot)
         read->context = slot;
         slot->waiting++;
         if (mp__read_start(slot->worker->server->manager, read)) {
-            note_seen(slot, read);
+            note_bytes(slot, read);
             slot->waiting--;
         }
     }
@@ -172,11 +179,8 @@ void mp__slot_reads_start(mp__slot *slot)
 static void write_done(mp__write_request *request)
 {
     mp__slot *slot = request->context;
-    mp__connection *c = slot->connection;
     uint64_t now = mp__env_now_ns(slot->worker->server->env);
 
-    if (c && request->revision > c->revision_seen)
-        c->revision_seen = request->revision;
     mp__monitor_record(slot->worker->server->monitor, MP__OP_SET, MP__TIER_ORIGIN,
                        now > slot->began_ns ? now - slot->began_ns : 0, 1);
     mp__slot_ready(slot);

@@ -32,6 +32,7 @@ struct mp__slot {
     void (*format)(mp__slot *slot, mp__buf *out);
     uint32_t waiting, count; /* reads under way; reads in all */
     uint32_t started;        /* of them */
+    size_t bytes, bytes_max; /* of values read; with more than that the rest is not; 0: no end */
     int64_t number;          /* formats' own */
     int version;
     bool meta;
@@ -79,7 +80,6 @@ struct mp__connection {
     bool strict;
     bool is_dirty, blocked, paused, closing, closed;
     size_t backlog;                           /* of worker->backlog */
-    uint64_t revision_seen;                   /* read-your-writes and monotonic reads */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
     uint64_t stalled_since_ns;
     size_t stalled_queue;
