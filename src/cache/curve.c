@@ -265,17 +265,30 @@ static double slope_at(const mp__curve *c, size_t at, double hit_ratio)
     return steepest;
 }
 
+/* How much of what the slope between the points is worth the parts of the sample do not show. Under
+ * W-TinyLFU all of it: it moves the frequency that all keys must have. Under the adaptive policy
+ * what the miniatures of the panel hit and with it when the leader changes; the share is from 24
+ * samples each of lirs-sprite, lirs-multi1 and lirs-multi3 and 9 of cache2k-orm-busy
+ * (docs/cache.md). Of the others what the miniature knows where it stands is enough. */
+static double slope_share(const mp__curve *c)
+{
+    return strcmp(c->policy, "w-tinylfu") == 0 ? 1 : c->is_adaptive ? 0.6 : 0;
+}
+
 /* Of the keys in use the sample has more or fewer than its share, by the root of as many as the
- * miniature holds; to those it is a cache that is so much smaller or larger. Under W-TinyLFU that
- * moves the frequency that all of them must have, which the parts of the sample, having one
- * miniature in common, do not show; under the other policies they show enough of it. */
+ * miniature holds; to those it is a cache that is so much smaller or larger, which the parts of the
+ * sample, having one miniature in common, do not show. */
 static void add_size_error(const mp__curve *c, size_t at, mp__prediction *is)
 {
-    double error;
+    const mp__predict *predict = c->points[at].predict;
+    double share = slope_share(c), error;
 
-    if (strcmp(c->policy, "w-tinylfu") != 0 || is->sample >= 1 || is->requests == 0)
+    if (at == SELF || is->sample >= 1 || is->requests == 0)
         return;
-    error = T_90 * slope_at(c, at, is->hit_ratio) * sqrt((1 - is->sample) / (double)is->entries);
+    error = predict ? mp__predict_size_error(predict) : 0;
+    if (share > 0)
+        error = hypot(error, share * T_90 * slope_at(c, at, is->hit_ratio) *
+                                 sqrt((1 - is->sample) / (double)is->entries));
     is->low = fmax(is->hit_ratio - hypot(is->hit_ratio - is->low, error), 0);
     is->high = fmin(is->hit_ratio + hypot(is->high - is->hit_ratio, error), 1);
 }
