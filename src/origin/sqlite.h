@@ -84,7 +84,7 @@ typedef struct mp__sqlite_db {
     uint64_t timeout_ms;
     bool syncs_each; /* commit */
     int wal_pages;   /* frames in the WAL after the last commit */
-    bool has_ends; /* what a transaction looks at first is in its memory: nothing was rolled back */
+    bool has_ends; /* what a transaction looks at first is in its memory: the last was committed */
     /* what the table "pending" shows; NULL: nothing */
     const struct mp__sqlite_pending *pending;
     size_t pending_from;

@@ -337,17 +337,20 @@ static bool has_forgotten_none(const mp__sqlite_db *db)
 
 /* The pages at whose ends new rows are put, and the counts: if one of them is damaged, the write is
  * refused instead of acknowledged and then not stored. Where they are in memory still, since the
- * last transaction here left them there, another look would not see the disk. */
+ * last transaction here was committed and left them there, another look would not see the disk. Of
+ * one that is not committed that is never said, for SQLite may roll back by itself after any error,
+ * and what was written of them goes from memory then. */
 static int touch_ends(mp__sqlite *s, bool is_as_we_left_it)
 {
     mp__sqlite_db *db = &s->write_db;
+    bool has_ends = is_as_we_left_it && db->has_ends && has_forgotten_none(db);
     int64_t ignored;
     int rc;
 
-    if (is_as_we_left_it && db->has_ends && has_forgotten_none(db))
+    db->has_ends = false;
+    if (has_ends)
         return 0;
     rc = mp__sqlite_number(db, MP__SQL_TOUCH, &ignored);
-    db->has_ends = rc == 0;
     mp__sqlite_count(&s->ends_touched, 1);
     return rc == MP_EABSENT ? MP_ECORRUPT : rc;
 }
@@ -415,10 +418,8 @@ int mp__sqlite_transaction_begin(mp__sqlite *s)
 void mp__sqlite_transaction_end(mp__sqlite *s)
 {
     s->pending.stored = 0;
-    if (!mp__sqlite_in_transaction(&s->write_db))
-        return;
-    s->write_db.has_ends = false; /* what was written of them goes from memory, too */
-    (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
+    if (mp__sqlite_in_transaction(&s->write_db))
+        (void)mp__sqlite_run(&s->write_db, MP__SQL_ROLLBACK);
 }
 
 int mp__sqlite_apply(mp__sqlite *s)
@@ -432,11 +433,11 @@ int mp__sqlite_apply(mp__sqlite *s)
     if (rc == 0)
         rc = mp__sqlite_run(&s->write_db, MP__SQL_COMMIT);
     if (rc == 0) {
+        s->write_db.has_ends = true;
         remember(s);
         mp__sqlite_pending_clear(&s->pending);
     } else {
         mp__sqlite_pending_clear(&s->known);
-        s->write_db.has_ends = false; /* SQLite may have rolled back by itself */
         mp__sqlite_transaction_end(s);
     }
     return rc;
@@ -448,10 +449,8 @@ void mp__sqlite_flush_ahead(mp__sqlite *s)
 
     if (p->count - p->stored < AHEAD || !mp__sqlite_in_transaction(&s->write_db))
         return;
-    if (add_history(&s->write_db, p) != 0) {
-        s->write_db.has_ends = false;
+    if (add_history(&s->write_db, p) != 0)
         mp__sqlite_transaction_end(s); /* the flush tries it again, and says what is wrong */
-    }
 }
 
 int mp__sqlite_flush(mp__sqlite *s)

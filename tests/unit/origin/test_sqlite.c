@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "core/core.h"
+#include "mp_disk.h"
 #include "origin/sqlite.h"
 
 static char folder[32], path[64];
@@ -656,6 +657,33 @@ the_ends_of_the_tables_are_looked_at_unless_the_write_before_left_them_in_memory
     assert_int_equal(looks_of_a_write("8"), 0);
 }
 
+/* An error of any statement may end a transaction, and what was brought in ahead goes from memory.
+ * In a simulated world this thread stands in for the writer. */
+static void the_ends_of_the_tables_are_looked_at_after_sqlite_rolled_back_by_itself(void **state)
+{
+    mp_disk *disk = mp_disk_new(1);
+    mp__origin_options options = {.env = &disk->env, .path = "/data/origin.db"};
+    mp__origin *simulated = NULL;
+    mp__sqlite *s;
+    uint64_t looks;
+
+    (void)state;
+    assert_int_equal(mp__origin_open("sqlite", &options, &simulated, NULL), 0);
+    s = (mp__sqlite *)simulated;
+    assert_int_equal(mp_set(simulated, "dev/default/a", "1"), 0);
+    looks = mp__sqlite_get(&s->ends_touched);
+    assert_int_equal(mp__sqlite_transaction_begin(s), 0);
+    assert_int_equal(mp__sqlite_get(&s->ends_touched), looks);
+    assert_true(
+        mp__sqlite_exec(&s->write_db, "INSERT OR ROLLBACK INTO meta VALUES('revision', 0)") != 0);
+    assert_false(mp__sqlite_in_transaction(&s->write_db));
+    mp__sqlite_transaction_end(s);
+    assert_int_equal(mp_set(simulated, "dev/default/a", "2"), 0);
+    assert_int_equal(mp__sqlite_get(&s->ends_touched), looks + 1);
+    simulated = mp__origin_close(simulated);
+    (void)mp_disk_free(disk);
+}
+
 static void the_ends_of_the_tables_are_looked_at_where_more_was_read_than_memory_keeps(void **state)
 {
     enum { LARGE = 60000, COUNT = 160 }; /* more than MP__SQLITE_CACHE */
@@ -772,6 +800,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(what_changed_behind_a_revision_comes_in_its_order_as_it_was_made),
     FRESH(pages_of_changes_meet_without_a_gap),
     FRESH(the_ends_of_the_tables_are_looked_at_unless_the_write_before_left_them_in_memory),
+    FRESH(the_ends_of_the_tables_are_looked_at_after_sqlite_rolled_back_by_itself),
     FRESH(the_ends_of_the_tables_are_looked_at_where_more_was_read_than_memory_keeps),
     FRESH(a_missing_database_is_lost_and_never_begun_anew_by_itself),
 };
