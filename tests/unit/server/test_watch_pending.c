@@ -139,7 +139,7 @@ static void a_value_that_would_be_too_much_stays_away_and_its_key_waits(void **s
                          .revision = 1};
     mp__entry *entry;
     mp__watch_waiting waits;
-    mp__watch_message message;
+    mp__watch_message message = put("production/default/a", 1);
 
     (void)state;
     assert_int_equal(mp__slab_new(16 << 20, &slab), 0);
