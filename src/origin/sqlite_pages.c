@@ -27,6 +27,9 @@ static bool is_foreign(const unsigned char *page)
 /* A page as it came from the disk: 0 if it may be believed. */
 static int check_page(mp__sum_file *f, unsigned char *page, uint64_t number)
 {
+    mp__hopeless *known;
+    uint64_t sum;
+
     if (mp__vfs_page_holds(page, number))
         return SQLITE_OK;
     if (f->unverified || f->foreign)
@@ -35,13 +38,15 @@ static int check_page(mp__sum_file *f, unsigned char *page, uint64_t number)
         f->foreign = true;
         return SQLITE_OK;
     }
-    if (f->hopeless_page != number || f->hopeless_sum != mp__vfs_page_sum(page, number)) {
+    sum = mp__vfs_page_sum(page, number);
+    known = &f->hopeless[number % MP__HOPELESS];
+    if (known->page != number || known->sum != sum) {
+        mp__vfs_count(&f->vfs->searched);
         if (mp__vfs_page_mend(page, number)) {
             mp__vfs_count(&f->vfs->mended);
             return SQLITE_OK;
         }
-        f->hopeless_page = number; /* many keys of one page are asked for one after the other */
-        f->hopeless_sum = mp__vfs_page_sum(page, number);
+        *known = (mp__hopeless){number, sum};
     }
     mp__vfs_count(&f->vfs->damaged);
     return SQLITE_IOERR_DATA;

@@ -17,8 +17,17 @@ struct mp__vfs {
     sqlite3_vfs *below;
     sqlite3_vfs *own_below; /* ours to free, or NULL */
     char name[40];
-    _Atomic uint64_t mended, damaged, failed;
+    _Atomic uint64_t mended, damaged, failed, searched;
 };
+
+/* Pages that could not be mended, lately. Reads that look for several keys come back to the same
+ * few damaged pages again and again, and to look for the one flipped bit of a page costs some 10
+ * ms. */
+enum { MP__HOPELESS = 64 };
+
+typedef struct mp__hopeless { /* its place is the page's number modulo MP__HOPELESS */
+    uint64_t page, sum;       /* 0: none; of what is on it */
+} mp__hopeless;
 
 enum mp__file_kind { MP__FILE_OTHER, MP__FILE_DATABASE, MP__FILE_WAL };
 
@@ -30,9 +39,9 @@ typedef struct mp__sum_file {
     bool foreign;        /* its pages have no room for checksums: not one of ours */
     int64_t chain_frame; /* MP__FILE_WAL: the frame whose checksum is in chain, -1 none */
     uint32_t chain[2];
-    uint64_t hopeless_page, hopeless_sum; /* that could not be mended, lately */
-    unsigned char *page;                  /* to make and look at pages in */
-    sqlite3_file *below;                  /* follows this struct */
+    mp__hopeless hopeless[MP__HOPELESS];
+    unsigned char *page; /* to make and look at pages in */
+    sqlite3_file *below; /* follows this struct */
 } mp__sum_file;
 
 static inline mp__sum_file *mp__vfs_file(sqlite3_file *file)

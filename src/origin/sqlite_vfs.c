@@ -275,5 +275,6 @@ mp__vfs_stats mp__vfs_stats_read(const mp__vfs *vfs)
 {
     return (mp__vfs_stats){atomic_load_explicit(&vfs->mended, memory_order_relaxed),
                            atomic_load_explicit(&vfs->damaged, memory_order_relaxed),
-                           atomic_load_explicit(&vfs->failed, memory_order_relaxed)};
+                           atomic_load_explicit(&vfs->failed, memory_order_relaxed),
+                           atomic_load_explicit(&vfs->searched, memory_order_relaxed)};
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/core.h"
+#include "origin/sqlite.h"
 
 enum { KEYS = 400 };
 
@@ -320,6 +321,34 @@ static void of_writes_committed_together_only_those_on_damage_fail(void **state)
     assert_int_equal(after_good, good);
 }
 
+/* The last pages of the file, for good. */
+static void damage_the_last(int pages)
+{
+    for (long at = size_of(path) - pages * 4096; at < size_of(path); at += 4096)
+        for (int k = 0; k < 8; k++)
+            flip_bit(path, at + 100 + 411 * k, (int)pick(8));
+}
+
+/* That takes some 10 ms, and who reads many keys comes back to each of the pages again and again.
+ */
+static void a_damaged_page_is_looked_through_for_a_flipped_bit_once(void **state)
+{
+    enum { PAGES = 20 };
+    uint64_t opened;
+    tally t;
+
+    (void)state;
+    damage_the_last(PAGES);
+    open_again();
+    opened = mp__vfs_stats_read(((mp__sqlite *)origin)->vfs).searched;
+    for (int i = 0; i < 2; i++) {
+        t = read_keys(1, 2);
+        assert_int_equal(t.wrong + t.absent, 0);
+        assert_true(t.right > 0);
+    }
+    assert_true(mp__vfs_stats_read(((mp__sqlite *)origin)->vfs).searched - opened <= PAGES);
+}
+
 /* A database whose pages are damaged for good: lives, says what it does not know, and goes on. */
 static void damage_that_cannot_be_mended_is_lived_with(void **state)
 {
@@ -327,9 +356,7 @@ static void damage_that_cannot_be_mended_is_lived_with(void **state)
     tally t;
 
     (void)state;
-    for (long at = size_of(path) - 20 * 4096; at < size_of(path); at += 4096)
-        for (int k = 0; k < 8; k++)
-            flip_bit(path, at + 100 + 411 * k, (int)pick(8));
+    damage_the_last(20);
     assert_int_equal(mp__origin_open("sqlite", &options, &origin, NULL), 0);
     for (int i = 0; i < 20; i++) {
         t = read_keys(1, 2);
@@ -346,6 +373,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(single_flipped_bits_in_the_database_are_set_right),
     FRESH(larger_damage_makes_answers_unknown_and_nothing_else),
     FRESH(of_writes_committed_together_only_those_on_damage_fail),
+    FRESH(a_damaged_page_is_looked_through_for_a_flipped_bit_once),
     FRESH(damage_that_cannot_be_mended_is_lived_with),
     FRESH(cut_empty_and_foreign_files_are_lost_and_left_alone),
 };
