@@ -292,7 +292,8 @@ typedef struct mp__query {
     bool effective;
     bool kept; /* LIST: of what L3 kept, without asking the origin */
     uint32_t limit;
-    size_t bytes_max; /* CHANGED, HISTORY, LIST with by_key: see origin.h; of each layer */
+    /* CHANGED, HISTORY, LIST with by_key: see origin.h; of each layer; of what L3 kept, too */
+    size_t bytes_max;
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
     size_t prefix_count;
     size_t value_max; /* a longer value is left out, its data NULL */

@@ -124,27 +124,16 @@ static uint64_t cursor_of(mp_str address)
     return mp__checksum(0, address.data, address.size) >> 4 | 1;
 }
 
+/* A list holds a few pages of what is kept, not all of it: when so much has gathered that there
+ * must be more than a page, it is cut to one, and what is behind that is not taken any more. */
 typedef struct gathering {
     mp__query *query;
     size_t capacity;
     int64_t now_ms;
+    size_t bytes;                /* of the items */
+    size_t bytes_cut, count_cut; /* of those that were left when it was last cut */
+    bool is_cut;                 /* there is more behind the last one of those */
 } gathering;
-
-static int gather(void *context, const mp__record *record)
-{
-    gathering *g = context;
-    mp__query *query = g->query;
-
-    if (record->expires_ms && record->expires_ms <= g->now_ms)
-        return 0;
-    if (query->kind == MP__QUERY_COUNT) {
-        query->count++;
-        return 0;
-    }
-    if (!query->by_key && cursor_of(record->address) <= query->after)
-        return 0;
-    return add_item(query, &g->capacity, record, mp_str_new("", 0));
-}
 
 static int compare_addresses(const void *a, const void *b)
 {
@@ -162,36 +151,98 @@ static int compare_cursors(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sort what was gathered and cut it to the page that was asked for. */
-static void cut_page(mp__query *query)
+static int (*order_of(const mp__query *query))(const void *a, const void *b)
 {
-    size_t first = 0, n;
+    return query->by_key ? compare_addresses : compare_cursors;
+}
+
+static size_t bytes_of(const mp__list_item *item)
+{
+    return item->address.size + item->value.size + item->media_type.size;
+}
+
+static answer *memory_of(const mp__list_item *item)
+{
+    return (answer *)(uintptr_t)(item->address.data - offsetof(answer, bytes));
+}
+
+/* Sort what was gathered and cut it to the page that was asked for. */
+static void cut_page(gathering *g)
+{
+    mp__query *query = g->query;
+    size_t n = 0;
 
     if (query->count)
-        qsort(query->items, query->count, sizeof(*query->items),
-              query->by_key ? compare_addresses : compare_cursors);
-    if (query->by_key && query->after_address.size) {
-        mp__list_item after = {.address = query->after_address};
+        qsort(query->items, query->count, sizeof(*query->items), order_of(query));
+    query->memory = NULL;
+    g->bytes = 0;
+    for (size_t i = 0; i < query->count; i++) {
+        answer *a = memory_of(&query->items[i]); /* each has its own */
 
-        while (first < query->count && compare_addresses(&query->items[first], &after) <= 0)
-            first++;
+        if (i == n && n < query->limit &&
+            !(n && query->bytes_max && g->bytes >= query->bytes_max)) {
+            g->bytes += bytes_of(&query->items[n++]);
+            a->next = query->memory;
+            query->memory = a;
+        } else {
+            (void)mp__free(a);
+        }
     }
-    n = query->count - first;
+    g->is_cut |= n < query->count;
+    g->bytes_cut = g->bytes;
+    query->count = g->count_cut = n;
+}
+
+static bool is_enough(const gathering *g)
+{
+    const mp__query *query = g->query;
+
+    return query->count >= 2 * (size_t)query->limit ||
+           (query->bytes_max && g->bytes >= 2 * (g->bytes_cut + query->bytes_max));
+}
+
+static int gather(void *context, const mp__record *record)
+{
+    gathering *g = context;
+    mp__query *query = g->query;
+    mp__list_item item = {.address = record->address}, after = {.address = query->after_address};
+    int rc;
+
+    if (record->expires_ms && record->expires_ms <= g->now_ms)
+        return 0;
+    if (query->kind == MP__QUERY_COUNT) {
+        query->count++;
+        return 0;
+    }
+    if (query->by_key ? after.address.size && compare_addresses(&item, &after) <= 0
+                      : cursor_of(record->address) <= query->after)
+        return 0;
+    if (g->is_cut && order_of(query)(&item, &query->items[g->count_cut - 1]) > 0)
+        return 0;
+    rc = add_item(query, &g->capacity, record, mp_str_new("", 0));
+    if (rc)
+        return rc;
+    g->bytes += bytes_of(&query->items[query->count - 1]);
+    if (is_enough(g))
+        cut_page(g);
+    return 0;
+}
+
+static void end_page(gathering *g)
+{
+    mp__query *query = g->query;
+
+    cut_page(g);
     query->next = 0;
-    if (n > query->limit) {
-        n = query->limit;
-        query->next = query->by_key ? 1 : cursor_of(query->items[first + n - 1].address);
-    }
-    if (first)
-        memmove(query->items, query->items + first, n * sizeof(*query->items));
-    query->count = n;
+    if (g->is_cut)
+        query->next = query->by_key ? 1 : cursor_of(query->items[query->count - 1].address);
 }
 
 static void list_kept(mp__task *task)
 {
     mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, u.task));
     mp__manager *manager = query->manager;
-    gathering g = {query, 0, mp__env_wall_ms(manager->env)};
+    gathering g = {.query = query, .now_ms = mp__env_wall_ms(manager->env)};
     char prefix[MP__ADDRESS_MAX + 2];
     size_t size = query->environment.size + 1 + query->prefix.size;
     int rc = size <= sizeof(prefix) ? 0 : MP_ELIMIT;
@@ -204,7 +255,7 @@ static void list_kept(mp__task *task)
         rc = mp__cache_each_kept(manager->cache, mp_str_new(prefix, size), gather, &g);
     }
     if (rc == 0 && query->kind == MP__QUERY_LIST)
-        cut_page(query);
+        end_page(&g);
     query->stale = true;
     query->as_of = 0;
     mp__query_reply(query, rc);
