@@ -5,6 +5,7 @@
 #include <yaml.h>
 
 #include "core/option.h"
+#include "core/yaml_error.h"
 
 enum { PATH_MAX_ = 160, DEPTH_MAX = 4 };
 
@@ -131,13 +132,8 @@ static int read_document(reader *r, yaml_parser_t *parser)
     yaml_node_t *root;
     int rc = 0;
 
-    if (!yaml_parser_load(parser, &r->document)) {
-        if (parser->error == YAML_MEMORY_ERROR)
-            return MP_ENOMEM;
-        return mp__diag_at(r->diag, MP_ESYNTAX, (int)parser->problem_mark.line + 1,
-                           (int)parser->problem_mark.column + 1, "%s",
-                           parser->problem ? parser->problem : "not YAML");
-    }
+    if (!yaml_parser_load(parser, &r->document))
+        return mp__yaml_error(parser, r->diag);
     root = yaml_document_get_root_node(&r->document);
     if (root && root->type == YAML_MAPPING_NODE)
         rc = set_map(r, "", root, 0);

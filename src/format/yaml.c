@@ -12,6 +12,7 @@
 #include <yaml.h>
 
 #include "core/alloc.h"
+#include "core/yaml_error.h"
 #include "format/kinds.h"
 #include "format/leaves.h"
 
@@ -328,16 +329,6 @@ static int node_value(yaml_reader *r, const yaml_node_t *node, int depth, json_t
 
 /* ---- the document ---- */
 
-static int parser_error(const yaml_parser_t *parser, mp__diag *diag)
-{
-    if (parser->error == YAML_MEMORY_ERROR)
-        return MP_ENOMEM;
-    return mp__diag_at(diag, MP_ESYNTAX, (int)parser->problem_mark.line + 1,
-                       (int)parser->problem_mark.column + 1, "%s%s%s",
-                       parser->problem ? parser->problem : "not YAML", parser->context ? " " : "",
-                       parser->context ? parser->context : "");
-}
-
 static int refuse_second(yaml_parser_t *parser, mp__diag *diag)
 {
     yaml_document_t second;
@@ -345,7 +336,7 @@ static int refuse_second(yaml_parser_t *parser, mp__diag *diag)
     int rc = 0;
 
     if (!yaml_parser_load(parser, &second))
-        return parser_error(parser, diag);
+        return mp__yaml_error(parser, diag);
     root = yaml_document_get_root_node(&second);
     if (root)
         rc = mp__diag_at(diag, MP_ESYNTAX, (int)root->start_mark.line + 1, 1,
@@ -484,7 +475,7 @@ static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
         if (rc == 0 && root)
             rc = refuse_second(&parser, diag);
     } else {
-        rc = parser_error(&parser, diag);
+        rc = mp__yaml_error(&parser, diag);
     }
     yaml_parser_delete(&parser);
     if (rc) {

@@ -153,7 +153,7 @@ static void errors_name_place_and_remedy_and_change_nothing(void **state)
         {"cache:\n  l1_size: {a: 1}\n", 2, 12, "not a map"},
         {"cache:\n  l1_size: [1]\n", 2, 12, "not a list"},
         {"- a\n", 1, 1, "map"},
-        {"cache: {\n", 2, 1, ""},
+        {"cache: {\n", 2, 1, "while parsing a flow node"},
         {"resp:\n  listen: nowhere\n", 2, 11, "address"},
         {"optimization: {auto_apply: yes}\n", 1, 28, "true or false"},
     };

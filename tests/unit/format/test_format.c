@@ -114,6 +114,19 @@ static void yaml_errors_name_their_place(void **state)
     refused_at("yaml", "a:\n  <<: {b: 1e999}\n", 2, 11);
 }
 
+static void a_bracket_that_is_never_closed_is_told_with_its_own_place(void **state)
+{
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+
+    (void)state;
+    assert_int_equal(
+        mp__format_find("yaml")->parse(MP_STR("a: 1\nb: [\nc: 2\nd: 3\n"), &leaves, &diag),
+        MP_ESYNTAX);
+    assert_in_range(diag.line, 3, 5);
+    assert_non_null(strstr(diag.text, "flow sequence that begins at line 2, column 4"));
+}
+
 /* What YAML makes of the one value @text under the name "a", and that it is @text again. */
 static void yaml_prints(const char *text, const char *want)
 {
@@ -657,6 +670,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(yaml_follows_the_core_schema),
     MP_TEST(yaml_aliases_and_merge_keys_are_resolved),
     MP_TEST(yaml_errors_name_their_place),
+    MP_TEST(a_bracket_that_is_never_closed_is_told_with_its_own_place),
     MP_TEST(yaml_prints_text_of_several_lines_as_lines),
     MP_TEST(yaml_quotes_text_that_lines_would_change_or_hide),
     MP_TEST(yaml_says_what_becomes_of_infinity),
