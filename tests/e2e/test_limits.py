@@ -133,6 +133,23 @@ class Limits(mp_daemon.Served):
         self.assertEqual((got.status, len(got.json["values"])), (200, 7))
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_a_list_of_large_values_holds_no_more_of_them_than_it_tells(self):
+        daemon = Daemon("--set", "server.workers=1", "--set", "cache.l1_bytes=16MiB").start()
+        self.addCleanup(daemon.close)
+        client, http = daemon.client(), Http(daemon.http, timeout=60)
+        for connection in client, http:
+            self.addCleanup(connection.close)
+        for i in range(32):  # 64 MB
+            client("SET", f"big/k{i:02}", f"{i:02}" * (1024 * 1024 - 50))
+        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
+        pathlib.Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")  # the peak is as of now
+        before = daemon.rss_kb()
+        got = http.get("/v1/config/big/")
+        self.assertEqual((got.status, [one["key"] for one in got.json["keys"]]), (200, ["k00"]))
+        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
+        self.assertLess(peak - before, 40 * 1024, "KB")
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_those_who_never_read_over_http_share_one_budget(self):
         daemon = Daemon("--set", "resp.stalled_write_timeout=3s").start()
         self.addCleanup(daemon.close)

@@ -8,9 +8,8 @@
 
 enum {
     PAGE_KEYS = 1000,
-    PAGE_VALUES = 32,        /* values may be large: what one page holds is held in memory */
-    PAGE_VALUES_LATER = 256, /* once a page was seen to be small */
-    PAGE_SMALL = 64 * 1024,
+    PAGE_VALUES = 256,
+    PAGE_BYTES = 1024 * 1024, /* of values, after which a page ends: it is held in memory */
 };
 
 typedef struct mp__walk_page { /* what a query gave, kept while its items are looked at */
@@ -122,7 +121,6 @@ static void came(mp__query *query)
 {
     mp__walk *walk = query->context;
     mp__walk_page *page = query->status ? NULL : mp__calloc(1, sizeof(*page));
-    size_t before = walk->bytes;
     int rc = 1;
 
     if (!page) {
@@ -145,9 +143,7 @@ static void came(mp__query *query)
         finish(walk, rc < 0 ? rc : 0);
         return;
     }
-    query->limit = !walk->with_values                  ? PAGE_KEYS
-                   : walk->bytes - before < PAGE_SMALL ? PAGE_VALUES_LATER
-                                                       : PAGE_VALUES;
+    query->limit = walk->with_values ? PAGE_VALUES : PAGE_KEYS;
     (void)mp__walk_after(walk, walk->items[walk->count - 1].name,
                          walk->items[walk->count - 1].group);
     ask(walk);
@@ -170,6 +166,7 @@ static void ask(mp__walk *walk)
         .with_values = walk->with_values,
         .effective = walk->effective,
         .limit = limit,
+        .bytes_max = walk->with_values ? PAGE_BYTES : 0,
         .done = came,
         .context = walk,
     };
