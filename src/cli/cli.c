@@ -116,8 +116,8 @@ const mp__verb mp__verbs[] = {
      mp__verb_pins, true},
     {"consumers", "[--limit N]", "Who watches what, and how far each was told.",
      "Streams, long polls and RESP connections that wait for changes, of all loops. `behind` "
-     "counts "
-     "revisions that the one has not been told of; `state` is live, catching-up, slow or lapsed.",
+     "counts revisions that the one has not been told of; `state` is live, catching-up, slow or "
+     "lapsed.",
      mp__consumers_flags, 0, 0, mp__verb_consumers, true},
     {"schema", "set NAME FILE | check NAME FILE | get NAME | del NAME | ls",
      "What values must be: JSON Schema for a namespace or what begins so.",

@@ -121,8 +121,7 @@ int64_t mp__cli_now_ms(void);
 void mp__cli_add_value(mp__buf *json, const char *name, mp_str value, mp_str media_type);
 
 /* Ask with @words, @count of them, a command that is answered with JSON, and print that: as it is
- * with
- * --json, else by @people. The exit code is what @code_of makes of it; NULL: 0. */
+ * with --json, else by @people. The exit code is what @code_of makes of it; NULL: 0. */
 struct json_t;
 int mp__cli_ask_json(const mp__arguments *arguments, const mp_str *words, size_t count,
                      void (*people)(const struct json_t *root),

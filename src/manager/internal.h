@@ -83,8 +83,8 @@ struct mp__manager {
     mp__hash_key hash_key;
     char *data_dir;
     mp__file *lock_file;
-    mp__worker *
-        slow; /* what takes longer than a loop may: lists of what L3 kept, checks of large values */
+    /* what takes longer than a loop may: lists of what L3 kept, checks of large values */
+    mp__worker *slow;
     _Atomic bool open; /* the cache is there: the origin's callbacks may use it */
     uint64_t started_ns;
     int64_t started_ms;

@@ -204,10 +204,9 @@ struct mp__validation {
 
 /* Bytes that are compiled or judged in the loop, some 300 us. */
 enum { MP__VALIDATED_AT_ONCE = 64 * 1024 };
-/* Run v->work and then, in the loop, v->worked, which may end @v; of more than
- * MP__VALIDATED_AT_ONCE
- * @bytes the work is done on the manager's slow thread, which has @v meanwhile. What of the request
- * and the lists it reads stays, for the gate is closed. */
+/* Run v->work and then, in the loop, v->worked, which may end @v; of more
+ * than MP__VALIDATED_AT_ONCE @bytes the work is done on the manager's slow thread, which has @v
+ * meanwhile. What of the request and the lists it reads stays, for the gate is closed. */
 void mp__validation_works(mp__validation *v, size_t bytes);
 /* What the change @i puts there; false: nothing. */
 bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, mp_str *ret_type);
