@@ -63,7 +63,7 @@ static void fetch_ahead(const mp__l2 *l2, walk *w)
     const unsigned char *next = (const unsigned char *)w->next;
     const unsigned char *end = l2->queue.bytes + MP__L2_QUEUE_BYTES;
 
-    if (w->fetched < next || w->fetched > next + 2 * AHEAD) /* it went on at the beginning */
+    if ((size_t)(w->fetched - next) > 2 * (size_t)AHEAD) /* behind it, or it began anew */
         w->fetched = next;
     if (end - next > AHEAD)
         end = next + AHEAD;

@@ -20,6 +20,7 @@
 #define MP__HAZARD_SLOTS (MP__HAZARD_HELD + 1) /* and one for a look that ends within a call */
 
 enum { MP__HAZARD_AT_ONCE = 4 }; /* slots that a section's end empties in one step */
+_Static_assert(MP__HAZARD_HELD % MP__HAZARD_AT_ONCE == 0, "the last step ends within the slots");
 
 typedef struct mp__hazard_record {
     uint32_t used;  /* slots taken by the open section; the owner's */
@@ -39,7 +40,6 @@ typedef struct mp__hazard_record {
     uint32_t uses_room;         /* and how many more of them; 0 where there is nothing */
     _Atomic(void *) table;      /* announces the table looked into */
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
-    _Atomic(void *) spare[MP__HAZARD_AT_ONCE - 1]; /* always NULL */
 } __attribute__((aligned(128))) mp__hazard_record;
 
 /* NULL until the thread's first section. */
