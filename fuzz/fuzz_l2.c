@@ -59,6 +59,7 @@ static void described(const uint8_t *data, size_t size)
     mp__record record = {.kind = MP__RECORD_VALUE}, got;
     mp__l2_form form = {0};
     size_t address = (size_t)data[4] % 32 + 1, packed;
+    const ZSTD_CDict *dictionary = data[5] & 2 ? pack : NULL;
     uint64_t numbers[4];
     int rc;
 
@@ -79,8 +80,8 @@ static void described(const uint8_t *data, size_t size)
     record.expires_ms = data[7];
     mp__l2_meta_write(&record, meta, &form);
     mp__l2_body_write(&record, meta, body, &form);
-    (void)ZSTD_CCtx_refCDict(cctx, data[5] & 2 ? pack : NULL);
-    packed = mp__l2_pack(cctx, true, body, form.body_size, stored, AREA);
+    (void)ZSTD_CCtx_refCDict(cctx, dictionary);
+    packed = mp__l2_pack(cctx, dictionary, body, form.body_size, stored, AREA);
     form.raw = packed == 0;
     form.stored_size = packed ? (uint32_t)packed : form.body_size;
     if (form.raw)

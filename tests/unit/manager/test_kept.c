@@ -84,12 +84,14 @@ static void ask(mp__query *query)
 
 static int number_of(mp_str address)
 {
-    char digits[4];
+    int number = 0;
 
     assert_int_equal(address.size, strlen("base/default/k000"));
-    memcpy(digits, address.data + address.size - 3, 3);
-    digits[3] = '\0';
-    return atoi(digits);
+    for (size_t i = address.size - 3; i < address.size; i++) {
+        assert_in_range(address.data[i], '0', '9');
+        number = number * 10 + (address.data[i] - '0');
+    }
+    return number;
 }
 
 /* All pages of @limit and @bytes_max; how many they were. Each key must be in one of them, with its

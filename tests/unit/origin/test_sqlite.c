@@ -6,7 +6,6 @@
 #include <sqlite3.h>
 
 #include "core/core.h"
-#include "mp_disk.h"
 #include "origin/sqlite.h"
 
 static char folder[32], path[64];
@@ -657,31 +656,47 @@ the_ends_of_the_tables_are_looked_at_unless_the_write_before_left_them_in_memory
     assert_int_equal(looks_of_a_write("8"), 0);
 }
 
-/* An error of any statement may end a transaction, and what was brought in ahead goes from memory.
- * In a simulated world this thread stands in for the writer. */
-static void the_ends_of_the_tables_are_looked_at_after_sqlite_rolled_back_by_itself(void **state)
-{
-    mp_disk *disk = mp_disk_new(1);
-    mp__origin_options options = {.env = &disk->env, .path = "/data/origin.db"};
-    mp__origin *simulated = NULL;
+/* A transaction that SQLite ends by itself, on the thread that has it: how often it looked at the
+ * ends, and whether it is over before mp__sqlite_transaction_end() is called. */
+typedef struct ended_by_itself {
+    mp__task task;
     mp__sqlite *s;
     uint64_t looks;
+    bool is_begun, is_over;
+    mp_wait wait;
+} ended_by_itself;
+
+static void end_by_itself(mp__task *task)
+{
+    ended_by_itself *e = (ended_by_itself *)task;
+    uint64_t before = mp__sqlite_get(&e->s->ends_touched);
+
+    e->is_begun = mp__sqlite_transaction_begin(e->s) == 0;
+    e->looks = mp__sqlite_get(&e->s->ends_touched) - before;
+    e->is_over = mp__sqlite_exec(&e->s->write_db,
+                                 "INSERT OR ROLLBACK INTO meta VALUES('revision', 0)") != 0 &&
+                 !mp__sqlite_in_transaction(&e->s->write_db);
+    mp__sqlite_transaction_end(e->s);
+    mp_wait_signal(&e->wait);
+}
+
+/* An error of any statement may end a transaction, and what was brought in ahead goes from memory.
+ */
+static void the_ends_of_the_tables_are_looked_at_after_sqlite_rolled_back_by_itself(void **state)
+{
+    ended_by_itself e = {
+        .task.run = end_by_itself, .s = (mp__sqlite *)origin, .wait = (mp_wait)MP_WAIT_INIT};
 
     (void)state;
-    assert_int_equal(mp__origin_open("sqlite", &options, &simulated, NULL), 0);
-    s = (mp__sqlite *)simulated;
-    assert_int_equal(mp_set(simulated, "dev/default/a", "1"), 0);
-    looks = mp__sqlite_get(&s->ends_touched);
-    assert_int_equal(mp__sqlite_transaction_begin(s), 0);
-    assert_int_equal(mp__sqlite_get(&s->ends_touched), looks);
-    assert_true(
-        mp__sqlite_exec(&s->write_db, "INSERT OR ROLLBACK INTO meta VALUES('revision', 0)") != 0);
-    assert_false(mp__sqlite_in_transaction(&s->write_db));
-    mp__sqlite_transaction_end(s);
-    assert_int_equal(mp_set(simulated, "dev/default/a", "2"), 0);
-    assert_int_equal(mp__sqlite_get(&s->ends_touched), looks + 1);
-    simulated = mp__origin_close(simulated);
-    (void)mp_disk_free(disk);
+    (void)looks_of_a_write("1");
+    assert_int_equal(looks_of_a_write("2"), 0);
+    mp__worker_post(e.s->writer, &e.task);
+    mp_wait_for(&e.wait, 1);
+    assert_true(e.is_begun);
+    assert_int_equal(e.looks, 0);
+    assert_true(e.is_over);
+    assert_int_equal(looks_of_a_write("3"), 1);
+    assert_int_equal(looks_of_a_write("4"), 0);
 }
 
 static void the_ends_of_the_tables_are_looked_at_where_more_was_read_than_memory_keeps(void **state)
