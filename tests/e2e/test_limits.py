@@ -119,14 +119,12 @@ class Limits(mp_daemon.Served):
         names = [f"big/k{i}" for i in range(80)]  # 160 MB
         for name in names:
             client("SET", name, name + "x" * (2 * 1024 * 1024 - 100))
-        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
-        pathlib.Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")  # the peak is as of now
+        daemon.peak_from_here()
         before = daemon.rss_kb()
         with self.assertRaisesRegex(ReplyError, "larger than resp.output_hard; ask for less"):
             client("MGET", *names)
         self.assertEqual(http("POST", "/v1/batch-get", {"keys": names}).status, 413)
-        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
-        self.assertLess(peak - before, 80 * 1024, "KB")
+        self.assertLess(daemon.peak_kb() - before, 80 * 1024, "KB")
         self.assertEqual(client("EXISTS", *names), 80)  # which needs no room for them
         self.assertEqual([len(v) for v in client("MGET", *names[:3])], [len(names[0]) + 2 * 1024 * 1024 - 100] * 3)
         got = http("POST", "/v1/batch-get", {"keys": names[:7]})
@@ -141,13 +139,11 @@ class Limits(mp_daemon.Served):
             self.addCleanup(connection.close)
         for i in range(32):  # 64 MB
             client("SET", f"big/k{i:02}", f"{i:02}" * (1024 * 1024 - 50))
-        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
-        pathlib.Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")  # the peak is as of now
+        daemon.peak_from_here()
         before = daemon.rss_kb()
         got = http.get("/v1/config/big/")
         self.assertEqual((got.status, [one["key"] for one in got.json["keys"]]), (200, ["k00"]))
-        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
-        self.assertLess(peak - before, 40 * 1024, "KB")
+        self.assertLess(daemon.peak_kb() - before, 40 * 1024, "KB")
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_those_who_never_read_over_http_share_one_budget(self):
@@ -169,15 +165,13 @@ class Limits(mp_daemon.Served):
         for sock in socks:
             sock.settimeout(20)
             self.assertIn(b" 200 ", sock.recv(64))
-        status = pathlib.Path(f"/proc/{daemon.process.pid}/status")
         hangup = select.poll()
         for sock in socks:
             hangup.register(sock, 0)  # errors and hang-ups alone
         gone = set()
         wait_until(lambda: gone.update(fd for fd, _ in hangup.poll(0)) or len(gone) == 80, 30,
                    "the end of all")
-        peak = int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1])
-        self.assertLess(peak - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
+        self.assertLess(daemon.peak_kb() - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
         self.assertEqual(client("PING"), "PONG")
 
     def crowd_of_slow_readers(self, address, request, begins):

@@ -143,11 +143,21 @@ class Daemon:
         return subprocess.run([BINARY, *words, "--resp", self.resp], capture_output=True, text=True,
                               input=text, check=check, timeout=60)
 
-    def rss_kb(self):
+    def status_kb(self, name):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(name):
                 return int(line.split()[1])
         return 0
+
+    def rss_kb(self):
+        return self.status_kb("VmRSS")
+
+    def peak_from_here(self):
+        """Let peak_kb() begin with what it has now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def peak_kb(self):
+        return self.status_kb("VmHWM")
 
     def cpu_of(self, name):
         """Seconds that its thread @name has taken of the cores; 0: there is none."""

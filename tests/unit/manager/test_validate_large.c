@@ -17,6 +17,16 @@ static char *long_json(size_t size)
     return json;
 }
 
+static void assert_done_in_order(const mp__write_request requests[3])
+{
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(requests[i].status, 0);
+        assert_int_equal(order[i], i);
+    }
+    assert_true(requests[0].revision < requests[1].revision);
+    assert_true(requests[1].revision < requests[2].revision);
+}
+
 static void large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order(void **state)
 {
     char *json = long_json(1024 * 1024);
@@ -33,12 +43,7 @@ static void large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order(
         assert_true(requests[i].claims_status == 0 && requests[i].claims_open == (i == 0));
     }
     assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(requests[i].status, 0);
-        assert_int_equal(order[i], i);
-    }
-    assert_true(requests[0].revision < requests[1].revision);
-    assert_true(requests[1].revision < requests[2].revision);
+    assert_done_in_order(requests);
     free(json);
 }
 
@@ -99,12 +104,7 @@ static void large_values_are_judged_beside_the_loop_and_writes_keep_their_order(
         start_ordered(&requests[i], &changes[i], i);
     assert_true(mp_sim_run_until(sim, all_ordered, NULL, 60000));
     assert_true(was_beside_the_loop());
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(requests[i].status, 0);
-        assert_int_equal(order[i], i);
-    }
-    assert_true(requests[0].revision < requests[1].revision);
-    assert_true(requests[1].revision < requests[2].revision);
+    assert_done_in_order(requests);
     free(json);
 }
 

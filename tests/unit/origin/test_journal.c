@@ -528,8 +528,8 @@ static void damage_the_database(void)
     assert_int_equal(fclose(file), 0);
 }
 
-/* What cannot be read is not done without unasked, where others may write to the database. */
-static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone(void **state)
+/* One value, and a shared database whose journal was damaged since; told_state() hears of it. */
+static mp__origin *open_shared_beside_damage(void)
 {
     mp__origin_options options = {.env = mp__env_real(),
                                   .path = path,
@@ -538,13 +538,21 @@ static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone
                                   .sweep_ms = 3600000,
                                   .context = &was_told,
                                   .on_state = told_state};
-    mp__origin *other = NULL;
+    mp__origin *shared = NULL;
 
-    (void)state;
     assert_int_equal(mp_set(origin, "dev/default/k0", "0"), 0);
     origin = mp__origin_close(origin);
     damage_the_journal();
-    assert_int_equal(mp__origin_open("sqlite", &options, &other, NULL), 0);
+    assert_int_equal(mp__origin_open("sqlite", &options, &shared, NULL), 0);
+    return shared;
+}
+
+/* What cannot be read is not done without unasked, where others may write to the database. */
+static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone(void **state)
+{
+    mp__origin *other = open_shared_beside_damage();
+
+    (void)state;
     assert_int_equal(mp__state_now(&other->state), MP__ORIGIN_DOWN);
     assert_non_null(strstr(was_told.cause, "origin.journal is no journal; move it away, to go on"));
     assert_null(strstr(was_told.cause, "the database is damaged"));
@@ -558,20 +566,9 @@ static void a_damaged_journal_beside_a_shared_database_is_named_until_it_is_gone
 /* It is the database that is told of then: the journal alone would be of no use. */
 static void a_database_that_is_damaged_beside_a_damaged_journal_is_lost(void **state)
 {
-    mp__origin_options options = {.env = mp__env_real(),
-                                  .path = path,
-                                  .is_shared = true,
-                                  .probe_ms = 10,
-                                  .sweep_ms = 3600000,
-                                  .context = &was_told,
-                                  .on_state = told_state};
-    mp__origin *other = NULL;
+    mp__origin *other = open_shared_beside_damage();
 
     (void)state;
-    assert_int_equal(mp_set(origin, "dev/default/k0", "0"), 0);
-    origin = mp__origin_close(origin);
-    damage_the_journal();
-    assert_int_equal(mp__origin_open("sqlite", &options, &other, NULL), 0);
     wait_for_state(MP__ORIGIN_DOWN);
     damage_the_database();
     wait_for_state(MP__ORIGIN_LOST);
