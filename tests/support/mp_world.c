@@ -3,6 +3,8 @@
 
 #include "mp_test.h"
 
+#include <stdlib.h>
+
 const mp__identity identity = {"test"};
 mp_sim *sim;
 mp__manager *manager;
@@ -36,6 +38,21 @@ void world_end(void)
     loop = mp__loop_free(loop);
     options = mp__options_free(options);
     sim = mp_sim_free(sim);
+}
+
+int world_set_up(void **state)
+{
+    (void)state;
+    world_begin(42, 50);
+    world_open("/data");
+    return 0;
+}
+
+int world_tear_down(void **state)
+{
+    (void)state;
+    world_end();
+    return 0;
 }
 
 void option(const char *path, const char *value)
@@ -72,6 +89,37 @@ void world_open(const char *data_dir)
 void world_close(void)
 {
     manager = mp__manager_close(manager);
+}
+
+static void rename_origin(const char *from, const char *to)
+{
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), from, to), 0);
+    mp_sim_run(sim, 3000);
+}
+
+void world_origin_goes(void)
+{
+    rename_origin("/data/origin.db", "/away");
+}
+
+void world_origin_comes_back(void)
+{
+    rename_origin("/away", "/data/origin.db");
+}
+
+uint64_t world_fetches(void)
+{
+    mp__buf json = MP__BUF_INIT;
+    const char *at;
+    uint64_t n;
+
+    assert_int_equal(mp__manager_status(manager, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    at = strstr(json.data, "\"fetches\":");
+    assert_non_null(at);
+    n = strtoull(at + 10, NULL, 10);
+    mp__buf_done(&json);
+    return n;
 }
 
 bool world_is_true(void *context)

@@ -23,6 +23,11 @@ extern mp__loop *loop;
 void world_begin(uint64_t seed, uint64_t tick_ms);
 void world_end(void); /* closes the manager, too */
 
+/* For tests that begin with a daemon of /data as the options are by themselves, and its end. */
+int world_set_up(void **state);
+int world_tear_down(void **state);
+#define WORLD_TEST(f) cmocka_unit_test_setup_teardown(f, world_set_up, world_tear_down)
+
 void option(const char *path, const char *value);
 
 /* With an origin of the test's own; NULL: as the options say. */
@@ -31,6 +36,12 @@ int world_try_open(const char *data_dir, bool new_origin, const mp__origin_ops *
 /* It must open; and what it asks the origin at its start is answered. */
 void world_open(const char *data_dir);
 void world_close(void); /* may be closed already */
+
+/* /data/origin.db is moved away and back, and everybody learns of it. */
+void world_origin_goes(void);
+void world_origin_comes_back(void);
+
+uint64_t world_fetches(void); /* how often the manager has asked the origin */
 
 /* Until @done is true, which must be within a simulated minute. */
 void world_wait(bool *done);

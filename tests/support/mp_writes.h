@@ -9,23 +9,6 @@
 #include "mp_test.h"
 #include "mp_world.h"
 
-/* ---- a daemon without protocols ---- */
-
-static inline int set_up(void **state)
-{
-    (void)state;
-    world_begin(7, 50);
-    world_open("/data");
-    return 0;
-}
-
-static inline int tear_down(void **state)
-{
-    (void)state;
-    world_end();
-    return 0;
-}
-
 /* ---- writing ---- */
 
 static char text[700], instance[256], keyword[32], scope[200];
@@ -121,7 +104,5 @@ static inline void start_ordered(mp__write_request *request, mp__change *change,
                                    .context = (void *)(intptr_t)number};
     mp__write_start(manager, request);
 }
-
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 #endif

@@ -9,21 +9,6 @@
 #include "mp_fail.h"
 #include "mp_world.h"
 
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(11, 50);
-    world_open("/data");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end();
-    return 0;
-}
-
 /* ---- an origin ---- */
 
 enum { ROWS = 64 };
@@ -342,22 +327,20 @@ static void without_memory_nothing_is_taken(void **state)
     assert_string_equal(proposal.key, "of/a");
 }
 
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 static const struct CMUnitTest tests[] = {
-    FRESH(a_document_is_judged_as_a_reader_of_its_scope_will_see_it),
-    FRESH(the_nearest_schema_of_a_name_counts),
-    FRESH(a_change_of_an_outer_layer_is_judged_as_inner_ones_will_see_it),
-    FRESH(the_schema_of_the_base_holds_with_what_an_inner_layer_says_otherwise),
-    FRESH(a_key_that_goes_is_missed_by_whoever_requires_it),
-    FRESH(what_was_broken_without_it_is_not_to_blame),
-    FRESH(what_could_not_be_judged_without_it_is_not_to_blame),
-    FRESH(masked_keys_are_not_seen),
-    FRESH(values_that_are_documents_each_are_judged_one_by_one),
-    FRESH(a_part_below_a_path_is_judged_with_its_key),
-    FRESH(a_schema_that_is_none_is_its_own_error_and_stops_nobody_else),
-    FRESH(what_stands_already_is_told_where_nobody_else_would),
-    FRESH(scopes_that_hold_nothing_of_it_are_not_looked_at),
-    FRESH(without_memory_nothing_is_taken),
+    WORLD_TEST(a_document_is_judged_as_a_reader_of_its_scope_will_see_it),
+    WORLD_TEST(the_nearest_schema_of_a_name_counts),
+    WORLD_TEST(a_change_of_an_outer_layer_is_judged_as_inner_ones_will_see_it),
+    WORLD_TEST(the_schema_of_the_base_holds_with_what_an_inner_layer_says_otherwise),
+    WORLD_TEST(a_key_that_goes_is_missed_by_whoever_requires_it),
+    WORLD_TEST(what_was_broken_without_it_is_not_to_blame),
+    WORLD_TEST(what_could_not_be_judged_without_it_is_not_to_blame),
+    WORLD_TEST(masked_keys_are_not_seen),
+    WORLD_TEST(values_that_are_documents_each_are_judged_one_by_one),
+    WORLD_TEST(a_part_below_a_path_is_judged_with_its_key),
+    WORLD_TEST(a_schema_that_is_none_is_its_own_error_and_stops_nobody_else),
+    WORLD_TEST(what_stands_already_is_told_where_nobody_else_would),
+    WORLD_TEST(scopes_that_hold_nothing_of_it_are_not_looked_at),
+    WORLD_TEST(without_memory_nothing_is_taken),
 };
 MP_TEST_MAIN(tests)

@@ -9,21 +9,6 @@
 
 enum { KEYS = 300, BYTES = 64 * 1024, LARGE = 7 };
 
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(7, 50);
-    world_open("/data");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end();
-    return 0;
-}
-
 /* Some are empty, most are short, and one is larger than a page. */
 static size_t size_of(int i)
 {
@@ -166,10 +151,8 @@ static void a_page_has_as_many_as_were_asked_for(void **state)
     assert_int_equal(walk(KEYS, 0, false), 1);
 }
 
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 static const struct CMUnitTest tests[] = {
-    FRESH(a_page_ends_with_the_value_that_makes_it_large_and_the_next_goes_on),
-    FRESH(a_page_has_as_many_as_were_asked_for),
+    WORLD_TEST(a_page_ends_with_the_value_that_makes_it_large_and_the_next_goes_on),
+    WORLD_TEST(a_page_has_as_many_as_were_asked_for),
 };
 MP_TEST_MAIN(tests)

@@ -1,79 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a reader of a scope is promised, layer by layer, in a simulated machine. */
-#include "mp_test.h"
-
-#include <stdlib.h>
-
 #include "manager/manager.h"
-#include "mp_world.h"
+#include "mp_reads.h"
 
 #define BASE     "base/default/k"
 #define ENV      "production/default/k"
 #define REGION   "production~eu/default/k"
 #define INSTANCE "production~eu~i7/default/k"
 
-/* ---- a daemon without protocols ---- */
-
 static void open_again(const char *path, const char *value)
 {
     world_close();
     option(path, value);
     world_open("/data");
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(7, 50);
-    world_open("/data");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end();
-    return 0;
-}
-
-/* ---- asking ---- */
-
-static char got[256], layer[200];
-
-static mp__read last;
-
-static void prepare(const char *address, enum mp__level level)
-{
-    last = (mp__read){.loop = loop,
-                      .address = mp_str_of(address),
-                      .hash = mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
-                      .identity = &identity,
-                      .level = level,
-                      .age_max_ms = -1,
-                      .done = world_read_done};
-}
-
-static int run(void)
-{
-    bool done = false;
-
-    last.context = &done;
-    if (!mp__read_start(manager, &last))
-        world_wait(&done);
-    snprintf(layer, sizeof(layer), "%.*s", (int)last.layer.size, last.layer.data);
-    got[0] = '\0';
-    if (last.status == 0)
-        snprintf(got, sizeof(got), "%.*s", (int)last.entry->blob.pub.size,
-                 (const char *)last.entry->blob.pub.data);
-    (void)mp__entry_unref(last.entry);
-    last.entry = NULL;
-    return last.status;
-}
-
-static int get(const char *address, enum mp__level level)
-{
-    prepare(address, level);
-    return run();
 }
 
 /* Each level gives @value of @from. */
@@ -90,8 +29,6 @@ static void reads(const char *address, const char *value, const char *from)
     }
 }
 
-static uint64_t last_revision;
-
 static int change_all(mp__change *changes, size_t count)
 {
     mp__write_request request = {.changes = changes, .count = count};
@@ -102,11 +39,9 @@ static int change_all(mp__change *changes, size_t count)
     return status;
 }
 
-static void put(const char *address, const char *value)
+static void set(const char *address, const char *value)
 {
-    mp__change c = {.op = MP__CHANGE_PUT, .address = mp_str_of(address), .value = mp_str_of(value)};
-
-    assert_int_equal(change_all(&c, 1), 0);
+    assert_int_equal(put(address, value), 0);
 }
 
 static void mask(const char *address)
@@ -119,9 +54,7 @@ static void mask(const char *address)
 
 static void del(const char *address)
 {
-    mp__change c = {.op = MP__CHANGE_DELETE, .address = mp_str_of(address)};
-
-    assert_int_equal(change_all(&c, 1), 0);
+    assert_int_equal(change(MP__CHANGE_DELETE, address, "", 0), 0);
 }
 
 /* At once, from L1, or not at all. */
@@ -155,49 +88,22 @@ static bool glance_is_absent(const char *address)
     return is;
 }
 
-static uint64_t questions(void)
-{
-    mp__buf json = MP__BUF_INIT;
-    const char *at;
-    uint64_t n;
-
-    assert_int_equal(mp__manager_status(manager, &json), 0);
-    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
-    at = strstr(json.data, "\"fetches\":");
-    assert_non_null(at);
-    n = strtoull(at + 10, NULL, 10);
-    mp__buf_done(&json);
-    return n;
-}
-
-static void origin_goes(void)
-{
-    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
-    mp_sim_run(sim, 3000);
-}
-
-static void origin_comes_back(void)
-{
-    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
-    mp_sim_run(sim, 3000);
-}
-
 /* ---- which layer ---- */
 
 static void the_nearest_layer_that_has_a_value_answers(void **state)
 {
     (void)state;
     reads(INSTANCE, NULL, "");
-    put(BASE, "b");
+    set(BASE, "b");
     reads(INSTANCE, "b", "base");
     reads(ENV, "b", "base");
     reads(BASE, "b", "base");
-    put(ENV, "e");
+    set(ENV, "e");
     reads(INSTANCE, "e", "production");
-    put(REGION, "r");
+    set(REGION, "r");
     reads(INSTANCE, "r", "production~eu");
     reads(ENV, "e", "production");
-    put(INSTANCE, "i");
+    set(INSTANCE, "i");
     reads(INSTANCE, "i", "production~eu~i7");
     reads(REGION, "r", "production~eu");
     reads("production~us~i7/default/k", "e", "production");
@@ -207,9 +113,9 @@ static void the_nearest_layer_that_has_a_value_answers(void **state)
 static void a_layer_whose_value_is_deleted_is_looked_through_again(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    put(ENV, "e");
-    put(INSTANCE, "i");
+    set(BASE, "b");
+    set(ENV, "e");
+    set(INSTANCE, "i");
     del(INSTANCE);
     reads(INSTANCE, "e", "production");
     del(ENV);
@@ -221,12 +127,12 @@ static void a_layer_whose_value_is_deleted_is_looked_through_again(void **state)
 static void a_mask_hides_what_stands_behind_it(void **state)
 {
     (void)state;
-    put(BASE, "b");
+    set(BASE, "b");
     mask(ENV);
     reads(INSTANCE, NULL, "production");
     reads(ENV, NULL, "production");
     reads("staging/default/k", "b", "base");
-    put(INSTANCE, "i");
+    set(INSTANCE, "i");
     reads(INSTANCE, "i", "production~eu~i7");
     del(INSTANCE);
     del(ENV);
@@ -241,7 +147,7 @@ static void a_value_that_expires_gives_way_to_the_layer_behind(void **state)
                     .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 500};
 
     (void)state;
-    put(BASE, "b");
+    set(BASE, "b");
     assert_int_equal(change_all(&c, 1), 0);
     reads(INSTANCE, "e", "production");
     mp_sim_run(sim, 501);
@@ -255,9 +161,9 @@ static void a_rollback_in_any_layer_is_seen(void **state)
     mp__change c = {.op = MP__CHANGE_ROLLBACK, .address = MP_STR(BASE)};
 
     (void)state;
-    put(BASE, "1");
+    set(BASE, "1");
     c.to_revision = last_revision;
-    put(BASE, "2");
+    set(BASE, "2");
     reads(INSTANCE, "2", "base");
     assert_int_equal(change_all(&c, 1), 0);
     reads(INSTANCE, "1", "base");
@@ -266,17 +172,17 @@ static void a_rollback_in_any_layer_is_seen(void **state)
 static void only_the_own_layer_is_read_by_who_wants_it_so(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    prepare(ENV, MP__LEVEL_EVENTUAL);
+    set(BASE, "b");
+    prepare(&last, ENV, MP__LEVEL_EVENTUAL);
     last.own_layer = true;
-    assert_int_equal(run(), MP_EABSENT);
+    assert_int_equal(run(&last), MP_EABSENT);
 }
 
 static void without_a_base_an_environment_stands_alone(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    put(ENV, "e");
+    set(BASE, "b");
+    set(ENV, "e");
     open_again("overlay.base", "");
     reads(INSTANCE, "e", "production");
     reads("staging/default/k", NULL, "");
@@ -285,8 +191,8 @@ static void without_a_base_an_environment_stands_alone(void **state)
 static void a_namespace_can_be_left_out(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    put("base/other/k", "o");
+    set(BASE, "b");
+    set("base/other/k", "o");
     open_again("overlay.except", "other");
     reads(ENV, "b", "base");
     reads("production/other/k", NULL, "");
@@ -301,14 +207,14 @@ static void what_was_resolved_once_is_answered_from_memory(void **state)
     uint64_t before;
 
     (void)state;
-    put(BASE, "b");
-    put("production/default/other", "o");
+    set(BASE, "b");
+    set("production/default/other", "o");
     reads(INSTANCE, "b", "base");
-    before = questions();
+    before = world_fetches();
     assert_true(now_is(INSTANCE, "b"));
     assert_true(now_is(ENV, "b"));
     assert_int_equal(get(REGION, MP__LEVEL_EVENTUAL), 0);
-    assert_int_equal(questions(), before);
+    assert_int_equal(world_fetches(), before);
 }
 
 static void a_change_in_any_layer_is_seen_by_the_next_read_from_memory(void **state)
@@ -319,7 +225,7 @@ static void a_change_in_any_layer_is_seen_by_the_next_read_from_memory(void **st
     reads(INSTANCE, NULL, "");
     assert_true(now_is(INSTANCE, NULL));
     for (size_t i = 0; i < 4; i++) {
-        put(layers[i], layers[i]);
+        set(layers[i], layers[i]);
         assert_int_equal(get(INSTANCE, MP__LEVEL_EVENTUAL), 0);
         assert_true(now_is(INSTANCE, layers[i]));
     }
@@ -337,15 +243,15 @@ static void layers_without_keys_cost_one_question_for_all_keys(void **state)
     (void)state;
     for (int i = 0; i < 50; i++) {
         snprintf(address, sizeof(address), "base/default/k%d", i);
-        put(address, "b");
+        set(address, "b");
     }
     reads("production~eu~i7/default/k0", "b", "base");
-    before = questions();
+    before = world_fetches();
     for (int i = 0; i < 50; i++) {
         snprintf(address, sizeof(address), "production~eu~i7/default/k%d", i);
         assert_int_equal(get(address, MP__LEVEL_EVENTUAL), 0);
     }
-    assert_int_equal(questions(), before);
+    assert_int_equal(world_fetches(), before);
 }
 
 static void that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells(void **state)
@@ -353,11 +259,11 @@ static void that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells
     (void)state;
     reads(ENV, NULL, "");
     mp_sim_run(sim, 120000); /* cache.negative_ttl, twice */
-    put(ENV, "e");
+    set(ENV, "e");
     del(ENV);
     assert_false(now_is(ENV, NULL)); /* a reader asks again */
     assert_true(glance_is_absent(ENV));
-    put("base/default/other", "b");
+    set("base/default/other", "b");
     assert_false(glance_is_absent(ENV));
 }
 
@@ -366,7 +272,7 @@ static void that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone(void *
     (void)state;
     reads(ENV, NULL, "");
     assert_true(glance_is_absent(ENV));
-    origin_goes();
+    world_origin_goes();
     assert_false(glance_is_absent(ENV));
 }
 
@@ -375,12 +281,12 @@ static void that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone(void *
 static void a_layer_of_which_nothing_is_known_makes_the_whole_unknown(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    put("production/default/other", "o");
-    origin_goes();
+    set(BASE, "b");
+    set("production/default/other", "o");
+    world_origin_goes();
     assert_int_equal(get(BASE, MP__LEVEL_EVENTUAL), 0);
     assert_int_equal(get(ENV, MP__LEVEL_EVENTUAL), MP_EUNKNOWN);
-    origin_comes_back();
+    world_origin_comes_back();
     reads(ENV, "b", "base");
 }
 
@@ -388,20 +294,20 @@ static void
 what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin(void **state)
 {
     (void)state;
-    put(BASE, "b");
-    put("production/default/other", "o");
+    set(BASE, "b");
+    set("production/default/other", "o");
     reads(INSTANCE, "b", "base");
     mp_sim_run(sim, 5000);
-    origin_goes();
+    world_origin_goes();
     for (int i = 0; i < 2; i++) {
         assert_int_equal(get(INSTANCE, MP__LEVEL_EVENTUAL), 0);
         assert_string_equal(got, "b");
         assert_string_equal(layer, "base");
         assert_true(last.stale);
         assert_int_equal(get(INSTANCE, MP__LEVEL_STRONG), MP_EORIGINLOST);
-        prepare(INSTANCE, MP__LEVEL_EVENTUAL);
+        prepare(&last, INSTANCE, MP__LEVEL_EVENTUAL);
         last.strict = true;
-        assert_int_equal(run(), MP_ESTALE);
+        assert_int_equal(run(&last), MP_ESTALE);
         world_close();
         world_open("/data");
     }
@@ -412,11 +318,11 @@ static void the_age_is_that_of_the_layer_verified_longest_ago(void **state)
     (void)state;
     option("cache.eventual_bound", "1h");
     open_again("cache.hard_bound", "2h");
-    put(BASE, "b");
-    put("production/default/other", "o");
+    set(BASE, "b");
+    set("production/default/other", "o");
     reads(ENV, "b", "base");
     mp_sim_run(sim, 5000);
-    origin_goes();
+    world_origin_goes();
     mp_sim_run(sim, 60000);
     assert_int_equal(get(ENV, MP__LEVEL_EVENTUAL), 0);
     assert_in_range(last.age_ms, 60000, 70000);
@@ -439,9 +345,9 @@ static void is_one_hit(const char *address, const char *value)
     mp_cache_stats before = counts(), after;
 
     if (!now_is(address, value)) {
-        prepare(address, MP__LEVEL_EVENTUAL);
+        prepare(&last, address, MP__LEVEL_EVENTUAL);
         last.is_use = true;
-        assert_int_equal(run(), value ? 0 : MP_EABSENT);
+        assert_int_equal(run(&last), value ? 0 : MP_EABSENT);
         assert_string_equal(got, value ? value : "");
     }
     after = counts();
@@ -454,14 +360,14 @@ static void a_read_counts_once_also_when_the_first_look_was_for_nothing(void **s
     static const char *const addresses[] = {ENV, INSTANCE, BASE};
 
     (void)state;
-    put("production~eu~i7/default/other", "x"); /* so that no layer is known to be empty */
-    put("production/default/other", "x");
-    put(BASE, "b");
+    set("production~eu~i7/default/other", "x"); /* so that no layer is known to be empty */
+    set("production/default/other", "x");
+    set(BASE, "b");
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(get(addresses[i], MP__LEVEL_EVENTUAL), 0);
     for (size_t i = 0; i < 3; i++)
         is_one_hit(addresses[i], "b");
-    origin_goes();
+    world_origin_goes();
     for (size_t i = 0; i < 3; i++) {
         assert_false(now_is(addresses[i], "b"));
         is_one_hit(addresses[i], "b");
@@ -485,26 +391,24 @@ static void a_reader_of_a_scope_hears_of_its_layers_and_of_no_other(void **state
     assert_false(mp__overlay_sees(manager, MP_STR("base"), MP_STR(ENV), &rest));
 }
 
-#define FRESH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 static const struct CMUnitTest tests[] = {
-    FRESH(the_nearest_layer_that_has_a_value_answers),
-    FRESH(a_layer_whose_value_is_deleted_is_looked_through_again),
-    FRESH(a_mask_hides_what_stands_behind_it),
-    FRESH(a_value_that_expires_gives_way_to_the_layer_behind),
-    FRESH(a_rollback_in_any_layer_is_seen),
-    FRESH(only_the_own_layer_is_read_by_who_wants_it_so),
-    FRESH(without_a_base_an_environment_stands_alone),
-    FRESH(a_namespace_can_be_left_out),
-    FRESH(what_was_resolved_once_is_answered_from_memory),
-    FRESH(a_change_in_any_layer_is_seen_by_the_next_read_from_memory),
-    FRESH(layers_without_keys_cost_one_question_for_all_keys),
-    FRESH(that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells),
-    FRESH(that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone),
-    FRESH(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
-    FRESH(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
-    FRESH(the_age_is_that_of_the_layer_verified_longest_ago),
-    FRESH(a_read_counts_once_also_when_the_first_look_was_for_nothing),
-    FRESH(a_reader_of_a_scope_hears_of_its_layers_and_of_no_other),
+    WORLD_TEST(the_nearest_layer_that_has_a_value_answers),
+    WORLD_TEST(a_layer_whose_value_is_deleted_is_looked_through_again),
+    WORLD_TEST(a_mask_hides_what_stands_behind_it),
+    WORLD_TEST(a_value_that_expires_gives_way_to_the_layer_behind),
+    WORLD_TEST(a_rollback_in_any_layer_is_seen),
+    WORLD_TEST(only_the_own_layer_is_read_by_who_wants_it_so),
+    WORLD_TEST(without_a_base_an_environment_stands_alone),
+    WORLD_TEST(a_namespace_can_be_left_out),
+    WORLD_TEST(what_was_resolved_once_is_answered_from_memory),
+    WORLD_TEST(a_change_in_any_layer_is_seen_by_the_next_read_from_memory),
+    WORLD_TEST(layers_without_keys_cost_one_question_for_all_keys),
+    WORLD_TEST(that_a_layer_has_no_keys_is_known_to_watchers_while_the_origin_tells),
+    WORLD_TEST(that_a_layer_has_no_keys_is_not_known_when_the_origin_is_gone),
+    WORLD_TEST(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
+    WORLD_TEST(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
+    WORLD_TEST(the_age_is_that_of_the_layer_verified_longest_ago),
+    WORLD_TEST(a_read_counts_once_also_when_the_first_look_was_for_nothing),
+    WORLD_TEST(a_reader_of_a_scope_hears_of_its_layers_and_of_no_other),
 };
 MP_TEST_MAIN(tests)

@@ -194,11 +194,11 @@ static void large_schemas_are_compiled_beside_the_loop(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    FRESH(large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order),
-    FRESH(large_claims_that_are_no_json_are_refused_with_the_place),
-    FRESH(large_values_are_judged_beside_the_loop_and_writes_keep_their_order),
-    FRESH(a_large_value_that_breaks_its_schema_is_refused_with_the_place),
-    FRESH(a_document_of_many_keys_is_judged_beside_the_loop),
-    FRESH(large_schemas_are_compiled_beside_the_loop),
+    WORLD_TEST(large_json_is_looked_at_beside_the_loop_and_writes_keep_their_order),
+    WORLD_TEST(large_claims_that_are_no_json_are_refused_with_the_place),
+    WORLD_TEST(large_values_are_judged_beside_the_loop_and_writes_keep_their_order),
+    WORLD_TEST(a_large_value_that_breaks_its_schema_is_refused_with_the_place),
+    WORLD_TEST(a_document_of_many_keys_is_judged_beside_the_loop),
+    WORLD_TEST(large_schemas_are_compiled_beside_the_loop),
 };
 MP_TEST_MAIN(tests)
