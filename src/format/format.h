@@ -59,9 +59,13 @@ const mp__format *mp__format_of_path(const char *path);           /* by its endi
 const mp__format *mp__format_of_media_type(mp_str type);          /* other names of one, too */
 #define MP__FORMAT_NAMES "json, yaml, env, ini, properties, toml" /* for messages */
 
-/* For parsers: add a copy of one leaf. MP_ENOMEM, MP_ELIMIT. */
+/* Add a copy of one leaf; only the text of @media_type is not copied, and stays as long as the
+ * leaves do: a constant (_add), or what whoever made the value keeps (_add_typed). MP_ENOMEM,
+ * MP_ELIMIT. */
 MP_MUST_USE int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value,
                                const char *media_type);
+MP_MUST_USE int mp__leaves_add_typed(mp__leaves *leaves, mp_str key, mp_str value,
+                                     mp_str media_type);
 /* Where the leaf that was added last stands in its file. */
 void mp__leaves_place(mp__leaves *leaves, int line, int column);
 /* Sort by key; MP_EEXISTS with the key and its second place in @diag when one is there twice. */

@@ -47,7 +47,7 @@ static char *chunk_take(mp__leaves *leaves, size_t size)
     return chunk->bytes + chunk->used - size;
 }
 
-int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value, const char *media_type)
+int mp__leaves_add_typed(mp__leaves *leaves, mp_str key, mp_str value, mp_str media_type)
 {
     char *bytes;
 
@@ -65,11 +65,16 @@ int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value, const char *med
     leaves->items[leaves->count++] = (mp__leaf){
         mp_str_new(bytes, key.size),
         mp_str_new(bytes + key.size, value.size),
-        mp_str_of(media_type),
+        media_type,
         0,
         0,
     };
     return 0;
+}
+
+int mp__leaves_add(mp__leaves *leaves, mp_str key, mp_str value, const char *media_type)
+{
+    return mp__leaves_add_typed(leaves, key, value, mp_str_of(media_type));
 }
 
 void mp__leaves_place(mp__leaves *leaves, int line, int column)

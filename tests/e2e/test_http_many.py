@@ -276,6 +276,16 @@ class Many(mp_http.Served):
             self.assertEqual(self.post("/v1/import/other?prefix=x" + str(number) + ".", yaml.text, "application/yaml").status, 200)
         self.assertEqual(self.http.get("/v1/export/other?prefix=x1", Accept="application/json").json["x1"]["on"], True)
 
+    def test_an_export_keeps_each_type_whatever_the_other_keys_have(self):
+        text, number, stamp = {"t": "text"}, {"n": 5}, {"s": "2020-01-01"}
+        for name, parts in (("text_last", [number, stamp, text]), ("number_last", [text, {"b": True}, number])):
+            tree = {f"k{place}": part for place, part in enumerate(parts)}
+            self.assertEqual(self.post(f"/v1/import/{name}", json.dumps(tree), "application/json").status, 200)
+            self.assertEqual(self.http.get(f"/v1/export/{name}", Accept="application/json").json, tree)
+        text = 'a = 1\nb = "x"\nc = 1979-05-27T07:32:00Z\nd = 2.5\ne = "1"\n'
+        self.assertEqual(self.post("/v1/import/dated", text, "application/toml").status, 200)
+        self.assertEqual(self.http.get("/v1/export/dated", Accept="application/toml").text, text)
+
     def test_accept_chooses_between_list_and_file(self):
         self.post("/v1/import/accept", '{"A": "1"}', "application/json")
         yaml = self.http.get(BASE + "accept/", Accept="application/json;q=0.5, application/yaml")

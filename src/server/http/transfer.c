@@ -124,15 +124,11 @@ static int print_leaves(export_work *w, size_t namespace_size)
 
     for (size_t i = 0; i < w->walk->count && rc == 0; i++) {
         const mp__walk_item *item = &w->walk->items[i];
-        char type[MP__MEDIA_TYPE_MAX + 1];
-        mp_str media = item->item->media_type;
 
-        memcpy(type, media.data, media.size);
-        type[media.size] = '\0';
-        rc = mp__leaves_add(
+        rc = mp__leaves_add_typed(
             &leaves,
             mp_str_new(item->name.data + namespace_size + 1, item->name.size - namespace_size - 1),
-            item->item->value, type);
+            item->item->value, item->item->media_type);
     }
     if (rc == 0)
         rc = mp__leaves_sort(&leaves, &w->diag);
