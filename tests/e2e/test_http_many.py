@@ -353,13 +353,14 @@ class WithoutOrigin(unittest.TestCase):
             answer = http.get(BASE + "kept/")
             self.assertEqual([k["key"] for k in answer.json["keys"]], [f"k{i}" for i in range(5)])
             self.assertEqual((answer.json["stale"], answer.json["revision"]), (True, 0))
-            self.assertTrue(answer["MarketPrism-Stale"].startswith("true"))
+            self.assertEqual(answer["MarketPrism-Stale"], "true; reason=origin-lost")
+            self.assertIn("reason=origin-lost", http.get(BASE + "kept/k1")["MarketPrism-Stale"])
             self.assertEqual(http.get(BASE + "kept/?after=" + first["next"]).status, 503)
             page = http.get(BASE + "kept/?limit=3").json
             rest = http.get(BASE + "kept/?after=" + page["next"]).json
             self.assertEqual(len(page["keys"]) + len(rest["keys"]), 5)
             write = http("POST", "/v1/txn", {"ops": [{"op": "put", "key": "kept/x", "value": ""}]})
-            self.assertEqual(write.status, 503, write)
+            self.assertEqual((write.status, write.json["type"]), (503, "/problems/origin-lost"), write)
         finally:
             http.close()
             daemon.close()

@@ -324,6 +324,10 @@ class Values(unittest.TestCase):
                 self.resp("MP.GET", key, "MINREV", str(revision + 1000000))
             with self.assertRaisesRegex(ReplyError, "not there yet"):
                 self.resp("MP.GET", key, "MINREV", str(revision + 1000000), "META")
+        for path in ("config/default/ahead?at=", "config/default/?at=", "export/default?at=", "diff/default/?from="):
+            problem = self.is_problem(self.http.get(f"/v1/{path}{revision + 1000000}"), 400, "invalid")
+            self.assertIn(f"the newest is {problem['last_known_revision']}", problem["detail"])
+            self.assertIn("leave it out", problem["remedy"])
         # one that the origin has reached by another key is good for all
         self.assertEqual(self.http.get(f"{BASE}default/ahead?min_rev={revision + 1}").body, b"1")
         self.assertEqual(self.resp("MP.GET", "ahead", "MINREV", str(revision)), b"1")

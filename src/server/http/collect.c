@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Walks over the origin's lists, many reads at once, and work on the thread mp-http. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "server/http/collect.h"
 
@@ -182,6 +184,22 @@ void mp__walk_start(mp__walk *walk)
     ask(walk);
 }
 
+void mp__http_answer_not_yet(mp__exchange *x)
+{
+    char detail[96];
+    mp__summary now;
+
+    mp__manager_summary(x->worker->server->manager, &now);
+    (void)snprintf(detail, sizeof(detail), "that revision is not there yet: the newest is %" PRIu64,
+                   now.revision);
+    mp__answer_problem(x, &(mp__problem){.status = 400,
+                                         .type = "invalid",
+                                         .detail = detail,
+                                         .remedy = "name a revision that an answer has told, or "
+                                                   "leave it out for what is there now",
+                                         .last_known_revision = now.revision});
+}
+
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk)
 {
     if (walk->status == MP_ELIMIT)
@@ -192,7 +210,7 @@ void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk)
                                              .remedy = "narrow it with prefix, or read the list "
                                                        "page by page"});
     else if (walk->status == MP_EINVAL)
-        mp__answer_invalid(x, "that revision is not there yet");
+        mp__http_answer_not_yet(x);
     else
         mp__answer_error(x, walk->status, NULL);
 }

@@ -59,6 +59,8 @@ void mp__walk_start(mp__walk *walk);
 mp__walk *mp__walk_free(mp__walk *walk); /* accepts NULL, returns NULL */
 /* What a walk that failed is answered with. */
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk);
+/* 400: the revision that was asked for is beyond the newest, which is named. */
+void mp__http_answer_not_yet(mp__exchange *x);
 
 /* ---- many reads ---- */
 

@@ -121,8 +121,9 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
         mp__answer_problem(x, &(mp__problem){.status = 404,
                                              .type = "absent",
                                              .detail = "the origin says that there is no such key",
-                                             .remedy = "see the list of the namespace for what "
-                                                       "there is",
+                                             .remedy =
+                                                 "GET /v1/config/NAMESPACE/?keys_only lists what "
+                                                 "there is",
                                              .last_known_revision = revision});
     } else if (read->status == MP_EUNKNOWN && read->level == MP__LEVEL_WEAK) {
         mp__answer_problem(x, &(mp__problem){.status = 504,

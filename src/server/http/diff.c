@@ -375,17 +375,17 @@ static void sides_came(key_work *w, int status, bool was_ever)
     }
     sides_done(&w->from, &w->to);
     if (status == MP_EINVAL)
-        mp__answer_invalid(x, "that revision is not there yet");
+        mp__http_answer_not_yet(x);
     else if (status)
         mp__answer_error(x, status, NULL);
     else
-        mp__answer_problem(x, &(mp__problem){.status = 404,
-                                             .type = "absent",
-                                             .detail = w->effective
-                                                           ? "there is no such key on either side"
-                                                           : "there never was such a key",
-                                             .remedy = "see the list of the namespace for what "
-                                                       "there is"});
+        mp__answer_problem(
+            x, &(mp__problem){.status = 404,
+                              .type = "absent",
+                              .detail = w->effective ? "there is no such key on either side"
+                                                     : "there never was such a key",
+                              .remedy = "GET /v1/config/NAMESPACE/?keys_only lists what "
+                                        "there is"});
 }
 
 static void came(mp__query *query)

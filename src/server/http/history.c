@@ -124,7 +124,8 @@ static void answer_no_revision(mp__exchange *x)
     mp__answer_problem(x, &(mp__problem){.status = 404,
                                          .type = "no-such-revision",
                                          .detail = "this key had no value at that revision",
-                                         .remedy = "GET /v1/history/... lists its revisions"});
+                                         .remedy = "GET /v1/history/NAMESPACE/KEY lists its "
+                                                   "revisions"});
 }
 
 static void answer_rollback_dry_run(const rollback_work *w)

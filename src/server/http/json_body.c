@@ -145,6 +145,16 @@ bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b)
     return mp_str_equal(a->value, b->value) && mp_str_equal(a->media_type, b->media_type);
 }
 
+/* Why a list is made of what is kept, in the words that a single read has for it. */
+static const char *stale_reason(const mp__exchange *x)
+{
+    mp__summary now;
+
+    mp__manager_summary(x->worker->server->manager, &now);
+    return mp__reason_name(now.origin == MP__ORIGIN_LOST ? MP__REASON_ORIGIN_LOST
+                                                         : MP__REASON_ORIGIN_DOWN);
+}
+
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
                             bool stale, uint64_t tag)
 {
@@ -173,7 +183,7 @@ void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body,
     if (revision)
         mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, revision);
     if (stale)
-        mp__answer_header(x, "MarketPrism-Stale", MP_STR("true; reason=origin-down"));
+        mp__answer_header_text(x, "MarketPrism-Stale", "true; reason=%s", stale_reason(x));
     if (same && mp__answer_varies(content_type, body->size))
         mp__answer_header(x, "Vary", MP_STR("Accept-Encoding"));
     if (same)

@@ -446,10 +446,14 @@ static int status_of_error(int error)
     return 500;
 }
 
-/* "MP_EORIGINLOST" -> "originlost" */
+/* "MP_ESTALE" -> "stale"; those of several words have them written apart. */
 static void type_of_error(int error, char *out, size_t capacity)
 {
-    const char *name = mp_error_name(error);
+    const char *name = error == MP_EORIGINLOST ? "origin-lost"
+                       : error == MP_EREADONLY ? "read-only"
+                       : error == -ENOSPC      ? "no-space"
+                       : error == -EIO         ? "disk"
+                                               : mp_error_name(error);
     size_t n = 0;
 
     if (strncmp(name, "MP_E", 4) == 0)
