@@ -3,10 +3,16 @@
  *
  * Who may do with what is already on its way joins the flight; a strong read, or one that must see
  * a write, waits for the next one, which begins when this one ends. Each waiter has its own
- * deadline (origin.timeout), looked at by its own loop; the flight itself goes on. */
+ * deadline (origin.timeout), looked at by its own loop; the flight itself goes on.
+ *
+ * Of ten thousand that ask at once not all have come by the time an origin that fails at once has
+ * said so. So that these do not ask one after the other, a failure stands for FAILED_NS for those
+ * who would have joined the flight. */
 #include <errno.h>
 
 #include "manager/internal.h"
+
+#define FAILED_NS 500000000u
 
 static mp__flight_shard *shard_of(mp__manager *manager, uint64_t hash)
 {
@@ -32,6 +38,57 @@ static void add_waiter(mp__flight *flight, mp__read *read)
     *flight->last_waiter = read;
     flight->last_waiter = &read->next;
 }
+
+/* ---- failures of late; all under the shard's lock ---- */
+
+static mp__flight_failure *failure_of(mp__flight_shard *shard, uint64_t hash)
+{
+    for (size_t i = 0; i < MP__FLIGHT_FAILURES; i++)
+        if (shard->failures[i].status && shard->failures[i].hash == hash)
+            return &shard->failures[i];
+    return NULL;
+}
+
+/* What the origin answered a moment ago, and has not come back since; 0: nothing of that sort. */
+static int failed_of_late(const mp__manager *manager, mp__flight_shard *shard, uint64_t hash)
+{
+    const mp__flight_failure *failure = failure_of(shard, hash);
+    uint32_t live = atomic_load(&manager->generation);
+
+    if (!failure || mp__env_now_ns(manager->env) - failure->failed_ns >= FAILED_NS ||
+        (live && live != failure->generation))
+        return 0;
+    return failure->status;
+}
+
+/* @status as it ended, if it is the origin's and not our own want of room. */
+static void note_failure(mp__flight_shard *shard, const mp__flight *flight, int status)
+{
+    mp__flight_failure *failure = failure_of(shard, flight->hash), *oldest = shard->failures;
+
+    if (status == MP_ENOMEM || status == MP_ELIMIT || status == MP_ECANCELED || status == MP_EINVAL)
+        return;
+    for (size_t i = 1; i < MP__FLIGHT_FAILURES && !failure; i++)
+        if (shard->failures[i].failed_ns < oldest->failed_ns)
+            oldest = &shard->failures[i];
+    failure = failure ? failure : oldest;
+    *failure = (mp__flight_failure){
+        .hash = flight->hash,
+        .failed_ns = mp__env_now_ns(flight->manager->env),
+        .generation = atomic_load(&flight->manager->generation),
+        .status = status,
+    };
+}
+
+static void forget_failure(mp__flight_shard *shard, uint64_t hash)
+{
+    mp__flight_failure *failure = failure_of(shard, hash);
+
+    if (failure)
+        *failure = (mp__flight_failure){0};
+}
+
+/* ---- taking off ---- */
 
 static void fetch_done(mp__fetch *fetch, int status, const mp__record *record);
 
@@ -95,6 +152,7 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
 {
     mp__flight_shard *shard = shard_of(manager, read->hash);
     mp__flight *flight, *fresh = NULL;
+    int refusal = 0;
 
     mp__monitor_count(manager->monitor, MP__EVENT_FLIGHT_WAITERS, 1);
     (void)pthread_mutex_lock(&shard->lock);
@@ -105,15 +163,19 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
         read->next = flight->later;
         flight->later = read;
     } else {
-        fresh = flight_new(manager, shard, read->address, read->hash, known);
+        refusal = join ? failed_of_late(manager, shard, read->hash) : 0;
+        if (!refusal) {
+            fresh = flight_new(manager, shard, read->address, read->hash, known);
+            refusal = fresh ? 0 : MP_ENOMEM;
+        }
         if (fresh)
             add_waiter(fresh, read);
     }
     (void)pthread_mutex_unlock(&shard->lock);
-    if (fresh) {
+    if (fresh)
         send_off(fresh);
-    } else if (!flight) {
-        mp__read_answer(manager, read, MP_ENOMEM, NULL, 0);
+    if (refusal) {
+        mp__read_answer(manager, read, refusal, NULL, 0);
         mp__read_post(read);
     }
 }
@@ -247,8 +309,9 @@ static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp
     return entry;
 }
 
-/* Take @flight out of the table; what waited for a later look begins the next one. */
-static mp__flight *take_off_table(mp__flight *flight, bool *ret_dirty)
+/* Take @flight, which ended with @status, out of the table; what waited for a later look begins the
+ * next one. */
+static mp__flight *take_off_table(mp__flight *flight, int status, bool *ret_dirty)
 {
     mp__manager *manager = flight->manager;
     mp__flight_shard *shard = shard_of(manager, flight->hash);
@@ -259,6 +322,10 @@ static mp__flight *take_off_table(mp__flight *flight, bool *ret_dirty)
         ;
     *link = flight->next;
     *ret_dirty = flight->dirty;
+    if (status == 0)
+        forget_failure(shard, flight->hash);
+    else if (!flight->dirty)
+        note_failure(shard, flight, status);
     if (flight->later) {
         next = flight_new(manager, shard, address_of(flight), flight->hash, NULL);
         if (next) {
@@ -326,7 +393,8 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     uint64_t removals = mp__cache_removals(manager->cache), took_ns;
     bool dirty;
 
-    next = take_off_table(flight, &dirty);
+    /* what an origin remembers that cannot be asked is an answer, and no failure */
+    next = take_off_table(flight, record ? 0 : status, &dirty);
     took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
     mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
     mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);

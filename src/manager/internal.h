@@ -21,7 +21,7 @@ typedef struct mp__overlay_stripe {
     _Atomic uint32_t begun, ended;    /* changes being put into the cache */
 } mp__overlay_stripe;
 
-enum { MP__FLIGHT_SHARDS = 64, MP__EVENTS_KEPT = 128, MP__FLIGHT_WAITERS_MAX = 100000 };
+enum { MP__FLIGHT_SHARDS = 64, MP__FLIGHT_FAILURES = 4, MP__EVENTS_KEPT = 128 };
 
 /* One request under way at the origin for all that wait for its address. */
 typedef struct mp__flight {
@@ -44,9 +44,17 @@ typedef struct mp__flight {
     char address[];
 } mp__flight;
 
+/* That the origin could not say of an address, of late: flight.c. */
+typedef struct mp__flight_failure {
+    uint64_t hash, failed_ns;
+    uint32_t generation; /* of the watch that was live then; 0: none was */
+    int status;          /* 0: this place is free */
+} mp__flight_failure;
+
 typedef struct mp__flight_shard {
     pthread_mutex_t lock;
     mp__flight *first;
+    mp__flight_failure failures[MP__FLIGHT_FAILURES];
 } mp__flight_shard;
 
 /* One line of the event log. */

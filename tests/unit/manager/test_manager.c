@@ -142,6 +142,59 @@ static void a_failing_origin_is_asked_once_by_a_crowd(void **state)
     test_free(crowd);
 }
 
+static void ask_one_after_the_other(int count, const char *address, enum mp__level level)
+{
+    answered = found = unknown = 0;
+    for (int i = 1; i <= count; i++) {
+        prepare(&crowd[0], address, level);
+        crowd[0].done = crowd_done;
+        if (mp__read_start(manager, &crowd[0]))
+            crowd_done(&crowd[0]);
+        assert_true(mp_sim_run_until(sim, all_answered, &i, 5000));
+    }
+}
+
+/* Of a crowd not all have come by the time an origin that fails at once has said so. */
+static void who_comes_just_after_an_origin_failed_is_not_another_question(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    forget_all();
+    crowd = test_calloc(1, sizeof(*crowd));
+    mp_platter_fail(mp_sim_disk(sim), MP_PLATTER_READ, 1, SIZE_MAX, EIO);
+    before = world_fetches();
+    ask_one_after_the_other(1000, "production/default/a", MP__LEVEL_EVENTUAL);
+    assert_int_equal(unknown, 1000);
+    assert_int_equal(world_fetches() - before, 1);
+    mp_sim_run(sim, 500); /* the moment is over */
+    before = world_fetches();
+    ask_one_after_the_other(1000, "production/default/a", MP__LEVEL_EVENTUAL);
+    assert_int_equal(unknown, 1000);
+    assert_int_equal(world_fetches() - before, 1);
+    before = world_fetches(); /* who wants to know it for certain asks */
+    ask_one_after_the_other(2, "production/default/a", MP__LEVEL_STRONG);
+    assert_int_equal(world_fetches() - before, 2);
+    mp_platter_fail(mp_sim_disk(sim), 0, 0, 0, 0);
+    test_free(crowd);
+}
+
+static void a_failure_is_over_as_soon_as_the_origin_is_back(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/default/a", "1"), 0);
+    option("origin.probe_interval", "50ms");
+    forget_all();
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/data/origin.db", "/away"), 0);
+    mp_sim_run(sim, 200);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EUNKNOWN);
+    assert_int_equal(mp__env_rename(mp_sim_env(sim), "/away", "/data/origin.db"), 0);
+    mp_sim_run(sim, 200);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "1");
+}
+
 /* ---- absent and unknown ---- */
 
 static void absent_is_remembered_until_it_is_written(void **state)
@@ -545,6 +598,8 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(who_gives_up_takes_nobody_with_him),
     WORLD_TEST(a_hanging_origin_is_asked_once_and_everybody_is_answered_in_time),
     WORLD_TEST(a_failing_origin_is_asked_once_by_a_crowd),
+    WORLD_TEST(who_comes_just_after_an_origin_failed_is_not_another_question),
+    WORLD_TEST(a_failure_is_over_as_soon_as_the_origin_is_back),
     WORLD_TEST(absent_is_remembered_until_it_is_written),
     WORLD_TEST(without_an_origin_what_was_never_seen_is_unknown_and_what_was_deleted_absent),
     WORLD_TEST(without_an_origin_each_level_keeps_its_promise),
