@@ -131,7 +131,7 @@ size_t mp__worker_output_soft(const mp__worker_loop *worker);
 /* The worker's watch, which hears of changes from the first call on; NULL without memory. */
 mp__watch *mp__worker_watch(mp__worker_loop *worker);
 
-/* ---- RESP connections: connection.c ---- */
+/* ---- RESP connections: connection.c, clients.c ---- */
 void mp__connection_accept(void *worker, mp__stream *stream);
 void mp__connections_scan(mp__worker_loop *worker, uint64_t now_ns);
 void mp__connections_flush(mp__worker_loop *worker); /* at the end of a turn */

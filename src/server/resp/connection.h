@@ -102,6 +102,8 @@ struct mp__connection {
 
 /* Make what CLIENT LIST shows of it true. Its own loop. */
 void mp__connection_show(mp__connection *c);
+/* The same of all of a worker. Its loop. */
+void mp__connections_show(mp__worker_loop *worker);
 /* Where a reply that is known now goes. */
 mp__buf *mp__connection_out(mp__connection *c);
 mp_str mp__connection_environment(const mp__connection *c);
