@@ -15,6 +15,7 @@
 #include "server/http/repeat.h"
 #include "server/server.h"
 #include "server/spare.h"
+#include "server/turn.h"
 #include "server/watch.h"
 
 enum {
@@ -62,6 +63,7 @@ typedef struct mp__worker_loop {
     uint64_t tick_ns; /* of the turn for which the manager was told the time */
     int64_t wall_ms;  /* then */
     mp__buf out;      /* replies of the connection at work, until they are written */
+    mp__turn turn;
     mp__get_batch batch;
     mp__spare spare; /* memory of its large RESP commands */
     mp__tap tap;     /* samples of what is read, for the manager */

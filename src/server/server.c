@@ -219,7 +219,15 @@ mp__watch *mp__worker_watch(mp__worker_loop *worker)
 
 static void turn_ends(void *context)
 {
-    mp__connections_flush(context);
+    mp__worker_loop *worker = context;
+
+    mp__connections_flush(worker);
+    mp__turn_ends(&worker->turn);
+}
+
+static void line_goes_on(void *context)
+{
+    mp__worker_tick(context);
 }
 
 static void scan(void *context)
@@ -274,6 +282,7 @@ static int worker_start(mp__server *server, mp__worker_loop *worker)
     if (rc == 0) {
         mp__timer_start(worker->scan, MP__SCAN_MS, MP__SCAN_MS);
         mp__loop_on_turn(worker->loop, turn_ends, worker);
+        mp__turn_init(&worker->turn, worker->loop, line_goes_on, worker);
     }
     return rc;
 }

@@ -64,6 +64,7 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
         worker->http_connections = c->next;
     if (c->next)
         c->next->previous = c->previous;
+    mp__turn_leave(&worker->turn, &c->line);
     abandon_exchange(c);
     c->answer_due = c->busy;
     if (c->answer_due)
@@ -266,7 +267,18 @@ static bool hand_over(mp__http_connection *c)
     return !over_soft(c); /* also of a body that did not go through the buffer */
 }
 
-/* Parse and run until a request is under way. Returns the bytes used. */
+/* After a request: whether the next, where there is @more, may run now. */
+static bool may_go_on(mp__http_connection *c, bool more)
+{
+    if (!hand_over(c))
+        return false;
+    if (!more || c->busy || c->closing || c->closed || !mp__slice_is_over(&c->worker->turn))
+        return true;
+    mp__turn_wait(&c->worker->turn, &c->line);
+    return false;
+}
+
+/* Parse and run until a request is under way, or others come first. Returns the bytes used. */
 static size_t run_all(mp__http_connection *c, const char *data, size_t size)
 {
     mp__worker_loop *worker = c->worker;
@@ -275,13 +287,14 @@ static size_t run_all(mp__http_connection *c, const char *data, size_t size)
     int status = 400, rc = 0;
 
     c->in_parse = true;
+    mp__slice_begin(&worker->turn);
     while (at < size && rc == 0 && !c->closing && !c->busy && !c->closed) {
         size_t hits = mp__http_run_hits(c, data + at, size - at);
 
         if (hits) {
             at += hits;
             c->stage = 0;
-            if (!hand_over(c))
+            if (!may_go_on(c, at < size))
                 break;
             continue;
         }
@@ -292,7 +305,7 @@ static size_t run_all(mp__http_connection *c, const char *data, size_t size)
             at += used;
             run_request(c, &request);
             c->stage = 0;
-            if (!hand_over(c))
+            if (!may_go_on(c, at < size))
                 break;
         } else {
             at = size;
@@ -319,7 +332,7 @@ static void settle(mp__http_connection *c)
     if (c->closing || (c->ended && c->in.size == 0))
         mp__http_close(c, MP__HTTP_CLOSE_AFTER_SENDING);
     else if (!c->ended)
-        pause_reading(c, over_soft(c));
+        pause_reading(c, over_soft(c) || c->line.waits);
 }
 
 static void process_kept(mp__http_connection *c)
@@ -335,6 +348,16 @@ static void process_kept(mp__http_connection *c)
         keep_rest(c, kept.data + used, kept.size - used);
     mp__buf_done(&kept);
     settle(c);
+}
+
+static void line_came(mp__in_line *line)
+{
+    mp__http_connection *c =
+        (mp__http_connection *)((char *)line - offsetof(mp__http_connection, line));
+
+    c->active_ns = c->worker->tick_ns;
+    if (!over_soft(c)) /* else it goes on when its answers have been taken */
+        process_kept(c);
 }
 
 static void bytes_came(mp__http_connection *c, char *data, size_t size)
@@ -432,9 +455,9 @@ static void on_drained(void *context)
     if (c->busy && c->x.streaming) {
         if (c->x.events->on_writable)
             c->x.events->on_writable(&c->x, c->x.context);
-    } else if (!c->busy && c->in.size) {
+    } else if (!c->busy && !c->line.waits && c->in.size) {
         process_kept(c);
-    } else if (!c->busy && !c->ended) {
+    } else if (!c->busy && !c->line.waits && !c->ended) {
         pause_reading(c, false);
     }
 }
@@ -466,6 +489,7 @@ void mp__http_accept(void *context, mp__stream *stream)
     mp__worker_tick(worker);
     c->worker = worker;
     c->stream = stream;
+    c->line.go_on = line_came;
     c->stage_since_ns = c->active_ns = worker->tick_ns;
     c->next = worker->http_connections;
     if (c->next)
@@ -491,7 +515,7 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     } else if (now - c->stalled_since_ns > l->stalled_ns) {
         return "it took none of its answers for resp.stalled_write_timeout";
     }
-    if (c->busy)
+    if (c->busy || c->line.waits)
         return NULL; /* it waits for us */
     if (c->stage == 1 && ns > l->http_head_ns)
         return "its head took longer than http.header_timeout";

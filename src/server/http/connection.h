@@ -11,6 +11,7 @@ struct mp__http_connection {
     mp__stream *stream;
     mp__http_parser *parser; /* NULL in a stream */
     mp__buf in;              /* what came behind the request at work */
+    mp__in_line line;        /* where that is more than a slice */
     uint64_t stage_since_ns, active_ns, stalled_since_ns;
     size_t stalled_queue;
     size_t backlog; /* of worker->backlog */

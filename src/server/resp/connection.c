@@ -263,6 +263,7 @@ static void connection_end(mp__connection *c, bool reset)
     if (c->closed)
         return;
     c->closed = true;
+    mp__turn_leave(&worker->turn, &c->line);
     abandon_slots(c);
     unlink_dirty(c);
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
@@ -377,6 +378,14 @@ static bool all_sent(mp__connection *c)
 
 static void process(mp__connection *c);
 
+/* What it waited for has come. Where it stands in line it goes on when that has come to it. */
+static void unblock(mp__connection *c)
+{
+    c->blocked = false;
+    if (!c->line.waits)
+        process(c);
+}
+
 /* Send what is ready at the head of the order, then go on with what was waiting for it. */
 static void flush(mp__connection *c)
 {
@@ -398,10 +407,8 @@ static void flush(mp__connection *c)
             connection_close(c);
         return;
     }
-    if (c->blocked && !over_soft(c)) {
-        c->blocked = false;
-        process(c);
-    }
+    if (c->blocked && !over_soft(c))
+        unblock(c);
 }
 
 void mp__connections_flush(mp__worker_loop *worker)
@@ -431,10 +438,8 @@ static void drained(void *context)
         if (c->closed)
             return;
     }
-    if (c->blocked) {
-        c->blocked = false;
-        process(c);
-    }
+    if (c->blocked)
+        unblock(c);
 }
 
 /* ---- the batch of GETs ---- */
@@ -655,6 +660,7 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
     uint64_t commands = 0;
 
     worker->rewind = SIZE_MAX;
+    mp__slice_begin(&worker->turn);
     while (at < size && !c->closing && !c->blocked) {
         size_t used = run_next(c, data, at, size);
 
@@ -670,6 +676,11 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
             if (!write_out(c))
                 return size;
             c->blocked = over_soft(c) || c->slot_count >= SLOTS_MAX;
+        }
+        if (at < size && worker->batch.count == 0 && !c->closed &&
+            mp__slice_is_over(&worker->turn)) {
+            mp__turn_wait(&worker->turn, &c->line);
+            break;
         }
     }
     if (worker->batch.count)
@@ -687,12 +698,22 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
 /* Remember the bytes of a command that has begun, and since when. */
 static void note_partial(mp__connection *c, bool progressed)
 {
-    if (c->in.size == 0 || c->blocked) {
+    if (c->in.size == 0 || c->blocked || c->line.waits) {
         c->partial_since_ns = 0;
     } else if (c->partial_since_ns == 0 || progressed) {
         c->partial_since_ns = c->worker->tick_ns;
         c->partial_bytes = 0;
     }
+}
+
+/* After commands ran and their replies were handed over: whether it is read on. */
+static void settle(mp__connection *c)
+{
+    if (over_soft(c))
+        c->blocked = true;
+    pause_reading(c, c->blocked || c->line.waits);
+    if (c->closing)
+        mark_dirty(c);
 }
 
 /* Go on with what is kept in c->in. */
@@ -711,11 +732,15 @@ static void process(mp__connection *c)
     }
     if (!write_out(c))
         return;
-    if (over_soft(c))
-        c->blocked = true;
-    pause_reading(c, c->blocked);
-    if (c->closing)
-        mark_dirty(c);
+    settle(c);
+}
+
+static void line_came(mp__in_line *line)
+{
+    mp__connection *c = (mp__connection *)((char *)line - offsetof(mp__connection, line));
+
+    if (!c->blocked) /* else it goes on when it may */
+        process(c);
 }
 
 static void keep_rest(mp__connection *c, const char *data, size_t size)
@@ -735,9 +760,9 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
     c->active_ns = worker->tick_ns;
     c->partial_bytes += size;
     mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_IN, size);
-    if (c->in.size || c->blocked) {
+    if (c->in.size || c->blocked || c->line.waits) {
         keep_rest(c, data, size);
-        if (!c->blocked)
+        if (!c->blocked && !c->line.waits)
             process(c);
         return;
     }
@@ -748,17 +773,15 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
     note_partial(c, used > 0);
     if (!write_out(c))
         return;
-    if (over_soft(c))
-        c->blocked = true;
-    pause_reading(c, c->blocked);
-    if (c->closing)
-        mark_dirty(c);
+    settle(c);
 }
 
 static void on_read(void *context, char *data, int64_t size)
 {
     mp__connection *c = context;
 
+    if (size == 0 && c->line.waits)
+        return; /* it comes again when it is read on */
     if (size == 0 && (c->slots || !all_sent(c))) {
         mp__connection_finish(c); /* it has said all: answer it, and let it read to the end */
         return;
@@ -811,6 +834,7 @@ void mp__connection_accept(void *context, mp__stream *stream)
     c->id = atomic_fetch_add(&server->next_id, 1) + 1;
     c->version = 2;
     c->last_slot = &c->slots;
+    c->line.go_on = line_came;
     c->created_ns = c->active_ns = worker->tick_ns;
     (void)snprintf(c->identity.name, sizeof(c->identity.name), "default");
     (void)mp__stream_peer(stream, c->peer, sizeof(c->peer));

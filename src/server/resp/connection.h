@@ -70,6 +70,7 @@ struct mp__connection {
     mp__buf in; /* bytes that are not yet commands */
     mp__slot *slots, **last_slot;
     uint32_t slot_count;
+    mp__in_line line; /* where what it sent is more than a slice */
     mp__identity identity;
     int version; /* 2 or 3 */
     unsigned database;

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever one client asks, and however much at once, another is answered meanwhile; and who asked so
+much gets all of it."""
+
+import select
+import socket
+import threading
+import time
+import unittest
+
+import mp_tap
+from mp_daemon import Daemon, Resp
+
+CONNECTIONS = 200
+DEPTH = 150
+
+
+def resp(*words):
+    return Resp.encode(*words)
+
+
+def http(path, more=b""):
+    return b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n"
+
+
+class Neighbour(threading.Thread):
+    """Asks again and again, over both protocols, and notes the longest wait."""
+
+    def __init__(self, daemon):
+        super().__init__()
+        self.daemon, self.worst, self.ending, self.error = daemon, 0, False, None
+
+    def run(self):
+        try:
+            client = self.daemon.client()
+            while not self.ending:
+                began = time.monotonic()
+                client("PING")
+                host, port = self.daemon.http.rsplit(":", 1)
+                with socket.create_connection((host, int(port)), 30) as sock:
+                    sock.sendall(http("/healthz"))
+                    sock.recv(100)
+                self.worst = max(self.worst, time.monotonic() - began)
+                time.sleep(0.005)
+            client.close()
+        except OSError as error:
+            self.error = error
+
+    def end(self):
+        self.ending = True
+        self.join()
+        if self.error:
+            raise self.error
+        return self.worst
+
+
+class Fairness(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon().start()
+        client = cls.daemon.client()
+        for i in range(50):
+            client("SET", f"fair/k{i}", f"value {i}")
+        client.close()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def dial(self, address):
+        host, port = address.rsplit(":", 1)
+        return socket.create_connection((host, int(port)), 60)
+
+    def all_answered(self, address, request, end):
+        """Ask @request DEPTH times on each of many connections, then once for @end; how long it took
+        until everybody had the answer that ends with it."""
+        began = time.monotonic()
+        socks = {}
+        tails = {}
+        poll = select.epoll()
+        for _ in range(CONNECTIONS):
+            sock = self.dial(address)
+            sock.sendall(request * DEPTH + end[0])
+            socks[sock.fileno()] = sock
+            tails[sock.fileno()] = b""
+            poll.register(sock.fileno(), select.EPOLLIN)
+        while socks:
+            ready = poll.poll(60)
+            self.assertTrue(ready, f"{len(socks)} of the pipelines are not answered")
+            for fd, _ in ready:
+                got = socks[fd].recv(262144)
+                tails[fd] = (tails[fd] + got)[-len(end[1]):]
+                self.assertTrue(got, "ended before all was answered")
+                if tails[fd] == end[1]:
+                    poll.unregister(fd)
+                    socks.pop(fd).close()
+        poll.close()
+        return time.monotonic() - began
+
+    def holds_nobody_up(self, address, request, end):
+        neighbour = Neighbour(self.daemon)
+        neighbour.start()
+        try:
+            took = self.all_answered(address, request, end)
+        finally:
+            worst = neighbour.end()
+        # what it asks for is next to nothing: it waits for a share of the work, not for the whole
+        self.assertLess(worst, max(0.1, took / 8), f"all of it took {took:.3f} s")
+
+    def test_pipelines_of_dear_commands_hold_nobody_up(self):
+        self.holds_nobody_up(self.daemon.resp, resp("MP.STATUS"), (resp("ECHO", "over"), b"$4\r\nover\r\n"))
+
+    def test_pipelines_of_dear_requests_hold_nobody_up(self):
+        self.holds_nobody_up(self.daemon.http, http("/v1/status"), (http("/healthz"), b"\r\n\r\nok\n"))
+
+    def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
+        count = 30000
+        with self.dial(self.daemon.resp) as sock:
+            asked = b"".join(resp("ECHO", i) + resp("MP.EXPLAIN", "fair/k1") for i in range(count))
+            sender = threading.Thread(target=lambda: (sock.sendall(asked), sock.shutdown(socket.SHUT_WR)))
+            sender.start()
+            file = sock.makefile("rb", 65536)
+            for i in range(count):
+                file.readline()
+                self.assertEqual(file.readline(), b"%d\r\n" % i)
+                head = file.readline()
+                self.assertEqual(head[:1], b"$")
+                file.read(int(head[1:]) + 2)
+            self.assertEqual(file.read(), b"")
+            sender.join()
+
+    def test_a_deep_pipeline_of_requests_is_answered_whole_when_it_is_read_late(self):
+        count = 4000
+        with self.dial(self.daemon.http) as sock:
+            asked = http("/v1/status") * count + http("/healthz", b"Connection: close\r\n")
+            sender = threading.Thread(target=sock.sendall, args=(asked,))
+            sender.start()
+            # nothing is read until the server has paused for want of room, which a neighbour sees: its
+            # own requests are answered while this one's wait
+            neighbour = self.daemon.client()
+            for _ in range(200):
+                neighbour("PING")
+            neighbour.close()
+            got = b""
+            answers = 0
+            while part := sock.recv(262144):
+                got += part
+                answers += got.count(b"HTTP/1.1 200 OK\r\n")
+                got = got[-16:] if b"HTTP/1.1 200 OK\r\n" not in got[-16:] else b""
+            sender.join()
+            self.assertEqual(answers, count + 1)
+
+
+if __name__ == "__main__":
+    mp_tap.main()
