@@ -19,8 +19,9 @@
 typedef struct yaml_reader {
     yaml_document_t document;
     mp_str text;
-    size_t *lines; /* where each line begins, made when the first tag is looked for */
-    size_t line_count;
+    size_t *marks; /* where each MARK_EVERY-th character begins; NULL where the text has no tag */
+    size_t mark_count;
+    bool marked;  /* whether tags were looked for */
     size_t nodes; /* made so far, aliases expanded: bounds "billion laughs" */
     mp__diag *diag;
 } yaml_reader;
@@ -140,36 +141,39 @@ static int plain_value(const yaml_reader *r, const yaml_node_t *node, mp_str tex
 
 /* ---- tags: libyaml's documents do not tell "!!str 5" from "5", the source text does ---- */
 
-static int lines_find(yaml_reader *r)
-{
-    size_t count = 1;
+enum { MARK_EVERY = 256 };
 
-    for (size_t i = 0; i < r->text.size; i++)
-        count += r->text.data[i] == '\n';
-    r->lines = mp__realloc_array(NULL, count, sizeof(*r->lines));
-    if (!r->lines)
+/* A long line is asked for each of its values, a long file for each of its lines: neither is gone
+ * through again for each. */
+static int marks_make(yaml_reader *r)
+{
+    size_t at = 0;
+
+    r->marked = true;
+    if (!r->text.size || !memchr(r->text.data, '!', r->text.size))
+        return 0;
+    r->marks = mp__realloc_array(NULL, r->text.size / MARK_EVERY + 1, sizeof(*r->marks));
+    if (!r->marks)
         return MP_ENOMEM;
-    r->lines[r->line_count++] = 0;
     for (size_t i = 0; i < r->text.size; i++)
-        if (r->text.data[i] == '\n')
-            r->lines[r->line_count++] = i + 1;
+        if (((unsigned char)r->text.data[i] & 0xc0) != 0x80 && at++ % MARK_EVERY == 0)
+            r->marks[r->mark_count++] = i;
     return 0;
 }
 
 /* The node's properties begin at its mark, which counts characters: "&anchor !!str 5". */
 static int has_tag(yaml_reader *r, const yaml_node_t *node, bool *ret_tagged)
 {
+    size_t mark = node->start_mark.index / MARK_EVERY;
     const char *p, *end = r->text.data + r->text.size;
 
     *ret_tagged = false;
-    if (!r->text.size || !memchr(r->text.data, '!', r->text.size))
-        return 0;
-    if (!r->lines && lines_find(r) != 0)
+    if (!r->marked && marks_make(r) != 0)
         return MP_ENOMEM;
-    if (node->start_mark.line >= r->line_count)
+    if (mark >= r->mark_count)
         return 0;
-    p = r->text.data + r->lines[node->start_mark.line];
-    for (size_t column = 0; column < node->start_mark.column && p < end; column++)
+    p = r->text.data + r->marks[mark];
+    for (size_t i = node->start_mark.index % MARK_EVERY; i > 0 && p < end; i--)
         do
             p++;
         while (p < end && ((unsigned char)*p & 0xc0) == 0x80);
@@ -422,17 +426,86 @@ static int read_document(yaml_reader *r, const yaml_node_t *root, mp__leaves *le
     return rc;
 }
 
-/* Whether it is nested deeper than any document may be. libyaml composes a whole document before we
- * see its depth, in a time that grows with the square of it: 100 KB of brackets hold a thread for
- * minutes. Its events come one by one, so that the first that is too deep is the last. What is no
- * YAML the composer says. */
-static int depth_check(mp_str bytes, mp__diag *diag)
+/* ---- what libyaml takes too long for ----
+ *
+ * libyaml composes a whole document before we see anything of it, in a time that grows with the
+ * square of some things: of the depth (100 KB of brackets hold a thread for minutes), of the
+ * anchors, among all of which each anchor and each alias is looked for, and of the %TAG directives.
+ * Its events come one by one, so that the first that is too much is the last. */
+
+enum {
+    TAG_DIRECTIVES_MAX = 100,
+    ANCHOR_STEPS_MAX = 20000000, /* a tenth of a second */
+};
+
+static bool begins_line(mp_str bytes, size_t at)
+{
+    /* behind a line break of YAML: \n, \r, or the last byte of U+0085, U+2028, U+2029; or a BOM */
+    return at == 0 || memchr("\n\r\x85\xa8\xa9\xbf", bytes.data[at - 1], 6);
+}
+
+/* %TAG directives are counted in the text: the first event comes behind all of them. */
+static int directives_check(mp_str bytes, mp__diag *diag)
+{
+    const char *at = bytes.data, *end = bytes.data + bytes.size;
+    int count = 0, line = 1;
+
+    for (; at && (at = memmem(at, (size_t)(end - at), "%TAG", 4)) != NULL; at += 4) {
+        count += begins_line(bytes, (size_t)(at - bytes.data));
+        if (count > TAG_DIRECTIVES_MAX) {
+            for (const char *p = bytes.data; p < at; p++)
+                line += *p == '\n' || (*p == '\r' && p[1] != '\n');
+            return mp__diag_at(diag, MP_ELIMIT, line, 1, "more than %d %%TAG directives",
+                               TAG_DIRECTIVES_MAX);
+        }
+    }
+    return 0;
+}
+
+typedef struct yaml_work {
+    int depth;
+    size_t anchors, steps; /* steps: what the look-ups of anchors come to */
+} yaml_work;
+
+static const yaml_char_t *anchor_of(const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.anchor;
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.anchor;
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.anchor;
+    default:
+        return NULL;
+    }
+}
+
+/* What is wrong with one event more; NULL: nothing. */
+static const char *too_much(yaml_work *w, const yaml_event_t *event)
+{
+    w->depth += event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT;
+    w->depth -= event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT;
+    if (event->type == YAML_ALIAS_EVENT || anchor_of(event))
+        w->steps += w->anchors;
+    w->anchors += anchor_of(event) != NULL;
+    if (w->depth > MP__FORMAT_DEPTH_MAX + 1)
+        return "nested too deep";
+    return w->steps > ANCHOR_STEPS_MAX ? "too many anchors and aliases" : NULL;
+}
+
+/* MP_ELIMIT with the place where it becomes too much. What is no YAML the composer says. */
+static int work_check(mp_str bytes, mp__diag *diag)
 {
     yaml_parser_t parser;
     yaml_event_t event;
-    int depth = 0, rc = 0;
+    yaml_work work = {0};
+    const char *wrong;
+    int rc = directives_check(bytes, diag);
     bool ended = false;
 
+    if (rc)
+        return rc;
     if (!yaml_parser_initialize(&parser))
         return MP_ENOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
@@ -440,11 +513,10 @@ static int depth_check(mp_str bytes, mp__diag *diag)
                                  bytes.size);
     while (rc == 0 && !ended && yaml_parser_parse(&parser, &event)) {
         ended = event.type == YAML_STREAM_END_EVENT;
-        depth += event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
-        depth -= event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
-        if (depth > MP__FORMAT_DEPTH_MAX + 1)
+        wrong = too_much(&work, &event);
+        if (wrong)
             rc = mp__diag_at(diag, MP_ELIMIT, (int)event.start_mark.line + 1,
-                             (int)event.start_mark.column + 1, "nested too deep");
+                             (int)event.start_mark.column + 1, "%s", wrong);
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
@@ -457,7 +529,7 @@ static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
     yaml_parser_t parser;
     mp__leaves leaves = {0};
     yaml_node_t *root;
-    int rc = depth_check(bytes, diag);
+    int rc = work_check(bytes, diag);
 
     if (rc)
         return rc;
@@ -471,7 +543,7 @@ static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
         if (root)
             rc = read_document(&r, root, &leaves);
         yaml_document_delete(&r.document);
-        (void)mp__free(r.lines);
+        (void)mp__free(r.marks);
         if (rc == 0 && root)
             rc = refuse_second(&parser, diag);
     } else {

@@ -506,6 +506,89 @@ static void deep_yaml_is_refused_at_its_65th_level(void **state)
     free(text);
 }
 
+/* @count times @text, in which # is the number, between @before and @after; yours to free. */
+static char *many_of(const char *before, const char *text, int count, const char *after)
+{
+    mp__buf out = MP__BUF_INIT;
+
+    (void)mp__buf_add_str(&out, mp_str_of(before));
+    for (int i = 0; i < count; i++)
+        for (const char *c = text; *c; c++)
+            (void)(*c == '#' ? mp__buf_printf(&out, "%d", i) : mp__buf_add_char(&out, *c));
+    (void)mp__buf_add_str(&out, mp_str_of(after));
+    assert_int_equal(mp__buf_add_char(&out, '\0'), 0);
+    return out.data;
+}
+
+/* Were the text gone through again for each value, each of these would take more than a minute. */
+static void yaml_is_read_in_a_time_that_grows_with_its_length(void **state)
+{
+    enum { MANY = 300000 };
+    static const char *const parts[][3] = {
+        {"", "k#: v\n", ""},                /* each is looked at for a tag */
+        {"b: !!str 5\na: [", "#, ", "]\n"}, /* in one line with the others */
+        {"b: !!str 5\n", "k#: 1\n", ""},
+        {"a: &a 1\nb: [", "*a, ", "]\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char *text = many_of(parts[i][0], parts[i][1], MANY, parts[i][2]);
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        assert_int_equal(mp__format_find("yaml")->parse(mp_str_of(text), &leaves, &diag), 0);
+        assert_in_range(leaves.count, MANY, MANY + 1);
+        mp__leaves_done(&leaves);
+        free(text);
+    }
+}
+
+/* libyaml alone takes minutes for them. */
+static void yaml_of_too_many_anchors_or_directives_is_refused(void **state)
+{
+    static const struct {
+        const char *before, *text, *after;
+        int count, line;
+    } cases[] = {
+        {"a:\n", "- &a# x\n", "", 300000, 6327},
+        {"", "%TAG !a#! x\n", "--- {a: 1}\n", 300000, 101},
+        {"a: 1\r", "%TAG !a#! x\r", "--- {a: 1}\n", 300000, 102},
+    };
+    mp__leaves leaves = {0};
+    mp__diag diag = {0};
+    char *text;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        text = many_of(cases[i].before, cases[i].text, cases[i].count, cases[i].after);
+        assert_int_equal(mp__format_find("yaml")->parse(mp_str_of(text), &leaves, &diag),
+                         MP_ELIMIT);
+        assert_int_equal(diag.line, cases[i].line);
+        free(text);
+    }
+    text = many_of("x: &x 1\ny: [", "'%TAG', *x, ", 1000, "]\n"); /* no directives, few anchors */
+    assert_int_equal(mp__format_find("yaml")->parse(mp_str_of(text), &leaves, &diag), 0);
+    assert_int_equal(leaves.count, 2001);
+    mp__leaves_done(&leaves);
+    free(text);
+}
+
+/* The tag is looked for where the value stands, whatever ends the lines before it. */
+static void yaml_finds_the_tag_of_a_value_in_any_kind_of_line(void **state)
+{
+    char *far = many_of("a: \"", "\u00e4", 2000,
+                        "\"\rb: !!str 5\r\nc: 6\xc2\x85"
+                        "d: &d !!str 7\n"),
+         *said;
+
+    (void)state;
+    said = many_of("a=", "\u00e4", 2000, ":t\nb=5:t\nc=6:j\nd=7:t\n");
+    parses_to("yaml", far, said);
+    free(said);
+    free(far);
+}
+
 static void messages_name_the_formats_of_the_table(void **state)
 {
     mp__buf names = MP__BUF_INIT;
@@ -691,6 +774,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(contradicting_keys_are_refused_by_name),
     MP_TEST(deep_nesting_is_refused),
     MP_TEST(deep_yaml_is_refused_at_its_65th_level),
+    MP_TEST(yaml_is_read_in_a_time_that_grows_with_its_length),
+    MP_TEST(yaml_of_too_many_anchors_or_directives_is_refused),
+    MP_TEST(yaml_finds_the_tag_of_a_value_in_any_kind_of_line),
     MP_TEST(messages_name_the_formats_of_the_table),
     MP_TEST(what_would_come_back_otherwise_is_refused_by_name),
     MP_TEST(a_value_that_is_a_map_takes_no_further_keys),
