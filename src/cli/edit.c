@@ -335,6 +335,33 @@ static int write_changes(edit *e)
     return 0;
 }
 
+/* An origin that takes no writes is told before somebody types, as the write would be refused: 0, or
+ * the exit code of what was said. */
+static int may_write(edit *e)
+{
+    mp_str words[] = {MP_STR("INFO"), MP_STR("marketprism")}, info;
+    mp__key key = {.name = mp__buf_str(&e->prefix),
+                   .value = mp_str_new("", 0),
+                   .media_type = mp_str_new("", 0)};
+    mp__staging staging;
+    mp__reply *reply;
+    int code = 0;
+    bool takes;
+
+    reply = mp__cli_call(e->arguments, e->client, &code, words, 2);
+    if (!reply)
+        return code;
+    info = mp__reply_text(reply);
+    takes = memmem(info.data, info.size, "origin_writable:0", 17) == NULL;
+    (void)mp__reply_free(reply);
+    if (takes)
+        return 0;
+    if (e->before.count)
+        key = e->before.items[0];
+    mp__staging_begin(&staging, e->arguments, e->client, "asking", 1);
+    return mp__staging_check(&staging, mp__staging_put(&staging, &key));
+}
+
 /* The editor, as often as he wants it. */
 static int rounds(edit *e)
 {
@@ -380,6 +407,8 @@ int mp__verb_edit(const mp__arguments *arguments)
     e.client = mp__cli_connect(arguments, &code);
     if (e.client)
         code = fetch(&e);
+    if (code == 0)
+        code = may_write(&e);
     if (code == 0)
         code = make_text(&e, &text);
     e.offered = mp__buf_str(&text);

@@ -614,8 +614,8 @@ static void status_people(const json_t *root)
     else if (json_is_false(json_object_get(origin, "known")))
         (void)printf("not seen since the start: revision and keys unknown\n");
     else
-        (void)printf("revision %lld, %lld keys\n", number_of(origin, "revision"),
-                     number_of(origin, "keys"));
+        (void)printf("revision %lld, %lld key%s\n", number_of(origin, "revision"),
+                     number_of(origin, "keys"), number_of(origin, "keys") == 1 ? "" : "s");
     if (json_object_get(origin, "files"))
         (void)printf("files      %lld in %s, %lld in error\n", number_of(origin, "files"),
                      text_of(origin, "path"), number_of(origin, "files_in_error"));

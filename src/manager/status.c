@@ -335,8 +335,27 @@ static void entry_json(const mp__entry *entry, mp__buf *out)
         mp__json_add_i64(out, "expires_ms", r.expires_ms);
 }
 
+static int is_that(void *context, mp_str address)
+{
+    mp_str *looked_for = context;
+    bool found = mp_str_equal(address, *looked_for);
+
+    if (found)
+        looked_for->data = NULL;
+    return found;
+}
+
+/* Whether the origin has a newer version of @entry that cannot be read. */
+static bool is_in_doubt(mp__manager *manager, const mp__entry *entry)
+{
+    mp_str address = mp__entry_address(entry);
+
+    mp__manager_doubts(manager, address, is_that, &address);
+    return !address.data;
+}
+
 /* One sentence: what an eventual read would get now, and why. */
-static const char *sentence(const mp__manager *manager, const mp__entry *entry)
+static const char *sentence(mp__manager *manager, const mp__entry *entry)
 {
     uint32_t live = atomic_load(&manager->generation);
 
@@ -350,10 +369,17 @@ static const char *sentence(const mp__manager *manager, const mp__entry *entry)
         return "The origin cannot be asked; a read is answered with the last known good value, "
                "marked "
                "stale with its age.";
+    if (is_in_doubt(manager, entry))
+        return "The origin has a newer version of it that cannot be read; a read is answered with "
+               "the last good one, marked stale.";
     if (live && atomic_load(&entry->generation) == live &&
         atomic_load(&entry->verify_by_s) > mp__manager_now_s(manager))
-        return "Held fresh by the live watch of the origin; a read is answered from memory or "
-               "disk.";
+        return entry->kind == MP__RECORD_ABSENT
+                   ? "The origin says that there is none, and its live watch would tell of one; a "
+                     "read is answered with absent."
+                   : "Held fresh by the live watch of the origin; a read is answered from memory "
+                     "or "
+                     "disk.";
     if (atomic_load(&entry->generation) == 0)
         return "Kept from an earlier run and not verified since; the first read asks the origin.";
     return "Its watch was interrupted or its time to verify has come; a read within the bound is "

@@ -68,7 +68,9 @@ static enum mp__origin_state state_of(mp__file_origin *o, char *cause, size_t ca
         say_troubles(o, cause, capacity);
         return MP__ORIGIN_DEGRADED;
     }
-    (void)snprintf(cause, capacity, "%zu files give %zu keys", o->source_count, o->key_count);
+    (void)snprintf(cause, capacity, "%zu file%s give%s %zu key%s", o->source_count,
+                   o->source_count == 1 ? "" : "s", o->source_count == 1 ? "s" : "", o->key_count,
+                   o->key_count == 1 ? "" : "s");
     return MP__ORIGIN_LIVE;
 }
 

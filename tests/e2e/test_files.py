@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import unittest
+from unittest import mock
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
@@ -87,6 +88,12 @@ class Files(unittest.TestCase):
         refused = self.daemon.cli("set", "app/name", "x")
         self.assertEqual(refused.returncode, 1)
         self.assertIn("edit the file", refused.stderr)
+        for words in (("app/name",), ("app/",)):  # before anybody types what cannot be written
+            with mock.patch.dict(os.environ, VISUAL="echo typed >&2; false"):
+                refused = self.daemon.cli("edit", "--yes", *words)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("edit the file", refused.stderr)
+            self.assertNotIn("typed", refused.stderr)
         self.assertEqual(self.get("app/name"), b"first")
 
     # ---- changes
@@ -327,6 +334,8 @@ class Files(unittest.TestCase):
         self.assertEqual(self.explain("other/x")["origin"]["troubles"], [])
         self.assertEqual(self.get("app/name"), b"first")
         self.is_soon("other/x", b"1")  # of others nothing is held up
+        self.assertIn("newer version of it that cannot be read", self.explain("app/name")["summary"])
+        self.assertNotIn("newer", self.explain("other/x")["summary"])
         self.daemon.kill()  # the last good version is not lost with the process
         self.start()
         self.assertIn("production/app.yaml:3:1", self.daemon.ready["trouble"])

@@ -474,6 +474,11 @@ class Values(unittest.TestCase):
         self.http.put(BASE + "default/why", "1")
         said = self.http.get("/v1/explain/default/why").json
         self.assertEqual((said["address"], said["kind"]), ("production/default/why", "value"))
+        self.assertIn("Held fresh", said["summary"])
+        self.assertEqual(self.http.get(BASE + "default/why-none").status, 404)
+        said = self.http.get("/v1/explain/default/why-none").json
+        self.assertEqual(said["kind"], "absent")
+        self.assertIn("answered with absent", said["summary"])
 
     # ---- caches and browsers ----
 
