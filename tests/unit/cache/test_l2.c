@@ -194,6 +194,32 @@ static void what_l1_evicts_is_kept_whole_and_much_smaller(void **state)
     tiers_free(&t);
 }
 
+static mp__l2_stats filled_at(unsigned level)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__l2_stats s;
+
+    mp__l2_set_level(t.l2, level);
+    fill(&t, 0, 3000, 1, 0);
+    s = stats_of(&t);
+    assert_int_equal(s.dictionaries, 1);
+    tiers_free(&t);
+    return s;
+}
+
+/* One table of 7 bytes and more beside the content, instead of two. */
+static void the_lowest_level_takes_less_memory_and_leaves_values_hardly_larger(void **state)
+{
+    mp__l2_stats one = filled_at(1), two = filled_at(2);
+
+    (void)state;
+    print_message("# of %zu bytes %zu with %zu of dictionary, %zu with %zu\n",
+                  (size_t)one.body_bytes, (size_t)one.stored_bytes, (size_t)one.dictionary_bytes,
+                  (size_t)two.stored_bytes, (size_t)two.dictionary_bytes);
+    assert_true(one.dictionary_bytes + 15000 < two.dictionary_bytes);
+    assert_true((double)one.stored_bytes < 1.06 * (double)two.stored_bytes);
+}
+
 enum { FEW = 60 };
 
 static void what_waits_to_be_compressed_can_be_read(void **state)
@@ -1070,6 +1096,7 @@ static void with_keys_no_value_stands_in_the_file_of_dictionaries(void **state)
 #define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, make_folder, drop_folder)
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_l1_evicts_is_kept_whole_and_much_smaller),
+    MP_TEST(the_lowest_level_takes_less_memory_and_leaves_values_hardly_larger),
     MP_TEST(what_waits_to_be_compressed_can_be_read),
     MP_TEST(what_waits_is_packed_in_the_end_though_nothing_more_comes),
     MP_TEST(a_few_large_values_are_packed_at_once),
