@@ -285,7 +285,8 @@ static const char *address_of(const mp__arguments *arguments, const mp__options 
 
 int mp__verb_doctor(const mp__arguments *arguments)
 {
-    mp__doctor d = {.env = mp__env_real(), .world = &mp__doctor_real_world};
+    mp__doctor_world world = mp__doctor_real_world;
+    mp__doctor d = {.env = mp__env_real(), .world = &world};
     const char *data_dir = mp__flag_value(arguments, "--data-dir");
     mp__options *options = NULL;
     json_t *status;
@@ -293,6 +294,7 @@ int mp__verb_doctor(const mp__arguments *arguments)
 
     if (take_options(arguments, &d, &options) != 0)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
+    world.uid = geteuid();
     d.options = options;
     d.config = mp__flag_value(arguments, "--config");
     d.resp = address_of(arguments, options);

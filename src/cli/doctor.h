@@ -27,7 +27,7 @@ typedef struct mp__doctor_world {
     int (*nofile)(struct rlimit *ret_limit);
     int (*clock_status)(void); /* as adjtimex: TIME_ERROR when it is not synchronised */
     bool (*has_membarrier)(void);
-    unsigned uid;
+    unsigned uid; /* of who runs the doctor; 0 in mp__doctor_real_world, which is a constant */
 } mp__doctor_world;
 extern const mp__doctor_world mp__doctor_real_world;
 

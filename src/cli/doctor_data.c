@@ -120,10 +120,28 @@ static void say_file_modes(mp__doctor *d)
     }
 }
 
+/* Whether the daemon that answers runs on our folder, whatever both call it: a relative name is one
+ * in the folder that the process of the lock is in. */
+static bool is_its_folder(const mp__doctor *d)
+{
+    const char *its = text_of(d->status, "data_dir");
+    char path[4300];
+    struct stat a, b;
+    int n;
+
+    if (strcmp(its, d->data_dir) == 0)
+        return true;
+    n = its[0] == '/' ? snprintf(path, sizeof(path), "%s", its)
+                      : snprintf(path, sizeof(path), "%s/proc/%ld/cwd/%s", d->world->root,
+                                 mp__doctor_pid(d), its);
+    return its[0] && n > 0 && (size_t)n < sizeof(path) && stat(path, &a) == 0 &&
+           stat(d->data_dir, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static void say_lock(mp__doctor *d)
 {
     long pid = mp__doctor_pid(d);
-    bool is_ours = d->status && strcmp(text_of(d->status, "data_dir"), d->data_dir) == 0;
+    bool is_ours = d->status && is_its_folder(d);
 
     if (pid && !is_ours)
         mp__doctor_say(d, MP__FINDING_WARNING,
@@ -216,7 +234,7 @@ void mp__check_daemon(mp__doctor *d)
         mp__doctor_say(d, MP__FINDING_OK, "", "none answers: %.300s", d->no_answer);
         return;
     }
-    if (strcmp(text_of(d->status, "data_dir"), d->data_dir) != 0)
+    if (!is_its_folder(d))
         mp__doctor_say(d, MP__FINDING_WARNING,
                        "name that one with --data-dir, or its port with --resp",
                        "the daemon at %s runs on %s", d->resp, text_of(d->status, "data_dir"));
@@ -240,8 +258,8 @@ static void say_counts(mp__doctor *d)
         mp__doctor_say(
             d, MP__FINDING_WARNING,
             "look at the disk (smartctl, dmesg); what was not salvaged must be set again",
-            "the daemon met %lld damaged rows and salvaged %lld", number_of(origin, "corrupt_rows"),
-            number_of(origin, "salvaged"));
+            "the daemon met damaged rows %lld times and salvaged %lld",
+            number_of(origin, "corrupt_rows"), number_of(origin, "salvaged"));
 }
 
 /* A file of sums that do not hold is damaged, or another program wrote it. */
@@ -253,12 +271,16 @@ static void say_pages(mp__doctor *d, const char *path, const mp__origin_examined
         mp__doctor_say(d, MP__FINDING_OK, "", "%s, %s, without checksums of pages", path,
                        mp__doctor_bytes(found->bytes, size, sizeof(size)));
     else if (found->pages_damaged)
-        mp__doctor_say(d, MP__FINDING_TROUBLE,
-                       "start the daemon: it sets right what history and cache still know; or "
-                       "restore a backup (marketprism restore)",
-                       "%" PRIu64 " of %" PRIu64 " pages of %s fail their checksum, page %" PRIu64
-                       " first: damaged, or written by another program",
-                       found->pages_damaged, found->pages_read, path, found->first_damaged);
+        mp__doctor_say(
+            d, MP__FINDING_TROUBLE,
+            mp__doctor_pid(d)
+                ? "look again in a minute: the daemon sets right what it can; what stays "
+                  "can be mended by a backup alone (marketprism restore)"
+                : "start the daemon: it sets right what history and cache still know; "
+                  "or restore a backup (marketprism restore)",
+            "%" PRIu64 " of %" PRIu64 " pages of %s fail their checksum, page %" PRIu64
+            " first: damaged, or written by another program",
+            found->pages_damaged, found->pages_read, path, found->first_damaged);
     else
         mp__doctor_say(d, MP__FINDING_OK, "",
                        "%s, %s, all %" PRIu64 " pages read hold their checksum", path,

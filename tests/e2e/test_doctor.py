@@ -4,8 +4,10 @@
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -62,6 +64,28 @@ class Doctor(unittest.TestCase):
         self.one(report, "damage", "ok", "records")
         self.one(report, "disk", "ok", "synced write")
         self.assertEqual(sorted(p.name for p in self.daemon.data.iterdir()), before)
+
+    def test_a_folder_is_the_daemons_by_whatever_name(self):
+        self.daemon.start()
+        link = pathlib.Path(self.daemon.folder, "link")
+        link.symlink_to(self.daemon.data)
+        for name in (str(link), os.path.relpath(self.daemon.data), str(self.daemon.data) + "/"):
+            report = self.doctor("--resp", self.daemon.resp, "--data-dir", name, data_dir=False)
+            self.one(report, "data-dir", "ok", "in use by process")
+            self.assertFalse([f for f in report["findings"] if f["check"] == "daemon" and f["severity"] != "ok"])
+        self.daemon.stop()
+
+    def test_who_runs_it_is_told_as_he_is(self):
+        who = [self.one(self.doctor(), "service", "ok", "no daemon runs on it")["what"]]
+        if os.geteuid() == 0:
+            self.assertIn("root", who[0])
+            with tempfile.TemporaryDirectory() as folder:
+                os.chmod(folder, 0o755)
+                binary = shutil.copy(BINARY, folder)
+                done = subprocess.run([binary, "doctor", "--json", "--data-dir", "/nobodys/data"], user=65534,
+                                      capture_output=True, text=True, timeout=60, check=False)
+                who = [f["what"] for f in json.loads(done.stdout)["findings"] if f["check"] == "service"]
+        self.assertNotIn("root", who[0])
 
     def test_a_database_just_begun_is_no_trouble(self):
         self.daemon.start()
