@@ -234,7 +234,7 @@ static void ask_rows(counting *c, void (*done)(mp__query *query))
                           .environment = whole->environment,
                           .done = done,
                           .context = c};
-    mp__query_start(whole->manager, &c->page);
+    mp__query_begin(whole->manager, &c->page);
 }
 
 /* They were keys when they were asked for: still? */
@@ -324,7 +324,7 @@ static void ask(counting *c, uint32_t limit)
         .done = page_came,
         .context = c,
     };
-    mp__query_start(whole->manager, &c->page);
+    mp__query_begin(whole->manager, &c->page);
 }
 
 int mp__count_start(mp__query *query)

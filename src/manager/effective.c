@@ -231,7 +231,7 @@ static void ask_by_key(merging *m)
         memcpy(m->after_address + layer.size, m->after, m->after_size);
         page->after_address = mp_str_new(m->after_address, layer.size + m->after_size);
     }
-    mp__query_start(m->whole->manager, page);
+    mp__query_begin(m->whole->manager, page);
 }
 
 /* ---- in the order of a cursor ---- */
@@ -350,7 +350,7 @@ static void ask_by_cursor(merging *m, uint64_t after)
     ask(m, &m->pages[0], cursor_page_came);
     m->pages[0].after = after;
     m->pages[0].limit = m->whole->limit - (uint32_t)m->whole->count;
-    mp__query_start(m->whole->manager, &m->pages[0]);
+    mp__query_begin(m->whole->manager, &m->pages[0]);
 }
 
 /* ---- both ---- */

@@ -158,6 +158,10 @@ struct mp__manager {
     mp__flight_shard flights[MP__FLIGHT_SHARDS];
     _Atomic uint32_t flights_under_way;
 
+    pthread_mutex_t queries_lock;
+    unsigned queries_under_way;
+    mp__query *queries_first, **queries_last; /* those that wait for a place */
+
     pthread_mutex_t counted_lock;
     mp__counted counted[MP__COUNTED_MAX];
     unsigned counted_next;
@@ -327,6 +331,8 @@ void mp__count_sees(mp__manager *manager, const mp__change *change);
 /* The same of what others changed. */
 void mp__count_saw(mp__manager *manager, const mp__record *after);
 void mp__query_reply(mp__query *query, int status);
+/* The same as mp__query_start() for a part of what has its place already: at once. */
+void mp__query_begin(mp__manager *manager, mp__query *query);
 /* Add a copy of @item of the layer @layer, with the address that it has in the query's scope. */
 MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,
                                        const mp__list_item *item, mp_str layer);

@@ -371,6 +371,8 @@ static mp__manager *manager_new(const mp__manager_config *config)
     (void)pthread_mutex_init(&manager->schema_lock, NULL);
     (void)pthread_mutex_init(&manager->claims_lock, NULL);
     (void)pthread_mutex_init(&manager->counted_lock, NULL);
+    (void)pthread_mutex_init(&manager->queries_lock, NULL);
+    manager->queries_last = &manager->queries_first;
     manager->gate_last = &manager->gate_first;
     (void)pthread_mutex_init(&manager->notable_lock, NULL);
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
@@ -415,6 +417,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
     (void)pthread_mutex_destroy(&manager->schema_lock);
     (void)pthread_mutex_destroy(&manager->claims_lock);
     (void)pthread_mutex_destroy(&manager->counted_lock);
+    (void)pthread_mutex_destroy(&manager->queries_lock);
     (void)pthread_mutex_destroy(&manager->notable_lock);
     mp__file_close(manager->lock_file);
     (void)mp__free(manager->data_dir);

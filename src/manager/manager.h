@@ -319,8 +319,13 @@ typedef struct mp__query {
     } u;
     mp__task reply_task;
     mp__manager *manager;
+    struct mp__query *next_waiting;
+    bool has_place; /* among those that are under way */
 } mp__query;
 
+/* done() comes later, always, on its loop. A few are under way at once, the others in their order
+ * behind them: so work for the origin and the loops comes as fast as it is done, and not for all at
+ * once. On query->loop. */
 void mp__query_start(mp__manager *manager, mp__query *query);
 void mp__query_done(mp__query *query); /* frees the results */
 

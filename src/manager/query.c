@@ -6,6 +6,8 @@
 
 #include "manager/internal.h"
 
+enum { UNDER_WAY_MAX = 8 };
+
 typedef struct answer { /* query->memory: the items' bytes, in chunks */
     struct answer *next;
     char bytes[];
@@ -27,10 +29,70 @@ void mp__query_done(mp__query *query)
     query->count = 0;
 }
 
+/* ---- places ---- */
+
+static void begin_runs(mp__task *task)
+{
+    mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, reply_task));
+
+    mp__query_begin(query->manager, query);
+}
+
+/* False: it waits in line for a place. */
+static bool take_place(mp__manager *manager, mp__query *query)
+{
+    bool is_free;
+
+    query->manager = manager;
+    query->has_place = true;
+    query->next_waiting = NULL;
+    (void)pthread_mutex_lock(&manager->queries_lock);
+    is_free = manager->queries_under_way < UNDER_WAY_MAX;
+    if (is_free) {
+        manager->queries_under_way++;
+    } else {
+        *manager->queries_last = query;
+        manager->queries_last = &query->next_waiting;
+    }
+    (void)pthread_mutex_unlock(&manager->queries_lock);
+    return is_free;
+}
+
+/* Give the place to the next, on its own loop. */
+static void leave_place(mp__query *query)
+{
+    mp__manager *manager = query->manager;
+    mp__query *next;
+
+    query->has_place = false;
+    (void)pthread_mutex_lock(&manager->queries_lock);
+    next = manager->queries_first;
+    if (!next) {
+        manager->queries_under_way--;
+    } else {
+        manager->queries_first = next->next_waiting;
+        if (!manager->queries_first)
+            manager->queries_last = &manager->queries_first;
+    }
+    (void)pthread_mutex_unlock(&manager->queries_lock);
+    if (!next)
+        return;
+    next->reply_task.run = begin_runs;
+    mp__loop_post(next->loop, &next->reply_task);
+}
+
+void mp__query_start(mp__manager *manager, mp__query *query)
+{
+    if (take_place(manager, query))
+        mp__query_begin(manager, query);
+}
+
 static void run_done(mp__task *task)
 {
     mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, reply_task));
 
+    if (query->has_place)
+        leave_place(query);
     query->done(query);
 }
 
@@ -400,7 +462,7 @@ static int may_ask(const mp__manager *manager, const mp__query *query)
     return rc;
 }
 
-void mp__query_start(mp__manager *manager, mp__query *query)
+void mp__query_begin(mp__manager *manager, mp__query *query)
 {
     int rc = may_ask(manager, query);
 

@@ -239,7 +239,7 @@ static int ask_page(mp__validation *v, mp__listed *listed, mp_str after)
     page->next = listed->pages;
     listed->pages = page;
     v->under_way++;
-    mp__query_start(v->manager, &page->query);
+    mp__query_begin(v->manager, &page->query);
     return 0;
 }
 

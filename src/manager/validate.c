@@ -371,7 +371,7 @@ static void next_rollback(mp__validation *v)
                                .with_values = true,
                                .done = rollback_came,
                                .context = v};
-        mp__query_start(v->manager, &v->query);
+        mp__query_begin(v->manager, &v->query);
         return;
     }
     v->work = check_schemas;
@@ -626,7 +626,7 @@ static void ask_schemas(mp__validation *v, mp_str scope)
                            .limit = MP__SCHEMAS_MAX,
                            .done = set_came,
                            .context = v};
-    mp__query_start(v->manager, &v->query);
+    mp__query_begin(v->manager, &v->query);
 }
 
 static void ask_scopes(mp__validation *v, mp_str after);
@@ -669,7 +669,7 @@ static void ask_scopes(mp__validation *v, mp_str after)
                            .limit = MP__VALIDATED_SCOPES_MAX,
                            .done = scopes_came,
                            .context = v};
-    mp__query_start(v->manager, &v->query);
+    mp__query_begin(v->manager, &v->query);
 }
 
 static int compare_nears(const void *a, const void *b)

@@ -69,6 +69,7 @@ typedef struct mp__worker_loop {
     mp__tap tap;     /* samples of what is read, for the manager */
     size_t
         rewind; /* of the bytes at work: from here on they must be read again; SIZE_MAX: nowhere */
+    uint32_t reads; /* commands of all its RESP connections that are under way and read */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
     mp__buf http_late;   /* an HTTP answer that comes later, until it is written */

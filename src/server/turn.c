@@ -44,15 +44,12 @@ bool mp__slice_is_over(mp__turn *turn)
 
 /* ---- the line ---- */
 
-/* Whether some of the turn is left for the line. */
-static bool has_time(mp__turn *turn)
+bool mp__turn_has_time(mp__turn *turn)
 {
-    uint64_t now = mp__env_now_ns(turn->env);
-
+    turn->looked_ns = mp__env_now_ns(turn->env);
     if (!turn->began_ns)
-        turn->began_ns = now;
-    turn->told_ns = now;
-    return now - turn->began_ns < MP__TURN_NS;
+        turn->began_ns = turn->looked_ns;
+    return turn->looked_ns - turn->began_ns < MP__TURN_NS;
 }
 
 static void post(mp__turn *turn)
@@ -69,9 +66,10 @@ static void go_on(mp__task *task)
 
     turn->posted = false;
     turn->before(turn->context);
-    while (turn->first && has_time(turn)) {
+    while (turn->first && mp__turn_has_time(turn)) {
         mp__in_line *who = turn->first;
 
+        turn->told_ns = turn->looked_ns;
         mp__turn_leave(turn, who);
         who->go_on(who);
     }

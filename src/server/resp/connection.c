@@ -7,9 +7,12 @@
 #include <stdio.h>
 
 enum {
-    WRITE_AT = 256 * 1024,  /* replies gathered before they are handed over */
-    SLOTS_MAX = 1024,       /* commands under way on one connection */
-    OUT_KEPT = 256 * 1024,  /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024, /* replies gathered before they are handed over */
+    SLOTS_MAX = 1024,      /* commands under way on one connection */
+    READS_LEAST = 8,       /* the same of reads, whatever all others have under way */
+    READS_BUDGET = 1024,   /* of all connections of a loop; each has at most half of what is left */
+    QUERIES_MAX = 2,       /* lists under way on one connection: each is work for milliseconds */
+    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
     LENT_LEAST = 64 * 1024, /* a value of so many bytes is sent from where the cache has it */
     FLOOR_AFTER_S = 5,
 };
@@ -50,6 +53,8 @@ void mp__connection_use(mp__connection *c, mp_str scope)
 
 static void slot_free(mp__slot *slot)
 {
+    if (slot->kind == MP__SLOT_READ)
+        slot->worker->reads--;
     for (uint32_t i = 0; i < slot->count; i++)
         (void)mp__entry_unref(slot->reads[i].entry);
     mp__query_done(&slot->query);
@@ -94,6 +99,8 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
     *c->last_slot = slot;
     c->last_slot = &slot->next;
     c->slot_count++;
+    if (kind == MP__SLOT_READ)
+        c->worker->reads++;
     return slot;
 }
 
@@ -103,15 +110,8 @@ static bool is_too_much(const mp__slot *slot)
     return slot->bytes_max && slot->bytes > slot->bytes_max;
 }
 
-void mp__slot_ready(mp__slot *slot)
+static void format_slot(mp__slot *slot)
 {
-    mp__connection *c = slot->connection;
-
-    if (!c) {
-        atomic_fetch_sub(&slot->worker->server->answers_due, 1);
-        slot_free(slot);
-        return;
-    }
     slot->reply.size_max = slot->worker->limits.output_hard;
     if (!is_too_much(slot))
         slot->format(slot, &slot->reply);
@@ -122,7 +122,45 @@ void mp__slot_ready(mp__slot *slot)
                        "the reply is larger than resp.output_hard; ask for less");
     }
     slot->ready = true;
-    mark_dirty(c);
+    mark_dirty(slot->connection);
+}
+
+/* What was read may be much work to format, and come for many at once: what the turn has no time
+ * for stands in line with its connection. Not so writes: who changed something has his reply before
+ * others hear of it. */
+void mp__slot_ready(mp__slot *slot)
+{
+    mp__connection *c = slot->connection;
+
+    if (!c) {
+        atomic_fetch_sub(&slot->worker->server->answers_due, 1);
+        slot_free(slot);
+    } else if (slot->kind == MP__SLOT_WRITE || (!c->come && mp__turn_has_time(&c->worker->turn))) {
+        format_slot(slot);
+    } else {
+        slot->has_come = true;
+        *c->last_come = slot;
+        c->last_come = &slot->next_come;
+        mp__turn_wait(&c->worker->turn, &c->line);
+    }
+}
+
+/* Format what has come, for a slice. */
+static void format_come(mp__connection *c)
+{
+    mp__slice_begin(&c->worker->turn);
+    while (c->come) {
+        mp__slot *slot = c->come;
+
+        c->come = slot->next_come;
+        if (!c->come)
+            c->last_come = &c->come;
+        format_slot(slot);
+        if (c->come && mp__slice_is_over(&c->worker->turn)) {
+            mp__turn_wait(&c->worker->turn, &c->line);
+            return;
+        }
+    }
 }
 
 /* ---- slots that wait for the manager ---- */
@@ -201,6 +239,8 @@ static void query_done(mp__query *query)
 {
     mp__slot *slot = query->context;
 
+    if (slot->connection)
+        slot->connection->queries--;
     if (slot->connection && slot->queried)
         slot->queried(slot);
     else
@@ -213,6 +253,7 @@ void mp__slot_query_start(mp__slot *slot)
     slot->query.identity = &slot->identity;
     slot->query.done = query_done;
     slot->query.context = slot;
+    slot->connection->queries++;
     mp__query_start(slot->worker->server->manager, &slot->query);
 }
 
@@ -226,12 +267,14 @@ static void abandon_slots(mp__connection *c)
 
         c->slots = slot->next;
         slot->connection = NULL;
-        if (slot->ready)
+        if (slot->ready || slot->has_come)
             slot_free(slot);
         else
             atomic_fetch_add(&c->worker->server->answers_due, 1);
     }
     c->last_slot = &c->slots;
+    c->come = NULL;
+    c->last_come = &c->come;
     c->slot_count = 0;
 }
 
@@ -566,6 +609,19 @@ static bool is_get(const mp__resp_command *command)
 
 /* ---- commands from bytes ---- */
 
+/* Whether it has as many commands under way as it may: of reads fewer, the more all others have, so
+ * that who asks for one value does not wait for the many of each. */
+static bool has_all_slots(const mp__connection *c)
+{
+    uint32_t all = c->worker->reads;
+
+    if (c->slot_count < READS_LEAST)
+        return false;
+    if (c->slots->kind == MP__SLOT_WRITE)
+        return c->slot_count >= SLOTS_MAX;
+    return all >= READS_BUDGET || c->slot_count >= (READS_BUDGET - all) / 2;
+}
+
 /* Whether a command of these flags must wait for what is under way. */
 static bool must_wait(const mp__connection *c, unsigned flags)
 {
@@ -575,7 +631,8 @@ static bool must_wait(const mp__connection *c, unsigned flags)
         return false;
     kind = c->slots->kind;
     return (flags & MP__COMMAND_ALONE) || ((flags & MP__COMMAND_READ) && kind == MP__SLOT_WRITE) ||
-           ((flags & MP__COMMAND_WRITE) && kind == MP__SLOT_READ) || c->slot_count >= SLOTS_MAX;
+           ((flags & MP__COMMAND_WRITE) && kind == MP__SLOT_READ) || c->queries >= QUERIES_MAX ||
+           has_all_slots(c);
 }
 
 /* Whether a GET may go into the batch. */
@@ -668,14 +725,14 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
             break;
         at += used;
         commands++;
-        if (worker->out.size > WRITE_AT || c->slot_count >= SLOTS_MAX) {
+        if (worker->out.size > WRITE_AT || has_all_slots(c)) {
             if (worker->batch.count)
                 batch_run(c);
             if (worker->rewind != SIZE_MAX || c->closed)
                 break;
             if (!write_out(c))
                 return size;
-            c->blocked = over_soft(c) || c->slot_count >= SLOTS_MAX;
+            c->blocked = over_soft(c) || has_all_slots(c);
         }
         if (at < size && worker->batch.count == 0 && !c->closed &&
             mp__slice_is_over(&worker->turn)) {
@@ -739,7 +796,8 @@ static void line_came(mp__in_line *line)
 {
     mp__connection *c = (mp__connection *)((char *)line - offsetof(mp__connection, line));
 
-    if (!c->blocked) /* else it goes on when it may */
+    format_come(c);
+    if (!c->blocked && !c->line.waits) /* else it goes on when it may */
         process(c);
 }
 
@@ -762,7 +820,9 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
     mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_IN, size);
     if (c->in.size || c->blocked || c->line.waits) {
         keep_rest(c, data, size);
-        if (!c->blocked && !c->line.waits)
+        if (c->line.waits)
+            pause_reading(c, true);
+        else if (!c->blocked)
             process(c);
         return;
     }
@@ -780,8 +840,10 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__connection *c = context;
 
-    if (size == 0 && c->line.waits)
-        return; /* it comes again when it is read on */
+    if (size == 0 && c->line.waits) {
+        pause_reading(c, true); /* it comes again when it is read on */
+        return;
+    }
     if (size == 0 && (c->slots || !all_sent(c))) {
         mp__connection_finish(c); /* it has said all: answer it, and let it read to the end */
         return;
@@ -834,6 +896,7 @@ void mp__connection_accept(void *context, mp__stream *stream)
     c->id = atomic_fetch_add(&server->next_id, 1) + 1;
     c->version = 2;
     c->last_slot = &c->slots;
+    c->last_come = &c->come;
     c->line.go_on = line_came;
     c->created_ns = c->active_ns = worker->tick_ns;
     (void)snprintf(c->identity.name, sizeof(c->identity.name), "default");

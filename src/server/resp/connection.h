@@ -25,6 +25,8 @@ struct mp__slot {
     size_t size; /* of its memory, with what stands behind it */
     enum mp__slot_kind kind;
     bool ready;
+    bool has_come; /* what it waited for: it stands in c->come to be formatted */
+    mp__slot *next_come;
     mp__buf reply, after;
     uint64_t began_ns;
     mp__identity identity; /* who asked: the connection may go, or log in anew, meanwhile */
@@ -70,7 +72,9 @@ struct mp__connection {
     mp__buf in; /* bytes that are not yet commands */
     mp__slot *slots, **last_slot;
     uint32_t slot_count;
-    mp__in_line line; /* where what it sent is more than a slice */
+    uint32_t queries;            /* of them that ask for lists */
+    mp__slot *come, **last_come; /* those that wait for the time to be formatted */
+    mp__in_line line;            /* where what it sent, or what came, is more than a slice */
     mp__identity identity;
     int version; /* 2 or 3 */
     unsigned database;
@@ -115,7 +119,8 @@ void mp__connection_use(mp__connection *c, mp_str scope);
  */
 mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads, size_t bytes,
                        void (*format)(mp__slot *slot, mp__buf *out));
-/* Everything it waited for is there: format it and let it go out in its turn. */
+/* Everything it waited for is there: let it be formatted when there is time, and go out in its
+ * turn. */
 void mp__slot_ready(mp__slot *slot);
 /* Begin its reads, of which at most MP__READS_AT_ONCE wait at a time; the others follow in order.
  * Those answered at once count. */
