@@ -75,9 +75,9 @@ uint64_t mp__monitor_events(mp__monitor *monitor, enum mp__event_counter event);
 
 /* ---- metrics that others hold: read when somebody scrapes ---- */
 
-/* Add a module's gauges and counters: @read is called for each scrape with the table's index. The
- * table and context must live as long as the monitor or until removed. MP_ELIMIT above 16 tables.
- */
+/* Add a module's gauges and counters: @read is called for each scrape with every index of the
+ * table, from 0 on, one scrape at a time. The table and context must live as long as the monitor or
+ * until removed. MP_ELIMIT above 16 tables. */
 MP_MUST_USE int mp__monitor_add(mp__monitor *monitor, const mp__metric *metrics, size_t count,
                                 double (*read)(void *context, size_t index), void *context);
 void mp__monitor_remove(mp__monitor *monitor, void *context);

@@ -21,7 +21,8 @@
 enum {
     MP__GET_BATCH = 32,
     MP__SCAN_MS = 250,
-    MP__READS_AT_ONCE = 64, /* of one request, that wait: the origin has others to answer, too */
+    MP__SERVER_METRICS = 128, /* room for them */
+    MP__READS_AT_ONCE = 64,   /* of one request, that wait: the origin has others to answer, too */
 };
 
 /* What a reload may change; each worker takes a copy at the beginning of a scan. */
@@ -52,6 +53,12 @@ typedef struct mp__get_batch {
     char addresses[MP__GET_BATCH][MP__ADDRESS_MAX];
 } mp__get_batch;
 
+/* A document that is the same for as long as the process runs: made by who asks first. */
+typedef struct mp__fixed {
+    mp__buf text;
+    uint64_t tag; /* of it */
+} mp__fixed;
+
 typedef struct mp__worker_loop {
     mp__server *server;
     mp__loop *loop;
@@ -73,6 +80,8 @@ typedef struct mp__worker_loop {
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
     mp__buf http_late;   /* an HTTP answer that comes later, until it is written */
+    mp__buf page;        /* the last one of GET / for browsers, */
+    uint64_t page_ns;    /* made then */
     int64_t http_date_s; /* of http_head */
     char http_head[64];  /* "HTTP/1.1 200 OK", Date */
     size_t http_head_size;
@@ -97,9 +106,12 @@ struct mp__server {
     mp__worker_loop *workers;
     struct mp__repeats *repeats;
     mp__readiness *readiness;
-    struct mp__channels *channels;  /* what is subscribed to over RESP */
-    mp__worker *http_worker;        /* parses and prints what would hold up a loop */
-    unsigned worker_count, running; /* the first @running workers have a thread */
+    struct mp__channels *channels; /* what is subscribed to over RESP */
+    pthread_mutex_t fixed_lock;
+    mp__fixed paths, openapi;
+    double metrics[MP__SERVER_METRICS]; /* as of the scrape at work */
+    mp__worker *http_worker;            /* parses and prints what would hold up a loop */
+    unsigned worker_count, running;     /* the first @running workers have a thread */
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;
     _Atomic uint32_t answers_due; /* to clients that have gone: what asked for them still lives */
@@ -148,6 +160,7 @@ void mp__connections_list(mp__server *server, mp__buf *out);
 /* ---- HTTP: http/ ---- */
 void mp__http_accept(void *worker, mp__stream *stream);
 void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns);
+void mp__http_page_scan(mp__worker_loop *worker); /* once a scan */
 void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */

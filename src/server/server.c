@@ -244,6 +244,7 @@ static void scan(void *context)
     mp__connections_scan(worker, now);
     mp__http_scan(worker, now);
     mp__http_watch_scan(worker);
+    mp__http_page_scan(worker);
     if (worker->draining) {
         mp__connections_drain(worker);
         mp__http_drain(worker);
@@ -399,6 +400,7 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
     server->monitor = config->monitor;
     server->started_ns = mp__env_now_ns(config->env);
     (void)pthread_mutex_init(&server->limits_lock, NULL);
+    (void)pthread_mutex_init(&server->fixed_lock, NULL);
     rc = mp__options_copy(config->options, &server->options);
     if (rc == 0)
         rc =
@@ -542,6 +544,7 @@ mp__server *mp__server_free(mp__server *server)
         mp__tap_done(&worker->tap);
         mp__spare_done(&worker->spare);
         mp__buf_done(&worker->http_late);
+        mp__buf_done(&worker->page);
         (void)pthread_mutex_destroy(&worker->list_lock);
     }
     (void)mp__free(server->workers);
@@ -549,6 +552,9 @@ mp__server *mp__server_free(mp__server *server)
     server->repeats = mp__repeats_free(server->repeats);
     server->channels = mp__channels_free(server->channels);
     server->options = mp__options_free(server->options);
+    mp__buf_done(&server->paths.text);
+    mp__buf_done(&server->openapi.text);
+    (void)pthread_mutex_destroy(&server->fixed_lock);
     (void)pthread_mutex_destroy(&server->limits_lock);
     return mp__free(server);
 }
@@ -671,9 +677,8 @@ static double watchers(mp__server *server)
     return count;
 }
 
-double mp__server_metric_read(void *context, size_t index)
+static void read_all(mp__server *server)
 {
-    mp__server *server = context;
     mp_cache_stats c;
     mp__cache_class p[MP__PRIORITIES];
     mp__cache_soundness d;
@@ -762,5 +767,16 @@ double mp__server_metric_read(void *context, size_t index)
         s.ready,
     };
 
-    return values[index];
+    _Static_assert(sizeof(values) <= sizeof(server->metrics), "there is room for all");
+    memcpy(server->metrics, values, sizeof(values));
+}
+
+/* A scrape asks for all, from the first on, under the monitor's lock: they are of one moment. */
+double mp__server_metric_read(void *context, size_t index)
+{
+    mp__server *server = context;
+
+    if (index == 0)
+        read_all(server);
+    return server->metrics[index];
 }

@@ -128,6 +128,9 @@ class Fairness(unittest.TestCase):
     def test_pipelines_of_dear_requests_hold_nobody_up(self):
         self.holds_nobody_up(self.daemon.http, http("/v1/status"), (http("/healthz"), b"\r\n\r\nok\n"))
 
+    def test_scrapes_hold_nobody_up(self):
+        self.holds_nobody_up(self.daemon.http, lambda number: http("/metrics") * 15, (http("/healthz"), b"\r\n\r\nok\n"))
+
     def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
         count = 30000
         with self.dial(self.daemon.resp) as sock:

@@ -125,5 +125,10 @@ void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_valu
  * @body holds. */
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
                             bool stale, uint64_t tag);
+/* The same of a body that is borrowed. */
+void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str body,
+                                 uint64_t revision, bool stale, uint64_t tag);
+/* Make @fixed by @print where nobody has yet; false: no memory, and it is answered. Any loop. */
+bool mp__http_fixed(mp__exchange *x, mp__fixed *fixed, int (*print)(mp__buf *out));
 
 #endif

@@ -155,23 +155,16 @@ static const char *stale_reason(const mp__exchange *x)
                                                          : MP__REASON_ORIGIN_DOWN);
 }
 
-void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
-                            bool stale, uint64_t tag)
+void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str body,
+                                 uint64_t revision, bool stale, uint64_t tag)
 {
     mp_str asked;
-    bool packed = mp__answer_compresses(x, content_type, body->size), same;
+    bool packed = mp__answer_compresses(x, content_type, body.size), same;
     char text[MP__ETAG_SIZE + 4];
     mp__etag etag;
 
-    if (body->error) {
-        mp__buf_done(body);
-        mp__answer_no_memory(x);
+    if (!mp__http_etags_of(x, "If-None-Match", &asked))
         return;
-    }
-    if (!mp__http_etags_of(x, "If-None-Match", &asked)) {
-        mp__buf_done(body);
-        return;
-    }
     mp__etag_make(tag, content_type, &etag);
     same = asked.data && mp__etag_matches(asked, &etag, true);
     (void)snprintf(text, sizeof(text), "%.*s%s\"", MP__ETAG_SIZE - 1, etag.text,
@@ -184,11 +177,38 @@ void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body,
         mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, revision);
     if (stale)
         mp__answer_header_text(x, "MarketPrism-Stale", "true; reason=%s", stale_reason(x));
-    if (same && mp__answer_varies(content_type, body->size))
+    if (same && mp__answer_varies(content_type, body.size))
         mp__answer_header(x, "Vary", MP_STR("Accept-Encoding"));
     if (same)
         mp__answer_end_empty(x);
     else
-        mp__answer_end(x, content_type, mp__buf_str(body));
+        mp__answer_end(x, content_type, body);
+}
+
+void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
+                            bool stale, uint64_t tag)
+{
+    if (body->error)
+        mp__answer_no_memory(x);
+    else
+        mp__http_answer_tagged_text(x, content_type, mp__buf_str(body), revision, stale, tag);
     mp__buf_done(body);
+}
+
+bool mp__http_fixed(mp__exchange *x, mp__fixed *fixed, int (*print)(mp__buf *out))
+{
+    mp__server *server = x->worker->server;
+    bool is_there;
+
+    (void)pthread_mutex_lock(&server->fixed_lock);
+    if (fixed->text.size == 0) {
+        if (print(&fixed->text) != 0)
+            mp__buf_done(&fixed->text);
+        fixed->tag = mp__checksum(0, fixed->text.data, fixed->text.size);
+    }
+    is_there = fixed->text.size > 0;
+    (void)pthread_mutex_unlock(&server->fixed_lock);
+    if (!is_there)
+        mp__answer_no_memory(x);
+    return is_there;
 }

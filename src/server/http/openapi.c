@@ -262,13 +262,16 @@ int mp__openapi_print(mp__buf *out, const char *version)
     return out->error;
 }
 
+static int print_own(mp__buf *out)
+{
+    return mp__openapi_print(out, MP_VERSION);
+}
+
 void mp__http_openapi(mp__exchange *x)
 {
-    mp__buf body = MP__BUF_INIT;
+    mp__fixed *document = &x->worker->server->openapi;
 
-    if (!mp__http_parameters(x, NULL, 0))
-        return;
-    (void)mp__openapi_print(&body, MP_VERSION);
-    mp__http_answer_tagged(x, MP_STR("application/json"), &body, 0, false,
-                           mp__checksum(0, body.data, body.size));
+    if (mp__http_parameters(x, NULL, 0) && mp__http_fixed(x, document, print_own))
+        mp__http_answer_tagged_text(x, MP_STR("application/json"), mp__buf_str(&document->text), 0,
+                                    false, document->tag);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What operators ask: is it alive, figures, state. */
-#include "server/http/handlers.h"
+#include "server/http/collect.h"
 
 void mp__http_health(mp__exchange *x)
 {
@@ -10,13 +10,27 @@ void mp__http_health(mp__exchange *x)
 
 /* ---- figures and state ---- */
 
-void mp__http_metrics(mp__exchange *x)
-{
-    mp__buf body = MP__BUF_INIT;
+typedef struct scrape {
+    mp__job job; /* first */
+    mp__monitor *monitor;
+    mp__buf body;
+    int status;
+} scrape;
 
-    if (!mp__http_parameters(x, NULL, 0))
-        return;
-    if (!x->worker->server->monitor || mp__monitor_expose(x->worker->server->monitor, &body) != 0) {
+static void scrape_run(mp__job *job)
+{
+    scrape *s = (scrape *)job;
+
+    s->status = mp__monitor_expose(s->monitor, &s->body);
+}
+
+static void scrape_done(mp__job *job)
+{
+    scrape *s = (scrape *)job;
+    mp__exchange *x = job->x;
+    mp__buf body = s->body; /* @s goes with the exchange */
+
+    if (s->status) {
         mp__answer_no_memory(x);
     } else {
         mp__answer_begin(x, 200);
@@ -24,6 +38,23 @@ void mp__http_metrics(mp__exchange *x)
         mp__answer_end(x, MP_STR("text/plain; version=0.0.4; charset=utf-8"), mp__buf_str(&body));
     }
     mp__buf_done(&body);
+}
+
+/* It asks every part of the process, and reads files of the system's: not in the loop. */
+void mp__http_metrics(mp__exchange *x)
+{
+    scrape *s;
+
+    if (!mp__http_parameters(x, NULL, 0))
+        return;
+    s = mp__exchange_memory(x, sizeof(*s));
+    if (!s || !x->worker->server->monitor) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    s->job = (mp__job){.x = x, .run = scrape_run, .done = scrape_done};
+    s->monitor = x->worker->server->monitor;
+    mp__job_start(&s->job, SIZE_MAX);
 }
 
 void mp__http_status(mp__exchange *x)

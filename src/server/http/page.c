@@ -13,7 +13,10 @@
 extern const char mp__page_html[], mp__page_html_policy[];
 extern const size_t mp__page_html_size;
 
-enum { EVENTS_SHOWN = 20 };
+enum {
+    EVENTS_SHOWN = 20,
+    PAGE_NS = 100 * 1000 * 1000, /* a page is given to others who ask so soon */
+};
 
 static void add_escaped(mp__buf *out, mp_str text)
 {
@@ -173,48 +176,69 @@ static void add_page(const mp__exchange *x, const json_t *status, mp__buf *out)
     }
 }
 
-static void answer_page(mp__exchange *x)
+/* The page of now, or of a moment ago: it is much work for the loop, and says by itself when its
+ * script has made it true. False: no memory. */
+static bool make_page(const mp__exchange *x)
 {
-    mp__buf said = MP__BUF_INIT, page = MP__BUF_INIT;
+    mp__worker_loop *worker = x->worker;
+    mp__buf said = MP__BUF_INIT;
     json_t *status = NULL;
 
-    if (mp__manager_status(x->worker->server->manager, &said) == 0)
+    if (worker->page.size && worker->tick_ns - worker->page_ns < PAGE_NS)
+        return true;
+    mp__buf_reset(&worker->page);
+    if (mp__manager_status(worker->server->manager, &said) == 0)
         status = json_loadb(said.data, said.size, 0, NULL);
     if (status)
-        add_page(x, status, &page);
-    if (!status || page.error) {
-        mp__answer_no_memory(x);
-    } else {
-        mp__answer_begin(x, 200);
-        mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
-        mp__answer_header(x, "Content-Security-Policy", mp_str_of(mp__page_html_policy));
-        mp__answer_header(x, "Referrer-Policy", MP_STR("no-referrer"));
-        mp__answer_header(x, "X-Content-Type-Options", MP_STR("nosniff"));
-        mp__answer_header(x, "Vary", MP_STR("Accept"));
-        mp__answer_end(x, MP_STR("text/html; charset=utf-8"), mp__buf_str(&page));
-    }
+        add_page(x, status, &worker->page);
+    if (!status || worker->page.error)
+        mp__buf_done(&worker->page);
     json_decref(status);
-    mp__buf_done(&page);
     mp__buf_done(&said);
+    worker->page_ns = worker->tick_ns;
+    return worker->page.size > 0;
+}
+
+void mp__http_page_scan(mp__worker_loop *worker)
+{
+    if (worker->page.capacity && worker->tick_ns - worker->page_ns >= PAGE_NS)
+        mp__buf_done(&worker->page);
+}
+
+static void answer_page(mp__exchange *x)
+{
+    if (!make_page(x)) {
+        mp__answer_no_memory(x);
+        return;
+    }
+    mp__answer_begin(x, 200);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_header(x, "Content-Security-Policy", mp_str_of(mp__page_html_policy));
+    mp__answer_header(x, "Referrer-Policy", MP_STR("no-referrer"));
+    mp__answer_header(x, "X-Content-Type-Options", MP_STR("nosniff"));
+    mp__answer_header(x, "Vary", MP_STR("Accept"));
+    mp__answer_end(x, MP_STR("text/html; charset=utf-8"), mp__buf_str(&x->worker->page));
+}
+
+static int print_list(mp__buf *out)
+{
+    (void)mp__buf_add_str(out, MP_STR("MarketPrism\n\n"));
+    for (size_t i = 0; i < mp__route_count; i++)
+        (void)mp__buf_printf(out, "%-6s %-32s %s\n", mp__routes[i].method, mp__routes[i].pattern,
+                             mp__routes[i].summary);
+    return out->error;
 }
 
 static void answer_list(mp__exchange *x)
 {
-    mp__buf text = MP__BUF_INIT;
+    mp__fixed *list = &x->worker->server->paths;
 
-    (void)mp__buf_add_str(&text, MP_STR("MarketPrism\n\n"));
-    for (size_t i = 0; i < mp__route_count; i++)
-        (void)mp__buf_printf(&text, "%-6s %-32s %s\n", mp__routes[i].method, mp__routes[i].pattern,
-                             mp__routes[i].summary);
-    if (text.error) {
-        mp__answer_no_memory(x);
-    } else {
-        mp__answer_begin(x, 200);
-        mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
-        mp__answer_header(x, "Vary", MP_STR("Accept"));
-        mp__answer_end(x, MP_STR("text/plain; charset=utf-8"), mp__buf_str(&text));
-    }
-    mp__buf_done(&text);
+    if (!mp__http_fixed(x, list, print_list))
+        return;
+    mp__answer_begin(x, 200);
+    mp__answer_header(x, "Cache-Control", MP_STR("no-store"));
+    mp__answer_header(x, "Vary", MP_STR("Accept"));
+    mp__answer_end(x, MP_STR("text/plain; charset=utf-8"), mp__buf_str(&list->text));
 }
 
 void mp__http_root(mp__exchange *x)
