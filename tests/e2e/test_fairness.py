@@ -102,7 +102,7 @@ class Fairness(unittest.TestCase):
         poll.close()
         return time.monotonic() - began
 
-    def holds_nobody_up(self, address, request, end, ask=lambda: ("PING",)):
+    def holds_nobody_up(self, address, request, end, ask=lambda: ("PING",), share=3):
         neighbour = Neighbour(self.daemon, ask)
         neighbour.start()
         try:
@@ -110,7 +110,7 @@ class Fairness(unittest.TestCase):
         finally:
             worst = neighbour.end()
         # what it asks for is next to nothing: it waits for a share of the work, not for the whole
-        self.assertLess(worst, max(0.15, took / 3), f"all of it took {took:.3f} s")
+        self.assertLess(worst, max(0.15, took / share), f"all of it took {took:.3f} s")
 
     def test_pipelines_of_dear_commands_hold_nobody_up(self):
         self.holds_nobody_up(self.daemon.resp, resp("MP.STATUS"), OVER)
@@ -129,7 +129,8 @@ class Fairness(unittest.TestCase):
         self.holds_nobody_up(self.daemon.http, http("/v1/status"), (http("/healthz"), b"\r\n\r\nok\n"))
 
     def test_scrapes_hold_nobody_up(self):
-        self.holds_nobody_up(self.daemon.http, lambda number: http("/metrics") * 15, (http("/healthz"), b"\r\n\r\nok\n"))
+        over = (http("/healthz"), b"\r\n\r\nok\n")
+        self.holds_nobody_up(self.daemon.http, lambda number: http("/metrics") * 15, over, share=20)
 
     def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
         count = 30000
