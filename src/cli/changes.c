@@ -22,28 +22,81 @@ struct mp__changes {
     mp__client *beside; /* that asks for the verb: NULL until something is asked */
     mp__client *pager;  /* that asks for pages, whose texts stand in its buffer */
     mp__reply *reply;   /* the one given last, whose texts were lent */
+    bool by_words;
     /* of one that follows */
     bool follows, is_late; /* is_late: what was missed is not all told yet */
     mp__reply *page;       /* of what was missed */
     size_t at;             /* of its items */
     char epoch[48], position[72];
     int64_t revision;
+    int64_t quiet_revision; /* where the data were when last nothing came for long; 0: not asked */
 };
 
 /* ---- the connections ---- */
 
+static bool is_change(const mp__reply *reply)
+{
+    return reply->count == 4 && mp_str_equal(mp__reply_text(&reply->items[0]), MP_STR("change"));
+}
+
+/* The answer to MP.WATCH, before which there may be changes that an earlier one tells: whoever
+ * listens still asks what was missed, or wants what comes from now on only. */
+static int confirmed(mp__changes *changes)
+{
+    for (;;) {
+        mp__reply *reply = NULL;
+        mp__diag diag = {0};
+        int code = 0, rc = mp__client_read(changes->client, &reply, &diag);
+        bool goes_on = rc == 0 && is_change(reply);
+
+        if (rc)
+            return mp__cli_fail(changes->arguments, MP__EXIT_ERROR, "%s",
+                                diag.text[0] ? diag.text : mp_strerror(rc));
+        if (!goes_on)
+            reply = mp__cli_take(changes->arguments, reply, &code);
+        (void)mp__reply_free(reply);
+        if (!goes_on)
+            return code;
+    }
+}
+
+static int watch_one(mp__changes *changes, const mp_str *words, size_t count)
+{
+    int rc = mp__client_send(changes->client, words, count);
+
+    return rc ? mp__cli_fail(changes->arguments, MP__EXIT_ERROR, "%s", mp_strerror(rc))
+              : confirmed(changes);
+}
+
+static int watch_words(mp__changes *changes)
+{
+    const mp__arguments *arguments = changes->arguments;
+    mp_str words[] = {MP_STR("MP.WATCH"), MP_STR("PREFIX"), {NULL, 0}};
+    int code = 0;
+
+    for (int i = 0; i < arguments->word_count && code == 0; i++) {
+        mp__buf name = MP__BUF_INIT;
+
+        words[2] = mp__cli_key(arguments, arguments->words[i], &name);
+        code = watch_one(changes, words, 3);
+        mp__buf_done(&name);
+    }
+    return code;
+}
+
 static int listen_to(mp__changes *changes)
 {
-    mp__reply *reply = NULL;
     int code = 0;
 
     changes->client = mp__cli_connect(changes->arguments, &code);
-    if (changes->client)
-        reply = mp__cli_call(changes->arguments, changes->client, &code,
-                             (mp_str[]){MP_STR("MP.WATCH")}, 1);
-    if (changes->client && !reply)
+    if (!changes->client)
+        return code;
+    if (changes->by_words && changes->arguments->word_count)
+        code = watch_words(changes);
+    else
+        code = watch_one(changes, (mp_str[]){MP_STR("MP.WATCH")}, 1);
+    if (code)
         changes->client = mp__client_close(changes->client);
-    (void)mp__reply_free(reply);
     return code;
 }
 
@@ -66,6 +119,7 @@ static void come_back(mp__changes *changes, const char *why)
     changes->beside = mp__client_close(changes->beside);
     changes->pager = mp__client_close(changes->pager);
     changes->is_late = true;
+    changes->quiet_revision = 0;
     while (!mp__cli_is_there(changes->arguments) || listen_to(changes) != 0) {
         wait_ms(ms);
         ms = ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : ms * 2;
@@ -166,20 +220,22 @@ mp_str mp__changes_position(const mp__changes *changes)
 
 /* ---- opening ---- */
 
-static mp__changes *changes_new(const mp__arguments *arguments, int *ret_code)
+static mp__changes *changes_new(const mp__arguments *arguments, bool by_words, int *ret_code)
 {
     mp__changes *changes = mp__calloc(1, sizeof(*changes));
 
     if (!changes)
         *ret_code = mp__cli_fail(arguments, MP__EXIT_ERROR, "out of memory");
-    else
+    if (changes) {
         changes->arguments = arguments;
+        changes->by_words = by_words;
+    }
     return changes;
 }
 
-mp__changes *mp__changes_open(const mp__arguments *arguments, int *ret_code)
+mp__changes *mp__changes_open(const mp__arguments *arguments, bool by_words, int *ret_code)
 {
-    mp__changes *changes = changes_new(arguments, ret_code);
+    mp__changes *changes = changes_new(arguments, by_words, ret_code);
     int code = changes ? listen_to(changes) : 0;
 
     if (code == 0)
@@ -211,7 +267,7 @@ int mp__changes_here(mp__changes *changes, int64_t *ret_revision)
 
 mp__changes *mp__changes_follow(const mp__arguments *arguments, const char *from, int *ret_code)
 {
-    mp__changes *changes = changes_new(arguments, ret_code);
+    mp__changes *changes = changes_new(arguments, true, ret_code);
     int code = 0;
 
     if (!changes)
@@ -257,11 +313,11 @@ static int read_one(mp__changes *changes, uint64_t wait_ms, mp__diag *diag)
         return 0;
     if (rc)
         return rc;
-    return changes->reply->count == 4 &&
-           mp_str_equal(mp__reply_text(&changes->reply->items[0]), MP_STR("change"));
+    return is_change(changes->reply);
 }
 
-/* The same, however long it takes; who is silent for long is asked whether he lives. */
+/* The same, however long it takes; who is silent for long is asked whether he lives. 0: he does,
+ * and one that follows may look where it stands. */
 static int read_change(mp__changes *changes, mp__diag *diag)
 {
     for (;;) {
@@ -278,6 +334,8 @@ static int read_change(mp__changes *changes, mp__diag *diag)
             return rc;
         if (!changes->reply)
             return mp__diag_set(diag, MP_ETIMEOUT, "the daemon does not answer any more");
+        if (changes->follows)
+            return 0;
     }
 }
 
@@ -355,6 +413,27 @@ static bool next_missed(mp__changes *changes, mp__noticed *ret_change, int *ret_
     return false;
 }
 
+/* Nothing of what is listened to came for long, while others may have changed much: go on, should
+ * the connection break, behind what was there when this was noted before. What came up to there has
+ * been told since. */
+static int note_quiet(mp__changes *changes)
+{
+    mp_str words[] = {MP_STR("MP.CHANGES")};
+    int code = 0;
+    mp__reply *reply = mp__changes_ask(changes, &code, words, 1);
+    int64_t quiet = changes->quiet_revision;
+    mp__changes now = {0};
+
+    if (reply && reply->count >= 2 && take_position(&now, mp__reply_text(reply->items)) &&
+        strcmp(now.epoch, changes->epoch) == 0) {
+        if (quiet > changes->revision && !changes->is_late)
+            stand_at(changes, quiet);
+        changes->quiet_revision = now.revision;
+    }
+    (void)mp__reply_free(reply);
+    return code;
+}
+
 static bool follow(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
 {
     for (;;) {
@@ -369,6 +448,10 @@ static bool follow(mp__changes *changes, mp__noticed *ret_change, int *ret_code)
         rc = read_change(changes, &diag);
         if (rc < 0) {
             come_back(changes, diag.text[0] ? diag.text : mp_strerror(rc));
+            continue;
+        }
+        if (rc == 0) {
+            (void)note_quiet(changes); /* what it says of is tried again */
             continue;
         }
         items = changes->reply->items;

@@ -20,11 +20,12 @@ typedef struct mp__noticed {
     int64_t revision;
 } mp__noticed;
 
-/* Listen to changes in the scope of the arguments; what happens from now on is not missed. NULL:
- * said why, exit code in *ret_code. */
-mp__changes *mp__changes_open(const mp__arguments *arguments, int *ret_code);
-/* The same from the position @from on (NULL: now), over broken connections: they are said, and made
- * anew until that is possible. */
+/* Listen to changes in the scope of the arguments; what happens from now on is not missed. With
+ * @by_words to those of keys that begin with one of the words of the arguments, where there are
+ * any; more may be told. NULL: said why, exit code in *ret_code. */
+mp__changes *mp__changes_open(const mp__arguments *arguments, bool by_words, int *ret_code);
+/* The same by words, from the position @from on (NULL: now), over broken connections: they are
+ * said, and made anew until that is possible. */
 mp__changes *mp__changes_follow(const mp__arguments *arguments, const char *from, int *ret_code);
 mp__changes *mp__changes_close(mp__changes *changes); /* accepts NULL, returns NULL */
 

@@ -238,7 +238,7 @@ static int render_always(rendering *r)
         if (!r->client)
             r->client = mp__cli_connect(r->arguments, &code);
         if (r->client && !changes)
-            changes = mp__changes_open(r->arguments, &code);
+            changes = mp__changes_open(r->arguments, false, &code);
         if (code == 0)
             code = render_once(r);
         /* An absent key may come: then the watch tells it. */

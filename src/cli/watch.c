@@ -258,7 +258,7 @@ int mp__verb_watch(const mp__arguments *arguments)
         return code;
     w.changes = w.follows
                     ? mp__changes_follow(arguments, mp__flag_value(arguments, "--from"), &code)
-                    : mp__changes_open(arguments, &code);
+                    : mp__changes_open(arguments, true, &code);
     if (w.changes)
         note_environment(arguments);
     if (w.changes && mp__flag_given(arguments, "--initial"))

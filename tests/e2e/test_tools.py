@@ -142,6 +142,21 @@ class Tools(mp_daemon.Served):
         wait_until(lambda: lines and lines[-1]["key"] == "cut/299", 30)
         self.assertEqual([line["key"] for line in lines], [f"cut/{i}" for i in range(300)])
 
+    def test_watch_listens_to_what_it_was_asked_for_alone(self):
+        _, lines = self.watching(self.daemon, "here/", "there/a")
+        asked = []
+        for i in range(40):
+            for name in (f"here/{i}", f"there/a{i}", f"elsewhere/{i}", f"there/b{i}"):
+                self.c("SET", name, str(i))
+                asked += [name] if name.startswith(("here/", "there/a")) else []
+            if i == 20:
+                (one,) = [who for who in json.loads(self.c("MP.CONSUMERS"))["consumers"] if who["protocol"] == "resp"]
+                self.assertEqual(sorted(watched.split("/", 1)[1] for watched in one["watches"]), ["here/", "there/a"])
+                (line,) = [line for line in self.c("CLIENT", "LIST").splitlines() if b" sub=2 " in line]
+                self.c("CLIENT", "KILL", "ID", line.split(b" ")[0].split(b"=")[1])
+        wait_until(lambda: len(lines) >= len(asked), 30)
+        self.assertEqual([line["key"] for line in lines], asked)
+
     def test_watch_begins_where_it_is_told(self):
         self.c("SET", "from/a", "1")
         position = self.c("MP.CHANGES")[0].decode()
