@@ -310,6 +310,30 @@ void mp__cache_uses_settle(mp_cache *cache)
     mp__l1_uses_settle(cache->l1);
 }
 
+int mp__cache_expect(mp_cache *cache, mp_str address, uint64_t hash, unsigned uses)
+{
+    bool is_there;
+
+    if (mp_read_begin() != 0)
+        return -1;
+    is_there = mp__cache_peek(cache, address, hash) != NULL;
+    mp_read_end();
+    return is_there ? mp__l1_expect(cache->l1, address, hash, uses) : -1;
+}
+
+bool mp__cache_was_read(mp_cache *cache, mp_str address, uint64_t hash, int uses)
+{
+    const mp__entry *entry;
+    bool is_so;
+
+    if (mp_read_begin() != 0)
+        return false;
+    entry = mp__cache_peek(cache, address, hash);
+    is_so = entry && mp__entry_was_used_more(entry, uses);
+    mp_read_end();
+    return is_so;
+}
+
 void mp__cache_verified(mp_cache *cache, const mp__entry *entry, int64_t verified_ms,
                         uint32_t generation, uint32_t verify_by_s)
 {

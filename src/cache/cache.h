@@ -102,7 +102,16 @@ static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
 /* Whether anybody has used @entry since it is there. What readers of L1 noted lately counts once
  * mp__cache_uses_settle() was called; any thread. */
 bool mp__entry_was_used(const mp__entry *entry);
+/* The same beyond the @uses, 0 to 3, that stood in the entry at some time. */
+bool mp__entry_was_used_more(const mp__entry *entry, int uses);
 void mp__cache_uses_settle(mp_cache *cache);
+/* The policy of L1 sees @uses of what is in memory under @address, as it is expected to be read: it
+ * is no hit, and nothing that mp__cache_was_read() would take for one. Returns the uses that stand
+ * in the entry then, 0 to 3; -1: it is not in memory. Any thread; takes L1's lock if it is. */
+int mp__cache_expect(mp_cache *cache, mp_str address, uint64_t hash, unsigned uses);
+/* Whether what is in memory under @address was read since it came or, with @uses as
+ * mp__cache_expect() told, since then; as far as mp__cache_uses_settle() saw. Any thread. */
+bool mp__cache_was_read(mp_cache *cache, mp_str address, uint64_t hash, int uses);
 
 /* The class of @address. Any thread. */
 enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address);

@@ -164,8 +164,13 @@ mp__entry *mp__entry_make(mp__slab *slab, uint64_t hash, const mp__record *recor
     return entry;
 }
 
+bool mp__entry_was_used_more(const mp__entry *entry, int uses)
+{
+    return atomic_load_explicit(&entry->frequency, memory_order_relaxed) > uses ||
+           atomic_load_explicit(&mp__entry_cold_of(entry)->was_used, memory_order_relaxed);
+}
+
 bool mp__entry_was_used(const mp__entry *entry)
 {
-    return atomic_load_explicit(&entry->frequency, memory_order_relaxed) != 0 ||
-           atomic_load_explicit(&mp__entry_cold_of(entry)->was_used, memory_order_relaxed);
+    return mp__entry_was_used_more(entry, 0);
 }

@@ -90,6 +90,8 @@ size_t mp__l1_turn(mp__l1 *l1, const mp__cache_turn *turn,
 /* Note with the entries what readers noted and no fill has reported yet; those reports still come.
  */
 void mp__l1_uses_settle(mp__l1 *l1);
+/* See mp__cache_expect(). */
+int mp__l1_expect(mp__l1 *l1, mp_str address, uint64_t hash, unsigned uses);
 
 MP_MUST_USE int mp__l1_set_entries(mp__l1 *l1, size_t entries_max);
 MP_MUST_USE int mp__l1_set_bytes(mp__l1 *l1, size_t bytes_max);

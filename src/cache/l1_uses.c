@@ -164,6 +164,26 @@ void mp__l1_uses_settle(mp__l1 *l1)
     mp__l1_unlock(l1);
 }
 
+int mp__l1_expect(mp__l1 *l1, mp_str address, uint64_t hash, unsigned uses)
+{
+    mp__policy *policy;
+    mp__l1_place place;
+    int frequency = -1;
+
+    mp__l1_lock(l1);
+    if (mp__l1_table_find(mp__l1_table_of(l1), address, hash, &place)) {
+        mp__entry *entry = mp__l1_entry_at(place);
+        mp__policy_node *node = &mp__entry_cold_of(entry)->node;
+
+        policy = entry->kind == MP__RECORD_VALUE ? mp__l1_class_at(l1, node)->policy : NULL;
+        for (; policy && uses; uses--)
+            l1->ops->hit(policy, node);
+        frequency = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
+    }
+    mp__l1_unlock(l1);
+    return frequency;
+}
+
 void mp__l1_uses_done(mp__l1 *l1)
 {
     while (l1->ring_count)

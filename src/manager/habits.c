@@ -20,7 +20,7 @@ enum {
     HOUR_MS = 3600000,
     BEFORE_MS = 300000, /* the next hour's are brought so long before it */
     FILE_MAX = 64 * 1024 * 1024,
-    USES = 3, /* that what is brought counts for at once */
+    USES = 2, /* that what is brought counts for at once; with one more none could be seen */
 };
 
 typedef struct mp__habit_group {
@@ -37,10 +37,11 @@ typedef struct mp__habit_group {
 typedef struct brought {
     char *address;
     uint64_t hash;
-    bool is_counted;  /* the use that is expected of it was given to the policy */
-    uint8_t baseline; /* its count of use then */
-    bool is_used;     /* a sample has it */
+    int uses;     /* in the entry when the policy was told what is expected of it; -1: not yet */
+    bool is_used; /* a sample has it, or it was read before that */
 } brought;
+
+#define COUNT_EVERY_NS 1000000000u
 
 struct mp__habits {
     mp__manager *manager;
@@ -56,6 +57,7 @@ struct mp__habits {
     /* the worker's */
     brought *brought;
     size_t brought_count;
+    uint64_t counted_ns;   /* when it was last looked which of them were read */
     int64_t expected_hour; /* for which was looked last */
     int64_t saved_ms;
 };
@@ -200,40 +202,20 @@ static void expect_hour(mp__habits *habits, int64_t wall_ms)
 
 /* ---- bringing ---- */
 
-/* Its count of use, or -1 when it is not in memory. @uses are counted first: what is expected to be
- * read shall find room as if it had been. */
-static int frequency_of(const mp__habits *habits, mp_str address, uint64_t hash, int uses)
-{
-    mp_cache *cache = habits->manager->cache;
-    const mp__entry *entry;
-    int frequency = -1;
-
-    if (mp_read_begin() != 0)
-        return -1;
-    entry = mp__cache_peek(cache, address, hash);
-    while (entry && uses-- > 0)
-        entry = mp__cache_find(cache, address, hash);
-    if (entry)
-        frequency = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
-    mp_read_end();
-    return frequency;
-}
-
-/* What was asked for arrives by and by. */
+/* What was asked for arrives by and by. Who read it before we look has been saved a miss, too. */
 static void count_arrival(const mp__habits *habits, brought *b)
 {
-    int frequency = frequency_of(habits, mp_str_of(b->address), b->hash, USES);
+    mp_cache *cache = habits->manager->cache;
+    mp_str address = mp_str_of(b->address);
 
-    if (frequency < 0)
-        return;
-    b->is_counted = true;
-    b->baseline = (uint8_t)frequency;
+    b->is_used = b->is_used || mp__cache_was_read(cache, address, b->hash, 0);
+    b->uses = mp__cache_expect(cache, address, b->hash, USES);
 }
 
 static void count_arrivals(const mp__habits *habits)
 {
     for (size_t i = 0; i < habits->brought_count; i++)
-        if (!habits->brought[i].is_counted)
+        if (habits->brought[i].uses < 0)
             count_arrival(habits, &habits->brought[i]);
 }
 
@@ -245,7 +227,8 @@ static void watch_for_use(mp__habits *habits, char *address, uint64_t hash)
         (void)mp__free(address);
         return;
     }
-    habits->brought[habits->brought_count] = (brought){.address = address, .hash = hash};
+    habits->brought[habits->brought_count] =
+        (brought){.address = address, .hash = hash, .uses = -1};
     count_arrival(habits, &habits->brought[habits->brought_count++]);
 }
 
@@ -257,7 +240,7 @@ static void bring(mp__habits *habits, char *text)
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
     const mp__entry *entry = NULL;
 
-    if (frequency_of(habits, address, hash, USES) >= 0) { /* it shall stay */
+    if (mp__cache_expect(manager->cache, address, hash, USES) >= 0) { /* it shall stay */
         (void)mp__free(text);
         return;
     }
@@ -299,7 +282,8 @@ static void bring_some(mp__habits *habits)
 static bool was_used(const mp__habits *habits, const brought *b)
 {
     return b->is_used ||
-           (b->is_counted && frequency_of(habits, mp_str_of(b->address), b->hash, 0) > b->baseline);
+           (b->uses >= 0 &&
+            mp__cache_was_read(habits->manager->cache, mp_str_of(b->address), b->hash, b->uses));
 }
 
 /* Of what was brought: which was read since. At the end of an hour what was not counts as never
@@ -309,6 +293,8 @@ static void count_uses(mp__habits *habits, bool at_the_end)
     uint64_t saved = 0, wasted = 0;
     size_t kept = 0;
 
+    if (habits->brought_count)
+        mp__cache_uses_settle(habits->manager->cache);
     for (size_t i = 0; i < habits->brought_count; i++) {
         brought *b = &habits->brought[i];
         bool is_used = was_used(habits, b);
@@ -326,6 +312,17 @@ static void count_uses(mp__habits *habits, bool at_the_end)
     habits->saved += saved;
     habits->wasted += wasted;
     (void)pthread_mutex_unlock(&habits->lock);
+}
+
+/* So that who looks at the figures does not wait for the end of the hour. */
+static void count_uses_now_and_then(mp__habits *habits)
+{
+    uint64_t now = mp__env_now_ns(habits->manager->env);
+
+    if (now - habits->counted_ns < COUNT_EVERY_NS)
+        return;
+    habits->counted_ns = now;
+    count_uses(habits, false);
 }
 
 static void save(mp__habits *habits)
@@ -371,6 +368,7 @@ static void run_batch(void *context, mp__task *first)
         look_at_the_clock(habits);
         bring_some(habits);
         count_arrivals(habits);
+        count_uses_now_and_then(habits);
     }
 }
 

@@ -418,16 +418,9 @@ static uint64_t count_read(const mp__preload *p)
 
     if (p->tracked_count)
         mp__cache_uses_settle(p->manager->cache);
-    for (size_t i = 0; i < p->tracked_count; i++) {
-        const mp__entry *entry;
-
-        if (mp_read_begin() != 0)
-            return count;
-        entry =
-            mp__cache_peek(p->manager->cache, mp_str_of(p->tracked[i].address), p->tracked[i].hash);
-        count += entry && mp__entry_was_used(entry);
-        mp_read_end();
-    }
+    for (size_t i = 0; i < p->tracked_count; i++)
+        count += mp__cache_was_read(p->manager->cache, mp_str_of(p->tracked[i].address),
+                                    p->tracked[i].hash, 0);
     return count;
 }
 
