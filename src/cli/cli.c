@@ -164,8 +164,10 @@ const mp__verb mp__verbs[] = {
     {"metrics", "", "The metrics of /metrics and what they mean.", "", mp__json_flags, 0, 0,
      mp__verb_metrics, false},
     {"completions", "bash|zsh|fish", "Print the completion script of a shell.",
-     "For bash: marketprism completions bash > ~/.local/share/bash-completion/completions/"
-     "marketprism",
+     "Where each shell looks for it: bash in "
+     "~/.local/share/bash-completion/completions/marketprism, "
+     "fish in ~/.config/fish/completions/marketprism.fish, zsh in a file _marketprism of a folder "
+     "that fpath names. Packages and make install bring all three.",
      mp__no_flags, 1, 1, mp__verb_completions, false},
     {"version", "", "Print the version.", "", mp__json_flags, 0, 0, mp__verb_version, false},
     {"help", "[VERB]", "Print help.", "", mp__no_flags, 0, 1, mp__verb_help, false},

@@ -18,6 +18,8 @@ const mp__flag mp__exec_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+enum { VARIABLES_MAX = 10000 }; /* each is looked for among all before it */
+
 typedef struct variables {
     const mp__arguments *arguments;
     size_t skip; /* bytes of the key that the prefix stands for */
@@ -103,6 +105,12 @@ static int take(void *context, const mp__listed *listed)
     MP__CLEANUP_FREE char *value = mp__str_dup(listed->value);
     int code;
 
+    if (v->count == VARIABLES_MAX)
+        return mp__cli_fail(
+            v->arguments, MP__EXIT_ERROR,
+            "more than %d keys would be variables, which is more than a program can "
+            "be given; take a longer --prefix",
+            VARIABLES_MAX);
     make_name(v, mp_str_new(listed->key.data + skip, listed->key.size - skip));
     if (!value || v->name.error)
         return mp__cli_fail(v->arguments, MP__EXIT_ERROR, "out of memory");

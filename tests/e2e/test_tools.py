@@ -335,6 +335,15 @@ class Tools(mp_daemon.Served):
         for line in ("DB_HOST=alpha", "DB_PORTS_0=80", "_2FAST=yes"):
             self.assertIn(line, lines)
 
+    def test_exec_refuses_more_keys_than_a_program_can_be_given(self):
+        for part in range(0, 10001, 500):
+            self.c("MSET", *(word for i in range(part, min(part + 500, 10001)) for word in (f"e9/k{i}", "v")))
+        done = self.exec("--prefix", "e9/", "--", "true")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("longer --prefix", done.stderr)
+        self.c("DEL", "e9/k1")
+        self.assertEqual(self.exec("--prefix", "e9/", "--", "true").returncode, 0)
+
     def exec(self, *words, **options):
         return subprocess.run([BINARY, "exec", "--resp", self.daemon.resp, *words],
                               capture_output=True, text=True, check=False, **options)
