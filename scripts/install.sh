@@ -30,10 +30,15 @@ while IFS= read -r path; do
         rm -f -- "$path"
     fi
 done <<<"$old"
-sort -u <<<"$new" >"$list"
-
-# The unit names this file. Not on the list: what was written into it is the user's.
+# The unit names this file. Not on the list, but for the folders made for it: what was written into
+# it is the user's.
 conf=$(sed -n 's/^ExecStart=.*--config //p' "$build/deploy/marketprism.service")
+folder=$(dirname "${DESTDIR:-}$conf")
+while [ ! -d "$folder" ]; do
+    new+=$'\n'$folder
+    folder=$(dirname "$folder")
+done
+sort -u <<<"$new" >"$list"
 if [ ! -e "${DESTDIR:-}$conf" ]; then
     mkdir -p "$(dirname "${DESTDIR:-}$conf")"
     sed "s,/etc/marketprism/marketprism.conf,$conf," deploy/marketprism.conf >"${DESTDIR:-}$conf.new"

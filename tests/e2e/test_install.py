@@ -154,13 +154,14 @@ class Install(unittest.TestCase):
         self.assertIn(f"was changed and stays: {conf}", done.stdout)
         self.assertFalse((self.prefix / "include").exists())
         self.assertFalse((self.prefix / "lib").exists())
-        conf.unlink()
+        shutil.rmtree(conf.parent.parent)
         done = run(ROOT / "scripts" / "install.sh", "--built", DESTDIR=str(self.folder))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertTrue(conf.exists())
         done = run(ROOT / "scripts" / "uninstall.sh", DESTDIR=str(self.folder))
         self.assertEqual((done.returncode, self.left()), (0, {strange}), done.stderr)
         self.assertFalse(conf.parent.exists())
+        self.assertFalse(conf.parent.parent.exists())  # etc was made for it alone
 
     def test_installing_again_forgets_no_file(self):
         names = (self.prefix / "share/marketprism/installed-files").read_text(encoding="utf-8")
