@@ -8,6 +8,7 @@
 #include "core/alloc.h"
 #include "core/env.h"
 #include "core/json.h"
+#include "core/record.h"
 
 const mp__flag mp__export_flags[] = {
     {"--format", "-f", "NAME", MP__FORMAT_NAMES "; else as --out is called, else json."},
@@ -52,6 +53,23 @@ static void say_lost_types(const export *e, mp_str namespace_, const mp__leaves 
                            e->format->name);
 }
 
+/* A mask in a file would come back as an empty text, which hides nothing: it is left out and told.
+ */
+static void leave_out_masks(const export *e, mp_str namespace_, mp__leaves *leaves)
+{
+    size_t kept = 0, masks;
+
+    for (size_t i = 0; i < leaves->count; i++)
+        if (!mp_str_equal(leaves->items[i].media_type, MP_STR(MP__MEDIA_MASK)))
+            leaves->items[kept++] = leaves->items[i];
+    masks = leaves->count - kept;
+    leaves->count = kept;
+    if (masks)
+        (void)mp__cli_fail(
+            e->arguments, 0, "%.*s: %zu mask%s left out: no file can say that a key is hidden",
+            (int)namespace_.size, namespace_.data, masks, masks == 1 ? " is" : "s are");
+}
+
 static int write_one(export *e, mp_str namespace_, mp_str text, size_t keys)
 {
     mp__buf path = MP__BUF_INIT;
@@ -84,7 +102,7 @@ static int write_one(export *e, mp_str namespace_, mp_str text, size_t keys)
         mp__json_add_u64(&e->json, "keys", keys);
         mp__json_end(&e->json, '}');
     } else if (rc == 0) {
-        (void)printf("%s: %zu keys\n", path.data, keys);
+        (void)printf("%s: %zu key%s\n", path.data, keys, keys == 1 ? "" : "s");
     }
     mp__buf_done(&path);
     return rc;
@@ -97,6 +115,7 @@ static int export_namespace(export *e, mp_str namespace_)
     mp__diag diag = {0};
     int rc = mp__keyset_leaves(&e->keys, namespace_, &leaves), code;
 
+    leave_out_masks(e, namespace_, &leaves);
     if (rc == 0)
         rc = e->format->print(&leaves, &text, &diag);
     if (rc) {

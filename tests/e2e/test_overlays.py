@@ -287,6 +287,17 @@ class Overlays(unittest.TestCase):
         self.assertEqual(json.loads(self.cli("export", "default", *here)), {"a": "base", "mine": 1})
         self.assertEqual(self.cli("get", "b", *here[:2]).strip(), json.dumps({"of": "production"}))
 
+    def test_an_export_leaves_masks_out_and_says_so(self):
+        self.put("base", "m/a", "1")
+        self.put("base", "m/b", "2")
+        self.put("production", "m/c", "3")
+        self.cli("del", "--mask", "m/a")
+        self.assertEqual(self.http.get("/v1/export/m", Accept="application/json").json, {"c": "3"})
+        done = self.daemon.cli("export", "m/")
+        self.assertEqual((done.returncode, json.loads(done.stdout)), (0, {"c": "3"}))
+        self.assertIn("1 mask is left out", done.stderr)
+        self.assertEqual(json.loads(self.cli("export", "m/", "--effective")), {"b": "2", "c": "3"})
+
     def test_a_mask_is_patched_and_replaced_where_it_stands(self):
         self.layered()
         there = "?env=production"

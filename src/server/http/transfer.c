@@ -125,6 +125,9 @@ static int print_leaves(export_work *w, size_t namespace_size)
     for (size_t i = 0; i < w->walk->count && rc == 0; i++) {
         const mp__walk_item *item = &w->walk->items[i];
 
+        /* A mask in a file would come back as an empty text, which hides nothing. */
+        if (mp_str_equal(item->item->media_type, MP_STR(MP__MEDIA_MASK)))
+            continue;
         rc = mp__leaves_add_typed(
             &leaves,
             mp_str_new(item->name.data + namespace_size + 1, item->name.size - namespace_size - 1),
