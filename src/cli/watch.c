@@ -49,7 +49,9 @@ static bool is_wanted(const watching *w, mp_str key)
     return w->arguments->word_count == 0;
 }
 
-static void print_json(const watching *w, const char *event, mp_str key, const mp__reply *meta)
+/* @revision: of the change; 0: not known. That of @meta is of the value that is printed. */
+static void print_json(const watching *w, const char *event, mp_str key, int64_t revision,
+                       const mp__reply *meta)
 {
     mp__buf json = MP__BUF_INIT;
 
@@ -59,8 +61,11 @@ static void print_json(const watching *w, const char *event, mp_str key, const m
     mp__json_add_i64(&json, "observed_ms", mp__cli_now_ms());
     if (w->follows)
         mp__json_add_string(&json, "position", mp__changes_position(w->changes));
+    if (meta)
+        revision = mp__reply_integer(mp__reply_member(meta, "revision"));
+    if (revision)
+        mp__json_add_i64(&json, "revision", revision);
     if (meta) {
-        mp__json_add_i64(&json, "revision", mp__reply_integer(mp__reply_member(meta, "revision")));
         mp__cli_add_value(&json, "value", mp__reply_text(mp__reply_member(meta, "value")),
                           mp__reply_text(mp__reply_member(meta, "media_type")));
     }
@@ -97,10 +102,11 @@ static mp__reply *value_of(watching *w, mp_str key, int *ret_code)
     return meta;
 }
 
-static int print(const watching *w, const char *event, mp_str key, const mp__reply *meta)
+static int print(const watching *w, const char *event, mp_str key, int64_t revision,
+                 const mp__reply *meta)
 {
     if (mp__flag_given(w->arguments, "--json"))
-        print_json(w, event, key, meta);
+        print_json(w, event, key, revision, meta);
     else
         print_line(event, key.size ? key : MP_STR("anything may have changed"), meta);
     return fflush(stdout) ? MP__EXIT_ERROR : 0;
@@ -115,13 +121,14 @@ static int tell(watching *w, const char *event, const mp__noticed *change)
     int code = 0;
 
     if (change->deleted || mp__flag_given(w->arguments, "--no-values"))
-        return print(w, event, change->key, NULL);
+        return print(w, event, change->key, change->revision, NULL);
     now = value_of(w, change->key, &code);
     if (code == 0 && w->follows && change->revision &&
         (!now || mp__reply_integer(mp__reply_member(now, "revision")) > change->revision))
         then = mp__changes_value(w->changes, change, &code);
     if (code == 0)
-        code = print(w, now || then ? event : "delete", change->key, then ? then->items : now);
+        code = print(w, now || then ? event : "delete", change->key, change->revision,
+                     then ? then->items : now);
     (void)mp__reply_free(now);
     (void)mp__reply_free(then);
     return code;
@@ -171,7 +178,7 @@ static int tell_initial(void *context, const mp__listed *listed)
             return code; /* it has gone since */
         revision = mp__reply_integer(mp__reply_member(now, "revision"));
     }
-    code = print(w, "is", listed->key, now);
+    code = print(w, "is", listed->key, revision, now);
     (void)mp__reply_free(now);
     return code ? code : keep_listed(w, listed->key, revision);
 }
@@ -206,7 +213,7 @@ static int follow(watching *w)
         if (change.key.size == 0) {
             w->listed_from = 0; /* perhaps of another life, whose revisions say nothing here */
             mp__keyset_done(&w->listed);
-            code = print(w, "reset", change.key, NULL);
+            code = print(w, "reset", change.key, change.revision, NULL);
             continue;
         }
         if (!is_wanted(w, change.key) || was_listed(w, &change))

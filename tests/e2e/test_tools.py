@@ -58,6 +58,8 @@ class Tools(mp_daemon.Served):
         self.assertEqual([line["key"] for line in lines], ["w1/a", "w1/a", "w1/b", "w1/b"])
         self.assertEqual([lines[1]["event"], lines[3]["event"]], ["delete", "delete"])
         self.assertNotIn("value", lines[1])
+        for line in lines:  # a deletion has its revision, too
+            self.assertEqual(str(line["revision"]), line["position"].rpartition("-")[2], line)
 
     def test_what_changes_while_a_watch_begins_with_what_is_there_is_told_once(self):
         self.c("SET", "begins/k", 0)
