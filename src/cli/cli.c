@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/json.h"
 #include "core/option.h"
 
 const mp__flag mp__no_flags[] = {{NULL, NULL, NULL, NULL}};
@@ -664,4 +665,14 @@ int mp__cli_put(mp_str text)
 {
     return text.size == 0 || fwrite(text.data, 1, text.size, stdout) == text.size ? 0
                                                                                   : MP__EXIT_ERROR;
+}
+
+void mp__cli_put_shown(mp_str text)
+{
+    mp__buf quoted = MP__BUF_INIT;
+
+    if (!mp__is_printable(text))
+        mp__json_string(&quoted, text);
+    (void)mp__cli_put(quoted.size ? mp__buf_str(&quoted) : text);
+    mp__buf_done(&quoted);
 }

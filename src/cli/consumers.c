@@ -5,29 +5,18 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
-#include "core/json.h"
 
 const mp__flag mp__consumers_flags[] = {
     {"--limit", "-n", "N", "Show at most N, up to 1000."},
     {NULL, NULL, NULL, NULL},
 };
 
-/* What clients called themselves and what they watch may have any bytes: those that would move a
- * terminal's cursor are escaped. */
+/* What clients called themselves and what they watch may have any bytes. */
 static void put_text(const json_t *text)
 {
     mp_str raw = mp_str_new(json_string_value(text), json_string_length(text));
-    mp__buf quoted = MP__BUF_INIT;
-    bool plain = true;
 
-    for (size_t i = 0; i < raw.size && plain; i++)
-        plain = (unsigned char)raw.data[i] >= ' ' && raw.data[i] != 0x7f;
-    if (!plain) {
-        mp__json_string(&quoted, raw);
-        raw = mp__buf_str(&quoted);
-    }
-    (void)mp__cli_put(raw);
-    mp__buf_done(&quoted);
+    mp__cli_put_shown(raw);
 }
 
 static void put_watches(const json_t *one)

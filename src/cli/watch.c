@@ -83,7 +83,7 @@ static void print_line(const char *event, mp_str key, const mp__reply *meta)
 
     (void)strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &tm));
     (void)printf("%s  %-6s  ", clock, event);
-    (void)mp__cli_put(key);
+    mp__cli_put_shown(key);
     if (meta) {
         (void)printf(" = ");
         (void)mp__cli_put(mp__reply_text(mp__reply_member(meta, "value")));

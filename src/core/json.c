@@ -41,6 +41,25 @@ static void put_escaped(mp__buf *out, unsigned char c)
     }
 }
 
+/* U+0080 to U+009F: the second set of controls, which terminals obey, too. */
+static bool is_c1(const unsigned char *p, size_t n)
+{
+    return n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+}
+
+bool mp__is_printable(mp_str text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
+    size_t at = 0, n;
+
+    for (; at < text.size; at += n) {
+        n = mp__utf8_size(bytes + at, text.size - at);
+        if (n == 0 || bytes[at] < 0x20 || bytes[at] == 0x7f || is_c1(bytes + at, n))
+            return false;
+    }
+    return true;
+}
+
 void mp__json_string(mp__buf *out, mp_str text)
 {
     const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
@@ -56,6 +75,8 @@ void mp__json_string(mp__buf *out, mp_str text)
             n = 1;
         } else if (*p == '"' || *p == '\\' || *p < 0x20 || *p == 0x7f) {
             put_escaped(out, *p);
+        } else if (is_c1(p, n)) {
+            put_escaped(out, p[1]);
         } else {
             (void)mp__buf_add(out, p, n);
         }

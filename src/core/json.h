@@ -15,7 +15,8 @@
 
 /* Bytes of the UTF-8 sequence at @p of @left bytes, 0 when it is none (RFC 3629). */
 size_t mp__utf8_size(const unsigned char *p, size_t left);
-bool mp__is_utf8(mp_str text); /* all of it is UTF-8 */
+bool mp__is_utf8(mp_str text);      /* all of it is UTF-8 */
+bool mp__is_printable(mp_str text); /* the same, and none of it is a control, C1 included */
 
 /* A quoted string; bytes that are not UTF-8 become U+FFFD. No comma is written before it. */
 void mp__json_string(mp__buf *out, mp_str text);

@@ -145,7 +145,7 @@ class Claims(Served):
         path.write_text("#!/bin/sh\n" + script + "\n")
         path.chmod(0o755)
         return subprocess.run([BINARY, "edit", *words, "--resp", self.daemon.resp], input=answers, text=True,
-                              capture_output=True, timeout=60, env=dict(os.environ, VISUAL=str(path)))
+                              capture_output=True, timeout=60, env=dict(os.environ, VISUAL=str(path), TMPDIR=self.daemon.folder))
 
     def test_edit_mends_it(self):
         done = self.edit("true", "alone/bad")
@@ -153,6 +153,8 @@ class Claims(Served):
         worse = self.edit('echo "{still" > "$1"', "alone/bad", answers="n\n")
         self.assertEqual(worse.returncode, 1, worse)
         self.assertRegex(worse.stderr, r":1:2: .*is expected here")
+        (kept,) = pathlib.Path(self.daemon.folder).glob("marketprism-edit-*")  # what was typed stays
+        self.assertIn(str(kept), worse.stderr)
         self.assertEqual(self.daemon.cli("get", "alone/bad").stdout, "{not json\n")
         several = self.edit("true", "alone/")
         self.assertEqual(several.returncode, 1, several)

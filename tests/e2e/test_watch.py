@@ -896,7 +896,8 @@ class Life(unittest.TestCase):
         for i, watcher in enumerate(watchers):
             watcher("CLIENT", "SETNAME", f"reader-{i}")
             watcher("MP.WATCH", "PREFIX", f"told/{i}")
-        watchers[0]("PSUBSCRIBE", "evil\x1b[2J*")
+        watchers[0]("PSUBSCRIBE", "evil\x1b[2J\x80*")
+        watchers[1]("PSUBSCRIBE", "\x9b2J\x9f*")
         told = json.loads(c("MP.CONSUMERS"))
         self.assertEqual(sorted(one["name"] for one in told["consumers"]), [f"reader-{i}" for i in range(6)])
         self.assertEqual(http.get("/v1/consumers").json, told)
@@ -910,7 +911,8 @@ class Life(unittest.TestCase):
         self.assertEqual((shown.returncode, shown.stderr), (0, ""))
         self.assertEqual(len(shown.stdout.splitlines()), 7, shown.stdout)
         self.assertRegex(shown.stdout, r"(?m)^resp +127.0.0.1:\d+ +live +0  production/told/5  \(reader-5\)$")
-        self.assertNotIn("\x1b", shown.stdout)
+        for control in "\x1b\x80\x9b\x9f":
+            self.assertNotIn(control, shown.stdout)
         self.assertIn("\\u001b[2J", shown.stdout)
         self.assertIn("and more, which --limit", daemon.cli("consumers", "--limit", "3").stdout)
         self.assertEqual(daemon.cli("consumers", "--limit", "0").returncode, 2)

@@ -30,6 +30,7 @@ static void what_json_does_not_allow_is_escaped(void **state)
     (void)state;
     is_written(MP_STR("a\"b\\c"), "\"a\\\"b\\\\c\"");
     is_written(MP_STR("\n\x7f\x01"), "\"\\n\\u007f\\u0001\"");
+    is_written(MP_STR("\xc2\x80\xc2\x9b\xc2\xa0"), "\"\\u0080\\u009b\xc2\xa0\"");
     is_written(MP_STR("\b\f\r\t\v\x0e\"\\/"), "\"\\b\\f\\r\\t\\u000b\\u000e\\\"\\\\/\"");
     is_written(mp_str_new("a\0b", 3), "\"a\\u0000b\"");
     is_written(MP_STR("\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80"),
