@@ -76,14 +76,14 @@ class Fairness(unittest.TestCase):
         host, port = address.rsplit(":", 1)
         return socket.create_connection((host, int(port)), 60)
 
-    def all_answered(self, address, request, end):
+    def all_answered(self, address, request, end, connections):
         """Ask @request DEPTH times on each of many connections, then once for @end; how long it took
         until everybody had the answer that ends with it."""
         began = time.monotonic()
         socks = {}
         tails = {}
         poll = select.epoll()
-        for number in range(CONNECTIONS):
+        for number in range(connections):
             sock = self.dial(address)
             sock.sendall((request(number) if callable(request) else request * DEPTH) + end[0])
             socks[sock.fileno()] = sock
@@ -102,11 +102,11 @@ class Fairness(unittest.TestCase):
         poll.close()
         return time.monotonic() - began
 
-    def holds_nobody_up(self, address, request, end, ask=lambda: ("PING",), share=3):
+    def holds_nobody_up(self, address, request, end, ask=lambda: ("PING",), share=3, connections=CONNECTIONS):
         neighbour = Neighbour(self.daemon, ask)
         neighbour.start()
         try:
-            took = self.all_answered(address, request, end)
+            took = self.all_answered(address, request, end, connections)
         finally:
             worst = neighbour.end()
         # what it asks for is next to nothing: it waits for a share of the work, not for the whole
@@ -131,6 +131,14 @@ class Fairness(unittest.TestCase):
     def test_scrapes_hold_nobody_up(self):
         over = (http("/healthz"), b"\r\n\r\nok\n")
         self.holds_nobody_up(self.daemon.http, lambda number: http("/metrics") * 15, over, share=20)
+
+    def test_a_list_of_large_values_holds_nobody_up(self):
+        with self.dial(self.daemon.http) as sock:
+            value = b"\1a" * (1 << 20)  # as JSON it is more than three times as long
+            sock.sendall(b"PUT /v1/config/large/one HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(value) + value)
+            self.assertIn(b" 201 ", sock.recv(1000))
+        over = (http("/healthz"), b"\r\n\r\nok\n")
+        self.holds_nobody_up(self.daemon.http, lambda number: http("/v1/config/large/") * 2, over, share=8, connections=6)
 
     def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
         count = 30000

@@ -71,6 +71,10 @@ enum {
 };
 
 typedef struct list_work {
+    mp__job job; /* first: printing it */
+    mp__walk *walk;
+    mp__buf body;
+    uint64_t tag;
     bool with_values, namespaces, effective;
     mp_str prefix, delimiter;
 } list_work;
@@ -175,42 +179,61 @@ static void add_groups(mp__buf *body, const mp__walk *walk, const char *member, 
     mp__json_end(body, ']');
 }
 
+static void list_run(mp__job *job)
+{
+    list_work *w = (list_work *)job;
+    const mp__walk *walk = w->walk;
+    mp_str namespace_ = job->x->values[0];
+    mp__buf *body = &w->body;
+
+    mp__json_begin(body, '{');
+    mp__json_add_string(body, "environment", mp_str_new(walk->scope, walk->scope_size));
+    if (!w->namespaces)
+        mp__json_add_string(body, "namespace", namespace_);
+    mp__json_add_string(body, "prefix", w->prefix);
+    mp__json_add_u64(body, "revision", walk->as_of);
+    mp__json_add_bool(body, "stale", walk->stale);
+    if (w->namespaces) {
+        add_groups(body, walk, "namespaces", 0, 1);
+    } else {
+        add_keys(body, walk, w, namespace_.size);
+        if (w->delimiter.size)
+            add_groups(body, walk, "prefixes", namespace_.size + 1, 0);
+    }
+    if (walk->more) {
+        mp__json_key(body, "next");
+        (void)mp__buf_add_char(body, '"');
+        add_token(body, walk);
+        (void)mp__buf_add_char(body, '"');
+    }
+    mp__json_end(body, '}');
+    (void)mp__buf_add_char(body, '\n');
+    w->tag = tag_of(walk);
+}
+
+static void list_done(mp__job *job)
+{
+    list_work *w = (list_work *)job;
+    mp__walk *walk = w->walk;
+    mp__buf body = w->body; /* @w goes with the exchange */
+
+    mp__http_answer_tagged(job->x, MP_STR("application/json"), &body, walk->as_of, walk->stale,
+                           w->tag);
+    (void)mp__walk_free(walk);
+}
+
 static void answer_list(mp__walk *walk)
 {
-    mp__exchange *x = walk->x;
-    const list_work *w = walk->context;
-    mp__buf body = MP__BUF_INIT;
+    list_work *w = walk->context;
 
     if (walk->status) {
-        mp__http_answer_walk_error(x, walk);
+        mp__http_answer_walk_error(walk->x, walk);
         (void)mp__walk_free(walk);
         return;
     }
-    mp__json_begin(&body, '{');
-    mp__json_add_string(&body, "environment", mp_str_new(walk->scope, walk->scope_size));
-    if (!w->namespaces)
-        mp__json_add_string(&body, "namespace", x->values[0]);
-    mp__json_add_string(&body, "prefix", w->prefix);
-    mp__json_add_u64(&body, "revision", walk->as_of);
-    mp__json_add_bool(&body, "stale", walk->stale);
-    if (w->namespaces) {
-        add_groups(&body, walk, "namespaces", 0, 1);
-    } else {
-        add_keys(&body, walk, w, x->values[0].size);
-        if (w->delimiter.size)
-            add_groups(&body, walk, "prefixes", x->values[0].size + 1, 0);
-    }
-    if (walk->more) {
-        mp__json_key(&body, "next");
-        (void)mp__buf_add_char(&body, '"');
-        add_token(&body, walk);
-        (void)mp__buf_add_char(&body, '"');
-    }
-    mp__json_end(&body, '}');
-    (void)mp__buf_add_char(&body, '\n');
-    mp__http_answer_tagged(x, MP_STR("application/json"), &body, walk->as_of, walk->stale,
-                           tag_of(walk));
-    (void)mp__walk_free(walk);
+    w->walk = walk;
+    w->job = (mp__job){.x = walk->x, .run = list_run, .done = list_done};
+    mp__job_start(&w->job, walk->bytes + walk->count * 64);
 }
 
 /* ---- the handlers ---- */
