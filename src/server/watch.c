@@ -11,7 +11,12 @@
 #include "core/json.h"
 
 /* A prefix that is longer than any address waits in vain. */
-enum { LENGTH_MAX = MP__ADDRESS_MAX + 1, BUCKETS_FIRST = 64, MARKED_AHEAD = 8 };
+enum {
+    LENGTH_MAX = MP__ADDRESS_MAX + 1,
+    BUCKETS_FIRST = 64,
+    MARKED_AHEAD = 8,
+    PLACES_LEAST = 16, /* fewer are not worth giving back */
+};
 
 /* A point and its waiter, side by side with those of the others: of a list each would have to be
  * there before the next one is known, and a thousand waiters are in no cache. */
@@ -209,6 +214,21 @@ static int reserve(node *n)
     return n->places ? 0 : MP_ENOMEM;
 }
 
+/* Half as many places where a quarter is taken: before it grows or shrinks again as many must come
+ * or leave as are moved here. Without memory it stays. */
+static void shrink(node *n)
+{
+    place *places;
+
+    if (n->capacity < PLACES_LEAST || n->count > n->capacity / 4)
+        return;
+    places = mp__realloc_array(n->places, n->capacity / 2, sizeof(*places));
+    if (!places)
+        return;
+    n->places = places;
+    n->capacity /= 2;
+}
+
 int mp__watch_join(mp__watch *watch, mp__watch_point *point, mp__waiter *waiter, mp_str prefix,
                    bool exact)
 {
@@ -258,6 +278,8 @@ void mp__watch_leave(mp__watch *watch, mp__watch_point *point)
     n->places[point->at].point->at = point->at;
     if (n->count == 0)
         node_free(watch, n);
+    else
+        shrink(n);
     point->waiter = NULL;
     if (--waiter->points)
         return;

@@ -316,6 +316,45 @@ static void who_stays_is_told_whoever_left_one_prefix_before(void **state)
 }
 
 #define EACH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+static size_t asked_for, asked_count; /* the last allocation, and how many there were */
+
+static bool note_size(size_t size)
+{
+    asked_for = size;
+    asked_count++;
+    return false;
+}
+
+static void a_crowd_that_has_gone_holds_no_memory(void **state)
+{
+    enum { CROWD = 4096, LEFT = 5 };
+    listener *crowd = mp__calloc(CROWD, sizeof(*crowd));
+
+    (void)state;
+    assert_non_null(crowd);
+    for (int i = 0; i < CROWD; i++)
+        listen(&crowd[i], 0, "dev/app/", false);
+    mp__alloc_fail_hook = note_size;
+    asked_for = asked_count = 0;
+    for (int i = LEFT; i < CROWD; i++)
+        leave(&crowd[i]);
+    assert_true(asked_for > 0 && asked_for <= 4 * LEFT * 2 * sizeof(void *));
+    assert_true(asked_count <= 12); /* halved each time: as many moved as have left */
+    asked_count = 0;
+    for (int i = 0; i < 100; i++) { /* whatever the number is at which it would grow or shrink */
+        listen(&crowd[LEFT], 0, "dev/app/", false);
+        leave(&crowd[LEFT]);
+    }
+    assert_true(asked_count <= 1);
+    mp__alloc_fail_hook = NULL;
+    happens("dev/app/key", 7);
+    for (int i = 0; i < LEFT; i++) {
+        assert_string_equal(crowd[i].heard, "7 ");
+        leave(&crowd[i]);
+    }
+    (void)mp__free(crowd);
+}
+
 static const struct CMUnitTest tests[] = {
     EACH(a_waiter_hears_of_what_begins_with_its_prefix_and_of_nothing_else),
     EACH(an_exact_waiter_hears_of_its_address_only),
@@ -329,5 +368,6 @@ static const struct CMUnitTest tests[] = {
     EACH(thousands_of_prefixes_are_each_told_of_their_own),
     EACH(joining_without_memory_fails_and_changes_nothing),
     EACH(who_stays_is_told_whoever_left_one_prefix_before),
+    EACH(a_crowd_that_has_gone_holds_no_memory),
 };
 MP_TEST_MAIN(tests)
