@@ -335,8 +335,8 @@ static int write_changes(edit *e)
     return 0;
 }
 
-/* An origin that takes no writes is told before somebody types, as the write would be refused: 0, or
- * the exit code of what was said. */
+/* An origin that takes no writes is told before somebody types, as the write would be refused: 0,
+ * or the exit code of what was said. */
 static int may_write(edit *e)
 {
     mp_str words[] = {MP_STR("INFO"), MP_STR("marketprism")}, info;

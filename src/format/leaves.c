@@ -63,11 +63,7 @@ int mp__leaves_add_typed(mp__leaves *leaves, mp_str key, mp_str value, mp_str me
     if (value.size)
         memcpy(bytes + key.size, value.data, value.size);
     leaves->items[leaves->count++] = (mp__leaf){
-        mp_str_new(bytes, key.size),
-        mp_str_new(bytes + key.size, value.size),
-        media_type,
-        0,
-        0,
+        mp_str_new(bytes, key.size), mp_str_new(bytes + key.size, value.size), media_type, 0, 0,
     };
     return 0;
 }

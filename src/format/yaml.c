@@ -438,10 +438,21 @@ enum {
     ANCHOR_STEPS_MAX = 20000000, /* a tenth of a second */
 };
 
+/* Whether a line begins at @at: behind \n, \r, the last byte of U+0085, U+2028 or U+2029, or a BOM.
+ */
 static bool begins_line(mp_str bytes, size_t at)
 {
-    /* behind a line break of YAML: \n, \r, or the last byte of U+0085, U+2028, U+2029; or a BOM */
-    return at == 0 || memchr("\n\r\x85\xa8\xa9\xbf", bytes.data[at - 1], 6);
+    switch (at ? (unsigned char)bytes.data[at - 1] : '\n') {
+    case '\n':
+    case '\r':
+    case 0x85:
+    case 0xa8:
+    case 0xa9:
+    case 0xbf:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* %TAG directives are counted in the text: the first event comes behind all of them. */
