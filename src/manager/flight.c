@@ -394,7 +394,7 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     bool dirty;
 
     /* what an origin remembers that cannot be asked is an answer, and no failure */
-    next = take_off_table(flight, record ? 0 : status, &dirty);
+    next = take_off_table(flight, status && !record ? status : 0, &dirty);
     took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
     mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
     mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);

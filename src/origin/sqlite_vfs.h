@@ -25,9 +25,9 @@ mp__vfs *mp__vfs_free(mp__vfs *vfs);
 const char *mp__vfs_name(const mp__vfs *vfs);
 
 typedef struct mp__vfs_stats {
-    uint64_t mended;  /* pages and frames in which one flipped bit was found and set right */
-    uint64_t damaged; /* reads that failed for damage */
-    uint64_t failed;  /* reads that the disk refused: they say nothing of what is there */
+    uint64_t mended;   /* pages and frames in which one flipped bit was found and set right */
+    uint64_t damaged;  /* reads that failed for damage */
+    uint64_t failed;   /* reads that the disk refused: they say nothing of what is there */
     uint64_t searched; /* times that a page which was read was looked through for a flipped bit */
 } mp__vfs_stats;
 mp__vfs_stats mp__vfs_stats_read(const mp__vfs *vfs);
