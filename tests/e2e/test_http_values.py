@@ -3,6 +3,7 @@
 """Values over HTTP: read, written, patched, deleted, with conditions and marks of freshness."""
 
 import json
+import socket
 import threading
 import unittest
 
@@ -165,6 +166,18 @@ class Values(unittest.TestCase):
         self.assertEqual(problem["type"], "/problems/" + type)
         self.assertTrue(problem["title"] and problem["detail"])
         return problem
+
+    def test_what_is_too_large_is_told_with_its_option(self):
+        host, _, port = self.daemon.http.rpartition(":")
+        for target, header, status, options in (
+                ("x", "Content-Length: 4194305", 413, ("http.body_max",)), ("x" * 9000, "X: y", 414, ("http.line_max",)),
+                ("x", "X: " + "y" * 40000, 431, ("http.headers_max", "http.header_count_max"))):
+            with socket.create_connection((host, int(port)), 10) as plain:
+                plain.sendall(f"PUT {BASE}default/{target} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+                head, _, body = b"".join(iter(lambda: plain.recv(65536), b"")).partition(b"\r\n\r\n")
+            self.assertIn(f" {status} ".encode(), head.splitlines()[0])
+            for option in options:
+                self.assertIn(option, json.loads(body)["remedy"])
 
     def test_what_is_put_is_what_is_got(self):
         put = self.http.put(BASE + "default/a", "hello", "text/plain; charset=UTF-8")

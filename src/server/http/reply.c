@@ -339,9 +339,13 @@ static const char *usual_remedy(const mp__problem *p)
     case 504:
         return "try again; GET /v1/status says what is wrong";
     case 413:
+        return "make it smaller, or raise http.body_max in the configuration";
     case 414:
+        return "make it shorter, or raise http.line_max in the configuration";
     case 431:
-        return "make it smaller, or raise the limit (http.* in the configuration)";
+        return "send fewer and shorter ones, or raise http.headers_max and http.header_count_max "
+               "in "
+               "the configuration";
     default:
         return "see GET /v1/openapi.json";
     }
