@@ -3,8 +3,8 @@
  *
  * Small ones are looked at where the write began. A megabyte takes milliseconds, in which a loop
  * would serve nobody, so more than MP__CLAIMS_AT_ONCE in one request go to a thread of the manager.
- * Writes of the same loop that come meanwhile line up behind it, since a loop's writes keep their
- * order; those of other loops pass by. */
+ * Writes of the same source that come meanwhile line up behind it, since they keep their order;
+ * all others pass by. */
 #include "manager/validate.h"
 
 /* Bytes of a request that are looked at in its loop: some 100 us. */
@@ -40,17 +40,17 @@ static void line_up(mp__manager *manager, mp__write_request *request)
     atomic_fetch_add_explicit(&manager->claims_count, 1, memory_order_relaxed);
 }
 
-static mp__write_request **first_of(mp__manager *manager, const mp__loop *loop)
+static mp__write_request **first_of(mp__manager *manager, const mp__loop *loop, const void *source)
 {
     mp__write_request **link = &manager->claims;
 
-    while (*link && (*link)->loop != loop)
+    while (*link && ((*link)->loop != loop || (*link)->source != source))
         link = &(*link)->claims_next;
     return link;
 }
 
-/* Whether a request of @loop waits. */
-static bool any_waits(mp__manager *manager, const mp__loop *loop)
+/* Whether a request of @source, of @loop, waits. */
+static bool any_waits(mp__manager *manager, const mp__loop *loop, const void *source)
 {
     bool any;
 
@@ -58,18 +58,18 @@ static bool any_waits(mp__manager *manager, const mp__loop *loop)
     if (atomic_load_explicit(&manager->claims_count, memory_order_relaxed) == 0)
         return false;
     (void)pthread_mutex_lock(&manager->claims_lock);
-    any = *first_of(manager, loop) != NULL;
+    any = *first_of(manager, loop, source) != NULL;
     (void)pthread_mutex_unlock(&manager->claims_lock);
     return any;
 }
 
-/* The first of @loop, unless it is still being looked at; NULL then, too. */
-static mp__write_request *take_first(mp__manager *manager, const mp__loop *loop)
+/* The first of @source, unless it is still being looked at; NULL then, too. */
+static mp__write_request *take_first(mp__manager *manager, const mp__loop *loop, const void *source)
 {
     mp__write_request **link, *request;
 
     (void)pthread_mutex_lock(&manager->claims_lock);
-    link = first_of(manager, loop);
+    link = first_of(manager, loop, source);
     request = *link;
     if (request && request->claims_open)
         request = NULL;
@@ -89,9 +89,10 @@ static void checked(mp__task *task)
         (mp__write_request *)((char *)task - offsetof(mp__write_request, task));
     mp__manager *manager = request->manager;
     const mp__loop *loop = request->loop;
+    const void *source = request->source;
 
     request->claims_open = false;
-    while ((request = take_first(manager, loop)) != NULL)
+    while ((request = take_first(manager, loop, source)) != NULL)
         mp__write_claimed(manager, request, request->claims_status);
 }
 
@@ -111,7 +112,7 @@ void mp__claims_start(mp__manager *manager, mp__write_request *request)
 
     request->claims_open = large;
     request->claims_status = large ? 0 : mp__claims_check(request);
-    if (!large && !(request->loop && any_waits(manager, request->loop))) {
+    if (!large && !(request->loop && any_waits(manager, request->loop, request->source))) {
         mp__write_claimed(manager, request, request->claims_status);
         return;
     }

@@ -80,6 +80,8 @@ typedef struct mp__schema_set mp__schema_set; /* validate.h */
 typedef struct mp__schema_scope mp__schema_scope;
 typedef struct mp__validation mp__validation;
 
+enum { MP__GATE_SOURCES = 256 };
+
 struct mp__manager {
     mp_env *env;
     mp__log_sink *log;
@@ -149,6 +151,10 @@ struct mp__manager {
     uint64_t none_epoch;   /* as of which none has a schema; 0: some may */
     mp__validation *gate_first, **gate_last;
     bool gate_busy;
+    /* Of those at the gate, who has it included: how many write schemas, and how many there are of
+     * each source, by its hash; and what of these is of who has it. */
+    uint32_t gate_schemas, gate_sources[MP__GATE_SOURCES], gate_source;
+    bool gate_has_schemas;
 
     /* writes whose values are looked at elsewhere, and those behind them: see claims.c */
     pthread_mutex_t claims_lock;

@@ -206,6 +206,9 @@ typedef struct mp__write_request {
     size_t count;
     bool dry_run; /* only ask what a write asks first: access, schemas, whether the origin takes
                    * writes. Conditions are not looked at, and the changes are left as they are */
+    /* Whose writes keep the order in which they start; NULL: that of all of its loop without one.
+     * Compared only. */
+    const void *source;
     void (*done)(struct mp__write_request *request);
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */
@@ -232,9 +235,10 @@ typedef struct mp__write_request {
     mp_str examine_scope, examine_name, examine_schema;
 } mp__write_request;
 
-/* Always answered through done(), in the order of the starts from one loop. MP_EINVALID: what
- * readers of the scope, or of one that falls back to it, would get then breaks a schema that counts
- * there, or a schema is none; or a value to be put is no JSON and its media type says that it is.
+/* Always answered through done(), those of one source in the order of their starts. MP_EINVALID:
+ * what readers of the scope, or of one that falls back to it, would get then breaks a schema that
+ * counts there, or a schema is none; or a value to be put is no JSON and its media type says that
+ * it is.
  */
 void mp__write_start(mp__manager *manager, mp__write_request *request);
 

@@ -3,8 +3,9 @@
  *
  * A document is checked as it will be, with the writes of the same request in it, so nobody may
  * write to it between the check and the commit: whoever needs a check passes one at a time. Others
- * pass by, unless somebody waits: then they line up behind, so that writes of one loop keep their
- * order. Without schemas all that this costs is a look at what is known of the scope. */
+ * pass by, unless somebody of the same source is at the gate, whose writes keep their order, or
+ * somebody who writes schemas, of which nobody knows yet what they are about. Without schemas all
+ * that this costs is a look at what is known of the scope. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,17 +14,36 @@
 /* ---- the gate ---- */
 
 static void begin(mp__task *task);
+static bool has_schemas(const mp__write_request *request);
+
+/* Which of the counts of sources is about @request's. */
+static uint32_t source_of(const mp__write_request *request)
+{
+    const void *by[] = {request->source ? request->source : request->loop};
+
+    return (uint32_t)(mp__checksum(0, by, sizeof(by)) % MP__GATE_SOURCES);
+}
+
+/* Under the lock: @request, which is at the gate, has it from now on. */
+static void give_gate(mp__manager *manager, const mp__write_request *request)
+{
+    manager->gate_source = source_of(request);
+    manager->gate_has_schemas = has_schemas(request);
+}
 
 void mp__validate_leaves(mp__manager *manager)
 {
     mp__validation *next;
 
     (void)pthread_mutex_lock(&manager->schema_lock);
+    manager->gate_sources[manager->gate_source]--;
+    manager->gate_schemas -= manager->gate_has_schemas;
     next = manager->gate_first;
     if (next) {
         manager->gate_first = next->next;
         if (!manager->gate_first)
             manager->gate_last = &manager->gate_first;
+        give_gate(manager, next->request);
     } else {
         manager->gate_busy = false;
     }
@@ -36,12 +56,16 @@ void mp__validate_leaves(mp__manager *manager)
 static bool enter(mp__validation *v)
 {
     mp__manager *manager = v->manager;
-    bool first;
+    bool first, schemas = has_schemas(v->request);
 
     (void)pthread_mutex_lock(&manager->schema_lock);
     first = !manager->gate_busy;
     manager->gate_busy = true;
-    if (!first) {
+    manager->gate_sources[source_of(v->request)]++;
+    manager->gate_schemas += schemas;
+    if (first) {
+        give_gate(manager, v->request);
+    } else {
         *manager->gate_last = v;
         manager->gate_last = &v->next;
     }
@@ -214,17 +238,18 @@ static bool may_these_pass(mp__manager *manager, const mp__write_request *reques
     return may;
 }
 
-/* Whether it is known of all scopes that nothing has to be checked. */
+/* Whether nobody is in the way, and it is known of all scopes that nothing has to be checked. */
 static bool may_pass(mp__manager *manager, const mp__write_request *request)
 {
-    bool may = true, busy, are_none;
+    bool may = true, waits, are_none;
 
     (void)pthread_mutex_lock(&manager->schema_lock);
-    busy = manager->gate_busy;
+    waits =
+        manager->gate_busy && (manager->gate_schemas || manager->gate_sources[source_of(request)]);
     are_none = mp__schemas_are_none(manager);
     (void)pthread_mutex_unlock(&manager->schema_lock);
-    if (busy || are_none)
-        return !busy && !has_schemas(request);
+    if (waits || are_none)
+        return !waits && !has_schemas(request);
     for (size_t i = 0; i < request->count && may;)
         may = may_these_pass(manager, request, &i);
     return may;

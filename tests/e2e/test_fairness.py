@@ -4,6 +4,7 @@
 much gets all of it."""
 
 import itertools
+import json
 import select
 import socket
 import threading
@@ -116,7 +117,7 @@ class Fairness(unittest.TestCase):
         self.holds_nobody_up(self.daemon.resp, resp("MP.STATUS"), OVER)
 
     def test_a_list_waits_for_a_share_of_the_lists_of_others_and_not_for_all(self):
-        self.holds_nobody_up(self.daemon.resp, resp("KEYS", "fair/*"), OVER, lambda: ("SCAN", "0"))
+        self.holds_nobody_up(self.daemon.resp, lambda number: resp("KEYS", "fair/*") * 40, OVER, lambda: ("SCAN", "0"))
 
     def test_a_read_waits_for_a_share_of_the_reads_of_others_and_not_for_all(self):
         def request(number):
@@ -139,6 +140,33 @@ class Fairness(unittest.TestCase):
             self.assertIn(b" 201 ", sock.recv(1000))
         over = (http("/healthz"), b"\r\n\r\nok\n")
         self.holds_nobody_up(self.daemon.http, lambda number: http("/v1/config/large/") * 2, over, share=8, connections=6)
+
+    def put(self, path, value, kind=b"application/json"):
+        return (b"PUT /v1/config/" + path + b" HTTP/1.1\r\nHost: a\r\nContent-Type: " + kind +
+                b"\r\nContent-Length: %d\r\n\r\n" % len(value) + value)
+
+    def test_a_write_waits_for_no_document_of_another_namespace(self):
+        with self.dial(self.daemon.http) as sock:
+            sock.sendall(self.put(b"_schema/judged", b'{"properties": {"doc": {"items": {"type": "integer"}, "uniqueItems": true}}}'))
+            self.assertIn(b" 201 ", sock.recv(1000))
+        over = (http("/healthz"), b"\r\n\r\nok\n")
+        large = b"[" + b",".join(b"%d" % i for i in range(100000)) + b"]"
+        number = itertools.count()
+        self.holds_nobody_up(self.daemon.http, lambda _: self.put(b"judged/doc", large) * 3, over,
+                             lambda: ("SET", "free/k", next(number)), share=5, connections=6)
+
+    def test_writes_of_one_pipeline_keep_their_order_past_a_document_that_is_judged(self):
+        client = self.daemon.client()
+        client("MP.PUT", "_schema/ordered", "application/json", '{"properties": {"doc": {"uniqueItems": true}}}')
+        for i in range(3):
+            client.send("MP.PUT", "ordered/doc", "application/json", json.dumps(list(range(i, 60000))))
+            client.send("SET", "behind/k", i)
+            client.send("MP.PUT", "behind/j", "application/json", i)
+            for _ in range(3):
+                client.read()
+            revisions = [client("MP.REV", key) for key in ("ordered/doc", "behind/k", "behind/j")]
+            self.assertEqual(revisions, sorted(revisions))
+        client.close()
 
     def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
         count = 30000

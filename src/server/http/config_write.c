@@ -251,6 +251,7 @@ static void write_done(mp__write_request *request)
 static void write_it(write_work *w)
 {
     w->write.loop = w->x->worker->loop;
+    w->write.source = w->x->connection;
     w->write.identity = &w->x->identity;
     w->write.changes = w->changes;
     w->write.count = w->changes[1].address.size ? 2 : 1;

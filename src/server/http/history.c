@@ -178,6 +178,7 @@ static void rollback_done(mp__write_request *request)
 static void rollback_write(rollback_work *w)
 {
     w->write.loop = w->x->worker->loop;
+    w->write.source = w->x->connection;
     w->write.identity = &w->x->identity;
     w->write.changes = &w->change;
     w->write.count = 1;

@@ -483,6 +483,7 @@ static void import_parsed(mp__job *job)
         return;
     }
     w->write.loop = x->worker->loop;
+    w->write.source = x->connection;
     w->write.identity = &x->identity;
     w->write.dry_run = w->dry_run;
     w->write.done = written;

@@ -526,6 +526,7 @@ void mp__http_txn(mp__exchange *x)
         return;
     w->write.dry_run = dry_run;
     w->write.loop = x->worker->loop;
+    w->write.source = x->connection;
     w->write.identity = &x->identity;
     w->write.done = written;
     w->write.context = w;

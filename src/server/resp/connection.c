@@ -227,6 +227,7 @@ static void write_done(mp__write_request *request)
 void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count)
 {
     slot->write.loop = slot->worker->loop;
+    slot->write.source = slot->connection;
     slot->write.identity = &slot->identity;
     slot->write.changes = changes;
     slot->write.count = count;
