@@ -17,7 +17,7 @@ enum {
 };
 
 /* When a panel changes its leader hangs on a few requests, which the scatter between parts of the
- * sample does not show: from 1,216 forecasts on public traces (docs/cache.md). */
+ * sample does not show: docs/cache.md has what holds with and without. */
 static const double WIDER = 1.2, FLOOR_ADAPTIVE = 0.002;
 
 /* As the intervals are: errors to either side that hold nine of ten. */
@@ -267,9 +267,8 @@ static double slope_at(const mp__curve *c, size_t at, double hit_ratio)
 
 /* How much of what the slope between the points is worth the parts of the sample do not show. Under
  * W-TinyLFU all of it: it moves the frequency that all keys must have. Under the adaptive policy
- * what the miniatures of the panel hit and with it when the leader changes; the share is from 24
- * samples each of lirs-sprite, lirs-multi1 and lirs-multi3 and 9 of cache2k-orm-busy
- * (docs/cache.md). Of the others what the miniature knows where it stands is enough. */
+ * what the miniatures of the panel hit and with it when the leader changes; docs/cache.md has what
+ * other shares held. Of the others what the miniature knows where it stands is enough. */
 static double slope_share(const mp__curve *c)
 {
     return strcmp(c->policy, "w-tinylfu") == 0 ? 1 : c->is_adaptive ? 0.6 : 0;
