@@ -271,7 +271,7 @@ static double slope_at(const mp__curve *c, size_t at, double hit_ratio)
  * other shares held. Of the others what the miniature knows where it stands is enough. */
 static double slope_share(const mp__curve *c)
 {
-    return strcmp(c->policy, "w-tinylfu") == 0 ? 1 : c->is_adaptive ? 0.6 : 0;
+    return strcmp(c->policy, "w-tinylfu") == 0 ? 1 : c->is_adaptive ? 0.8 : 0;
 }
 
 /* Of the keys in use the sample has more or fewer than its share, by the root of as many as the
