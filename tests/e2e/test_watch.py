@@ -955,6 +955,30 @@ class Life(unittest.TestCase):
             self.assertEqual(len(json.loads(other.read())["consumers"]), 1)
             self.assertEqual(other.read(), "PONG")
 
+    def test_many_who_ask_at_once_are_answered_from_what_is_still_there(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(daemon.close)
+        watchers, writer = [daemon.client() for _ in range(50)], daemon.client()
+        for client in watchers:
+            self.addCleanup(client.close)
+            client("MP.WATCH")
+        self.addCleanup(writer.close)
+        writer("MSET", *(word for i in range(50) for word in (f"asked/k{i}", "text")))
+        schema = json.dumps({"additionalProperties": {"type": "integer"}})
+        for round in range(5):
+            askers = [daemon.client() for _ in range(20)]
+            for client in askers:  # more at once than one turn formats
+                client.socket.sendall((client.encode("MP.CONSUMERS") + client.encode("MP.SCHEMA", "CHECK", "asked", schema)) * 20)
+            for client in askers:
+                for _ in range(20):
+                    self.assertEqual(len(json.loads(client.read())["consumers"]), 50)
+                    count, *told = client.read()
+                    self.assertEqual((count, len(told)), (50, 20))
+                    for where, instance, keyword, text in told:
+                        self.assertEqual((where, keyword), (b"asked", b"type"))
+                        self.assertIn(b"integer", text)
+                client.close()
+
     def test_who_reads_nothing_is_told_as_slow_with_where_he_is(self):
         daemon = Daemon("--set", "server.workers=1").start()
         self.addCleanup(daemon.close)

@@ -19,7 +19,7 @@ static void came(mp__consumers *consumers, mp__buf *body)
     mp__buf kept = *body;
 
     consumers->body = kept;
-    mp__slot_ready(slot); /* without a connection the slot goes, and @consumers with it */
+    mp__slot_ready_now(slot); /* without a connection the slot goes, and @consumers with it */
     mp__buf_done(&kept);
 }
 

@@ -125,6 +125,16 @@ static void format_slot(mp__slot *slot)
     mark_dirty(slot->connection);
 }
 
+void mp__slot_ready_now(mp__slot *slot)
+{
+    if (slot->connection) {
+        format_slot(slot);
+    } else {
+        atomic_fetch_sub(&slot->worker->server->answers_due, 1);
+        slot_free(slot);
+    }
+}
+
 /* What was read may be much work to format, and come for many at once: what the turn has no time
  * for stands in line with its connection. Not so writes: who changed something has his reply before
  * others hear of it. */
@@ -132,11 +142,8 @@ void mp__slot_ready(mp__slot *slot)
 {
     mp__connection *c = slot->connection;
 
-    if (!c) {
-        atomic_fetch_sub(&slot->worker->server->answers_due, 1);
-        slot_free(slot);
-    } else if (slot->kind == MP__SLOT_WRITE || (!c->come && mp__turn_has_time(&c->worker->turn))) {
-        format_slot(slot);
+    if (!c || slot->kind == MP__SLOT_WRITE || (!c->come && mp__turn_has_time(&c->worker->turn))) {
+        mp__slot_ready_now(slot);
     } else {
         slot->has_come = true;
         *c->last_come = slot;

@@ -122,6 +122,8 @@ mp__slot *mp__slot_new(mp__connection *c, enum mp__slot_kind kind, size_t reads,
 /* Everything it waited for is there: let it be formatted when there is time, and go out in its
  * turn. */
 void mp__slot_ready(mp__slot *slot);
+/* The same, formatted before it returns: what it is formatted from is borrowed only so long. */
+void mp__slot_ready_now(mp__slot *slot);
 /* Begin its reads, of which at most MP__READS_AT_ONCE wait at a time; the others follow in order.
  * Those answered at once count. */
 void mp__slot_reads_start(mp__slot *slot);
