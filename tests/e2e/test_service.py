@@ -195,7 +195,7 @@ class Notify(unittest.TestCase):
         self.addCleanup(daemon.close)
         daemon.start()
         self.assertEqual(daemon.client()("PING"), "PONG")
-        self.assertIn("not-notified", daemon.log_text())
+        mp_daemon.wait_until(lambda: "not-notified" in daemon.log_text())  # told behind the ready line
 
 
 if __name__ == "__main__":
