@@ -80,7 +80,7 @@ typedef struct mp__schema_set mp__schema_set; /* validate.h */
 typedef struct mp__schema_scope mp__schema_scope;
 typedef struct mp__validation mp__validation;
 
-enum { MP__GATE_SOURCES = 256 };
+enum { MP__GATE_SOURCES = 4096 }; /* two that share a count wait for each other: few do */
 
 struct mp__manager {
     mp_env *env;

@@ -95,6 +95,11 @@ typedef struct mp__worker_loop {
     mp__task stop_task, cut_task;
     uint64_t looking_since_ns; /* the second in which PUBSUB CHANNELS took @looking_ns */
     uint64_t looking_ns;
+    /* what matching the globs of all its connections has taken of the second that began then, in
+     * steps, and of how many connections: resp/tell.c */
+    uint64_t globs_since_ns;
+    size_t globs_spent;
+    uint32_t globs_clients;
 } mp__worker_loop;
 
 struct mp__server {

@@ -129,6 +129,21 @@ class Patterns(unittest.TestCase):
                 self.expect_heard(innocent)
         self.expect_end(hostile)
 
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "so many steps are not done in a second")
+    def test_patterns_of_several_clients_together_take_no_more_of_a_second_than_those_of_one(self):
+        innocent = self.innocent()
+        crowd = [self.hostile(4) for _ in range(10)]  # none takes so much alone: the loop has not the time
+        ended = set()
+        end = time.monotonic() + 30
+        while len(ended) < len(crowd) - 2 and time.monotonic() < end:
+            for i in range(20):
+                self.c.send("SET", self.KEY, i)
+            for _ in range(20):
+                self.c.read()
+                self.expect_heard(innocent)
+            ended |= set(select.select([one.socket for one in crowd if one.socket not in ended], [], [], 0)[0])
+        self.assertGreaterEqual(len(ended), len(crowd) - 2)
+
     def test_thousands_of_ordinary_subscriptions_are_no_trouble(self):
         patterns = self.listener("PSUBSCRIBE", *(f"__keyspace@0__:many/{i}/*" for i in range(5000)))
         channels = self.listener("SUBSCRIBE", *(f"__keyspace@0__:many/{i}/k" for i in range(10000)))

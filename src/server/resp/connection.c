@@ -318,6 +318,7 @@ static void connection_end(mp__connection *c, bool reset)
     abandon_slots(c);
     unlink_dirty(c);
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
+    mp__tell_leaves(c);
     mp__subscriptions_clear(c);
     (void)pthread_mutex_lock(&worker->list_lock);
     if (c->previous)

@@ -95,7 +95,7 @@ struct mp__connection {
     mp__telling *telling, *last_telling; /* changes that wait for tell_read, or for their turn */
     mp__tell_read *tell_read;
     size_t telling_bytes;
-    /* what matching its globs has taken of the second that began then, in steps */
+    /* what matching its globs has taken of the worker's second that began then, in steps */
     uint64_t globs_since_ns;
     size_t globs_spent;
     bool is_overworked; /* by its globs: it is to be ended */
@@ -144,6 +144,8 @@ void mp__subscriptions_clear(mp__connection *c);
 void mp__tell_changes(mp__waiter *waiter, mp__watch_group *group, unsigned which);
 /* The same for who asks who watches. */
 void mp__tell_describe(mp__waiter *waiter, mp__buf *json);
+/* It goes: its globs take no more of the loop's second. */
+void mp__tell_leaves(mp__connection *c);
 /* Forget what waits to be told. */
 void mp__tell_clear(mp__connection *c);
 /* It has read all that it was sent: say what was left out, if anything was. */

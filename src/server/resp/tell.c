@@ -12,11 +12,13 @@ enum {
     DESCRIBED_MAX = 16,        /* subscriptions of each kind */
     UNREAD_MAX = 64 * 1024,    /* of changes; who reads more slowly is told to look again */
     WAITING_MAX = 1024 * 1024, /* of changes behind a read; with more the read is not waited for */
-    /* Of matching the globs of one connection, in steps of some 2 ns: each glob that begins as the
-     * channel does, all of them for one change, and in one second. */
+    /* Of matching globs, in steps of some 2 ns: each glob that begins as the channel does, all of
+     * one connection for one change, those of all connections of a loop in one second, and what a
+     * connection may take of that whatever others do. */
     GLOB_STEPS = 10,
     CHANGE_STEPS = 5000000,
     SECOND_STEPS = 100000000,
+    SHARE_LEAST = SECOND_STEPS / 64,
 };
 #define SECOND_NS 1000000000u
 
@@ -134,6 +136,24 @@ static const mp__subscription *subscription_to(const mp__connection *c, mp_str c
                                   MP__SUBSCRIPTION_CHANNEL, channel);
 }
 
+/* Count @steps; whether there are no more for the connection: the second of the loop is used up,
+ * and it took more than its share of it. So the many cannot take more than one may, and who takes
+ * little hears everything whatever others do. */
+static bool spend(mp__connection *c, size_t steps)
+{
+    mp__worker_loop *worker = c->worker;
+    size_t share;
+
+    if (c->globs_spent == 0 && steps)
+        worker->globs_clients++;
+    c->globs_spent += steps;
+    worker->globs_spent += steps;
+    if (worker->globs_spent <= SECOND_STEPS || c->globs_spent <= SHARE_LEAST)
+        return false;
+    share = SECOND_STEPS / worker->globs_clients;
+    return c->globs_spent > share;
+}
+
 /* The next after @s (NULL: the first) of the globs that fit @channel, or NULL. Matching takes steps
  * of the change and of the second; with the last of either the connection is overworked, and hears
  * nothing any more. */
@@ -149,8 +169,7 @@ static const mp__subscription *next_glob(mp__connection *c, mp__telling *t,
             t->steps -= t->steps < GLOB_STEPS ? t->steps : GLOB_STEPS;
             fits = mp__glob_match_within(s->text, channel, &t->steps);
         }
-        c->globs_spent += before - t->steps;
-        c->is_overworked = t->steps == 0 || c->globs_spent > SECOND_STEPS;
+        c->is_overworked = spend(c, before - t->steps) || t->steps == 0;
         if (c->is_overworked)
             return NULL;
         if (fits || !s)
@@ -315,9 +334,16 @@ static bool tell_prefixes(mp__connection *c, const mp__telling *t, mp__watch_vie
 /* A new second, a new budget: also while what waited is told, which may be much. */
 static void begin_second(mp__connection *c)
 {
-    if (c->worker->tick_ns - c->globs_since_ns < SECOND_NS)
+    mp__worker_loop *worker = c->worker;
+
+    if (worker->tick_ns - worker->globs_since_ns >= SECOND_NS) {
+        worker->globs_since_ns = worker->tick_ns;
+        worker->globs_spent = 0;
+        worker->globs_clients = 0;
+    }
+    if (c->globs_since_ns == worker->globs_since_ns)
         return;
-    c->globs_since_ns = c->worker->tick_ns;
+    c->globs_since_ns = worker->globs_since_ns;
     c->globs_spent = 0;
 }
 
@@ -418,18 +444,34 @@ static void read_free(mp__tell_read *r)
     (void)mp__free(r);
 }
 
+/* What it took of the second is no reason to end others, who take a fair share. */
+void mp__tell_leaves(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+
+    if (c->globs_since_ns == worker->globs_since_ns && c->globs_spent) {
+        worker->globs_spent -= c->globs_spent;
+        worker->globs_clients--;
+    }
+    c->globs_spent = 0;
+}
+
 /* A channel has no word for what was left out, and a message must not be missing in silence. */
 static void dismiss(mp__connection *c)
 {
     static const char why[] = "its patterns take too long to match";
 
-    mp__monitor_count(c->worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
-    mp__log(c->worker->server->log, MP__LOG_INFO, "server", "client-cut",
-            "id=%" PRIu64 " peer=%s: %s", c->id, c->peer, why);
+    mp__worker_loop *worker = c->worker;
+
+    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_CUT, 1);
+    mp__log(worker->server->log, MP__LOG_INFO, "server", "client-cut", "id=%" PRIu64 " peer=%s: %s",
+            c->id, c->peer, why);
+    mp__tell_leaves(c);
     mp__subscriptions_clear(c);
     mp__resp_error(mp__connection_out(c), "ERR",
                    "to match the patterns of this connection takes more than %d steps for one "
-                   "change, or %d in a second; SUBSCRIBE to channels, or MP.WATCH PREFIX",
+                   "change, or more than its share of the %d that all have in a second; SUBSCRIBE "
+                   "to channels, or MP.WATCH PREFIX",
                    CHANGE_STEPS, SECOND_STEPS);
     mp__connection_finish(c);
     mp__connection_push(c);
