@@ -168,6 +168,26 @@ class Fairness(unittest.TestCase):
             self.assertEqual(revisions, sorted(revisions))
         client.close()
 
+    def test_what_is_answered_late_is_whole_however_full_the_turns_are(self):
+        wrong = '{"required": ["absent"]}'
+        alone = self.daemon.client()
+        checked = alone("MP.SCHEMA", "CHECK", "fair", wrong)
+        alone.close()
+        crowd = [self.daemon.client() for _ in range(12)]
+        asked = (resp("MP.STATUS") * 10 + resp("MP.CONSUMERS") + resp("MP.SCHEMA", "CHECK", "fair", wrong) +
+                 resp("KEYS", "fair/k*") + resp("MGET", "fair/k1", "fair/none"))
+        for client in crowd:
+            client.socket.sendall(asked * 20)
+        for client in crowd:
+            for _ in range(20):
+                for _ in range(10):
+                    self.assertTrue(json.loads(client.read())["ready"])
+                self.assertEqual(json.loads(client.read())["consumers"], [])
+                self.assertEqual(client.read(), checked)
+                self.assertEqual(len(client.read()), 50)
+                self.assertEqual(client.read(), [b"value 1", None])
+            client.close()
+
     def test_a_pipeline_deeper_than_a_turn_is_answered_whole_and_in_order(self):
         count = 30000
         with self.dial(self.daemon.resp) as sock:
