@@ -3,6 +3,16 @@
 
 #include <stddef.h>
 
+/* A look at the clock, the first of which begins the turn. */
+static uint64_t look(mp__turn *turn)
+{
+    uint64_t now = mp__env_now_ns(turn->env);
+
+    if (!turn->began_ns)
+        turn->began_ns = now;
+    return now;
+}
+
 /* ---- slices ---- */
 
 void mp__slice_begin(mp__turn *turn)
@@ -29,9 +39,7 @@ bool mp__slice_is_over(mp__turn *turn)
 
     if (--turn->left)
         return false;
-    now = mp__env_now_ns(turn->env);
-    if (!turn->began_ns)
-        turn->began_ns = now;
+    now = look(turn);
     if (!turn->slice_ns) { /* what the first one took is not known */
         turn->slice_ns = turn->looked_ns = now;
         turn->left = 1;
@@ -46,10 +54,7 @@ bool mp__slice_is_over(mp__turn *turn)
 
 bool mp__turn_has_time(mp__turn *turn)
 {
-    turn->looked_ns = mp__env_now_ns(turn->env);
-    if (!turn->began_ns)
-        turn->began_ns = turn->looked_ns;
-    return turn->looked_ns - turn->began_ns < MP__TURN_NS;
+    return look(turn) - turn->began_ns < MP__TURN_NS;
 }
 
 static void post(mp__turn *turn)
@@ -60,18 +65,21 @@ static void post(mp__turn *turn)
     mp__loop_post(turn->loop, &turn->task);
 }
 
+/* There is time for one also where what came before has taken all of it, as it may in each turn. */
 static void go_on(mp__task *task)
 {
     mp__turn *turn = (mp__turn *)((char *)task - offsetof(mp__turn, task));
+    mp__in_line *who;
 
     turn->posted = false;
     turn->before(turn->context);
-    while (turn->first && mp__turn_has_time(turn)) {
-        mp__in_line *who = turn->first;
-
-        turn->told_ns = turn->looked_ns;
+    turn->told_ns = look(turn);
+    while ((who = turn->first) != NULL) {
         mp__turn_leave(turn, who);
         who->go_on(who);
+        turn->told_ns = look(turn);
+        if (turn->told_ns - turn->began_ns >= MP__TURN_NS)
+            break;
     }
     turn->told_ns = 0;
     if (turn->first)

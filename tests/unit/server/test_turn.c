@@ -148,6 +148,44 @@ static void where_the_turn_has_no_time_left_one_request_still_runs(void **state)
     end(&c);
 }
 
+static void the_head_of_the_line_goes_on_where_others_took_the_turn(void **state)
+{
+    crowd c;
+
+    (void)state;
+    begin(&c, MP__SLICE_NS);
+    for (int i = 0; i < 2; i++) {
+        c.members[i].left = 5;
+        mp__turn_wait(&c.turn, &c.members[i].line);
+    }
+    for (int i = 0; i < 10; i++) {
+        mp__turn_ends(&c.turn);
+        assert_true(mp__turn_has_time(&c.turn)); /* somebody's work that came before the line's */
+        now_ns += MP__TURN_NS;
+        (void)mp_sim_step(c.sim);
+    }
+    assert_int_equal(c.members[0].left + c.members[1].left, 0);
+    end(&c);
+}
+
+static void a_look_at_the_turn_does_not_make_requests_cheap(void **state)
+{
+    enum { COST_NS = 14 * 1000 };
+    crowd c;
+    int count = 0;
+
+    (void)state;
+    begin(&c, 0);
+    mp__slice_begin(&c.turn);
+    do {
+        now_ns += COST_NS;
+        assert_true(mp__turn_has_time(&c.turn)); /* as for an answer that is there at once */
+        count++;
+    } while (!mp__slice_is_over(&c.turn));
+    assert_int_equal(count, 1 + MP__SLICE_NS / COST_NS + 1); /* of the first nobody knew */
+    end(&c);
+}
+
 static void who_leaves_the_line_is_not_called(void **state)
 {
     crowd c;
@@ -182,6 +220,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(who_asks_much_goes_on_in_its_turn_until_all_is_done),
     MP_TEST(the_sockets_are_looked_at_again_after_each_turn),
     MP_TEST(where_the_turn_has_no_time_left_one_request_still_runs),
+    MP_TEST(the_head_of_the_line_goes_on_where_others_took_the_turn),
+    MP_TEST(a_look_at_the_turn_does_not_make_requests_cheap),
     MP_TEST(who_leaves_the_line_is_not_called),
 };
 
