@@ -204,6 +204,13 @@ class Fairness(unittest.TestCase):
             self.assertEqual(file.read(), b"")
             sender.join()
 
+    def test_who_stands_in_line_is_not_idle(self):
+        daemon = Daemon("--set", "server.workers=1", "--set", "resp.idle_timeout=500ms").start()
+        try:
+            self.all_answered(daemon.resp, lambda _: resp("MP.STATUS") * 1500, OVER, 30)
+        finally:
+            daemon.close()
+
     def test_a_deep_pipeline_of_requests_is_answered_whole_when_it_is_read_late(self):
         count = 4000
         with self.dial(self.daemon.http) as sock:

@@ -805,6 +805,7 @@ static void line_came(mp__in_line *line)
 {
     mp__connection *c = (mp__connection *)((char *)line - offsetof(mp__connection, line));
 
+    c->active_ns = c->worker->tick_ns;
     format_come(c);
     if (!c->blocked && !c->line.waits) /* else it goes on when it may */
         process(c);
@@ -947,8 +948,8 @@ static const char *too_slow(mp__connection *c, uint64_t now)
         if (ns > l->partial_ns && l->floor_bps == 0)
             return "a command took longer than resp.partial_timeout";
     }
-    if (l->idle_ns && !c->slots && !c->subscriptions.count && now > c->active_ns &&
-        now - c->active_ns > l->idle_ns)
+    if (l->idle_ns && !c->slots && !c->line.waits && !c->subscriptions.count &&
+        now > c->active_ns && now - c->active_ns > l->idle_ns)
         return "idle for resp.idle_timeout";
     return NULL;
 }
