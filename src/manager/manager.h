@@ -329,7 +329,7 @@ typedef struct mp__query {
 
 /* done() comes later, always, on its loop. A few are under way at once, the others in their order
  * behind them: so work for the origin and the loops comes as fast as it is done, and not for all at
- * once. On query->loop. */
+ * once. Only @kept ones are not among them: an origin that hangs holds up none. On query->loop. */
 void mp__query_start(mp__manager *manager, mp__query *query);
 void mp__query_done(mp__query *query); /* frees the results */
 

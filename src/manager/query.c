@@ -83,7 +83,7 @@ static void leave_place(mp__query *query)
 
 void mp__query_start(mp__manager *manager, mp__query *query)
 {
-    if (take_place(manager, query))
+    if (query->kept || take_place(manager, query))
         mp__query_begin(manager, query);
 }
 

@@ -159,17 +159,23 @@ class Outage(unittest.TestCase):
             self.hang_and_probe(daemon, lock, [again])
 
     def hang_and_probe(self, daemon, lock, probes):
-        with contextlib.closing(daemon.client()) as client:
+        with contextlib.closing(daemon.client()) as client, contextlib.ExitStack() as stack:
+            listers = [stack.enter_context(contextlib.closing(daemon.client())) for _ in range(8)]
             client("SET", "app/last", "1")  # else the origin may remember all that it is asked for
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
                     client("GET", "nobody/asked")
+                for lister in listers:  # as many as are under way at once, and more
+                    lister.send("KEYS", "*")
+                    lister.send("KEYS", "*")
                 for probe in probes * 3:
                     told = probe.get("/readyz")
                     self.assertEqual((told.status, told.json["missing"]), (503, ["never"]))
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)
+            for lister in listers:
+                self.assertEqual([sorted(lister.read()) for _ in range(2)], [[b"app/key", b"app/last", b"seen/key"]] * 2)
             self.assertEqual(client("SET", "never/key", "1"), "OK")
             wait_until(lambda: probes[0].get("/readyz").status == 200)
             self.assertEqual(client("DEL", "never/key"), 1)
