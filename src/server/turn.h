@@ -5,8 +5,8 @@
  * What a connection may do in one go is a *slice*, measured in time, for requests differ a
  * thousandfold in what they cost. It always runs one request, so everybody gets on. Who has more
  * asks mp__slice_is_over() between two requests, and stands in *line* once it is: the loop looks
- * at its sockets again, then goes on with the line from its head, for the rest of a *turn*, and with
- * one in any case. So who comes with a little is answered before those who came with much.
+ * at its sockets again, then goes on with the line from its head, for the rest of a *turn*, and
+ * with one in any case. So who comes with a little is answered before those who came with much.
  *
  *     bytes came --> run --> nothing left -----------------> read on
  *                     ^  \-> the slice is over --> in line    (reading pauses)
