@@ -174,11 +174,33 @@ class Limits(mp_daemon.Served):
         self.assertLess(daemon.peak_kb() - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
         self.assertEqual(client("PING"), "PONG")
 
-    def crowd_of_slow_readers(self, address, request, begins):
-        """Sixty that have asked, and read so little that all else has to wait."""
+    def test_who_does_not_read_the_last_answer_is_a_client_until_it_is_cut(self):
+        """Also where the stop comes first."""
+        daemon = Daemon("--set", "server.workers=1", "--set", "resp.stalled_write_timeout=1s").start()
+        self.addCleanup(daemon.close)
+        client = daemon.client()
+        self.addCleanup(client.close)
+        client("SET", "big", b"x" * (1 << 20))
+
+        def http_clients():
+            return int(re.search(rb"marketprism_http_clients:(\d+)", client("INFO"))[1])
+
+        last = b"GET /v1/config/default/big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        readers = self.crowd_of_slow_readers(daemon.http, last, b"HTTP/1.1 200", 10)
+        self.assertEqual(http_clients(), 10)
+        got = 12
+        while data := readers[0].recv(1 << 20):  # who reads gets all of it
+            got += len(data)
+        self.assertGreater(got, 1 << 20)
+        wait_until(lambda: http_clients() == 0, 10, "the end of the others")
+        self.crowd_of_slow_readers(daemon.http, last, b"HTTP/1.1 200", 10)
+        self.assertEqual(daemon.stop(), 0)
+
+    def crowd_of_slow_readers(self, address, request, begins, count=60):
+        """So many that have asked, and read so little that all else has to wait."""
         readers = []
         host, port = address.rsplit(":", 1)
-        for _ in range(60):
+        for _ in range(count):
             reader = socket.socket()
             self.addCleanup(reader.close)
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -57,6 +57,12 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
 
     if (c->closed)
         return;
+    if (ending == MP__HTTP_CLOSE_AFTER_SENDING && mp__stream_flush(c->stream) != 0)
+        ending = MP__HTTP_RESET; /* not to be taken for the whole of it */
+    if (ending == MP__HTTP_CLOSE_AFTER_SENDING && mp__stream_queued(c->stream)) {
+        c->closing = c->ending = true; /* a client until then: who takes nothing is cut */
+        return;
+    }
     c->closed = true;
     if (c->previous)
         c->previous->next = c->next;
@@ -428,7 +434,7 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__http_connection *c = context;
 
-    if (c->closed)
+    if (c->closed || (c->ending && size >= 0))
         return;
     if (size == 0) {
         on_end(c);
@@ -452,7 +458,9 @@ static void on_drained(void *context)
     if (c->closed)
         return;
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
-    if (c->busy && c->x.streaming) {
+    if (c->ending) {
+        mp__http_close(c, MP__HTTP_CLOSE_AFTER_SENDING);
+    } else if (c->busy && c->x.streaming) {
         if (c->x.events->on_writable)
             c->x.events->on_writable(&c->x, c->x.context);
     } else if (!c->busy && !c->line.waits && c->in.size) {
@@ -515,7 +523,7 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     } else if (now - c->stalled_since_ns > l->stalled_ns) {
         return "it took none of its answers for resp.stalled_write_timeout";
     }
-    if (c->busy || c->line.waits)
+    if (c->busy || c->line.waits || c->ending)
         return NULL; /* it waits for us */
     if (c->stage == 1 && ns > l->http_head_ns)
         return "its head took longer than http.header_timeout";

@@ -17,6 +17,7 @@ struct mp__http_connection {
     size_t backlog; /* of worker->backlog */
     int stage;
     bool closing;        /* after the answer at work */
+    bool ending;         /* all is answered: it closes once that has been sent */
     bool closed;         /* no more of the socket; memory stays for what is under way */
     bool released;       /* the stream's memory has gone */
     bool busy;           /* x is under way */
