@@ -301,6 +301,9 @@ typedef struct mp__query {
     mp_str prefixes[MP__CHANGED_PREFIXES_MAX]; /* CHANGED, as are: */
     size_t prefix_count;
     size_t value_max; /* a longer value is left out, its data NULL */
+    /* Whether nobody wants the answer any more, looked at on its loop before it begins: then it is
+     * MP_ECANCELED. NULL: somebody does. */
+    const bool *gone;
     void (*done)(struct mp__query *query);
     void *context;
     /* out: items and their bytes belong to the query until mp__query_done() */

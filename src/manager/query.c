@@ -35,7 +35,10 @@ static void begin_runs(mp__task *task)
 {
     mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, reply_task));
 
-    mp__query_begin(query->manager, query);
+    if (query->gone && *query->gone)
+        mp__query_reply(query, MP_ECANCELED);
+    else
+        mp__query_begin(query->manager, query);
 }
 
 /* False: it waits in line for a place. */

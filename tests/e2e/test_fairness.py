@@ -7,6 +7,7 @@ import itertools
 import json
 import select
 import socket
+import struct
 import threading
 import time
 import unittest
@@ -203,6 +204,29 @@ class Fairness(unittest.TestCase):
                 file.read(int(head[1:]) + 2)
             self.assertEqual(file.read(), b"")
             sender.join()
+
+    def test_lists_of_those_who_have_gone_hold_nobody_up(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        try:
+            client = daemon.client()
+            for i in range(10):
+                client("MSET", *(word for j in range(240) for word in (f"many/k{i}-{j}", "v")))
+            for ask in (lambda: (daemon.resp, resp("KEYS", "*") * 2), lambda: (daemon.http, http("/v1/config/many/"))):
+                lists = []
+                for _ in range(5):
+                    began = time.monotonic()
+                    client("KEYS", "*")
+                    lists.append(time.monotonic() - began)
+                for _ in range(600):
+                    with self.dial(ask()[0]) as sock:
+                        sock.sendall(ask()[1])
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                began = time.monotonic()
+                client("SCAN", "0")
+                self.assertLess(time.monotonic() - began, max(0.5, 40 * min(lists)))
+            client.close()
+        finally:
+            daemon.close()
 
     def test_who_stands_in_line_is_not_idle(self):
         daemon = Daemon("--set", "server.workers=1", "--set", "resp.idle_timeout=500ms").start()

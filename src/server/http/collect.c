@@ -169,6 +169,7 @@ static void ask(mp__walk *walk)
         .effective = walk->effective,
         .limit = limit,
         .bytes_max = walk->with_values ? PAGE_BYTES : 0,
+        .gone = &walk->x->gone,
         .done = came,
         .context = walk,
     };

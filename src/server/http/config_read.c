@@ -324,6 +324,7 @@ static void start_past(mp__exchange *x, mp_str address, uint64_t at)
     w->query.after = at + 1;
     w->query.with_values = true;
     w->query.limit = 1;
+    w->query.gone = &x->gone;
     w->query.done = past_done;
     w->query.context = x;
     mp__query_start(x->worker->server->manager, &w->query);

@@ -444,6 +444,7 @@ static void ask(mp__exchange *x, key_work *w, key_side *s, uint32_t limit)
     s->query.after = s->at.revision ? s->at.revision + 1 : 0;
     s->query.limit = limit;
     s->query.with_values = true;
+    s->query.gone = &x->gone;
     s->query.done = came;
     s->query.context = w;
     mp__query_start(x->worker->server->manager, &s->query);

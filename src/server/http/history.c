@@ -100,6 +100,7 @@ void mp__http_history(mp__exchange *x)
     w->query.limit = (uint32_t)limit;
     w->query.with_values = w->with_values;
     w->query.bytes_max = w->with_values ? PAGE_BYTES : 0;
+    w->query.gone = &x->gone;
     w->query.done = history_done;
     w->query.context = x;
     mp__query_start(x->worker->server->manager, &w->query);

@@ -359,6 +359,7 @@ void mp__http_environments(mp__exchange *x)
     w->query.by_key = true;
     w->query.after_address = p[1].value;
     w->query.limit = (uint32_t)limit;
+    w->query.gone = &x->gone;
     w->query.done = environments_done;
     w->query.context = x;
     mp__query_start(x->worker->server->manager, &w->query);

@@ -259,6 +259,7 @@ void mp__slot_query_start(mp__slot *slot)
 {
     slot->query.loop = slot->worker->loop;
     slot->query.identity = &slot->identity;
+    slot->query.gone = &slot->is_gone;
     slot->query.done = query_done;
     slot->query.context = slot;
     slot->connection->queries++;
@@ -275,6 +276,7 @@ static void abandon_slots(mp__connection *c)
 
         c->slots = slot->next;
         slot->connection = NULL;
+        slot->is_gone = true;
         if (slot->ready || slot->has_come)
             slot_free(slot);
         else

@@ -24,6 +24,7 @@ struct mp__slot {
     mp__worker_loop *worker;
     size_t size; /* of its memory, with what stands behind it */
     enum mp__slot_kind kind;
+    bool is_gone; /* its connection */
     bool ready;
     bool has_come; /* what it waited for: it stands in c->come to be formatted */
     mp__slot *next_come;
