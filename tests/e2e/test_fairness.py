@@ -228,6 +228,38 @@ class Fairness(unittest.TestCase):
         finally:
             daemon.close()
 
+    def test_who_stands_in_line_at_the_stop_is_answered_first(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(daemon.close)
+        poll = select.epoll()
+        got = {}
+        socks = []
+        for address, asked in ((daemon.resp, resp("MP.STATUS") * 100 + OVER[0]), (daemon.http, http("/v1/status") * 100)):
+            for _ in range(30):
+                socks.append(self.dial(address))
+                socks[-1].sendall(asked)
+                poll.register(socks[-1].fileno(), select.EPOLLIN)
+        by_number = {sock.fileno(): sock for sock in socks}
+        stops = False
+        while by_number:
+            for fd, _ in poll.poll(30):
+                data = by_number[fd].recv(262144)
+                got[fd] = got.get(fd, b"") + data
+                if not data:
+                    poll.unregister(fd)
+                    by_number.pop(fd)
+            if len(got) == len(socks) and not stops:  # each has begun
+                daemon.process.terminate()
+                stops = True
+        for sock in socks[:30]:
+            self.assertTrue(got[sock.fileno()].endswith(OVER[1]))
+        for sock in socks[30:]:
+            told = got[sock.fileno()]
+            self.assertTrue(told.count(b"HTTP/1.1 200") == 100 or b"connection: close" in told.lower())
+        poll.close()
+        for sock in socks:
+            sock.close()
+
     def test_who_stands_in_line_is_not_idle(self):
         daemon = Daemon("--set", "server.workers=1", "--set", "resp.idle_timeout=500ms").start()
         try:

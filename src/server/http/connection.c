@@ -557,6 +557,8 @@ static void drain_one(mp__http_connection *c)
 {
     mp__exchange *x = &c->x;
 
+    if (c->line.waits)
+        return; /* its next answer tells that it is the last */
     c->closing = true;
     if (!c->busy) {
         if (c->stage == 0 && mp__stream_queued(c->stream) == 0)

@@ -978,6 +978,8 @@ void mp__connections_drain(mp__worker_loop *worker)
 
     for (mp__connection *c = worker->connections; c; c = next) {
         next = c->next;
+        if (c->line.waits)
+            continue; /* what it has sent is under way: it is answered first */
         if (!c->slots && all_sent(c))
             connection_close(c);
         else
