@@ -8,6 +8,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
 
 import mp_daemon
 import mp_tap
@@ -158,6 +159,35 @@ class Tools(mp_daemon.Served):
                 self.c("CLIENT", "KILL", "ID", line.split(b" ")[0].split(b"=")[1])
         wait_until(lambda: len(lines) >= len(asked), 30)
         self.assertEqual([line["key"] for line in lines], asked)
+
+    def test_no_position_is_past_a_change_that_was_not_told(self):
+        def write():
+            while not ended:
+                for _ in range(8):
+                    other.send("SET", "told/k", "v")
+                for _ in range(8):
+                    other.read()
+
+        other = self.daemon.client()
+        self.addCleanup(other.close)
+        ended, seen = [], 0
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            position = self.c("MP.CHANGES")[0]
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                # one that asks where the data are just now asks at the worst moment: three times, since its own
+                # answer is of a moment ago
+                for asked in (position, *(self.c("MP.CHANGES")[0] for _ in range(2))):
+                    position, _, *changes = self.c("MP.CHANGES", "FROM", asked, "COUNT", "10000")
+                    told = [int(place.rsplit(b"-", 1)[1]) for place in (asked, position)]
+                    self.assertEqual(told[1] - told[0], len(changes))
+                    seen += len(changes)
+        finally:
+            ended.append(True)
+            writer.join()
+        self.assertGreater(seen, 100)
 
     def test_watch_begins_where_it_is_told(self):
         self.c("SET", "from/a", "1")

@@ -527,17 +527,14 @@ static void add_change(mp__buf *out, mp_str name, const char *what, uint64_t rev
     mp__resp_integer(out, (int64_t)revision);
 }
 
-/* Where the data are now; @reset: and what was before nobody knows. */
-static void reply_now(mp__buf *out, mp__manager *manager, bool reset)
+/* The data are at @revision, and nothing is told of the way there; @reset: since nobody knows. */
+static void reply_at(mp__buf *out, const mp__manager *manager, uint64_t revision, bool reset)
 {
-    mp__summary now;
-
-    mp__manager_summary(manager, &now);
     mp__resp_array(out, 2u + reset);
-    add_position(out, manager, now.revision);
+    add_position(out, manager, revision);
     mp__resp_integer(out, 0);
     if (reset)
-        add_change(out, mp_str_new("", 0), "reset", now.revision);
+        add_change(out, mp_str_new("", 0), "reset", revision);
 }
 
 static bool can_be_asked_again(int status)
@@ -551,6 +548,7 @@ static void format_changes(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
     mp__manager *manager = slot->worker->server->manager;
+    mp__summary now;
     size_t n;
 
     if (can_be_asked_again(q->status)) {
@@ -559,7 +557,8 @@ static void format_changes(mp__slot *slot, mp__buf *out)
     }
     if (q->status) { /* not there yet, or a history with a gap, or none at all: nothing is guessed
                       */
-        reply_now(out, manager, true);
+        mp__manager_summary(manager, &now);
+        reply_at(out, manager, now.revision, true);
         return;
     }
     if (!slot->seen) {
@@ -643,14 +642,14 @@ void mp__cmd_mp_changes(MP__COMMAND_ARGS)
         return;
     mp__manager_summary(manager, &now);
     if (!o.from.data) {
-        reply_now(mp__connection_out(c), manager, false);
+        reply_at(mp__connection_out(c), manager, now.revision, false);
     } else if (!mp__position_parse(o.from, &epoch, &from)) {
         mp__resp_error(mp__connection_out(c), "ERR",
                        "a position is EPOCH-REVISION, as MP.CHANGES says it, or a revision");
     } else if (epoch.size && !mp_str_equal(epoch, mp_str_of(mp__manager_epoch(manager)))) {
-        reply_now(mp__connection_out(c), manager, true);
+        reply_at(mp__connection_out(c), manager, now.revision, true);
     } else if (from == now.revision) { /* also while the origin cannot be asked */
-        reply_now(mp__connection_out(c), manager, false);
+        reply_at(mp__connection_out(c), manager, from, false);
     } else {
         start_changes(c, &o, from);
     }
