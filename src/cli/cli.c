@@ -676,3 +676,11 @@ void mp__cli_put_shown(mp_str text)
     (void)mp__cli_put(quoted.size ? mp__buf_str(&quoted) : text);
     mp__buf_done(&quoted);
 }
+
+void mp__cli_put_listed(mp_str text)
+{
+    if (isatty(1))
+        mp__cli_put_shown(text);
+    else
+        (void)mp__cli_put(text);
+}

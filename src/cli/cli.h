@@ -133,6 +133,8 @@ int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */
 /* The same for people, of what others chose: as a JSON string where it has controls, which would
  * move a terminal's cursor, or bytes that are no UTF-8. */
 void mp__cli_put_shown(mp_str text);
+/* A name or value of a list: shown on a terminal, else as it is, for scripts. */
+void mp__cli_put_listed(mp_str text);
 
 /* The options of --config, --data-dir, --resp, --http, --log-level and each --set: file first,
  * command line over it. */

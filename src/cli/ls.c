@@ -187,7 +187,7 @@ static void print_value(const listing *l, const mp__listed *listed)
 {
     if (mp__flag_given(l->arguments, "--values")) {
         (void)printf(" = ");
-        (void)mp__cli_put(listed->value);
+        mp__cli_put_listed(listed->value);
     }
     (void)putchar('\n');
 }
@@ -199,7 +199,7 @@ static int print_line(void *context, const mp__listed *listed)
     l->count++;
     if (mp__flag_given(l->arguments, "--long"))
         print_long(listed);
-    (void)mp__cli_put(listed->key);
+    mp__cli_put_listed(listed->key);
     print_value(l, listed);
     return 0;
 }
@@ -254,7 +254,7 @@ static int print_branch(void *context, const mp__listed *listed)
         if (at >= common) {
             for (size_t i = 0; i < depth; i++)
                 (void)printf("  ");
-            (void)mp__cli_put(mp_str_new(key.data + first, end - first));
+            mp__cli_put_listed(mp_str_new(key.data + first, end - first));
             if (end < key.size)
                 (void)putchar('\n');
         }
@@ -284,7 +284,7 @@ static int list_environments(const mp__arguments *arguments)
         mp__json_string(&json, mp__reply_text(&reply->items[i]));
         if (mp__flag_given(arguments, "--json"))
             continue;
-        (void)mp__cli_put(mp__reply_text(&reply->items[i]));
+        mp__cli_put_listed(mp__reply_text(&reply->items[i]));
         (void)putchar('\n');
     }
     mp__json_end(&json, ']');

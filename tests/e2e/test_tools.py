@@ -160,6 +160,20 @@ class Tools(mp_daemon.Served):
         wait_until(lambda: len(lines) >= len(asked), 30)
         self.assertEqual([line["key"] for line in lines], asked)
 
+    def test_a_list_moves_no_cursor_and_gives_scripts_the_names_as_they_are(self):
+        name = b"listed/k\x9b31m" + "\u009b2J".encode()
+        self.c("SET", name, "v")
+        words = [BINARY, "ls", "listed/", "--resp", self.daemon.resp]
+        self.assertEqual(subprocess.run(words, capture_output=True, check=True).stdout, name + b"\n")
+        for more in ([], ["--tree"], ["--long", "--values"]):
+            terminal, inner = os.openpty()
+            subprocess.run(words + more, stdout=inner, check=True)
+            os.close(inner)
+            shown = os.read(terminal, 4096)
+            os.close(terminal)
+            self.assertIn(b"31m", shown)
+            self.assertNotIn(b"\x9b", shown)
+
     def test_no_position_is_past_a_change_that_was_not_told(self):
         def write():
             while not ended:
