@@ -294,11 +294,8 @@ static void most_first_reads_of_a_usual_day_are_saved(void **state)
     assert_true(figure("never_read") * 4 < figure("first_reads_saved"));
 }
 
-static void after_a_restart_what_the_hour_usually_reads_is_there(void **state)
+static void learn_mornings_and_restart(void)
 {
-    int misses;
-
-    (void)state;
     for (int day = 0; day < 3; day++) {
         sleep_until_hour(8);
         (void)misses_of_an_hour(0, MORNING);
@@ -306,6 +303,14 @@ static void after_a_restart_what_the_hour_usually_reads_is_there(void **state)
     sleep_until_hour(8);
     stop();
     start();
+}
+
+static void after_a_restart_what_the_hour_usually_reads_is_there(void **state)
+{
+    int misses;
+
+    (void)state;
+    learn_mornings_and_restart();
     mp_sim_run(sim, 5000);
     misses = misses_of_an_hour(0, MORNING);
     print_message("# after a restart %d of %d first reads missed\n", misses, MORNING);
@@ -330,13 +335,7 @@ static void reads_that_were_saved_are_told_at_once(const char *policy)
     stop();
     option("cache.policy", policy);
     start();
-    for (int day = 0; day < 3; day++) {
-        sleep_until_hour(8);
-        (void)misses_of_an_hour(0, MORNING);
-    }
-    sleep_until_hour(8);
-    stop();
-    start();
+    learn_mornings_and_restart();
     before = hits_of_l1();
     mp_sim_run(sim, 5000);
     assert_int_equal(hits_of_l1() - before, 0);
