@@ -68,17 +68,24 @@ static int watch_one(mp__changes *changes, const mp_str *words, size_t count)
               : confirmed(changes);
 }
 
+static int watch_prefix(mp__changes *changes, mp_str prefix)
+{
+    return watch_one(changes, (mp_str[]){MP_STR("MP.WATCH"), MP_STR("PREFIX"), prefix}, 3);
+}
+
 static int watch_words(mp__changes *changes)
 {
     const mp__arguments *arguments = changes->arguments;
-    mp_str words[] = {MP_STR("MP.WATCH"), MP_STR("PREFIX"), {NULL, 0}};
     int code = 0;
 
     for (int i = 0; i < arguments->word_count && code == 0; i++) {
-        mp__buf name = MP__BUF_INIT;
+        mp__buf name = MP__BUF_INIT, in_default = MP__BUF_INIT;
+        mp_str prefix = mp__cli_key(arguments, arguments->words[i], &name);
 
-        words[2] = mp__cli_key(arguments, arguments->words[i], &name);
-        code = watch_one(changes, words, 3);
+        code = watch_prefix(changes, prefix);
+        if (code == 0 && mp__cli_in_default(prefix, &in_default))
+            code = watch_prefix(changes, mp__buf_str(&in_default));
+        mp__buf_done(&in_default);
         mp__buf_done(&name);
     }
     return code;

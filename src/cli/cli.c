@@ -646,6 +646,14 @@ mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *ou
     return mp__buf_str(out);
 }
 
+bool mp__cli_in_default(mp_str prefix, mp__buf *out)
+{
+    if (prefix.size == 0 || memchr(prefix.data, '/', prefix.size))
+        return false;
+    (void)mp__buf_printf(out, "default/%.*s", (int)prefix.size, prefix.data);
+    return true;
+}
+
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity)
 {
     if (ms < 1000)

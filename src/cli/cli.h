@@ -94,6 +94,9 @@ int mp__cli_number(const mp__arguments *arguments, const char *name, const char 
 
 /* "ns/key" or "key", with --namespace before it. */
 mp_str mp__cli_key(const mp__arguments *arguments, const char *word, mp__buf *out);
+/* Keys of the namespace "default" are shown without it, so a prefix without a slash means them and
+ * the namespaces that begin so: false, or the prefix of the former in @out, which was empty. */
+bool mp__cli_in_default(mp_str prefix, mp__buf *out);
 
 /* Call @each for every key that begins with @prefix ("namespace/key-prefix"), in order; its record
  * is borrowed. All of one revision, also where it takes several pages. Of what a reader of the

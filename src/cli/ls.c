@@ -111,8 +111,6 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
     return code;
 }
 
-/* Keys of the namespace "default" are shown without it, so a prefix without a slash means them and
- * the namespaces that begin so. */
 static int each_at(const mp__arguments *arguments, mp__client *client, mp_str prefix,
                    bool with_values, int64_t revision,
                    int (*each)(void *context, const mp__listed *listed), void *context)
@@ -120,9 +118,8 @@ static int each_at(const mp__arguments *arguments, mp__client *client, mp_str pr
     mp__buf in_default = MP__BUF_INIT;
     int code;
 
-    if (prefix.size == 0 || memchr(prefix.data, '/', prefix.size))
+    if (!mp__cli_in_default(prefix, &in_default))
         return each_with(arguments, client, prefix, with_values, &revision, false, each, context);
-    (void)mp__buf_printf(&in_default, "default/%.*s", (int)prefix.size, prefix.data);
     code = each_with(arguments, client, mp__buf_str(&in_default), with_values, &revision, false,
                      each, context);
     if (code == 0)

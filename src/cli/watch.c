@@ -34,13 +34,24 @@ typedef struct watching {
     mp__keyset listed;
 } watching;
 
+/* @key has no "default/" where that is its namespace; @prefix may. */
+static bool begins_with(mp_str key, mp_str prefix)
+{
+    const mp_str in_default = MP_STR("default/");
+
+    if (!memchr(key.data, '/', key.size) && prefix.size >= in_default.size &&
+        memcmp(prefix.data, in_default.data, in_default.size) == 0)
+        prefix = mp_str_new(prefix.data + in_default.size, prefix.size - in_default.size);
+    return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
+}
+
 /* A key begins with one of the words; no word stands for all. */
 static bool is_wanted(const watching *w, mp_str key)
 {
     for (int i = 0; i < w->arguments->word_count; i++) {
         mp__buf name = MP__BUF_INIT;
         mp_str prefix = mp__cli_key(w->arguments, w->arguments->words[i], &name);
-        bool fits = key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
+        bool fits = begins_with(key, prefix);
 
         mp__buf_done(&name);
         if (fits)

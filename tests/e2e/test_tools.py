@@ -203,6 +203,21 @@ class Tools(mp_daemon.Served):
             writer.join()
         self.assertGreater(seen, 100)
 
+    def test_watch_hears_of_keys_whose_namespace_is_not_said(self):
+        for words, heard in ((["plain.a"], ["plain.a", "plain.ab", "plain.apart/c"]),
+                             (["default/plain.a"], ["plain.a", "plain.ab"]),
+                             (["plain.a", "--namespace", "default"], ["plain.a", "plain.ab"]),
+                             (["plain.a", "--no-resume"], ["plain.a", "plain.ab", "plain.apart/c"]),
+                             (["plain.apart/"], ["plain.apart/c"])):
+            watch, lines = self.watching(self.daemon, *words)
+            for name in ("plain.a", "plain.b", "plain.ab", "plain.apart/c", "plain.b/plain.a"):
+                self.c("SET", name, "1")
+            wait_until(lambda: len(lines) >= len(heard))
+            watch.kill()
+            watch.wait()
+            self.assertEqual([line["key"] for line in lines], heard)
+            wait_until(lambda: not self.listeners())
+
     def test_watch_begins_where_it_is_told(self):
         self.c("SET", "from/a", "1")
         position = self.c("MP.CHANGES")[0].decode()
