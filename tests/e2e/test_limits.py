@@ -109,13 +109,18 @@ class Limits(mp_daemon.Served):
             sock.close()
         self.assertEqual(client("PING"), "PONG")
 
-    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
-    def test_values_that_are_more_than_an_answer_may_hold_are_not_all_read(self):
+    def with_little_memory(self):
+        """A daemon of one loop and a small L1, and a client over each protocol."""
         daemon = Daemon("--set", "server.workers=1", "--set", "cache.l1_bytes=16MiB").start()
         self.addCleanup(daemon.close)
         client, http = daemon.client(), Http(daemon.http, timeout=60)
         for connection in client, http:
             self.addCleanup(connection.close)
+        return daemon, client, http
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_values_that_are_more_than_an_answer_may_hold_are_not_all_read(self):
+        daemon, client, http = self.with_little_memory()
         names = [f"big/k{i}" for i in range(80)]  # 160 MB
         for name in names:
             client("SET", name, name + "x" * (2 * 1024 * 1024 - 100))
@@ -132,11 +137,7 @@ class Limits(mp_daemon.Served):
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_a_list_of_large_values_holds_no_more_of_them_than_it_tells(self):
-        daemon = Daemon("--set", "server.workers=1", "--set", "cache.l1_bytes=16MiB").start()
-        self.addCleanup(daemon.close)
-        client, http = daemon.client(), Http(daemon.http, timeout=60)
-        for connection in client, http:
-            self.addCleanup(connection.close)
+        daemon, client, http = self.with_little_memory()
         for i in range(32):  # 64 MB
             client("SET", f"big/k{i:02}", f"{i:02}" * (1024 * 1024 - 50))
         daemon.peak_from_here()
