@@ -97,6 +97,7 @@ static void ask(merging *m, mp__query *page, void (*done)(mp__query *query))
         .by_key = whole->by_key,
         .with_values = whole->with_values,
         .kept = whole->kept,
+        .is_patient = whole->is_patient,
         .limit = whole->limit,
         .bytes_max = whole->bytes_max,
         .at_revision = m->revision,

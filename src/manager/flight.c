@@ -486,6 +486,8 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
     uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
 
+    if (now >= timeout_ns)
+        mp__ask_late(manager, loop, now - timeout_ns);
     if (now >= timeout_ns && manager->back)
         answer_late_behind_writes(manager, loop, now - timeout_ns);
     if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0 ||

@@ -167,6 +167,12 @@ struct mp__manager {
     pthread_mutex_t queries_lock;
     unsigned queries_under_way;
     mp__query *queries_first, **queries_last; /* those that wait for a place */
+    /* what the origin is asked for, and somebody waits for, the oldest first; how many questions it
+     * has that nobody waits for any more; when it answered last; whether it does at all: asked.c */
+    struct mp__asked *asked_first, *asked_last;
+    unsigned asked_given_up;
+    uint64_t asked_answered_ns;
+    bool asked_in_vain;
 
     pthread_mutex_t counted_lock;
     mp__counted counted[MP__COUNTED_MAX];
@@ -337,11 +343,25 @@ void mp__count_sees(mp__manager *manager, const mp__change *change);
 /* The same of what others changed. */
 void mp__count_saw(mp__manager *manager, const mp__record *after);
 void mp__query_reply(mp__query *query, int status);
+/* Add a copy of @record to the items, of which *capacity have room. MP_ENOMEM. */
+MP_MUST_USE int mp__query_add(mp__query *query, size_t *capacity, const mp__record *record,
+                              mp_str actor);
+/* The origin could not say, as @status tells: what is kept, where that counts, or the error. Any
+ * thread. */
+void mp__query_fall_back(mp__query *query, int status);
 /* The same as mp__query_start() for a part of what has its place already: at once. */
 void mp__query_begin(mp__manager *manager, mp__query *query);
 /* Add a copy of @item of the layer @layer, with the address that it has in the query's scope. */
 MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,
                                        const mp__list_item *item, mp_str layer);
+
+/* ---- asked.c ---- */
+
+/* Ask the origin for @query, whose results are empty; it is answered by mp__query_reply(). On its
+ * loop. */
+void mp__ask(mp__query *query);
+/* Give up what was asked for on @loop before @before_ns and is not answered. On @loop. */
+void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns);
 
 /* ---- read_path.c ---- */
 

@@ -295,6 +295,9 @@ typedef struct mp__query {
      * not the last. COUNT: as many as that lists. */
     bool effective;
     bool kept; /* LIST: of what L3 kept, without asking the origin */
+    /* LIST: it waits for the origin as long as that takes, and takes no place meanwhile: for who has
+     * a deadline of his own and never more than one under way. */
+    bool is_patient;
     uint32_t limit;
     /* CHANGED, HISTORY, LIST with by_key: see origin.h; of each layer; of what L3 kept, too */
     size_t bytes_max;
@@ -317,14 +320,7 @@ typedef struct mp__query {
     bool damaged;   /* with takes_damaged: the origin could not read all rows */
     /* the manager's */
     void *memory;
-    union {
-        mp__list list;
-        mp__history history;
-        mp__count count_;
-        mp__changed changed;
-        mp__task task;
-    } u;
-    mp__task reply_task;
+    mp__task task, reply_task;
     mp__manager *manager;
     struct mp__query *next_waiting;
     bool has_place; /* among those that are under way */
@@ -332,7 +328,13 @@ typedef struct mp__query {
 
 /* done() comes later, always, on its loop. A few are under way at once, the others in their order
  * behind them: so work for the origin and the loops comes as fast as it is done, and not for all at
- * once. Only @kept ones are not among them: an origin that hangs holds up none. On query->loop. */
+ * once. Only @kept and patient ones are not among them.
+ *
+ * What the origin has not answered within origin.timeout is given up: lists and counts are then of
+ * what L3 kept, marked stale, as where it is gone; those of a revision, and all others, are
+ * MP_ETIMEOUT. As long as it answers none, the next ones are not asked but given up at once: so an
+ * origin that hangs holds up nobody for longer than twice that time, and those behind it share the
+ * wait. On query->loop. */
 void mp__query_start(mp__manager *manager, mp__query *query);
 void mp__query_done(mp__query *query); /* frees the results */
 

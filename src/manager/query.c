@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists, history, changes and counts: asked of the origin; lists and counts, when it is gone, of
- * what L3 kept, marked stale. History and changes live in the origin only. */
+/* Lists, history, changes and counts: asked of the origin (asked.c); lists and counts, when it is
+ * gone or silent, of what L3 kept, marked stale. History and changes live in the origin only. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -86,7 +86,7 @@ static void leave_place(mp__query *query)
 
 void mp__query_start(mp__manager *manager, mp__query *query)
 {
-    if (query->kept || take_place(manager, query))
+    if (query->kept || query->is_patient || take_place(manager, query))
         mp__query_begin(manager, query);
 }
 
@@ -116,8 +116,7 @@ static char *put_bytes(char *to, mp_str from, mp_str *ret_at)
     return to + from.size;
 }
 
-/* Add a copy of @record to the items. */
-static int add_item(mp__query *query, size_t *capacity, const mp__record *record, mp_str actor)
+int mp__query_add(mp__query *query, size_t *capacity, const mp__record *record, mp_str actor)
 {
     mp_str value = query->with_values ? record->value : mp_str_new("", 0);
     answer *a = mp__malloc(sizeof(*a) + record->address.size + value.size +
@@ -170,7 +169,7 @@ int mp__query_add_resolved(mp__query *query, size_t *capacity, const mp__list_it
         return MP_ELIMIT;
     memcpy(address, query->environment.data, query->environment.size);
     memcpy(address + query->environment.size, rest.data, rest.size);
-    rc = add_item(query, capacity, &record, layer);
+    rc = mp__query_add(query, capacity, &record, layer);
     if (rc == 0) {
         mp__list_item *added = &query->items[query->count - 1];
 
@@ -284,7 +283,7 @@ static int gather(void *context, const mp__record *record)
         return 0;
     if (g->is_cut && order_of(query)(&item, &query->items[g->count_cut - 1]) > 0)
         return 0;
-    rc = add_item(query, &g->capacity, record, mp_str_new("", 0));
+    rc = mp__query_add(query, &g->capacity, record, mp_str_new("", 0));
     if (rc)
         return rc;
     g->bytes += bytes_of(&query->items[query->count - 1]);
@@ -305,7 +304,7 @@ static void end_page(gathering *g)
 
 static void list_kept(mp__task *task)
 {
-    mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, u.task));
+    mp__query *query = (mp__query *)((char *)task - offsetof(mp__query, task));
     mp__manager *manager = query->manager;
     gathering g = {.query = query, .now_ms = mp__env_wall_ms(manager->env)};
     char prefix[MP__ADDRESS_MAX + 2];
@@ -328,12 +327,11 @@ static void list_kept(mp__task *task)
 
 static void start_kept(mp__query *query)
 {
-    query->u.task.run = list_kept;
-    mp__worker_post(query->manager->slow, &query->u.task);
+    query->task.run = list_kept;
+    mp__worker_post(query->manager->slow, &query->task);
 }
 
-/* The origin could not say. */
-static void fall_back(mp__query *query, int status)
+void mp__query_fall_back(mp__query *query, int status)
 {
     bool gone = status == MP_EORIGIN || status == MP_EORIGINLOST || status == MP_ECORRUPT ||
                 status == MP_ETIMEOUT || status == -EIO;
@@ -345,111 +343,6 @@ static void fall_back(mp__query *query, int status)
         return;
     }
     start_kept(query);
-}
-
-/* ---- of the origin ---- */
-
-static void listed(mp__list *list, int status, const mp__record *records, size_t count,
-                   uint64_t next)
-{
-    mp__query *query = (mp__query *)((char *)list - offsetof(mp__query, u.list));
-    size_t capacity = 0;
-
-    query->damaged = query->takes_damaged && status == MP_ECORRUPT &&
-                     atomic_load(&query->manager->generation); /* else what is kept counts */
-    if (query->damaged)
-        status = 0;
-    for (size_t i = 0; i < count && status == 0; i++)
-        status = add_item(query, &capacity, &records[i], mp_str_new("", 0));
-    query->next = next;
-    query->stale = list->remembered;
-    query->as_of = list->remembered ? 0 : list->as_of;
-    if (status)
-        fall_back(query, status);
-    else
-        mp__query_reply(query, 0);
-}
-
-static void history_came(mp__history *history, int status, const mp__record *records,
-                         const mp_str *actors, size_t count)
-{
-    mp__query *query = (mp__query *)((char *)history - offsetof(mp__query, u.history));
-    size_t capacity = 0;
-
-    for (size_t i = 0; i < count && status == 0; i++)
-        status = add_item(query, &capacity, &records[i], actors[i]);
-    query->cut = history->cut;
-    query->next = status == 0 && count && (count == query->limit || history->cut)
-                      ? records[count - 1].revision
-                      : 0;
-    mp__query_reply(query, status);
-}
-
-static void changes_came(mp__changed *changed, int status, const mp__record *records, size_t count,
-                         uint64_t through)
-{
-    mp__query *query = (mp__query *)((char *)changed - offsetof(mp__query, u.changed));
-    size_t capacity = 0;
-
-    for (size_t i = 0; i < count && status == 0; i++) {
-        mp__record record = records[i];
-        bool left_out = record.value.size > query->value_max;
-
-        if (left_out)
-            record.value = mp_str_new("", 0);
-        status = add_item(query, &capacity, &record, mp_str_new("", 0));
-        if (status == 0 && left_out)
-            query->items[query->count - 1].value = (mp_str){NULL, records[i].value.size};
-    }
-    query->next = through;
-    query->as_of = changed->as_of;
-    mp__query_reply(query, status);
-}
-
-static void counted(mp__count *count, int status, uint64_t keys)
-{
-    mp__query *query = (mp__query *)((char *)count - offsetof(mp__query, u.count_));
-
-    if (status) {
-        fall_back(query, status);
-        return;
-    }
-    query->count = keys;
-    query->stale = count->remembered;
-    mp__query_reply(query, 0);
-}
-
-static void start_list(mp__manager *manager, mp__query *query)
-{
-    query->u.list = (mp__list){
-        .environment =
-            query->kind == MP__QUERY_ENVIRONMENTS ? mp_str_new("", 0) : query->environment,
-        .prefix = query->prefix,
-        .after = query->after,
-        .limit = query->limit,
-        .with_values = query->with_values,
-        .bytes_max = query->bytes_max,
-        .by_key = query->by_key,
-        .after_address = query->after_address,
-        .at_revision = query->at_revision,
-        .done = listed,
-    };
-    mp__origin_list(manager->origin, &query->u.list);
-}
-
-static void start_changed(mp__manager *manager, mp__query *query)
-{
-    query->with_values = true;
-    query->u.changed = (mp__changed){
-        .prefix_count = query->prefix_count,
-        .after = query->after,
-        .limit = query->limit,
-        .bytes_max = query->bytes_max,
-        .done = changes_came,
-    };
-    for (size_t i = 0; i < query->prefix_count; i++)
-        query->u.changed.prefixes[i] = query->prefixes[i];
-    mp__origin_changed(manager->origin, &query->u.changed);
 }
 
 static int may_ask(const mp__manager *manager, const mp__query *query)
@@ -491,22 +384,7 @@ void mp__query_begin(mp__manager *manager, mp__query *query)
             mp__query_reply(query, rc);
     } else if (query->kind == MP__QUERY_LIST && query->kept) {
         start_kept(query);
-    } else if (query->kind == MP__QUERY_LIST || query->kind == MP__QUERY_ENVIRONMENTS) {
-        start_list(manager, query);
-    } else if (query->kind == MP__QUERY_HISTORY) {
-        query->u.history = (mp__history){
-            .address = query->address,
-            .before = query->after,
-            .limit = query->limit,
-            .with_values = query->with_values,
-            .bytes_max = query->bytes_max,
-            .done = history_came,
-        };
-        mp__origin_history(manager->origin, &query->u.history);
-    } else if (query->kind == MP__QUERY_CHANGED) {
-        start_changed(manager, query);
     } else {
-        query->u.count_ = (mp__count){.environment = query->environment, .done = counted};
-        mp__origin_count(manager->origin, &query->u.count_);
+        mp__ask(query);
     }
 }

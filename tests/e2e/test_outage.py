@@ -130,13 +130,53 @@ class Outage(unittest.TestCase):
             self.assertEqual(refused.returncode, 2, refused)
             self.assertIn("http.ready_namespaces: ", refused.stderr)
 
-    def test_readiness_is_told_while_the_origin_hangs(self):
-        """By what was seen before, and after a restart by what is kept."""
+    def library_that_hangs(self):
         library = os.environ.get("MP_EIO", "")
         if not pathlib.Path(library).is_file():
             self.skipTest("the library that lets calls hang was not built")
         if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
             self.skipTest("the sanitizer must be the first library")
+        return library
+
+    def test_lists_are_answered_while_the_origin_hangs(self):
+        """Of what is kept; what only the origin knows times out; and then the origin is asked again."""
+        library = self.library_that_hangs()
+        daemon = Daemon("--set", "origin.timeout=200ms", "--set", "server.workers=2")
+        self.addCleanup(daemon.close)
+        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
+            daemon.wrap = ["env", f"LD_PRELOAD={library}", f"MP_HANG_PATH={daemon.data}/origin.db",
+                           f"MP_HANG_LOCK={lock.name}"]
+            daemon.start()
+            client = stack.enter_context(contextlib.closing(daemon.client()))
+            for name in ("app/a", "app/b"):
+                client("SET", name, "1")
+            lists = [(("KEYS", "*"), [b"app/a", b"app/b"]), (("DBSIZE",), 2)]
+            askers = [stack.enter_context(contextlib.closing(daemon.client())) for _ in range(24)]
+            http = stack.enter_context(contextlib.closing(Http(daemon.http, timeout=30)))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+                    client("GET", "nobody/asked")
+                for i, asker in enumerate(askers):
+                    asker.send(*lists[i % 2][0])
+                for i, asker in enumerate(askers):
+                    told = asker.read()
+                    self.assertEqual(sorted(told) if isinstance(told, list) else told, lists[i % 2][1])
+                past = http.get("/v1/history/app/a")
+                self.assertEqual((past.status, past.json["type"].rsplit("/", 1)[-1]), (504, "timeout"))
+                self.assertTrue(past.json["remedy"])
+                with self.assertRaisesRegex(ReplyError, "^ORIGIN .*timed out"):
+                    client("MP.HISTORY", "app/a")
+                listed = http.get("/v1/config/app")
+                self.assertEqual((listed.status, listed.json["stale"]), (200, True))
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            wait_until(lambda: http.get("/v1/history/app/a").status == 200)
+            wait_until(lambda: not http.get("/v1/config/app").json["stale"])
+
+    def test_readiness_is_told_while_the_origin_hangs(self):
+        """By what was seen before, and after a restart by what is kept."""
+        library = self.library_that_hangs()
         daemon = Daemon("--set", "http.ready_namespaces=app, seen, never", "--set", "origin.timeout=200ms",
                         "--set", "server.workers=2")
         self.addCleanup(daemon.close)

@@ -227,6 +227,7 @@ static void look_at_next(looker *l)
                            .by_key = true,
                            .effective = true,
                            .kept = l->is_kept,
+                           .is_patient = true,
                            .limit = 1,
                            .done = looked,
                            .context = l};
