@@ -107,13 +107,6 @@ static int listen_to(mp__changes *changes)
     return code;
 }
 
-static void wait_ms(unsigned ms)
-{
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
-
-    (void)nanosleep(&time, NULL);
-}
-
 /* The daemon went, or the way to it: say so once, and come back when it is there again. */
 static void come_back(mp__changes *changes, const char *why)
 {
@@ -128,7 +121,7 @@ static void come_back(mp__changes *changes, const char *why)
     changes->is_late = true;
     changes->quiet_revision = 0;
     while (!mp__cli_is_there(changes->arguments) || listen_to(changes) != 0) {
-        wait_ms(ms);
+        mp__cli_wait_ms(ms);
         ms = ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : ms * 2;
     }
     (void)mp__cli_fail(changes->arguments, 0, "connected again");
@@ -405,7 +398,7 @@ static bool next_missed(mp__changes *changes, mp__noticed *ret_change, int *ret_
         page = ask_on(changes, &changes->pager, ret_code, words, 3);
         if (!page) { /* said: the origin cannot be asked, for one */
             *ret_code = 0;
-            wait_ms(RETRY_MOST_MS);
+            mp__cli_wait_ms(RETRY_MOST_MS);
         } else if (page->count < HEAD) {
             (void)mp__reply_free(page);
             *ret_code = mp__cli_fail(changes->arguments, MP__EXIT_ERROR,

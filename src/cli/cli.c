@@ -36,7 +36,9 @@ const mp__verb mp__verbs[] = {
      "Run the daemon.",
      "Prints a ready line as JSON once it answers. SIGTERM lets commands under way be answered and "
      "stops; "
-     "SIGHUP reads the configuration again.",
+     "SIGHUP reads the configuration again. A daemon before this one on the same folder that is "
+     "just "
+     "ending is waited for, up to two seconds.",
      mp__serve_flags, 0, 0, mp__verb_serve, false},
     {"get", "KEY", "Print a value.",
      "Exit code 0: found; 3: the origin says there is none; 4: nobody can be asked and nothing is "

@@ -118,6 +118,7 @@ int mp__cli_each_at(const mp__arguments *arguments, mp__client *client, mp_str p
                     void *context);
 
 int64_t mp__cli_now_ms(void);
+void mp__cli_wait_ms(unsigned ms); /* sleeps; less when a signal comes */
 /* A value as a member of a JSON object, in one line: itself where its media type says that it is
  * JSON and it is; else a string, or "NAME_base64" where its bytes are no UTF-8. What says that it
  * is JSON and is none has "NAME_trouble" beside it. @name of at most 48 bytes. */

@@ -219,13 +219,6 @@ static int render_once(rendering *r)
     return code;
 }
 
-static void wait_ms(unsigned ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-    (void)nanosleep(&time, NULL);
-}
-
 /* Until a signal ends it. What goes wrong is said and tried again: the file of before stays. */
 static int render_always(rendering *r)
 {
@@ -250,7 +243,7 @@ static int render_always(rendering *r)
             return code;
         changes = mp__changes_close(changes);
         r->client = mp__client_close(r->client);
-        wait_ms(retry_ms);
+        mp__cli_wait_ms(retry_ms);
         retry_ms = retry_ms * 2 > RETRY_MOST_MS ? RETRY_MOST_MS : retry_ms * 2;
     }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* marketprism serve: options, manager, server, signals. */
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +31,12 @@ const mp__flag mp__serve_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-enum { CONFIG_MAX = 1024 * 1024 };
+enum {
+    CONFIG_MAX = 1024 * 1024,
+    OTHER_WAIT_MS = 2000, /* for a daemon before this one to end */
+    OTHER_SAID_MS = 100,  /* and that it waits is said from here on */
+    OTHER_STEP_MS = 5,
+};
 
 typedef struct daemon_state {
     const mp__arguments *arguments;
@@ -275,6 +281,47 @@ static int check_ports(const daemon_state *d, mp__diag *diag)
                : mp__server_probe(mp__env_real(), d->options, diag);
 }
 
+/* Whether what was refused as taken, until @until_ns, shall be tried again; sleeps a little. Says
+ * once that it waits, so that who looks on knows why nothing comes. */
+static bool wait_for_other(const daemon_state *d, uint64_t began_ns, const mp__diag *refused,
+                           bool *said)
+{
+    uint64_t waited_ms = (mp__env_now_ns(mp__env_real()) - began_ns) / 1000000u;
+
+    if (waited_ms >= OTHER_WAIT_MS)
+        return false;
+    if (waited_ms >= OTHER_SAID_MS && !*said) {
+        *said = true;
+        mp__log(d->log, MP__LOG_WARN, "daemon", "waiting", "%s; waiting up to %d s for its end",
+                refused->text, OTHER_WAIT_MS / 1000);
+    }
+    mp__cli_wait_ms(OTHER_STEP_MS);
+    return true;
+}
+
+/* A daemon that was killed just now, or is stopping, still has its folder and its ports for a
+ * moment, while the system takes its memory back: that moment is waited for. A port is waited for
+ * only behind a folder that was: elsewhere another program has it, and will not go. */
+static int open_manager(daemon_state *d, const mp__manager_config *config, mp__diag *diag)
+{
+    uint64_t began_ns = mp__env_now_ns(mp__env_real());
+    bool said = false, waited = false;
+    int rc;
+
+    while ((rc = mp__manager_open(config, &d->manager, diag)) == MP_ELOCKED &&
+           wait_for_other(d, began_ns, diag, &said)) {
+        *diag = (mp__diag){0};
+        waited = true;
+    }
+    while (rc == 0 && waited &&
+           (rc = mp__server_probe(mp__env_real(), d->options, diag)) == -EADDRINUSE &&
+           wait_for_other(d, began_ns, diag, &said)) {
+        *diag = (mp__diag){0};
+        rc = 0;
+    }
+    return rc;
+}
+
 static int start(daemon_state *d, mp__diag *diag)
 {
     mp__manager_config manager = {
@@ -295,7 +342,7 @@ static int start(daemon_state *d, mp__diag *diag)
     if (rc == 0)
         rc = mp__loop_new(mp__env_real(), "mp-main", &d->loop);
     if (rc == 0)
-        rc = mp__manager_open(&manager, &d->manager, diag);
+        rc = open_manager(d, &manager, diag);
     server.manager = d->manager;
     if (rc == 0)
         rc = mp__server_start(&server, &d->server, diag);

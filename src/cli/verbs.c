@@ -46,6 +46,13 @@ int64_t mp__cli_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+void mp__cli_wait_ms(unsigned ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    (void)nanosleep(&time, NULL);
+}
+
 static int finish(mp__client *client, mp__reply *reply, mp__buf *buf, int code)
 {
     (void)mp__reply_free(reply);

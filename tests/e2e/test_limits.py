@@ -2,6 +2,7 @@
 """Limits and time limits, malformed input, refusals at start."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import random
@@ -11,6 +12,8 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -436,6 +439,74 @@ class Start(unittest.TestCase):
         said = self.refused("--data-dir", str(self.daemon.data), "--resp", "127.0.0.1:0", "--http",
                             "127.0.0.1:0")
         self.assertIn(f"in use by process {self.daemon.process.pid}", said)
+
+    def hold_folder(self):
+        """As a daemon does that has not ended yet."""
+        self.daemon.data.mkdir()
+        lock = open(self.daemon.data / "lock", "w+")
+        self.addCleanup(lock.close)
+        lock.write("4711\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
+
+    def begin(self):
+        """A start that is under way, in a thread: (thread, what came of it)."""
+        came = []
+        thread = threading.Thread(target=lambda: came.append(self.daemon.start()))
+        thread.start()
+        self.addCleanup(thread.join)
+        return thread, came
+
+    def test_a_start_waits_for_the_end_of_the_daemon_before_it_and_says_so(self):
+        lock = self.hold_folder()
+        thread, came = self.begin()
+        wait_until(lambda: "waiting up to 2 s" in self.daemon.log_text(), 2, "the word of it")
+        self.assertIn("in use by process 4711", self.daemon.log_text())
+        lock.close()
+        thread.join()
+        self.assertTrue(came)
+        self.assertEqual(self.daemon.log_text().count("waiting up to"), 1)
+
+    def test_a_start_that_waited_for_the_folder_waits_for_the_ports_that_go_with_it(self):
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        self.daemon.options += ["--set", "resp.listen=%s:%d" % listening.getsockname()]
+        lock = self.hold_folder()
+        thread, came = self.begin()
+        wait_until(lambda: "waiting up to 2 s" in self.daemon.log_text(), 2, "the word of it")
+        lock.close()
+        wait_until(lambda: (self.daemon.data / "origin.db").exists(), 2, "the opened folder")
+        listening.close()
+        thread.join()
+        self.assertTrue(came)
+
+    def test_a_folder_that_stays_in_use_is_refused_within_some_seconds(self):
+        lock = self.hold_folder()
+        began = time.monotonic()
+        said = self.refused("--data-dir", str(self.daemon.data), "--resp", "127.0.0.1:0", "--http",
+                            "127.0.0.1:0")
+        self.assertGreaterEqual(time.monotonic() - began, 2)
+        self.assertIn("in use by process 4711", said.splitlines()[-1])
+        lock.close()
+
+    def test_a_start_right_behind_kill_nine_succeeds(self):
+        self.daemon.start()
+        client = self.daemon.client()
+        for number in range(5000):
+            client.send("SET", f"app/k{number}", "x" * 400)
+        for number in range(5000):
+            client.read()
+        client.close()
+        for _ in range(10):
+            dying = self.daemon.process
+            dying.kill()  # and not waited for, as by a supervisor that begins the next at once
+            self.daemon.start()
+            dying.wait()
+            dying.stdout.close()
+            client = self.daemon.client()
+            self.assertEqual(len(client("GET", "app/k4999")), 400)
+            client.close()
 
     def test_a_second_daemon_on_the_same_port_is_refused(self):
         self.daemon.start()
