@@ -18,13 +18,21 @@ const mp__flag mp__exec_flags[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-enum { VARIABLES_MAX = 10000 }; /* each is looked for among all before it */
+enum { STRING_MAX = 131071 }; /* of one variable, without its end: execve(2), MAX_ARG_STRLEN */
+
+typedef struct variable {
+    char *text; /* "NAME=VALUE", ours */
+    size_t name_size, size;
+    const char *key; /* the key it is made of, behind the text */
+} variable;
 
 typedef struct variables {
     const mp__arguments *arguments;
     size_t skip; /* bytes of the key that the prefix stands for */
-    size_t count;
-    mp__buf name, seen;
+    variable *items;
+    size_t count, capacity, bytes;
+    char **environment; /* made of them; ours */
+    mp__buf name;
 } variables;
 
 /* A name that a shell can say: letters, digits and underscores, in capitals, no digit first. */
@@ -50,20 +58,6 @@ static void make_name(variables *v, mp_str key)
         (void)mp__buf_add_char(&v->name, c);
     }
     (void)mp__buf_add_char(&v->name, '\0');
-}
-
-/* Two keys that would be one variable are a mistake that nobody should have to find by himself. */
-static int check_name(variables *v, mp_str key)
-{
-    const char *at = v->seen.data, *end = at + v->seen.size;
-
-    for (; v->seen.size && at < end; at += strlen(at) + 1)
-        if (strcmp(at, v->name.data) == 0)
-            return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
-                                "%.*s and another key are both the variable %s; take a longer "
-                                "--prefix, or rename one of them",
-                                (int)key.size, key.data, v->name.data);
-    return mp__buf_add(&v->seen, v->name.data, v->name.size) ? MP__EXIT_ERROR : 0;
 }
 
 /* Who may write configuration shall not thereby say which code runs: where programs and libraries
@@ -98,35 +92,127 @@ static int check_safe(const variables *v, mp_str key)
                         (int)key.size, key.data, v->name.data);
 }
 
+static int add(variables *v, mp_str key, mp_str value)
+{
+    size_t name_size = v->name.size - 1, size = name_size + 1 + value.size;
+    char *text;
+
+    if (mp__grow(&v->items, v->count, &v->capacity, sizeof(*v->items)) != 0)
+        return MP_ENOMEM;
+    text = mp__malloc(size + 1 + key.size + 1);
+    if (!text)
+        return MP_ENOMEM;
+    (void)snprintf(text, size + 1, "%s=%.*s", v->name.data, (int)value.size, value.data);
+    (void)snprintf(text + size + 1, key.size + 1, "%.*s", (int)key.size, key.data);
+    v->items[v->count++] = (variable){text, name_size, size, text + size + 1};
+    v->bytes += size + 1 + sizeof(char *);
+    return 0;
+}
+
 static int take(void *context, const mp__listed *listed)
 {
     variables *v = context;
     size_t skip = v->skip < listed->key.size ? v->skip : 0;
-    MP__CLEANUP_FREE char *value = mp__str_dup(listed->value);
     int code;
 
-    if (v->count == VARIABLES_MAX)
-        return mp__cli_fail(
-            v->arguments, MP__EXIT_ERROR,
-            "more than %d keys would be variables, which is more than a program can "
-            "be given; take a longer --prefix",
-            VARIABLES_MAX);
     make_name(v, mp_str_new(listed->key.data + skip, listed->key.size - skip));
-    if (!value || v->name.error)
+    if (v->name.error)
         return mp__cli_fail(v->arguments, MP__EXIT_ERROR, "out of memory");
-    if (strlen(value) != listed->value.size)
+    if (listed->value.size && memchr(listed->value.data, '\0', listed->value.size))
         return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
                             "%.*s holds a zero byte, which no environment can carry",
                             (int)listed->key.size, listed->key.data);
     code = check_safe(v, listed->key);
-    if (code == 0)
-        code = check_name(v, listed->key);
-    if (code)
-        return code;
-    v->count++;
-    if (mp__flag_given(v->arguments, "--print"))
-        return printf("%s=%s\n", v->name.data, value) < 0 ? MP__EXIT_ERROR : 0;
-    return setenv(v->name.data, value, 1) ? MP__EXIT_ERROR : 0;
+    if (code == 0 && add(v, listed->key, listed->value) != 0)
+        code = mp__cli_fail(v->arguments, MP__EXIT_ERROR, "out of memory");
+    return code;
+}
+
+static mp_str name_of(const variable *v)
+{
+    return mp_str_new(v->text, v->name_size);
+}
+
+static int compare_names(mp_str a, mp_str b)
+{
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* By name; of those of one name by key, so that what is said is the same each time. */
+static int compare(const void *a, const void *b)
+{
+    const variable *x = a, *y = b;
+    int order = compare_names(name_of(x), name_of(y));
+
+    return order ? order : strcmp(x->key, y->key);
+}
+
+/* Two keys that would be one variable are a mistake that nobody should have to find by himself. */
+static int sort(variables *v)
+{
+    if (v->count)
+        qsort(v->items, v->count, sizeof(*v->items), compare);
+    for (size_t i = 1; i < v->count; i++) {
+        const variable *a = &v->items[i - 1], *b = &v->items[i];
+
+        if (mp_str_equal(name_of(a), name_of(b)))
+            return mp__cli_fail(v->arguments, MP__EXIT_ERROR,
+                                "%s and %s are both the variable %.*s; take a longer --prefix, or "
+                                "rename one of them",
+                                a->key, b->key, (int)a->name_size, a->text);
+    }
+    return 0;
+}
+
+static int print(const variables *v)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < v->count && code == 0; i++)
+        code = printf("%s\n", v->items[i].text) < 0 ? MP__EXIT_ERROR : 0;
+    return code;
+}
+
+static bool is_among(const variables *v, const char *text)
+{
+    mp_str name = mp_str_new(text, strcspn(text, "="));
+    size_t low = 0, high = v->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = compare_names(name_of(&v->items[middle]), name);
+
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* What there is, but for what is also among the variables, and these. One array made at once:
+ * setenv() looks through all of it each time. */
+static int set_environment(variables *v)
+{
+    char **made;
+    size_t n = 0, count = 0;
+
+    while (environ && environ[n])
+        n++;
+    made = mp__calloc(n + v->count + 1, sizeof(*made));
+    if (!made)
+        return mp__cli_fail(v->arguments, MP__EXIT_ERROR, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        if (!is_among(v, environ[i]))
+            made[count++] = environ[i];
+    for (size_t i = 0; i < v->count; i++)
+        made[count++] = v->items[i].text;
+    environ = v->environment = made;
+    return 0;
 }
 
 static void forget_environment(void)
@@ -148,46 +234,87 @@ static void forget_environment(void)
     }
 }
 
-static int fill(const mp__arguments *arguments)
+static int fetch(const mp__arguments *arguments, variables *v)
 {
     const char *prefix = mp__flag_value(arguments, "--prefix");
-    variables v = {.arguments = arguments};
     mp__buf name = MP__BUF_INIT;
     mp_str whole = mp__cli_key(arguments, prefix ? prefix : "", &name);
     int code = 0;
     mp__client *client = mp__cli_connect(arguments, &code);
 
-    v.skip = whole.size;
-    if (client && mp__flag_given(arguments, "--pristine"))
-        forget_environment();
+    v->skip = whole.size;
     if (client)
-        code = mp__cli_each(arguments, client, whole, true, take, &v);
-    if (client && code == 0 && v.count == 0) {
+        code = mp__cli_each(arguments, client, whole, true, take, v);
+    if (client && code == 0 && v->count == 0) {
         code = mp__cli_fail(arguments, MP__EXIT_ABSENT, "there is no key that begins with '%s'",
                             prefix ? prefix : "");
         mp__cli_note_environment(arguments, client, mp__flag_value(arguments, "--env"), false);
     }
     (void)mp__client_close(client);
-    mp__buf_done(&v.name);
-    mp__buf_done(&v.seen);
     mp__buf_done(&name);
-    return code;
+    return code ? code : sort(v);
+}
+
+/* E2BIG has two causes: one string is too long, or all together are (the system gives them a fourth
+ * of the stack's limit, and at most 6 MiB). */
+static int too_much(const variables *v)
+{
+    const variable *longest = &v->items[0];
+
+    for (size_t i = 1; i < v->count; i++)
+        if (v->items[i].size > longest->size)
+            longest = &v->items[i];
+    if (longest->size > STRING_MAX)
+        return mp__cli_fail(v->arguments, 126,
+                            "cannot run %s: %s would be a variable of %zu bytes, and the system "
+                            "lets one have %d; take a --prefix without it, or have it in a file "
+                            "with marketprism render",
+                            v->arguments->words[0], longest->key, longest->size, STRING_MAX);
+    return mp__cli_fail(v->arguments, 126,
+                        "cannot run %s: %zu variables of %zu bytes are more than the system lets a "
+                        "program be given (%ld bytes here, with its arguments); take a longer "
+                        "--prefix, raise the limit (ulimit -s), or have them in a file with "
+                        "marketprism render",
+                        v->arguments->words[0], v->count, v->bytes, sysconf(_SC_ARG_MAX));
+}
+
+static int run(variables *v)
+{
+    char **words = v->arguments->words;
+    int code;
+
+    if (mp__flag_given(v->arguments, "--pristine"))
+        forget_environment();
+    code = set_environment(v);
+    if (code)
+        return code;
+    (void)execvp(words[0], words);
+    code = errno;
+    if (code == E2BIG)
+        return too_much(v);
+    /* 126 and 127 as shells do (POSIX shell, 2.8.2). */
+    return mp__cli_fail(v->arguments, code == ENOENT ? 127 : 126, "cannot run %s: %s", words[0],
+                        mp_strerror(-code));
 }
 
 int mp__verb_exec(const mp__arguments *arguments)
 {
+    variables v = {.arguments = arguments};
     int code;
 
     if (mp__flag_given(arguments, "--print") == (arguments->word_count > 0))
         return mp__cli_fail(arguments, MP__EXIT_USAGE,
                             "either a command behind --, or --print; usage: marketprism exec "
                             "[OPTIONS] -- COMMAND [ARGUMENT...]");
-    code = fill(arguments);
-    if (code || arguments->word_count == 0)
-        return code;
-    (void)execvp(arguments->words[0], arguments->words);
-    code = errno;
-    /* 126 and 127 as shells do (POSIX shell, 2.8.2). */
-    return mp__cli_fail(arguments, code == ENOENT ? 127 : 126, "cannot run %s: %s",
-                        arguments->words[0], mp_strerror(-code));
+    code = fetch(arguments, &v);
+    if (code == 0)
+        code = arguments->word_count ? run(&v) : print(&v);
+    if (v.environment)
+        environ = NULL;
+    (void)mp__free(v.environment);
+    for (size_t i = 0; i < v.count; i++)
+        (void)mp__free(v.items[i].text);
+    (void)mp__free(v.items);
+    mp__buf_done(&v.name);
+    return code;
 }

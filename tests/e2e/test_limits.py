@@ -453,6 +453,7 @@ class Start(unittest.TestCase):
     def begin(self):
         """A start that is under way, in a thread: (thread, what came of it)."""
         came = []
+        pathlib.Path(self.daemon.folder, "log").touch()  # looked into before it may be there
         thread = threading.Thread(target=lambda: came.append(self.daemon.start()))
         thread.start()
         self.addCleanup(thread.join)
