@@ -388,6 +388,9 @@ MP_MUST_USE int mp__sqlite_journal_restart(mp__sqlite *s);
 /* Apply @change inside the open transaction. 0: change->status says what became of it. Negative:
  * the transaction is in doubt and must be rolled back. */
 int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str actor);
+/* Delete what has expired of the address of @change, as mp__sqlite_change_apply() would before it
+ * applies it. Negative as there. */
+int mp__sqlite_change_clear(mp__sqlite_batch *batch, const mp__change *change);
 /* Delete @row, which expired, as a change that nobody asked for. */
 int mp__sqlite_change_expire(mp__sqlite_batch *batch, const mp__sqlite_row *row);
 /* @row becomes the newest of its address, and a row of history. */

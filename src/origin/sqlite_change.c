@@ -356,6 +356,13 @@ static bool needs_value(const mp__change *change)
            (change->flags & ~(unsigned)MP__KEEP_EXPIRY) != 0;
 }
 
+int mp__sqlite_change_clear(mp__sqlite_batch *batch, const mp__change *change)
+{
+    present now;
+
+    return check(change) ? 0 : find_present(batch, change->address, needs_value(change), &now);
+}
+
 int mp__sqlite_change_apply(mp__sqlite_batch *batch, mp__change *change, mp_str actor)
 {
     present now;

@@ -65,18 +65,46 @@ static int apply_changes(mp__sqlite_batch *batch, mp__write *write, int *ret_sta
     return 0;
 }
 
+/* Where a batch stood before a write. */
+typedef struct before {
+    uint64_t revision;
+    size_t changes, outcomes;
+} before;
+
+static before before_of(const mp__sqlite_batch *batch)
+{
+    return (before){batch->revision, batch->s->pending.count, batch->count};
+}
+
+static void back_to(mp__sqlite_batch *batch, const before *b)
+{
+    mp__sqlite_pending_cut(&batch->s->pending, b->changes);
+    batch->revision = b->revision;
+    batch->count = b->outcomes;
+}
+
+/* A write is told as one, so what it found expired is told before it, and has to be older than all
+ * of its changes: watchers take an older revision behind a newer one for what they know. */
+static int apply_anew(mp__sqlite_batch *batch, mp__write *write, const before *b, int *ret_status)
+{
+    int rc = 0;
+
+    back_to(batch, b);
+    for (size_t i = 0; i < write->count && rc == 0; i++)
+        rc = mp__sqlite_change_clear(batch, &write->changes[i]);
+    return rc ? rc : apply_changes(batch, write, ret_status);
+}
+
 static int apply_write(mp__sqlite_batch *batch, mp__write *write)
 {
     bool guarded = write->count > 1; /* a single change judges before it is made */
-    uint64_t revision = batch->revision;
-    size_t changes = batch->s->pending.count, outcomes = batch->count;
+    before b = before_of(batch);
     int status, rc = apply_changes(batch, write, &status);
 
-    if (rc == 0 && guarded && status) {
-        mp__sqlite_pending_cut(&batch->s->pending, changes);
-        batch->revision = revision;
-        batch->count = outcomes;
-    }
+    if (rc == 0 && guarded && status == 0 && batch->count > b.outcomes)
+        rc = apply_anew(batch, write, &b, &status);
+    if (rc == 0 && guarded && status)
+        back_to(batch, &b);
     if (rc == 0)
         rc = mp__sqlite_batch_add(batch, write, NULL);
     if (rc == 0)

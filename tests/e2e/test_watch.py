@@ -340,6 +340,18 @@ class Streams(unittest.TestCase):
         event = stream.change()
         self.assertEqual((event["env"], event["value"]), ("staging", "2"))
 
+    def test_what_a_write_finds_expired_hides_none_of_its_changes(self):
+        stream = self.stream("?prefix=late/")
+        stream.until("sync")
+        self.c("SET", "late/c", "old", "PX", 1)
+        wait_until(lambda: self.c("GET", "late/c") is None)
+        self.c("MSET", "late/a", 1, "late/b", 2, "late/c", 3)
+        heard = [stream.change() for _ in range(5)]
+        self.assertEqual([(event["event"], event["key"]) for event in heard],
+                         [("put", "c"), ("delete", "c"), ("put", "a"), ("put", "b"), ("put", "c")])
+        first = heard[0]["revision"]
+        self.assertEqual([event["revision"] for event in heard], list(range(first, first + 5)))
+
     def test_who_hears_nothing_is_told_how_far_he_is(self):
         stream = self.stream("?prefix=quiet/")
         stream.until("sync")

@@ -604,6 +604,50 @@ static void an_expired_value_counts_as_absent_for_conditions(void **state)
     assert_int_equal(mp_keys(origin, "dev"), 1);
 }
 
+static void what_a_write_finds_expired_is_told_before_it_and_is_older_than_all_of_it(void **state)
+{
+    mp_put first, second;
+
+    (void)state;
+    mp_put_begin(&first);
+    mp_put_add(&first, MP__CHANGE_PUT, "dev/default/c", "old", 0)->expires_ms = 1;
+    mp_put_begin(&second);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/a", "new", 0);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/b", "new", 0);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/c", "new", MP__IF_ABSENT);
+    mp__origin_write(origin, &first.write);
+    mp__origin_write(origin, &second.write);
+    mp_wait_for(&second.wait, 1);
+    assert_int_equal(second.status, 0);
+    WAIT_UNTIL(told.changes == 1);
+    assert_string_equal(told.changed_address, "dev/default/c");
+    assert_int_equal(told.change.revision, 2);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(second.changes[i].after.revision, 3 + i);
+    assert_int_equal(second.changes[2].after.version, 1);
+}
+
+static void a_write_that_is_refused_ends_nothing_that_it_found_expired(void **state)
+{
+    mp_put first, second;
+
+    (void)state;
+    assert_int_equal(mp_set(origin, "dev/default/d", "there"), 0);
+    mp_put_begin(&first);
+    mp_put_add(&first, MP__CHANGE_PUT, "dev/default/c", "old", 0)->expires_ms = 1;
+    mp_put_begin(&second);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/a", "new", 0);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/c", "new", 0);
+    mp_put_add(&second, MP__CHANGE_PUT, "dev/default/d", "new", MP__IF_ABSENT);
+    mp__origin_write(origin, &first.write);
+    mp__origin_write(origin, &second.write);
+    mp_wait_for(&second.wait, 1);
+    assert_int_equal(second.status, MP_EEXISTS);
+    WAIT_UNTIL(told.changes == 1); /* by the sweep */
+    assert_int_equal(told.change.revision, 3);
+    assert_int_equal(mp_keys(origin, "dev"), 1);
+}
+
 /* ---- lost commits ---- */
 
 static void a_database_behind_what_was_acknowledged_is_lost_until_salvaged(void **state)
@@ -779,6 +823,8 @@ static const struct CMUnitTest tests[] = {
     FRESH(an_expired_value_is_never_served_and_its_deletion_is_told),
     FRESH(an_expiry_is_kept_set_and_cleared_as_asked),
     FRESH(an_expired_value_counts_as_absent_for_conditions),
+    FRESH(what_a_write_finds_expired_is_told_before_it_and_is_older_than_all_of_it),
+    FRESH(a_write_that_is_refused_ends_nothing_that_it_found_expired),
     FRESH(a_database_behind_what_was_acknowledged_is_lost_until_salvaged),
     FRESH(beginning_anew_moves_the_remains_aside),
     FRESH(a_newer_format_is_refused_with_a_text),
