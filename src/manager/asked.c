@@ -134,8 +134,8 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
 
 /* ---- lists ---- */
 
-static void take_list(mp__query *query, const mp__list *list, int status,
-                      const mp__record *records, size_t count)
+static void take_list(mp__query *query, const mp__list *list, int status, const mp__record *records,
+                      size_t count)
 {
     size_t capacity = 0;
 
@@ -170,8 +170,8 @@ static mp__asked *list_new(mp__query *query)
 {
     bool of_all = query->kind == MP__QUERY_ENVIRONMENTS;
     mp_str environment = of_all ? mp_str_new("", 0) : query->environment;
-    mp__asked *asked = asked_new(query, environment.size + query->prefix.size +
-                                            query->after_address.size);
+    mp__asked *asked =
+        asked_new(query, environment.size + query->prefix.size + query->after_address.size);
     char *text;
 
     if (!asked)
@@ -343,9 +343,9 @@ static void send_off(mp__asked *asked, int kind)
 
 void mp__ask(mp__query *query)
 {
-    static mp__asked *(*const make[])(mp__query *query) = {
-        [MP__QUERY_LIST] = list_new,   [MP__QUERY_ENVIRONMENTS] = list_new,
-        [MP__QUERY_COUNT] = count_new, [MP__QUERY_HISTORY] = history_new,
+    static mp__asked *(*const make[])(mp__query * query) = {
+        [MP__QUERY_LIST] = list_new,       [MP__QUERY_ENVIRONMENTS] = list_new,
+        [MP__QUERY_COUNT] = count_new,     [MP__QUERY_HISTORY] = history_new,
         [MP__QUERY_CHANGED] = changed_new,
     };
     int kind = query->kind; /* once it is sent off, the query is another's */

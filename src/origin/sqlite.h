@@ -254,6 +254,7 @@ typedef struct mp__sqlite {
     char cause[256];
     /* the reader's */
     mp__sqlite_db read_db;
+    mp__task *lists, *lists_last; /* that it has taken and not begun yet, in their order */
     uint64_t read_generation;
     int read_status; /* of the batch */
     uint64_t read_revision;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads: a batch is one snapshot of the database, so that all its answers are as of one revision.
- */
+ *
+ * What somebody waits for who reads a key is short, and comes before the lists, history and changes
+ * that were asked for earlier: a page of those takes milliseconds, and many may have asked. Between
+ * two of them the reader looks whether something has come; but one of them is made each time, so
+ * that no stream of fetches keeps them out. */
 #include "origin/sqlite.h"
 
 #include <assert.h>
@@ -71,6 +75,37 @@ static void read_end(mp__sqlite *s)
         (void)mp__sqlite_run(&s->read_db, MP__SQL_COMMIT);
 }
 
+/* Whether it looks over rows, rather than at one. */
+static bool is_long(const mp__task *task)
+{
+    const mp__list *list =
+        (const mp__list *)(const void *)((const char *)task - offsetof(mp__list, task));
+
+    if (task->run == mp__sqlite_run_list)
+        return list->limit > 1 || !list->by_key || list->at_revision;
+    return task->run == mp__sqlite_run_history || task->run == mp__sqlite_run_changed;
+}
+
+static void add_long(mp__sqlite *s, mp__task *task)
+{
+    task->next = NULL;
+    *(s->lists ? &s->lists_last->next : &s->lists) = task;
+    s->lists_last = task;
+}
+
+/* Those that are left come after what has come since, which calls for the next batch. */
+static void run_long(mp__sqlite *s)
+{
+    do {
+        mp__task *task = s->lists;
+
+        if (!task)
+            return;
+        s->lists = task->next;
+        task->run(task);
+    } while (!s->reader || !mp__worker_queued(s->reader));
+}
+
 void mp__sqlite_read_batch(void *context, mp__task *first)
 {
     mp__sqlite *s = context;
@@ -79,9 +114,13 @@ void mp__sqlite_read_batch(void *context, mp__task *first)
     while (first) {
         mp__task *next = first->next; /* run() may free or post it again */
 
-        first->run(first);
+        if (is_long(first))
+            add_long(s, first);
+        else
+            first->run(first);
         first = next;
     }
+    run_long(s);
     read_end(s);
 }
 

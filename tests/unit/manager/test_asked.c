@@ -186,19 +186,13 @@ static void who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting(vo
     mp__query_done(&patient->query);
 }
 
-int main(void)
-{
 #define EACH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-    static const struct CMUnitTest tests[] = {
-        EACH(a_ninth_list_is_answered_while_eight_hang_at_the_origin),
-        EACH(a_list_that_nothing_kept_can_answer_times_out),
-        EACH(who_comes_while_it_hangs_neither_waits_nor_burdens_it_more),
-        EACH(late_answers_go_to_nobody_and_lists_are_of_the_origin_again),
-        EACH(an_origin_that_answers_some_has_a_bounded_number_of_the_others),
-        EACH(who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting),
-    };
-
-    cmocka_set_message_output(CM_OUTPUT_TAP);
-    cmocka_set_test_filter(getenv("MP_TEST"));
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    EACH(a_ninth_list_is_answered_while_eight_hang_at_the_origin),
+    EACH(a_list_that_nothing_kept_can_answer_times_out),
+    EACH(who_comes_while_it_hangs_neither_waits_nor_burdens_it_more),
+    EACH(late_answers_go_to_nobody_and_lists_are_of_the_origin_again),
+    EACH(an_origin_that_answers_some_has_a_bounded_number_of_the_others),
+    EACH(who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting),
+};
+MP_TEST_MAIN(tests)
