@@ -3,6 +3,7 @@
 
 #include <marketprism/blob.h>
 
+#include "core/bytes.h"
 #include "core/core.h"
 
 static void siphash13_matches_the_reference_vectors(void **state)
@@ -21,6 +22,26 @@ static void siphash13_matches_the_reference_vectors(void **state)
     key = (mp__hash_key){mp__load_le64(input), mp__load_le64(input + 8)};
     for (size_t i = 0; i < 2; i++)
         assert_true(mp__siphash13(key, input, vectors[i].size) == vectors[i].want);
+}
+
+static void bytes_are_equal_only_if_each_of_them_is(void **state)
+{
+    unsigned char a[96], b[96];
+
+    (void)state;
+    for (size_t size = 0; size <= 80; size++)
+        for (size_t from = 0; from < 16; from += 5) { /* neither side need be aligned */
+            for (size_t i = 0; i < sizeof(a); i++)
+                a[i] = (unsigned char)(i * 7);
+            memset(b, 0x5a, sizeof(b));
+            memcpy(b + from, a + 1, size);
+            assert_true(mp__bytes_equal(a + 1, b + from, size));
+            for (size_t i = 0; i < size; i++) {
+                b[from + i] ^= 0x10;
+                assert_false(mp__bytes_equal(a + 1, b + from, size));
+                b[from + i] ^= 0x10;
+            }
+        }
 }
 
 static void address_of_a_name_without_slash_is_in_the_default_namespace(void **state)
@@ -119,6 +140,7 @@ static void blob_is_freed_with_its_last_reference(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(siphash13_matches_the_reference_vectors),
+    MP_TEST(bytes_are_equal_only_if_each_of_them_is),
     MP_TEST(address_of_a_name_without_slash_is_in_the_default_namespace),
     MP_TEST(address_round_trips_through_its_name),
     MP_TEST(address_refuses_empty_parts_and_control_characters),
