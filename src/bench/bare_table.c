@@ -37,7 +37,8 @@ int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
 
     while (count < entries * 2)
         count *= 2;
-    *table = (mp__bare_table){.state = mp__hash_state_of(key), .mask = count - 1};
+    *table = (mp__bare_table){.state = mp__hash_state_of(key),
+                              .home_mask = (count - 1) * sizeof(mp__bare_slot)};
     table->slots_bytes = count * sizeof(mp__bare_slot);
     table->arena_bytes = entries * object_round(object_bytes);
     table->slots = memory_new(&table->slots_bytes);
@@ -55,12 +56,23 @@ void mp__bare_table_done(mp__bare_table *table)
     table->arena = mp__free(table->arena);
 }
 
+/* As L1 does it: the hash's bits are taken where they are an offset as they are. */
+static inline mp__bare_slot *home(const mp__bare_table *table, uint64_t hash)
+{
+    return (mp__bare_slot *)((char *)table->slots + (hash & table->home_mask));
+}
+
+static inline mp__bare_slot *after(const mp__bare_table *table, const mp__bare_slot *slot)
+{
+    return home(table, (uint64_t)((const char *)(slot + 1) - (const char *)table->slots));
+}
+
 int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
 {
     size_t bytes = object_round(key.size + value.size);
     mp__bare_object *object;
     uint64_t hash = mp__hash_str_from(&table->state, key);
-    size_t i = hash & table->mask;
+    mp__bare_slot *slot = home(table, hash);
 
     if (bytes > table->arena_bytes - table->arena_used)
         return MP_ELIMIT;
@@ -70,9 +82,9 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
     object->value_size = (uint32_t)value.size;
     memcpy(object->bytes, key.data, key.size);
     memcpy(object->bytes + key.size, value.data, value.size);
-    while (table->slots[i].object)
-        i = (i + 1) & table->mask;
-    table->slots[i] = (mp__bare_slot){hash, object};
+    while (slot->object)
+        slot = after(table, slot);
+    *slot = (mp__bare_slot){hash, object};
     return 0;
 }
 
@@ -84,12 +96,12 @@ static inline __attribute__((always_inline)) mp_str get(const mp__bare_table *ta
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
     hash = mp__hash_str_from(&table->state, key);
-    for (size_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        const mp__bare_object *object = table->slots[i].object;
+    for (const mp__bare_slot *slot = home(table, hash);; slot = after(table, slot)) {
+        const mp__bare_object *object = slot->object;
 
         if (!object)
             return mp_str_new(NULL, 0);
-        if (table->slots[i].hash == hash && object->key_size == key.size &&
+        if (slot->hash == hash && object->key_size == key.size &&
             mp__bytes_equal(object->bytes, key.data, key.size))
             return mp_str_new(object->bytes + key.size, object->value_size);
     }

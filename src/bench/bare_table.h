@@ -26,7 +26,8 @@ typedef struct mp__bare_slot {
 typedef struct mp__bare_table {
     mp__hash_state state; /* of the hash's key, as the cache keeps it */
     mp__bare_slot *slots;
-    size_t mask, slots_bytes;
+    size_t home_mask; /* of a hash's bits: how many bytes behind @slots its home slot begins */
+    size_t slots_bytes;
     char *arena;
     size_t arena_used, arena_bytes;
 } mp__bare_table;

@@ -63,18 +63,49 @@ static __attribute__((noinline, cold)) int get_slowly(mp_cache *cache, mp_str ke
                      ret_value);
 }
 
-/* The first get of a section, or after a resize: the table must be announced before. */
-static __attribute__((noinline)) int get_first(mp_cache *cache, mp_str key, uint64_t hash,
-                                               const mp_blob **ret_value)
+/* After a resize, in another cache than before, or without a ring for uses. */
+static __attribute__((noinline, cold)) int get_anew(mp_cache *cache, mp_str key, uint64_t hash,
+                                                    const mp_blob **ret_value)
 {
-    mp__hazard_record *record = section();
+    mp__hazard_record *record = mp__hazard_mine;
 
-    if (!record)
-        return MP_EINVAL;
     if (record->used >= MP__HAZARD_HELD)
         return MP_ELIMIT;
     return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash,
                      ret_value);
+}
+
+/* In the announced @table. */
+static inline __attribute__((always_inline)) int get_in(mp_cache *cache, const mp__l1_table *table,
+                                                        mp__hazard_record *record, mp_str key,
+                                                        uint64_t hash, const mp_blob **ret_value)
+{
+    size_t used = record->used;
+    mp__entry *entry;
+
+    if (__builtin_expect(used >= MP__HAZARD_HELD, 0))
+        return MP_ELIMIT;
+    entry = mp__l1_look(table, record, used, key, hash, true);
+    if (__builtin_expect(!entry, 0))
+        return get_slowly(cache, key, hash, ret_value);
+    mp__l1_note_use(record, entry, hash);
+    *ret_value = &entry->blob.pub;
+    return 0;
+}
+
+/* The first get of a section: the table must be announced before. */
+static __attribute__((noinline)) int get_first(mp_cache *cache, mp_str key, uint64_t hash,
+                                               const mp_blob **ret_value)
+{
+    mp__hazard_record *record = section();
+    const mp__l1_table *table;
+
+    if (__builtin_expect(!record, 0))
+        return MP_EINVAL;
+    table = mp__l1_table_enter_first((mp__l1_front *)cache->l1, record);
+    if (__builtin_expect(!table, 0))
+        return get_anew(cache, key, hash, ret_value);
+    return get_in(cache, table, record, key, hash, ret_value);
 }
 
 /* The look-up of a key whose hash is known; @middle: its size is such a one. */
@@ -85,8 +116,6 @@ static inline __attribute__((always_inline)) int get_hashed(mp_cache *cache,
 {
     mp__l1_front *front = (mp__l1_front *)cache->l1;
     const mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
-    size_t used;
-    mp__entry *entry;
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
@@ -94,15 +123,7 @@ static inline __attribute__((always_inline)) int get_hashed(mp_cache *cache,
     if (__builtin_expect(
             atomic_load_explicit(&record->table, memory_order_relaxed) != (const void *)table, 0))
         return get_first(cache, key, hash, ret_value);
-    used = record->used;
-    if (__builtin_expect(used >= MP__HAZARD_HELD, 0))
-        return MP_ELIMIT;
-    entry = mp__l1_look(table, record, used, key, hash, true);
-    if (__builtin_expect(!entry, 0))
-        return get_slowly(cache, key, hash, ret_value);
-    mp__l1_note_use(record, entry, hash);
-    *ret_value = &entry->blob.pub;
-    return 0;
+    return get_in(cache, table, record, key, hash, ret_value);
 }
 
 /* Of a key that is not bad. */
@@ -159,7 +180,7 @@ static inline bool hash_many(const mp_cache *cache, const mp__l1_table *table, c
         else
             hash = mp__hash_str_from(&cache->hash_state, keys[i]);
         ret_hashes[i] = hash;
-        __builtin_prefetch(&table->buckets[hash & table->mask]);
+        __builtin_prefetch(mp__l1_home(table, hash));
     }
     for (size_t i = 0; i < count; i++) {
         const char *entry = mp__l1_hint(table, ret_hashes[i]);

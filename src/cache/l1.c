@@ -195,7 +195,7 @@ mp__l1 *mp__l1_free(mp__l1 *l1)
         return NULL;
     all_remove(l1);
     table = mp__l1_table_of(l1);
-    for (size_t b = 0; b <= table->mask; b++)
+    for (size_t b = 0; b < table->count; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++) {
             mp__entry *entry = atomic_load(&table->buckets[b].entries[way]);
 

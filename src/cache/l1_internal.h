@@ -81,7 +81,7 @@ static inline void mp__l1_table_publish(mp__l1 *l1, mp__l1_table *table)
 {
     atomic_store_explicit(&l1->front.table, table, memory_order_release);
     atomic_store_explicit(&l1->front.near_buckets, table->buckets, memory_order_relaxed);
-    atomic_store_explicit(&l1->front.near_mask, table->mask, memory_order_relaxed);
+    atomic_store_explicit(&l1->front.near_mask, table->home_mask, memory_order_relaxed);
 }
 
 static inline void mp__l1_lock(mp__l1 *l1)

@@ -50,7 +50,7 @@ static void each_unpinned(mp__l1 *l1, mp_str pattern, void (*each)(void *context
 {
     mp__l1_table *table = mp__l1_table_of(l1);
 
-    for (size_t b = 0; b <= table->mask; b++)
+    for (size_t b = 0; b < table->count; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++) {
             mp__entry *entry =
                 atomic_load_explicit(&table->buckets[b].entries[way], memory_order_relaxed);

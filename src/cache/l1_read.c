@@ -15,43 +15,22 @@ static mp__l1_front *front_of(const mp__l1 *l1)
     return front;
 }
 
-/* The ring of this thread, and its room for this section; one is made for it at the next fill. */
-static void uses_enter(mp__l1_front *front, mp__hazard_record *record)
-{
-    uint32_t shard = record->index % MP__L1_SHARDS, held;
-    mp__l1_uses *uses = atomic_load_explicit(&front->uses[shard], memory_order_acquire);
-    uint64_t bit = (uint64_t)1 << shard;
-
-    record->uses = uses;
-    record->uses_room = 0;
-    if (uses) {
-        held = atomic_load_explicit(&uses->head, memory_order_relaxed) -
-               atomic_load_explicit(&uses->tail, memory_order_acquire);
-        if (held < MP__L1_USES)
-            record->uses_room = MP__L1_USES - held;
-    } else if (!(atomic_load_explicit(&front->uses_wanted, memory_order_relaxed) & bit)) {
-        atomic_fetch_or_explicit(&front->uses_wanted, bit, memory_order_relaxed);
-    }
-}
-
 mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
 {
-    mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire), *again;
-    _Atomic uint64_t *mine =
-        front->counters + (size_t)(record->index % MP__L1_SHARDS) * MP__L1_SHARD_STRIDE;
+    _Atomic uint64_t *mine = mp__l1_counters_of(front, record);
+    mp__l1_table *table;
 
-    uses_enter(front, record);
+    if (!mp__l1_uses_enter(front, record)) /* then one is made for it at the next fill */
+        atomic_fetch_or_explicit(&front->uses_wanted, (uint64_t)1 << record->index % MP__L1_SHARDS,
+                                 memory_order_relaxed);
     if (record->counters != mine) { /* the section's first look, or it goes on in another cache */
         mp__hazard_counts_flush(record);
         record->counters = mine;
     }
-    for (;; table = again) {
-        atomic_store_explicit(&record->table, table, memory_order_release);
-        mp__hazard_barrier(record);
-        again = atomic_load_explicit(&front->table, memory_order_acquire);
-        if (again == table)
-            return table;
-    }
+    do
+        table = atomic_load_explicit(&front->table, memory_order_acquire);
+    while (!mp__l1_table_announce(front, record, table));
+    return table;
 }
 
 static bool is_expired(mp__l1_front *front, const mp__entry *entry)
@@ -85,8 +64,7 @@ static mp__entry *table_read(const mp__l1_table *table, mp__hazard_record *recor
 {
     _Atomic(void *) *slot = &record->slots[record->used];
 
-    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
-        mp__l1_bucket *bucket = &table->buckets[b];
+    for (mp__l1_bucket *bucket = mp__l1_home(table, hash);; bucket = mp__l1_after(table, bucket)) {
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
         mp__entry *entry =
             bucket_read(record, slot, bucket, mp__l1_match(tags, mp__l1_tag(hash)), address);
@@ -153,7 +131,7 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
         return NULL;
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (entry)
-        record->uncounted++;
+        record->counted_from++;
     else
         record->misses--;
     return entry;
@@ -169,7 +147,7 @@ const mp__entry *mp__l1_find_part(mp__l1 *l1, mp_str address, uint64_t hash)
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (entry) {
         mp__l1_note_use(record, entry, hash);
-        record->uncounted++;
+        record->counted_from++;
     } else {
         record->misses--;
     }
@@ -181,7 +159,7 @@ void mp__l1_count(mp__l1 *l1, int hits, int misses)
     mp__hazard_record *record = mp__hazard_mine;
 
     (void)mp__l1_table_announced(front_of(l1), record); /* the counters of this one */
-    record->uncounted -= hits;
+    record->counted_from -= hits;
     record->misses += misses;
 }
 
@@ -189,7 +167,7 @@ void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
 {
     const mp__l1_front *front = front_of(l1);
 
-    __builtin_prefetch(atomic_load_explicit(&front->near_buckets, memory_order_relaxed) +
+    __builtin_prefetch((char *)atomic_load_explicit(&front->near_buckets, memory_order_relaxed) +
                        (hash & atomic_load_explicit(&front->near_mask, memory_order_relaxed)));
 }
 

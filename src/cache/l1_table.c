@@ -37,7 +37,8 @@ int mp__l1_table_new(size_t entries_max, mp__l1_table **ret_table)
     if (bytes >= HUGE_BYTES)
         (void)madvise(table->buckets, bytes, MADV_HUGEPAGE); /* a wish */
     memset((void *)table->buckets, 0, bytes);
-    table->mask = count - 1;
+    table->count = count;
+    table->home_mask = (count - 1) * sizeof(mp__l1_bucket);
     table->bytes = bytes + sizeof(*table);
     table->retired.pointer = table;
     *ret_table = table;
@@ -71,8 +72,7 @@ bool mp__l1_table_find(mp__l1_table *table, mp_str address, uint64_t hash, mp__l
 {
     uint64_t tag = mp__l1_tag(hash);
 
-    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
-        mp__l1_bucket *bucket = &table->buckets[b];
+    for (mp__l1_bucket *bucket = mp__l1_home(table, hash);; bucket = mp__l1_after(table, bucket)) {
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
 
         for (uint64_t match = mp__l1_match(tags, tag); match; match &= match - 1) {
@@ -91,8 +91,7 @@ bool mp__l1_table_find(mp__l1_table *table, mp_str address, uint64_t hash, mp__l
 
 mp__entry *mp__l1_table_find_hash(mp__l1_table *table, uint64_t hash)
 {
-    for (size_t b = hash & table->mask;; b = (b + 1) & table->mask) {
-        mp__l1_bucket *bucket = &table->buckets[b];
+    for (mp__l1_bucket *bucket = mp__l1_home(table, hash);; bucket = mp__l1_after(table, bucket)) {
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
 
         for (uint64_t match = mp__l1_match(tags, mp__l1_tag(hash)); match; match &= match - 1) {
@@ -109,8 +108,9 @@ mp__entry *mp__l1_table_find_hash(mp__l1_table *table, uint64_t hash)
 
 bool mp__l1_table_insert(mp__l1_table *table, mp__entry *entry, uint64_t hash)
 {
-    for (size_t n = 0, b = hash & table->mask; n <= table->mask; n++, b = (b + 1) & table->mask) {
-        mp__l1_bucket *bucket = &table->buckets[b];
+    mp__l1_bucket *bucket = mp__l1_home(table, hash);
+
+    for (size_t n = 0; n < table->count; n++, bucket = mp__l1_after(table, bucket)) {
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_relaxed);
 
         for (unsigned way = 0; way < MP__L1_WAYS; way++) {
@@ -123,7 +123,7 @@ bool mp__l1_table_insert(mp__l1_table *table, mp__entry *entry, uint64_t hash)
         }
         passed_over(bucket, 1);
     }
-    for (size_t b = 0; b <= table->mask; b++)
+    for (size_t b = 0; b < table->count; b++)
         passed_over(&table->buckets[b], -1);
     return false;
 }
@@ -132,8 +132,6 @@ void mp__l1_table_remove(mp__l1_table *table, mp__l1_place place, uint64_t hash)
 {
     atomic_store_explicit(&place.bucket->entries[place.way], NULL, memory_order_release);
     tags_set(place.bucket, place.way, 0);
-    for (mp__l1_bucket *b = &table->buckets[hash & table->mask]; b != place.bucket;) {
+    for (mp__l1_bucket *b = mp__l1_home(table, hash); b != place.bucket; b = mp__l1_after(table, b))
         passed_over(b, -1);
-        b = b == &table->buckets[table->mask] ? table->buckets : b + 1;
-    }
 }

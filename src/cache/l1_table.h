@@ -10,8 +10,8 @@
 
 enum { MP__L1_WAYS = 7 };
 
-/* Seven tags (0 empty, else 0x80 and seven bits of the hash) and, in the top byte, how many entries
- * passed over this bucket because it was full (0 to 127; there it sticks). */
+/* Seven tags (0 empty, else 1 to 127, of seven bits of the hash) and, in the top byte, how many
+ * entries passed over this bucket because it was full (0 to 127; there it sticks). */
 typedef struct mp__l1_bucket {
     _Atomic uint64_t tags;
     _Atomic(mp__entry *) entries[MP__L1_WAYS];
@@ -19,7 +19,8 @@ typedef struct mp__l1_bucket {
 
 typedef struct mp__l1_table {
     mp__retired retired;
-    size_t mask, bytes;
+    size_t count, bytes; /* of buckets, a power of two; of memory */
+    size_t home_mask; /* of a hash's bits: how many bytes behind @buckets its home bucket begins */
     mp__l1_bucket *buckets;
 } mp__l1_table;
 
@@ -45,18 +46,48 @@ static inline void mp__l1_table_replace(mp__l1_place place, mp__entry *entry)
     atomic_store_explicit(&place.bucket->entries[place.way], entry, memory_order_release);
 }
 
-static inline uint64_t mp__l1_tag(uint64_t hash)
+/* Where entries of @hash stand if there is room. The hash's bits are taken where they are an offset
+ * as they are: what a get waits for is the way from the hash to the entry. */
+static inline mp__l1_bucket *mp__l1_home(const mp__l1_table *table, uint64_t hash)
 {
-    return hash >> 57 | 0x80;
+    return (mp__l1_bucket *)((char *)table->buckets + (hash & table->home_mask));
 }
 
-/* A bit in the top of each of the seven bytes that equals @tag (Warren, "Hacker's Delight", 6-1).
- * A byte above a match may show falsely; the comparison of addresses tells. */
+/* Where they go on when @bucket is full. */
+static inline mp__l1_bucket *mp__l1_after(const mp__l1_table *table, mp__l1_bucket *bucket)
+{
+    return bucket + 1 == table->buckets + table->count ? table->buckets : bucket + 1;
+}
+
+static inline uint64_t mp__l1_tag(uint64_t hash)
+{
+    uint64_t tag = hash >> 57;
+
+    return tag + (tag == 0);
+}
+
+/* A bit in the top of each of the seven bytes that equals @tag (after Warren, "Hacker's Delight",
+ * 6-1; tags are below 128, so that only what was 0 goes there). A byte above a match may show
+ * falsely; the comparison of addresses tells. */
 static inline uint64_t mp__l1_match(uint64_t tags, uint64_t tag)
 {
-    uint64_t x = tags ^ (tag * 0x0001010101010101u);
+    uint64_t differ = tags ^ (tag * 0x0001010101010101u);
 
-    return (x - 0x0001010101010101u) & ~x & 0x0080808080808080u;
+    return (differ - 0x0001010101010101u) & 0x0080808080808080u;
+}
+
+/* The number of the lowest bit of @match, which is not 0. The compiler's own makes an int of it and
+ * widens that again, two steps more on the way to the entry. */
+static inline size_t mp__l1_lowest(uint64_t match)
+{
+#ifdef __x86_64__
+    size_t bit;
+
+    __asm__("rep bsf %1, %0" : "=r"(bit) : "r"(match) : "cc"); /* TZCNT where there is one */
+    return bit;
+#else
+    return (size_t)__builtin_ctzll(match);
+#endif
 }
 
 /* The place of the entry whose tag shows lowest in @match, which is not 0: eight bytes for each
@@ -65,7 +96,7 @@ static inline _Atomic(mp__entry *) *mp__l1_matched(mp__l1_bucket *bucket, uint64
 {
     _Static_assert(offsetof(mp__l1_bucket, entries) == 8 && sizeof(mp__entry *) == 8,
                    "bit 8 n + 7 stands for byte 8 n + 8");
-    return (_Atomic(mp__entry *) *)((char *)bucket + 1 + (unsigned)__builtin_ctzl(match));
+    return (_Atomic(mp__entry *) *)((char *)bucket + mp__l1_lowest(match) + 1);
 }
 
 static inline bool mp__l1_passed_over(uint64_t tags)

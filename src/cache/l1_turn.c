@@ -19,7 +19,7 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
 {
     mp__l1_table *old = mp__l1_table_of(l1);
 
-    for (size_t b = 0; b <= old->mask; b++)
+    for (size_t b = 0; b < old->count; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++) {
             mp__entry *entry =
                 atomic_load_explicit(&old->buckets[b].entries[way], memory_order_relaxed);
@@ -29,7 +29,7 @@ static void table_change(mp__l1 *l1, mp__l1_table *next)
         }
     mp__l1_table_publish(l1, next);
     /* A reader still on the old table must not announce from it what is retired from now on. */
-    for (size_t b = 0; b <= old->mask; b++)
+    for (size_t b = 0; b < old->count; b++)
         for (unsigned way = 0; way < MP__L1_WAYS; way++)
             atomic_store_explicit(&old->buckets[b].entries[way], NULL, memory_order_release);
     old->retired.pointer = old;

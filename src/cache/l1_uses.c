@@ -76,7 +76,7 @@ static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
         uint32_t ahead = (tail + i + AHEAD) % MP__L1_USES;
         uint64_t next = atomic_load_explicit(&ring->hashes[ahead], memory_order_relaxed);
 
-        __builtin_prefetch(&table->buckets[next & table->mask]);
+        __builtin_prefetch(mp__l1_home(table, next));
         report_use(l1, atomic_load_explicit(&ring->hashes[(tail + i) % MP__L1_USES],
                                             memory_order_relaxed));
     }

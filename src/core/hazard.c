@@ -49,7 +49,6 @@ static void record_release(mp__hazard_record *record)
     record->used = record->depth = 0;
     record->counters = NULL;
     record->counted_from = record->misses = 0;
-    record->uncounted = 0;
     atomic_store_explicit(&record->active, 0, memory_order_release);
 }
 
@@ -159,23 +158,18 @@ static void count(_Atomic uint64_t *counter, uint64_t more)
                           memory_order_relaxed);
 }
 
-static inline void counts_flush(mp__hazard_record *record)
+static inline void counts_add(const mp__hazard_record *record)
 {
-    if (record->counters) {
-        count(&record->counters[0],
-              (uint64_t)((int64_t)record->used - record->counted_from - record->uncounted));
-        if (record->misses)
-            count(&record->counters[1], (uint64_t)(int64_t)record->misses);
-    }
-    record->counted_from = record->used;
-    record->misses = 0;
-    record->uncounted = 0;
-    record->counters = NULL;
+    count(&record->counters[0], (uint64_t)(int64_t)((int32_t)record->used - record->counted_from));
+    if (__builtin_expect(record->misses != 0, 0))
+        count(&record->counters[1], (uint64_t)(int64_t)record->misses);
 }
 
 void mp__hazard_counts_flush(mp__hazard_record *record)
 {
-    counts_flush(record);
+    if (record->counters)
+        counts_add(record);
+    mp__hazard_counts_begin(record, NULL);
 }
 
 /* The stores are the same whether one of them empties a slot or all of them. */
@@ -193,12 +187,16 @@ MP_API void mp_read_end(void)
 
     if (!record || !record->depth || --record->depth)
         return;
-    if (record->counters)
-        counts_flush(record);
+    if (record->counters) {
+        counts_add(record);
+        record->counters = NULL;
+        record->misses = 0;
+    }
     used = record->used;
     for (uint32_t i = 0; i < used; i += MP__HAZARD_AT_ONCE) /* those beyond are empty */
         slots_empty(&record->slots[i]);
-    record->used = record->counted_from = 0;
+    record->used = 0;
+    record->counted_from = 0;
     atomic_store_explicit(&record->table, NULL, memory_order_release);
 }
 

@@ -31,9 +31,9 @@ typedef struct mp__hazard_record {
     uint32_t index;                 /* of the record, dense from 0: picks counters' shards */
     /* What the section saw of the structure that it announces in @table, added to that one's
      * counters when the section ends or looks into another: hits are the slots taken since
-     * @counted_from, less @uncounted, so that a hit itself counts nothing. */
-    uint32_t counted_from;
-    int32_t uncounted;
+     * @counted_from, so that a hit itself counts nothing; who takes one for something else raises
+     * it. */
+    int32_t counted_from;
     int32_t misses;             /* below 0: of an earlier section, counted by mistake */
     _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
     void *uses;                 /* where that structure gathers this thread's uses, */
@@ -48,6 +48,14 @@ extern _Thread_local mp__hazard_record *mp__hazard_mine
 
 /* Make or adopt this thread's record. 0 or MP_ENOMEM. */
 MP_MUST_USE int mp__hazard_thread_begin(void);
+
+/* What the section sees from here on is counted for @counters. The owner's thread. */
+static inline void mp__hazard_counts_begin(mp__hazard_record *record, _Atomic uint64_t *counters)
+{
+    record->counted_from = (int32_t)record->used;
+    record->misses = 0;
+    record->counters = counters;
+}
 
 /* Add what the section counted to record->counters and forget them; the owner's thread. */
 void mp__hazard_counts_flush(mp__hazard_record *record);
@@ -65,7 +73,7 @@ static inline void mp__hazard_barrier(const mp__hazard_record *record)
 static inline void mp__hazard_release_last(mp__hazard_record *record)
 {
     record->used--;
-    record->uncounted--; /* a hit all the same */
+    record->counted_from--; /* a hit all the same */
     atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
 }
 
