@@ -230,7 +230,10 @@ static int read_many(edit *e, mp_str text)
     for (size_t i = 0; i < leaves.count && rc == 0; i++) {
         mp__key key = {.name = leaves.items[i].key,
                        .value = leaves.items[i].value,
-                       .media_type = leaves.items[i].media_type};
+                       .media_type = leaves.items[i].media_type,
+                       .path = e->path,
+                       .line = leaves.items[i].line,
+                       .column = leaves.items[i].column};
 
         key.media_type = kept_type(e, &key);
         rc = mp__keyset_add(&e->after, e->namespace_, &key);
@@ -308,6 +311,13 @@ static int keep(const edit *e, int code)
     return code;
 }
 
+static const mp__key *find(const void *context, const mp__told *told)
+{
+    MP__CLEANUP_FREE char *pointer = mp__str_dup(told->instance);
+
+    return pointer ? mp__keyset_at(&((const edit *)context)->after, told->where, pointer) : NULL;
+}
+
 static int write_changes(edit *e)
 {
     mp__staging staging;
@@ -320,6 +330,8 @@ static int write_changes(edit *e)
     if (!e->client)
         return keep(e, code);
     mp__staging_begin(&staging, e->arguments, e->client, "writing", e->deltas.count);
+    staging.find = find;
+    staging.find_context = e;
     for (size_t i = 0; i < e->deltas.count && code == 0; i++) {
         const mp__delta *d = &e->deltas.items[i];
 

@@ -96,6 +96,8 @@ static int dry_run(import *im)
         return mp__cli_fail(im->arguments, MP__EXIT_ERROR, "out of memory");
     }
     mp__staging_begin(&staging, im->arguments, im->client, "sending", im->sources.keys);
+    staging.find = mp__plans_find;
+    staging.find_context = &im->plans;
     code =
         mp__staging_check(&staging, stage_all(im, &staging)); /* as the import would be refused */
     if (code) {
@@ -128,6 +130,8 @@ static int write_all(import *im)
     int code;
 
     mp__staging_begin(&staging, im->arguments, im->client, "importing", im->sources.keys);
+    staging.find = mp__plans_find;
+    staging.find_context = &im->plans;
     code = mp__staging_end(&staging, stage_all(im, &staging), &im->changed);
     if (code)
         return code;
@@ -146,7 +150,7 @@ static int write_all(import *im)
 
 int mp__verb_import(const mp__arguments *arguments)
 {
-import im = {.arguments = arguments, .sources = {.arguments = arguments, .consequence = "; nothing was imported" }, .prune = mp__flag_given(arguments, "--prune") };
+import im = {.arguments = arguments, .sources = {.arguments = arguments, .consequence = "; nothing was imported" }, .plans = {.arguments = arguments }, .prune = mp__flag_given(arguments, "--prune") };
     bool dry = mp__flag_given(arguments, "--dry-run");
     int code = mp__sources_read(&im.sources);
 

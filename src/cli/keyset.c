@@ -82,6 +82,28 @@ const mp__key *mp__keyset_find(const mp__keyset *set, mp_str name)
     return set->count ? bsearch(&key, set->items, set->count, sizeof(key), key_compare) : NULL;
 }
 
+const mp__key *mp__keyset_at(const mp__keyset *set, mp_str where, const char *pointer)
+{
+    const char *slash = memchr(where.data, '/', where.size);
+    size_t size = slash ? (size_t)(slash - where.data) : where.size;
+    mp_str path = slash ? mp_str_new(slash + 1, where.size - size - 1) : mp_str_new("", 0);
+    const mp__key *first = NULL;
+
+    for (size_t i = 0; i < set->count; i++) {
+        const mp__key *key = &set->items[i];
+        mp_str name = key->name;
+
+        if (!key->line || name.size <= size || name.data[size] != '/' ||
+            memcmp(name.data, where.data, size) != 0 ||
+            !mp__key_is_at(mp_str_new(name.data + size + 1, name.size - size - 1), path, pointer))
+            continue;
+        if (!first || key->line < first->line ||
+            (key->line == first->line && key->column < first->column))
+            first = key;
+    }
+    return first;
+}
+
 static int fetch_one(void *context, const mp__listed *listed)
 {
     bool in_default = !memchr(listed->key.data, '/', listed->key.size);

@@ -29,6 +29,10 @@ MP_MUST_USE int mp__keyset_add(mp__keyset *set, mp_str namespace_, const mp__key
 const mp__key *mp__keyset_sort(mp__keyset *set);
 const mp__key *mp__keyset_find(const mp__keyset *set, mp_str name); /* or NULL */
 
+/* The key with a place in a file that is first there, of those of the document @where ("namespace",
+ * or with "/path" or "/key" behind it) to which the JSON Pointer @pointer leads, or NULL. */
+const mp__key *mp__keyset_at(const mp__keyset *set, mp_str where, const char *pointer);
+
 /* All keys that begin with @prefix ("namespace/" and more, "" all), as of @revision or, with 0, as
  * they are. Returns 0 or the exit code of what was said. */
 int mp__keyset_fetch(const mp__arguments *arguments, mp__client *client, mp_str prefix,

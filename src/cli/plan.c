@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/plan.h"
 
+#include <stdio.h>
+
+#include "core/address.h"
 #include "core/alloc.h"
 
 void mp__plans_done(mp__plans *plans)
@@ -11,7 +14,7 @@ void mp__plans_done(mp__plans *plans)
         mp__keyset_done(&plans->items[i].present);
     }
     (void)mp__free(plans->items);
-    *plans = (mp__plans){0};
+    *plans = (mp__plans){.arguments = plans->arguments};
 }
 
 int mp__cli_environment(const mp__arguments *arguments, mp__client *client, const char *environment)
@@ -102,6 +105,43 @@ int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *pl
         code = check_twice(sources, &plans->items[i]);
     (void)mp__free(own);
     return code;
+}
+
+/* How near to the readers in the scope @seen the layer is that @plan is written to; 0: they see
+ * nothing of it. */
+static size_t nearness(const mp__plans *plans, const mp__plan *plan, mp_str seen)
+{
+    const char *region = mp__flag_value(plans->arguments, "--region");
+    const char *instance = mp__flag_value(plans->arguments, "--instance");
+    char layer[MP__SCOPE_MAX];
+    int n = mp__scope_build(mp_str_of(plan->environment), mp_str_of(region ? region : ""),
+                            mp_str_of(instance ? instance : ""), layer, NULL);
+    size_t size = n > 0 ? (size_t)n : 0;
+
+    if (size && size <= seen.size && memcmp(layer, seen.data, size) == 0 &&
+        (size == seen.size || seen.data[size] == '~'))
+        return 1 + size;
+    return strcmp(plan->environment, "base") == 0;
+}
+
+const mp__key *mp__plans_find(const void *context, const mp__told *told)
+{
+    const mp__plans *plans = context;
+    MP__CLEANUP_FREE char *pointer = mp__str_dup(told->instance);
+    const mp__key *found = NULL;
+    size_t best = 0;
+
+    for (size_t i = 0; pointer && i < plans->count; i++) {
+        size_t near = nearness(plans, &plans->items[i], told->seen);
+        const mp__key *key =
+            near > best ? mp__keyset_at(&plans->items[i].wanted, told->where, pointer) : NULL;
+
+        if (key) {
+            found = key;
+            best = near;
+        }
+    }
+    return found;
 }
 
 static mp_str namespace_of(const mp__key *key)

@@ -4,6 +4,7 @@
 #define MP_CLI_PLAN_H
 
 #include "cli/files.h"
+#include "cli/staging.h"
 
 typedef struct mp__plan {
     char *environment;
@@ -11,6 +12,7 @@ typedef struct mp__plan {
 } mp__plan;
 
 typedef struct mp__plans {
+    const mp__arguments *arguments; /* of the verb */
     mp__plan *items;
     size_t count;
 } mp__plans;
@@ -22,6 +24,8 @@ void mp__plans_done(mp__plans *plans);
 int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *plans);
 /* Fetch what is present of every namespace that is wanted. 0 or an exit code. */
 int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plans *plans);
+/* For a staging of the plans, its context: the key in a file that breaks a schema. */
+const mp__key *mp__plans_find(const void *plans, const mp__told *told);
 /* All differences; printed if @print. 0 or MP_ENOMEM. */
 int mp__plans_compare(const mp__plans *plans, bool with_removed, bool print, mp__deltas *deltas);
 

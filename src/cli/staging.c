@@ -110,10 +110,46 @@ int mp__staging_delete(mp__staging *s, const mp__key *key)
     return 0;
 }
 
+static void say_told(const mp__staging *s, const mp__told *told)
+{
+    const mp__key *key = s->find ? s->find(s->find_context, told) : NULL;
+    mp__buf place = MP__BUF_INIT;
+
+    if (key)
+        (void)mp__buf_printf(&place, "%s:%d:%d: ", key->path, key->line, key->column);
+    if (told->scope.size)
+        (void)mp__buf_printf(&place, "as seen in %.*s: ", (int)told->scope.size, told->scope.data);
+    (void)mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%.*s%.*s%.*s: %.*s", (int)place.size,
+                       place.data ? place.data : "", (int)told->where.size, told->where.data,
+                       (int)told->instance.size, told->instance.data, (int)told->text.size,
+                       told->text.data);
+    mp__buf_done(&place);
+}
+
+/* What breaks schemas, one a line. 0: nothing does. */
+static int say_broken(const mp__staging *s, const mp__reply *reply)
+{
+    int64_t more = reply->count > 1 ? mp__reply_integer(&reply->items[0]) : 0;
+
+    if (reply->count < 2 || reply->items[1].type != MP__REPLY_ARRAY)
+        return 0;
+    for (size_t i = 1; i < reply->count; i++, more--) {
+        const mp__reply *item = &reply->items[i];
+        mp_str texts[5] = {0};
+
+        for (size_t k = 0; k < 5 && k < item->count; k++)
+            texts[k] = mp__reply_text(&item->items[k]);
+        say_told(s, &(mp__told){texts[0], texts[1], texts[2], texts[3], texts[4]});
+    }
+    if (more > 0)
+        (void)mp__cli_fail(s->arguments, MP__EXIT_ERROR, "and %" PRId64 " more", more);
+    return MP__EXIT_ERROR;
+}
+
 /* Let the daemon take all that is staged, with the last word @what. */
 static int end(mp__staging *s, int code, const char *what, int64_t *ret_changed)
 {
-    mp_str words[] = {MP_STR("MP.STAGE"), mp_str_of(what)};
+    mp_str words[] = {MP_STR("MP.STAGE"), mp_str_of(what), MP_STR("WHY")};
     mp__reply *reply = NULL;
 
     if (code == 0)
@@ -122,12 +158,15 @@ static int end(mp__staging *s, int code, const char *what, int64_t *ret_changed)
         draw(s, ret_changed ? "committing" : "checking");
         if (!mp__flag_given(s->arguments, "--timeout"))
             mp__client_set_timeout(s->client, COMMIT_TIMEOUT_MS);
-        reply = mp__cli_call(s->arguments, s->client, &code, words, 2);
+        reply = mp__cli_call(s->arguments, s->client, &code, words, 3);
     }
     if (s->has_bar)
         (void)fputc('\n', stderr);
+    if (reply)
+        code = say_broken(s, reply);
     if (ret_changed)
-        *ret_changed = reply && reply->count == 2 ? mp__reply_integer(&reply->items[0]) : 0;
+        *ret_changed =
+            code == 0 && reply && reply->count == 2 ? mp__reply_integer(&reply->items[0]) : 0;
     (void)mp__reply_free(reply);
     return code; /* without COMMIT the end of the connection discards */
 }

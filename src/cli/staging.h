@@ -7,6 +7,14 @@
 
 enum { MP__STAGING_WORDS = 900 };
 
+/* What of the changes breaks a schema. */
+typedef struct mp__told {
+    mp_str scope; /* whose readers would see it; "": that which is written to */
+    mp_str seen;  /* the same, also where that is written to */
+    mp_str where; /* "namespace", "namespace/path" or "namespace/key": of which document */
+    mp_str instance, text;
+} mp__told;
+
 typedef struct mp__staging {
     const mp__arguments *arguments;
     mp__client *client;
@@ -15,6 +23,9 @@ typedef struct mp__staging {
     mp_str words[MP__STAGING_WORDS + 8]; /* MP.STAGE and what is not sent yet */
     size_t count, bytes, staged;
     char revisions[MP__STAGING_WORDS / 2][24];
+    /* The key that is told of, with its place in a file, or NULL. May be NULL. */
+    const mp__key *(*find)(const void *context, const mp__told *told);
+    const void *find_context;
     bool has_bar;
 } mp__staging;
 

@@ -27,67 +27,11 @@ typedef struct validation {
     size_t violations;
 } validation;
 
-/* ---- where a violation is ---- */
-
-/* A JSON Pointer (RFC 6901) as the beginning of keys: /db/ports/0 is db.ports[0] or db.ports.0. */
-static int key_of_pointer(const char *pointer, mp__buf *out, bool last_is_name)
-{
-    mp__buf_reset(out);
-    while (*pointer == '/') {
-        const char *part = ++pointer;
-        size_t size = strcspn(part, "/");
-        bool digits = size && strspn(part, "0123456789") >= size;
-
-        pointer += size;
-        if (digits && !(last_is_name && !*pointer)) {
-            (void)mp__buf_printf(out, "[%.*s]", (int)size, part);
-            continue;
-        }
-        if (out->size)
-            (void)mp__buf_add_char(out, '.');
-        for (size_t i = 0; i < size; i++) {
-            char c = part[i];
-
-            if (c == '~' && i + 1 < size)
-                c = part[++i] == '1' ? '/' : '~';
-            if (c && strchr(".[]\\", c))
-                (void)mp__buf_add_char(out, '\\');
-            (void)mp__buf_add_char(out, c);
-        }
-    }
-    return out->error;
-}
-
-/* The first leaf at the key or below it. */
-static const mp__leaf *leaf_at(const mp__leaves *leaves, mp_str key)
-{
-    const mp__leaf *first = NULL;
-
-    for (size_t i = 0; i < leaves->count; i++) {
-        const mp__leaf *leaf = &leaves->items[i];
-        bool below =
-            key.size == 0 ||
-            (leaf->key.size >= key.size && memcmp(leaf->key.data, key.data, key.size) == 0 &&
-             (leaf->key.size == key.size || leaf->key.data[key.size] == '.' ||
-              leaf->key.data[key.size] == '['));
-
-        if (below && leaf->line &&
-            (!first || leaf->line < first->line ||
-             (leaf->line == first->line && leaf->column < first->column)))
-            first = leaf;
-    }
-    return first;
-}
-
 static void say_violation(validation *v, const mp__source *s, const mp__violation *violation)
 {
-    mp__buf key = MP__BUF_INIT;
-    const mp__leaf *leaf = NULL;
+    const mp__leaf *leaf = mp__leaves_at(&s->leaves, violation->instance);
     char place[64] = "";
 
-    for (int i = 0; i < 2 && !leaf; i++)
-        if (key_of_pointer(violation->instance, &key, i == 1) == 0)
-            leaf = leaf_at(&s->leaves, mp__buf_str(&key));
     if (leaf)
         (void)snprintf(place, sizeof(place), ":%d:%d", leaf->line, leaf->column);
     if (mp__flag_given(v->arguments, "--json")) {
@@ -105,7 +49,6 @@ static void say_violation(validation *v, const mp__source *s, const mp__violatio
                            violation->instance[0] ? violation->instance : "the whole",
                            violation->text);
     }
-    mp__buf_done(&key);
 }
 
 /* ---- checking ---- */

@@ -68,6 +68,13 @@ MP_MUST_USE int mp__leaves_add_typed(mp__leaves *leaves, mp_str key, mp_str valu
                                      mp_str media_type);
 /* Where the leaf that was added last stands in its file. */
 void mp__leaves_place(mp__leaves *leaves, int line, int column);
+/* Whether @key is where the JSON Pointer (RFC 6901) @pointer leads, or below, in the document that
+ * the keys at @path and below it make ("": all keys): "db.ports[0]" is at "/db/ports/0", at "/db",
+ * and at "". A key that is @path itself has the whole document in its value. Pure. */
+bool mp__key_is_at(mp_str key, mp_str path, const char *pointer);
+/* Where the value at @pointer begins in the file, of the leaves of the whole of it; of a map or
+ * list its first leaf. NULL: it is not there, or has no place. */
+const mp__leaf *mp__leaves_at(const mp__leaves *leaves, const char *pointer);
 /* Sort by key; MP_EEXISTS with the key and its second place in @diag when one is there twice. */
 MP_MUST_USE int mp__leaves_sort(mp__leaves *leaves, mp__diag *diag);
 

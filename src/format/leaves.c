@@ -147,6 +147,64 @@ int mp__path_add_index(mp__buf *path, size_t index)
     return mp__buf_printf(path, "[%zu]", index);
 }
 
+/* Take the next part of both, a name or an index. False: they differ. */
+static bool take_part(mp_str key, size_t *at, const char **pointer)
+{
+    const char *p = *pointer + 1; /* behind the slash */
+    bool is_index = key.data[*at] == '[';
+    size_t i = *at + (is_index || key.data[*at] == '.');
+
+    for (;;) {
+        bool key_ends = i == key.size || key.data[i] == (is_index ? ']' : '.') ||
+                        (!is_index && key.data[i] == '[');
+        char c = *p;
+
+        if (key_ends || c == '\0' || c == '/') {
+            *at = i + (is_index && i < key.size);
+            *pointer = p;
+            return key_ends && (c == '\0' || c == '/');
+        }
+        p++;
+        if (c == '~' && (*p == '0' || *p == '1'))
+            c = *p++ == '0' ? '~' : '/';
+        if (!is_index && key.data[i] == '\\' && i + 1 < key.size)
+            i++;
+        if (key.data[i++] != c)
+            return false;
+    }
+}
+
+bool mp__key_is_at(mp_str key, mp_str path, const char *pointer)
+{
+    size_t at = path.size;
+
+    if (at && (key.size < at || memcmp(key.data, path.data, at) != 0))
+        return false;
+    if (at && key.size == at)
+        return true;
+    if (at && key.data[at] != '.' && key.data[at] != '[')
+        return false;
+    while (*pointer == '/')
+        if (at >= key.size || !take_part(key, &at, &pointer))
+            return false;
+    return true;
+}
+
+const mp__leaf *mp__leaves_at(const mp__leaves *leaves, const char *pointer)
+{
+    const mp__leaf *first = NULL;
+
+    for (size_t i = 0; i < leaves->count; i++) {
+        const mp__leaf *leaf = &leaves->items[i];
+
+        if (leaf->line && mp__key_is_at(leaf->key, mp_str_new("", 0), pointer) &&
+            (!first || leaf->line < first->line ||
+             (leaf->line == first->line && leaf->column < first->column)))
+            first = leaf;
+    }
+    return first;
+}
+
 /* ---- tree to leaves ---- */
 
 static int add_scalar(mp__leaves *leaves, mp_str key, const json_t *value)

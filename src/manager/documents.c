@@ -131,7 +131,7 @@ static bool is_told(const mp__broken *broken, const mp__write_request *of, bool 
 }
 
 int mp__violations_add(mp__write_request *request, const mp__write_request *after,
-                       const mp__write_request *before, mp_str scope)
+                       const mp__write_request *before, mp_str scope, bool is_inner)
 {
     size_t told = after->broken_count < MP__BROKEN_MAX ? after->broken_count : MP__BROKEN_MAX;
     size_t more = after->broken_count - told, old = before ? before->broken_count : 0;
@@ -153,7 +153,8 @@ int mp__violations_add(mp__write_request *request, const mp__write_request *afte
         if (!broken)
             continue;
         *broken = *found;
-        (void)snprintf(broken->scope, sizeof(broken->scope), "%.*s", (int)scope.size, scope.data);
+        (void)snprintf(broken->seen, sizeof(broken->seen), "%.*s", (int)scope.size, scope.data);
+        (void)snprintf(broken->scope, sizeof(broken->scope), "%s", is_inner ? broken->seen : "");
     }
     if (!before)
         request->broken_count += more;

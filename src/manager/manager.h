@@ -187,13 +187,15 @@ MP_MUST_USE bool mp__read_start(mp__manager *manager, mp__read *read);
  * says. */
 typedef struct mp__broken {
     char scope[MP__SCOPE_MAX + 1]; /* whose readers would see it; "": that which is written to */
+    char seen[MP__SCOPE_MAX + 1];  /* the same, also where that is written to; "": not judged by one
+                                    */
     char where[200];     /* the schema's subject: "namespace", "namespace/path" or, of values that
                           * are documents each, "namespace/key" */
     char instance[256];  /* JSON Pointer into its document */
     char schema[256];    /* JSON Pointer of the keyword in the schema */
     const char *keyword; /* static: "required"; "schema": it is none; "leaves": keys contradict;
                           * "json": the value is none, and its media type says so */
-    int line, column;    /* in the value, from 1; 0: the value has no such place */
+    int line, column;    /* in the value, from 1; 0: it has no such place, or is not known */
     char text[320];
 } mp__broken;
 enum { MP__BROKEN_MAX = 20 };
@@ -295,8 +297,8 @@ typedef struct mp__query {
      * not the last. COUNT: as many as that lists. */
     bool effective;
     bool kept; /* LIST: of what L3 kept, without asking the origin */
-    /* LIST: it waits for the origin as long as that takes, and takes no place meanwhile: for who has
-     * a deadline of his own and never more than one under way. */
+    /* LIST: it waits for the origin as long as that takes, and takes no place meanwhile: for who
+     * has a deadline of his own and never more than one under way. */
     bool is_patient;
     uint32_t limit;
     /* CHANGED, HISTORY, LIST with by_key: see origin.h; of each layer; of what L3 kept, too */

@@ -426,8 +426,8 @@ static int judge_item(mp__validation *v, const mp__schema_item *item,
         rc = rc == MP_ELIMIT ? 0 : rc ? rc : MP_ELIMIT;
     }
     if (rc == 0 && after.broken_count)
-        rc = mp__violations_add(v->request, &after, is_own ? NULL : &before,
-                                v->judges_inner ? v->scope : mp_str_new("", 0));
+        rc = mp__violations_add(v->request, &after, is_own ? NULL : &before, v->scope,
+                                v->judges_inner);
     (void)mp__free(after.broken);
     (void)mp__free(before.broken);
     (void)mp__free(parts);
@@ -444,8 +444,7 @@ static int note_broken_schema(mp__validation *v, const mp__schema_item *item)
                    item->trouble.text);
     rc = mp__violation_note(&found, item->name, "schema", text);
     if (rc == 0)
-        rc = mp__violations_add(v->request, &found, NULL,
-                                v->judges_inner ? v->scope : mp_str_new("", 0));
+        rc = mp__violations_add(v->request, &found, NULL, v->scope, v->judges_inner);
     (void)mp__free(found.broken);
     return rc;
 }

@@ -129,10 +129,11 @@ bool mp__change_claims_json(const mp__change *change);
 MP_MUST_USE int mp__claims_check(mp__write_request *request);
 /* The first violation of @request, and how many more there are, as its text. */
 void mp__violations_say(mp__write_request *request);
-/* Add what @after found and @before did not (NULL: all of it) to @request, as seen in @scope (""
- * where the write goes). What was told of another scope already is not told again. */
+/* Add what @after found and @before did not (NULL: all of it) to @request, as seen in @scope, which
+ * is written to or, @is_inner, falls back to what is. What was told of another scope already is not
+ * told again. */
 MP_MUST_USE int mp__violations_add(mp__write_request *request, const mp__write_request *after,
-                                   const mp__write_request *before, mp_str scope);
+                                   const mp__write_request *before, mp_str scope, bool is_inner);
 
 /* ---- validate.c, scopes.c: a request at the gate ---- */
 

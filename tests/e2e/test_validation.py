@@ -5,12 +5,13 @@
 import http.client as http_client
 import json
 import pathlib
+import subprocess
 import threading
 import time
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError, wait_until
+from mp_daemon import BINARY, Daemon, ReplyError, wait_until
 from mp_http import Http
 
 CONFIG = "/v1/config/"
@@ -153,6 +154,102 @@ class Validation(unittest.TestCase):
         with self.assertRaisesRegex(ReplyError, "nothing is staged"):
             self.resp("MP.STAGE", "COMMIT")
         self.assertEqual(self.resp("MGET", "limits/low", "limits/high"), [b"1", b"9"])
+
+    # Text, its Content-Type, and where "high" of the map "pair" stands: the value where values have
+    # places, else the name. Of .env, INI and properties all values are text, which is no integer.
+    PLACES = {
+        "json": ('{"pair":\n {"low": 1,\n  "high": 500}}', "application/json", (3, 11)),
+        "yaml": ("pair:\n  low: 1\n  # much\n  high: 500\n", "application/yaml", (4, 9)),
+        "toml": ("[pair]\nlow = 1\n\n  high = 500\n", "application/toml", (4, 10)),
+        "ini": ("[pair]\nlow = 1\nhigh = 500\n", "text/x-ini", (3, 1)),
+        "properties": ("# much\npair.low=1\n pair.high=500\n", "text/x-java-properties", (3, 2)),
+        "env": ("pair.low=1\nexport pair.high=500\n", "text/x-shellscript", (2, 8)),
+    }
+    PAIR = {"properties": {"pair": {"properties": {"high": {"type": "integer", "maximum": 100}}}}}
+
+    def test_an_import_that_breaks_a_schema_says_where_in_the_file(self):
+        schema = self.file("pair.schema.json", json.dumps(self.PAIR))
+        self.resp("MP.PUT", "_schema/pair", "application/schema+json", json.dumps(self.PAIR))
+        for ending, (text, type_, (line, column)) in self.PLACES.items():
+            path = self.file(f"pair.{ending}", text)
+            with self.subTest(ending):
+                for words in (("import", path), ("import", "--dry-run", path)):
+                    done = self.daemon.cli(*words)
+                    self.assertEqual(done.returncode, 1, done)
+                    self.assertIn(f"{path}:{line}:{column}: pair/pair/high: ", done.stderr)
+                done = subprocess.run([BINARY, "validate", "--schema", schema, path], check=False,
+                                      capture_output=True, text=True)
+                self.assertIn(f"{path}:{line}:{column}: /pair/high: ", done.stderr)
+                for query in ("", "?dry_run"):
+                    answer = self.http("POST", "/v1/import/pair" + query, text, type_)
+                    self.assertEqual(answer.status, 422, answer)
+                    error = answer.json["errors"][0]
+                    self.assertEqual((error["line"], error["column"], error["instance"]),
+                                     (line, column, "/pair/high"))
+                    self.assertEqual((answer.json["line"], answer.json["column"]), (line, column))
+                    self.assertNotIn("octet-stream", answer.json["remedy"])
+        self.assertIsNone(self.resp("GET", "pair/pair.low"))
+
+    def test_each_of_several_errors_of_an_import_has_its_own_file_and_place(self):
+        schema = {"additionalProperties": {"maximum": 100}}
+        for name, env in (("one", "production"), ("two", "production"), ("two", "staging")):
+            self.resp("MP.ENV", env)
+            self.resp("MP.PUT", f"_schema/{name}", "application/schema+json", json.dumps(schema))
+        folder = pathlib.Path(self.daemon.folder, "conf")
+        for name, text in (("production/one.yaml", "a: 1\nb: 500\nc: 501\n"),
+                           ("production/two.json", '{"a": 1, "b": 2}'),
+                           ("staging/two.toml", "a = 1\n\nb = 600\n")):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        done = self.daemon.cli("import", str(folder))
+        self.assertEqual(done.returncode, 1, done)
+        for said in (f"{folder}/production/one.yaml:2:4: one/b: 500 is too large",
+                     f"{folder}/production/one.yaml:3:4: one/c: 501 is too large",
+                     f"{folder}/staging/two.toml:3:5: two/b: 600 is too large"):
+            self.assertIn(said, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 3, done.stderr)
+        self.file("many.json", json.dumps({f"k{i}": 500 for i in range(30)}))
+        done = self.daemon.cli("import", str(pathlib.Path(self.daemon.folder, "many.json")),
+                               "--namespace", "one", "--env", "production")
+        self.assertEqual(len(done.stderr.splitlines()), 21, done.stderr)
+        self.assertIn("and 10 more", done.stderr)
+
+    def test_what_no_file_says_has_no_place(self):
+        self.resp("SET", "limits/high", "500")
+        self.resp("MP.PUT", "_schema/limits", "application/schema+json", json.dumps(LIMITS))
+        done = self.daemon.cli("import", self.file("limits.json", '{"low": 5}'))
+        self.assertEqual(done.stderr.count("limits.json:"), 0, done.stderr)
+        self.assertIn("import: limits/high: 500 is too large", done.stderr)
+        answer = self.http("POST", "/v1/import/limits", '{"low": 5}', "application/json")
+        self.assertEqual(answer.status, 422, answer)
+        self.assertNotIn("line", answer.json["errors"][0])
+
+    def test_what_sees_the_file_of_base_is_told_of_it_in_that_file(self):
+        self.resp("MP.ENV", "production")
+        self.resp("SET", "limits/low", "1")
+        self.resp("MP.PUT", "_schema/limits", "application/schema+json", json.dumps(LIMITS))
+        path = self.file("limits.yaml", "low: 1\nhigh: 500\n")
+        done = self.daemon.cli("import", path, "--env", "base")
+        self.assertIn(f"{path}:2:7: as seen in production: limits/high: ", done.stderr)
+
+    def test_a_value_that_is_put_is_told_its_line(self):
+        self.resp("MP.PUT", "_schema/app/", "application/schema+json", json.dumps(LIMITS))
+        answer = self.http.put(CONFIG + "app/doc", '{"low": 1,\n "high": 500}', "application/json")
+        self.assertEqual(answer.status, 422, answer)
+        error = answer.json["errors"][0]
+        self.assertEqual((error["instance"], error["line"], error["column"]), ("/high", 2, 10))
+
+    def test_what_breaks_schemas_is_told_one_by_one_who_asks_why(self):
+        self.limits()
+        self.resp("MP.STAGE", "PUT", "limits/high", "application/json", "500", "limits/low",
+                  "application/json", "true")
+        told = self.resp("MP.STAGE", "CHECK", "WHY")
+        self.assertEqual(told[0], 2)
+        self.assertEqual(sorted(item[3] for item in told[1:]), [b"/high", b"/low"])
+        self.assertEqual(told[1][:3], [b"", b"production", b"limits"])
+        self.resp("MP.STAGE", "PUT", "limits/high", "application/json", "50")
+        self.assertEqual(self.resp("MP.STAGE", "COMMIT", "WHY")[0], 1)
 
     def test_the_command_line_sets_checks_and_lists_schemas(self):
         self.resp("SET", "limits/high", "500")

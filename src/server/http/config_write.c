@@ -13,11 +13,13 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "format/format.h"
 #include "schema/schema.h"
 #include "server/http/collect.h"
 
 enum { PATCH_TRIES = 8, VALUE_MAX = 4 * 1024 * 1024 };
 
+enum { PLACED_MAX = 64 * 1024 }; /* bytes of a value that are read in the loop for a place in it */
 enum write_kind { PUT, MERGE_PATCH, JSON_PATCH, DELETE };
 
 typedef struct write_work {
@@ -71,10 +73,11 @@ void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *reque
             x, &(mp__problem){.status = 422,
                               .type = "invalid-value",
                               .detail = text,
-                              .remedy = is_one ? "nothing was changed; mend it, or put "
-                                                 "bytes as application/octet-stream"
-                                               : "nothing was changed; mend what errors "
-                                                 "names",
+                              .remedy = is_one && strcmp(request->broken[0].keyword, "json") == 0
+                                            ? "nothing was changed; mend it, or put "
+                                              "bytes as application/octet-stream"
+                                            : "nothing was changed; mend what errors "
+                                              "names",
                               .place = &place,
                               .broken = request->broken,
                               .broken_count = request->broken_count});
@@ -219,10 +222,38 @@ static void answer_absent(mp__exchange *x)
                                          .detail = "there is no such key; nothing was changed"});
 }
 
+/* Where in the body that was put is what breaks a schema of documents that are one value each. */
+static void place_broken(const write_work *w, mp__write_request *request)
+{
+    mp_str scope, namespace_, key, body = w->changes[0].value;
+    mp__leaves leaves = {0};
+    char where[sizeof(request->broken->where)];
+
+    if (mp__address_split(w->changes[0].address, &scope, &namespace_, &key) != 0 ||
+        body.size > PLACED_MAX || mp__format_find("json")->parse(body, &leaves, NULL) != 0)
+        return;
+    (void)snprintf(where, sizeof(where), "%.*s/%.*s", (int)namespace_.size, namespace_.data,
+                   (int)key.size, key.data);
+    for (size_t i = 0; i < request->broken_count && i < MP__BROKEN_MAX; i++) {
+        mp__broken *broken = &request->broken[i];
+        const mp__leaf *leaf = broken->line == 0 && strcmp(broken->where, where) == 0
+                                   ? mp__leaves_at(&leaves, broken->instance)
+                                   : NULL;
+
+        if (leaf) {
+            broken->line = leaf->line;
+            broken->column = leaf->column;
+        }
+    }
+    mp__leaves_done(&leaves);
+}
+
 static void write_done(mp__write_request *request)
 {
     write_work *w = request->context;
 
+    if (request->status == MP_EINVALID && w->kind == PUT)
+        place_broken(w, request);
     if (w->dry_run) {
         if (request->status)
             mp__http_answer_write_error(w->x, request);

@@ -352,6 +352,29 @@ static void answer_file_error(mp__exchange *x, import_work *w)
                                          .place = &diag});
 }
 
+/* Where in the body is what breaks a schema. The leaves and the changes have the same order. */
+static void place_broken(const import_work *w, mp__broken *broken)
+{
+    const char *slash = strchr(broken->where, '/');
+    mp_str scope, namespace_, key, path = mp_str_of(slash ? slash + 1 : "");
+    int line = 0, column = 0;
+
+    for (size_t i = 0; i < w->leaves.count; i++) {
+        const mp__leaf *leaf = &w->leaves.items[i];
+        bool is_before =
+            !line || leaf->line < line || (leaf->line == line && leaf->column < column);
+
+        if (leaf->line && is_before &&
+            mp__address_split(w->write.changes[i].address, &scope, &namespace_, &key) == 0 &&
+            mp__key_is_at(key, path, broken->instance)) {
+            line = leaf->line;
+            column = leaf->column;
+        }
+    }
+    broken->line = line;
+    broken->column = column;
+}
+
 static void import_written(mp__write_request *request)
 {
     import_work *w = request->context;
@@ -359,6 +382,9 @@ static void import_written(mp__write_request *request)
     mp__buf body = MP__BUF_INIT;
     size_t changed = 0;
 
+    for (size_t i = 0; request->status == MP_EINVALID && i < request->broken_count; i++)
+        if (i < MP__BROKEN_MAX)
+            place_broken(w, &request->broken[i]);
     if (request->status) {
         mp__http_answer_write_error(x, request);
         return;

@@ -109,7 +109,9 @@ const mp__command mp__commands[] = {
     {"MP.STAGE", -2, W, 0, 0, 0, "marketprism", "0.1.0",
      "MP.STAGE PUT key media-type value [...] | CAS key revision media-type value [...] | DEL key "
      "revision [...]: gather changes on this connection; COMMIT makes them all or none, DISCARD "
-     "forgets them, CHECK too, and is refused where schemas or the origin would refuse them.",
+     "forgets them, CHECK too, and is refused where schemas or the origin would refuse them. "
+     "COMMIT WHY and CHECK WHY answer what breaks schemas as how many there are and at most 20 "
+     "times scope (empty: one that is written to), scope, schema's subject, JSON Pointer, text.",
      mp__cmd_mp_stage},
     {"MP.STATUS", 1, 0, 0, 0, 0, "marketprism", "0.1.0", "Status of the daemon, as JSON.",
      mp__cmd_mp_status},

@@ -178,8 +178,33 @@ static void format_commit(mp__slot *slot, mp__buf *out)
     }
 }
 
+/* With WHY what breaks schemas is no error but told one by one, for who knows where it comes from.
+ */
+static void format_commit_why(mp__slot *slot, mp__buf *out)
+{
+    const mp__write_request *request = &slot->write;
+    size_t told = request->broken_count < MP__BROKEN_MAX ? request->broken_count : MP__BROKEN_MAX;
+
+    if (request->status != MP_EINVALID || told == 0) {
+        format_commit(slot, out);
+        return;
+    }
+    mp__resp_array(out, 1 + told);
+    mp__resp_integer(out, (int64_t)request->broken_count);
+    for (size_t i = 0; i < told; i++) {
+        const mp__broken *broken = &request->broken[i];
+
+        mp__resp_array(out, 5);
+        mp__resp_bulk(out, mp_str_of(broken->scope));
+        mp__resp_bulk(out, mp_str_of(broken->seen));
+        mp__resp_bulk(out, mp_str_of(broken->where));
+        mp__resp_bulk(out, mp_str_of(broken->instance));
+        mp__resp_bulk(out, mp_str_of(broken->text));
+    }
+}
+
 /* @dry_run: ask what a write asks first, and change nothing. */
-static void commit(mp__connection *c, bool dry_run)
+static void commit(mp__connection *c, bool dry_run, bool why)
 {
     struct mp__stage *stage = c->stage;
     size_t count = stage ? stage->count : 0, bytes = stage ? stage->bytes.size : 0;
@@ -191,7 +216,8 @@ static void commit(mp__connection *c, bool dry_run)
         mp__resp_error(mp__connection_out(c), "ERR", "nothing is staged");
         return;
     }
-    slot = mp__slot_new(c, MP__SLOT_WRITE, 0, count * sizeof(*changes) + bytes, format_commit);
+    slot = mp__slot_new(c, MP__SLOT_WRITE, 0, count * sizeof(*changes) + bytes,
+                        why ? format_commit_why : format_commit);
     if (!slot)
         return;
     changes = (mp__change *)slot->memory;
@@ -217,8 +243,11 @@ static void commit(mp__connection *c, bool dry_run)
 
 void mp__cmd_mp_stage(MP__COMMAND_ARGS)
 {
-    if (count == 2 && (mp__word_is(arguments[1], "COMMIT") || mp__word_is(arguments[1], "CHECK"))) {
-        commit(c, mp__word_is(arguments[1], "CHECK"));
+    bool why = count == 3 && mp__word_is(arguments[2], "WHY");
+
+    if ((count == 2 || why) &&
+        (mp__word_is(arguments[1], "COMMIT") || mp__word_is(arguments[1], "CHECK"))) {
+        commit(c, mp__word_is(arguments[1], "CHECK"), why);
         return;
     }
     if (count == 2 && mp__word_is(arguments[1], "DISCARD")) {

@@ -350,6 +350,45 @@ static void leaves_know_where_their_file_says_them(void **state)
     }
 }
 
+static void a_pointer_leads_to_the_key_that_a_tree_makes_of_it(void **state)
+{
+    static const struct {
+        const char *key, *path, *pointer;
+        bool is_there;
+    } cases[] = {
+        {"db.ports[0]", "", "/db/ports/0", true},
+        {"db.ports[0]", "", "/db/ports", true},
+        {"db.ports[0]", "", "/db", true},
+        {"db.ports[0]", "", "", true},
+        {"db.ports[0]", "", "/db/ports/1", false},
+        {"db.ports[10]", "", "/db/ports/1", false},
+        {"db.ports[0].x", "", "/db/ports/0", true},
+        {"db.0", "", "/db/0", true},
+        {"dbs", "", "/db", false},
+        {"db", "", "/dbs", false},
+        {"db", "", "/db/host", false},
+        {"[0].a", "", "/0/a", true},
+        {"a\\.b", "", "/a.b", true},
+        {"a\\.b", "", "/a/b", false},
+        {"a\\[0\\]", "", "/a[0]", true},
+        {"a/b", "", "/a~1b", true},
+        {"a~b", "", "/a~0b", true},
+        {"a~1b", "", "/a~01b", true},
+        {"db.host", "db", "/host", true},
+        {"db.host", "db", "", true},
+        {"db[0]", "db", "/0", true},
+        {"dbs.host", "db", "/host", false},
+        {"d", "db", "", false},
+        {"db", "db", "/host", true}, /* inside its value */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (mp__key_is_at(mp_str_of(cases[i].key), mp_str_of(cases[i].path), cases[i].pointer) !=
+            cases[i].is_there)
+            fail_msg("%s of '%s' at %s", cases[i].key, cases[i].path, cases[i].pointer);
+}
+
 static void what_is_too_long_is_refused_at_its_place(void **state)
 {
     static const char *const formats[] = {"env", "ini", "properties"};
@@ -768,6 +807,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(properties_errors_name_their_place),
     MP_TEST(a_key_that_is_there_twice_is_refused_at_its_second_place),
     MP_TEST(leaves_know_where_their_file_says_them),
+    MP_TEST(a_pointer_leads_to_the_key_that_a_tree_makes_of_it),
     MP_TEST(what_is_too_long_is_refused_at_its_place),
     MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
     MP_TEST(properties_are_printed_as_ascii),
