@@ -191,9 +191,13 @@ int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, .
     bool colour = mp__cli_colour(2);
     va_list args;
 
-    (void)fprintf(stderr, "%smarketprism%s%s:%s ", colour ? "\033[31m" : "",
-                  arguments && arguments->verb ? " " : "",
-                  arguments && arguments->verb ? arguments->verb : "", colour ? "\033[0m" : "");
+    if (colour)
+        mp__cli_own(stderr, "\033[31m");
+    (void)fprintf(stderr, "marketprism%s%s:", arguments && arguments->verb ? " " : "",
+                  arguments && arguments->verb ? arguments->verb : "");
+    if (colour)
+        mp__cli_own(stderr, "\033[0m");
+    (void)fputc(' ', stderr);
     va_start(args, format);
     (void)vfprintf(stderr, format, args);
     va_end(args);
@@ -414,6 +418,7 @@ int mp__cli_main(int argc, char **argv)
     const mp__verb *verb;
     int code;
 
+    mp__terminal_begin();
     if (argc < 2) {
         general_help(stderr);
         return MP__EXIT_USAGE;
@@ -441,7 +446,7 @@ int mp__cli_main(int argc, char **argv)
     }
     (void)mp__free(p.arguments.words);
     (void)mp__free(p.arguments.sets);
-    if (fflush(stdout) != 0 && code == 0)
+    if (mp__terminal_end() != 0 && code == 0)
         code = MP__EXIT_ERROR;
     return code;
 }

@@ -4,6 +4,7 @@
 #define MP_CLI_CLI_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "client/client.h"
 #include "core/buf.h"
@@ -67,6 +68,13 @@ static inline bool mp__flag_given(const mp__arguments *arguments, const char *na
 int mp__cli_fail(const mp__arguments *arguments, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool mp__cli_colour(int fd);
+/* From here on nothing that is printed to a terminal moves it (terminal.c); before any thread. At
+ * the end: 0, or EOF as fflush(stdout). */
+void mp__terminal_begin(void);
+int mp__terminal_end(void);
+/* But for what a verb itself says to it: a colour, the return to the beginning of the line. To
+ * stdout or stderr; any thread. */
+void mp__cli_own(FILE *to, const char *sequence);
 
 /* A client of --resp or MARKETPRISM_ADDR, in the scope of --env, --region and --instance; NULL:
  * said why, exit code in *ret_code. */
@@ -134,6 +142,7 @@ int mp__cli_ask_json(const mp__arguments *arguments, const mp_str *words, size_t
 /* "2 h ago", "13 ms" for people. */
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
 int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */
+int mp__cli_write_all(int fd, mp_str text); /* 0 or -errno */
 /* The same for people, of what others chose: as a JSON string where it has controls, which would
  * move a terminal's cursor, or bytes that are no UTF-8. */
 void mp__cli_put_shown(mp_str text);

@@ -178,8 +178,12 @@ static void tell_people(const mp__doctor *d)
     for (size_t i = 0; i < d->count; i++) {
         const mp__finding *f = &d->findings[i];
 
-        (void)printf("%s%-8s%s %-9s %s\n", colour ? colours[f->severity] : "",
-                     severities[f->severity], colour ? "\033[0m" : "", f->check, f->what);
+        if (colour)
+            mp__cli_own(stdout, colours[f->severity]);
+        (void)printf("%-8s", severities[f->severity]);
+        if (colour)
+            mp__cli_own(stdout, "\033[0m");
+        (void)printf(" %-9s %s\n", f->check, f->what);
         if (f->remedy[0])
             (void)printf("%18s -> %s\n", "", f->remedy);
     }

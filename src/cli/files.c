@@ -326,20 +326,6 @@ static int take_over(const char *path, unsigned mode, int fd)
     return fchmod(fd, st.st_mode & 07777) == 0 ? 0 : -errno;
 }
 
-static int write_all(int fd, mp_str text)
-{
-    while (text.size) {
-        ssize_t n = write(fd, text.data, text.size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text = mp_str_new(text.data + n, text.size - (size_t)n);
-    }
-    return fsync(fd) == 0 ? 0 : -errno;
-}
-
 int mp__cli_replace_file(const char *path, mp_str text, unsigned mode)
 {
     mp__buf temporary = MP__BUF_INIT;
@@ -351,7 +337,9 @@ int mp__cli_replace_file(const char *path, mp_str text, unsigned mode)
     if (mp__buf_add_char(&temporary, '\0') != 0)
         return MP_ENOMEM;
     fd = mkstemp(temporary.data);
-    rc = fd < 0 ? -errno : write_all(fd, text);
+    rc = fd < 0 ? -errno : mp__cli_write_all(fd, text);
+    if (rc == 0 && fsync(fd) != 0)
+        rc = -errno;
     if (rc == 0)
         rc = take_over(path, mode, fd);
     if (fd >= 0 && close(fd) != 0 && rc == 0)

@@ -233,16 +233,19 @@ void mp__deltas_print(const mp__deltas *deltas, size_t first, const char *enviro
         bool types = d->from && d->to && mp_str_equal(d->from->value, d->to->value);
 
         mp__buf_reset(&line);
-        (void)mp__buf_printf(&line, "%s%c %.*s: ", colour ? colours[kind] : "", "+-~"[kind],
-                             (int)name.size, name.data);
+        (void)mp__buf_printf(&line, "%c %.*s: ", "+-~"[kind], (int)name.size, name.data);
         if (d->from)
             add_shown(&line, d->from, types);
         if (kind == 2)
             (void)mp__buf_add_str(&line, MP_STR(" -> "));
         if (d->to)
             add_shown(&line, d->to, types);
-        (void)mp__buf_add_str(&line, colour ? MP_STR("\033[0m\n") : MP_STR("\n"));
+        if (colour)
+            mp__cli_own(stdout, colours[kind]);
         (void)mp__cli_put(mp__buf_str(&line));
+        if (colour)
+            mp__cli_own(stdout, "\033[0m");
+        (void)mp__cli_put(MP_STR("\n"));
     }
     mp__buf_done(&line);
 }

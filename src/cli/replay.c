@@ -57,8 +57,10 @@ static int take_lines(source *s, bool is_last)
         return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s: %s", s->path,
                             diag.text[0] ? diag.text : mp_strerror(rc));
     mp__buf_consume(&s->text, used);
-    if (s->progress)
-        (void)fprintf(stderr, "\rreading %s: %zu requests", s->path, s->trace->requests);
+    if (s->progress) {
+        mp__cli_own(stderr, "\r");
+        (void)fprintf(stderr, "reading %s: %zu requests", s->path, s->trace->requests);
+    }
     return 0;
 }
 
@@ -143,7 +145,7 @@ static int read_trace(const mp__arguments *arguments, const char *path, mp__trac
                             mp_strerror(-error));
     code = read_source(&s);
     if (s.progress)
-        (void)fputs("\r\033[K", stderr);
+        mp__cli_own(stderr, "\r\033[K");
     if (!is_stdin)
         (void)fclose(s.file);
     if (code == 0 && trace->requests == before)
@@ -246,9 +248,11 @@ static void *run_jobs(void *context)
 
     while ((i = atomic_fetch_add(&w->next, 1)) < w->count) {
         run_job(w, &w->jobs[i]);
-        if (w->progress)
-            (void)fprintf(stderr, "\r%zu of %zu replays", atomic_fetch_add(&w->finished, 1) + 1,
+        if (w->progress) {
+            mp__cli_own(stderr, "\r");
+            (void)fprintf(stderr, "%zu of %zu replays", atomic_fetch_add(&w->finished, 1) + 1,
                           w->count);
+        }
     }
     return NULL;
 }
@@ -265,7 +269,7 @@ static void run_all(work *w, unsigned threads)
     while (started > 0)
         (void)pthread_join(others[--started], NULL);
     if (w->progress)
-        (void)fputs("\r\033[K", stderr);
+        mp__cli_own(stderr, "\r\033[K");
 }
 
 /* ---- telling ---- */

@@ -24,7 +24,8 @@ static void draw(const mp__staging *s, const char *doing)
 
     if (!s->has_bar)
         return;
-    (void)fprintf(stderr, "\r%s [", doing);
+    mp__cli_own(stderr, "\r");
+    (void)fprintf(stderr, "%s [", doing);
     for (size_t i = 0; i < BAR_WIDTH; i++)
         (void)fputc(i < full ? '#' : ' ', stderr);
     (void)fprintf(stderr, "] %zu of %zu keys ", s->done, s->total);

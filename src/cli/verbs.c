@@ -140,13 +140,17 @@ static void get_remarks(const mp__reply *map, bool all)
 
     if (!stale && !all)
         return;
-    (void)fprintf(stderr,
-                  "%s%s: %.*s, revision %" PRId64 ", age %s, from %.*s, level %.*s, %.*s%s\n",
-                  mp__cli_colour(2) && stale ? "\033[33m" : "", stale ? "stale" : "current",
-                  (int)layer.size, layer.data, mp__reply_integer(mp__reply_member(map, "revision")),
+    if (mp__cli_colour(2) && stale)
+        mp__cli_own(stderr, "\033[33m");
+    (void)fprintf(stderr, "%s: %.*s, revision %" PRId64 ", age %s, from %.*s, level %.*s, %.*s",
+                  stale ? "stale" : "current", (int)layer.size, layer.data,
+                  mp__reply_integer(mp__reply_member(map, "revision")),
                   mp__cli_ago(mp__reply_integer(mp__reply_member(map, "age_ms")), age, sizeof(age)),
                   (int)tier.size, tier.data, (int)level.size, level.data, (int)reason.size,
-                  reason.data, mp__cli_colour(2) && stale ? "\033[0m" : "");
+                  reason.data);
+    if (mp__cli_colour(2) && stale)
+        mp__cli_own(stderr, "\033[0m");
+    (void)fputc('\n', stderr);
 }
 
 static int get_code(const mp__reply *map)
@@ -408,7 +412,7 @@ static void history_text(const mp__reply *reply)
             (int)actor.size, actor.data);
         if (value && value->type == MP__REPLY_BULK) {
             (void)printf("  ");
-            (void)mp__cli_put(value->text);
+            mp__cli_put_listed(value->text);
         }
         (void)putchar('\n');
     }

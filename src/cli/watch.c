@@ -97,7 +97,7 @@ static void print_line(const char *event, mp_str key, const mp__reply *meta)
     mp__cli_put_shown(key);
     if (meta) {
         (void)printf(" = ");
-        (void)mp__cli_put(mp__reply_text(mp__reply_member(meta, "value")));
+        mp__cli_put_listed(mp__reply_text(mp__reply_member(meta, "value")));
     }
     (void)putchar('\n');
 }

@@ -84,6 +84,27 @@ void mp__json_string(mp__buf *out, mp_str text)
     (void)mp__buf_add_char(out, '"');
 }
 
+void mp__shown_add(mp__buf *out, mp_str text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */
+
+    for (size_t at = 0, n; at < text.size; at += n) {
+        const unsigned char *p = bytes + at;
+
+        n = mp__utf8_size(p, text.size - at);
+        if (n == 0) {
+            (void)mp__buf_add(out, "\xef\xbf\xbd", 3);
+            n = 1;
+        } else if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f) {
+            put_escaped(out, *p);
+        } else if (is_c1(p, n)) {
+            put_escaped(out, p[1]);
+        } else {
+            (void)mp__buf_add(out, p, n);
+        }
+    }
+}
+
 bool mp__is_utf8(mp_str text)
 {
     const unsigned char *bytes = (const unsigned char *)text.data; /* NULL when there are none */

@@ -35,6 +35,10 @@ void mp__json_add_i64(mp__buf *out, const char *name, int64_t value);
 void mp__json_add_bool(mp__buf *out, const char *name, bool value);
 void mp__json_add_real(mp__buf *out, const char *name, double value); /* 6 digits */
 
+/* Not JSON: @text as a terminal may be given it. Controls, C1 included, are written as in a JSON
+ * string, but for line ends and tabs, and bytes that are not UTF-8 become U+FFFD. */
+void mp__shown_add(mp__buf *out, mp_str text);
+
 /* "name": "text" where the bytes are UTF-8, else "name_base64": "...". @name of at most 48 bytes.
  */
 void mp__json_add_bytes(mp__buf *out, const char *name, mp_str bytes);

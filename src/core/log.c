@@ -230,13 +230,17 @@ static void line_for_people(mp__log_sink *log, int level, const char *component,
                             mp_str message)
 {
     mp__buf *line = &log->line;
+    size_t begin;
 
     time_add(line, mp__env_wall_ms(log->env));
     (void)mp__buf_printf(line, " %-5s %s: %s", level_names[level], component, event);
     if (message.size)
         (void)mp__buf_add_char(line, ' ');
-    for (size_t i = 0; i < message.size; i++)
-        (void)mp__buf_add_char(line, (unsigned char)message.data[i] < 0x20 ? ' ' : message.data[i]);
+    begin = line->size;
+    mp__shown_add(line, message);
+    for (size_t i = begin; i < line->size; i++)
+        if (line->data[i] == '\n' || line->data[i] == '\t')
+            line->data[i] = ' '; /* an entry is one line */
     (void)mp__buf_add_char(line, '\n');
 }
 

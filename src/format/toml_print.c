@@ -35,6 +35,8 @@ static void add_text(mp__buf *out, mp_str text)
 
         if (found)
             (void)mp__buf_printf(out, "\\%c", to[found - from]);
+        else if (c == '\xc2' && i + 1 < text.size && (unsigned char)text.data[i + 1] < 0xa0)
+            (void)mp__buf_printf(out, "\\u%04X", (unsigned char)text.data[++i]); /* C1 */
         else if ((unsigned char)c < 0x20 || c == 0x7f)
             (void)mp__buf_printf(out, "\\u%04X", (unsigned)c);
         else

@@ -34,6 +34,22 @@ static void json_lines_escape_what_they_hold(void **state)
     close(fds[1]);
 }
 
+static void lines_for_people_move_no_terminal(void **state)
+{
+    mp__log_sink *log = NULL;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(mp__log_new(mp__env_real(), fds[1], MP__LOG_PEOPLE, &log), 0);
+    mp__log(log, MP__LOG_WARN, "origin", "lost", "%s", "a\nb\tc\x1b[2J\r\xc2\x9b\x9b\x7f\xc3\xa4");
+    assert_non_null(
+        strstr(written(fds[0]), "lost a b c\\u001b[2J\\r\\u009b\xef\xbf\xbd\\u007f\xc3\xa4\n"));
+    log = mp__log_free(log);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void levels_hold_for_their_component(void **state)
 {
     mp__log_sink *log = NULL;
@@ -119,6 +135,7 @@ static void json_is_written_with_commas_and_clean_strings(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(json_lines_escape_what_they_hold),
+    MP_TEST(lines_for_people_move_no_terminal),
     MP_TEST(levels_hold_for_their_component),
     MP_TEST(levels_of_what_is_none_are_refused_with_what_was_meant),
     MP_TEST(a_flood_of_one_line_is_held_back),
