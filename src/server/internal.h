@@ -79,11 +79,12 @@ typedef struct mp__worker_loop {
     uint32_t reads; /* commands of all its RESP connections that are under way and read */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
-    mp__buf http_late;   /* an HTTP answer that comes later, until it is written */
-    mp__buf page;        /* the last one of GET / for browsers, */
-    uint64_t page_ns;    /* made then */
-    int64_t http_date_s; /* of http_head */
-    char http_head[64];  /* "HTTP/1.1 200 OK", Date */
+    mp__buf http_late;         /* an HTTP answer that comes later, until it is written */
+    struct mp__packer *packer; /* which compresses them; NULL where none was of late */
+    mp__buf page;              /* the last one of GET / for browsers, */
+    uint64_t page_ns;          /* made then */
+    int64_t http_date_s;       /* of http_head */
+    char http_head[64];        /* "HTTP/1.1 200 OK", Date */
     size_t http_head_size;
     mp__watch *watch;             /* who waits for what; NULL until somebody does */
     mp__watcher *watcher;         /* what tells it */
@@ -165,7 +166,9 @@ void mp__connections_list(mp__server *server, mp__buf *out);
 /* ---- HTTP: http/ ---- */
 void mp__http_accept(void *worker, mp__stream *stream);
 void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns);
-void mp__http_page_scan(mp__worker_loop *worker); /* once a scan */
+void mp__http_page_scan(mp__worker_loop *worker); /* once a scan, as: */
+void mp__http_packer_scan(mp__worker_loop *worker);
+void mp__http_packer_free(mp__worker_loop *worker);
 void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */

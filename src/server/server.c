@@ -245,6 +245,7 @@ static void scan(void *context)
     mp__http_scan(worker, now);
     mp__http_watch_scan(worker);
     mp__http_page_scan(worker);
+    mp__http_packer_scan(worker);
     if (worker->draining) {
         mp__connections_drain(worker);
         mp__http_drain(worker);
@@ -544,6 +545,7 @@ mp__server *mp__server_free(mp__server *server)
         mp__tap_done(&worker->tap);
         mp__spare_done(&worker->spare);
         mp__buf_done(&worker->http_late);
+        mp__http_packer_free(worker);
         mp__buf_done(&worker->page);
         (void)pthread_mutex_destroy(&worker->list_lock);
     }

@@ -63,6 +63,8 @@ void mp__slice_begin(mp__turn *turn);
 bool mp__slice_is_over(mp__turn *turn);
 /* Whether there is time left in this turn for what can wait for the next: a look at the clock. */
 bool mp__turn_has_time(mp__turn *turn);
+/* Who goes on from the line has taken long: the sockets are looked at before the next one does. */
+void mp__turn_cut(mp__turn *turn);
 /* Stand at the end of the line; nothing where @who does already. */
 void mp__turn_wait(mp__turn *turn, mp__in_line *who);
 /* Leave the line, for who goes; nothing where @who does not stand in it. */

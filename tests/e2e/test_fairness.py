@@ -3,8 +3,11 @@
 """Whatever one client asks, and however much at once, another is answered meanwhile; and who asked so
 much gets all of it."""
 
+import contextlib
+import gzip
 import itertools
 import json
+import random
 import select
 import socket
 import struct
@@ -141,6 +144,62 @@ class Fairness(unittest.TestCase):
             self.assertIn(b" 201 ", sock.recv(1000))
         over = (http("/healthz"), b"\r\n\r\nok\n")
         self.holds_nobody_up(self.daemon.http, lambda number: http("/v1/config/large/") * 2, over, share=8, connections=6)
+
+    def put_document(self, address, name, size):
+        """Text of which a quarter is left when it is compressed."""
+        value = "".join(random.Random(size).choices("0123456789 ", k=size // 2)).encode() + b"." * (size - size // 2)
+        with self.dial(address) as sock:
+            sock.sendall(self.put(b"packed/" + name, value, b"text/plain"))
+            self.assertIn(b" 201 ", sock.recv(1000))
+        return value
+
+    def test_compressing_large_documents_holds_nobody_up(self):
+        self.put_document(self.daemon.http, b"large", 256 * 1024)
+        asked = http("/v1/config/packed/large", b"Accept-Encoding: gzip\r\n")
+        over = (http("/healthz"), b"\r\n\r\nok\n")
+        self.holds_nobody_up(self.daemon.http, lambda number: asked * 3, over)
+
+    def answer(self, file):
+        """A compressed or plain answer: its headers and body."""
+        self.assertIn(b" 200 ", file.readline())
+        headers = dict(line.lower().rstrip().split(b": ", 1) for line in iter(file.readline, b"\r\n"))
+        body = file.read(int(headers[b"content-length"]))
+        return headers, gzip.decompress(body) if headers.get(b"content-encoding") == b"gzip" else body
+
+    def test_compressed_answers_are_whole_and_in_order_past_the_stop(self):
+        daemon = Daemon("--set", "server.workers=1").start()
+        self.addCleanup(daemon.close)
+        sizes = (2000, 20000, 100000, 200000)
+        values = [self.put_document(daemon.http, b"d%d" % size, size) for size in sizes]
+        asked = b"".join(http(f"/v1/config/packed/d{size}", b"Accept-Encoding: gzip\r\n") for size in sizes)
+        socks = [self.dial(daemon.http) for _ in range(60)]
+        for number, sock in enumerate(socks):
+            sock.sendall(asked)
+            if number % 4 == 3:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                sock.close()
+        for number, sock in enumerate(socks):
+            if number % 4 == 3:
+                continue
+            with sock, sock.makefile("rb") as file:
+                for value in values:
+                    headers, body = self.answer(file)
+                    self.assertEqual(headers[b"content-encoding"], b"gzip")
+                    self.assertEqual(body, value)
+        largest = http(f"/v1/config/packed/d{sizes[-1]}", b"Accept-Encoding: gzip\r\n")
+        with contextlib.ExitStack() as stack:
+            files = []
+            for _ in range(40):
+                sock = stack.enter_context(self.dial(daemon.http))
+                sock.sendall(largest * 2)
+                files.append(stack.enter_context(sock.makefile("rb")))
+            for file in files:
+                self.assertEqual(self.answer(file)[1], values[-1])
+            daemon.process.terminate()  # the second ones stand in line
+            for file in files:
+                self.assertEqual(self.answer(file)[1], values[-1])
+                self.assertEqual(file.read(), b"")
+            self.assertEqual(daemon.process.wait(30), 0)
 
     def put(self, path, value, kind=b"application/json"):
         return (b"PUT /v1/config/" + path + b" HTTP/1.1\r\nHost: a\r\nContent-Type: " + kind +

@@ -49,6 +49,14 @@ mp_str mp__answer_head(mp__worker_loop *worker);
 bool mp__http_admit(mp__exchange *x);
 /* The answer that was kept of the same request. */
 void mp__answer_again(mp__exchange *x, int status, mp_str kept);
+/* @body compressed, behind the headers that stand in x->out; as it is where that fails or does not
+ * pay. @kept as of mp__answer_end_kept(). The exchange is over. */
+void mp__answer_end_packed(mp__exchange *x, mp_str body, const mp_blob *kept);
+/* Let the answer whose headers stand in x->out wait until it is its turn to be compressed; false:
+ * it can be at once. pack.c, as are: */
+bool mp__http_pack_waits(mp__exchange *x, mp_str body, const mp_blob *kept);
+/* @body compressed into @out; false where it fails or does not pay: @out then has nothing of it. */
+bool mp__http_pack(mp__worker_loop *worker, mp_str body, mp__buf *out);
 /* Free what the exchange holds. */
 void mp__exchange_release(mp__exchange *x);
 

@@ -69,7 +69,7 @@ struct mp__exchange {
     void *context;
     const struct mp__http_stream_events *events;
     mp__buf *out;
-    size_t head_end;           /* of out: where the answer's own headers begin */
+    size_t begin, head_end;    /* of out: where the answer begins, and its own headers do */
     struct mp__repeat *repeat; /* the answer is kept for who asks again; else NULL */
     mp__buf body;              /* unpacked */
     int status;
@@ -101,7 +101,7 @@ void mp__answer_header(mp__exchange *x, const char *name, mp_str value);
 void mp__answer_header_text(mp__exchange *x, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Content-Type (left out when empty), Content-Length, the body; gzip where the client takes it and
- * it pays. The exchange is over. */
+ * it pays. The exchange is over for the caller, also where it has to wait to be compressed. */
 void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body);
 /* The same of a body that @kept holds (NULL: nobody): what waits of a large one is not copied. */
 void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, const mp_blob *kept);

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Answers: head, body, problem documents, compression; and the memory of an exchange. */
+/* Answers: head, body, problem documents; and the memory of an exchange. Compression: pack.c. */
 #include "server/http/connection.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <strings.h>
-
-#include <zlib.h>
 
 enum {
-    GZIP_LEAST = 1024,      /* bytes: below it the head outweighs the gain */
-    GZIP_LEVEL = 1,         /* in a loop that others wait for: speed before size */
     BODY_APART = 64 * 1024, /* so large a body is not copied into the buffer of answers */
-    GZIP_HERE = 256 * 1024, /* more is not compressed in the loop: it would hold up the others */
 };
 
 /* ---- memory ---- */
@@ -104,6 +98,7 @@ void mp__answer_begin(mp__exchange *x, int status)
 
     x->status = status;
     x->out = c->in_parse ? &worker->out : &worker->http_late;
+    x->begin = x->out->size;
     head_of_now(worker);
     if (status == 200) {
         (void)mp__buf_add(x->out, worker->http_head, worker->http_head_size);
@@ -140,88 +135,6 @@ void mp__answer_header_text(mp__exchange *x, const char *name, const char *forma
 }
 
 /* ---- the body ---- */
-
-/* The weight that @accept gives to @coding: RFC 9110 section 12.5.3; * counts for every other. */
-static bool accepts(mp_str accept, const char *coding)
-{
-    const char *p = accept.data, *end = p + accept.size;
-    bool star = false, star_yes = false;
-
-    while (p < end) {
-        const char *stop = memchr(p, ',', (size_t)(end - p));
-        const char *name = p, *weight;
-        size_t size;
-        bool yes;
-
-        stop = stop ? stop : end;
-        while (name < stop && (*name == ' ' || *name == '\t'))
-            name++;
-        for (size = 0; name + size < stop && name[size] != ';' && name[size] != ' '; size++)
-            continue;
-        weight = memchr(name, '=', (size_t)(stop - name));
-        yes = !weight;
-        for (weight = weight ? weight + 1 : stop; weight < stop && !yes; weight++)
-            yes = *weight != '0' && *weight != '.' && *weight != ' ';
-        if (size == strlen(coding) && strncasecmp(name, coding, size) == 0)
-            return yes;
-        if (size == 1 && *name == '*') {
-            star = true;
-            star_yes = yes;
-        }
-        p = stop + 1;
-    }
-    return star && star_yes;
-}
-
-static bool begins_with(mp_str text, const char *start)
-{
-    return text.size >= strlen(start) && strncasecmp(text.data, start, strlen(start)) == 0;
-}
-
-bool mp__answer_varies(mp_str content_type, size_t size)
-{
-    return size >= GZIP_LEAST && size <= GZIP_HERE &&
-           (begins_with(content_type, "text/") || begins_with(content_type, "application/json") ||
-            begins_with(content_type, "application/yaml") ||
-            begins_with(content_type, "application/toml") ||
-            begins_with(content_type, "application/xml") ||
-            begins_with(content_type, "application/problem+json"));
-}
-
-bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t size)
-{
-    mp_str accept;
-
-    if (x->repeat || !mp__answer_varies(content_type, size))
-        return false; /* one that is kept is kept for every client */
-    accept = mp__http_header_find(&x->request, "accept-encoding");
-    return accept.size && accepts(accept, "gzip");
-}
-
-/* @body compressed into @out; false where it fails or does not pay: @out then has nothing of it. */
-static bool compress_body(mp__buf *out, mp_str body)
-{
-    z_stream z = {0};
-    size_t before = out->size, room;
-    int rc;
-
-    if (deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return false;
-    room = deflateBound(&z, body.size);
-    if (mp__buf_reserve(out, room) != 0) {
-        (void)deflateEnd(&z);
-        return false;
-    }
-    z.next_in = (Bytef *)(uintptr_t)body.data;
-    z.avail_in = (uInt)body.size;
-    z.next_out = (Bytef *)out->data + before;
-    z.avail_out = (uInt)room;
-    rc = deflate(&z, Z_FINISH);
-    if (rc == Z_STREAM_END && z.total_out < body.size)
-        out->size = before + z.total_out;
-    (void)deflateEnd(&z);
-    return out->size > before;
-}
 
 enum { KEPT_MAX = 64 * 1024 }; /* bytes of an answer that is kept for who asks again */
 
@@ -264,27 +177,41 @@ void mp__answer_end(mp__exchange *x, mp_str content_type, mp_str body)
     mp__answer_end_kept(x, content_type, body, NULL);
 }
 
-void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, const mp_blob *kept)
+/* Behind the headers: the length and the body. */
+static void end_with(mp__exchange *x, mp_str body, const mp_blob *kept)
 {
-    mp__buf small = MP__BUF_INIT;
-
-    assert(x->out);
-    if (content_type.size)
-        mp__http_reply_header(x->out, "Content-Type", content_type);
-    if (!x->repeat && mp__answer_varies(content_type, body.size))
-        (void)mp__buf_add_str(x->out, MP_STR("Vary: Accept-Encoding\r\n"));
-    if (mp__answer_compresses(x, content_type, body.size) && compress_body(&small, body)) {
-        (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
-        body = mp__buf_str(&small);
-        kept = NULL;
-    }
     add_length(x->out, body.size);
     if (body.size >= BODY_APART && !x->request.head && !x->repeat && !x->connection->closed)
         (void)mp__http_write_with(x->connection, x->out, body, kept);
     else if (!x->request.head)
         (void)mp__buf_add_str(x->out, body);
-    mp__buf_done(&small);
     over(x);
+}
+
+void mp__answer_end_packed(mp__exchange *x, mp_str body, const mp_blob *kept)
+{
+    mp__buf small = MP__BUF_INIT;
+
+    if (!x->gone && mp__http_pack(x->worker, body, &small)) {
+        (void)mp__buf_add_str(x->out, MP_STR("Content-Encoding: gzip\r\n"));
+        end_with(x, mp__buf_str(&small), NULL);
+    } else {
+        end_with(x, body, kept);
+    }
+    mp__buf_done(&small);
+}
+
+void mp__answer_end_kept(mp__exchange *x, mp_str content_type, mp_str body, const mp_blob *kept)
+{
+    assert(x->out);
+    if (content_type.size)
+        mp__http_reply_header(x->out, "Content-Type", content_type);
+    if (!x->repeat && mp__answer_varies(content_type, body.size))
+        (void)mp__buf_add_str(x->out, MP_STR("Vary: Accept-Encoding\r\n"));
+    if (!mp__answer_compresses(x, content_type, body.size))
+        end_with(x, body, kept);
+    else if (!mp__http_pack_waits(x, body, kept))
+        mp__answer_end_packed(x, body, kept);
 }
 
 void mp__answer_end_empty(mp__exchange *x)
