@@ -208,6 +208,9 @@ typedef struct mp__write_request {
     size_t count;
     bool dry_run; /* only ask what a write asks first: access, schemas, whether the origin takes
                    * writes. Conditions are not looked at, and the changes are left as they are */
+    /* Answered when the origin has it, whatever the mode of its namespace: who asks is told of
+     * revisions that only the origin gives. */
+    bool wants_revision;
     /* Whose writes keep the order in which they start; NULL: that of all of its loop without one.
      * Compared only. */
     const void *source;

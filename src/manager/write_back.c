@@ -41,7 +41,8 @@ struct mp__back {
     pthread_mutex_t lock;
     mp__pending *table[BUCKETS];
     mp__read *waiting;
-    mp__task *held, **held_last; /* of requests, in order */
+    mp__task *held, **held_last;      /* of requests, in order */
+    uint32_t coming[MP__BACK_FILTER]; /* writes on their way to the worker, not in the table yet */
     uint64_t accepted, arrived, conflicts;
     int64_t oldest_ms; /* when the first on its way was accepted; 0: none */
     int trouble;       /* why nothing arrives; 0 */
@@ -121,8 +122,9 @@ static bool request_waits(const mp__back *back, const mp__write_request *request
 {
     for (size_t i = 0; i < request->count; i++) {
         mp_str address = request->changes[i].address;
+        uint64_t hash = mp__cache_hash(back->manager->hash_key, address);
 
-        if (find(back, address, mp__cache_hash(back->manager->hash_key, address)))
+        if (back->coming[hash % MP__BACK_FILTER] || find(back, address, hash))
             return true;
     }
     return false;
@@ -184,6 +186,15 @@ static void wake(mp__back *back)
 
 /* ---- leaving the queue ---- */
 
+static void rebase(mp__back *back, mp__pending *p, uint64_t base, int64_t expires_ms)
+{
+    p->base_known = true;
+    p->base = base;
+    p->base_expires_ms = expires_ms;
+    if (mp__back_encode_mark(MP__BACK_REBASED, p->sequence, base, &back->record) == 0)
+        (void)mp__journal_add(back->journal, mp__buf_str(&back->record));
+}
+
 /* The write behind @p of its address stands over what became of @p. */
 static void rebase_next(mp__back *back, const mp__pending *p, bool arrived)
 {
@@ -196,10 +207,12 @@ static void rebase_next(mp__back *back, const mp__pending *p, bool arrived)
     back->must_sync |= next != NULL;
     if (!next || !(arrived || p->base_known))
         return;
-    next->base_known = true;
-    next->base = !arrived ? p->base : p->entry->kind == MP__RECORD_VALUE ? p->revision : 0;
-    if (mp__back_encode_mark(MP__BACK_REBASED, next->sequence, next->base, &back->record) == 0)
-        (void)mp__journal_add(back->journal, mp__buf_str(&back->record));
+    if (!arrived)
+        rebase(back, next, p->base, p->base_expires_ms);
+    else if (p->entry->kind == MP__RECORD_VALUE)
+        rebase(back, next, p->revision, p->entry->expires_ms);
+    else
+        rebase(back, next, 0, 0);
 }
 
 static void unlink_pending(mp__back *back, mp__pending *p)
@@ -293,16 +306,29 @@ static bool is_refused_for_good(int status)
            status == MP_EREADONLY || status == MP_EUNSUPPORTED || status == MP_EDENIED;
 }
 
-static void try_later(mp__back *back, mp__pending *p, int why)
+static void send_again(mp__back *back, mp__pending *p)
 {
     p->is_sent = false;
     if (!back->unsent || back->unsent->sequence > p->sequence)
         back->unsent = p;
+}
+
+static void try_later(mp__back *back, mp__pending *p, int why)
+{
+    send_again(back, p);
     back->retry_at_ns = mp__env_now_ns(back->manager->env) + RETRY_MS * 1000000ull;
     (void)pthread_mutex_lock(&back->lock);
     back->trouble = why;
     release_held(back, true);
     (void)pthread_mutex_unlock(&back->lock);
+}
+
+/* Whether @p did not find what it stands over because that has expired meanwhile: nobody else
+ * wrote, and there is none now. */
+static bool has_lapsed(const mp__back *back, const mp__pending *p)
+{
+    return p->status == MP_ECONFLICT && p->found_none && p->base && p->base_expires_ms &&
+           p->base_expires_ms <= mp__env_wall_ms(back->manager->env);
 }
 
 static void came_back(mp__task *task)
@@ -315,6 +341,11 @@ static void came_back(mp__task *task)
     back->sent--;
     if (p->status && !is_refused_for_good(p->status)) {
         try_later(back, p, p->status);
+        return;
+    }
+    if (has_lapsed(back, p)) {
+        rebase(back, p, 0, 0);
+        send_again(back, p);
         return;
     }
     rc = p->status ? keep_conflict(back, p) : 0;
@@ -360,6 +391,7 @@ static void written(mp__write_request *request)
         mp__change_found(request->manager, &p->change.after, request->generation,
                          request->started_ms);
     p->revision = p->change.after.revision;
+    p->found_none = p->change.after.kind == MP__RECORD_ABSENT;
     p->status = status == MP_ECONFLICT && is_there(p, &p->change) ? 0 : status;
     p->task.run = came_back;
     mp__worker_post(p->back->worker, &p->task);
@@ -448,6 +480,7 @@ static void note_base(mp__back *back, mp__pending *p)
     /* What an earlier life kept may lack its newest: a crash costs L3 what was not synced. */
     p->base_known = atomic_load_explicit(&kept->generation, memory_order_relaxed) != 0;
     p->base = kept->kind == MP__RECORD_ABSENT ? 0 : kept->revision;
+    p->base_expires_ms = kept->expires_ms;
     (void)mp__entry_unref(kept);
 }
 
@@ -522,10 +555,32 @@ static int renew(mp__back *back)
     return rc == 0 && r.next ? MP_ENOMEM : rc;
 }
 
+/* They are in the table by now, or @rc says why they never will be. */
+static void answer_all(mp__back *back, mp__task *tasks, int rc)
+{
+    while (tasks) {
+        mp__write_request *request = request_of(tasks);
+        uint64_t hash = mp__cache_hash(back->manager->hash_key, request->changes[0].address);
+
+        tasks = tasks->next;
+        if (request->status == 0)
+            request->status = rc;
+        request->pending = request->status == 0;
+        request->changes[0].status = request->status;
+        request->changes[0].changed = request->pending; /* as far as can be said */
+        (void)pthread_mutex_lock(&back->lock);
+        back->accepted += request->pending;
+        back->coming[hash % MP__BACK_FILTER]--;
+        (void)pthread_mutex_unlock(&back->lock);
+        mp__write_answer(request, request->status);
+    }
+}
+
 /* All requests of @tasks, with one sync. */
 static void accept_all(mp__back *back, mp__task *tasks)
 {
     mp__pending *accepted = NULL, **last = &accepted;
+    bool is_any_refused = false;
     int rc = mp__journal_is_broken(back->journal) ? renew(back) : 0;
 
     for (mp__task *t = tasks; t; t = t->next) {
@@ -534,6 +589,7 @@ static void accept_all(mp__back *back, mp__task *tasks)
 
         if (rc)
             request->status = rc;
+        is_any_refused |= !p;
         if (!p)
             continue;
         *last = p;
@@ -541,6 +597,7 @@ static void accept_all(mp__back *back, mp__task *tasks)
     }
     if (rc == 0)
         rc = mp__journal_sync(back->journal);
+    is_any_refused |= rc != 0;
     while (accepted) {
         mp__pending *p = accepted;
 
@@ -551,20 +608,9 @@ static void accept_all(mp__back *back, mp__task *tasks)
         else
             link_pending(back, p);
     }
-    while (tasks) {
-        mp__write_request *request = request_of(tasks);
-
-        tasks = tasks->next;
-        if (request->status == 0)
-            request->status = rc;
-        request->pending = request->status == 0;
-        request->changes[0].status = request->status;
-        request->changes[0].changed = request->pending; /* as far as can be said */
-        (void)pthread_mutex_lock(&back->lock);
-        back->accepted += request->pending;
-        (void)pthread_mutex_unlock(&back->lock);
-        mp__write_answer(request, request->status);
-    }
+    answer_all(back, tasks, rc);
+    if (is_any_refused)
+        wake(back); /* who waits for these waits for nothing */
 }
 
 static void to_be_accepted(mp__task *task)
@@ -623,12 +669,20 @@ static void run_batch(void *context, mp__task *first)
 
 /* ---- for the paths ---- */
 
+/* A mask goes through: an entry of one says that there is none, as that of a deletion. */
+static bool is_plain_change(const mp__change *change)
+{
+    if (change->op == MP__CHANGE_DELETE)
+        return change->flags == 0;
+    return change->op == MP__CHANGE_PUT && (change->flags & ~(unsigned)MP__IF_CHANGED) == 0 &&
+           !mp_str_equal(change->media_type, MP_STR(MP__MEDIA_MASK));
+}
+
 static bool is_plain(const mp__back *back, const mp__write_request *request)
 {
     const mp__change *change = &request->changes[0];
 
-    return request->count == 1 && change->flags == 0 &&
-           (change->op == MP__CHANGE_PUT || change->op == MP__CHANGE_DELETE) &&
+    return request->count == 1 && !request->wants_revision && is_plain_change(change) &&
            atomic_load_explicit(&back->bytes, memory_order_relaxed) + change->value.size <
                back->bytes_max;
 }
@@ -640,6 +694,15 @@ static void count_through(mp__back *back, const mp__write_request *request, uint
 
         (void)atomic_fetch_add(&back->through[hash % MP__BACK_FILTER], by);
     }
+}
+
+/* What goes through waits for @request from now on, which would else stand over a revision that
+ * was not the newest any more by the time it is in the table. Under the lock. */
+static void note_coming(mp__back *back, const mp__write_request *request)
+{
+    uint64_t hash = mp__cache_hash(back->manager->hash_key, request->changes[0].address);
+
+    back->coming[hash % MP__BACK_FILTER]++;
 }
 
 /* Whether it matters in which order @request comes among the writes on their way. */
@@ -679,14 +742,17 @@ void mp__back_start(mp__back *back, mp__write_request *request)
         mp__write_through(back->manager, request);
         return;
     }
+    /* together under the lock: of two that come at once one sees the other */
+    (void)pthread_mutex_lock(&back->lock);
     if (may_take(back, request)) {
+        note_coming(back, request);
+        (void)pthread_mutex_unlock(&back->lock);
         request->task.run = to_be_accepted;
         mp__worker_post(back->worker, &request->task);
         return;
     }
     request->counted = true;
     count_through(back, request, 1);
-    (void)pthread_mutex_lock(&back->lock);
     if (request_waits(back, request)) {
         request->task.next = NULL;
         *back->held_last = &request->task;

@@ -15,7 +15,8 @@ typedef struct mp__pending {
     const mp__entry *entry; /* a reference; VALUE, or ABSENT of a DELETE */
     uint64_t hash, sequence;
     bool base_known;
-    uint64_t base; /* the revision over which it was made; 0: there was none */
+    uint64_t base;           /* the revision over which it was made; 0: there was none */
+    int64_t base_expires_ms; /* 0: never, or not known any more */
     int64_t accepted_ms;
     mp__identity identity; /* whose write it is */
     bool is_sent;
@@ -23,6 +24,7 @@ typedef struct mp__pending {
     mp__write_request request;
     mp__task task;
     int status;        /* result */
+    bool found_none;   /* result: there is no value */
     uint64_t revision; /* result: made, or found there */
 } mp__pending;
 

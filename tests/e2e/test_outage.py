@@ -240,6 +240,13 @@ class Outage(unittest.TestCase):
             self.assertEqual(client("SET", "orders/a", f"value{i}"), "OK")
         self.assertEqual(client("GET", "orders/a"), b"value49")
         self.assertEqual(client.meta("orders/a")["reason"], b"pending")
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        put = http.put("/v1/config/orders/b", "17", "application/json")
+        self.assertEqual((put.status, put.json), (202, {"pending": True}))
+        self.assertEqual(client("MP.PUT", "orders/c", "text/plain", "typed"), [1, 0])
+        txn = http("POST", "/v1/txn", {"ops": [{"op": "delete", "key": "orders/b"}]})
+        self.assertEqual(txn.status, 503)
         self.daemon.kill()
         self.daemon.start("--set", "cache.write_modes=orders=back")
         client = self.daemon.client()
@@ -249,6 +256,8 @@ class Outage(unittest.TestCase):
         wait_until(lambda: client.meta("orders/a")["reason"] != b"pending", what="the arrival")
         self.assertEqual(client("MP.GET", "orders/a", "LEVEL", "strong"), b"value49")
         self.assertEqual(len(client("MP.HISTORY", "orders/a", "COUNT", "100")), 50)
+        self.assertEqual(client("MP.GET", "orders/b", "LEVEL", "strong"), b"17")
+        self.assertEqual(client("MP.GET", "orders/c", "LEVEL", "strong"), b"typed")
         self.assertFalse((self.daemon.data / "conflicts.jsonl").exists())
 
     def test_kill_9_while_the_origin_is_gone_loses_nothing_kept(self):

@@ -512,6 +512,7 @@ static void import_parsed(mp__job *job)
     w->write.source = x->connection;
     w->write.identity = &x->identity;
     w->write.dry_run = w->dry_run;
+    w->write.wants_revision = true;
     w->write.done = written;
     w->write.context = w;
     mp__write_start(x->worker->server->manager, &w->write);

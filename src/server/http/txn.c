@@ -525,6 +525,7 @@ void mp__http_txn(mp__exchange *x)
     if (!w)
         return;
     w->write.dry_run = dry_run;
+    w->write.wants_revision = true;
     w->write.loop = x->worker->loop;
     w->write.source = x->connection;
     w->write.identity = &x->identity;

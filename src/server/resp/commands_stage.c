@@ -238,6 +238,7 @@ static void commit(mp__connection *c, bool dry_run, bool why)
     }
     mp__stage_clear(c);
     slot->write.dry_run = dry_run;
+    slot->write.wants_revision = true;
     mp__slot_write_start(slot, changes, count);
 }
 

@@ -415,6 +415,106 @@ static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **st
     assert_string_equal(history(KEY), " first second");
 }
 
+static void what_goes_through_right_behind_a_plain_write_stays_behind_it(void **state)
+{
+    bool done[2] = {false, false};
+    mp__change changes[2] = {
+        {.op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("first")},
+        {.op = MP__CHANGE_PUT,
+         .flags = MP__KEEP_EXPIRY,
+         .address = mp_str_of(KEY),
+         .value = mp_str_of("second")}};
+    mp__write_request requests[2];
+
+    (void)state;
+    assert_int_equal(put(KEY, "0"), 0);
+    all_arrive(); /* so that both know what they stand over */
+    for (int i = 0; i < 2; i++) {
+        requests[i] = (mp__write_request){.loop = loop,
+                                          .identity = &identity,
+                                          .changes = &changes[i],
+                                          .count = 1,
+                                          .done = world_write_done,
+                                          .context = &done[i]};
+        mp__write_start(manager, &requests[i]);
+    }
+    world_wait(&done[0]);
+    world_wait(&done[1]);
+    assert_true(requests[0].pending);
+    assert_false(requests[1].pending);
+    all_arrive();
+    assert_string_equal(history(KEY), " 0 first second");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+static void a_write_over_a_value_that_expires_meanwhile_is_no_conflict(void **state)
+{
+    mp__change brief = {.op = MP__CHANGE_PUT,
+                        .address = mp_str_of(KEY),
+                        .value = mp_str_of("brief"),
+                        .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 2000};
+
+    (void)state;
+    assert_int_equal(change(brief, false), 0);
+    all_arrive();
+    assert_int_equal(get(KEY), 0);
+    mp_sim_slow(sim, "mp-origin-w", 3000, 3000);
+    assert_int_equal(put(KEY, "long"), 0);
+    all_arrive();
+    mp_sim_slow(sim, "", 0, 0);
+    assert_string_equal(history(KEY), " brief - long");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+static void a_mask_goes_through(void **state)
+{
+    mp__change mask = {.op = MP__CHANGE_PUT,
+                       .flags = MP__IF_CHANGED,
+                       .address = mp_str_of(KEY),
+                       .media_type = MP_STR(MP__MEDIA_MASK)};
+
+    (void)state;
+    assert_int_equal(put(KEY, "1"), 0);
+    assert_int_equal(change(mask, false), 0);
+    assert_false(was_pending);
+    mask.flags = 0; /* as one that has an expiry */
+    mask.expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 3600000;
+    assert_int_equal(change(mask, false), 0);
+    assert_false(was_pending);
+    assert_string_equal(history(KEY), " 1  ");
+    assert_int_equal(get(KEY), MP_EABSENT);
+}
+
+static void who_wants_to_know_the_revision_waits_for_the_origin(void **state)
+{
+    bool done = false;
+    mp__change c = {.op = MP__CHANGE_PUT,
+                    .flags = MP__IF_CHANGED,
+                    .address = mp_str_of(KEY),
+                    .value = mp_str_of("1")};
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .changes = &c,
+                                 .count = 1,
+                                 .wants_revision = true,
+                                 .done = world_write_done,
+                                 .context = &done};
+
+    (void)state;
+    mp__write_start(manager, &request);
+    world_wait(&done);
+    assert_int_equal(request.status, 0);
+    assert_false(request.pending);
+    assert_int_equal(request.revision, 1);
+    c.value = mp_str_of("2");
+    assert_int_equal(change(c, false), 0); /* who does not is told at once */
+    assert_true(was_pending);
+    all_arrive();
+    assert_int_equal(change(c, false), 0);
+    all_arrive();
+    assert_string_equal(history(KEY), " 1 2");
+}
+
 static void writes_that_cannot_be_made_durable_are_refused_and_not_seen(void **state)
 {
     (void)state;
@@ -590,6 +690,10 @@ static const struct CMUnitTest tests[] = {
     T(a_conflict_that_cannot_be_kept_stays_on_its_way),
     T(what_depends_on_the_origin_waits_for_the_writes_before_it),
     T(a_plain_write_behind_one_that_goes_through_stays_behind_it),
+    T(what_goes_through_right_behind_a_plain_write_stays_behind_it),
+    T(a_write_over_a_value_that_expires_meanwhile_is_no_conflict),
+    T(a_mask_goes_through),
+    T(who_wants_to_know_the_revision_waits_for_the_origin),
     T(writes_that_cannot_be_made_durable_are_refused_and_not_seen),
     T(a_full_queue_lets_writes_go_through),
     T(writing_around_leaves_memory_to_what_is_read),
