@@ -116,7 +116,8 @@ struct mp__server {
     pthread_mutex_t fixed_lock;
     mp__fixed paths, openapi;
     double metrics[MP__SERVER_METRICS]; /* as of the scrape at work */
-    mp__worker *http_worker;            /* parses and prints what would hold up a loop */
+    mp__worker *http_worker;            /* parses and prints what would hold up a loop, */
+    mp__worker *http_brief;             /* where that is short and may not wait for the long */
     unsigned worker_count, running;     /* the first @running workers have a thread */
     _Atomic uint64_t next_id;
     _Atomic uint32_t resp_clients, http_clients;

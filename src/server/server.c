@@ -407,6 +407,9 @@ int mp__server_start(const mp__server_config *config, mp__server **ret_server, m
         rc =
             mp__worker_new(config->env, "mp-http", mp__worker_run_each, NULL, &server->http_worker);
     if (rc == 0)
+        rc = mp__worker_new(config->env, "mp-http-brief", mp__worker_run_each, NULL,
+                            &server->http_brief);
+    if (rc == 0)
         rc = mp__repeats_new(mp__manager_hash_key(config->manager), &server->repeats);
     if (rc == 0)
         rc = mp__channels_new(mp__manager_hash_key(config->manager), &server->channels);
@@ -515,7 +518,8 @@ void mp__server_stop(mp__server *server, uint64_t grace_ms)
     for (unsigned i = 0; server->workers && i < server->worker_count; i++)
         if (server->workers[i].loop)
             mp__loop_join(server->workers[i].loop);
-    server->http_worker = mp__worker_free(server->http_worker); /* it posts to the loops */
+    server->http_worker = mp__worker_free(server->http_worker); /* they post to the loops */
+    server->http_brief = mp__worker_free(server->http_brief);
     mp__readiness_stop(server->readiness);
     for (unsigned i = 0; server->workers && i < server->worker_count; i++) {
         mp__worker_loop *worker = &server->workers[i];

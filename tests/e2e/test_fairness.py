@@ -17,6 +17,7 @@ import unittest
 
 import mp_tap
 from mp_daemon import Daemon, Resp
+from mp_http import Http
 
 CONNECTIONS = 200
 DEPTH = 150
@@ -152,6 +153,36 @@ class Fairness(unittest.TestCase):
             sock.sendall(self.put(b"packed/" + name, value, b"text/plain"))
             self.assertIn(b" 201 ", sock.recv(1000))
         return value
+
+    def test_a_scrape_does_not_wait_for_imports(self):
+        daemon = Daemon("--set", "http.body_max=32MiB").start()
+        self.addCleanup(daemon.close)
+        lines = ["{"] + [f'"key{i}": ["{i * 7919}", {i}, {i / 3}],' for i in range(120000)] + ['"last": }']
+        file = "".join(lines).encode().ljust(32 << 20)  # all of it is parsed, and then refused
+        host, port = daemon.http.rsplit(":", 1)
+        refused = []
+
+        def send():
+            with socket.create_connection((host, int(port)), 60) as sock:
+                sock.sendall(b"POST /v1/import/app HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+                             b"Content-Length: %d\r\n\r\n" % len(file))
+                sock.sendall(file)
+                refused.append(sock.recv(100))
+
+        senders = [threading.Thread(target=send) for _ in range(4)]
+        waits = []
+        with contextlib.closing(Http(daemon.http, timeout=60)) as scraper:
+            began = time.monotonic()
+            for sender in senders:
+                sender.start()
+            while any(sender.is_alive() for sender in senders):
+                asked = time.monotonic()
+                self.assertEqual(scraper.get("/metrics").status, 200)
+                waits.append(time.monotonic() - asked)
+                time.sleep(0.01)
+            took = time.monotonic() - began
+        self.assertTrue(all(b" 400 " in answer for answer in refused) and len(refused) == 4, refused)
+        self.assertLess(max(waits), max(0.15, took / 4), f"all of it took {took:.3f} s")
 
     def test_compressing_large_documents_holds_nobody_up(self):
         self.put_document(self.daemon.http, b"large", 256 * 1024)

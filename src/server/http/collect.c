@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walks over the origin's lists, many reads at once, and work on the thread mp-http. */
+/* Walks over the origin's lists, many reads at once, and work on the threads mp-http. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -314,11 +314,13 @@ static void job_run(mp__task *task)
 
 void mp__job_start(mp__job *job, size_t size)
 {
+    mp__server *server = job->x->worker->server;
+
     if (size <= JOB_HERE) {
         job->run(job);
         job->done(job);
         return;
     }
     job->task.run = job_run;
-    mp__worker_post(job->x->worker->server->http_worker, &job->task);
+    mp__worker_post(size <= MP__JOB_BRIEF ? server->http_brief : server->http_worker, &job->task);
 }

@@ -96,7 +96,9 @@ typedef struct mp__job {
     mp__task task;
 } mp__job;
 
-/* run() at once where @size bytes of work are few, else on the thread mp-http; then done(). */
+enum { MP__JOB_BRIEF = 256 * 1024 }; /* bytes of work that take some milliseconds */
+/* run() at once where @size bytes of work are few, else on the thread mp-http-brief, or mp-http
+ * where they are more than MP__JOB_BRIEF; then done(). */
 void mp__job_start(mp__job *job, size_t size);
 
 /* ---- bodies in JSON ---- */

@@ -54,7 +54,7 @@ void mp__http_metrics(mp__exchange *x)
     }
     s->job = (mp__job){.x = x, .run = scrape_run, .done = scrape_done};
     s->monitor = x->worker->server->monitor;
-    mp__job_start(&s->job, SIZE_MAX);
+    mp__job_start(&s->job, MP__JOB_BRIEF);
 }
 
 void mp__http_status(mp__exchange *x)
