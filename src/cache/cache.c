@@ -358,7 +358,7 @@ static int read_l2(mp_cache *cache, mp_str address, uint64_t hash, bool bring_up
 {
     uint32_t generation, verify_by_s;
     __attribute__((uninitialized)) mp__l2_scratch scratch;
-    mp__record record;
+    __attribute__((uninitialized)) mp__record record;
     int rc;
 
     if (!cache->l2)

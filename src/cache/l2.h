@@ -59,16 +59,20 @@ bool mp__l2_goes_up(mp__l2 *l2, uint64_t hash, uint64_t revision);
 
 /* ---- any thread, no lock held ---- */
 
-/* Where a record's bytes are while it is looked at. */
+/* Where a record's bytes are while it is looked at; mp__l2_scratch_done() gives back what it has
+ * besides itself. */
 typedef struct mp__l2_scratch {
-    void *far; /* for larger ones; mp__l2_scratch_done() */
+    void *far; /* for larger ones */
     size_t far_size;
+    mp__l2 *window_in;                   /* whose window the record is in, and which; or NULL */
+    struct mp__l2_dictionary *window_of; /* with a reference */
     unsigned char near[4096];
 } mp__l2_scratch;
 static inline void mp__l2_scratch_init(mp__l2_scratch *scratch)
 {
     scratch->far = NULL;
     scratch->far_size = 0;
+    scratch->window_of = NULL;
 }
 void mp__l2_scratch_done(mp__l2_scratch *scratch);
 

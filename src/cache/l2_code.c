@@ -30,7 +30,7 @@ typedef struct reader {
     bool bad;
 } reader;
 
-static uint64_t get_number(reader *r)
+static __attribute__((noinline)) uint64_t get_long_number(reader *r)
 {
     uint64_t v = 0;
 
@@ -45,7 +45,13 @@ static uint64_t get_number(reader *r)
     return 0;
 }
 
-static uint64_t get_signed(reader *r)
+/* Most are below 128. */
+static inline uint64_t get_number(reader *r)
+{
+    return r->at < r->end && *r->at < 0x80 ? *r->at++ : get_long_number(r);
+}
+
+static inline uint64_t get_signed(reader *r)
 {
     uint64_t v = get_number(r);
 
@@ -151,20 +157,25 @@ static int record_of(const mp__l2_form *form, const unsigned char *meta, const u
 {
     reader r = {.at = meta, .end = meta + form->meta_size};
     uint64_t type = get_number(&r), media = type < USUAL ? 0 : type - USUAL;
-    mp__record record = {.kind = MP__RECORD_VALUE, .revision = form->revision};
+    uint64_t created_revision = form->revision - get_signed(&r), version = get_number(&r);
+    uint64_t modified_ms = get_signed(&r), created_ms = modified_ms - get_signed(&r);
+    uint64_t fetched_ms = modified_ms + get_signed(&r);
 
-    record.created_revision = form->revision - get_signed(&r);
-    record.version = get_number(&r);
-    record.modified_ms = (int64_t)get_signed(&r);
-    record.created_ms = (int64_t)((uint64_t)record.modified_ms - get_signed(&r));
-    record.fetched_ms = (int64_t)((uint64_t)record.modified_ms + get_signed(&r));
-    record.expires_ms = (int64_t)get_signed(&r);
+    *ret_record = (mp__record){
+        .kind = MP__RECORD_VALUE,
+        .revision = form->revision,
+        .created_revision = created_revision,
+        .version = version,
+        .modified_ms = (int64_t)modified_ms,
+        .created_ms = (int64_t)created_ms,
+        .fetched_ms = (int64_t)fetched_ms,
+        .expires_ms = (int64_t)get_signed(&r),
+    };
     if (r.bad || media > form->body_size)
         return MP_ECORRUPT;
-    record.media_type =
+    ret_record->media_type =
         type < USUAL ? usual_types[type] : mp_str_new((const char *)body, (size_t)media);
-    record.value = mp_str_new((const char *)body + media, form->body_size - (size_t)media);
-    *ret_record = record;
+    ret_record->value = mp_str_new((const char *)body + media, form->body_size - (size_t)media);
     return 0;
 }
 
@@ -174,8 +185,8 @@ static bool expand(const mp__l2_form *form, const unsigned char *stored, unsigne
                    ZSTD_DCtx *dctx, const ZSTD_DDict *dictionary)
 {
     return !ZSTD_isError(ZSTD_decompressBegin_usingDDict(dctx, dictionary)) &&
-           ZSTD_decompressBlock(dctx, body, form->body_size, stored, form->stored_size) ==
-               form->body_size;
+           ZSTD_decompressBlock(dctx, body, form->body_size + MP__L2_BODY_SLACK, stored,
+                                form->stored_size) == form->body_size;
 }
 
 int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, const unsigned char *stored,

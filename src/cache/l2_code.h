@@ -25,6 +25,7 @@ enum {
     MP__L2_BODY_LEAST = 32,        /* smaller bodies stay as they are; */
     MP__L2_BODY_LEAST_ALONE = 96,  /* and so many bytes where there is no dictionary */
     MP__L2_GAIN_LEAST = 10,        /* %, of the body; for less it stays as it is */
+    MP__L2_BODY_SLACK = 64,        /* room behind a body: zstd copies whole vectors where it can */
 };
 
 /* A record written down, without the bytes. */
@@ -54,7 +55,8 @@ static inline size_t mp__l2_whole_size(const mp__l2_form *form)
 /* Whether it can be of @address, of which one in 2^32 of others is taken for it. */
 bool mp__l2_is_of(const mp__l2_form *form, mp_str address);
 
-/* Back from bytes that may be damaged. @body has room for form->body_size unless it is raw;
+/* Back from bytes that may be damaged. @body has room for form->body_size, and MP__L2_BODY_SLACK
+ * behind it, unless it is raw; right behind the dictionary's content it is made faster.
  * *ret_record's slices lie in @stored or in @body. address and verified_ms are not part of it.
  * MP_ECORRUPT: it is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,

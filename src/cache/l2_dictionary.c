@@ -153,7 +153,7 @@ static void refer(mp__l2_dictionary *d, int level)
 
 mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t size)
 {
-    mp__l2_dictionary *d = mp__calloc(1, sizeof(*d) + size);
+    mp__l2_dictionary *d = mp__calloc(1, sizeof(*d) + size + MP__L2_WINDOW);
 
     if (!d)
         return NULL;
@@ -163,7 +163,8 @@ mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t s
     if (!d->pack || !d->expand)
         return mp__l2_dictionary_free(d);
     atomic_init(&d->refs, 1);
-    d->bytes = sizeof(*d) + size + ZSTD_sizeof_CDict(d->pack) + ZSTD_sizeof_DDict(d->expand);
+    d->bytes = sizeof(*d) + size + MP__L2_WINDOW + ZSTD_sizeof_CDict(d->pack) +
+               ZSTD_sizeof_DDict(d->expand);
     return d;
 }
 

@@ -106,10 +106,15 @@ typedef struct mp__l2_dictionary {
     uint8_t number, group;
     ZSTD_CDict *pack; /* the worker's; NULL: no longer its group's */
     ZSTD_DDict *expand;
-    size_t bytes;            /* of all */
+    size_t bytes; /* of all */
+    /* Room for a body right behind the content, for one reader at a time: to zstd the body then
+     * goes on where the dictionary ends, so that it copies in line what it finds there, and need
+     * not call for each match. */
+    _Atomic bool window_taken;
     size_t size;             /* of what it is made of, */
-    unsigned char content[]; /* which both refer to */
+    unsigned char content[]; /* which both refer to; then the window */
 } mp__l2_dictionary;
+enum { MP__L2_WINDOW = 8192 };
 
 typedef struct mp__l2_group {
     char name[MP__L2_NAME];
@@ -300,8 +305,10 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
 /* The worker's, without the lock: pack what @copy is of with @dictionary, unless it is so already,
  * or would be no better for it. Gives back what the copy refers to. */
 void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary);
-/* Without the lock: read it, and give its dictionary back. */
-MP_MUST_USE int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__record *ret_record);
+/* Without the lock: read it, and give its dictionary back; with a @scratch, which may be NULL, when
+ * that one is done, for the record may lie in the dictionary's window until then. */
+MP_MUST_USE int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__l2_scratch *scratch,
+                                 mp__record *ret_record);
 /* Without the lock: make @scratch large enough for anything of @form. */
 MP_MUST_USE int mp__l2_scratch_grow(mp__l2_scratch *scratch, const mp__l2_form *form);
 

@@ -113,7 +113,8 @@ static void gather(mp__l2 *l2, uint8_t group, samples *s)
         const unsigned char *body = copy.form.raw ? copy.stored : copy.body;
         size_t size = copy.form.body_size < SAMPLE_MAX ? copy.form.body_size : SAMPLE_MAX;
 
-        if (mp__l2_copy_read(l2, &copy, &record) != 0 || copy.form.body_size < MP__L2_BODY_LEAST)
+        if (mp__l2_copy_read(l2, &copy, NULL, &record) != 0 ||
+            copy.form.body_size < MP__L2_BODY_LEAST)
             continue;
         memcpy(s->bytes + s->size, body, size);
         s->sizes[s->count++] = size;

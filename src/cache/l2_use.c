@@ -225,11 +225,19 @@ bool mp__l2_has(mp__l2 *l2, uint64_t hash)
 /* Meta, what is stored, and the body. */
 static size_t scratch_need(const mp__l2_form *form)
 {
-    return (size_t)form->meta_size + form->stored_size + (form->raw ? 0 : form->body_size);
+    return (size_t)form->meta_size + form->stored_size +
+           (form->raw ? 0 : form->body_size + MP__L2_BODY_SLACK);
 }
 
 void mp__l2_scratch_done(mp__l2_scratch *scratch)
 {
+    mp__l2_dictionary *d = scratch->window_of;
+
+    if (d) {
+        atomic_store_explicit(&d->window_taken, false, memory_order_release);
+        mp__l2_dictionary_unref(scratch->window_in, d, false);
+        scratch->window_of = NULL;
+    }
     scratch->far = mp__free(scratch->far);
     scratch->far_size = 0;
 }
@@ -268,16 +276,36 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
     return true;
 }
 
-int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__record *ret_record)
+/* @scratch has the window behind what @copy is read with, and that one's reference. False: somebody
+ * else has it, or it is too small. */
+static bool window_take(mp__l2 *l2, const mp__l2_copy *copy, mp__l2_scratch *scratch)
+{
+    mp__l2_dictionary *d = copy->dictionary;
+
+    if (!d || copy->form.raw || copy->form.body_size + MP__L2_BODY_SLACK > MP__L2_WINDOW ||
+        atomic_load_explicit(&d->window_taken, memory_order_relaxed) ||
+        atomic_exchange_explicit(&d->window_taken, true, memory_order_acquire))
+        return false;
+    scratch->window_in = l2;
+    scratch->window_of = d;
+    return true;
+}
+
+int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__l2_scratch *scratch, mp__record *ret_record)
 {
     ZSTD_DCtx *dctx = copy->form.raw ? NULL : mp__l2_pool_take(&l2->pool);
+    bool with_window = scratch && window_take(l2, copy, scratch);
     int rc = MP_ENOMEM;
+
+    if (with_window)
+        copy->body = copy->dictionary->content + copy->dictionary->size;
 
     if (dctx || copy->form.raw)
         rc = mp__l2_read(&copy->form, copy->meta, copy->stored, copy->body, dctx,
                          copy->dictionary ? copy->dictionary->expand : NULL, ret_record);
     mp__l2_pool_give(&l2->pool, dctx);
-    mp__l2_dictionary_unref(l2, copy->dictionary, false);
+    if (!with_window)
+        mp__l2_dictionary_unref(l2, copy->dictionary, false);
     if (rc == 0)
         ret_record->verified_ms = copy->verified_ms;
     return rc;
@@ -327,26 +355,24 @@ static int copy_out(mp__l2 *l2, uint64_t hash, mp__l2_scratch *scratch, mp__l2_c
 int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratch,
                mp__record *ret_record, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
-    mp__record record;
-    mp__l2_copy copy;
+    __attribute__((uninitialized)) mp__l2_copy copy;
     int rc = copy_out(l2, hash, scratch, &copy);
 
     if (rc)
         return rc;
-    rc = mp__l2_copy_read(l2, &copy, &record);
+    rc = mp__l2_copy_read(l2, &copy, scratch, ret_record);
     if (rc == MP_ECORRUPT) {
         drop_if(l2, hash, &copy.form, true);
         return rc;
     }
     if (rc)
         return rc;
-    if (record.expires_ms && record.expires_ms <= mp__env_wall_ms(l2->env)) {
+    if (ret_record->expires_ms && ret_record->expires_ms <= mp__env_wall_ms(l2->env)) {
         drop_if(l2, hash, &copy.form, false);
         return MP_EUNKNOWN;
     }
     if (!mp__l2_is_of(&copy.form, address)) /* another with the same 64 bits */
         return MP_EUNKNOWN;
-    *ret_record = record;
     ret_record->address = address;
     *ret_generation = copy.generation;
     *ret_verify_by_s = copy.verify_by_s;

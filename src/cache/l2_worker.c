@@ -226,7 +226,7 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
     mp__record record;
     size_t size;
 
-    if (mp__l2_copy_read(l2, copy, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
+    if (mp__l2_copy_read(l2, copy, NULL, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
         return;
     size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), form.raw ? copy->stored : copy->body,
                        form.body_size, l2->frame, MP__L2_FRAME);

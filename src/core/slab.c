@@ -194,6 +194,14 @@ static void *take_large(mp__slab *slab, size_t size)
     return (char *)s + MP__SPAN_HEAD;
 }
 
+/* With the lock, so that nobody else writes it: no locked instruction. */
+static void used_add(mp__slab *slab, size_t bytes)
+{
+    atomic_store_explicit(&slab->used,
+                          atomic_load_explicit(&slab->used, memory_order_relaxed) + bytes,
+                          memory_order_relaxed);
+}
+
 void *mp__slab_alloc(mp__slab *slab, size_t size)
 {
     void *object = NULL;
@@ -211,7 +219,7 @@ void *mp__slab_alloc(mp__slab *slab, size_t size)
     }
     if (object) {
         slab->objects++;
-        atomic_fetch_add_explicit(&slab->used, mp__slab_round(size), memory_order_relaxed);
+        used_add(slab, mp__slab_round(size));
     }
     (void)pthread_mutex_unlock(&slab->lock);
     return object;
@@ -246,10 +254,10 @@ void mp__slab_free(void *object)
 
     (void)pthread_mutex_lock(&slab->lock);
     if (s->capacity == 0) {
-        atomic_fetch_sub_explicit(&slab->used, s->bytes, memory_order_relaxed);
+        used_add(slab, 0 - s->bytes);
         mp__span_give_large(&slab->spans, s);
     } else {
-        atomic_fetch_sub_explicit(&slab->used, class_bytes(s->class), memory_order_relaxed);
+        used_add(slab, 0 - class_bytes(s->class));
         give_object(slab, s, object);
     }
     last = --slab->objects == 0 && slab->closed;

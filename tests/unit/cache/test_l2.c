@@ -1,175 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mp_test.h"
+#include "l2_test.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include "mp_fail.h"
 
 #include "cache/cache.h"
 #include "cache/entry.h"
-#include "cache/l1.h"
-#include "cache/l2.h"
-#include "cache/l2_internal.h"
-#include "core/core.h"
-
-enum { L1_ENTRIES = 64, L1_BYTES = 2 << 20, L2_ENTRIES = 4000, L2_BYTES = 8 << 20, TEXT = 4096 };
-
-/* An L1 above an L2, as the cache joins them. */
-typedef struct tiers {
-    mp__l1 *l1;
-    mp__l2 *l2;
-    mp__hash_key key;
-} tiers;
-
-static const mp__priorities *priorities; /* of those made from now on */
-
-static tiers tiers_new(size_t l2_entries, size_t l2_bytes)
-{
-    mp__l2_options options = {.env = mp__env_real(),
-                              .entries_max = l2_entries,
-                              .bytes_max = l2_bytes,
-                              .level = 1,
-                              .dictionary_bytes = 16384,
-                              .priorities = priorities};
-    tiers t = {.key = {1, 2}};
-
-    assert_int_equal(mp__l2_new(&options, &t.l2), 0);
-    assert_int_equal(
-        mp__l1_new(mp__env_real(), L1_ENTRIES, L1_BYTES, 10, mp__policy_find("fifo"), &t.l1), 0);
-    mp__l1_set_below(t.l1, t.l2);
-    return t;
-}
-
-static void tiers_free(tiers *t)
-{
-    t->l1 = mp__l1_free(t->l1);
-    t->l2 = mp__l2_free(t->l2);
-}
-
-static mp__l2_stats stats_of(const tiers *t)
-{
-    mp__l2_stats s;
-
-    mp__l2_stats_read(t->l2, &s);
-    return s;
-}
-
-/* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014). */
-static uint64_t random_of(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-}
-
-static mp_str address_of(size_t i, char *text)
-{
-    int size = snprintf(text, 64, "production/feeds/exchange.%zu.stream", i);
-
-    return mp_str_new(text, (size_t)size);
-}
-
-/* A value of one of two schemas, different for each @i and @version. */
-static mp_str value_of(size_t i, unsigned version, unsigned schema, char *text)
-{
-    uint64_t seed = i * 1000 + version, r = random_of(&seed), q = random_of(&seed);
-    int size;
-
-    if (schema == 0)
-        size = snprintf(text, TEXT,
-                        "{\"endpoint\": \"wss://stream-%zu.example.com:9443/ws\", \"enabled\": %s, "
-                        "\"timeout_ms\": %u, \"symbols\": [\"BTC-USDT\", \"ETH-USDT\"], "
-                        "\"retry\": {\"max\": %u, \"backoff_ms\": %u, \"jitter\": 0.%u}, "
-                        "\"version\": %u, \"owner\": \"team-%u@example.com\"}",
-                        i, r & 1 ? "true" : "false", (unsigned)(r >> 8) % 9000,
-                        (unsigned)(r >> 30) % 9, (unsigned)(q >> 3) % 5000,
-                        (unsigned)(q >> 40) % 100, version, (unsigned)(q >> 50) % 7);
-    else
-        size = snprintf(text, TEXT,
-                        "<limits exchange='%zu'><order rate='%u' burst='%u' unit='second'/>"
-                        "<position maximum='%u' currency='USD' hedged='%s'/><margin ratio='0.%u' "
-                        "call='e-mail, pager' grace='PT%uM'/><revision>%u</revision></limits>",
-                        i, (unsigned)r % 5000, (unsigned)(r >> 20) % 900, (unsigned)q % 1000000,
-                        q & 1 << 30 ? "no" : "yes", (unsigned)(q >> 40) % 100,
-                        (unsigned)(r >> 50) % 60, version);
-    return mp_str_new(text, (size_t)size);
-}
-
-static uint64_t hash_of(const tiers *t, mp_str address)
-{
-    return mp__hash_str(t->key, address);
-}
-
-static int put_bytes(const tiers *t, mp_str address, mp_str value, uint64_t revision, bool force)
-{
-    mp__record record = {.address = address,
-                         .value = value,
-                         .media_type = MP_STR("application/json"),
-                         .kind = MP__RECORD_VALUE,
-                         .revision = revision,
-                         .created_revision = revision - 1,
-                         .version = 2,
-                         .created_ms = 1700000000000,
-                         .modified_ms = 1700000001000,
-                         .fetched_ms = 1700000002000,
-                         .verified_ms = 1700000003000};
-
-    return mp__l1_put(t->l1, hash_of(t, address), &record, force, 7, 8, NULL);
-}
-
-static int put(const tiers *t, size_t i, unsigned version, unsigned schema)
-{
-    char name[64], text[TEXT];
-
-    return put_bytes(t, address_of(i, name), value_of(i, version, schema, text), version, false);
-}
-
-/* Read @i from L2 alone; on 0 it must be @version of @schema. */
-static int get(const tiers *t, size_t i, unsigned version, unsigned schema)
-{
-    char name[64], text[TEXT];
-    mp_str address = address_of(i, name);
-    uint32_t generation, verify_by_s;
-    mp__l2_scratch scratch;
-    mp__record record;
-    int rc;
-
-    mp__l2_scratch_init(&scratch);
-    rc = mp__l2_get(t->l2, address, hash_of(t, address), &scratch, &record, &generation,
-                    &verify_by_s);
-    if (rc == 0) {
-        assert_true(mp_str_equal(record.address, address));
-        assert_true(mp_str_equal(record.value, value_of(i, version, schema, text)));
-        assert_true(mp_str_equal(record.media_type, MP_STR("application/json")));
-        assert_int_equal(record.revision, version);
-        assert_int_equal(record.created_revision, version - 1);
-        assert_int_equal(record.version, 2);
-        assert_int_equal(record.created_ms, 1700000000000);
-        assert_int_equal(record.modified_ms, 1700000001000);
-        assert_int_equal(record.fetched_ms, 1700000002000);
-        assert_int_equal(record.verified_ms, 1700000003000);
-        assert_int_equal(record.expires_ms, 0);
-        assert_int_equal(generation, 7);
-        assert_int_equal(verify_by_s, 8);
-    }
-    mp__l2_scratch_done(&scratch);
-    return rc;
-}
-
-/* Put @first to @end; all but what L1 keeps comes down. In steps, so that nothing is dropped. */
-static void fill(const tiers *t, size_t first, size_t end, unsigned version, unsigned schema)
-{
-    for (size_t i = first; i < end; i++) {
-        assert_int_equal(put(t, i, version, schema), 0);
-        if (i % 256 == 0)
-            mp__l2_settle(t->l2);
-    }
-    mp__l2_settle(t->l2);
-}
 
 /* ---- what it keeps ---- */
 
@@ -295,6 +133,36 @@ static void small_and_dense_values_stay_as_they_are(void **state)
     assert_true(mp__l2_find(t.l2, hash_of(&t, dense))->item->form.raw);
     fill(&t, 100, 100 + L1_ENTRIES, 1, 0);
     assert_false(mp__l2_find(t.l2, hash_of(&t, address_of(0, bytes)))->item->form.raw);
+    tiers_free(&t);
+}
+
+/* Where the first is read right behind the dictionary, and both are looked at at once. */
+static void two_that_are_read_at_once_are_each_what_was_written(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    char name[64], text[TEXT];
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch[2];
+    mp__record record[2];
+
+    (void)state;
+    fill(&t, 0, 2000, 1, 0);
+    assert_true(stats_of(&t).dictionaries > 0);
+    for (size_t i = 0; i < 1000; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            mp_str address = address_of(i + k * 500, name);
+
+            mp__l2_scratch_init(&scratch[k]);
+            assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch[k],
+                                        &record[k], &generation, &verify_by_s),
+                             0);
+            assert_int_equal(scratch[k].window_of != NULL, k == 0);
+        }
+        for (size_t k = 0; k < 2; k++) {
+            assert_true(mp_str_equal(record[k].value, value_of(i + k * 500, 1, 0, text)));
+            mp__l2_scratch_done(&scratch[k]);
+        }
+    }
     tiers_free(&t);
 }
 
@@ -910,190 +778,6 @@ static void threads_never_read_the_past(void **state)
     tiers_free(&shared);
 }
 
-/* ---- what was learned ---- */
-
-static char keep_folder[64], keep_path[128];
-static const mp__l3_keys *keep_keys;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    keep_keys = NULL;
-    snprintf(keep_folder, sizeof(keep_folder), "/tmp/mp-l2-XXXXXX");
-    if (!mkdtemp(keep_folder))
-        return -1;
-    snprintf(keep_path, sizeof(keep_path), "%s/l2.dictionaries", keep_folder);
-    return 0;
-}
-
-static int drop_folder(void **state)
-{
-    char command[128];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf %s", keep_folder);
-    return system(command);
-}
-
-static tiers tiers_kept(void)
-{
-    mp__l2_options options = {.env = mp__env_real(),
-                              .entries_max = L2_ENTRIES,
-                              .bytes_max = L2_BYTES,
-                              .level = 1,
-                              .dictionary_bytes = 32768,
-                              .keep_path = keep_path,
-                              .keys = keep_keys};
-    tiers t = {.key = {1, 2}};
-
-    assert_int_equal(mp__l2_new(&options, &t.l2), 0);
-    assert_int_equal(mp__l1_new(mp__env_real(), 1, L1_BYTES, 10, mp__policy_find("fifo"), &t.l1),
-                     0);
-    mp__l1_set_below(t.l1, t.l2);
-    return t;
-}
-
-static char *kept_bytes(size_t *ret_size)
-{
-    char *bytes = NULL;
-
-    assert_int_equal(mp__env_read_file(mp__env_real(), keep_path, 1 << 20, &bytes, ret_size), 0);
-    return bytes;
-}
-
-/* How much smaller ten values become, from @first on, before anything can have been trained. */
-static double first_ratio(const tiers *t, size_t first)
-{
-    mp__l2_stats s;
-
-    fill(t, first, first + 11, 1, 0);
-    for (size_t i = first; i < first + 10; i++)
-        assert_int_equal(get(t, i, 1, 0), 0);
-    s = stats_of(t);
-    return (double)s.body_bytes / (double)s.stored_bytes;
-}
-
-static void few_values_earn_a_dictionary(void **state)
-{
-    tiers t = tiers_kept();
-    mp__l2_stats s;
-
-    (void)state;
-    fill(&t, 0, 60, 1, 0); /* 15 KB */
-    s = stats_of(&t);
-    assert_int_equal(s.dictionaries, 1);
-    assert_true(s.body_bytes > 4 * s.stored_bytes);
-    tiers_free(&t);
-}
-
-/* Bytes of which nothing can be learned are tried less and less often. */
-static void what_cannot_be_learned_from_is_not_tried_again_and_again(void **state)
-{
-    tiers t = tiers_kept();
-    char name[64], text[512];
-    uint64_t random = 1;
-
-    (void)state;
-    for (size_t i = 0; i < 300; i++) {
-        for (size_t j = 0; j < sizeof(text); j += 8) {
-            uint64_t r = random_of(&random);
-
-            memcpy(text + j, &r, 8);
-        }
-        assert_int_equal(
-            put_bytes(&t, address_of(i, name), mp_str_new(text, sizeof(text)), 1, false), 0);
-        if (i % 8 == 0)
-            mp__l2_settle(t.l2);
-    }
-    mp__l2_settle(t.l2);
-    assert_in_range(stats_of(&t).trainings, 1, 8);
-    tiers_free(&t);
-}
-
-static void what_was_learned_outlives_the_process(void **state)
-{
-    tiers t = tiers_kept();
-    double before = first_ratio(&t, 5000), after;
-
-    (void)state;
-    fill(&t, 0, 200, 1, 0);
-    tiers_free(&t);
-    t = tiers_kept();
-    assert_int_equal(stats_of(&t).dictionaries, 1);
-    after = first_ratio(&t, 6000);
-    assert_int_equal(stats_of(&t).trainings, 0);
-    print_message("# the first ten %.2f times smaller, after a restart %.2f\n", before, after);
-    assert_true(after > 4 && after > 2 * before);
-    tiers_free(&t);
-}
-
-static void a_damaged_file_of_dictionaries_is_as_good_as_none(void **state)
-{
-    MP__CLEANUP_FREE char *bytes = NULL;
-    tiers t = tiers_kept();
-    size_t size;
-
-    (void)state;
-    fill(&t, 0, 60, 1, 0);
-    tiers_free(&t);
-    bytes = kept_bytes(&size);
-    for (size_t at = 0; at < size; at += at < 110 ? 1 : 997) {
-        bytes[at] = (char)(bytes[at] ^ 4);
-        assert_int_equal(mp__env_write_file_atomic(mp__env_real(), keep_path, bytes, size), 0);
-        bytes[at] = (char)(bytes[at] ^ 4);
-        t = tiers_kept();
-        assert_int_equal(stats_of(&t).dictionaries, 0);
-        tiers_free(&t);
-    }
-    for (size_t cut = 0; cut < size; cut += cut < 110 ? 1 : 997) {
-        assert_int_equal(mp__env_write_file_atomic(mp__env_real(), keep_path, bytes, cut), 0);
-        t = tiers_kept();
-        assert_int_equal(stats_of(&t).dictionaries, 0);
-        tiers_free(&t);
-    }
-}
-
-#define KEY_1 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define KEY_2 "a0112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-
-static void with_keys_no_value_stands_in_the_file_of_dictionaries(void **state)
-{
-    MP__CLEANUP_FREE char *open_bytes = NULL, *sealed = NULL;
-    mp__l3_keys *one = NULL, *two = NULL, *both = NULL;
-    size_t size;
-    tiers t;
-
-    (void)state;
-    assert_int_equal(mp__l3_keys_parse(MP_STR(KEY_1), &one, NULL), 0);
-    assert_int_equal(mp__l3_keys_parse(MP_STR(KEY_2), &two, NULL), 0);
-    assert_int_equal(mp__l3_keys_parse(MP_STR(KEY_2 "\n" KEY_1), &both, NULL), 0);
-    t = tiers_kept();
-    fill(&t, 0, 60, 1, 0);
-    tiers_free(&t);
-    open_bytes = kept_bytes(&size);
-    assert_non_null(memmem(open_bytes, size, "timeout_ms", 10));
-    assert_int_equal(mp__env_unlink(mp__env_real(), keep_path), 0);
-    keep_keys = one;
-    t = tiers_kept();
-    fill(&t, 0, 60, 1, 0);
-    tiers_free(&t);
-    sealed = kept_bytes(&size);
-    assert_null(memmem(sealed, size, "timeout_ms", 10));
-    keep_keys = two; /* another key does not open it */
-    t = tiers_kept();
-    assert_int_equal(stats_of(&t).dictionaries, 0);
-    tiers_free(&t);
-    keep_keys = both;
-    t = tiers_kept();
-    assert_int_equal(stats_of(&t).dictionaries, 1);
-    tiers_free(&t);
-    keep_keys = NULL;
-    mp__l3_keys_free(one);
-    mp__l3_keys_free(two);
-    mp__l3_keys_free(both);
-}
-
-#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, make_folder, drop_folder)
 static const struct CMUnitTest tests[] = {
     MP_TEST(what_l1_evicts_is_kept_whole_and_much_smaller),
     MP_TEST(the_lowest_level_takes_less_memory_and_leaves_values_hardly_larger),
@@ -1101,6 +785,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_waits_is_packed_in_the_end_though_nothing_more_comes),
     MP_TEST(a_few_large_values_are_packed_at_once),
     MP_TEST(small_and_dense_values_stay_as_they_are),
+    MP_TEST(two_that_are_read_at_once_are_each_what_was_written),
     MP_TEST(the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it),
     MP_TEST(every_media_type_comes_back),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
@@ -1120,10 +805,5 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(no_training_comes_of_time_alone),
     MP_TEST(no_failing_allocation_makes_it_wrong),
     MP_TEST(threads_never_read_the_past),
-    WITH_FOLDER(few_values_earn_a_dictionary),
-    WITH_FOLDER(what_cannot_be_learned_from_is_not_tried_again_and_again),
-    WITH_FOLDER(what_was_learned_outlives_the_process),
-    WITH_FOLDER(a_damaged_file_of_dictionaries_is_as_good_as_none),
-    WITH_FOLDER(with_keys_no_value_stands_in_the_file_of_dictionaries),
 };
 MP_TEST_MAIN(tests)
