@@ -2,7 +2,7 @@
 /* .env files: NAME=value lines.
  *
  * There is no standard; this reads what the common tools agree on: blank lines and # comments,
- * "export " before a name, single quotes (bytes as they stand), double quotes (\n \r \t \" \\ \$
+ * "export " before a name, single quotes (bytes as they stand), double quotes (\n \r \t \" \\ \$ \`
  * and line breaks inside), unquoted values up to " #" or the end of the line, trimmed. Nothing is
  * interpolated: $NAME stays as it is. All values are text. */
 #include <ctype.h>
@@ -52,7 +52,7 @@ static int read_quoted(mp__text *t, char quote, mp__buf *value)
         if (c == quote)
             return value->error;
         if (c == '\\' && quote == '"' && mp__text_peek(t) != -1 &&
-            strchr("nrt\"\\$", mp__text_peek(t))) {
+            strchr("nrt\"\\$`", mp__text_peek(t))) {
             c = (unsigned char)unescape(t->bytes.data[t->at]);
             t->at++;
         } else if (c == '\n') {
@@ -150,6 +150,31 @@ static bool is_name(mp_str key)
     return key.size && !isdigit((unsigned char)key.data[0]);
 }
 
+static bool has_any(mp_str text, const char *bytes)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] && strchr(bytes, text.data[i]))
+            return true;
+    return false;
+}
+
+/* In quotes, so that shells, which read such files, too, read the same: line breaks and tabs stand
+ * as they are (a shell knows no \n in quotes); what a shell would put something else for ($, `)
+ * stands in single quotes, in which nothing means anything; what has a single quote besides, and
+ * all else, stands in double quotes. */
+static void print_value(mp__buf *out, mp_str value)
+{
+    char quote = has_any(value, "$`") && !has_any(value, "'") ? '\'' : '"';
+
+    (void)mp__buf_add_char(out, quote);
+    for (size_t i = 0; i < value.size; i++) {
+        if (quote == '"' && value.data[i] && strchr("\"\\$`", value.data[i]))
+            (void)mp__buf_add_char(out, '\\');
+        (void)mp__buf_add_char(out, value.data[i]);
+    }
+    (void)mp__buf_add_char(out, quote);
+}
+
 static int env_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
 {
     for (size_t i = 0; i < leaves->count; i++) {
@@ -158,18 +183,14 @@ static int env_print(const mp__leaves *leaves, mp__buf *out, mp__diag *diag)
         if (!is_name(leaf->key))
             return mp__diag_set(diag, MP_EINVAL, "'%.*s' cannot be a name in a .env file",
                                 (int)leaf->key.size, leaf->key.data);
+        if (leaf->value.size && memchr(leaf->value.data, '\0', leaf->value.size))
+            return mp__diag_set(diag, MP_EINVAL,
+                                "'%.*s' holds a zero byte, which no environment can carry",
+                                (int)leaf->key.size, leaf->key.data);
         (void)mp__buf_add_str(out, leaf->key);
-        (void)mp__buf_add(out, "=\"", 2);
-        for (size_t k = 0; k < leaf->value.size; k++) {
-            char c = leaf->value.data[k];
-
-            if (c == '\n' || c == '\r' || c == '\t' || c == '"' || c == '\\' || c == '$') {
-                (void)mp__buf_add_char(out, '\\');
-                c = c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : c;
-            }
-            (void)mp__buf_add_char(out, c);
-        }
-        (void)mp__buf_add(out, "\"\n", 2);
+        (void)mp__buf_add_char(out, '=');
+        print_value(out, leaf->value);
+        (void)mp__buf_add_char(out, '\n');
     }
     return out->error;
 }

@@ -267,6 +267,28 @@ static void add_quoted(mp__buf *out, mp_str text)
     (void)mp__buf_add_char(out, '"');
 }
 
+/* Whether @text begins or ends with a blank of Unicode (White_Space beyond ASCII, and the byte
+ * order mark): for us a letter as any other, but readers that know Unicode, as Python's
+ * configparser, take it away. */
+static bool has_wide_blank(mp_str text)
+{
+    static const char *const blanks[] = {
+        "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
+        "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
+        "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
+        "\xef\xbb\xbf", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80",
+    };
+
+    for (size_t i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++) {
+        size_t size = strlen(blanks[i]);
+
+        if (size <= text.size && (memcmp(text.data, blanks[i], size) == 0 ||
+                                  memcmp(text.data + text.size - size, blanks[i], size) == 0))
+            return true;
+    }
+    return false;
+}
+
 /* Whether @text reads back the same without quotes: it neither begins nor ends with a blank, begins
  * with nothing that means something, and holds no control character. */
 static bool is_plain(mp_str text, const char *not_first, const char *not_inside)
@@ -274,7 +296,7 @@ static bool is_plain(mp_str text, const char *not_first, const char *not_inside)
     if (text.size == 0)
         return true;
     if (is_blank(text.data[0]) || is_blank(text.data[text.size - 1]) ||
-        strchr(not_first, text.data[0]) || text.data[0] == '\xef')
+        strchr(not_first, text.data[0]) || has_wide_blank(text))
         return false;
     for (size_t i = 0; i < text.size; i++)
         if ((unsigned char)text.data[i] < 0x20 || strchr(not_inside, text.data[i]) ||

@@ -185,6 +185,51 @@ static int has_tag(yaml_reader *r, const yaml_node_t *node, bool *ret_tagged)
     return 0;
 }
 
+/* Of the core schema (YAML 1.2.2, 10.3): what the text is when it stands plain, if that is of the
+ * tag; whole numbers are numbers with a fraction, too. */
+static int tagged_value(const yaml_reader *r, const yaml_node_t *node, mp_str text,
+                        json_t **ret_value)
+{
+    static const struct {
+        const char *tag;
+        int types[2];
+    } core[] = {
+        {YAML_NULL_TAG, {JSON_NULL, JSON_NULL}},
+        {YAML_BOOL_TAG, {JSON_TRUE, JSON_FALSE}},
+        {YAML_INT_TAG, {JSON_INTEGER, JSON_INTEGER}},
+        {YAML_FLOAT_TAG, {JSON_REAL, JSON_INTEGER}},
+    };
+    const char *tag = (const char *)node->tag;
+    json_t *value = NULL;
+    size_t i = 0;
+    int rc;
+
+    while (i < sizeof(core) / sizeof(core[0]) && strcmp(core[i].tag, tag) != 0)
+        i++;
+    if (i == sizeof(core) / sizeof(core[0]))
+        return node_error(r, node,
+                          "tags other than !!str, !!int, !!float, !!bool and !!null are not "
+                          "supported");
+    rc = plain_value(r, node, text, &value);
+    if (rc)
+        return rc;
+    if ((int)json_typeof(value) != core[i].types[0] && (int)json_typeof(value) != core[i].types[1])
+        rc = node_error(r, node, "this value is not what its tag says");
+    if (rc == 0 && core[i].types[0] == JSON_REAL && json_is_integer(value)) {
+        double real = (double)json_integer_value(value);
+
+        json_decref(value);
+        value = json_real(real);
+        rc = value ? 0 : MP_ENOMEM;
+    }
+    if (rc) {
+        json_decref(value);
+        return rc;
+    }
+    *ret_value = value;
+    return 0;
+}
+
 static int scalar_value(yaml_reader *r, const yaml_node_t *node, json_t **ret_value)
 {
     mp_str text = mp_str_new(node->data.scalar.value, node->data.scalar.length);
@@ -194,7 +239,7 @@ static int scalar_value(yaml_reader *r, const yaml_node_t *node, json_t **ret_va
 
     /* libyaml gives every untagged scalar the string tag; the style tells which were plain. */
     if (tag && strcmp(tag, YAML_STR_TAG) != 0)
-        return node_error(r, node, "tags other than !!str are not supported");
+        return tagged_value(r, node, text, ret_value);
     if (node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
         rc = has_tag(r, node, &tagged);
         if (rc || !tagged)
@@ -586,6 +631,19 @@ static int emit_scalar(yaml_emitter_t *emitter, mp_str text, bool plain)
                     !plain, plain ? YAML_PLAIN_SCALAR_STYLE : YAML_ANY_SCALAR_STYLE));
 }
 
+/* As mp__real_text(), but 1.0e+20: without a point YAML 1.1 knows no number. */
+static size_t real_text(double value, char text[36])
+{
+    size_t size = mp__real_text(value, text);
+    char *e = memchr(text, 'e', size);
+
+    if (!e || memchr(text, '.', size))
+        return size;
+    memmove(e + 2, e, size - (size_t)(e - text));
+    memcpy(e, ".0", 2);
+    return size + 2;
+}
+
 /* Whether @text is better read as lines ("|") than as one line in quotes: something stands in it
  * beside the ends of lines. libyaml itself quotes what a literal block could not give back or would
  * hide: control characters and tabs, and a line that ends with a blank. What it takes for the end
@@ -603,17 +661,25 @@ static bool is_block(mp_str text)
     return false;
 }
 
-/* A text that a reader would take for something else when it stood there plain is quoted. A @name
- * stands on one line. */
+static bool is_word_of(mp_str text, const char *const *words)
+{
+    for (; *words; words++)
+        if (text.size == strlen(*words) &&
+            (text.size == 0 || strncasecmp(text.data, *words, text.size) == 0))
+            return true;
+    return false;
+}
+
+/* A text that a reader, of YAML 1.1 too, would take for something else when it stood there plain is
+ * quoted. A @name stands on one line. */
 static int emit_text(yaml_emitter_t *emitter, mp_str text, bool name)
 {
-    static const char *const taken[] = {"",     "~",     "null",  "Null",  "NULL", "true", "True",
-                                        "TRUE", "false", "False", "FALSE", "<<",   "yes",  "no",
-                                        "on",   "off",   "y",     "n",     NULL};
+    static const char *const taken[] = {"",    "~",  "null", "true", "false", "<<", "=",
+                                        "yes", "no", "on",   "off",  "y",     "n",  NULL};
     yaml_event_t event;
     char first = text.size ? text.data[0] : '\0';
     bool lines = text.size && memchr(text.data, '\n', text.size);
-    bool quote = lines || is_one_of(text, taken) || (first && strchr("0123456789+-.", first));
+    bool quote = lines || is_word_of(text, taken) || (first && strchr("0123456789+-.", first));
     bool block = !name && lines && is_block(text);
     yaml_scalar_style_t style = block   ? YAML_LITERAL_SCALAR_STYLE
                                 : quote ? YAML_DOUBLE_QUOTED_SCALAR_STYLE
@@ -660,7 +726,7 @@ static int emit_map(yaml_emitter_t *emitter, const json_t *map)
 
 static int emit_value(yaml_emitter_t *emitter, const json_t *value)
 {
-    char text[32];
+    char text[36];
 
     switch (json_typeof(value)) {
     case JSON_OBJECT:
@@ -674,7 +740,7 @@ static int emit_value(yaml_emitter_t *emitter, const json_t *value)
         (void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return emit_scalar(emitter, mp_str_of(text), true);
     case JSON_REAL:
-        return emit_scalar(emitter, mp_str_new(text, mp__real_text(json_real_value(value), text)),
+        return emit_scalar(emitter, mp_str_new(text, real_text(json_real_value(value), text)),
                            true);
     case JSON_TRUE:
         return emit_scalar(emitter, MP_STR("true"), true);

@@ -101,6 +101,10 @@ static void yaml_errors_name_their_place(void **state)
     refused_at("yaml", "a: .inf\n", 1, 4);
     refused_at("yaml", "a: 99999999999999999999\n", 1, 4);
     refused_at("yaml", "a: !!binary aGk=\n", 1, 4);
+    refused_at("yaml", "a: !!int 1.5\n", 1, 4);
+    refused_at("yaml", "a: !!int 'x'\n", 1, 4);
+    refused_at("yaml", "a: !!bool yes\n", 1, 4);
+    refused_at("yaml", "a: !!null 0\n", 1, 4);
     refused_at("yaml", "a: 1\n---\nb: 2\n", 3, 1);
     refused_at("yaml", "? [1]\n: 2\n", 1, 3);
     refused_at("yaml", "a: &x [*x]\n", 1, 4);
@@ -432,6 +436,56 @@ static void ini_groups_by_section_and_quotes_what_it_must(void **state)
                                   "\"y ;z\"\n\n[a.b]\nc = 1\n");
     mp__buf_done(&out);
     mp__leaves_done(&leaves);
+}
+
+static void prints_value(const char *format, const char *value, const char *type, const char *want)
+{
+    mp__leaves leaves = {0};
+    mp__buf out = MP__BUF_INIT;
+    mp__diag diag = {0};
+
+    assert_int_equal(mp__leaves_add(&leaves, MP_STR("A"), mp_str_of(value), type), 0);
+    assert_int_equal(mp__format_find(format)->print(&leaves, &out, &diag), 0);
+    (void)mp__buf_add_char(&out, '\0');
+    assert_string_equal(out.data, want);
+    mp__buf_done(&out);
+    mp__leaves_done(&leaves);
+}
+
+static void env_values_run_nothing_in_a_shell_that_reads_them(void **state)
+{
+    (void)state;
+    prints_value("env", "5 #", "text/plain", "A=\"5 #\"\n");
+    prints_value("env", "`id` $(id) $A", "text/plain", "A='`id` $(id) $A'\n");
+    prints_value("env", "it's `id` $A", "text/plain", "A=\"it's \\`id\\` \\$A\"\n");
+    prints_value("env", "a\n\tb\\n", "text/plain", "A=\"a\n\tb\\\\n\"\n");
+    parses_to("env", "A=\"\\`\\$\"\n", "A=`$:t\n");
+}
+
+static void yaml_is_printed_so_that_older_readers_take_it_alike(void **state)
+{
+    static const char *const words[] = {"Yes", "NO", "On", "oFF", "Y", "n", "=", "NULL", "True"};
+    char want[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        (void)snprintf(want, sizeof(want), "A: \"%s\"\n", words[i]);
+        prints_value("yaml", words[i], "text/plain", want);
+    }
+    prints_value("yaml", "1e20", "application/json", "A: 1.0e+20\n");
+    prints_value("yaml", "1.5e20", "application/json", "A: 1.5e+20\n");
+    parses_to("yaml",
+              "a: !!int '5'\nb: !!float 5\nc: !!bool 'true'\nd: !!null ''\ne: !!float '1e5'\n",
+              "a=5:j\nb=5.0:j\nc=true:j\nd=null:j\ne=100000.0:j\n");
+}
+
+static void ini_quotes_the_blanks_that_only_some_know(void **state)
+{
+    (void)state;
+    prints_value("ini", "\xc2\xa0x", "text/plain", "A = \"\xc2\xa0x\"\n");
+    prints_value("ini", "x\xe2\x80\xa8", "text/plain", "A = \"x\xe2\x80\xa8\"\n");
+    prints_value("ini", "x\xc2\xa0y", "text/plain", "A = x\xc2\xa0y\n");
+    prints_value("ini", "\xef\xbf\xbd", "text/plain", "A = \xef\xbf\xbd\n");
 }
 
 static void properties_are_printed_as_ascii(void **state)
@@ -810,6 +864,9 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_pointer_leads_to_the_key_that_a_tree_makes_of_it),
     MP_TEST(what_is_too_long_is_refused_at_its_place),
     MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
+    MP_TEST(env_values_run_nothing_in_a_shell_that_reads_them),
+    MP_TEST(yaml_is_printed_so_that_older_readers_take_it_alike),
+    MP_TEST(ini_quotes_the_blanks_that_only_some_know),
     MP_TEST(properties_are_printed_as_ascii),
     MP_TEST(every_format_gives_back_what_it_read),
     MP_TEST(contradicting_keys_are_refused_by_name),
