@@ -2,6 +2,7 @@
 /* Entries of L2. Random bytes are no frame, so that most inputs describe a record instead: it is
  * written down, packed, damaged where the input says, and read. What comes out is the record or
  * MP_ECORRUPT, never another record and never a byte outside. The rest goes in as it is. */
+#define ZSTD_STATIC_LINKING_ONLY /* a dictionary that refers to its content */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,18 +15,21 @@
 
 enum { VALUE_MAX = 8192, AREA = 3 * MP__L2_BODY_MAX };
 
-static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX];
+static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX + MP__L2_BODY_SLACK];
 static ZSTD_CCtx *cctx;
 static ZSTD_DCtx *dctx;
 
-/* A dictionary with code tables, as L2 has them, of a few lines of JSON. */
+/* A dictionary with code tables, as L2 has them, of a few lines of JSON; and the room right behind
+ * its content, the last that there is. */
 static ZSTD_CDict *pack;
 static ZSTD_DDict *expand;
+static unsigned char *behind;
 
 static bool make_dictionary(void)
 {
     enum { LINES = 64, LINE = 96 };
     static char text[LINES * LINE], bytes[2 * LINES * LINE];
+    unsigned char *content;
     size_t sizes[LINES], size = 0, made;
 
     for (unsigned i = 0; i < LINES; i++) {
@@ -38,8 +42,13 @@ static bool make_dictionary(void)
                                     (ZDICT_params_t){0});
     if (ZDICT_isError(made))
         return false;
+    content = malloc(made + MP__L2_BODY_MAX + MP__L2_BODY_SLACK);
+    if (!content)
+        return false;
+    memcpy(content, bytes, made);
+    behind = content + made;
     pack = ZSTD_createCDict(bytes, made, 1);
-    expand = ZSTD_createDDict(bytes, made);
+    expand = ZSTD_createDDict_byReference(content, made);
     return pack && expand;
 }
 
@@ -96,7 +105,8 @@ static void described(const uint8_t *data, size_t size)
         else
             stored[at - form.meta_size] ^= bit;
     }
-    rc = mp__l2_read(&form, meta, stored, back, dctx, data[5] & 2 ? expand : NULL, &got);
+    rc = mp__l2_read(&form, meta, stored, data[5] & 8 ? behind : back, dctx,
+                     data[5] & 2 ? expand : NULL, &got);
     got.address = rc == 0 && mp__l2_is_of(&form, record.address) ? record.address : MP_STR("");
     if (rc == 0 ? !same(&record, &got) : rc != MP_ECORRUPT || data[0] % 4 == 0)
         abort();
@@ -116,7 +126,8 @@ static void raw(const uint8_t *data, size_t size)
     left -= form.meta_size;
     form.stored_size = (uint32_t)(left < MP__L2_BODY_MAX ? left : MP__L2_BODY_MAX);
     memcpy(stored, data + 5 + form.meta_size, form.stored_size);
-    if (mp__l2_read(&form, meta, stored, back, dctx, data[2] & 2 ? expand : NULL, &got) == 0 &&
+    if (mp__l2_read(&form, meta, stored, data[2] & 4 ? behind : back, dctx,
+                    data[2] & 2 ? expand : NULL, &got) == 0 &&
         got.media_type.size + got.value.size < form.body_size)
         abort();
 }
