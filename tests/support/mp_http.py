@@ -73,6 +73,13 @@ class Http:
                 parts.append(part)
 
 
+def gauge(daemon, name):
+    for line in Http(daemon.http).get("/metrics").text.splitlines():
+        if line.startswith("marketprism_" + name + " "):
+            return float(line.split()[1])
+    raise AssertionError(name + " is no metric")
+
+
 class Served(mp_daemon.Served):
     """The same, with a connection over HTTP."""
 
