@@ -1,137 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "mp_sim.h"
+#include "mp_sim_inside.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "core/env_ops.h"
-
-/* Tests want plain heap that never fails under mp_fail_begin(). */
-#define NEVER UINT64_MAX
-
-enum { WINDOW = 64 * 1024, LATENCY_US = 300, WORK_US = 2000 };
-
-typedef struct sim_loop sim_loop;
-typedef struct sim_worker sim_worker;
-typedef struct sim_timer sim_timer;
-typedef struct sim_stream sim_stream;
-typedef struct sim_dirwatch sim_dirwatch;
-typedef struct sim_listener sim_listener;
-typedef struct sim_connect sim_connect;
-
-struct sim_loop {
-    mp__loop base;
-    sim_loop *next;
-    mp_sim *sim;
-    mp__task_queue queue;
-    uint64_t ready_ns; /* when its posts are run */
-    void (*on_turn)(void *context);
-    void *context;
-    bool stopped;
-};
-
-struct sim_timer {
-    mp__timer base;
-    sim_timer *next;
-    sim_loop *loop;
-    uint64_t due_ns, repeat_ns;
-    void (*fn)(void *context);
-    void *context;
-};
-
-struct sim_dirwatch {
-    mp__dirwatch base;
-    sim_dirwatch *next;
-    sim_loop *loop;
-    uint64_t ready_ns; /* when it is told of what changed */
-    void (*fn)(void *context, const char *name);
-    void *context;
-    char name[128]; /* "": several */
-    char path[256];
-};
-
-struct sim_worker {
-    mp__worker base;
-    sim_worker *next;
-    mp_sim *sim;
-    mp__task_queue queue;
-    uint64_t ready_ns, idle_ns, idle_due_ns;
-    void (*run_batch)(void *context, mp__task *first);
-    void *context;
-    char name[16];
-};
-
-struct sim_listener {
-    mp__listener base;
-    sim_listener *next;
-    sim_loop *loop;
-    uint16_t port;
-    bool paused;
-    void (*on_accept)(void *context, mp__stream *stream);
-    void *context;
-};
-
-/* One end of a connection. Bytes on their way to it lie in `in`. */
-struct sim_stream {
-    mp__stream base;
-    sim_stream *next, *peer;
-    sim_loop *loop;
-    const mp__stream_events *events;
-    void *context;
-    char *in;
-    size_t in_size;
-    uint64_t ready_ns; /* when the next of them comes */
-    bool paused, started, closing, told_end;
-    bool ended; /* the peer will send no more */
-    int error;  /* told instead of an end */
-    bool wants_drained;
-    uint16_t port;
-};
-
-struct sim_connect {
-    sim_connect *next;
-    sim_loop *loop;
-    uint16_t port;
-    uint64_t ready_ns;
-    void (*on_connect)(void *context, int error, mp__stream *stream);
-    void *context;
-};
-
-struct mp_sim {
-    mp_env env;
-    mp_platter *disk;
-    uint64_t random, now_ns, disk_ms;
-    int64_t wall_offset_ms;
-    sim_loop *loops;
-    sim_timer *timers;
-    sim_dirwatch *dirwatches;
-    int dirwatch_error;
-    bool dirwatch_silent;
-    sim_worker *workers;
-    sim_listener *listeners;
-    sim_stream *streams;
-    sim_connect *connects;
-    uint16_t next_port;
-    char slow_name[16];
-    uint64_t slow_least_ms, slow_most_ms;
-    bool partitioned;
-};
-
-static mp_sim *sim_of(mp_env *env)
-{
-    return (mp_sim *)env;
-}
-
-static void *get(size_t size)
-{
-    void *memory = calloc(1, size);
-
-    assert(memory);
-    return memory;
-}
 
 /* splitmix64 (Steele, Lea, Flood, OOPSLA 2014) */
 uint64_t mp_sim_random(mp_sim *sim, uint64_t bound)
@@ -141,11 +13,6 @@ uint64_t mp_sim_random(mp_sim *sim, uint64_t bound)
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return (z ^ (z >> 31)) % bound;
-}
-
-static uint64_t soon(mp_sim *sim, uint64_t most_us)
-{
-    return sim->now_ns + mp_sim_random(sim, most_us) * 1000u;
 }
 
 /* ---- clock and files: the disk's ---- */
@@ -304,7 +171,7 @@ static int sim_run_on_thread(mp__loop *base, void (*at_start)(void *context), vo
     return 0;
 }
 
-static void turn_ends(sim_loop *loop)
+void mp_sim_turn_ends(sim_loop *loop)
 {
     if (loop->on_turn)
         loop->on_turn(loop->context);
@@ -321,7 +188,7 @@ static void loop_turns(sim_loop *loop)
         task->run(task);
         task = next;
     }
-    turn_ends(loop);
+    mp_sim_turn_ends(loop);
 }
 
 static int sim_timer_new(mp__loop *base, void (*fn)(void *context), void *context,
@@ -375,7 +242,7 @@ static void timer_fires(sim_timer *timer)
 
     timer->due_ns = timer->repeat_ns ? loop->sim->now_ns + timer->repeat_ns : NEVER;
     timer->fn(timer->context); /* which may free it */
-    turn_ends(loop);
+    mp_sim_turn_ends(loop);
 }
 
 /* ---- watches of folders ---- */
@@ -421,7 +288,7 @@ static void dirwatch_tells(sim_dirwatch *watch)
     (void)snprintf(name, sizeof(name), "%s", watch->name);
     watch->ready_ns = NEVER;
     watch->fn(watch->context, name[0] ? name : NULL); /* which may free it */
-    turn_ends(loop);
+    mp_sim_turn_ends(loop);
 }
 
 void mp_sim_touched(mp_sim *sim, const char *path)
@@ -526,268 +393,6 @@ static mp__worker *sim_worker_free(mp__worker *base)
     return NULL;
 }
 
-/* ---- sockets ---- */
-
-static int sim_listen(mp__loop *base, const char *host, uint16_t *port, bool shared,
-                      void (*on_accept)(void *context, mp__stream *stream), void *context,
-                      mp__listener **ret_listener)
-{
-    sim_loop *loop = (sim_loop *)base;
-    sim_listener *listener;
-
-    (void)host;
-    for (sim_listener *l = loop->sim->listeners; l && *port && !shared; l = l->next)
-        if (l->port == *port)
-            return -EADDRINUSE;
-    listener = get(sizeof(*listener));
-    listener->base.ops = base->ops;
-    listener->loop = loop;
-    listener->port = *port ? *port : loop->sim->next_port++;
-    listener->on_accept = on_accept;
-    listener->context = context;
-    listener->next = loop->sim->listeners;
-    loop->sim->listeners = listener;
-    *port = listener->port;
-    *ret_listener = &listener->base;
-    return 0;
-}
-
-static int sim_listen_probe(mp_env *env, const char *host, uint16_t port)
-{
-    (void)host;
-    for (sim_listener *l = sim_of(env)->listeners; l; l = l->next)
-        if (l->port == port)
-            return -EADDRINUSE;
-    return 0;
-}
-
-static void sim_listener_pause(mp__listener *listener, bool pause)
-{
-    ((sim_listener *)listener)->paused = pause;
-}
-
-static mp__listener *sim_listener_free(mp__listener *base)
-{
-    sim_listener *listener = (sim_listener *)base, **link;
-
-    if (!listener)
-        return NULL;
-    link = &listener->loop->sim->listeners;
-    while (*link != listener)
-        link = &(*link)->next;
-    *link = listener->next;
-    free(listener);
-    return NULL;
-}
-
-static int sim_connect_start(mp__loop *base, const char *host, uint16_t port, uint64_t timeout_ms,
-                             void (*on_connect)(void *context, int error, mp__stream *stream),
-                             void *context)
-{
-    sim_loop *loop = (sim_loop *)base;
-    sim_connect *c = get(sizeof(*c));
-
-    (void)host;
-    (void)timeout_ms;
-    c->loop = loop;
-    c->port = port;
-    c->ready_ns = soon(loop->sim, LATENCY_US);
-    c->on_connect = on_connect;
-    c->context = context;
-    c->next = loop->sim->connects;
-    loop->sim->connects = c;
-    return 0;
-}
-
-static sim_stream *stream_new(sim_loop *loop, uint16_t port)
-{
-    sim_stream *s = get(sizeof(*s)), **last = &loop->sim->streams;
-
-    s->base.ops = loop->base.ops;
-    s->loop = loop;
-    s->ready_ns = NEVER;
-    s->port = port;
-    while (*last)
-        last = &(*last)->next;
-    *last = s;
-    return s;
-}
-
-static sim_listener *listener_at(mp_sim *sim, uint16_t port)
-{
-    sim_listener *found = NULL;
-    uint64_t n = 0;
-
-    for (sim_listener *l = sim->listeners; l; l = l->next)
-        if (l->port == port && !l->paused && mp_sim_random(sim, ++n) == 0)
-            found = l; /* any of those that share the port */
-    return found;
-}
-
-static void connect_ends(sim_connect *c)
-{
-    mp_sim *sim = c->loop->sim;
-    sim_connect **link = &sim->connects;
-    sim_listener *listener = listener_at(sim, c->port);
-
-    while (*link != c)
-        link = &(*link)->next;
-    *link = c->next;
-    if (listener && !sim->partitioned) {
-        sim_stream *here = stream_new(c->loop, c->port);
-        sim_stream *there = stream_new(listener->loop, sim->next_port++);
-
-        here->peer = there;
-        there->peer = here;
-        listener->on_accept(listener->context, &there->base);
-        turn_ends(listener->loop);
-        c->on_connect(c->context, 0, &here->base);
-    } else {
-        c->on_connect(c->context, sim->partitioned ? -ETIMEDOUT : -ECONNREFUSED, NULL);
-    }
-    turn_ends(c->loop);
-    free(c);
-}
-
-static void wake(sim_stream *s)
-{
-    if (s && s->ready_ns == NEVER)
-        s->ready_ns = soon(s->loop->sim, LATENCY_US);
-}
-
-static void sim_stream_start(mp__stream *base, const mp__stream_events *events, void *context)
-{
-    sim_stream *s = (sim_stream *)base;
-
-    s->events = events;
-    s->context = context;
-    s->started = true;
-    wake(s);
-}
-
-static void sim_stream_pause(mp__stream *base, bool pause)
-{
-    ((sim_stream *)base)->paused = pause;
-    if (!pause)
-        wake((sim_stream *)base);
-}
-
-static int sim_stream_write(mp__stream *base, const struct iovec *parts, int count)
-{
-    sim_stream *s = (sim_stream *)base, *to = s->peer;
-
-    if (s->closing)
-        return -EPIPE;
-    for (int i = 0; i < count && to; i++) {
-        to->in = realloc(to->in, to->in_size + parts[i].iov_len + 1);
-        assert(to->in);
-        memcpy(to->in + to->in_size, parts[i].iov_base, parts[i].iov_len);
-        to->in_size += parts[i].iov_len;
-    }
-    if (to && to->in_size > WINDOW)
-        s->wants_drained = true;
-    wake(to);
-    return 0;
-}
-
-static int sim_stream_descriptor(const mp__stream *base)
-{
-    (void)base;
-    return -1;
-}
-
-static size_t sim_stream_queued(const mp__stream *base)
-{
-    const sim_stream *to = ((const sim_stream *)base)->peer;
-
-    return to && to->in_size > WINDOW ? to->in_size - WINDOW : 0;
-}
-
-/* The peer keeps what is on its way, unless it is a reset. */
-static void leave(sim_stream *s, int error)
-{
-    if (s->closing)
-        return;
-    s->closing = true;
-    s->ready_ns = soon(s->loop->sim, LATENCY_US);
-    if (s->peer) {
-        s->peer->ended = true;
-        s->peer->error = error;
-        if (error)
-            s->peer->in_size = 0;
-        s->peer->peer = NULL;
-        wake(s->peer);
-        s->peer = NULL;
-    }
-}
-
-static void sim_stream_close(mp__stream *base)
-{
-    leave((sim_stream *)base, 0);
-}
-
-static void sim_stream_reset(mp__stream *base)
-{
-    leave((sim_stream *)base, -ECONNRESET);
-}
-
-static const char *sim_stream_peer(mp__stream *base, char *text, size_t capacity)
-{
-    (void)snprintf(text, capacity, "127.0.0.1:%u", ((sim_stream *)base)->port);
-    return text;
-}
-
-static void stream_free(sim_stream *s)
-{
-    sim_stream **link = &s->loop->sim->streams;
-
-    while (*link != s)
-        link = &(*link)->next;
-    *link = s->next;
-    free(s->in);
-    free(s);
-}
-
-/* Something of what is on its way arrives, as few or as many bytes as chance will have it. */
-static void stream_goes_on(sim_stream *s)
-{
-    mp_sim *sim = s->loop->sim;
-    sim_loop *loop = s->loop;
-
-    s->ready_ns = NEVER;
-    if (s->closing) {
-        if (s->events && s->events->on_closed)
-            s->events->on_closed(s->context);
-        stream_free(s);
-        turn_ends(loop);
-        return;
-    }
-    if (!s->started || s->paused || (sim->partitioned && !s->error))
-        return; /* woken again when that ends */
-    if (s->in_size) {
-        size_t n = 1 + (size_t)mp_sim_random(sim, s->in_size);
-        char *chunk = get(n);
-
-        memcpy(chunk, s->in, n);
-        memmove(s->in, s->in + n, s->in_size - n);
-        s->in_size -= n;
-        wake(s);
-        if (s->peer && s->peer->wants_drained && s->in_size <= WINDOW) {
-            s->peer->wants_drained = false;
-            if (s->peer->events && s->peer->events->on_drained)
-                s->peer->events->on_drained(s->peer->context);
-            turn_ends(s->peer ? s->peer->loop : loop);
-        }
-        if (!s->closing)
-            s->events->on_read(s->context, chunk, (int64_t)n);
-        free(chunk);
-    } else if (s->ended && !s->told_end) {
-        s->told_end = true;
-        s->events->on_read(s->context, NULL, s->error);
-    }
-    turn_ends(loop);
-}
-
 /* ---- what happens next ---- */
 
 static const mp__env_ops sim_ops;
@@ -867,10 +472,10 @@ static void happen(mp_sim *sim, choice c)
         worker_runs(c.what);
         break;
     case STREAM:
-        stream_goes_on(c.what);
+        mp_sim_stream_goes_on(c.what);
         break;
     case CONNECT:
-        connect_ends(c.what);
+        mp_sim_connect_ends(c.what);
         break;
     case NOTHING:
         break;
@@ -929,7 +534,7 @@ void mp_sim_partition(mp_sim *sim, bool on)
 {
     sim->partitioned = on;
     for (sim_stream *s = sim->streams; s && !on; s = s->next)
-        wake(s);
+        mp_sim_wake(s);
 }
 
 static void sim_loop_join(mp__loop *base)
@@ -965,20 +570,20 @@ static const mp__env_ops sim_ops = {
     .timer_free = sim_timer_free,
     .dirwatch_new = sim_dirwatch_new,
     .dirwatch_free = sim_dirwatch_free,
-    .listen = sim_listen,
-    .listen_probe = sim_listen_probe,
-    .listener_pause = sim_listener_pause,
-    .listener_free = sim_listener_free,
-    .connect = sim_connect_start,
-    .stream_start = sim_stream_start,
-    .stream_pause = sim_stream_pause,
-    .stream_write = sim_stream_write,
-    .stream_descriptor = sim_stream_descriptor,
-    .stream_queued = sim_stream_queued,
-    .stream_close = sim_stream_close,
-    .stream_reset = sim_stream_reset,
-    .stream_shutdown = sim_stream_close, /* what is on its way arrives in any case */
-    .stream_peer = sim_stream_peer,
+    .listen = mp_sim_listen,
+    .listen_probe = mp_sim_listen_probe,
+    .listener_pause = mp_sim_listener_pause,
+    .listener_free = mp_sim_listener_free,
+    .connect = mp_sim_connect_start,
+    .stream_start = mp_sim_stream_start,
+    .stream_pause = mp_sim_stream_pause,
+    .stream_write = mp_sim_stream_write,
+    .stream_descriptor = mp_sim_stream_descriptor,
+    .stream_queued = mp_sim_stream_queued,
+    .stream_close = mp_sim_stream_close,
+    .stream_reset = mp_sim_stream_reset,
+    .stream_shutdown = mp_sim_stream_close, /* what is on its way arrives in any case */
+    .stream_peer = mp_sim_stream_peer,
     .worker_new = sim_worker_new,
     .worker_set_idle = sim_worker_set_idle,
     .worker_post = sim_worker_post,
@@ -1005,7 +610,7 @@ mp_sim *mp_sim_free(mp_sim *sim)
 {
     assert(!sim->workers && !sim->loops && !sim->timers && !sim->listeners && !sim->dirwatches);
     while (sim->streams)
-        stream_free(sim->streams);
+        mp_sim_stream_free(sim->streams);
     (void)mp_platter_free(sim->disk);
     free(sim);
     return NULL;
