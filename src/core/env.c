@@ -228,6 +228,11 @@ uint64_t mp__loop_now_ns(mp__loop *loop)
     return loop->ops->loop_now_ns(loop);
 }
 
+void mp__loop_read_most(mp__loop *loop, size_t bytes)
+{
+    loop->read_most = bytes;
+}
+
 int mp__loop_gather(mp__loop *loop, bool ring)
 {
     return loop->ops->loop_gather ? loop->ops->loop_gather(loop, ring) : 0;

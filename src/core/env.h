@@ -119,6 +119,9 @@ uint64_t mp__loop_now_ns(mp__loop *loop);
  * has io_uring(7) and @ring is set, and short writes leave together when the turn ends. Before it
  * runs, once. MP_ENOMEM. */
 MP_MUST_USE int mp__loop_gather(mp__loop *loop, bool ring);
+/* Read no more than so many bytes of a stream at a time from now on; 0: as many as there is room
+ * for. What is left of them is read when the others have been. On the loop's thread. */
+void mp__loop_read_most(mp__loop *loop, size_t bytes);
 /* Whether it does so by io_uring now: false until there was something to gather. Any thread. */
 bool mp__loop_has_ring(const mp__loop *loop);
 /* Call once each turn after its events, before sleeping; one a loop. For flushing what a turn

@@ -144,10 +144,11 @@ void mp__real_gather_ready(mp__real_stream *stream)
 
 static void read_one(mp__real_stream *stream)
 {
+    size_t size = mp__real_read_size(stream->loop, MP__READ_BUFFER);
     ssize_t n;
 
     do
-        n = recv(stream->fd, stream->loop->read_buffer, MP__READ_BUFFER, MSG_DONTWAIT);
+        n = recv(stream->fd, stream->loop->read_buffer, size, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     mp__real_stream_came(stream, stream->loop->read_buffer, n < 0 ? -errno : n);
 }
@@ -159,8 +160,8 @@ static void read_many(struct mp__real_gather *g, mp__real_stream **streams, unsi
     for (unsigned i = 0; i < count; i++) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&g->ring);
 
-        io_uring_prep_recv(sqe, streams[i]->fd, g->reads + (size_t)i * READ_SIZE, READ_SIZE,
-                           MSG_DONTWAIT);
+        io_uring_prep_recv(sqe, streams[i]->fd, g->reads + (size_t)i * READ_SIZE,
+                           mp__real_read_size(streams[i]->loop, READ_SIZE), MSG_DONTWAIT);
         io_uring_sqe_set_data64(sqe, i);
     }
     ring_call(g, count, status);

@@ -98,6 +98,7 @@ struct mp__file {
 struct mp__loop {
     const mp__env_ops *ops;
     mp_env *env;
+    size_t read_most; /* of a stream at a time; 0: as much as there is room for */
 };
 struct mp__timer {
     const mp__env_ops *ops;

@@ -77,6 +77,12 @@ typedef struct mp__real_loop {
     char read_buffer[MP__READ_BUFFER]; /* one for all streams: used only within a read */
 } mp__real_loop;
 
+/* How much of a stream is read at a time into @room bytes. */
+static inline size_t mp__real_read_size(const mp__real_loop *loop, size_t room)
+{
+    return loop->base.read_most && loop->base.read_most < room ? loop->base.read_most : room;
+}
+
 int mp__real_loop_new(mp_env *env, const char *name, mp__loop **ret_loop);
 mp__loop *mp__real_loop_free(mp__loop *loop);
 int mp__real_loop_run(mp__loop *loop);

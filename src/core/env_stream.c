@@ -111,7 +111,7 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     mp__real_loop *loop = handle->loop->data;
 
     (void)suggested;
-    *buf = uv_buf_init(loop->read_buffer, MP__READ_BUFFER);
+    *buf = uv_buf_init(loop->read_buffer, (unsigned)mp__real_read_size(loop, MP__READ_BUFFER));
     if (loop->gather) {
         mp__real_gather_ready(handle->data);
         buf->len = 0; /* then libuv does not read, and bytes_came() hears UV_ENOBUFS */

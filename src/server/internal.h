@@ -91,6 +91,7 @@ typedef struct mp__worker_loop {
     _Atomic uint32_t watchers;    /* as of the last scan */
     struct mp__http_wheel *wheel; /* when watchers over HTTP are due: http/watch.c */
     size_t backlog;               /* bytes of unread answers, as of each one's last write */
+    size_t input;                 /* bytes that clients sent and that have to wait */
     pthread_mutex_t list_lock;    /* over what CLIENT LIST of other loops reads */
     bool draining;
     mp__task stop_task, cut_task;
@@ -147,6 +148,11 @@ static inline uint64_t mp__batch_addressed(mp__worker_loop *worker, uint32_t i, 
 void mp__worker_tick(mp__worker_loop *worker);
 /* Note that @queued bytes wait for a client to read them, of which *noted were known. */
 void mp__worker_note_backlog(mp__worker_loop *worker, size_t *noted, size_t queued);
+/* Note that @waiting bytes of a connection's input have to wait, of which *noted were known: the
+ * more there are of all, the less is read of one at a time. */
+void mp__worker_note_input(mp__worker_loop *worker, size_t *noted, size_t waiting);
+/* Whether there is no room for more of it: then who can wait is not read at all. */
+bool mp__worker_input_is_full(const mp__worker_loop *worker);
 /* How much a client may leave unread before its next request waits: less, the less is left of the
  * memory for the unread answers of all clients together. */
 size_t mp__worker_output_soft(const mp__worker_loop *worker);

@@ -16,6 +16,9 @@ enum {
     KEPT_FOR_HTTP = 4,                 /* beyond those, which clients of RESP leave free */
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
+    INPUTS_BUDGET = 16 * 1024 * 1024, /* for what they have sent and has to wait */
+    READ_LEAST = 1024,                /* of one at a time, however much that is */
+    READ_ALL = 64 * 1024,
 };
 
 /* ---- limits ---- */
@@ -178,6 +181,27 @@ size_t mp__worker_output_soft(const mp__worker_loop *worker)
     size_t soft = worker->limits.output_soft < share ? worker->limits.output_soft : share;
 
     return soft > SOFT_LEAST ? soft : SOFT_LEAST;
+}
+
+/* A socket that is read in small pieces keeps what it has left, and who has little to say is
+ * answered as before: so none has to be passed over, and woken again. */
+void mp__worker_note_input(mp__worker_loop *worker, size_t *noted, size_t waiting)
+{
+    size_t budget = INPUTS_BUDGET / worker->server->worker_count, share;
+
+    if (*noted == waiting)
+        return;
+    worker->input += waiting - *noted;
+    *noted = waiting;
+    share = worker->input < budget ? (budget - worker->input) / 8 : 0;
+    if (share < READ_LEAST)
+        share = READ_LEAST;
+    mp__loop_read_most(worker->loop, share < READ_ALL ? share : 0);
+}
+
+bool mp__worker_input_is_full(const mp__worker_loop *worker)
+{
+    return worker->input >= INPUTS_BUDGET / worker->server->worker_count;
 }
 
 void mp__worker_tick(mp__worker_loop *worker)

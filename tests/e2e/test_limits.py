@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import select
 import shutil
 import socket
@@ -148,6 +149,53 @@ class Limits(mp_daemon.Served):
         got = http.get("/v1/config/big/")
         self.assertEqual((got.status, [one["key"] for one in got.json["keys"]]), (200, ["k00"]))
         self.assertLess(daemon.peak_kb() - before, 40 * 1024, "KB")
+
+    def flood(self, address, connections, asked, answer):
+        """Send all of @asked on each at once, then hear that all of it is answered, to everybody."""
+        host, port = address.rsplit(":", 1)
+        left, socks = {}, {}
+        poll = select.epoll()
+        for _ in range(connections):
+            sock = socket.create_connection((host, int(port)), 60)
+            sock.setblocking(False)
+            socks[sock.fileno()], left[sock.fileno()] = sock, len(answer)
+            poll.register(sock.fileno(), select.EPOLLIN)
+        for sock in socks.values():
+            self.assertEqual(sock.send(asked), len(asked))
+        while socks:
+            ready = poll.poll(60)
+            self.assertTrue(ready, f"{len(socks)} wait for their answers")
+            for fd, _ in ready:
+                got = socks[fd].recv(65536)
+                self.assertTrue(got)
+                left[fd] -= len(got)
+                if left[fd] <= 0:
+                    self.assertEqual((left[fd], got[-16:]), (0, answer[-len(got[-16:]):]))
+                    poll.unregister(fd)
+                    socks.pop(fd).close()
+        poll.close()
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_what_thousands_send_at_once_waits_in_their_sockets_and_is_all_answered(self):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if hard < 11000:
+            self.skipTest("too few descriptors")
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 11000), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        health = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+        for protocol in "RESP", "HTTP":
+            with self.subTest(protocol), contextlib.closing(Daemon()) as daemon:
+                daemon.start()
+                with self.raw(daemon.http) as sock:
+                    sock.sendall(health)
+                    healthy = sock.recv(1000)
+                before = daemon.rss_kb()
+                if protocol == "RESP":
+                    self.flood(daemon.resp, 5000, b"PING\r\n" * 3000, b"+PONG\r\n" * 3000)
+                else:
+                    self.flood(daemon.http, 5000, health * 600, healthy * 600)
+                self.assertLess(daemon.peak_kb() - before, 60 * 1024, "KB")
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_those_who_never_read_over_http_share_one_budget(self):

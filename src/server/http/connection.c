@@ -77,6 +77,7 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
         atomic_fetch_add(&c->worker->server->answers_due, 1);
     mp__client_leaves(&worker->server->http_clients);
     mp__worker_note_backlog(worker, &c->backlog, 0);
+    mp__worker_note_input(worker, &c->input, 0);
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING)
         mp__stream_shutdown(c->stream);
     else if (ending == MP__HTTP_RESET)
@@ -240,7 +241,8 @@ static void keep_rest(mp__http_connection *c, const char *data, size_t size)
         mp__http_close_soon(c, "out of memory");
         return;
     }
-    if (c->in.size >= IN_PAUSE)
+    mp__worker_note_input(c->worker, &c->input, c->in.capacity);
+    if (c->in.size >= IN_PAUSE || mp__worker_input_is_full(c->worker))
         pause_reading(c, true);
 }
 
@@ -330,6 +332,7 @@ static void settle(mp__http_connection *c)
         mp__buf_reset(&c->worker->out);
         return;
     }
+    mp__worker_note_input(c->worker, &c->input, c->in.capacity);
     if (c->x.streaming && c->busy && c->parser)
         c->parser = mp__http_parser_free(c->parser);
     note_stage(c);

@@ -320,6 +320,7 @@ static void connection_end(mp__connection *c, bool reset)
     abandon_slots(c);
     unlink_dirty(c);
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
+    mp__worker_note_input(c->worker, &c->input, 0);
     mp__tell_leaves(c);
     mp__subscriptions_clear(c);
     (void)pthread_mutex_lock(&worker->list_lock);
@@ -763,6 +764,12 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
     return at;
 }
 
+/* What it has sent waits for its turn, or for an answer; not what waits for more of a command. */
+static void note_input(mp__connection *c)
+{
+    mp__worker_note_input(c->worker, &c->input, c->blocked || c->line.waits ? c->in.capacity : 0);
+}
+
 /* Remember the bytes of a command that has begun, and since when. */
 static void note_partial(mp__connection *c, bool progressed)
 {
@@ -780,6 +787,7 @@ static void settle(mp__connection *c)
     if (over_soft(c))
         c->blocked = true;
     pause_reading(c, c->blocked || c->line.waits);
+    note_input(c);
     if (c->closing)
         mark_dirty(c);
 }
@@ -836,6 +844,8 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
             pause_reading(c, true);
         else if (!c->blocked)
             process(c);
+        if (!c->closed)
+            note_input(c);
         return;
     }
     used = run_all(c, data, size); /* straight from the loop's buffer */
