@@ -11,6 +11,8 @@ import unittest
 
 import mp_tap
 from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+from mp_http import Http
+from mp_stream import Stream
 
 KEYS = 200
 MOUNT = 'mount -t tmpfs -o size=48m none "$1" && shift && exec "$@"'
@@ -119,9 +121,9 @@ class Full(Disk):
         for i in range(1, KEYS):
             self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
 
-    def can_write(self, client):
+    def can_write(self, client, value="after"):
         try:
-            return client("SET", "app/key0", "after") == "OK"
+            return client("SET", "app/key0", value) == "OK"
         except ReplyError:
             return False
 
@@ -143,6 +145,32 @@ class Full(Disk):
         for i in range(1, 20):
             want = f"full {accepted[i]}" if i in accepted else f"value{i}"
             self.assertEqual(client("GET", f"app/key{i}"), want.encode())
+
+    def test_who_watches_again_while_the_disk_is_full_is_told_all_when_there_is_room(self):
+        self.start(self.disk / "data")
+        client = self.fill_in()
+        position = client("MP.CHANGES")[0].decode()
+        for i in range(400):  # the journal has this room from now on
+            client("SET", f"app/key{i % KEYS}", "x" * 10000)
+        filler = self.fill()
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+
+        def is_stuck():  # what was taken does not get into the database, so no list can be told
+            self.fill()
+            for i in range(20):
+                self.can_write(client, "x" * 10000)
+            return http.get("/v1/config/app/?limit=1").status == 507
+        wait_until(is_stuck, seconds=20, what="a list that cannot be told")
+        stream = Stream(self.daemon.http, f"/v1/watch?prefix=app/&from={position}")
+        self.addCleanup(stream.close)
+        self.assertEqual(http.get("/v1/config/app/?limit=1").status, 507)
+        filler.unlink()
+        events = stream.until("sync", ("progress", "stale", "fresh"))
+        self.assertEqual({event["event"] for event in events[:-1]}, {"put"})
+        self.assertEqual([event["revision"] for event in events[:-1]],
+                         list(range(KEYS + 1, KEYS + len(events))))
+        self.assertGreater(len(events), 400)
 
 
 class Limited(Disk):

@@ -344,10 +344,12 @@ static void go_on(mp__http_watcher *w)
     go_live(w, &sync);
 }
 
-static bool cannot_be_asked(int status)
+/* Whether it is certain that the history does not say it; anything else is asked again: a disk that
+ * is full, an origin that is gone. */
+static bool is_not_known(int status)
 {
-    return status == MP_EORIGIN || status == MP_EORIGINLOST || status == MP_ETIMEOUT ||
-           status == -EIO;
+    return status == MP_EINVAL || status == MP_EUNKNOWN || status == MP_ECORRUPT ||
+           status == MP_EUNSUPPORTED || status == MP_EDENIED;
 }
 
 static void looked(mp__query *query)
@@ -363,11 +365,11 @@ static void looked(mp__query *query)
         w->catching = NULL;
         w->overrun = false;
         flush(w);
-    } else if (cannot_be_asked(query->status)) {
-        mp__watch_schedule(w, RETRY_MS); /* also looked at when the origin is back */
-    } else if (query->status) {
+    } else if (is_not_known(query->status)) {
         reset(w, query->status == MP_EINVAL ? "this position is not there yet"
                                             : "what changed since is not known any more");
+    } else if (query->status) {
+        mp__watch_schedule(w, RETRY_MS); /* also looked at when the origin is back */
     } else {
         go_on(w);
     }
