@@ -221,9 +221,6 @@ static void ask_by_key(merging *m)
     mp__query *page;
     mp_str layer;
 
-    while (m->at + 1 < m->count && !m->whole->at_revision &&
-           mp__overlay_is_empty(m->whole->manager, m->layers[m->at]))
-        m->at++; /* its page is without items, as it is */
     page = &m->pages[m->at];
     layer = m->layers[m->at];
     ask(m, page, page_came);

@@ -6,7 +6,7 @@ import json
 import unittest
 
 import mp_tap
-from mp_daemon import Daemon, ReplyError
+from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import Http
 
 CONFIG = "/v1/config/"
@@ -55,6 +55,21 @@ class Overlays(unittest.TestCase):
         self.assertEqual(self.resp("GET", "a"), b"b")
         with self.assertRaisesRegex(ReplyError, "region"):
             self.resp("MP.SCOPE", "", "i7")
+
+    def test_a_list_has_all_up_to_its_revision_also_in_a_scope_that_had_no_keys(self):
+        other = Daemon("--set", f"origin.path={self.daemon.data}/origin.db").start()
+        self.addCleanup(other.close)
+        reader = Http(other.http)
+        self.addCleanup(reader.close)
+        self.put("base", "app/b", "of all")
+        for i in range(10):
+            scope, base = f"env=new{i}", self.http.get(CONFIG + "app/?env=base").json["revision"]
+            wait_until(lambda: reader.get("/v1/status").json["origin"]["revision"] >= base)
+            reader.get(CONFIG + f"app/b?{scope}&region=eu")  # that the scope has no keys is known
+            made = self.http.put(CONFIG + f"app/a?{scope}", "own").json["revision"]
+            listed = reader.get(CONFIG + f"app/?effective=true&{scope}&region=eu").json
+            if listed["revision"] >= made:
+                self.assertEqual([key["key"] for key in listed["keys"]], ["a", "b"])
 
     def test_a_pipeline_of_gets_is_resolved_like_single_ones(self):
         for i in range(100):
