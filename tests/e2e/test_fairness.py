@@ -232,6 +232,30 @@ class Fairness(unittest.TestCase):
                 self.assertEqual(file.read(), b"")
             self.assertEqual(daemon.process.wait(30), 0)
 
+    def test_a_stop_waits_for_no_answers_to_those_that_are_cut(self):
+        daemon = Daemon("--set", "server.drain=0", "--set", "http.body_max=8MiB").start()
+        self.addCleanup(daemon.close)
+        value = b"\1a" * (1 << 20)  # as JSON it is more than three times as long
+        asked = http("/v1/config/large/")
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(self.dial(daemon.http)) for _ in range(60)]
+            socks[0].sendall(self.put(b"large/one", value, b"application/octet-stream"))
+            self.assertIn(b" 201 ", socks[0].recv(1000))
+            with socks[0].makefile("rb") as file:
+                alone = []
+                for _ in range(3):
+                    began = time.monotonic()
+                    socks[0].sendall(asked)
+                    self.answer(file)
+                    alone.append(time.monotonic() - began)
+            for sock in socks:
+                sock.sendall(asked)
+            socks[0].recv(1000)  # they are under way
+            began = time.monotonic()
+            daemon.process.terminate()
+            self.assertEqual(daemon.process.wait(60), 0)
+            self.assertLess(time.monotonic() - began, max(0.4, 20 * min(alone)))
+
     def put(self, path, value, kind=b"application/json"):
         return (b"PUT /v1/config/" + path + b" HTTP/1.1\r\nHost: a\r\nContent-Type: " + kind +
                 b"\r\nContent-Length: %d\r\n\r\n" % len(value) + value)

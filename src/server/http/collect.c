@@ -307,7 +307,8 @@ static void job_run(mp__task *task)
     mp__job *job = (mp__job *)((char *)task - offsetof(mp__job, task));
     mp__loop *loop = job->x->worker->loop;
 
-    job->run(job);
+    if (!job->prints || !atomic_load_explicit(&job->x->is_gone, memory_order_relaxed))
+        job->run(job);
     job->task.run = job_done;
     mp__loop_post(loop, &job->task);
 }

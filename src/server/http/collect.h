@@ -93,6 +93,7 @@ typedef struct mp__job {
     mp__exchange *x;
     void (*run)(struct mp__job *job);  /* touches neither x nor anything of the loop */
     void (*done)(struct mp__job *job); /* on the loop */
+    bool prints; /* all that it makes is the answer: where the client has gone run() is left out */
     mp__task task;
 } mp__job;
 

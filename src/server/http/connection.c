@@ -41,6 +41,7 @@ static void abandon_exchange(mp__http_connection *c)
     if (!c->busy || x->gone)
         return;
     x->gone = true;
+    atomic_store_explicit(&x->is_gone, true, memory_order_relaxed);
     if (x->streaming || x->on_close) {
         if (x->streaming && x->events && x->events->on_close)
             x->events->on_close(x, x->context);

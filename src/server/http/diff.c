@@ -216,6 +216,7 @@ void mp__http_diff_prefix(mp__exchange *x)
         (void)mp__buf_add_str(&name, p[PREFIX].value);
     w->job.x = x;
     w->job.run = prefix_run;
+    w->job.prints = true;
     w->job.done = prefix_done;
     w->same_place = mp_str_equal(w->from.scope, w->to.scope);
     w->left = 2;
@@ -473,6 +474,7 @@ void mp__http_diff_key(mp__exchange *x)
         return;
     w->job.x = x;
     w->job.run = key_run;
+    w->job.prints = true;
     w->job.done = key_done;
     w->before = !other && !w->from.at.revision;
     w->left = w->before ? 1 : 2;

@@ -232,7 +232,7 @@ static void answer_list(mp__walk *walk)
         return;
     }
     w->walk = walk;
-    w->job = (mp__job){.x = walk->x, .run = list_run, .done = list_done};
+    w->job = (mp__job){.x = walk->x, .run = list_run, .done = list_done, .prints = true};
     mp__job_start(&w->job, walk->bytes + walk->count * 64);
 }
 

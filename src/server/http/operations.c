@@ -52,7 +52,7 @@ void mp__http_metrics(mp__exchange *x)
         mp__answer_no_memory(x);
         return;
     }
-    s->job = (mp__job){.x = x, .run = scrape_run, .done = scrape_done};
+    s->job = (mp__job){.x = x, .run = scrape_run, .done = scrape_done, .prints = true};
     s->monitor = x->worker->server->monitor;
     mp__job_start(&s->job, MP__JOB_BRIEF);
 }

@@ -185,6 +185,7 @@ static void export_walked(mp__walk *walk)
     w->job.x = walk->x;
     w->job.run = export_run;
     w->job.done = export_done;
+    w->job.prints = true;
     mp__job_start(&w->job, walk->bytes + walk->count * 64);
 }
 
