@@ -259,12 +259,12 @@ static int fetch(const mp__arguments *arguments, variables *v)
  * of the stack's limit, and at most 6 MiB). */
 static int too_much(const variables *v)
 {
-    const variable *longest = &v->items[0];
+    const variable *longest = NULL;
 
-    for (size_t i = 1; i < v->count; i++)
-        if (v->items[i].size > longest->size)
+    for (size_t i = 0; i < v->count; i++)
+        if (!longest || v->items[i].size > longest->size)
             longest = &v->items[i];
-    if (longest->size > STRING_MAX)
+    if (longest && longest->size > STRING_MAX)
         return mp__cli_fail(v->arguments, 126,
                             "cannot run %s: %s would be a variable of %zu bytes, and the system "
                             "lets one have %d; take a --prefix without it, or have it in a file "

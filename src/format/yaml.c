@@ -640,7 +640,8 @@ static size_t real_text(double value, char text[36])
     if (!e || memchr(text, '.', size))
         return size;
     memmove(e + 2, e, size - (size_t)(e - text));
-    memcpy(e, ".0", 2);
+    e[0] = '.';
+    e[1] = '0';
     return size + 2;
 }
 

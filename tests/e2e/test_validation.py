@@ -4,6 +4,7 @@
 
 import http.client as http_client
 import json
+import os
 import pathlib
 import subprocess
 import threading
@@ -11,7 +12,7 @@ import time
 import unittest
 
 import mp_tap
-from mp_daemon import BINARY, Daemon, ReplyError, wait_until
+from mp_daemon import BINARY, Daemon, ReplyError, cpu_of_children, wait_until
 from mp_http import Http
 
 CONFIG = "/v1/config/"
@@ -214,6 +215,28 @@ class Validation(unittest.TestCase):
                                "--namespace", "one", "--env", "production")
         self.assertEqual(len(done.stderr.splitlines()), 21, done.stderr)
         self.assertIn("and 10 more", done.stderr)
+
+    def test_what_an_editor_leaves_is_told_its_place(self):
+        self.limits()
+        editor = pathlib.Path(self.file("editor", "#!/bin/sh\nprintf 'low: 1\\n\\nhigh: 500\\n' >\"$1\"\n"))
+        editor.chmod(0o755)
+        done = subprocess.run([BINARY, "edit", "limits/", "--yes", "--resp", self.daemon.resp], check=False,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                              env=dict(os.environ, VISUAL=str(editor), TMPDIR=self.daemon.folder))
+        self.assertEqual(done.returncode, 1, done)
+        self.assertRegex(done.stderr, r"/\S+:3:7: limits/high: 500 is too large")
+        self.assertEqual(self.resp("GET", "limits/high"), b"9")
+
+    def test_many_errors_in_a_large_file_cost_little(self):
+        self.resp("MP.PUT", "_schema/large", "application/schema+json",
+                  '{"additionalProperties": {"maximum": 100}}')
+        path = self.file("large.yaml", "".join(f"k{i}: {500 if i > 9900 else 1}\n" for i in range(10000)))
+        spent = cpu_of_children()
+        done = self.daemon.cli("import", path)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"{path}:9902:8: large/k9901: ", done.stderr)
+        self.assertIn("and 79 more", done.stderr)
+        self.assertLess(cpu_of_children() - spent, 2)
 
     def test_what_no_file_says_has_no_place(self):
         self.resp("SET", "limits/high", "500")

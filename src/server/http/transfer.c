@@ -353,27 +353,36 @@ static void answer_file_error(mp__exchange *x, import_work *w)
                                          .place = &diag});
 }
 
-/* Where in the body is what breaks a schema. The leaves and the changes have the same order. */
-static void place_broken(const import_work *w, mp__broken *broken)
+/* Where in the body is what breaks schemas: the first leaf there. The leaves and the changes have
+ * the same order. */
+static void place_broken(const import_work *w, mp__write_request *request)
 {
-    const char *slash = strchr(broken->where, '/');
-    mp_str scope, namespace_, key, path = mp_str_of(slash ? slash + 1 : "");
-    int line = 0, column = 0;
+    size_t count = request->broken_count < MP__BROKEN_MAX ? request->broken_count : MP__BROKEN_MAX;
+    mp_str scope, namespace_, key, paths[MP__BROKEN_MAX];
 
+    for (size_t k = 0; k < count; k++) {
+        const char *slash = strchr(request->broken[k].where, '/');
+
+        paths[k] = mp_str_of(slash ? slash + 1 : "");
+        request->broken[k].line = request->broken[k].column = 0;
+    }
     for (size_t i = 0; i < w->leaves.count; i++) {
         const mp__leaf *leaf = &w->leaves.items[i];
-        bool is_before =
-            !line || leaf->line < line || (leaf->line == line && leaf->column < column);
 
-        if (leaf->line && is_before &&
-            mp__address_split(w->write.changes[i].address, &scope, &namespace_, &key) == 0 &&
-            mp__key_is_at(key, path, broken->instance)) {
-            line = leaf->line;
-            column = leaf->column;
+        if (!leaf->line ||
+            mp__address_split(w->write.changes[i].address, &scope, &namespace_, &key) != 0)
+            continue;
+        for (size_t k = 0; k < count; k++) {
+            mp__broken *broken = &request->broken[k];
+            bool is_before = !broken->line || leaf->line < broken->line ||
+                             (leaf->line == broken->line && leaf->column < broken->column);
+
+            if (is_before && mp__key_is_at(key, paths[k], broken->instance)) {
+                broken->line = leaf->line;
+                broken->column = leaf->column;
+            }
         }
     }
-    broken->line = line;
-    broken->column = column;
 }
 
 static void import_written(mp__write_request *request)
@@ -383,9 +392,8 @@ static void import_written(mp__write_request *request)
     mp__buf body = MP__BUF_INIT;
     size_t changed = 0;
 
-    for (size_t i = 0; request->status == MP_EINVALID && i < request->broken_count; i++)
-        if (i < MP__BROKEN_MAX)
-            place_broken(w, &request->broken[i]);
+    if (request->status == MP_EINVALID)
+        place_broken(w, request);
     if (request->status) {
         mp__http_answer_write_error(x, request);
         return;
