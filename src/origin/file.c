@@ -3,7 +3,8 @@
  *
  *   event, timer -> look: walk the folder -> compare -> commit to the store -> tell who watches
  *   fetch        -> is its file as it was? -> the store answers
- *                   (it is not: look first) (the folder is gone: what the store remembers, marked)
+ *                   (it is not: look first, and again once it has settled) (the folder is gone:
+ * what the store remembers, marked)
  *
  *   folder there, all files taken   LIVE         a file in error          DEGRADED
  *   folder gone or not mounted      LOST         it cannot be read        DOWN */
@@ -13,6 +14,7 @@
 #include <stdio.h>
 
 enum { SETTLE_MS = 50, RESCAN_MS = 30000, PROBE_MS = 1000, KEYS = 1000000, FILE_BYTES = 16 << 20 };
+enum { SETTLE_WAIT_MS = 500 }; /* most that a fetch waits for its file to be left alone */
 
 static mp__file_origin *of(mp__origin *origin)
 {
@@ -337,8 +339,10 @@ static void close_runs(mp__task *task)
     o->closing = true;
     o->timer = mp__timer_free(o->timer);
     mp__file_watch_none(o);
-    if (!atomic_load(&o->under_way))
+    if (!atomic_load(&o->under_way)) {
+        let_go(o);
         mp__loop_stop(o->loop);
+    }
 }
 
 static mp__origin *file_close(mp__origin *origin)
@@ -511,6 +515,8 @@ static void answer(mp__file_origin *o, mp__fetch *fetch)
 
 static void wait_for_commit(mp__file_origin *o, mp__fetch *fetch)
 {
+    if (!o->waiting)
+        o->waiting_since_ns = mp__env_now_ns(o->env);
     fetch->task.next = NULL;
     *o->last_waiting = &fetch->task;
     o->last_waiting = &fetch->task.next;
@@ -521,19 +527,34 @@ static mp__fetch *fetch_of(mp__task *task)
     return (mp__fetch *)(void *)((char *)task - offsetof(mp__fetch, task));
 }
 
-/* What waited for a commit is answered with what holds now. */
+/* Whether the file of @fetch has changed and could not be taken yet, as it was not left alone for
+ * long enough: who asks right behind a change is told of it. Not where that takes long. */
+static bool is_to_settle(mp__file_origin *o, const mp__fetch *fetch, uint64_t waits_since_ns)
+{
+    return o->unsettled && is_there(o) && !o->closing && o->options.settle_ms < SETTLE_WAIT_MS &&
+           mp__env_now_ns(o->env) < waits_since_ns + SETTLE_WAIT_MS * 1000000ull &&
+           mp__file_is_changed(o, fetch->address);
+}
+
+/* What waited for a commit is answered with what holds now, or waits for the next look. */
 static void let_go(mp__file_origin *o)
 {
     mp__task *first = o->waiting;
+    uint64_t since_ns = o->waiting_since_ns;
 
     o->waiting = NULL;
     o->last_waiting = &o->waiting;
     while (first) {
         mp__task *next = first->next;
 
-        answer(o, fetch_of(first));
+        if (is_to_settle(o, fetch_of(first), since_ns))
+            wait_for_commit(o, fetch_of(first));
+        else
+            answer(o, fetch_of(first));
         first = next;
     }
+    if (o->waiting)
+        o->waiting_since_ns = since_ns;
 }
 
 static void fetch_runs(mp__task *task)
@@ -545,12 +566,12 @@ static void fetch_runs(mp__task *task)
 
     if (atomic_load(&o->under_way)) {
         wait_for_commit(o, fetch);
-    } else if (!is_there(o) || looks_soon || o->closing ||
-               !mp__file_is_changed(o, fetch->address)) {
+    } else if (!is_there(o) || o->closing || !mp__file_is_changed(o, fetch->address)) {
         answer(o, fetch);
     } else {
         wait_for_commit(o, fetch); /* let go when the look is through */
-        mp__file_look(o);
+        if (!looks_soon)
+            mp__file_look(o);
     }
 }
 

@@ -148,6 +148,7 @@ struct mp__file_origin {
     size_t failed; /* groups whose commit failed in this round */
     mp__task committed_task;
     mp__task *waiting, **last_waiting; /* fetches until it is through */
+    uint64_t waiting_since_ns;         /* the first of them */
 
     /* when to look again */
     mp__timer *timer;

@@ -120,6 +120,16 @@ class Files(unittest.TestCase):
         self.assertIn(("app/db.host", "del"), told)
         self.assertNotIn(("app/limit", "set"), told)  # it did not change
 
+    def test_a_strong_read_right_behind_a_change_tells_of_it(self):
+        self.start()
+        for i in range(5):
+            self.rename("app", f"name: turn {i}\n")
+            self.assertEqual(self.client("MP.GET", "app/name", "LEVEL", "strong"), f"turn {i}".encode())
+            (self.production / "app.yaml").unlink()
+            self.assertIsNone(self.client("MP.GET", "app/name", "LEVEL", "strong"))
+            self.rename("app", "name: [\n")
+            self.assertIsNone(self.client("MP.GET", "app/name", "LEVEL", "strong"))
+
     def test_a_touch_changes_nothing(self):
         self.start()
         before = self.status()["origin"]["revision"]

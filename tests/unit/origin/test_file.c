@@ -343,14 +343,63 @@ static void a_file_is_taken_once_it_was_left_alone(void **state)
     for (int i = 0; i < 5; i++) { /* somebody writes on and on */
         put(m, "/srv/conf/production/app.yaml", "name: half\n");
         mp_sim_run(m->sim, 30);
+        assert_false(was_seen(m, "production/app/name=half")); /* to ask would be to wait for it */
     }
-    assert_string_equal(value_of(m, "production/app/name"), "first");
     put(m, "/srv/conf/production/app.yaml", "name: whole\nlimit: 10\n");
     mp_sim_run(m->sim, 200);
     assert_string_equal(value_of(m, "production/app/name"), "whole");
     assert_true(was_seen(m, "production/app/name=whole"));
     assert_false(was_seen(m, "production/app/name=half"));
     assert_false(was_seen(m, "production/app/limit-"));
+}
+
+static void who_asks_right_behind_a_change_is_told_of_it(void **state)
+{
+    machine *m = *state;
+
+    open_origin(m);
+    mp_sim_run(m->sim, 1000);
+    put(m, "/srv/conf/production/app.yaml", "name: second\nlimit: 10\n");
+    assert_string_equal(value_of(m, "production/app/name"), "second");
+    put(m, "/srv/conf/production/new.json", "{\"a\": 1}");
+    mp_sim_run(m->sim, 10); /* and behind its event */
+    assert_string_equal(value_of(m, "production/new/a"), "1");
+    assert_int_equal(mp__env_unlink(mp_sim_env(m->sim), "/srv/conf/production/new.json"), 0);
+    assert_string_equal(value_of(m, "production/new/a"), "-");
+}
+
+static void who_asks_for_what_is_written_on_and_on_is_told_what_was_taken_last(void **state)
+{
+    machine *m = *state;
+    asked a = {.fetch = {.address = MP_STR("production/app/name"), .done = answered}};
+    int turns = 0;
+
+    open_origin(m);
+    mp_sim_run(m->sim, 1000);
+    put(m, "/srv/conf/production/app.yaml", "name: half\n");
+    mp__origin_fetch(m->origin, &a.fetch);
+    while (!a.is_done && turns++ < 30) {
+        mp_sim_run(m->sim, 30);
+        put(m, "/srv/conf/production/app.yaml", "name: half\n");
+    }
+    assert_true(a.is_done);
+    assert_string_equal(a.value, "first");
+    assert_in_range(turns, 16, 20); /* half a second */
+}
+
+static void who_waits_for_a_file_is_answered_when_the_origin_is_closed(void **state)
+{
+    machine *m = *state;
+    asked a = {.fetch = {.address = MP_STR("production/app/name"), .done = answered}};
+
+    open_origin(m);
+    mp_sim_run(m->sim, 1000);
+    put(m, "/srv/conf/production/app.yaml", "name: second\n");
+    mp__origin_fetch(m->origin, &a.fetch);
+    mp_sim_run(m->sim, 10);
+    assert_false(a.is_done);
+    close_origin(m);
+    assert_true(a.is_done);
 }
 
 static void what_is_never_left_alone_is_taken_in_the_end(void **state)
@@ -759,6 +808,9 @@ static const struct CMUnitTest tests[] = {
     ON_MACHINE(keys_of_a_file_that_was_broken_at_the_start_are_told_of_when_it_is_mended),
     ON_MACHINE(keys_of_a_broken_file_that_another_gives_are_told_of_as_mended),
     ON_MACHINE(a_file_is_taken_once_it_was_left_alone),
+    ON_MACHINE(who_asks_right_behind_a_change_is_told_of_it),
+    ON_MACHINE(who_asks_for_what_is_written_on_and_on_is_told_what_was_taken_last),
+    ON_MACHINE(who_waits_for_a_file_is_answered_when_the_origin_is_closed),
     ON_MACHINE(what_is_never_left_alone_is_taken_in_the_end),
     ON_MACHINE(a_change_that_nobody_told_of_is_found_by_looking),
     ON_MACHINE(who_asks_is_not_told_what_a_look_would_disprove),
