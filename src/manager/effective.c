@@ -190,6 +190,13 @@ static int merge(merging *m)
 
 static void ask_by_key(merging *m);
 
+static void begin_anew(merging *m)
+{
+    pages_done(m);
+    m->at = 0;
+    ask_by_key(m);
+}
+
 static void page_came(mp__query *page)
 {
     merging *m = page->context;
@@ -198,8 +205,13 @@ static void page_came(mp__query *page)
 
     if (rc == 0) {
         whole->stale |= page->stale;
-        if (!m->revision && page->as_of && !page->stale)
+        if (!m->revision && page->as_of && !page->stale) {
             m->revision = page->as_of;
+            if (m->at) { /* the nearer ones were of another moment: of an origin without a change */
+                begin_anew(m);
+                return;
+            }
+        }
         if (++m->at < m->count) {
             ask_by_key(m);
             return;
@@ -207,9 +219,7 @@ static void page_came(mp__query *page)
         whole->as_of = whole->stale ? 0 : m->revision;
         rc = merge(m);
         if (rc == 0 && whole->count == 0 && whole->next) { /* all of it masked: go on */
-            pages_done(m);
-            m->at = 0;
-            ask_by_key(m);
+            begin_anew(m);
             return;
         }
     }

@@ -96,6 +96,10 @@ class Overlays(unittest.TestCase):
         self.assertEqual(self.resp("GET", "a"), b"b")
         self.assertEqual(self.http("DELETE", CONFIG + "default/a?mask=true").status, 201)
         self.assertEqual(self.http.get(CONFIG + "default/a").status, 404)
+        self.assertEqual(self.http.get(CONFIG + "default/a?effective=false").status, 404)
+        at = self.resp("MP.REV")
+        self.assertEqual(self.http.get(CONFIG + f"default/a?at={at}").status, 404)
+        self.assertEqual(self.http.get(CONFIG + f"default/a?at={at}&effective=false").status, 404)
         self.assertEqual(self.http("DELETE", CONFIG + "default/a").status, 200)
         self.assertEqual(self.http.get(CONFIG + "default/a").body, b"b")
 

@@ -277,9 +277,10 @@ typedef struct past_work {
     char address[MP__ADDRESS_MAX];
 } past_work;
 
+/* A mask is to readers of the past what it is to those of now: there is no such key. */
 static void answer_item(mp__exchange *x, const mp__list_item *item, mp_str layer)
 {
-    if (!item || item->deleted)
+    if (!item || item->deleted || mp_str_equal(item->media_type, MP_STR(MP__MEDIA_MASK)))
         mp__answer_problem(x, &(mp__problem){.status = 404,
                                              .type = "absent",
                                              .detail = "there was no such key at that revision",

@@ -22,13 +22,19 @@ typedef struct asker {
 
 static asker askers[MOST];
 
-static int set_up(void **state)
+static int set_up_empty(void **state)
 {
     (void)state;
     world_begin(7, 50);
     truth = mp_truth_new(sim);
     option("origin.timeout", "500ms");
     assert_int_equal(world_try_open("/data", false, mp_truth_origin(truth), NULL), 0);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)set_up_empty(state);
     mp_truth_put(truth, "base/default/a", "1");
     mp_truth_put(truth, "base/default/b", "2");
     mp_sim_run(sim, 3000);
@@ -186,6 +192,34 @@ static void who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting(vo
     mp__query_done(&patient->query);
 }
 
+static void layers_are_of_one_revision_also_while_the_first_change_is_made(void **state)
+{
+    asker *a = &askers[0];
+
+    (void)state;
+    mp_sim_run(sim, 3000);
+    mp_sim_slow(sim, "net-request", 100, 100);
+    *a = (asker){.scope = "production"};
+    a->query = (mp__query){.kind = MP__QUERY_LIST,
+                           .loop = loop,
+                           .identity = &identity,
+                           .environment = mp_str_of(a->scope),
+                           .prefix = MP_STR(""),
+                           .by_key = true,
+                           .effective = true,
+                           .limit = 10,
+                           .done = came};
+    mp__query_start(manager, &a->query);
+    mp_sim_run(sim, 150); /* production was looked at, base was not */
+    mp_truth_put(truth, "production/default/a", "1");
+    mp_truth_put(truth, "base/default/b", "2");
+    world_wait(&a->is_done);
+    assert_int_equal(a->query.status, 0);
+    assert_int_equal(a->query.as_of, 2);
+    assert_int_equal(a->query.count, 2);
+    mp__query_done(&a->query);
+}
+
 #define EACH(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 static const struct CMUnitTest tests[] = {
     EACH(a_ninth_list_is_answered_while_eight_hang_at_the_origin),
@@ -194,5 +228,7 @@ static const struct CMUnitTest tests[] = {
     EACH(late_answers_go_to_nobody_and_lists_are_of_the_origin_again),
     EACH(an_origin_that_answers_some_has_a_bounded_number_of_the_others),
     EACH(who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting),
+    cmocka_unit_test_setup_teardown(layers_are_of_one_revision_also_while_the_first_change_is_made,
+                                    set_up_empty, tear_down),
 };
 MP_TEST_MAIN(tests)
