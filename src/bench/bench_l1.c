@@ -264,8 +264,11 @@ int mp__bench_l1_mixed(const mp__bench_options *options, mp__buf *out, mp__diag 
     if (rc)
         return rc;
     if (options->json)
-        (void)mp__buf_printf(out, "{\"bench\":\"l1-mixed\",\"rounds\":%u,\"results\":[",
-                             run.rounds);
+        (void)mp__buf_printf(
+            out,
+            "{\"bench\":\"l1-mixed\",\"rounds\":%u,\"reference\":\"the same table read "
+            "only, and the same gets without a writer\",\"results\":[",
+            run.rounds);
     for (size_t i = 0; i < SIZES; i++) {
         if (i && options->json)
             (void)mp__buf_add_char(out, ',');

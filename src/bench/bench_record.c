@@ -106,7 +106,9 @@ int mp__bench_record(const mp__bench_options *options, mp__buf *out, mp__diag *d
     if (rc == 0)
         (void)mp__buf_printf(
             out,
-            options->json ? "{\"bench\":\"record\",\"rounds\":%u,\"record_ns\":%.2f,"
+            options->json ? "{\"bench\":\"record\",\"rounds\":%u,"
+                            "\"reference\":\"a bare histogram, a bare counter, in turns\","
+                            "\"record_ns\":%.2f,"
                             "\"bare_record_ns\":%.2f,\"record_ratio\":%.3f,\"count_ns\":%.2f,"
                             "\"bare_count_ns\":%.2f,\"count_ratio\":%.3f}\n"
                           : "median of %u rounds: a latency recorded %.2f ns (bare histogram %.2f "

@@ -239,6 +239,7 @@ int mp__bench_restart(const mp__bench_options *options, mp__buf *out, mp__diag *
         out,
         options->json
             ? "{\"bench\":\"restart\",\"keys\":%d,\"rounds\":%u,\"median_ms\":%.1f,\"max_ms\":%.1f,"
+              "\"reference\":\"this program started with nothing to do, in turns\","
               "\"bare_start_ms\":%.1f}\n"
             : "%d keys, %u times kill -9: to the first right answer %.1f ms, at most %.1f ms; this "
               "program started with nothing to do takes %.1f ms\n",

@@ -56,31 +56,64 @@ static int rounds_of(const mp__arguments *arguments, unsigned *ret_rounds)
     return 0;
 }
 
-int mp__verb_bench(const mp__arguments *arguments)
+/* What comes, before it is there: a bench takes seconds. Not between the objects of --json. */
+static int say_which(const mp__bench *bench, bool first)
 {
-    mp__bench_options options = {.json = mp__flag_given(arguments, "--json")};
-    const mp__bench *bench;
+    char line[256];
+    int size =
+        snprintf(line, sizeof(line), "%s== %s: %s\n", first ? "" : "\n", bench->name, bench->text);
+
+    return mp__cli_put(mp_str_new(line, (size_t)size));
+}
+
+static int run_one(const mp__arguments *arguments, const mp__bench *bench,
+                   const mp__bench_options *options)
+{
     mp__buf out = MP__BUF_INIT;
     mp__diag diag = {0};
-    int rc;
+    int rc = bench->run(options, &out, &diag);
 
-    if (mp__flag_given(arguments, "--list"))
-        return list(options.json);
-    if (arguments->word_count == 0)
-        return mp__cli_fail(arguments, MP__EXIT_USAGE, "say which bench; --list names them");
-    bench = mp__bench_find(arguments->words[0]);
-    if (!bench)
-        return mp__cli_fail(arguments, MP__EXIT_USAGE, "there is no bench '%s'; --list names them",
-                            arguments->words[0]);
-    rc = rounds_of(arguments, &options.rounds);
     if (rc)
-        return rc;
-    rc = bench->run(&options, &out, &diag);
-    if (rc)
-        rc = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s",
+        rc = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s: %s", bench->name,
                           diag.text[0] ? diag.text : mp_strerror(rc));
     else
         rc = mp__cli_put(mp__buf_str(&out));
     mp__buf_done(&out);
+    return rc;
+}
+
+/* Each of them, also where one before it failed. */
+static int run_all(const mp__arguments *arguments, const mp__bench_options *options)
+{
+    int rc = 0, one;
+
+    for (const mp__bench *b = mp__benches; b->name; b++) {
+        one = options->json ? 0 : say_which(b, b == mp__benches);
+        if (one)
+            return one; /* nobody reads it */
+        one = run_one(arguments, b, options);
+        rc = rc ? rc : one;
+    }
+    return rc;
+}
+
+int mp__verb_bench(const mp__arguments *arguments)
+{
+    mp__bench_options options = {.json = mp__flag_given(arguments, "--json")};
+    int rc;
+
+    if (mp__flag_given(arguments, "--list"))
+        return list(options.json);
+    rc = rounds_of(arguments, &options.rounds);
+    for (int i = 0; i < arguments->word_count && rc == 0; i++)
+        if (!mp__bench_find(arguments->words[i]))
+            rc = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                              "there is no bench '%s'; --list names them", arguments->words[i]);
+    if (rc)
+        return rc;
+    if (arguments->word_count == 0)
+        return run_all(arguments, &options);
+    for (int i = 0; i < arguments->word_count && rc == 0; i++)
+        rc = run_one(arguments, mp__bench_find(arguments->words[i]), &options);
     return rc;
 }

@@ -153,10 +153,10 @@ const mp__verb mp__verbs[] = {
      mp__restore_flags, 0, 0, mp__verb_restore, false},
     {"check-config", "FILE", "Check a configuration file; errors come with file:line:column.", "",
      mp__json_flags, 1, 1, mp__verb_check_config, false},
-    {"bench", "NAME", "Measure a part of the product beside a reference in the same run.",
-     "On a quiet machine; --list names the benches. Ratios travel between machines, nanoseconds do "
-     "not.",
-     mp__bench_flags, 0, 1, mp__verb_bench, false},
+    {"bench", "[NAME...]", "Measure parts of the product, each beside a reference in the same run.",
+     "Without a name all of them, which takes a minute or two and a GB in /tmp; --list names them. "
+     "On a quiet machine. Ratios travel between machines, nanoseconds do not.",
+     mp__bench_flags, 0, -1, mp__verb_bench, false},
     {"replay", "--trace FILE --capacity N --policy NAME",
      "What a trace of requests would have hit, by policy and size.",
      "Objects are counted, the cache begins empty, and every miss fills it. The policies are those "

@@ -22,6 +22,24 @@ class Commands(mp_daemon.Served):
         self.addCleanup(self.c.close)
         self.key = self.id().rsplit(".", 1)[1]
 
+    def bench(self, *words):
+        return subprocess.run([BINARY, "bench", *words], capture_output=True, text=True, timeout=300)
+
+    def test_benches_run_as_they_are_named_each_with_its_reference(self):
+        run = self.bench("record", "l2-get", "--rounds", "1", "--json")
+        lines = [json.loads(line) for line in run.stdout.splitlines()]
+        self.assertEqual([line["bench"] for line in lines], ["record", "l2-get"], run.stderr)
+        for line in lines:
+            self.assertTrue(line["reference"])
+        table = self.bench("compress", "--rounds", "1").stdout
+        for name in ("made", "reference: zstd level 3"):
+            self.assertIn(name, table)
+
+    def test_an_unknown_bench_is_refused_before_any_runs(self):
+        run = self.bench("record", "no-such")
+        self.assertEqual((run.returncode, run.stdout), (2, ""))
+        self.assertIn("no bench 'no-such'; --list names them", run.stderr)
+
     def test_ls_takes_the_names_that_it_shows(self):
         self.c("MSET", "feeds/a", "1", "feedsize", "2", "default.x", "3", "feeds/b.c", "4")
         def ls(*words):
