@@ -69,7 +69,8 @@ enum mp__change_flags {
     MP__IF_REVISION = 4, /* compare-and-set with `if_revision` */
     MP__KEEP_EXPIRY = 8, /* KEEPTTL */
     MP__WANT_OLD = 16,   /* SET … GET */
-    MP__IF_CHANGED = 32, /* a PUT of the same value and media type makes no revision */
+    /* a PUT of, or a ROLLBACK to the same value, media type and expiry makes no revision */
+    MP__IF_CHANGED = 32,
     /* of an EXPIRE; one whose condition does not hold changes nothing, and is no error */
     MP__IF_NO_EXPIRY = 64,
     MP__IF_EXPIRY = 128,

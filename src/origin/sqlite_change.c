@@ -168,7 +168,8 @@ static int find_present(mp__sqlite_batch *batch, mp_str address, bool whole, pre
 /* Whether the condition of @change holds; fills its status and what it wants to know of the old. */
 static int judge(const mp__sqlite_batch *batch, mp__change *change, const present *now)
 {
-    bool asks = change->flags & (MP__IF_REVISION | MP__WANT_OLD | MP__IF_CHANGED | MP__KEEP_EXPIRY);
+    bool asks = (change->flags & (MP__IF_REVISION | MP__WANT_OLD | MP__KEEP_EXPIRY)) ||
+                (change->op == MP__CHANGE_PUT && (change->flags & MP__IF_CHANGED));
     uint64_t revision = now->there ? now->row.record.revision : 0;
 
     if (now->damaged && (asks || change->op == MP__CHANGE_EXPIRE))
@@ -234,13 +235,23 @@ static mp__sqlite_row successor(mp__sqlite_batch *batch, const mp__change *chang
     return row;
 }
 
+/* Whether @change, which makes no revision of what is there already, would put @value there. One
+ * that is to stay is another than one that ends. */
+static bool is_there_already(const mp__change *change, const present *now, mp_str value,
+                             mp_str media_type)
+{
+    const mp__record *r = &now->row.record;
+
+    return (change->flags & MP__IF_CHANGED) && now->there && !now->damaged &&
+           mp_str_equal(r->value, value) && mp_str_equal(r->media_type, media_type) &&
+           ((change->flags & MP__KEEP_EXPIRY) || r->expires_ms == change->expires_ms);
+}
+
 static int do_put(mp__sqlite_batch *batch, mp__change *change, const present *now, mp_str actor)
 {
     mp__sqlite_row row;
 
-    if ((change->flags & MP__IF_CHANGED) && now->there &&
-        mp_str_equal(now->row.record.value, change->value) &&
-        mp_str_equal(now->row.record.media_type, change->media_type))
+    if (is_there_already(change, now, change->value, change->media_type))
         return 0;
     row = successor(batch, change, now, MP__OP_PUT, actor);
     row.record.value = change->value;
@@ -323,6 +334,9 @@ static int do_rollback(mp__sqlite_batch *batch, mp__change *change, const presen
         rc = MP_EABSENT;
     if (rc == MP_EABSENT || rc == MP_ECORRUPT) {
         change->status = rc;
+        rc = 0;
+    } else if (rc == 1 &&
+               is_there_already(change, now, then.record.value, then.record.media_type)) {
         rc = 0;
     } else if (rc == 1) {
         row = successor(batch, change, now, MP__OP_ROLLBACK, actor);

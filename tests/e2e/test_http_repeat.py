@@ -134,6 +134,8 @@ class Repeat(mp_http.Served):
         dry = self.http("POST", path + "&dry_run").json
         self.assertEqual((dry["would"], dry["revision"]), ("change", second.json["revision"]))
         self.assertEqual(self.http("POST", f"/v1/rollback/default/roll?to={second.json['revision']}&dry_run").json["would"], "nothing")
+        same = self.http("POST", f"/v1/rollback/default/roll?to={second.json['revision']}").json
+        self.assertEqual((same["revision"], same["changed"]), (second.json["revision"], False))
         self.assertEqual(self.http.get(BASE + "default/roll").body, b"2")
         self.is_problem(self.http("POST", path, If_Match='"other"'), 412, "precondition")
         self.assertEqual(self.http("POST", path, If_Match=second["ETag"]).status, 200)

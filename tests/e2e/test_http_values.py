@@ -435,6 +435,12 @@ class Values(unittest.TestCase):
         self.http.put(BASE + "default/ttl?ttl=300ms", "x")
         self.assertIn("max-age=0", self.http.get(BASE + "default/ttl")["Cache-Control"])
         wait_until(lambda: self.http.get(BASE + "default/ttl").status == 404)
+        self.http.put(BASE + "default/stays?ttl=1h", "x")
+        self.assertEqual(self.http.put(BASE + "default/stays?dry_run", "x").json["would"], "change")
+        self.assertTrue(self.http.put(BASE + "default/stays", "x").json["changed"])
+        self.assertFalse(self.http.put(BASE + "default/stays", "x").json["changed"])
+        keys = self.http.get(BASE + "default/?prefix=stays").json["keys"]
+        self.assertEqual([key.get("expires_ms", 0) for key in keys], [0])
 
     def test_the_past_can_be_read(self):
         first = self.http.put(BASE + "default/past", "one").json["revision"]

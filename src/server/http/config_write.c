@@ -138,7 +138,7 @@ const char *mp__http_would(const mp__change *change, const mp__entry *own)
         return own ? "delete" : "nothing";
     if (!own)
         return "create";
-    return (change->flags & MP__IF_CHANGED) &&
+    return (change->flags & MP__IF_CHANGED) && own->expires_ms == change->expires_ms &&
                    mp_str_equal(mp_blob_str(&own->blob.pub), change->value) &&
                    mp_str_equal(mp__entry_media_type(own), change->media_type)
                ? "nothing"

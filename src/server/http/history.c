@@ -194,6 +194,12 @@ static const mp__list_item *value_of(const mp__query *query)
     return query->count && !query->items[0].deleted ? &query->items[0] : NULL;
 }
 
+/* What a rollback brings back stays, whatever ended then. */
+static bool is_same(const mp__list_item *now, const mp__list_item *then)
+{
+    return now->expires_ms == 0 && mp__http_same_item(now, then);
+}
+
 /* Both queries came: decide. They are done with when this returns. */
 static void rollback_decide(rollback_work *w)
 {
@@ -215,7 +221,7 @@ static void rollback_decide(rollback_work *w)
     } else if (!then) {
         answer_no_revision(w->x);
     } else if (w->dry_run) {
-        w->would = !now ? "create" : mp__http_same_item(now, then) ? "nothing" : "change";
+        w->would = !now ? "create" : is_same(now, then) ? "nothing" : "change";
         w->revision = now ? now->revision : 0;
         rollback_write(w);
     } else {
@@ -281,6 +287,7 @@ void mp__http_rollback(mp__exchange *x)
         return;
     }
     w->change.op = MP__CHANGE_ROLLBACK;
+    w->change.flags = MP__IF_CHANGED;
     if (w->dry_run || w->if_match.data)
         ask_history(w, &w->now, 0, now_came);
     else

@@ -448,7 +448,8 @@ static void add_import_changes(mp__buf *body, const import_work *w, uint64_t cou
             at++;
         if (at < walk->count && mp_str_equal(address_of(&walk->items[at]), change->address))
             now = walk->items[at].item;
-        if (now && mp_str_equal(now->value, change->value) &&
+        if (now && now->expires_ms == change->expires_ms &&
+            mp_str_equal(now->value, change->value) &&
             mp_str_equal(now->media_type, change->media_type)) {
             counts[2]++;
             continue;

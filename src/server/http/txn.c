@@ -136,6 +136,7 @@ static bool take_op(mp__exchange *x, const json_t *op, const char *where, mp__ch
         return false;
     }
     change->op = MP__CHANGE_ROLLBACK;
+    change->flags = MP__IF_CHANGED;
     change->to_revision = (uint64_t)json_integer_value(to);
     return true;
 }

@@ -285,6 +285,37 @@ static void the_same_value_makes_no_revision_if_asked(void **state)
     mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "2", MP__IF_CHANGED);
     assert_int_equal(mp_put_run(origin, &put), 0);
     assert_int_equal(put.changes[0].after.revision, 2);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_ROLLBACK, "dev/default/a", NULL, MP__IF_CHANGED)->to_revision = 2;
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_false(put.changes[0].changed);
+    assert_int_equal(put.changes[0].after.revision, 2);
+    mp_put_begin(&put);
+    mp_put_add(&put, MP__CHANGE_ROLLBACK, "dev/default/a", NULL, 0)->to_revision = 2;
+    assert_int_equal(mp_put_run(origin, &put), 0);
+    assert_int_equal(put.changes[0].after.revision, 3);
+}
+
+static void the_same_value_that_is_to_stay_does_not_end_with_what_was_there(void **state)
+{
+    int64_t later = mp__env_wall_ms(mp__env_real()) + 3600000;
+    mp_put put;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        mp_put_begin(&put);
+        mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "1", 0)->expires_ms = later;
+        assert_int_equal(mp_put_run(origin, &put), 0);
+        mp_put_begin(&put);
+        if (i == 0)
+            mp_put_add(&put, MP__CHANGE_PUT, "dev/default/a", "1", MP__IF_CHANGED);
+        else
+            mp_put_add(&put, MP__CHANGE_ROLLBACK, "dev/default/a", NULL, MP__IF_CHANGED)
+                ->to_revision = 1;
+        assert_int_equal(mp_put_run(origin, &put), 0);
+        assert_true(put.changes[0].changed);
+        assert_int_equal(put.changes[0].after.expires_ms, 0);
+    }
 }
 
 static void what_no_origin_can_keep_is_refused(void **state)
@@ -801,6 +832,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(deleting_what_is_not_there_is_said_and_changes_nothing),
     FRESH(the_old_value_is_given_back_when_wanted),
     FRESH(the_same_value_makes_no_revision_if_asked),
+    FRESH(the_same_value_that_is_to_stay_does_not_end_with_what_was_there),
     FRESH(what_no_origin_can_keep_is_refused),
     FRESH(a_bad_address_is_refused_and_harms_no_other_write),
     FRESH(history_is_kept_newest_first_with_who_did_it),
