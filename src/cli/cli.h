@@ -141,7 +141,7 @@ int mp__cli_ask_json(const mp__arguments *arguments, const mp_str *words, size_t
 
 /* "2 h ago", "13 ms" for people. */
 const char *mp__cli_ago(int64_t ms, char *text, size_t capacity);
-int mp__cli_put(mp_str text); /* to stdout; 0 or MP__EXIT_ERROR */
+int mp__cli_put(mp_str text);               /* to stdout; 0 or MP__EXIT_ERROR */
 int mp__cli_write_all(int fd, mp_str text); /* 0 or -errno */
 /* The same for people, of what others chose: as a JSON string where it has controls, which would
  * move a terminal's cursor, or bytes that are no UTF-8. */

@@ -260,7 +260,8 @@ static int judge_by(judging *j, const mp__schema_item *item, bool is_own_schema)
         rc = 0;
     }
     if (rc == 0)
-        rc = mp__violations_add(&found, &after, before.broken_count ? &before : NULL, j->scope, true);
+        rc = mp__violations_add(&found, &after, before.broken_count ? &before : NULL, j->scope,
+                                true);
     if (rc != MP_ENOMEM && (rc || found.broken_count)) {
         tell(j, item->name, &subject, &found, &diag);
         rc = 0;

@@ -244,12 +244,13 @@ static int read_reply(reply_reader *r, mp__reply *reply, uint32_t depth)
 int mp__reply_parse(const char *data, size_t size, const mp__reply_limits *limits,
                     mp__reply **ret_reply, size_t *ret_used)
 {
-    reply_reader r = {.p = data, .end = data + size, .limits = limits};
+    reply_reader r = {.p = data, .limits = limits};
     mp__reply reply = {0}, *out;
     int rc;
 
-    if (size == 0)
+    if (size == 0) /* then it may be nowhere */
         return MP_EAGAIN;
+    r.end = data + size;
     rc = read_reply(&r, &reply, 0);
     if (rc)
         return rc;

@@ -60,9 +60,9 @@ struct mp__exchange {
     mp__http_request request;
     mp_str values[MP__ROUTE_VALUES_MAX]; /* of the pattern's braces */
     mp__identity identity;               /* who asks; lives as long as the exchange */
-    bool gone;      /* the client has gone: answering is allowed and does nothing but end it */
+    bool gone; /* the client has gone: answering is allowed and does nothing but end it */
     _Atomic bool is_gone; /* the same, for other threads */
-    bool streaming; /* from mp__http_stream_begin() on */
+    bool streaming;       /* from mp__http_stream_begin() on */
     uint64_t began_ns;
     /* private to connection.c and reply.c */
     struct mp__exchange_chunk *memory;

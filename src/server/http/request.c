@@ -102,12 +102,13 @@ static bool take_parameter(mp__exchange *x, mp__parameter *parameters, size_t co
 bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t count)
 {
     mp_str query = x->request.query;
-    const char *p = query.data, *end = p + query.size, *stop;
+    const char *p = query.data, *end, *stop;
     char *memory;
 
     assert(count <= PARAMETERS_MAX);
-    if (query.size == 0)
+    if (query.size == 0) /* then it may be nowhere */
         return true;
+    end = p + query.size;
     memory = mp__exchange_memory(x, 2 * query.size + 1); /* a name is decoded behind the values */
     if (!memory) {
         mp__answer_no_memory(x);
