@@ -132,14 +132,16 @@ static inline void mp__task_queue_add(mp__task_queue *queue, mp__task *task)
     task->next = NULL;
     *queue->last = task;
     queue->last = &task->next;
-    queue->count++;
+    __atomic_store_n(&queue->count, queue->count + 1, __ATOMIC_RELAXED); /* who asks has no lock */
 }
 
 static inline mp__task *mp__task_queue_take_all(mp__task_queue *queue)
 {
     mp__task *first = queue->first;
 
-    mp__task_queue_init(queue);
+    queue->first = NULL;
+    queue->last = &queue->first;
+    __atomic_store_n(&queue->count, 0, __ATOMIC_RELAXED);
     return first;
 }
 
