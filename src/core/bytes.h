@@ -12,8 +12,24 @@
 #include <emmintrin.h>
 #endif
 
-/* Whether 16 bytes are the same, and those at the ends of 16 to 32: by vectors where there are
- * some, which are three registers and five instructions less than words. */
+/* A word in which every bit that differs between the 16 bytes is set somewhere. */
+static inline uint64_t mp__words16_differ(const unsigned char *a, const unsigned char *b)
+{
+    uint64_t x[2], y[2];
+
+    memcpy(x, a, sizeof(x));
+    memcpy(y, b, sizeof(y));
+    return (x[0] ^ y[0]) | (x[1] ^ y[1]);
+}
+
+/* Whether the 16 bytes at both ends of @size, 16 to 32, are the same, on any machine. */
+static inline bool mp__words_equal_middle(const unsigned char *a, const unsigned char *b,
+                                          size_t size)
+{
+    return !(mp__words16_differ(a, b) | mp__words16_differ(a + size - 16, b + size - 16));
+}
+
+/* The same by vectors where there are some: three registers and five instructions less. */
 #ifdef __SSE2__
 static inline __m128i mp__bytes16_same(const unsigned char *a, const unsigned char *b)
 {
@@ -38,17 +54,13 @@ static inline bool mp__bytes_equal_middle(const unsigned char *a, const unsigned
 #else
 static inline bool mp__bytes_equal_16(const unsigned char *a, const unsigned char *b)
 {
-    uint64_t x[2], y[2];
-
-    memcpy(x, a, sizeof(x));
-    memcpy(y, b, sizeof(y));
-    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+    return !mp__words16_differ(a, b);
 }
 
 static inline bool mp__bytes_equal_middle(const unsigned char *a, const unsigned char *b,
                                           size_t size)
 {
-    return mp__bytes_equal_16(a, b) & mp__bytes_equal_16(a + size - 16, b + size - 16);
+    return mp__words_equal_middle(a, b, size);
 }
 #endif
 

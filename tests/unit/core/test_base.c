@@ -36,9 +36,13 @@ static void bytes_are_equal_only_if_each_of_them_is(void **state)
             memset(b, 0x5a, sizeof(b));
             memcpy(b + from, a + 1, size);
             assert_true(mp__bytes_equal(a + 1, b + from, size));
+            if (mp__bytes_are_middle(size)) /* also as machines without vectors do it */
+                assert_true(mp__words_equal_middle(a + 1, b + from, size));
             for (size_t i = 0; i < size; i++) {
                 b[from + i] ^= 0x10;
                 assert_false(mp__bytes_equal(a + 1, b + from, size));
+                if (mp__bytes_are_middle(size))
+                    assert_false(mp__words_equal_middle(a + 1, b + from, size));
                 b[from + i] ^= 0x10;
             }
         }
