@@ -160,9 +160,9 @@ static void count(_Atomic uint64_t *counter, uint64_t more)
 
 static inline void counts_add(const mp__hazard_record *record)
 {
-    count(&record->counters[0], (uint64_t)(int64_t)((int32_t)record->used - record->counted_from));
+    count(&record->counters[0], (uint64_t)(record->used - record->counted_from));
     if (__builtin_expect(record->misses != 0, 0))
-        count(&record->counters[1], (uint64_t)(int64_t)record->misses);
+        count(&record->counters[1], (uint64_t)record->misses);
 }
 
 void mp__hazard_counts_flush(mp__hazard_record *record)

@@ -29,15 +29,15 @@ typedef struct mp__hazard_record {
     _Atomic int active;
     struct mp__hazard_record *next; /* list of all records; never unlinked */
     uint32_t index;                 /* of the record, dense from 0: picks counters' shards */
+    uint32_t uses_room;             /* how many more @uses takes; 0 where there is none */
     /* What the section saw of the structure that it announces in @table, added to that one's
      * counters when the section ends or looks into another: hits are the slots taken since
      * @counted_from, so that a hit itself counts nothing; who takes one for something else raises
-     * it. */
-    int32_t counted_from;
-    int32_t misses;             /* below 0: of an earlier section, counted by mistake */
+     * it. A section may stay open for good, so that they are wide. */
+    int64_t counted_from;
+    int64_t misses;             /* below 0: of an earlier section, counted by mistake */
     _Atomic uint64_t *counters; /* [0] hits, [1] misses: of this thread alone, or NULL */
-    void *uses;                 /* where that structure gathers this thread's uses, */
-    uint32_t uses_room;         /* and how many more of them; 0 where there is nothing */
+    void *uses;                 /* where that structure gathers this thread's uses, or NULL */
     _Atomic(void *) table;      /* announces the table looked into */
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
 } __attribute__((aligned(128))) mp__hazard_record;
@@ -52,7 +52,7 @@ MP_MUST_USE int mp__hazard_thread_begin(void);
 /* What the section sees from here on is counted for @counters. The owner's thread. */
 static inline void mp__hazard_counts_begin(mp__hazard_record *record, _Atomic uint64_t *counters)
 {
-    record->counted_from = (int32_t)record->used;
+    record->counted_from = record->used;
     record->misses = 0;
     record->counters = counters;
 }

@@ -2,6 +2,7 @@
 #include "mp_test.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -449,6 +450,23 @@ static void hits_and_misses_are_counted_exactly(void **state)
     b = mp__l1_free(b);
 }
 
+static void a_section_that_stays_open_counts_billions(void **state)
+{
+    mp__l1 *l1 = l1_new(100, "s3-fifo");
+    mp__l1_stats stats;
+
+    (void)state;
+    assert_int_equal(mp_read_begin(), 0);
+    for (int i = 0; i < 4; i++)
+        mp__l1_count(l1, INT_MAX, INT_MAX);
+    mp__l1_count(l1, -1, -2);
+    mp_read_end();
+    mp__l1_stats_read(l1, &stats);
+    assert_true(stats.hits == 4 * (uint64_t)INT_MAX - 1);
+    assert_true(stats.misses == 4 * (uint64_t)INT_MAX - 2);
+    l1 = mp__l1_free(l1);
+}
+
 static void limits_that_cannot_work_are_refused(void **state)
 {
     mp__l1 *l1 = NULL;
@@ -755,6 +773,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_tiny_cache_keeps_values_through_a_flood_of_absent_keys),
     MP_TEST(an_expired_entry_is_taken_out_by_whoever_finds_it),
     MP_TEST(hits_and_misses_are_counted_exactly),
+    MP_TEST(a_section_that_stays_open_counts_billions),
     MP_TEST(limits_that_cannot_work_are_refused),
     MP_TEST(fewer_bytes_evict_at_once),
     MP_TEST(every_failing_allocation_is_reported_and_leaves_a_whole_cache),
