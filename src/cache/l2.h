@@ -76,9 +76,10 @@ static inline void mp__l2_scratch_init(mp__l2_scratch *scratch)
 }
 void mp__l2_scratch_done(mp__l2_scratch *scratch);
 
-/* Read the record of @address; on 0 *ret_record's slices live in @scratch. MP_EUNKNOWN: not here,
- * or past its expiry. MP_ECORRUPT: it was here and failed its sum (now out, counted).
- * MP_ENOMEM. Never waits for the compressing thread. */
+/* Read the record of @address; on 0 *ret_record's slices live in @scratch until that is done or
+ * read into again. MP_EUNKNOWN: not here, or past its expiry. MP_ECORRUPT: it was here and failed
+ * its sum (now out, counted). MP_ENOMEM. After an error *ret_record is of no use. Never waits for
+ * the compressing thread. */
 MP_MUST_USE int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratch,
                            mp__record *ret_record, uint32_t *ret_generation,
                            uint32_t *ret_verify_by_s);

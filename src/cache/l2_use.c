@@ -229,15 +229,20 @@ static size_t scratch_need(const mp__l2_form *form)
            (form->raw ? 0 : form->body_size + MP__L2_BODY_SLACK);
 }
 
-void mp__l2_scratch_done(mp__l2_scratch *scratch)
+static void window_give(mp__l2_scratch *scratch)
 {
     mp__l2_dictionary *d = scratch->window_of;
 
-    if (d) {
-        atomic_store_explicit(&d->window_taken, false, memory_order_release);
-        mp__l2_dictionary_unref(scratch->window_in, d, false);
-        scratch->window_of = NULL;
-    }
+    if (!d)
+        return;
+    atomic_store_explicit(&d->window_taken, false, memory_order_release);
+    mp__l2_dictionary_unref(scratch->window_in, d, false);
+    scratch->window_of = NULL;
+}
+
+void mp__l2_scratch_done(mp__l2_scratch *scratch)
+{
+    window_give(scratch);
     scratch->far = mp__free(scratch->far);
     scratch->far_size = 0;
 }
@@ -356,8 +361,10 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratc
                mp__record *ret_record, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     __attribute__((uninitialized)) mp__l2_copy copy;
-    int rc = copy_out(l2, hash, scratch, &copy);
+    int rc;
 
+    window_give(scratch); /* of what was read into it before */
+    rc = copy_out(l2, hash, scratch, &copy);
     if (rc)
         return rc;
     rc = mp__l2_copy_read(l2, &copy, scratch, ret_record);

@@ -166,6 +166,37 @@ static void two_that_are_read_at_once_are_each_what_was_written(void **state)
     tiers_free(&t);
 }
 
+/* Who has the window gives it and its dictionary back with the next read, not with the last. */
+static void a_reader_that_goes_on_keeps_no_dictionary_of_before(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp__l2_dictionary *first;
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch;
+    mp__record record;
+    char name[64];
+    size_t refs;
+    mp_str address = address_of(0, name);
+
+    (void)state;
+    fill(&t, 0, 2000, 1, 0);
+    mp__l2_scratch_init(&scratch);
+    assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
+                                &verify_by_s),
+                     0);
+    first = scratch.window_of;
+    assert_non_null(first);
+    refs = atomic_load(&first->refs);
+    address = address_of(2000000, name); /* not here */
+    assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
+                                &verify_by_s),
+                     MP_EUNKNOWN);
+    assert_false(atomic_load(&first->window_taken));
+    assert_int_equal(atomic_load(&first->refs), refs - 1);
+    mp__l2_scratch_done(&scratch);
+    tiers_free(&t);
+}
+
 static void the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it(void **state)
 {
     tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
@@ -786,6 +817,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_few_large_values_are_packed_at_once),
     MP_TEST(small_and_dense_values_stay_as_they_are),
     MP_TEST(two_that_are_read_at_once_are_each_what_was_written),
+    MP_TEST(a_reader_that_goes_on_keeps_no_dictionary_of_before),
     MP_TEST(the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it),
     MP_TEST(every_media_type_comes_back),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
