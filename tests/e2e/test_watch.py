@@ -7,8 +7,8 @@ import json
 import socket
 import threading
 import time
-import unittest
 
+import mp_daemon
 import mp_tap
 from mp_daemon import Daemon, wait_until
 from mp_http import Http, gauge
@@ -17,16 +17,8 @@ from mp_stream import Stream
 PROGRESS = ("--set", "http.watch_progress=250ms")
 
 
-class Streams(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=2", *PROGRESS).start()
-        cls.c = cls.daemon.client()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.c.close()
-        cls.daemon.close()
+class Streams(mp_daemon.Spoken):
+    options = ("--set", "server.workers=2", *PROGRESS)
 
     def stream(self, query="", accept="text/event-stream", **headers):
         stream = Stream(self.daemon.http, "/v1/watch" + query, accept, **headers)
@@ -256,16 +248,8 @@ class WebSocket:
     until, change = Stream.until, Stream.change
 
 
-class WebSockets(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=2").start()
-        cls.c = cls.daemon.client()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.c.close()
-        cls.daemon.close()
+class WebSockets(mp_daemon.Spoken):
+    options = ("--set", "server.workers=2")
 
     def open(self, query, **headers):
         websocket = WebSocket(self.daemon.http, "/v1/watch" + query, **headers)
@@ -329,18 +313,14 @@ class WebSockets(unittest.TestCase):
         self.assertEqual(websocket.frame(), (8, (1001).to_bytes(2, "big")))
 
 
-class Polls(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=2").start()
-        cls.c = cls.daemon.client()
-        cls.http = Http(cls.daemon.http, timeout=30)
+class Polls(mp_daemon.Spoken):
+    options = ("--set", "server.workers=2")
 
     @classmethod
-    def tearDownClass(cls):
-        cls.http.close()
-        cls.c.close()
-        cls.daemon.close()
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.http = Http(cls.daemon.http, timeout=30)
+        cls.addClassCleanup(cls.http.close)
 
     def poll(self, query):
         answer = self.http.get("/v1/watch" + query)

@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 
+import mp_daemon
 import mp_tap
 from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import Http, gauge
@@ -17,20 +18,16 @@ from mp_stream import Stream
 PROGRESS = ("--set", "http.watch_progress=250ms")
 
 
-class Scopes(unittest.TestCase):
+class Scopes(mp_daemon.Spoken):
     """Who watches a scope hears what a reader of it would see."""
+
+    options = ("--set", "server.workers=2")
 
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=2").start()
+        super().setUpClass()
         cls.http = Http(cls.daemon.http)
-        cls.c = cls.daemon.client()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.http.close()
-        cls.c.close()
-        cls.daemon.close()
+        cls.addClassCleanup(cls.http.close)
 
     def put(self, place, key, value):
         self.assertIn(self.http.put(f"/v1/config/{key}?{place}", value).status, (200, 201))

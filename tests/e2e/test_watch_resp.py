@@ -9,6 +9,7 @@ import struct
 import time
 import unittest
 
+import mp_daemon
 import mp_tap
 from mp_daemon import Daemon, ReplyError, wait_until
 from mp_http import gauge
@@ -61,18 +62,10 @@ class Order(unittest.TestCase):
         self.assertLess(max(heard), min(came_at(poll) for poll in polls))
 
 
-class Patterns(unittest.TestCase):
+class Patterns(mp_daemon.Spoken):
     """What the subscriptions of one client cost those with whom it shares a loop."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=1").start()
-        cls.c = cls.daemon.client()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.c.close()
-        cls.daemon.close()
+    options = ("--set", "server.workers=1")
 
     KEY = "glob/" + "a" * 900
 
@@ -164,16 +157,8 @@ class Patterns(unittest.TestCase):
         self.assertEqual(channels("PING"), "PONG")
 
 
-class Resp(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.daemon = Daemon("--set", "server.workers=2").start()
-        cls.c = cls.daemon.client()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.c.close()
-        cls.daemon.close()
+class Resp(mp_daemon.Spoken):
+    options = ("--set", "server.workers=2")
 
     def listener(self, *words):
         client = self.daemon.client()

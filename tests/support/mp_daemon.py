@@ -199,3 +199,13 @@ class Served(unittest.TestCase):
     def setUpClass(cls):
         cls.daemon = Daemon(*cls.options).start()
         cls.addClassCleanup(cls.daemon.close)
+
+
+class Spoken(Served):
+    """And one client of RESP, `c`, which they share, too."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.c = cls.daemon.client()
+        cls.addClassCleanup(cls.c.close)

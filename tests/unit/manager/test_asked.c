@@ -60,9 +60,10 @@ static void came(mp__query *query)
     memset(a->scope, 'x', sizeof(a->scope));
 }
 
-static void ask(asker *a, uint64_t at_revision)
+static void ask_of(asker *a, const char *scope, uint64_t at_revision, bool effective)
 {
-    *a = (asker){.began_ns = mp__env_now_ns(mp_sim_env(sim)), .scope = "base"};
+    *a = (asker){.began_ns = mp__env_now_ns(mp_sim_env(sim))};
+    (void)snprintf(a->scope, sizeof(a->scope), "%s", scope);
     a->query = (mp__query){.kind = MP__QUERY_LIST,
                            .loop = loop,
                            .identity = &identity,
@@ -70,9 +71,15 @@ static void ask(asker *a, uint64_t at_revision)
                            .prefix = MP_STR(""),
                            .by_key = true,
                            .at_revision = at_revision,
+                           .effective = effective,
                            .limit = 10,
                            .done = came};
     mp__query_start(manager, &a->query);
+}
+
+static void ask(asker *a, uint64_t at_revision)
+{
+    ask_of(a, "base", at_revision, false);
 }
 
 static void ask_many(size_t count)
@@ -199,17 +206,7 @@ static void layers_are_of_one_revision_also_while_the_first_change_is_made(void 
     (void)state;
     mp_sim_run(sim, 3000);
     mp_sim_slow(sim, "net-request", 100, 100);
-    *a = (asker){.scope = "production"};
-    a->query = (mp__query){.kind = MP__QUERY_LIST,
-                           .loop = loop,
-                           .identity = &identity,
-                           .environment = mp_str_of(a->scope),
-                           .prefix = MP_STR(""),
-                           .by_key = true,
-                           .effective = true,
-                           .limit = 10,
-                           .done = came};
-    mp__query_start(manager, &a->query);
+    ask_of(a, "production", 0, true);
     mp_sim_run(sim, 150); /* production was looked at, base was not */
     mp_truth_put(truth, "production/default/a", "1");
     mp_truth_put(truth, "base/default/b", "2");

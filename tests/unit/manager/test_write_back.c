@@ -385,19 +385,11 @@ static void what_depends_on_the_origin_waits_for_the_writes_before_it(void **sta
     origin_comes_back();
 }
 
-static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **state)
+/* One right behind the other, from one loop. */
+static void write_both(mp__change changes[2], mp__write_request requests[2])
 {
     bool done[2] = {false, false};
-    mp__change changes[2] = {
-        {.op = MP__CHANGE_PUT,
-         .flags = MP__IF_ABSENT,
-         .address = mp_str_of(KEY),
-         .value = mp_str_of("first")},
-        {.op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("second")}};
-    mp__write_request requests[2];
 
-    (void)state;
-    mp_sim_slow(sim, "mp-origin-w", 300, 300);
     for (int i = 0; i < 2; i++) {
         requests[i] = (mp__write_request){.loop = loop,
                                           .identity = &identity,
@@ -409,6 +401,21 @@ static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **st
     }
     world_wait(&done[0]);
     world_wait(&done[1]);
+}
+
+static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **state)
+{
+    mp__change changes[2] = {
+        {.op = MP__CHANGE_PUT,
+         .flags = MP__IF_ABSENT,
+         .address = mp_str_of(KEY),
+         .value = mp_str_of("first")},
+        {.op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("second")}};
+    mp__write_request requests[2];
+
+    (void)state;
+    mp_sim_slow(sim, "mp-origin-w", 300, 300);
+    write_both(changes, requests);
     assert_int_equal(requests[0].status, 0);
     assert_int_equal(requests[1].status, 0);
     all_arrive();
@@ -417,7 +424,6 @@ static void a_plain_write_behind_one_that_goes_through_stays_behind_it(void **st
 
 static void what_goes_through_right_behind_a_plain_write_stays_behind_it(void **state)
 {
-    bool done[2] = {false, false};
     mp__change changes[2] = {
         {.op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("first")},
         {.op = MP__CHANGE_PUT,
@@ -429,17 +435,7 @@ static void what_goes_through_right_behind_a_plain_write_stays_behind_it(void **
     (void)state;
     assert_int_equal(put(KEY, "0"), 0);
     all_arrive(); /* so that both know what they stand over */
-    for (int i = 0; i < 2; i++) {
-        requests[i] = (mp__write_request){.loop = loop,
-                                          .identity = &identity,
-                                          .changes = &changes[i],
-                                          .count = 1,
-                                          .done = world_write_done,
-                                          .context = &done[i]};
-        mp__write_start(manager, &requests[i]);
-    }
-    world_wait(&done[0]);
-    world_wait(&done[1]);
+    write_both(changes, requests);
     assert_true(requests[0].pending);
     assert_false(requests[1].pending);
     all_arrive();
