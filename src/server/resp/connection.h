@@ -130,6 +130,15 @@ void mp__slot_ready_now(mp__slot *slot);
 void mp__slot_reads_start(mp__slot *slot);
 void mp__slot_write_start(mp__slot *slot, mp__change *changes, size_t count);
 void mp__slot_query_start(mp__slot *slot);
+/* What has come of those that stand in line is formatted, for a slice. */
+void mp__slots_format(mp__connection *c);
+/* The connection goes: what is under way is left to itself, and frees its slots when it is
+ * answered. */
+void mp__slots_abandon(mp__connection *c);
+/* One that is out of its connection's order. */
+void mp__slot_free(mp__slot *slot);
+/* It has something to send when the loop's turn ends. */
+void mp__connection_mark_dirty(mp__connection *c);
 
 /* What was written into mp__connection_out() outside of a command goes out now. */
 void mp__connection_push(mp__connection *c);
