@@ -110,7 +110,8 @@ static int fetch_one(void *context, const mp__listed *listed)
     mp__key key = {.name = listed->key,
                    .value = listed->value,
                    .media_type = listed->media_type,
-                   .revision = listed->revision};
+                   .revision = listed->revision,
+                   .expires_ms = listed->expires_ms};
 
     return mp__keyset_add(context, in_default ? MP_STR("default") : mp_str_new("", 0), &key)
                ? mp__cli_fail(NULL, MP__EXIT_ERROR, "out of memory")
@@ -165,6 +166,12 @@ static int delta_add(mp__deltas *deltas, const mp__key *from, const mp__key *to)
     return 0;
 }
 
+/* Whether @to is to stay and what is there ends. */
+static bool is_to_stay(const mp__key *from, const mp__key *to)
+{
+    return from && to && to->stays && from->expires_ms;
+}
+
 int mp__deltas_add(mp__deltas *deltas, const mp__keyset *from, const mp__keyset *to,
                    bool with_removed)
 {
@@ -179,7 +186,7 @@ int mp__deltas_add(mp__deltas *deltas, const mp__keyset *from, const mp__keyset 
         const mp__key *b = order >= 0 ? &to->items[k++] : NULL;
 
         if (a && b && mp_str_equal(a->value, b->value) &&
-            mp_str_equal(a->media_type, b->media_type)) {
+            mp_str_equal(a->media_type, b->media_type) && !is_to_stay(a, b)) {
             deltas->same++;
             continue;
         }
@@ -230,16 +237,25 @@ void mp__deltas_print(const mp__deltas *deltas, size_t first, const char *enviro
         const mp__delta *d = &deltas->items[i];
         mp_str name = d->key->name;
         int kind = !d->from ? 0 : !d->to ? 1 : 2;
-        bool types = d->from && d->to && mp_str_equal(d->from->value, d->to->value);
+        bool stays = is_to_stay(d->from, d->to);
+        bool types = d->from && d->to && mp_str_equal(d->from->value, d->to->value) &&
+                     !(stays && mp_str_equal(d->from->media_type, d->to->media_type));
+        char left[32];
 
         mp__buf_reset(&line);
         (void)mp__buf_printf(&line, "%c %.*s: ", "+-~"[kind], (int)name.size, name.data);
         if (d->from)
             add_shown(&line, d->from, types);
+        if (stays)
+            (void)mp__buf_printf(
+                &line, " (expires in %s)",
+                mp__cli_ago(d->from->expires_ms - mp__cli_now_ms(), left, sizeof(left)));
         if (kind == 2)
             (void)mp__buf_add_str(&line, MP_STR(" -> "));
         if (d->to)
             add_shown(&line, d->to, types);
+        if (stays)
+            (void)mp__buf_add_str(&line, MP_STR(" (stays)"));
         if (colour)
             mp__cli_own(stdout, colours[kind]);
         (void)mp__cli_put(mp__buf_str(&line));
@@ -267,6 +283,8 @@ void mp__deltas_json(const mp__deltas *deltas, mp__buf *json)
         mp__json_add_string(json, "key", d->key->name);
         if (d->from)
             mp__cli_add_value(json, "from", d->from->value, d->from->media_type);
+        if (is_to_stay(d->from, d->to))
+            mp__json_add_i64(json, "from_expires_ms", d->from->expires_ms);
         if (d->to)
             mp__cli_add_value(json, "to", d->to->value, d->to->media_type);
         if (d->to)

@@ -10,8 +10,10 @@
 typedef struct mp__key {
     mp_str name; /* "namespace/key", "default/key" too */
     mp_str value, media_type;
-    int64_t revision; /* 0: it comes from a file */
-    const char *path; /* the file, borrowed; NULL: none */
+    int64_t revision;   /* 0: it comes from a file */
+    int64_t expires_ms; /* 0: it does not */
+    bool stays;         /* it is wanted without an expiry: the same value that ends is another */
+    const char *path;   /* the file, borrowed; NULL: none */
     int line, column;
     char *memory;
 } mp__key;

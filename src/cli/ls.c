@@ -35,14 +35,16 @@ enum { HEAD = 3 }; /* of a page: stale, more, revision */
 static int page(const mp__arguments *arguments, mp__client *client, mp_str prefix, bool with_values,
                 int64_t *revision, mp__buf *after, mp__reply **ret_reply, bool *ret_more)
 {
-    mp_str words[12] = {MP_STR("MP.LS"), MP_STR("REVISION"), MP_STR("PREFIX"), prefix};
+    mp_str words[13] = {MP_STR("MP.LS"), MP_STR("REVISION"), MP_STR("PREFIX"), prefix};
     char at[24];
     size_t n = 4;
     int code = 0;
     mp__reply *reply;
 
-    if (with_values)
+    if (with_values) {
         words[n++] = MP_STR("VALUES");
+        words[n++] = MP_STR("EXPIRES");
+    }
     if (is_effective(arguments))
         words[n++] = MP_STR("EFFECTIVE");
     if (after->size) {
@@ -87,15 +89,15 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
             const mp__reply *item = &reply->items[i];
             mp__listed listed;
 
-            if (item->count < 4)
+            if (item->count < (with_values ? 6 : 4))
                 continue;
             listed = (mp__listed){
                 .key = mp__reply_text(&item->items[0]),
                 .revision = mp__reply_integer(&item->items[1]),
                 .modified_ms = mp__reply_integer(&item->items[2]),
                 .media_type = mp__reply_text(&item->items[3]),
-                .value = with_values && item->count > 4 ? mp__reply_text(&item->items[4])
-                                                        : mp_str_new("", 0),
+                .value = with_values ? mp__reply_text(&item->items[4]) : mp_str_new("", 0),
+                .expires_ms = with_values ? mp__reply_integer(&item->items[5]) : 0,
                 .layer = is_effective(arguments) ? mp__reply_text(&item->items[item->count - 1])
                                                  : mp_str_new("", 0)};
             if (!only_named_namespaces || memchr(listed.key.data, '/', listed.key.size))

@@ -66,6 +66,7 @@ static int plan_add(mp__plan *plan, const mp__source *s)
         mp__key key = {.name = leaf->key,
                        .value = leaf->value,
                        .media_type = leaf->media_type,
+                       .stays = true,
                        .path = s->path,
                        .line = leaf->line,
                        .column = leaf->column};

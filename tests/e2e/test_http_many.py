@@ -330,6 +330,17 @@ class Many(mp_http.Served):
         self.assertEqual((answer.json["added"], answer.json["changed"], answer.json["same"]), (1, 1, 1))
         self.assertEqual(self.http.get(BASE + "dry/b").body, b"2")
 
+    def test_a_key_that_ends_stays_once_a_file_has_it_and_the_dry_run_says_so(self):
+        self.http.put(BASE + "ending/a?ttl=1h", "1", Content_Type="text/plain")
+        ends = self.http.get(BASE + "ending/").json["keys"][0]["expires_ms"]
+        dry = self.post("/v1/import/ending?dry_run", '{"a": "1"}', "application/json").json
+        self.assertEqual([(c["from"], c["from_expires_ms"], c["to"]) for c in dry["changes"]], [("1", ends, "1")])
+        for changed in (1, 0):
+            self.assertEqual(self.post("/v1/import/ending", '{"a": "1"}', "application/json").json["changed"], changed)
+            self.assertNotIn("expires_ms", self.http.get(BASE + "ending/").json["keys"][0])
+            dry = self.post("/v1/import/ending?dry_run", '{"a": "1"}', "application/json").json
+            self.assertEqual((dry["changes"], dry["same"]), ([], 1))
+
     def test_a_large_namespace_is_imported_and_exported_whole(self):
         large = {f"group{i % 50}": {f"k{j}": "v" * 20 for j in range(i % 50, 10000, 50)} for i in range(50)}
         answer = self.post("/v1/import/large", json.dumps(large), "application/json")

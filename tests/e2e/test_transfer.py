@@ -99,6 +99,25 @@ class Transfer(mp_daemon.Served):
                                               "to": 5, "media_type": "application/json"})
         self.assertIsNone(self.c("GET", "dry/new"))
 
+    def test_a_key_that_ends_stays_once_a_file_has_it_and_the_dry_run_says_so(self):
+        path = self.file("ending.yaml", "same: 1\nother: x\nlong: 2\n")
+        self.c("MP.PUT", "ending/same", "application/json", "1", "ending/other", "text/plain", "y",
+               "ending/long", "application/json", "2")
+        for key in ("same", "other"):
+            self.c("EXPIRE", f"ending/{key}", "3600")
+        for said in (self.cli("import", path, "--dry-run"), self.cli("diff", path)):
+            self.assertRegex(said, r"~ ending/other: \"y\" \(expires in \d+ min\) -> \"x\" \(stays\)\n")
+            self.assertRegex(said, r"~ ending/same: 1 \(expires in \d+ min\) -> 1 \(stays\)\n")
+            self.assertNotIn("ending/long", said)
+        told = json.loads(self.cli("import", path, "--dry-run", "--json"))
+        self.assertEqual((told["added"], told["changed"]), (0, 2))
+        ends = self.c("PEXPIRETIME", "ending/same")
+        self.assertEqual([change["from_expires_ms"] for change in told["changes"] if change["key"] == "ending/same"], [ends])
+        self.assertIn("imported 3 keys of 1 file, 2 of them new or changed", self.cli("import", path))
+        self.assertEqual([self.c("TTL", f"ending/{key}") for key in ("same", "other", "long")], [-1] * 3)
+        self.assertIn("0 to change, 0 to remove, 3 the same", self.cli("import", path, "--dry-run"))
+        self.assertIn("0 of them new or changed", self.cli("import", path))
+
     def test_prune_deletes_what_is_in_no_file_of_these_namespaces_alone(self):
         path = self.file("pruned.ini", "a = 1\n")
         self.c("MSET", "pruned/b", "2", "prunedelse/c", "3")

@@ -460,6 +460,8 @@ static void add_import_changes(mp__buf *body, const import_work *w, uint64_t cou
         mp__json_add_text(body, "op", now ? "change" : "add");
         if (now)
             mp__json_add_bytes(body, "from", now->value);
+        if (now && now->expires_ms)
+            mp__json_add_i64(body, "from_expires_ms", now->expires_ms);
         mp__json_add_bytes(body, "to", change->value);
         mp__json_end(body, '}');
     }

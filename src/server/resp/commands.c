@@ -74,7 +74,7 @@ const mp__command mp__commands[] = {
     {"MP.LEVEL", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.LEVEL [strong|eventual|weak [STRICT]]: how this connection reads.", mp__cmd_mp_level},
     {"MP.LS", -1, R, 0, 0, 0, "marketprism", "0.1.0",
-     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [AT revision] [VALUES] [EFFECTIVE] "
+     "MP.LS [PREFIX p] [AFTER name] [COUNT n] [AT revision] [VALUES] [EXPIRES] [EFFECTIVE] "
      "[REVISION]: keys in order; REVISION says which one is shown, for AT of the next page.",
      mp__cmd_mp_ls},
     {"MP.MASK", -2, W, 1, -1, 1, "marketprism", "0.1.0",

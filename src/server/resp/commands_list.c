@@ -205,12 +205,16 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
 
 /* ---- MP.LS: in order, for people ---- */
 
+enum ls_tells { TELLS_REVISION = 1, TELLS_EXPIRES = 2 }; /* the slot's number */
+
 /* [stale, more, item...], with REVISION [stale, more, revision, item...]: the one that is shown, 0
  * when nobody knows; an item is [name, revision, modified, media type], with VALUES then the value,
- * with EFFECTIVE then the scope that has it. */
+ * with EXPIRES then when it ends (0: it stays), with EFFECTIVE then the scope that has it. */
 static void format_ls(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
+    bool tells_revision = slot->number & TELLS_REVISION;
+    bool tells_expires = slot->number & TELLS_EXPIRES;
 
     if (q->status == MP_EINVAL && q->at_revision) {
         mp__reply_status(slot->connection, out, q->status,
@@ -219,19 +223,21 @@ static void format_ls(mp__slot *slot, mp__buf *out)
     }
     if (query_failed(slot, out))
         return;
-    mp__resp_array(out, 2 + q->count + (slot->number != 0));
+    mp__resp_array(out, 2 + q->count + tells_revision);
     mp__resp_integer(out, q->stale);
     mp__resp_integer(out, q->next != 0);
-    if (slot->number) /* all pages of a list at one revision show the same */
+    if (tells_revision) /* all pages of a list at one revision show the same */
         mp__resp_integer(out, (int64_t)(q->at_revision && !q->stale ? q->at_revision : q->as_of));
     for (size_t i = 0; i < q->count; i++) {
-        mp__resp_array(out, 4u + q->with_values + q->effective);
+        mp__resp_array(out, 4u + q->with_values + tells_expires + q->effective);
         mp__resp_bulk(out, mp__address_name(q->items[i].address));
         mp__resp_integer(out, (int64_t)q->items[i].revision);
         mp__resp_integer(out, q->items[i].modified_ms);
         mp__resp_bulk(out, q->items[i].media_type);
         if (q->with_values)
             mp__resp_bulk(out, q->items[i].value);
+        if (tells_expires)
+            mp__resp_integer(out, q->items[i].expires_ms);
         if (q->effective)
             mp__resp_bulk(out, q->items[i].layer);
     }
@@ -240,7 +246,8 @@ static void format_ls(mp__slot *slot, mp__buf *out)
 typedef struct ls_options {
     mp_str prefix, after;
     int64_t count, revision;
-    bool values, effective, tells_revision;
+    bool values, effective;
+    unsigned tells; /* enum ls_tells */
 } ls_options;
 
 static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count, ls_options *o)
@@ -253,7 +260,9 @@ static bool ls_parse(mp__connection *c, const mp_str *arguments, uint32_t count,
         } else if (mp__word_is(arguments[i], "EFFECTIVE")) {
             o->effective = true;
         } else if (mp__word_is(arguments[i], "REVISION")) {
-            o->tells_revision = true;
+            o->tells |= TELLS_REVISION;
+        } else if (mp__word_is(arguments[i], "EXPIRES")) {
+            o->tells |= TELLS_EXPIRES;
         } else if (more && mp__word_is(arguments[i], "PREFIX")) {
             o->prefix = arguments[++i];
         } else if (more && mp__word_is(arguments[i], "AFTER")) {
@@ -295,7 +304,7 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
     slot->query.with_values = o.values;
     slot->query.effective = o.effective;
     slot->query.bytes_max = o.values ? PAGE_BYTES : 0;
-    slot->number = o.tells_revision;
+    slot->number = o.tells;
     slot->query.at_revision = (uint64_t)o.revision;
     slot->query.limit = (uint32_t)(o.count < KEYS_MAX ? o.count : KEYS_MAX);
     mp__slot_query_start(slot);
