@@ -31,7 +31,7 @@ static void add_text(mp__buf *out, mp_str text)
     for (size_t i = 0; i < text.size; i++) {
         static const char from[] = "\b\t\n\f\r\"\\", to[] = "btnfr\"\\";
         char c = text.data[i];
-        const char *found = c ? strchr(from, c) : NULL;
+        const char *found = c > 0 ? strchr(from, c) : NULL;
 
         if (found)
             (void)mp__buf_printf(out, "\\%c", to[found - from]);
