@@ -53,9 +53,20 @@ static void after_fork(void)
     (void)pthread_mutex_unlock(&all_lock);
 }
 
+/* Whoever else was reading into a window does not exist in the child. */
+static void after_fork_in_child(void)
+{
+    for (mp__l2 *l2 = all_first; l2; l2 = l2->next)
+        for (size_t i = 0; i < MP__L2_DICTIONARIES; i++)
+            if (l2->dictionaries[i])
+                atomic_store_explicit(&l2->dictionaries[i]->window_taken, false,
+                                      memory_order_relaxed);
+    after_fork();
+}
+
 static void register_for_fork(void)
 {
-    (void)pthread_atfork(before_fork, after_fork, after_fork);
+    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 void mp__l2_prepare_fork(void)

@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "mp_fail.h"
 
@@ -194,6 +196,70 @@ static void a_reader_that_goes_on_keeps_no_dictionary_of_before(void **state)
     assert_false(atomic_load(&first->window_taken));
     assert_int_equal(atomic_load(&first->refs), refs - 1);
     mp__l2_scratch_done(&scratch);
+    tiers_free(&t);
+}
+
+static _Atomic int reading; /* 1: there is a record in the window; 2: it may go */
+
+static int get_first(const tiers *t, mp__l2_scratch *scratch)
+{
+    char name[64];
+    mp_str address = address_of(0, name);
+    uint32_t generation, verify_by_s;
+    mp__record record;
+
+    return mp__l2_get(t->l2, address, hash_of(t, address), scratch, &record, &generation,
+                      &verify_by_s);
+}
+
+static void *read_until_told(void *context)
+{
+    mp__l2_scratch scratch;
+
+    mp__l2_scratch_init(&scratch);
+    assert_int_equal(get_first(context, &scratch), 0);
+    assert_non_null(scratch.window_of);
+    atomic_store(&reading, 1);
+    while (atomic_load(&reading) == 1)
+        (void)sched_yield();
+    mp__l2_scratch_done(&scratch);
+    return NULL;
+}
+
+/* In the child: whether it has what another thread of its parent had. */
+static bool child_has_window(const tiers *t)
+{
+    mp__l2_scratch scratch;
+    bool has;
+
+    (void)alarm(20); /* a lock inherited for ever ends the child, not the test */
+    mp__l2_scratch_init(&scratch);
+    has = get_first(t, &scratch) == 0 && scratch.window_of;
+    mp__l2_scratch_done(&scratch);
+    return has;
+}
+
+static void a_child_reads_behind_dictionaries_whoever_did_so_at_the_fork(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    pthread_t reader;
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    fill(&t, 0, 2000, 1, 0);
+    atomic_store(&reading, 0);
+    assert_int_equal(pthread_create(&reader, NULL, read_until_told, &t), 0);
+    while (atomic_load(&reading) == 0)
+        (void)sched_yield();
+    pid = fork();
+    if (pid == 0)
+        _exit(child_has_window(&t) ? 0 : 1);
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    atomic_store(&reading, 2);
+    assert_int_equal(pthread_join(reader, NULL), 0);
     tiers_free(&t);
 }
 
@@ -818,6 +884,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(small_and_dense_values_stay_as_they_are),
     MP_TEST(two_that_are_read_at_once_are_each_what_was_written),
     MP_TEST(a_reader_that_goes_on_keeps_no_dictionary_of_before),
+    MP_TEST(a_child_reads_behind_dictionaries_whoever_did_so_at_the_fork),
     MP_TEST(the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it),
     MP_TEST(every_media_type_comes_back),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
