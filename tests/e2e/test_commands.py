@@ -35,6 +35,16 @@ class Commands(mp_daemon.Served):
         for name in ("made", "reference: zstd level 3"):
             self.assertIn(name, table)
 
+    def test_without_a_name_the_first_of_all_benches_begins(self):
+        names = [line.split()[0] for line in self.bench("--list").stdout.splitlines()]
+        run = subprocess.Popen([BINARY, "bench", "--rounds", "1"], stdout=subprocess.PIPE, text=True)
+        try:
+            first = run.stdout.readline()
+        finally:
+            run.kill()
+            run.communicate()
+        self.assertTrue(first.startswith(f"== {names[0]}: "), first)
+
     def test_an_unknown_bench_is_refused_before_any_runs(self):
         run = self.bench("record", "no-such")
         self.assertEqual((run.returncode, run.stdout), (2, ""))
