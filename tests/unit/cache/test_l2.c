@@ -168,6 +168,51 @@ static void two_that_are_read_at_once_are_each_what_was_written(void **state)
     tiers_free(&t);
 }
 
+/* One of @size bytes, of what the dictionary knows. */
+static mp_str long_value(size_t size, char *bytes)
+{
+    char text[TEXT];
+
+    for (size_t at = 0, i = 0; at < size; i++) {
+        mp_str part = value_of(i, 1, 0, text);
+        size_t n = part.size < size - at ? part.size : size - at;
+
+        memcpy(bytes + at, part.data, n);
+        at += n;
+    }
+    return mp_str_new(bytes, size);
+}
+
+/* And elsewhere from there on. */
+static void a_body_is_read_behind_its_dictionary_as_far_as_it_fits_there(void **state)
+{
+    static const size_t around[] = {3700, MP__L2_WINDOW - MP__L2_BODY_SLACK, MP__L2_WINDOW, 16000};
+    char name[64];
+    static char bytes[32768];
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch;
+    mp__record record;
+
+    (void)state;
+    fill(&t, 0, 2000, 1, 0);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t size = around[i] - 3; size <= around[i] + 3; size++) {
+            mp_str address = address_of(5000 + size, name);
+
+            assert_int_equal(put_bytes(&t, address, long_value(size, bytes), 1, false), 0);
+            fill(&t, 0, L1_ENTRIES, (unsigned)(size + 2), 0);
+            mp__l2_scratch_init(&scratch);
+            assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record,
+                                        &generation, &verify_by_s),
+                             0);
+            assert_true(mp_str_equal(record.value, long_value(size, bytes)));
+            assert_int_equal(scratch.window_of != NULL, size + MP__L2_BODY_SLACK <= MP__L2_WINDOW);
+            mp__l2_scratch_done(&scratch);
+        }
+    tiers_free(&t);
+}
+
 /* Who has the window gives it and its dictionary back with the next read, not with the last. */
 static void a_reader_that_goes_on_keeps_no_dictionary_of_before(void **state)
 {
@@ -883,6 +928,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_few_large_values_are_packed_at_once),
     MP_TEST(small_and_dense_values_stay_as_they_are),
     MP_TEST(two_that_are_read_at_once_are_each_what_was_written),
+    MP_TEST(a_body_is_read_behind_its_dictionary_as_far_as_it_fits_there),
     MP_TEST(a_reader_that_goes_on_keeps_no_dictionary_of_before),
     MP_TEST(a_child_reads_behind_dictionaries_whoever_did_so_at_the_fork),
     MP_TEST(the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it),
