@@ -342,11 +342,12 @@ static mp__flight *take_off_table(mp__flight *flight, int status, bool *ret_dirt
 }
 
 static void answer_all(mp__manager *manager, mp__read *reads, int status, const mp__entry *entry,
-                       int64_t as_of_ms)
+                       uint64_t as_of, int64_t as_of_ms)
 {
     while (reads) {
         mp__read *next = reads->next;
 
+        reads->as_of = as_of;
         mp__read_answer(manager, reads, status, entry, as_of_ms);
         mp__read_post(reads);
         reads = next;
@@ -390,7 +391,7 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     mp__flight *next;
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
-    uint64_t removals = mp__cache_removals(manager->cache), took_ns;
+    uint64_t removals = mp__cache_removals(manager->cache), took_ns, as_of = flight->fetch.as_of;
     bool dirty;
 
     /* what an origin remembers that cannot be asked is an answer, and no failure */
@@ -406,13 +407,15 @@ static void land(mp__flight *flight, int status, const mp__record *record)
         entry = remember(flight, removals, record);
     }
     if (status == 0)
-        answer_all(manager, take_early(&flight->waiters, entry, flight->fetch.as_of), MP_EINVAL,
-                   entry, flight->started_ms);
+        answer_all(manager, take_early(&flight->waiters, entry, as_of), MP_EINVAL, entry, 0,
+                   flight->started_ms);
+    if (status == 0 && as_of && entry->revision > as_of)
+        as_of = entry->revision; /* what was kept meanwhile */
     if (status == 0 && mp__read_is_outlived(manager, entry, flight->asked_ms))
         ask_again(flight->waiters);
     else
-        answer_all(manager, flight->waiters, status, entry, flight->started_ms);
-    answer_all(manager, flight->later, MP_ENOMEM, NULL,
+        answer_all(manager, flight->waiters, status, entry, as_of, flight->started_ms);
+    answer_all(manager, flight->later, MP_ENOMEM, NULL, 0,
                0); /* only where the next one had no memory */
     (void)mp__entry_unref(entry);
     (void)mp__entry_unref(flight->known);
@@ -506,7 +509,7 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
                 f->last_waiter = &(*f->last_waiter)->next;
         }
         (void)pthread_mutex_unlock(&shard->lock);
-        answer_all(manager, late, MP_ETIMEOUT, NULL, 0);
-        answer_all(manager, later, MP_ETIMEOUT, NULL, 0);
+        answer_all(manager, late, MP_ETIMEOUT, NULL, 0, 0);
+        answer_all(manager, later, MP_ETIMEOUT, NULL, 0, 0);
     }
 }

@@ -142,6 +142,7 @@ struct mp__manager {
     _Atomic bool may_warm;                 /* the origin is open and repaired */
     char **overlay_only, **overlay_except; /* namespaces; NULL-ended */
     mp__overlay_stripe stripes[MP__OVERLAY_STRIPES];
+    _Atomic uint64_t own_from, own_to; /* all revisions from here to there this daemon made */
 
     /* schemas: see validate.h */
     pthread_mutex_t schema_lock; /* over all of these */
@@ -304,6 +305,9 @@ void mp__overlay_asks(mp__manager *manager, mp_str address);
 void mp__overlay_was_answered(mp__manager *manager, mp_str address);
 void mp__overlay_applies(mp__manager *manager, mp_str address);
 void mp__overlay_applied(mp__manager *manager, mp_str address);
+/* The revisions that @count changes made which are committed; before their answer, in the order of
+ * the commits, on the origin's writer. */
+void mp__overlay_made(mp__manager *manager, const mp__change *changes, size_t count);
 
 /* All that a read in @scope may look at, whatever the namespace, nearest first; their number. */
 size_t mp__overlay_scopes(const mp__manager *manager, mp_str scope,

@@ -157,8 +157,9 @@ typedef struct mp__read {
     uint64_t started_ns;
     mp__manager *manager;
     uint32_t calm_asked, calm_begun; /* overlay.c: since when nobody writes to its layers */
-    bool is_part;                    /* of the read of an overlay */
-    bool was_near, is_counted;       /* L1 had it; that counts already */
+    uint64_t as_of;            /* of what the origin answered: the revision that it stood at */
+    bool is_part;              /* of the read of an overlay */
+    bool was_near, is_counted; /* L1 had it; that counts already */
 } mp__read;
 
 /* The hot path: the entry if it is in L1 and may be answered at level eventual or weak without a

@@ -18,12 +18,18 @@
  * ask of the origin and what they put into the cache, and a read that saw a count move looks again:
  * what was put while looking at the cache, what was asked for while asking the origin. Looks at the
  * origin that saw the same count, too (after the double collect of Afek et al., "Atomic Snapshots
- * of Shared Memory", JACM 40(4), 1993). */
+ * of Shared Memory", JACM 40(4), 1993).
+ *
+ * Another daemon that writes to the same origin counts nothing here. What it did between two
+ * questions of a strong read shows in the revisions that the origin stood at: where those differ
+ * so that the answers need not have been true together, the read looks again, too. */
 #include "manager/internal.h"
 
 #include "core/hazard.h"
 
-enum { LOOKS_MOST = 20, LOOKS_AT_CACHE = 3 };
+/* Where the origin's revision never rests, as many looks that saw the same are enough: that a key
+ * moved during each of them and was back in time for the next is not waited out. */
+enum { LOOKS_MOST = 20, LOOKS_AT_CACHE = 3, SAME_ENOUGH = 3 };
 
 /* ---- which layers ---- */
 
@@ -202,6 +208,31 @@ void mp__overlay_applied(mp__manager *manager, mp_str address)
     (void)atomic_fetch_add(&stripe_of(manager, address)->ended, 1);
 }
 
+void mp__overlay_made(mp__manager *manager, const mp__change *changes, size_t count)
+{
+    uint64_t first = 0, last = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!changes[i].changed)
+            continue;
+        last = changes[i].after.revision;
+        first = first ? first : last;
+    }
+    if (!last)
+        return;
+    if (first != atomic_load(&manager->own_to) + 1) /* who sees the new end sees this, too */
+        atomic_store(&manager->own_from, first);
+    atomic_store(&manager->own_to, last);
+}
+
+/* Whether this daemon made all revisions behind @from up to @to, so that the counts tell of them.
+ */
+static bool are_own(mp__manager *manager, uint64_t from, uint64_t to)
+{
+    return from <= to && to <= atomic_load(&manager->own_to) &&
+           from + 1 >= atomic_load(&manager->own_from);
+}
+
 void mp__overlay_begins(mp__manager *manager, mp__read *read)
 {
     mp__overlay_stripe *stripe;
@@ -345,6 +376,9 @@ typedef struct walk {
     const mp__entry *seen[MP__LAYERS_MAX]; /* what each layer answered, references */
     uint8_t kinds[MP__LAYERS_MAX];         /* of the look before */
     uint64_t revisions[MP__LAYERS_MAX];
+    uint64_t
+        as_of[MP__LAYERS_MAX]; /* in this look, of what a strong one was answered; 0: nothing */
+    uint64_t same_as_of;       /* where the first look that was as this one began; 0: unknown */
     uint32_t same_looks, same_since; /* how many that were as this one; writes answered before */
     bool stale;                      /* the worst so far */
     int64_t age_ms;
@@ -355,8 +389,10 @@ typedef struct walk {
 
 static void forget_look(walk *w)
 {
-    for (size_t i = 0; i < w->count; i++)
+    for (size_t i = 0; i < w->count; i++) {
         w->seen[i] = mp__entry_unref(w->seen[i]);
+        w->as_of[i] = 0;
+    }
     w->cached = w->asked = w->stale = false;
     w->age_ms = -1;
 }
@@ -366,10 +402,12 @@ static void take(walk *w, mp__read *read)
 {
     w->seen[w->at] = read->entry;
     read->entry = NULL;
-    if (read->tier == MP__TIER_ORIGIN)
+    if (read->tier == MP__TIER_ORIGIN) {
         w->asked = true;
-    else
+        w->as_of[w->at] = read->level == MP__LEVEL_STRONG ? read->as_of : 0;
+    } else {
         w->cached = true;
+    }
     if (read->stale > w->stale || (read->stale == w->stale && read->age_ms > w->age_ms)) {
         w->stale = read->stale;
         w->age_ms = read->age_ms;
@@ -377,11 +415,54 @@ static void take(walk *w, mp__read *read)
     }
 }
 
+static bool is_absent(const mp__entry *entry)
+{
+    return !entry || entry->kind == MP__RECORD_ABSENT;
+}
+
+/* Where the origin stood when the first layer was looked at that it was asked for; 0: not known. */
+static uint64_t began_as_of(const walk *w)
+{
+    size_t i = 0;
+
+    while (i < w->at && !w->as_of[i])
+        i++;
+    return w->as_of[i];
+}
+
+/* Whether what the origin answered in this look was all true at the revision at which it stood
+ * first, for all that others did. An absence is of its revision alone, what has a revision was
+ * there since then. */
+static bool is_of_one_revision(const walk *w)
+{
+    uint64_t first = began_as_of(w);
+
+    for (size_t i = 0; i <= w->at; i++) {
+        const mp__entry *entry = w->seen[i];
+
+        if (w->as_of[i] && w->as_of[i] != first &&
+            (is_absent(entry) || entry->revision > first || w->as_of[i] < first) &&
+            !are_own(w->whole->manager, first, w->as_of[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Whether fewer revisions were made during the looks that saw the same than there were looks, so
+ * that during one of them nothing moved. */
+static bool was_calm_elsewhere(const walk *w)
+{
+    uint64_t last = w->as_of[w->at];
+
+    return !last || !w->same_as_of || last - w->same_as_of < w->same_looks ||
+           w->same_looks >= SAME_ENOUGH || are_own(w->whole->manager, w->same_as_of, last);
+}
+
 /* Whether this look saw the same as those before, so that all of it was so at one moment; it is the
  * one before then. What has a revision was there all the time between two looks. Absence is as of
  * whichever revision the origin had reached, and a value may have come and gone: where there is
  * more than one, fewer writes must have been asked for than there were looks, so that one of them
- * had none. */
+ * had none; and fewer revisions made. */
 static bool saw_the_same(walk *w, uint32_t asked)
 {
     bool same = w->looks > 1;
@@ -389,21 +470,22 @@ static bool saw_the_same(walk *w, uint32_t asked)
 
     for (size_t i = 0; i <= w->at; i++) {
         const mp__entry *entry = w->seen[i];
-        bool is_absent = !entry || entry->kind == MP__RECORD_ABSENT;
-        uint64_t revision = is_absent ? 0 : entry->revision;
+        uint64_t revision = is_absent(entry) ? 0 : entry->revision;
         uint8_t kind = entry ? entry->kind : 0;
 
         same = same && w->kinds[i] == kind && w->revisions[i] == revision;
         w->kinds[i] = kind;
         w->revisions[i] = revision;
-        absences += is_absent;
+        absences += is_absent(entry);
     }
     if (!same) {
         w->same_looks = 0;
         w->same_since = w->whole->calm_asked;
+        w->same_as_of = began_as_of(w);
     }
     w->same_looks++;
-    return same && (absences < 2 || asked - w->same_since < w->same_looks);
+    return same &&
+           (absences < 2 || (asked - w->same_since < w->same_looks && was_calm_elsewhere(w)));
 }
 
 /* Whether all layers were so at one moment. */
@@ -417,7 +499,7 @@ static bool is_of_one_moment(walk *w)
         return true;
     if (w->cached && atomic_load(&stripe->begun) != w->whole->calm_begun)
         return false;
-    return !w->asked || same || asked == w->whole->calm_asked;
+    return !w->asked || same || (asked == w->whole->calm_asked && is_of_one_revision(w));
 }
 
 /* Who reads this again while the origin is gone must know that there is nothing before it. */

@@ -157,6 +157,7 @@ static void committed(mp__write *write, int status)
     for (size_t i = 0; i < count && status == 0; i++)
         mp__overlay_applies(manager, request->changes[i].address);
     if (status == 0) {
+        mp__overlay_made(manager, request->changes, count);
         mark_scopes(request);
         done = mp__calloc(count, sizeof(*done));
         for (size_t i = 0; i < count; i++) {

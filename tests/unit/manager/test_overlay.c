@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a reader of a scope is promised, layer by layer, in a simulated machine. */
-#include "manager/manager.h"
+#include "manager/internal.h"
 #include "mp_reads.h"
 
 #define BASE     "base/default/k"
@@ -329,6 +329,114 @@ static void the_age_is_that_of_the_layer_verified_longest_ago(void **state)
     assert_int_equal(last.reason, MP__REASON_ORIGIN_LOST);
 }
 
+/* ---- two daemons on one database ---- */
+
+/* What another daemon writes: past this one's write path, which learns of its own. */
+typedef struct meanwhile {
+    mp__write write;
+    mp__change changes[2];
+    size_t count;
+    bool is_own; /* it is this daemon that writes, after all */
+    bool is_done;
+} meanwhile;
+
+static void is_written(mp__write *write, int status)
+{
+    assert_int_equal(status, 0);
+    ((meanwhile *)(void *)write)->is_done = true;
+}
+
+static void writes(meanwhile *m)
+{
+    if (m->is_own) {
+        assert_int_equal(change_all(m->changes, m->count), 0);
+        return;
+    }
+    m->write = (mp__write){
+        .changes = m->changes, .count = m->count, .actor = MP_STR("another"), .done = is_written};
+    m->is_done = false;
+    mp__origin_write(manager->origin, &m->write);
+    world_wait(&m->is_done);
+}
+
+/* A strong read of ENV, and between its first question and its second the changes. Returns the
+ * status; *ret_asked: how many questions it took. */
+static int read_around(meanwhile *m, uint64_t *ret_asked)
+{
+    uint64_t before = world_fetches();
+
+    mp_sim_slow(sim, "mp-origin-r", 200, 200);
+    read_is_done = false;
+    prepare(&last, ENV, MP__LEVEL_STRONG);
+    assert_false(mp__read_start(manager, &last));
+    while (world_fetches() == before)
+        assert_true(mp_sim_step(sim));
+    if (m->count)
+        writes(m);
+    assert_int_equal(world_fetches(), before + 1);
+    mp_sim_slow(sim, "", 0, 0);
+    world_wait(&read_is_done);
+    *ret_asked = world_fetches() - before;
+    (void)mp__entry_unref(last.entry);
+    return last.status;
+}
+
+static void a_key_that_another_daemon_moves_between_the_questions_is_not_absent(void **state)
+{
+    meanwhile m = {0};
+    uint64_t asked;
+
+    (void)state;
+    set(BASE, "b");
+    m.changes[0] = (mp__change){.op = MP__CHANGE_PUT, .address = MP_STR(ENV), .value = MP_STR("e")};
+    m.changes[1] = (mp__change){.op = MP__CHANGE_DELETE, .address = MP_STR(BASE)};
+    m.count = 2;
+    assert_int_equal(read_around(&m, &asked), 0);
+    assert_int_equal(asked, 3);
+}
+
+static void
+what_another_daemon_writes_elsewhere_costs_no_question_where_there_is_a_value(void **state)
+{
+    meanwhile m = {0};
+    uint64_t asked;
+
+    (void)state;
+    set(BASE, "b");
+    assert_int_equal(read_around(&m, &asked), 0);
+    assert_int_equal(asked, 2);
+    m.changes[0] = (mp__change){
+        .op = MP__CHANGE_PUT, .address = MP_STR("production/default/other"), .value = MP_STR("o")};
+    m.count = 1;
+    assert_int_equal(read_around(&m, &asked), 0);
+    assert_int_equal(asked, 2);
+    m.changes[0].address = MP_STR("production/default/third");
+    m.changes[1] = (mp__change){.op = MP__CHANGE_DELETE, .address = MP_STR(BASE)};
+    m.count = 2;
+    assert_int_equal(read_around(&m, &asked), MP_EABSENT);
+    assert_int_equal(asked, 4);
+    m.count = 0;
+    assert_int_equal(read_around(&m, &asked), MP_EABSENT);
+    assert_int_equal(asked, 2);
+}
+
+static void what_this_daemon_writes_elsewhere_costs_no_question(void **state)
+{
+    meanwhile m = {.is_own = true, .count = 1};
+    char address[64];
+    uint64_t asked;
+
+    (void)state;
+    set("production/default/warm", "w");
+    for (int i = 0; i < 5; i++) {
+        snprintf(address, sizeof(address), "production/default/other%d", i);
+        m.changes[0] =
+            (mp__change){.op = MP__CHANGE_PUT, .address = mp_str_of(address), .value = MP_STR("o")};
+        assert_int_equal(read_around(&m, &asked), MP_EABSENT);
+        assert_int_equal(asked, 2);
+    }
+}
+
 /* ---- what counts ---- */
 
 static mp_cache_stats counts(void)
@@ -408,6 +516,9 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_layer_of_which_nothing_is_known_makes_the_whole_unknown),
     WORLD_TEST(what_was_resolved_is_served_stale_also_by_a_daemon_that_starts_without_its_origin),
     WORLD_TEST(the_age_is_that_of_the_layer_verified_longest_ago),
+    WORLD_TEST(a_key_that_another_daemon_moves_between_the_questions_is_not_absent),
+    WORLD_TEST(what_another_daemon_writes_elsewhere_costs_no_question_where_there_is_a_value),
+    WORLD_TEST(what_this_daemon_writes_elsewhere_costs_no_question),
     WORLD_TEST(a_read_counts_once_also_when_the_first_look_was_for_nothing),
     WORLD_TEST(a_reader_of_a_scope_hears_of_its_layers_and_of_no_other),
 };
