@@ -63,7 +63,7 @@ static int say_which(const mp__bench *bench, bool first)
     int size =
         snprintf(line, sizeof(line), "%s== %s: %s\n", first ? "" : "\n", bench->name, bench->text);
 
-    return mp__cli_put(mp_str_new(line, (size_t)size));
+    return mp__cli_put(mp_str_new(line, (size_t)size)) || fflush(stdout) != 0 ? MP__EXIT_ERROR : 0;
 }
 
 static int run_one(const mp__arguments *arguments, const mp__bench *bench,
@@ -76,22 +76,24 @@ static int run_one(const mp__arguments *arguments, const mp__bench *bench,
     if (rc)
         rc = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s: %s", bench->name,
                           diag.text[0] ? diag.text : mp_strerror(rc));
-    else
-        rc = mp__cli_put(mp__buf_str(&out));
+    else if (mp__cli_put(mp__buf_str(&out)) || fflush(stdout) != 0)
+        rc = MP__EXIT_ERROR;
     mp__buf_done(&out);
     return rc;
 }
 
-/* Each of them, also where one before it failed. */
-static int run_all(const mp__arguments *arguments, const mp__bench_options *options)
+/* The @count named ones, or all if there is none; each of them, also where one before it failed. */
+static int run_many(const mp__arguments *arguments, const mp__bench_options *options, int count)
 {
     int rc = 0, one;
 
-    for (const mp__bench *b = mp__benches; b->name; b++) {
-        one = options->json ? 0 : say_which(b, b == mp__benches);
+    for (int i = 0; count ? i < count : mp__benches[i].name != NULL; i++) {
+        const mp__bench *bench = count ? mp__bench_find(arguments->words[i]) : &mp__benches[i];
+
+        one = options->json || count == 1 ? 0 : say_which(bench, i == 0);
         if (one)
             return one; /* nobody reads it */
-        one = run_one(arguments, b, options);
+        one = run_one(arguments, bench, options);
         rc = rc ? rc : one;
     }
     return rc;
@@ -109,11 +111,5 @@ int mp__verb_bench(const mp__arguments *arguments)
         if (!mp__bench_find(arguments->words[i]))
             rc = mp__cli_fail(arguments, MP__EXIT_USAGE,
                               "there is no bench '%s'; --list names them", arguments->words[i]);
-    if (rc)
-        return rc;
-    if (arguments->word_count == 0)
-        return run_all(arguments, &options);
-    for (int i = 0; i < arguments->word_count && rc == 0; i++)
-        rc = run_one(arguments, mp__bench_find(arguments->words[i]), &options);
-    return rc;
+    return rc ? rc : run_many(arguments, &options, arguments->word_count);
 }

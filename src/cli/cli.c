@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -412,6 +413,18 @@ static int check_words(const mp__arguments *arguments, const mp__verb *verb)
     return 0;
 }
 
+/* Whether all that was printed has got to where it should; who closed a pipe knows. */
+static int output_ends(const mp__arguments *arguments, int code)
+{
+    errno = 0;
+    if (mp__terminal_end() == 0 && !ferror(stdout))
+        return code;
+    if (errno != EPIPE)
+        (void)mp__cli_fail(arguments, MP__EXIT_ERROR, "standard output: %s",
+                           errno ? strerror(errno) : "not all of it could be written");
+    return code ? code : MP__EXIT_ERROR;
+}
+
 int mp__cli_main(int argc, char **argv)
 {
     parsing p = {0};
@@ -446,9 +459,7 @@ int mp__cli_main(int argc, char **argv)
     }
     (void)mp__free(p.arguments.words);
     (void)mp__free(p.arguments.sets);
-    if (mp__terminal_end() != 0 && code == 0)
-        code = MP__EXIT_ERROR;
-    return code;
+    return output_ends(&p.arguments, code);
 }
 
 /* ---- for the verbs ---- */

@@ -2,10 +2,12 @@
 """What the RESP commands and the verbs of the command line promise."""
 
 import json
+import os
 import pathlib
 import re
 import threading
 import time
+import unittest
 import urllib.request
 
 import mp_daemon
@@ -44,6 +46,23 @@ class Commands(mp_daemon.Served):
             run.kill()
             run.communicate()
         self.assertTrue(first.startswith(f"== {names[0]}: "), first)
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "which needs more room than that")
+    def test_benches_go_on_behind_one_that_failed(self):
+        run = subprocess.run(["sh", "-c", f"ulimit -v 90000; exec {BINARY} bench l1-get record --rounds 1"],
+                             capture_output=True, text=True, timeout=300)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("marketprism bench: l1-get: ", run.stderr)
+        self.assertIn("a latency recorded", run.stdout)
+
+    def test_what_cannot_be_printed_is_an_error_that_says_so(self):
+        for words in (["policies"], ["bench", "record", "--rounds", "1"], ["get", self.key]):
+            self.c("SET", self.key, "v")
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                run = subprocess.run([BINARY, *words, *(["--resp", self.daemon.resp] if words[0] == "get" else [])],
+                                     stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(run.returncode, 1, words)
+            self.assertRegex(run.stderr, f"marketprism {words[0]}: standard output: ", words)
 
     def test_an_unknown_bench_is_refused_before_any_runs(self):
         run = self.bench("record", "no-such")
