@@ -219,7 +219,8 @@ typedef struct mp__write_request {
     void *context;
     /* out; the `after` and `old` slices in changes are not valid any more, but: */
     int status;          /* as mp__write */
-    bool pending;        /* durable here, and on its way to the origin: it has no revision yet */
+    bool pending;        /* durable here, and on its way to the origin: it has no revision yet; of
+                          * a dry run: it would be */
     uint64_t revision;   /* newest revision made, for read-your-writes */
     mp_blob *old_value;  /* of the first change with MP__WANT_OLD, a reference, or NULL */
     char text[640];      /* why not, for the client */
@@ -233,7 +234,7 @@ typedef struct mp__write_request {
     int64_t started_ms;
     uint32_t generation; /* of the watch that was live at the start */
     bool counted;        /* write_back.c */
-    bool is_gated;       /* validate.c: others wait for its answer */
+    bool is_gated;       /* validate.c: others wait for its answer; of a dry run: they would */
     bool claims_open;    /* claims.c: another thread looks at the values */
     int claims_status;
     struct mp__write_request *claims_next;

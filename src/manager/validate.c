@@ -116,7 +116,7 @@ void mp__validation_passes(mp__validation *v)
 {
     mp__write_request *request = v->request;
     mp__manager *manager = v->manager;
-    bool holds = v->holds && !request->dry_run;
+    bool gated = v->holds, holds = gated && !request->dry_run;
 
     if (request->examine_name.size) {
         mp__validation_refuses(v, 0, NULL); /* answered, without a write */
@@ -131,7 +131,7 @@ void mp__validation_passes(mp__validation *v)
         return;
     }
     validation_free(v);
-    request->is_gated = holds;
+    request->is_gated = gated; /* a dry run's, too: it would not be written back */
     mp__write_go(manager, request);
     if (!holds)
         mp__validate_leaves(manager);

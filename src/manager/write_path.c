@@ -244,10 +244,8 @@ void mp__write_prepare(mp__manager *manager, mp__write_request *request)
 }
 
 /* What the origin would say before it looked at the changes. */
-static int origin_refusal(const mp__manager *manager, const mp__write_request *request)
+static int origin_refusal(const mp__manager *manager)
 {
-    if (manager->back && mp__back_would_take(manager->back, request))
-        return 0;
     if (manager->origin->ops->read_only)
         return MP_EREADONLY;
     switch ((enum mp__origin_state)mp__state_now(&manager->origin->state)) {
@@ -268,7 +266,8 @@ static int origin_refusal(const mp__manager *manager, const mp__write_request *r
 void mp__write_go(mp__manager *manager, mp__write_request *request)
 {
     if (request->dry_run) {
-        request->status = origin_refusal(manager, request);
+        request->pending = manager->back && mp__back_would_take(manager->back, request);
+        request->status = request->pending ? 0 : origin_refusal(manager);
         mp__write_set_text(request, request->status);
         mp__write_reply(request);
         return;

@@ -260,6 +260,17 @@ class Outage(unittest.TestCase):
         self.assertEqual(client("MP.GET", "orders/c", "LEVEL", "strong"), b"typed")
         self.assertFalse((self.daemon.data / "conflicts.jsonl").exists())
 
+    def test_a_dry_run_says_what_a_write_would_be_told_that_is_written_back(self):
+        self.daemon.stop()
+        self.daemon.start("--set", "cache.write_modes=orders=back")
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+        dry = http("DELETE", "/v1/config/orders/none?dry_run")
+        self.assertEqual((dry.status, dry.json), (200, {"dry_run": True, "would": "nothing", "revision": 0}))
+        self.assertEqual(http("DELETE", "/v1/config/orders/none").status, 202)
+        for what in ("?dry_run", ""):
+            self.assertEqual(http("DELETE", "/v1/config/through/none" + what).status, 404)
+
     def test_kill_9_while_the_origin_is_gone_loses_nothing_kept(self):
         client = self.daemon.client()
         away = self.move_away()

@@ -142,6 +142,17 @@ class Validation(unittest.TestCase):
         self.assertEqual(self.resp("MGET", "limits/low", "limits/high"), [b"1", b"9"])
         self.assertEqual(self.http.put(CONFIG + "limits/high?dry_run", "10", "application/json").json["would"], "change")
 
+    def test_a_dry_run_of_a_rollback_to_a_deletion_is_refused_as_the_rollback_would_be(self):
+        self.resp("SET", "limits/low", "1")
+        self.resp("DEL", "limits/low")
+        gone = self.resp("MP.REV")
+        self.limits()
+        for key, status in (("limits/low", 422), ("limits/none", 404)):
+            path = f"/v1/rollback/{key}?to={gone}"
+            real, dry = self.http("POST", path), self.http("POST", path + "&dry_run")
+            self.assertEqual(real.status, status, real)
+            self.assertEqual((dry.status, {**dry.json, "instance": ""}), (status, {**real.json, "instance": ""}))
+
     def test_a_dry_run_of_an_import_asks_the_schemas(self):
         self.limits()
         path = self.file("limits.json", '{"low": 5, "high": 500}')

@@ -32,6 +32,7 @@ typedef struct write_work {
     mp_str if_match, if_none_match;
     bool dry_run, conditional; /* conditional: the client's own conditions bind it */
     int tries;
+    bool finds_none;   /* of a dry run: nothing stands in the layer */
     const char *would; /* of a dry run: what the write would do; NULL: nobody can say */
     uint64_t revision; /* of a dry run: of what stands there now */
     /* while it is patched: what was read, a reference of ours, and what of it the scope sees and
@@ -257,6 +258,8 @@ static void write_done(mp__write_request *request)
     if (w->dry_run) {
         if (request->status)
             mp__http_answer_write_error(w->x, request);
+        else if (w->kind == DELETE && w->finds_none && !request->pending)
+            answer_absent(w->x);
         else if (w->would)
             answer_dry_run(w);
         else
@@ -420,7 +423,8 @@ static void decide(write_work *w, const mp__entry *held, const mp__entry *now, c
         (void)mp__entry_unref(held);
         return;
     }
-    if (w->kind == DELETE && !own) {
+    w->finds_none = !own;
+    if (w->kind == DELETE && !own && (w->conditional || !w->dry_run)) {
         answer_absent(w->x);
     } else if (is_patch(w)) {
         size_t bytes = w->x->request.body.size + (now ? mp_blob_str(&now->blob.pub).size : 0);

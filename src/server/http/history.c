@@ -115,7 +115,7 @@ typedef struct rollback_work {
     mp__query now, then; /* with conditions, or a dry run: what is there, what would be */
     mp_str if_match;
     bool dry_run;
-    const char *would; /* of a dry run: what the write would do */
+    const char *would; /* of a dry run: what the write would do; NULL: it had no value then */
     uint64_t revision; /* of a dry run: of what stands there now */
     char address[MP__ADDRESS_MAX];
 } rollback_work;
@@ -149,10 +149,12 @@ static void rollback_done(mp__write_request *request)
     mp__buf body = MP__BUF_INIT;
 
     if (w->dry_run && request->status == 0) {
-        answer_rollback_dry_run(w);
+        if (w->would)
+            answer_rollback_dry_run(w);
+        else
+            answer_no_revision(x);
         return;
     }
-
     if (request->status == MP_ECONFLICT) {
         mp__answer_problem(x, &(mp__problem){.status = 412,
                                              .type = "precondition",
@@ -218,10 +220,10 @@ static void rollback_decide(rollback_work *w)
                                                           "value",
                                                 .remedy = "read it again and decide anew",
                                                 .last_known_revision = now ? now->revision : 0});
-    } else if (!then) {
+    } else if (!then && (w->if_match.data || !w->dry_run)) {
         answer_no_revision(w->x);
     } else if (w->dry_run) {
-        w->would = !now ? "create" : is_same(now, then) ? "nothing" : "change";
+        w->would = !then ? NULL : !now ? "create" : is_same(now, then) ? "nothing" : "change";
         w->revision = now ? now->revision : 0;
         rollback_write(w);
     } else {
