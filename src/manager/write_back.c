@@ -309,6 +309,7 @@ static bool is_refused_for_good(int status)
 static void send_again(mp__back *back, mp__pending *p)
 {
     p->is_sent = false;
+    p->may_have_come = true;
     if (!back->unsent || back->unsent->sequence > p->sequence)
         back->unsent = p;
 }
@@ -331,6 +332,23 @@ static bool has_lapsed(const mp__back *back, const mp__pending *p)
            p->base_expires_ms <= mp__env_wall_ms(back->manager->env);
 }
 
+static bool is_live(const mp__back *back);
+
+/* Under the lock, as pump(). */
+static void ask_past(mp__back *back, mp__pending *p)
+{
+    bool asks;
+
+    (void)pthread_mutex_lock(&back->lock);
+    asks = is_live(back);
+    back->sent += asks;
+    if (asks)
+        mp__back_ask_past(p, back->manager->origin, back->worker);
+    (void)pthread_mutex_unlock(&back->lock);
+    if (!asks)
+        try_later(back, p, MP_EORIGIN);
+}
+
 static void came_back(mp__task *task)
 {
     mp__pending *p = (mp__pending *)((char *)task - offsetof(mp__pending, task));
@@ -346,6 +364,10 @@ static void came_back(mp__task *task)
     if (has_lapsed(back, p)) {
         rebase(back, p, 0, 0);
         send_again(back, p);
+        return;
+    }
+    if (mp__back_may_have_come(p)) {
+        ask_past(back, p);
         return;
     }
     rc = p->status ? keep_conflict(back, p) : 0;
@@ -854,6 +876,7 @@ static int load(void *context, mp_str bytes)
     p->accepted_ms = r.accepted_ms;
     p->base_known = r.base_known;
     p->base = r.base;
+    p->may_have_come = true;
     link_pending(back, p);
     return 0;
 }

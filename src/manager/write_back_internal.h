@@ -20,6 +20,10 @@ typedef struct mp__pending {
     int64_t accepted_ms;
     mp__identity identity; /* whose write it is */
     bool is_sent;
+    bool may_have_come; /* it is of an earlier life, or was sent before */
+    bool knows_past;    /* the history was asked */
+    mp__history past;   /* write_back_past.c's */
+    mp__worker *past_worker;
     mp__change change;
     mp__write_request request;
     mp__task task;
@@ -27,6 +31,14 @@ typedef struct mp__pending {
     bool found_none;   /* result: there is no value */
     uint64_t revision; /* result: made, or found there */
 } mp__pending;
+
+/* ---- write_back_past.c ---- */
+
+/* Whether @p, which came back as a conflict, may have arrived before, and nobody has looked yet. */
+bool mp__back_may_have_come(const mp__pending *p);
+/* Look; its task is posted to @worker then. It has arrived: its status is 0 and its revision the
+ * one that it made. The origin cannot say for now: its status says why. */
+void mp__back_ask_past(mp__pending *p, mp__origin *origin, mp__worker *worker);
 
 /* ---- write_back_record.c ---- */
 

@@ -278,6 +278,38 @@ static void what_was_answered_survives_a_loss_of_power(void **state)
     assert_int_equal(pending(), 0);
 }
 
+/* The power goes, and @ms later it is back. */
+static void crash_for(uint64_t ms)
+{
+    mp_platter_power_off(mp_sim_disk(sim), MP_PLATTER_LOSE);
+    world_close();
+    mp_platter_power_on(mp_sim_disk(sim));
+    mp_sim_run(sim, ms);
+    start();
+}
+
+static void what_had_arrived_before_a_crash_and_has_ended_since_is_no_conflict(void **state)
+{
+    mp__change brief = {
+        .op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("brief")};
+
+    (void)state;
+    assert_int_equal(put(KEY, "0"), 0);
+    all_arrive();
+    mp_sim_run(sim, 5000);
+    brief.expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 2000;
+    assert_int_equal(change(brief, false), 0);
+    all_arrive();
+    crash_for(5000);
+    assert_int_equal(pending(), 1);
+    all_arrive();
+    assert_string_equal(history(KEY), " 0 brief -");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+    assert_int_equal(put(KEY, "next"), 0);
+    all_arrive();
+    assert_string_equal(history(KEY), " 0 brief - next");
+}
+
 static void it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more(void **state)
 {
     (void)state;
@@ -680,6 +712,7 @@ static const struct CMUnitTest tests[] = {
     T(a_write_is_answered_and_seen_while_the_origin_is_gone_and_arrives_when_it_is_back),
     T(with_a_live_origin_it_arrives_by_itself),
     T(what_was_answered_survives_a_loss_of_power),
+    T(what_had_arrived_before_a_crash_and_has_ended_since_is_no_conflict),
     T(it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more),
     T(a_strong_read_waits_for_what_is_on_its_way_and_is_an_error_without_an_origin),
     T(what_somebody_else_changed_meanwhile_stands_and_the_write_is_kept_in_a_file),

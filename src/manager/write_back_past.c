@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A write of an earlier life that finds something else than it was to stand over: it may have
+ * arrived in that life, and have expired or been written over since. Its history says, if it is not
+ * too long. */
+#include "manager/write_back_internal.h"
+
+enum { REVISIONS_MOST = 1000, BYTES_MOST = 4 << 20 };
+
+bool mp__back_may_have_come(const mp__pending *p)
+{
+    return p->may_have_come && !p->knows_past && p->status == MP_ECONFLICT && p->base_known &&
+           p->entry->kind == MP__RECORD_VALUE;
+}
+
+static bool is_it(const mp__pending *p, const mp__record *record, mp_str actor)
+{
+    return record->kind == MP__RECORD_VALUE && record->revision > p->base &&
+           record->expires_ms == p->entry->expires_ms &&
+           mp_str_equal(record->value, mp_blob_str(&p->entry->blob.pub)) &&
+           mp_str_equal(record->media_type, mp__entry_media_type(p->entry)) &&
+           mp_str_equal(actor, mp_str_of(p->identity.name));
+}
+
+/* On the origin's reader. What cannot be said of a history that is damaged, or that the origin does
+ * not keep, leaves the write a conflict; of an origin that is gone it is asked again. */
+static void came(mp__history *history, int status, const mp__record *records, const mp_str *actors,
+                 size_t count)
+{
+    mp__pending *p = (mp__pending *)((char *)history - offsetof(mp__pending, past));
+
+    p->knows_past = status == 0 || status == MP_ECORRUPT || status == MP_EUNSUPPORTED;
+    if (!p->knows_past)
+        p->status = status;
+    for (size_t i = 0; i < count && status == 0; i++)
+        if (is_it(p, &records[i], actors[i])) {
+            p->status = 0;
+            p->revision = records[i].revision;
+            break;
+        }
+    mp__worker_post(p->past_worker, &p->task);
+}
+
+void mp__back_ask_past(mp__pending *p, mp__origin *origin, mp__worker *worker)
+{
+    p->past_worker = worker;
+    p->past = (mp__history){
+        .address = mp__entry_address(p->entry),
+        .limit = REVISIONS_MOST,
+        .with_values = true,
+        .bytes_max = BYTES_MOST,
+        .done = came,
+    };
+    mp__origin_history(origin, &p->past);
+}
