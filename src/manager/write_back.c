@@ -366,6 +366,10 @@ static void came_back(mp__task *task)
         send_again(back, p);
         return;
     }
+    if (mp__back_has_not_come(p)) {
+        send_again(back, p);
+        return;
+    }
     if (mp__back_may_have_come(p)) {
         ask_past(back, p);
         return;
@@ -390,16 +394,6 @@ static void came_back(mp__task *task)
     leave(back, p, p->status == 0);
 }
 
-/* Whether the origin holds already what @p would write: it has arrived in an earlier life. */
-static bool is_there(const mp__pending *p, const mp__change *change)
-{
-    if (p->entry->kind == MP__RECORD_ABSENT)
-        return change->after.revision != 0 && change->after.kind == MP__RECORD_ABSENT;
-    return change->after.revision != 0 && change->after.kind == MP__RECORD_VALUE &&
-           mp_str_equal(change->after.value, change->value) &&
-           mp_str_equal(change->after.media_type, change->media_type);
-}
-
 /* On the origin's writer, what it changed being in the cache. What it found instead is brought
  * there, too, before @request leaves the queue: it may be this very write, that arrived unnoticed
  * before, or another's, and readers who were told of the one on its way must not be told what was
@@ -414,7 +408,7 @@ static void written(mp__write_request *request)
                          request->started_ms);
     p->revision = p->change.after.revision;
     p->found_none = p->change.after.kind == MP__RECORD_ABSENT;
-    p->status = status == MP_ECONFLICT && is_there(p, &p->change) ? 0 : status;
+    p->status = status == MP_ECONFLICT && mp__back_is_there(p, &p->change) ? 0 : status;
     p->task.run = came_back;
     mp__worker_post(p->back->worker, &p->task);
 }
@@ -424,6 +418,13 @@ static void send_off(mp__back *back, mp__pending *p)
     bool is_put = p->entry->kind == MP__RECORD_VALUE;
 
     p->is_sent = true;
+    back->sent++;
+    if (mp__back_looks_first(p, mp__env_wall_ms(back->manager->env))) {
+        p->task.run = came_back;
+        mp__back_ask_past(p, back->manager->origin, back->worker);
+        return;
+    }
+    p->knows_past = false; /* of what this may bring about */
     p->change = (mp__change){
         .op = is_put ? MP__CHANGE_PUT : MP__CHANGE_DELETE,
         .flags = (p->base_known ? MP__IF_REVISION : 0u) | (is_put ? MP__IF_CHANGED : 0u),
@@ -441,7 +442,6 @@ static void send_off(mp__back *back, mp__pending *p)
         .manager = back->manager,
         .started_ns = mp__env_now_ns(back->manager->env),
     };
-    back->sent++;
     mp__write_through(back->manager, &p->request);
 }
 

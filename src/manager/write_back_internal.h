@@ -21,6 +21,7 @@ typedef struct mp__pending {
     mp__identity identity; /* whose write it is */
     bool is_sent;
     bool may_have_come; /* it is of an earlier life, or was sent before */
+    bool looks_first;   /* before it is sent, the history is asked */
     bool knows_past;    /* the history was asked */
     mp__history past;   /* write_back_past.c's */
     mp__worker *past_worker;
@@ -34,6 +35,13 @@ typedef struct mp__pending {
 
 /* ---- write_back_past.c ---- */
 
+/* Whether the origin holds already what @p would write: it has arrived in an earlier life. */
+bool mp__back_is_there(const mp__pending *p, const mp__change *change);
+/* Whether @p must not be sent before somebody has looked: it may have arrived, and its value has
+ * ended by @now_ms. mp__back_ask_past() is to follow then; and whether it said that it has not
+ * come, once. */
+bool mp__back_looks_first(mp__pending *p, int64_t now_ms);
+bool mp__back_has_not_come(mp__pending *p);
 /* Whether @p, which came back as a conflict, may have arrived before, and nobody has looked yet. */
 bool mp__back_may_have_come(const mp__pending *p);
 /* Look; its task is posted to @worker then. It has arrived: its status is 0 and its revision the

@@ -1,10 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A write of an earlier life that finds something else than it was to stand over: it may have
  * arrived in that life, and have expired or been written over since. Its history says, if it is not
- * too long. */
+ * too long. One that has ended is not sent before that was asked: it would come once more, over
+ * whatever stands there by now. */
 #include "manager/write_back_internal.h"
 
 enum { REVISIONS_MOST = 1000, BYTES_MOST = 4 << 20 };
+
+bool mp__back_is_there(const mp__pending *p, const mp__change *change)
+{
+    if (p->entry->kind == MP__RECORD_ABSENT)
+        return change->after.revision != 0 && change->after.kind == MP__RECORD_ABSENT;
+    return change->after.revision != 0 && change->after.kind == MP__RECORD_VALUE &&
+           mp_str_equal(change->after.value, change->value) &&
+           mp_str_equal(change->after.media_type, change->media_type);
+}
+
+bool mp__back_looks_first(mp__pending *p, int64_t now_ms)
+{
+    p->looks_first = p->may_have_come && !p->knows_past && p->entry->kind == MP__RECORD_VALUE &&
+                     p->entry->expires_ms && p->entry->expires_ms <= now_ms;
+    if (p->looks_first)
+        p->status = MP_ECONFLICT; /* until its history says that it has come */
+    return p->looks_first;
+}
+
+bool mp__back_has_not_come(mp__pending *p)
+{
+    bool has_not = p->looks_first && p->knows_past && p->status;
+
+    p->looks_first = false;
+    return has_not;
+}
 
 bool mp__back_may_have_come(const mp__pending *p)
 {

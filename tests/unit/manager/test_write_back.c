@@ -303,11 +303,80 @@ static void what_had_arrived_before_a_crash_and_has_ended_since_is_no_conflict(v
     crash_for(5000);
     assert_int_equal(pending(), 1);
     all_arrive();
+    mp_sim_run(sim, 5000);
     assert_string_equal(history(KEY), " 0 brief -");
     assert_string_equal(file("/data/conflicts.jsonl"), "");
     assert_int_equal(put(KEY, "next"), 0);
     all_arrive();
     assert_string_equal(history(KEY), " 0 brief - next");
+}
+
+static void what_had_arrived_before_a_crash_and_has_ended_since_does_not_come_again(void **state)
+{
+    mp__change brief = {
+        .op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("brief")};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* over what nobody knows, and over nothing */
+        if (i > 0)
+            assert_int_equal(read_at(OTHER, MP__LEVEL_EVENTUAL, false), MP_EABSENT);
+        brief.address = mp_str_of(i == 0 ? KEY : OTHER);
+        brief.expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 2000;
+        assert_int_equal(change(brief, false), 0);
+        all_arrive();
+        crash_for(5000);
+        assert_true(pending() > 0);
+        all_arrive();
+        mp_sim_run(sim, 5000);
+        assert_string_equal(history(i == 0 ? KEY : OTHER), " brief -");
+    }
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+static void what_had_not_arrived_before_a_crash_arrives_though_it_has_ended(void **state)
+{
+    mp__change brief = {.op = MP__CHANGE_PUT,
+                        .address = mp_str_of(KEY),
+                        .value = mp_str_of("brief"),
+                        .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 20000};
+
+    (void)state;
+    origin_goes();
+    assert_int_equal(change(brief, false), 0);
+    crash_for(30000);
+    assert_int_equal(pending(), 1);
+    origin_comes_back();
+    all_arrive();
+    mp_sim_run(sim, 5000);
+    assert_string_equal(history(KEY), " brief -");
+}
+
+static void what_had_ended_before_another_write_does_not_come_over_it_after_a_crash(void **state)
+{
+    mp__change brief = {.op = MP__CHANGE_PUT,
+                        .address = mp_str_of(KEY),
+                        .value = mp_str_of("brief"),
+                        .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 300};
+    char log[1 << 16];
+    size_t size;
+    const unsigned char *bytes;
+
+    (void)state;
+    assert_int_equal(change(brief, false), 0);
+    bytes = mp_platter_bytes(mp_sim_disk(sim), "/data/write-back.log", &size);
+    assert_true(bytes && size <= sizeof(log));
+    memcpy(log, bytes, size); /* as a crash would leave it: it has not arrived */
+    all_arrive();
+    mp_sim_run(sim, 2000);
+    assert_int_equal(put_direct(KEY, "theirs"), 0);
+    world_close();
+    mp_platter_put(mp_sim_disk(sim), "/data/write-back.log", log, size);
+    start();
+    assert_int_equal(pending(), 1);
+    all_arrive();
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), 0);
+    assert_string_equal(got, "theirs");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
 }
 
 static void it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more(void **state)
@@ -713,6 +782,9 @@ static const struct CMUnitTest tests[] = {
     T(with_a_live_origin_it_arrives_by_itself),
     T(what_was_answered_survives_a_loss_of_power),
     T(what_had_arrived_before_a_crash_and_has_ended_since_is_no_conflict),
+    T(what_had_arrived_before_a_crash_and_has_ended_since_does_not_come_again),
+    T(what_had_not_arrived_before_a_crash_arrives_though_it_has_ended),
+    T(what_had_ended_before_another_write_does_not_come_over_it_after_a_crash),
     T(it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more),
     T(a_strong_read_waits_for_what_is_on_its_way_and_is_an_error_without_an_origin),
     T(what_somebody_else_changed_meanwhile_stands_and_the_write_is_kept_in_a_file),
