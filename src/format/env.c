@@ -4,7 +4,7 @@
  * There is no standard; this reads what the common tools agree on: blank lines and # comments,
  * "export " before a name, single quotes (bytes as they stand), double quotes (\n \r \t \" \\ \$ \`
  * and line breaks inside), unquoted values up to " #" or the end of the line, trimmed. Nothing is
- * interpolated: $NAME stays as it is. All values are text. */
+ * interpolated: $NAME stays as it is. All values are text, and none holds a zero byte. */
 #include <ctype.h>
 
 #include "format/kinds.h"
@@ -38,6 +38,11 @@ static char unescape(char c)
     }
 }
 
+static int zero_byte(mp__text *t)
+{
+    return mp__text_error(t, t->at, "a zero byte stands here, which no environment can carry");
+}
+
 static int read_quoted(mp__text *t, char quote, mp__buf *value)
 {
     mp__text begin = *t;
@@ -48,6 +53,8 @@ static int read_quoted(mp__text *t, char quote, mp__buf *value)
 
         if (c == -1)
             return mp__text_error(&begin, begin.at, "this quote is never closed");
+        if (c == 0)
+            return zero_byte(t);
         t->at++;
         if (c == quote)
             return value->error;
@@ -68,6 +75,8 @@ static int read_plain(mp__text *t, mp__buf *value)
         if (mp__text_peek(t) == '#' && t->at &&
             (t->bytes.data[t->at - 1] == ' ' || t->bytes.data[t->at - 1] == '\t'))
             break;
+        if (mp__text_peek(t) == 0)
+            return zero_byte(t);
         (void)mp__buf_add_char(value, (char)mp__text_peek(t));
         t->at++;
     }

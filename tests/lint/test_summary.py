@@ -10,7 +10,8 @@ import unittest
 
 import mp_tap
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "test-summary.py"
+ROOT = pathlib.Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "test-summary.py"
 
 
 def summary(*records, arguments=()):
@@ -76,6 +77,15 @@ class Summary(unittest.TestCase):
                               capture_output=True, text=True, check=False)
         self.assertEqual((done.stdout.splitlines()[-1], done.returncode),
                          ("0 passed, 1 failed", 1))
+
+    def test_what_a_fuzz_target_finds_is_a_failure_and_no_skip(self):
+        with tempfile.TemporaryDirectory() as folder:
+            target = pathlib.Path(folder, "fuzz_x")  # finds something, and ends as libFuzzer does
+            target.write_text('#!/bin/sh\nfor word; do case $word in -error_exitcode=*)'
+                              ' exit "${word#*=}";; esac; done\nexit 77\n', encoding="utf-8")
+            target.chmod(0o755)
+            run = subprocess.run([ROOT / "fuzz" / "run-one.sh", target, "x", "short", "-runs=1"], check=False)
+        self.assertNotIn(run.returncode, (0, 77))  # meson: passed, skipped
 
     def test_what_happened_outside_counts_too(self):
         line, _, status = summary(program("OK"), arguments=[

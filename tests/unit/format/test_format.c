@@ -452,6 +452,26 @@ static void prints_value(const char *format, const char *value, const char *type
     mp__leaves_done(&leaves);
 }
 
+/* What is read can be printed again. */
+static void env_values_hold_no_zero_byte(void **state)
+{
+    static const struct {
+        mp_str text;
+        int line, column;
+    } cases[] = {{{"A=1\0x\n", 6}, 1, 4}, {{"A=1\nB=\"x\n\0\"\n", 11}, 3, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        assert_int_equal(mp__format_find("env")->parse(cases[i].text, &leaves, &diag), MP_ESYNTAX);
+        assert_int_equal(diag.line, cases[i].line);
+        assert_int_equal(diag.column, cases[i].column);
+        assert_non_null(strstr(diag.text, "zero byte"));
+    }
+}
+
 static void env_values_run_nothing_in_a_shell_that_reads_them(void **state)
 {
     (void)state;
@@ -864,6 +884,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_pointer_leads_to_the_key_that_a_tree_makes_of_it),
     MP_TEST(what_is_too_long_is_refused_at_its_place),
     MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
+    MP_TEST(env_values_hold_no_zero_byte),
     MP_TEST(env_values_run_nothing_in_a_shell_that_reads_them),
     MP_TEST(yaml_is_printed_so_that_older_readers_take_it_alike),
     MP_TEST(ini_quotes_the_blanks_that_only_some_know),
