@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "core/bytes.h"
 #include "core/json.h"
 #include "core/json_read.h"
 
@@ -16,16 +17,6 @@ void mp__keyset_done(mp__keyset *set)
         (void)mp__free(set->items[i].memory);
     (void)mp__free(set->items);
     *set = (mp__keyset){0};
-}
-
-static mp_str copy(char **at, mp_str text)
-{
-    char *to = *at;
-
-    if (text.size)
-        memcpy(to, text.data, text.size);
-    *at += text.size;
-    return mp_str_new(to, text.size);
 }
 
 int mp__keyset_add(mp__keyset *set, mp_str namespace_, const mp__key *key)
@@ -42,13 +33,13 @@ int mp__keyset_add(mp__keyset *set, mp_str namespace_, const mp__key *key)
     added = &set->items[set->count++];
     *added = *key;
     added->memory = at;
-    (void)copy(&at, namespace_);
+    (void)mp__bytes_lay(&at, namespace_);
     if (before)
         *at++ = '/';
-    (void)copy(&at, key->name);
+    (void)mp__bytes_lay(&at, key->name);
     added->name = mp_str_new(added->memory, before + key->name.size);
-    added->value = copy(&at, key->value);
-    added->media_type = copy(&at, key->media_type);
+    added->value = mp__bytes_lay(&at, key->value);
+    added->media_type = mp__bytes_lay(&at, key->media_type);
     return 0;
 }
 

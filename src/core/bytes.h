@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparing short runs of bytes without a call: what a look-up does with every key. */
+/* Comparing short runs of bytes without a call, which a look-up does with every key; and laying
+ * texts one behind the other. */
 #ifndef MP_CORE_BYTES_H
 #define MP_CORE_BYTES_H
 
@@ -11,6 +12,8 @@
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
+
+#include <marketprism/str.h>
 
 /* A word in which every bit that differs between the 16 bytes is set somewhere. */
 static inline uint64_t mp__words16_differ(const unsigned char *a, const unsigned char *b)
@@ -105,6 +108,17 @@ static inline bool mp__bytes_equal(const void *left, const void *right, size_t s
     if (__builtin_expect(mp__bytes_are_middle(size), 1))
         return mp__bytes_equal_middle(a, b, size);
     return size < 16 ? mp__bytes_equal_short(a, b, size) : mp__bytes_equal_long(a, b, size);
+}
+
+/* Copy @text to *at, where there is room for it, and let *at stand behind it. Returns the copy. */
+static inline mp_str mp__bytes_lay(char **at, mp_str text)
+{
+    char *to = *at;
+
+    if (text.size)
+        memcpy(to, text.data, text.size);
+    *at += text.size;
+    return mp_str_new(to, text.size);
 }
 
 #endif

@@ -15,6 +15,7 @@
  * that. */
 #include <stdlib.h>
 
+#include "core/bytes.h"
 #include "manager/internal.h"
 
 /* Questions that were given up, of an origin that answers others: then it is asked no more. */
@@ -46,16 +47,6 @@ static mp__asked *asked_new(mp__query *query, size_t size)
     asked->manager = query->manager;
     asked->started_ns = mp__env_now_ns(query->manager->env);
     return asked;
-}
-
-static mp_str keep(char **text, mp_str from)
-{
-    char *to = *text;
-
-    if (from.size)
-        memcpy(to, from.data, from.size);
-    *text += from.size;
-    return mp_str_new(to, from.size);
 }
 
 /* Under the lock. */
@@ -178,14 +169,14 @@ static mp__asked *list_new(mp__query *query)
         return NULL;
     text = asked->text;
     asked->u.list = (mp__list){
-        .environment = keep(&text, environment),
-        .prefix = keep(&text, query->prefix),
+        .environment = mp__bytes_lay(&text, environment),
+        .prefix = mp__bytes_lay(&text, query->prefix),
         .after = query->after,
         .limit = query->limit,
         .with_values = query->with_values,
         .bytes_max = query->bytes_max,
         .by_key = query->by_key,
-        .after_address = keep(&text, query->after_address),
+        .after_address = mp__bytes_lay(&text, query->after_address),
         .at_revision = query->at_revision,
         .done = listed,
     };
@@ -222,7 +213,7 @@ static mp__asked *history_new(mp__query *query)
         return NULL;
     text = asked->text;
     asked->u.history = (mp__history){
-        .address = keep(&text, query->address),
+        .address = mp__bytes_lay(&text, query->address),
         .before = query->after,
         .limit = query->limit,
         .with_values = query->with_values,
@@ -286,7 +277,7 @@ static mp__asked *changed_new(mp__query *query)
         .done = changes_came,
     };
     for (size_t i = 0; i < query->prefix_count; i++)
-        asked->u.changed.prefixes[i] = keep(&text, query->prefixes[i]);
+        asked->u.changed.prefixes[i] = mp__bytes_lay(&text, query->prefixes[i]);
     return asked;
 }
 
@@ -315,7 +306,8 @@ static mp__asked *count_new(mp__query *query)
     if (!asked)
         return NULL;
     text = asked->text;
-    asked->u.count = (mp__count){.environment = keep(&text, query->environment), .done = counted};
+    asked->u.count =
+        (mp__count){.environment = mp__bytes_lay(&text, query->environment), .done = counted};
     return asked;
 }
 

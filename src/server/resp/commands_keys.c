@@ -2,6 +2,7 @@
 /* Commands on keys. */
 #include <errno.h>
 
+#include "core/bytes.h"
 #include "server/resp/commands.h"
 
 enum { MGET_NOW_BYTES = 256 * 1024 }; /* of values, about; more of them are answered as reads */
@@ -258,16 +259,6 @@ void mp__cmd_strlen(MP__COMMAND_ARGS)
 
 /* ---- writes ---- */
 
-static mp_str put_value(char **more, mp_str value)
-{
-    char *to = *more;
-
-    if (value.size)
-        memcpy(to, value.data, value.size);
-    *more += value.size;
-    return mp_str_new(to, value.size);
-}
-
 /* An error of the whole write; conditions that did not hold are none. */
 static bool write_failed(mp__slot *slot, mp__buf *out)
 {
@@ -386,7 +377,7 @@ static void start_set(mp__connection *c, mp_str key, mp_str value, const set_opt
     changes[0].op = MP__CHANGE_PUT;
     changes[0].flags = o->flags;
     changes[0].expires_ms = o->expires_ms;
-    changes[0].value = put_value(&more, value);
+    changes[0].value = mp__bytes_lay(&more, value);
     slot->number = o->get ? SET_GET : 0;
     mp__slot_write_start(slot, changes, 1);
 }
@@ -452,7 +443,7 @@ void mp__cmd_mset(MP__COMMAND_ARGS)
         return;
     for (uint32_t i = 0; i < n; i++) {
         changes[i].op = MP__CHANGE_PUT;
-        changes[i].value = put_value(&more, arguments[2 + 2 * i]);
+        changes[i].value = mp__bytes_lay(&more, arguments[2 + 2 * i]);
     }
     mp__slot_write_start(slot, changes, n);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "core/bytes.h"
 #include "server/resp/commands.h"
 
 enum { SCAN_STANDARD = 10, KEYS_MAX = 10000, LS_STANDARD = 1000, HISTORY_STANDARD = 20 };
@@ -32,16 +33,6 @@ static mp__slot *query_slot(mp__connection *c, size_t more,
     slot->query.environment = mp_str_new(slot->memory, c->environment_size);
     *ret_more = slot->memory + c->environment_size;
     return slot;
-}
-
-static mp_str take(char **more, mp_str text)
-{
-    char *to = *more;
-
-    if (text.size)
-        memcpy(to, text.data, text.size);
-    *more += text.size;
-    return mp_str_new(to, text.size);
 }
 
 /* ---- SCAN, KEYS ---- */
@@ -150,7 +141,7 @@ void mp__cmd_scan(MP__COMMAND_ARGS)
     slot = query_slot(c, o.pattern.size, format_scan, &more);
     if (!slot)
         return;
-    slot->pattern = take(&more, o.pattern);
+    slot->pattern = mp__bytes_lay(&more, o.pattern);
     slot->number = o.other_type;
     slot->query.kind = MP__QUERY_LIST;
     slot->query.effective = true; /* what GET finds */
@@ -176,7 +167,7 @@ void mp__cmd_keys(MP__COMMAND_ARGS)
 
     if (!slot)
         return;
-    slot->pattern = take(&more, arguments[1]);
+    slot->pattern = mp__bytes_lay(&more, arguments[1]);
     slot->query.kind = MP__QUERY_LIST;
     slot->query.by_key = slot->query.effective = true;
     slot->query.limit = KEYS_MAX;
@@ -299,8 +290,8 @@ void mp__cmd_mp_ls(MP__COMMAND_ARGS)
         return;
     slot->query.kind = MP__QUERY_LIST;
     slot->query.by_key = true;
-    slot->query.prefix = take(&more, o.prefix);
-    slot->query.after_address = take(&more, mp_str_new(after, (size_t)after_size));
+    slot->query.prefix = mp__bytes_lay(&more, o.prefix);
+    slot->query.after_address = mp__bytes_lay(&more, mp_str_new(after, (size_t)after_size));
     slot->query.with_values = o.values;
     slot->query.effective = o.effective;
     slot->query.bytes_max = o.values ? PAGE_BYTES : 0;
@@ -409,7 +400,7 @@ void mp__cmd_mp_history(MP__COMMAND_ARGS)
     if (!slot)
         return;
     slot->query.kind = MP__QUERY_HISTORY;
-    slot->query.address = take(&more, mp_str_new(address, (size_t)size));
+    slot->query.address = mp__bytes_lay(&more, mp_str_new(address, (size_t)size));
     slot->query.after = (uint64_t)before;
     slot->query.with_values = values;
     slot->query.bytes_max = values ? slot->worker->limits.output_hard : 0;
@@ -464,8 +455,8 @@ static void prepare_read(mp__slot *slot, mp__read *read, mp_str changed, char **
     size_t from = mp__scope_size(changed);
     char *begin = *text;
 
-    (void)take(text, slot->query.environment);
-    (void)take(text, mp_str_new(changed.data + from, changed.size - from));
+    (void)mp__bytes_lay(text, slot->query.environment);
+    (void)mp__bytes_lay(text, mp_str_new(changed.data + from, changed.size - from));
     read->address = mp_str_new(begin, (size_t)(*text - begin));
     read->hash = mp__cache_hash(slot->worker->hash_key, read->address);
     read->level = MP__LEVEL_EVENTUAL;
@@ -631,9 +622,9 @@ static void start_changes(mp__connection *c, const changes_options *o, uint64_t 
     for (size_t i = 0; i < slot->query.prefix_count; i++) {
         char *begin = more;
 
-        (void)take(&more, layers[i]);
-        (void)take(&more, mp_str_new("/", 1));
-        (void)take(&more, o->prefix);
+        (void)mp__bytes_lay(&more, layers[i]);
+        (void)mp__bytes_lay(&more, mp_str_new("/", 1));
+        (void)mp__bytes_lay(&more, o->prefix);
         slot->query.prefixes[i] = mp_str_new(begin, (size_t)(more - begin));
     }
     mp__slot_query_start(slot);

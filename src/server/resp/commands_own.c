@@ -2,6 +2,7 @@
 /* What RESP has no words for: level, age, revision, rollback, why. */
 #include <errno.h>
 
+#include "core/bytes.h"
 #include "server/resp/commands.h"
 
 /* ---- MP.GET ---- */
@@ -177,16 +178,6 @@ static void format_put(mp__slot *slot, mp__buf *out)
     mp__resp_integer(out, (int64_t)slot->write.revision);
 }
 
-static mp_str take(char **more, mp_str text)
-{
-    char *to = *more;
-
-    if (text.size)
-        memcpy(to, text.data, text.size);
-    *more += text.size;
-    return mp_str_new(to, text.size);
-}
-
 bool mp__media_type_is_good(mp__connection *c, mp_str type)
 {
     bool good = type.size <= MP__MEDIA_TYPE_MAX;
@@ -223,8 +214,8 @@ void mp__cmd_mp_put(MP__COMMAND_ARGS)
     for (uint32_t i = 0; i < n; i++) {
         changes[i].op = MP__CHANGE_PUT;
         changes[i].flags = MP__IF_CHANGED;
-        changes[i].media_type = take(&more, arguments[2 + 3 * i]);
-        changes[i].value = take(&more, arguments[3 + 3 * i]);
+        changes[i].media_type = mp__bytes_lay(&more, arguments[2 + 3 * i]);
+        changes[i].value = mp__bytes_lay(&more, arguments[3 + 3 * i]);
     }
     mp__slot_write_start(slot, changes, n);
 }
@@ -254,8 +245,8 @@ void mp__cmd_mp_cas(MP__COMMAND_ARGS)
     changes[0].op = MP__CHANGE_PUT;
     changes[0].flags = revision ? MP__IF_REVISION : MP__IF_ABSENT;
     changes[0].if_revision = (uint64_t)revision;
-    changes[0].value = take(&more, arguments[3]);
-    changes[0].media_type = take(&more, type);
+    changes[0].value = mp__bytes_lay(&more, arguments[3]);
+    changes[0].media_type = mp__bytes_lay(&more, type);
     mp__slot_write_start(slot, changes, 1);
 }
 

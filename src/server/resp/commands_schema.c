@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What breaks a schema before it is there. */
+#include "core/bytes.h"
 #include "server/resp/commands.h"
 
 /* [found, [where, instance, keyword, text]...] */
@@ -28,16 +29,6 @@ static void check_done(mp__write_request *request)
     mp__slot_ready_now(request->context); /* what is broken is lent for this call */
 }
 
-static mp_str take(char **more, mp_str text)
-{
-    char *to = *more;
-
-    if (text.size)
-        memcpy(to, text.data, text.size);
-    *more += text.size;
-    return mp_str_new(to, text.size);
-}
-
 void mp__cmd_mp_schema(MP__COMMAND_ARGS)
 {
     mp_str name = arguments[2], schema = arguments[3];
@@ -62,9 +53,9 @@ void mp__cmd_mp_schema(MP__COMMAND_ARGS)
     more = slot->memory;
     slot->write.loop = slot->worker->loop;
     slot->write.identity = &slot->identity;
-    slot->write.examine_scope = take(&more, mp__connection_environment(c));
-    slot->write.examine_name = take(&more, name);
-    slot->write.examine_schema = take(&more, schema);
+    slot->write.examine_scope = mp__bytes_lay(&more, mp__connection_environment(c));
+    slot->write.examine_name = mp__bytes_lay(&more, name);
+    slot->write.examine_schema = mp__bytes_lay(&more, schema);
     slot->write.done = check_done;
     slot->write.context = slot;
     mp__schema_examine(c->worker->server->manager, &slot->write);
