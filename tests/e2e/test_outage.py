@@ -130,22 +130,22 @@ class Outage(unittest.TestCase):
             self.assertEqual(refused.returncode, 2, refused)
             self.assertIn("http.ready_namespaces: ", refused.stderr)
 
-    def library_that_hangs(self):
-        library = os.environ.get("MP_EIO", "")
-        if not pathlib.Path(library).is_file():
-            self.skipTest("the library that lets calls hang was not built")
+    def hang_on(self, daemon, lock):
+        """From its start on, @daemon's calls for its origin hang while somebody holds @lock."""
+        preload = os.environ.get("MP_EIO", "")
+        if not pathlib.Path(preload).is_file():
+            self.skipTest("mp_eio.so, which lets calls hang, was not built")
         if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
-            self.skipTest("the sanitizer must be the first library")
-        return library
+            self.skipTest("the sanitizer must be loaded first")
+        daemon.wrap = ["env", f"LD_PRELOAD={preload}", f"MP_HANG_PATH={daemon.data}/origin.db",
+                       f"MP_HANG_LOCK={lock.name}"]
 
     def test_lists_are_answered_while_the_origin_hangs(self):
         """Of what is kept; what only the origin knows times out; and then the origin is asked again."""
-        library = self.library_that_hangs()
         daemon = Daemon("--set", "origin.timeout=200ms", "--set", "server.workers=2")
         self.addCleanup(daemon.close)
         with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
-            daemon.wrap = ["env", f"LD_PRELOAD={library}", f"MP_HANG_PATH={daemon.data}/origin.db",
-                           f"MP_HANG_LOCK={lock.name}"]
+            self.hang_on(daemon, lock)
             daemon.start()
             client = stack.enter_context(contextlib.closing(daemon.client()))
             for name in ("app/a", "app/b"):
@@ -176,13 +176,11 @@ class Outage(unittest.TestCase):
 
     def test_readiness_is_told_while_the_origin_hangs(self):
         """By what was seen before, and after a restart by what is kept."""
-        library = self.library_that_hangs()
         daemon = Daemon("--set", "http.ready_namespaces=app, seen, never", "--set", "origin.timeout=200ms",
                         "--set", "server.workers=2")
         self.addCleanup(daemon.close)
         with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
-            daemon.wrap = ["env", f"LD_PRELOAD={library}", f"MP_HANG_PATH={daemon.data}/origin.db",
-                           f"MP_HANG_LOCK={lock.name}"]
+            self.hang_on(daemon, lock)
             daemon.start()
             with contextlib.closing(daemon.client()) as client:
                 client("SET", "app/key", "1")
