@@ -7,17 +7,15 @@
  *
  * Of ten thousand that ask at once not all have come by the time an origin that fails at once has
  * said so. So that these do not ask one after the other, a failure stands for FAILED_NS for those
- * who would have joined the flight. */
+ * who would have joined the flight.
+ *
+ * Nor have all of them looked at memory after the answer came there. So it is there before the
+ * flight leaves the table, and who finds no flight looks once more, under the table's lock. */
 #include <errno.h>
 
 #include "manager/internal.h"
 
 #define FAILED_NS 500000000u
-
-static mp__flight_shard *shard_of(mp__manager *manager, uint64_t hash)
-{
-    return &manager->flights[hash >> 58];
-}
 
 static mp_str address_of(const mp__flight *flight)
 {
@@ -148,10 +146,17 @@ static bool is_young_enough(const mp__manager *manager, const mp__flight *flight
     return age_ms <= (uint64_t)bound_ms;
 }
 
+static void look_again(mp__read *read)
+{
+    read->entry = mp__entry_unref(read->entry);
+    mp__read_again(read);
+}
+
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join)
 {
-    mp__flight_shard *shard = shard_of(manager, read->hash);
+    mp__flight_shard *shard = mp__flight_shard_of(manager, read->hash);
     mp__flight *flight, *fresh = NULL;
+    bool is_answered = false;
     int refusal = 0;
 
     mp__monitor_count(manager->monitor, MP__EVENT_FLIGHT_WAITERS, 1);
@@ -162,6 +167,8 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     } else if (flight) {
         read->next = flight->later;
         flight->later = read;
+    } else if (mp__read_is_answered(manager, read)) {
+        is_answered = true;
     } else {
         refusal = join ? failed_of_late(manager, shard, read->hash) : 0;
         if (!refusal) {
@@ -174,6 +181,8 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     (void)pthread_mutex_unlock(&shard->lock);
     if (fresh)
         send_off(fresh);
+    if (is_answered)
+        look_again(read);
     if (refusal) {
         mp__read_answer(manager, read, refusal, NULL, 0);
         mp__read_post(read);
@@ -182,7 +191,7 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
 
 bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead)
 {
-    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight_shard *shard = mp__flight_shard_of(manager, hash);
     mp__flight *flight = NULL;
 
     (void)pthread_mutex_lock(&shard->lock);
@@ -198,7 +207,7 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
 
 void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash)
 {
-    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight_shard *shard = mp__flight_shard_of(manager, hash);
     mp__flight *flight = NULL;
 
     (void)pthread_mutex_lock(&shard->lock);
@@ -211,7 +220,7 @@ void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash)
 
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint64_t revision)
 {
-    mp__flight_shard *shard = shard_of(manager, hash);
+    mp__flight_shard *shard = mp__flight_shard_of(manager, hash);
     mp__flight *flight;
 
     (void)pthread_mutex_lock(&shard->lock);
@@ -232,7 +241,8 @@ void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint6
 static bool is_outdated(const mp__flight *flight, const mp__record *record)
 {
     /* what it was changed to itself is kept already, and held fresh by the change */
-    return flight->dirty && flight->changed_to && record->revision <= flight->changed_to;
+    return flight->landed_dirty && flight->landed_changed_to &&
+           record->revision <= flight->landed_changed_to;
 }
 
 /* What answers those who asked before the address changed: what is kept of it by now, unless that
@@ -251,10 +261,10 @@ static const mp__entry *pass_on(mp__manager *manager, const mp__record *record, 
 }
 
 /* Keep what the origin said. A reference to the entry that answers, or NULL without memory. */
-static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__record *record,
-                             bool dirty)
+static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__record *record)
 {
     mp__manager *manager = flight->manager;
+    bool dirty = flight->landed_dirty;
     uint32_t generation = flight->generation; /* a watch that began later did not see this */
     const mp__entry *entry = NULL;
     mp__record kept;
@@ -309,19 +319,29 @@ static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp
     return entry;
 }
 
+/* What is dirty later is for those to know who come then: they do not join it any more. */
+static void note_changes(mp__flight *flight)
+{
+    mp__flight_shard *shard = mp__flight_shard_of(flight->manager, flight->hash);
+
+    (void)pthread_mutex_lock(&shard->lock);
+    flight->landed_dirty = flight->dirty;
+    flight->landed_changed_to = flight->changed_to;
+    (void)pthread_mutex_unlock(&shard->lock);
+}
+
 /* Take @flight, which ended with @status, out of the table; what waited for a later look begins the
  * next one. */
-static mp__flight *take_off_table(mp__flight *flight, int status, bool *ret_dirty)
+static mp__flight *take_off_table(mp__flight *flight, int status)
 {
     mp__manager *manager = flight->manager;
-    mp__flight_shard *shard = shard_of(manager, flight->hash);
+    mp__flight_shard *shard = mp__flight_shard_of(manager, flight->hash);
     mp__flight **link, *next = NULL;
 
     (void)pthread_mutex_lock(&shard->lock);
     for (link = &shard->first; *link != flight; link = &(*link)->next)
         ;
     *link = flight->next;
-    *ret_dirty = flight->dirty;
     if (status == 0)
         forget_failure(shard, flight->hash);
     else if (!flight->dirty)
@@ -360,8 +380,7 @@ static void ask_again(mp__read *reads)
     while (reads) {
         mp__read *next = reads->next;
 
-        reads->entry = mp__entry_unref(reads->entry);
-        mp__read_again(reads);
+        look_again(reads);
         reads = next;
     }
 }
@@ -392,20 +411,21 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     mp__manager *manager = flight->manager;
     const mp__entry *entry = NULL;
     uint64_t removals = mp__cache_removals(manager->cache), took_ns, as_of = flight->fetch.as_of;
-    bool dirty;
-
     /* what an origin remembers that cannot be asked is an answer, and no failure */
-    next = take_off_table(flight, status && !record ? status : 0, &dirty);
+    int failure = record ? 0 : status;
+
+    note_changes(flight);
     took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
     mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
     mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);
     if (status == 0) {
-        entry = fill(flight, removals, record, dirty);
+        entry = fill(flight, removals, record);
         if (!entry)
             status = MP_ENOMEM;
     } else if (record) {
         entry = remember(flight, removals, record);
     }
+    next = take_off_table(flight, failure);
     if (status == 0)
         answer_all(manager, take_early(&flight->waiters, entry, as_of), MP_EINVAL, entry, 0,
                    flight->started_ms);

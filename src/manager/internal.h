@@ -36,6 +36,8 @@ typedef struct mp__flight {
     bool is_ahead;          /* nobody waits: the entry's time is about to come */
     bool dirty;             /* it was changed meanwhile: the result is not held fresh, */
     uint64_t changed_to;    /* and not kept where it is older than this; 0: nobody knows */
+    bool landed_dirty;      /* both as of when the answer came */
+    uint64_t landed_changed_to;
     uint64_t started_ns;
     int64_t started_ms;  /* steady: what it brings is true as of then */
     int64_t asked_ms;    /* the same by the clock as it was set, by which values expire */
@@ -54,6 +56,7 @@ typedef struct mp__flight_failure {
 typedef struct mp__flight_shard {
     pthread_mutex_t lock;
     mp__flight *first;
+    struct mp__shared_question *questions; /* to L4: shared_read.c */
     mp__flight_failure failures[MP__FLIGHT_FAILURES];
 } mp__flight_shard;
 
@@ -208,6 +211,11 @@ static inline uint32_t mp__manager_now_s(const mp__manager *manager)
 int64_t mp__manager_wall_ms(mp__manager *manager);
 
 /* ---- flight.c ---- */
+
+static inline mp__flight_shard *mp__flight_shard_of(mp__manager *manager, uint64_t hash)
+{
+    return &manager->flights[hash >> 58];
+}
 
 /* Let @read wait for the origin: for the flight under way if @join, else for one that begins after
  * now. @known (may be NULL) is what is kept. Answers through read->done. */
@@ -386,6 +394,8 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
 /* Whether the expiry of @entry, for which the origin was asked at @asked_ms, has come since: then
  * nobody knows what there is now, for it may have been replaced before. */
 bool mp__read_is_outlived(const mp__manager *manager, const mp__entry *entry, int64_t asked_ms);
+/* Whether memory has by now what answers @read, which found nothing that does. Takes no lock. */
+bool mp__read_is_answered(mp__manager *manager, const mp__read *read);
 /* Go on with what a tier gave: a reference, taken over, or NULL. On the read's loop. */
 void mp__read_continue(mp__manager *manager, mp__read *read, const mp__entry *entry);
 /* Call done on the read's loop. */

@@ -270,6 +270,21 @@ static enum verdict judge(mp__manager *manager, const mp__read *read, const mp__
     return judge_age(manager, read, entry, ret_reason);
 }
 
+bool mp__read_is_answered(mp__manager *manager, const mp__read *read)
+{
+    enum mp__reason reason;
+    const mp__entry *entry;
+    bool is_answered;
+
+    if (read->level == MP__LEVEL_STRONG || mp_read_begin() != 0)
+        return false;
+    entry = mp__cache_peek(manager->cache, read->address, read->hash);
+    is_answered =
+        entry && !is_expired(manager, entry) && judge(manager, read, entry, &reason) != ASK_FIRST;
+    mp_read_end();
+    return is_answered;
+}
+
 /* Answer from @entry (a reference, taken over; NULL: nothing is kept) or let the read wait for the
  * origin. True: answered. */
 static bool answer_or_ask(mp__manager *manager, mp__read *read, const mp__entry *entry)

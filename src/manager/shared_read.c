@@ -48,53 +48,97 @@ void mp__shared_scope_now(mp__manager *manager)
 
 /* ---- reading ---- */
 
-typedef struct shared_read {
-    mp__shared_get get;
-    mp__task task;
+/* One question to L4, for all that wait for its address: it hangs from the shard of the flights
+ * that its hash belongs to. */
+typedef struct mp__shared_question {
+    mp__shared_get get; /* its address is that of the first read */
+    struct mp__shared_question *next;
     mp__manager *manager;
-    mp__read *read;
-    const mp__entry *entry;
-} shared_read;
+    uint64_t hash;
+    mp__read *reads;
+} shared_question;
 
 static void continues(mp__task *task)
 {
-    shared_read *s = (shared_read *)((char *)task - offsetof(shared_read, task));
-    mp__manager *manager = s->manager;
-    mp__read *read = s->read;
-    const mp__entry *entry = s->entry;
+    mp__read *read = (mp__read *)((char *)task - offsetof(mp__read, task));
+    const mp__entry *entry = read->entry;
 
-    (void)mp__free(s);
+    read->entry = NULL;
     if (entry)
         read->tier = MP__TIER_L4;
-    mp__read_continue(manager, read, entry);
+    mp__read_continue(read->manager, read, entry);
+}
+
+static mp__read *end_question(shared_question *question)
+{
+    mp__flight_shard *shard = mp__flight_shard_of(question->manager, question->hash);
+    shared_question **link = &shard->questions;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    while (*link != question)
+        link = &(*link)->next;
+    *link = question->next;
+    (void)pthread_mutex_unlock(&shard->lock);
+    return question->reads;
 }
 
 /* On "mp-l4". Where it cannot be kept it is as if it were not there; nor is it where something
  * newer was known here, which L4 may never have got, or has lost. */
 static void done(mp__shared_get *get, int status, const mp__record *record)
 {
-    shared_read *s = (shared_read *)get;
+    shared_question *question = (shared_question *)get;
+    const mp__entry *entry = NULL;
+    mp__read *read, *next;
 
-    if (status == 0 &&
-        mp__cache_put_record(s->manager->cache, record, MP__PUT_FILL | MP__PUT_NEWEST,
-                             MP__GENERATION_SHARED, mp__manager_now_s(s->manager), &s->entry) != 0)
-        s->entry = NULL;
-    s->task.run = continues;
-    mp__loop_post(s->read->loop, &s->task);
+    if (status == 0 && mp__cache_put_record(question->manager->cache, record,
+                                            MP__PUT_FILL | MP__PUT_NEWEST, MP__GENERATION_SHARED,
+                                            mp__manager_now_s(question->manager), &entry) != 0)
+        entry = NULL;
+    for (read = end_question(question); read; read = next) {
+        next = read->next;
+        read->entry = entry ? mp__entry_ref(entry) : NULL;
+        read->task.run = continues;
+        mp__loop_post(read->loop, &read->task);
+    }
+    (void)mp__entry_unref(entry);
+    (void)mp__free(question);
+}
+
+static shared_question *find(const mp__flight_shard *shard, const mp__read *read)
+{
+    for (shared_question *q = shard->questions; q; q = q->next)
+        if (q->hash == read->hash && mp_str_equal(q->get.address, read->address))
+            return q;
+    return NULL;
 }
 
 bool mp__shared_read(mp__manager *manager, mp__read *read)
 {
-    shared_read *s = mp__shared_is_up(manager->shared) ? mp__calloc(1, sizeof(*s)) : NULL;
+    mp__flight_shard *shard = mp__flight_shard_of(manager, read->hash);
+    shared_question *question, *fresh = NULL;
 
-    if (!s)
+    if (!mp__shared_is_up(manager->shared))
         return false;
-    s->manager = manager;
-    s->read = read;
-    s->get.address = read->address;
-    s->get.done = done;
-    mp__shared_get_start(manager->shared, &s->get);
-    return true;
+    (void)pthread_mutex_lock(&shard->lock);
+    question = find(shard, read);
+    if (!question) {
+        question = fresh = mp__calloc(1, sizeof(*fresh));
+        if (fresh) {
+            fresh->get = (mp__shared_get){.address = read->address, .done = done};
+            fresh->manager = manager;
+            fresh->hash = read->hash;
+            fresh->next = shard->questions;
+            shard->questions = fresh;
+        }
+    }
+    if (question) {
+        read->next = question->reads;
+        question->reads = read;
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    if (fresh)
+        mp__shared_get_start(manager->shared, &fresh->get);
+    return question != NULL;
 }
 
 /* ---- how it is ---- */

@@ -4,7 +4,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -130,22 +129,12 @@ class Outage(unittest.TestCase):
             self.assertEqual(refused.returncode, 2, refused)
             self.assertIn("http.ready_namespaces: ", refused.stderr)
 
-    def hang_on(self, daemon, lock):
-        """From its start on, @daemon's calls for its origin hang while somebody holds @lock."""
-        preload = os.environ.get("MP_EIO", "")
-        if not pathlib.Path(preload).is_file():
-            self.skipTest("mp_eio.so, which lets calls hang, was not built")
-        if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
-            self.skipTest("the sanitizer must be loaded first")
-        daemon.wrap = ["env", f"LD_PRELOAD={preload}", f"MP_HANG_PATH={daemon.data}/origin.db",
-                       f"MP_HANG_LOCK={lock.name}"]
-
     def test_lists_are_answered_while_the_origin_hangs(self):
         """Of what is kept; what only the origin knows times out; and then the origin is asked again."""
         daemon = Daemon("--set", "origin.timeout=200ms", "--set", "server.workers=2")
         self.addCleanup(daemon.close)
         with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
-            self.hang_on(daemon, lock)
+            daemon.hang_on(lock)
             daemon.start()
             client = stack.enter_context(contextlib.closing(daemon.client()))
             for name in ("app/a", "app/b"):
@@ -180,7 +169,7 @@ class Outage(unittest.TestCase):
                         "--set", "server.workers=2")
         self.addCleanup(daemon.close)
         with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
-            self.hang_on(daemon, lock)
+            daemon.hang_on(lock)
             daemon.start()
             with contextlib.closing(daemon.client()) as client:
                 client("SET", "app/key", "1")

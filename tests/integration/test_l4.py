@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -110,6 +111,43 @@ class Shared(unittest.TestCase):
         self.assertLess(fetches - began, 20)
         self.assertGreaterEqual(self.l4(other)["hits"], 200)
         client.close()
+
+    def crowd(self, node, keys, check):
+        """Twenty clients that all read @keys at once; each answer is passed to @check."""
+        clients = [node.client() for _ in range(20)]
+        for client in clients:
+            client.socket.sendall(b"".join(Resp.encode("GET", key) for key in keys))
+        for client in clients:
+            for key in keys:
+                check(key, client.read())
+            client.close()
+
+    def test_a_crowd_asks_it_once_for_what_it_has(self):
+        self.is_up(self.first)
+        writer, redis = self.first.client(), self.redis.client()
+        large = b"v" * 300000
+        writer("SET", "app/large", large)
+        wait_until(lambda: redis("DBSIZE") >= 1, what="the value in Redis")
+        other = self.node("--set", "cache.l4_timeout=5s", "--set", "overlay.base=")
+        self.is_up(other)
+        redis("CONFIG", "RESETSTAT")
+        self.crowd(other, ["app/large"], lambda key, value: self.assertEqual(value, large))
+        calls = re.search(r"cmdstat_get:calls=(\d+)", redis("INFO", "commandstats").decode())
+        self.assertEqual(calls.group(1), "1")
+        redis.close()
+        writer.close()
+
+    def test_a_crowd_asks_the_origin_once_for_what_it_has_not(self):
+        self.is_up(self.first)
+        other = self.node("--set", "cache.l4_timeout=5s", "--set", "cache.l1_size=100000",
+                          "--set", "overlay.base=")
+        self.is_up(other)
+        for turn in range(5):
+            before = json.loads(other.cli("status", "--json").stdout)["origin"]["fetches"]
+            self.crowd(other, [f"app/none-{turn}-{i}" for i in range(300)],
+                       lambda key, value: self.assertIsNone(value))
+            fetches = json.loads(other.cli("status", "--json").stdout)["origin"]["fetches"]
+            self.assertEqual(fetches - before, 300)
 
     def test_a_strong_read_asks_the_origin(self):
         self.written(5)

@@ -136,6 +136,16 @@ class Daemon:
         if code:
             raise AssertionError(f"the daemon's end: {code}\n{log[-4000:]}")
 
+    def hang_on(self, lock):
+        """From its start on, its calls for its origin hang while somebody holds @lock."""
+        preload = os.environ.get("MP_EIO", "")
+        if not pathlib.Path(preload).is_file():
+            raise unittest.SkipTest("mp_eio.so, which lets calls hang, was not built")
+        if b"__asan_init" in pathlib.Path(BINARY).read_bytes():
+            raise unittest.SkipTest("the sanitizer must be loaded first")
+        self.wrap = ["env", f"LD_PRELOAD={preload}", f"MP_HANG_PATH={self.data}/origin.db",
+                     f"MP_HANG_LOCK={lock.name}"]
+
     def log_text(self):
         return pathlib.Path(self.folder, "log").read_text(errors="replace")
 
