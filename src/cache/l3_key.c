@@ -75,7 +75,9 @@ static int parse(mp_str text, mp__l3_keys *keys, mp__diag *diag)
                                DIGITS);
         keys->count++;
     }
-    return keys->count ? 0 : mp__diag_set(diag, MP_EINVAL, "there is no key for L3");
+    if (keys->count == 0)
+        return mp__diag_at(diag, MP_EINVAL, 1, 1, "there is no key of L3 (openssl rand -hex 32)");
+    return 0;
 }
 
 int mp__l3_keys_parse(mp_str text, mp__l3_keys **ret_keys, mp__diag *diag)

@@ -149,7 +149,7 @@ static void heal_from_origin(void *context, mp_str address, uint64_t hash)
 enum { KEY_FILE_MAX = 64 * 1024 };
 
 /* Where the keys of L3 are: a file or the environment. *ret_text is NULL when nothing shall be
- * sealed; a file that is named and cannot be read is an error, never that. */
+ * sealed; a file that is named and cannot be read, or is empty, is an error, never that. */
 static int read_keys(mp__manager *manager, const mp__options *options, char **ret_text,
                      mp__diag *diag)
 {
@@ -165,9 +165,14 @@ static int read_keys(mp__manager *manager, const mp__options *options, char **re
         return given && given[0] && !*ret_text ? MP_ENOMEM : 0;
     }
     rc = mp__env_read_file(manager->env, path, KEY_FILE_MAX, ret_text, &size);
-    return rc ? mp__diag_set(diag, rc, "cache.l3_key_file: %s cannot be read: %s", path,
-                             mp_strerror(rc))
-              : 0;
+    if (rc)
+        return mp__diag_set(diag, rc, "cache.l3_key_file: %s cannot be read: %s", path,
+                            mp_strerror(rc));
+    if ((*ret_text)[0])
+        return 0;
+    *ret_text = mp__free(*ret_text); /* without keys L3 would be written in the clear */
+    return mp__diag_set(diag, MP_EINVAL,
+                        "cache.l3_key_file: %s is empty; make a key (openssl rand -hex 32)", path);
 }
 
 static int open_cache(mp__manager *manager, const mp__options *options, mp__diag *diag)
@@ -209,9 +214,12 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
     if (keys)
         explicit_bzero(keys, strlen(keys));
     (void)mp__free(keys);
-    if (rc && diag && diag->line) /* of a key that is none */
+    if (rc && diag && diag->line) { /* of a key that is none */
+        const char *file = mp__options_text(options, "cache.l3_key_file");
+
         (void)snprintf(diag->file, sizeof(diag->file), "%.255s",
-                       mp__options_text(options, "cache.l3_key_file"));
+                       file[0] ? file : "MARKETPRISM_L3_KEYS");
+    }
     if (rc == 0)
         manager->hash_key = mp__cache_hash_key(manager->cache);
     atomic_store(&manager->watch_bytes, plan.watch_bytes);

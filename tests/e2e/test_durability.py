@@ -308,6 +308,24 @@ class Sealed(unittest.TestCase):
         self.assertNotIn(b"secret", self.on_disk())
         client.close()
 
+    def test_a_file_without_a_key_is_refused_with_its_name_and_nothing_is_written_open(self):
+        for text, place in (("", "keys is empty"), ("\n# one comes later\n", "keys:1:1: "),
+                            ("\0", "keys is empty")):
+            self.keys.write_text(text)
+            with self.assertRaises(RuntimeError) as said:
+                self.daemon.start()
+            self.assertIn(place, str(said.exception))
+            self.assertIn("openssl rand -hex 32", str(said.exception))
+            self.daemon.kill()
+            self.assertEqual(self.on_disk(), b"")
+
+    def test_a_bad_key_of_the_environment_is_refused_with_the_name_of_the_variable(self):
+        self.daemon.options = self.daemon.options[:-2]
+        os.environ["MARKETPRISM_L3_KEYS"] = f"{'11' * 32},zz"
+        self.addCleanup(os.environ.pop, "MARKETPRISM_L3_KEYS")
+        with self.assertRaisesRegex(RuntimeError, "MARKETPRISM_L3_KEYS:2:1: a key of L3 is 64"):
+            self.daemon.start()
+
 
 class FlippedDatabase(unittest.TestCase):
     def test_single_flipped_bits_in_the_database_give_no_wrong_value(self):
