@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/replay.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,6 +110,24 @@ static bool parse_line(mp_str line, mp_str *ret_key)
     return end > 0 && end <= KEY_MAX && i == line.size;
 }
 
+static bool is_empty(mp_str line)
+{
+    size_t i = 0;
+
+    while (i < line.size && is_blank(line.data[i]))
+        i++;
+    return i == line.size;
+}
+
+static int refuse(const mp__trace *trace, mp_str word, mp__diag *diag)
+{
+    int line = trace->lines < INT_MAX ? (int)trace->lines : INT_MAX;
+
+    if (word.size > KEY_MAX)
+        return mp__diag_at(diag, MP_ESYNTAX, line, 1, "a key of more than %d bytes", KEY_MAX);
+    return mp__diag_at(diag, MP_ESYNTAX, line, 1, "neither `key` nor `key size`");
+}
+
 int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used, mp__diag *diag)
 {
     static const mp__hash_key key = {0x6d61726b65747072u, 0x69736d2074726163u};
@@ -123,11 +142,11 @@ int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used,
             break;
         line = mp_str_new(text.data + at, end ? (size_t)(end - text.data) - at : text.size - at);
         at += line.size + (end ? 1 : 0);
-        if (line.size == 0)
+        trace->lines++;
+        if (is_empty(line))
             continue;
         if (!parse_line(line, &word))
-            return mp__diag_at(diag, MP_ESYNTAX, (int)trace->requests + 1, 1,
-                               "request %zu is neither `key` nor `key size`", trace->requests + 1);
+            return refuse(trace, word, diag);
         rc = mp__trace_add_hash(trace, mp__hash_str(key, word));
         if (rc)
             return rc;

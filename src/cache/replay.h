@@ -19,11 +19,12 @@ typedef struct mp__trace {
     size_t keys, keys_capacity;
     uint32_t *table; /* of ids + 1, by hash */
     size_t table_size;
+    size_t lines; /* read of what is being added; 0 begins another file */
 } mp__trace;
 
 /* Add the requests of @text, one a line: `key` or `key size`; the key is any bytes without white
- * space, the size is not looked at. Lines are told apart from what is cut off at the end, which is
- * left: *ret_used. MP_ESYNTAX with the line; MP_ELIMIT; MP_ENOMEM. */
+ * space, 1 to 4,096 of them, the size is not looked at. Lines of nothing but white space are none.
+ * What is cut off at the end is left: *ret_used. MP_ESYNTAX with the line; MP_ELIMIT; MP_ENOMEM. */
 int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used, mp__diag *diag);
 /* Add a request for the key of @hash. MP_ELIMIT; MP_ENOMEM. */
 int mp__trace_add_hash(mp__trace *trace, uint64_t hash);

@@ -24,7 +24,8 @@ const mp__flag mp__replay_flags[] = {
      "Requests, one a line: `key` or `key size`; .zst too, - is standard "
      "input. More than once: one after the other."},
     {"--capacity", "-c", "N[,N...]", "Entries that the cache holds; 1000 by default."},
-    {"--policy", "-p", "NAME[,NAME...]", "Policies, or all; w-tinylfu:40 has a window of 40 %."},
+    {"--policy", "-p", "NAME[,NAME...]",
+     "Policies, or all; adaptive by default. w-tinylfu:40 has a window of 40 %, 1 to 99."},
     {"--predict", NULL, "N[,N...]",
      "Also predict, in the same pass from a sample of the keys, what N entries would hit."},
     {"--threads", NULL, "N", "Replays at once; as many as processors by default."},
@@ -53,9 +54,11 @@ static int take_lines(source *s, bool is_last)
     size_t used = 0;
     int rc = mp__trace_add(s->trace, mp__buf_str(&s->text), is_last, &used, &diag);
 
+    if (rc && diag.line)
+        return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s:%d:%d: %s", s->path, diag.line,
+                            diag.column, diag.text);
     if (rc)
-        return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s: %s", s->path,
-                            diag.text[0] ? diag.text : mp_strerror(rc));
+        return mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s: %s", s->path, mp_strerror(rc));
     mp__buf_consume(&s->text, used);
     if (s->progress) {
         mp__cli_own(stderr, "\r");
@@ -101,8 +104,14 @@ static int read_source(source *s)
     size_t n;
     int code = bytes ? 0 : mp__cli_fail(s->arguments, MP__EXIT_ERROR, "out of memory");
     bool is_first = true;
+    int error = 0; /* of the last read, which what follows must not hide */
 
-    while (code == 0 && (n = fread(bytes, 1, CHUNK, s->file)) > 0) {
+    while (code == 0) {
+        errno = 0;
+        n = fread(bytes, 1, CHUNK, s->file);
+        error = errno;
+        if (n == 0)
+            break;
         if (is_first && n >= sizeof(magic) && memcmp(bytes, magic, sizeof(magic)) == 0) {
             s->zstd = ZSTD_createDStream();
             if (!s->zstd) {
@@ -115,7 +124,7 @@ static int read_source(source *s)
     }
     if (code == 0 && ferror(s->file))
         code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "cannot read %s: %s", s->path,
-                            mp_strerror(-EIO));
+                            mp_strerror(-(error ? error : EIO)));
     if (code == 0 && s->is_cut)
         code = mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s is damaged: it ends within a frame",
                             s->path);
@@ -140,6 +149,7 @@ static int read_trace(const mp__arguments *arguments, const char *path, mp__trac
     size_t before = trace->requests;
     int code;
 
+    trace->lines = 0;
     if (!s.file)
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "cannot read %s: %s", path,
                             mp_strerror(-error));
@@ -323,6 +333,15 @@ static int print_json(const job *j)
     return code;
 }
 
+static void print_forecast(const forecast *f)
+{
+    if (f->is.requests == 0)
+        (void)printf("  predicted %17zu    unknown   too few keys for a sample\n", f->capacity);
+    else
+        (void)printf("  predicted %17zu %10.4f   from %.4f to %.4f\n", f->capacity, f->is.hit_ratio,
+                     f->is.low, f->is.high);
+}
+
 static int print_all(const mp__arguments *arguments, const work *w)
 {
     bool as_json = mp__flag_given(arguments, "--json");
@@ -343,9 +362,7 @@ static int print_all(const mp__arguments *arguments, const work *w)
             (void)printf("%-16s %10zu %10.4f %12" PRIu64 " %8.1f\n", j->policy, j->capacity,
                          (double)j->hits / (double)j->requests, j->hits, j->ns_per_request);
         for (size_t p = 0; p < j->forecast_count && !as_json && code == 0; p++)
-            (void)printf("  predicted %17zu %10.4f   from %.4f to %.4f\n", j->forecasts[p].capacity,
-                         j->forecasts[p].is.hit_ratio, j->forecasts[p].is.low,
-                         j->forecasts[p].is.high);
+            print_forecast(&j->forecasts[p]);
     }
     return code;
 }
@@ -400,6 +417,10 @@ static int check_policy(const mp__arguments *arguments, const char *name)
     }
     while (n < LIST_MAX && (names[n] = mp__cache_policy_at(n, &text)))
         n++;
+    if (strncmp(name, "w-tinylfu:", strlen("w-tinylfu:")) == 0)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "there is no policy '%s'; its window is from 1 to 99 %% of the entries",
+                            name);
     near = mp__did_you_mean(name, names, n);
     return mp__cli_fail(arguments, MP__EXIT_USAGE,
                         "there is no policy '%s'; %s%s%smarketprism policies lists them", name,
@@ -420,6 +441,8 @@ static int read_policies(const mp__arguments *arguments, char (*policies)[32], s
     for (list = list ? list : mp__cache_policy_at(0, &text);
          code == 0 && *ret_count < LIST_MAX && next_item(&list, policies[*ret_count], 32);)
         code = check_policy(arguments, policies[(*ret_count)++]);
+    if (code == 0 && *list)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--policy: more than %d", LIST_MAX);
     if (code == 0 && *ret_count == 0)
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "--policy is empty");
     return code;
@@ -463,17 +486,28 @@ static int replay_all(const mp__arguments *arguments, const mp__trace *trace, un
     return code;
 }
 
+/* 0: what --threads says is no number, or too many. */
+static unsigned threads_asked(const mp__arguments *arguments)
+{
+    const char *given = mp__flag_value(arguments, "--threads");
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    char *rest;
+
+    if (!given)
+        return count < 1 ? 1 : count > THREADS_MAX ? THREADS_MAX : (unsigned)count;
+    count = strtol(given, &rest, 10);
+    return *rest || count < 1 || count > THREADS_MAX ? 0 : (unsigned)count;
+}
+
 int mp__verb_replay(const mp__arguments *arguments)
 {
-    const char *threads = mp__flag_value(arguments, "--threads");
-    unsigned count =
-        threads ? (unsigned)strtoul(threads, NULL, 10) : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = threads_asked(arguments);
     mp__trace trace = {0};
     int code = 0;
 
     if (arguments->set_count == 0)
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "which trace? Give --trace FILE");
-    if (count < 1 || count > THREADS_MAX)
+    if (count == 0)
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "--threads: a number from 1 to %d",
                             THREADS_MAX);
     for (int i = 0; i < arguments->set_count && code == 0; i++)

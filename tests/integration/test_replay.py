@@ -47,7 +47,8 @@ class Replay(unittest.TestCase):
         return path
 
     def test_requests_are_counted_with_and_without_sizes(self):
-        for text in ("1\n2\n1\n3\n1\n", "1 10\n2 999\n1 10\r\n3\n1 10", "a\nb/c.d\na\nx\na\n"):
+        for text in ("1\n2\n1\n3\n1\n", "1 10\n2 999\n1 10\r\n3\n1 10", "a\nb/c.d\na\nx\na\n",
+                     "1\r\n\r\n2\r\n1\r\n \t\r\n\n3\r\n1\r\n"):
             got, = lines("--trace", "-", "--capacity", 2, "--policy", "lru", data=text.encode())
             self.assertEqual((got["policy"], got["capacity"], got["requests"], got["hits"]),
                              ("lru", 2, 5, 2))
@@ -90,17 +91,30 @@ class Replay(unittest.TestCase):
         for j in everything:  # all fits: only first requests miss, whatever the policy
             self.assertEqual(j["hits"], 998, j["policy"])
 
+    def test_a_prediction_without_a_sample_is_told_as_unknown(self):
+        done = replay("--trace", self.write("t", "1\n2\n1\n"), "--predict", "4,100000")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout.decode(), r"predicted +4 +0\.3333 +from 0\.3333 to 0\.3333\n")
+        self.assertRegex(done.stdout.decode(), r"predicted +100000 +unknown +too few keys")
+
     def test_mistakes_are_told_with_what_to_do(self):
-        trace = self.write("t", "1\n2 3 4\n")
-        for words, code, text in ((["--trace", trace], 1, "request 2 is neither"),
+        good, trace = self.write("o", "1"), self.write("t", "1\n\n2 3 4\n")
+        for words, code, text in ((["--trace", good, "--trace", trace], 1,
+                                   "/t:3:1: neither `key` nor `key size`"),
+                                  (["--trace", self.write("l", "x" * 4097)], 1,
+                                   "/l:1:1: a key of more than 4096 bytes"),
+                                  (["--trace", self.folder], 1, "Is a directory"),
+                                  (["--trace", good, "--threads", "2x"], 2, "--threads: a number"),
+                                  (["--trace", good, "--policy", ",".join(["lru"] * 65)], 2,
+                                   "--policy: more than 64"),
                                   (["--trace", self.folder / "none"], 1, "cannot read"),
                                   ([], 2, "--trace FILE"),
                                   (["--trace", self.write("e", "")], 1, "no request"),
-                                  (["--trace", self.write("o", "1"), "--policy", "lur"], 2,
+                                  (["--trace", good, "--policy", "lur"], 2,
                                    "did you mean 'lru'"),
-                                  (["--trace", self.write("o", "1"), "--policy", "w-tinylfu:0"], 2,
-                                   "no policy 'w-tinylfu:0'"),
-                                  (["--trace", self.write("o", "1"), "--capacity", "0"], 2,
+                                  (["--trace", good, "--policy", "w-tinylfu:0"], 2,
+                                   "no policy 'w-tinylfu:0'; its window is from 1 to 99 %"),
+                                  (["--trace", good, "--capacity", "0"], 2,
                                    "'0' is no number")):
             done = replay(*words)
             self.assertEqual(done.returncode, code, words)
