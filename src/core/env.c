@@ -435,6 +435,12 @@ void mp__stream_shutdown(mp__stream *stream)
     stream->ops->stream_shutdown(stream);
 }
 
+void mp__stream_end(mp__stream *stream)
+{
+    if (stream->ops->stream_end)
+        stream->ops->stream_end(stream);
+}
+
 const char *mp__stream_peer(mp__stream *stream, char *text, size_t capacity)
 {
     return stream->ops->stream_peer(stream, text, capacity);

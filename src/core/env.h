@@ -203,6 +203,8 @@ void mp__stream_close(mp__stream *stream);
 /* The same with a reset, so that a peer that reads nothing learns of it, too. */
 void mp__stream_reset(mp__stream *stream);
 void mp__stream_shutdown(mp__stream *stream); /* close after what is queued was sent */
+/* Tell the peer that nothing more is written; it is still read. With nothing queued only. */
+void mp__stream_end(mp__stream *stream);
 /* "127.0.0.1:51234"; at most 64 bytes with the terminator. Returns @text. */
 const char *mp__stream_peer(mp__stream *stream, char *text, size_t capacity);
 

@@ -74,6 +74,7 @@ typedef struct mp__env_ops {
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);
     void (*stream_shutdown)(mp__stream *stream);
+    void (*stream_end)(mp__stream *stream); /* or NULL */
     const char *(*stream_peer)(mp__stream *stream, char *text, size_t capacity);
 
     /* may both be NULL: a post then wakes at once, or nobody sleeps */

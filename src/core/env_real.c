@@ -55,6 +55,7 @@ const mp__env_ops mp__env_real_ops = {
     .stream_close = mp__real_stream_close,
     .stream_reset = mp__real_stream_reset,
     .stream_shutdown = mp__real_stream_shutdown,
+    .stream_end = mp__real_stream_end,
     .stream_peer = mp__real_stream_peer,
     .hold_wakes = mp__real_hold_wakes,
     .release_wakes = mp__real_release_wakes,

@@ -127,6 +127,7 @@ size_t mp__real_stream_queued(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);
 void mp__real_stream_reset(mp__stream *stream);
 void mp__real_stream_shutdown(mp__stream *stream);
+void mp__real_stream_end(mp__stream *stream);
 const char *mp__real_stream_peer(mp__stream *stream, char *text, size_t capacity);
 
 /* ---- streams, from the inside (env_stream.c, env_gather.c) ---- */

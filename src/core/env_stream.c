@@ -4,6 +4,7 @@
  * number of the descriptor. */
 #include "core/env_real.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -102,6 +103,15 @@ void mp__real_stream_shutdown(mp__stream *base)
         (void)mp__free(request);
         mp__real_stream_close(base);
     }
+}
+
+void mp__real_stream_end(mp__stream *base)
+{
+    mp__real_stream *stream = (mp__real_stream *)base;
+
+    assert(stream->queued == 0);
+    if (!stream->closing && !stream->shutting && mp__real_stream_flush(base) == 0)
+        (void)shutdown(stream->fd, SHUT_WR); /* a peer that has gone is told by the next read */
 }
 
 /* ---- reading ---- */

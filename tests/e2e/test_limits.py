@@ -22,7 +22,7 @@ import urllib.request
 import mp_daemon
 import mp_tap
 from mp_daemon import BINARY, Daemon, Resp, ReplyError, wait_until
-from mp_http import Http
+from mp_http import Http, gauge
 
 BIG = b"9223372036854775807"
 REFUSED = [
@@ -389,6 +389,32 @@ class Limits(mp_daemon.Served):
                 sock = self.raw(self.daemon.http)
                 sock.sendall(data)
                 self.assertRegex(self.until_closed(sock), rb"^HTTP/1\.1 (4|5)\d\d ")
+
+    def refused_while_it_sends(self, sock, size):
+        sock.sendall(b"PUT /v1/config/default/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 16):
+            sock.sendall(b"x" * 65536)
+
+    def test_who_sends_too_much_can_still_read_that_it_is_too_much(self):
+        for _ in range(10):
+            sock = self.raw(self.daemon.http)
+            self.refused_while_it_sends(sock, 6 << 20)
+            answer = self.until_closed(sock)
+            self.assertRegex(answer, rb"^HTTP/1\.1 413 ")
+            self.assertIn(b"http.body_max", answer)
+            sock.close()
+
+    def test_who_goes_on_sending_behind_a_refusal_is_ended(self):
+        sock = self.raw(self.daemon.http)
+        sock.settimeout(15)
+        with self.assertRaises(ConnectionError):
+            self.refused_while_it_sends(sock, 1 << 30)
+        sock.close()
+        sock = self.raw(self.daemon.http)  # one that says nothing more, and does not go
+        sock.sendall(b"nonsense\r\n\r\n")
+        self.assertRegex(self.until_closed(sock), rb"^HTTP/1\.1 (4|5)")
+        wait_until(lambda: gauge(self.daemon, "http_clients") <= 1, what="the end of who lingers")
+        sock.close()
 
     def http(self, path):
         return urllib.request.urlopen(f"http://{self.daemon.http}{path}", timeout=10).read().decode()

@@ -3,10 +3,12 @@
 #include "server/http/connection.h"
 
 enum {
-    IN_PAUSE = 64 * 1024,  /* pipelined bytes that wait, before reading pauses */
-    OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
-    WRITE_AT = 256 * 1024, /* answers gathered before they are handed over */
+    IN_PAUSE = 64 * 1024,            /* pipelined bytes that wait, before reading pauses */
+    OUT_KEPT = 256 * 1024,           /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024,           /* answers gathered before they are handed over */
+    LINGER_BYTES = 64 * 1024 * 1024, /* that come behind a refusal */
 };
+#define LINGER_IDLE_NS UINT64_C(2000000000) /* without a byte: it has no more */
 
 /* ---- the end of connections ---- */
 
@@ -52,6 +54,28 @@ static void abandon_exchange(mp__http_connection *c)
     }
 }
 
+static void pause_reading(mp__http_connection *c, bool pause)
+{
+    if (c->paused == pause || c->closed)
+        return;
+    c->paused = pause;
+    mp__stream_pause(c->stream, pause);
+}
+
+/* A refusal has been sent, and the client may be about to send the rest of what was refused. To
+ * close now would be answered to its next bytes by a reset, on which most clients forget what they
+ * could still read: so they are let finish, in the time that a body may take. */
+static void linger(mp__http_connection *c)
+{
+    c->closing = c->ending = c->lingers = true;
+    c->parser = mp__http_parser_free(c->parser);
+    mp__buf_done(&c->in);
+    mp__worker_note_input(c->worker, &c->input, 0);
+    c->stage_since_ns = c->active_ns = c->worker->tick_ns;
+    mp__stream_end(c->stream);
+    pause_reading(c, false);
+}
+
 void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
 {
     mp__worker_loop *worker = c->worker;
@@ -62,6 +86,10 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
         ending = MP__HTTP_RESET; /* not to be taken for the whole of it */
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING && mp__stream_queued(c->stream)) {
         c->closing = c->ending = true; /* a client until then: who takes nothing is cut */
+        return;
+    }
+    if (ending == MP__HTTP_CLOSE_AFTER_SENDING && c->refused && !c->ended) {
+        linger(c);
         return;
     }
     c->closed = true;
@@ -163,14 +191,6 @@ static bool over_soft(const mp__http_connection *c)
     return mp__stream_queued(c->stream) > mp__worker_output_soft(c->worker);
 }
 
-static void pause_reading(mp__http_connection *c, bool pause)
-{
-    if (c->paused == pause || c->closed)
-        return;
-    c->paused = pause;
-    mp__stream_pause(c->stream, pause);
-}
-
 /* The exchange of a request that is no request: for its answer only. */
 static void exchange_begin(mp__http_connection *c)
 {
@@ -187,7 +207,7 @@ static void exchange_begin(mp__http_connection *c)
 static void refuse(mp__http_connection *c, int status)
 {
     mp__monitor_count(c->worker->server->monitor, MP__EVENT_PROTOCOL_ERRORS, 1);
-    c->closing = true;
+    c->closing = c->refused = true;
     exchange_begin(c);
     mp__answer_problem(&c->x, &(mp__problem){.status = status,
                                              .type = "request",
@@ -438,6 +458,14 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__http_connection *c = context;
 
+    if (c->lingers) {
+        mp__worker_tick(c->worker);
+        c->active_ns = c->worker->tick_ns;
+        c->thrown_away += size > 0 ? (size_t)size : 0;
+        if (size <= 0 || c->thrown_away > LINGER_BYTES)
+            mp__http_close(c, MP__HTTP_CLOSE);
+        return;
+    }
     if (c->closed || (c->ending && size >= 0))
         return;
     if (size == 0) {
@@ -527,6 +555,10 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     } else if (now - c->stalled_since_ns > l->stalled_ns) {
         return "it took none of its answers for resp.stalled_write_timeout";
     }
+    if (c->lingers)
+        return ns > l->http_body_ns || now > c->active_ns + LINGER_IDLE_NS
+                   ? "it stayed behind a refusal"
+                   : NULL;
     if (c->busy || c->line.waits || c->ending)
         return NULL; /* it waits for us */
     if (c->stage == 1 && ns > l->http_head_ns)
@@ -564,7 +596,9 @@ static void drain_one(mp__http_connection *c)
     if (c->line.waits)
         return; /* its next answer tells that it is the last */
     c->closing = true;
-    if (!c->busy) {
+    if (c->lingers) {
+        mp__http_close(c, MP__HTTP_CLOSE);
+    } else if (!c->busy) {
         if (c->stage == 0 && mp__stream_queued(c->stream) == 0)
             mp__http_close(c, MP__HTTP_CLOSE);
     } else if (x->streaming && x->events->on_drain) {

@@ -15,9 +15,12 @@ struct mp__http_connection {
     uint64_t stage_since_ns, active_ns, stalled_since_ns;
     size_t stalled_queue;
     size_t backlog, input; /* of those of the worker */
+    size_t thrown_away;    /* bytes, of one that lingers */
     int stage;
     bool closing;        /* after the answer at work */
     bool ending;         /* all is answered: it closes once that has been sent */
+    bool refused;        /* what it sent is no request; behind it there may be more */
+    bool lingers;        /* the refusal has been sent, and what comes is thrown away */
     bool closed;         /* no more of the socket; memory stays for what is under way */
     bool released;       /* the stream's memory has gone */
     bool busy;           /* x is under way */
