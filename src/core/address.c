@@ -115,6 +115,8 @@ int mp__address_join(mp_str environment, mp_str namespace_, mp_str key, char out
                             MP__NAMESPACE_MAX);
     if (key.size > MP__KEY_MAX)
         return mp__diag_set(diag, MP_ELIMIT, "the key is longer than %u bytes", MP__KEY_MAX);
+    if (memchr(namespace_.data, '/', namespace_.size))
+        return mp__diag_set(diag, MP_EINVAL, "a namespace may not hold a slash");
     if (has_control(namespace_) || has_control(key))
         return mp__diag_set(diag, MP_EINVAL, "a key may not hold control characters");
     memcpy(p, environment.data, environment.size);

@@ -220,6 +220,13 @@ class Many(mp_http.Served):
             self.is_problem(self.post("/v1/txn", bad), 400, "invalid")
         self.assertEqual(self.http.get(BASE + "bad/").json["keys"], [])
 
+    def test_a_namespace_with_a_slash_is_no_other_namespace(self):
+        self.fill("split", {"x/y": "1"})
+        named = {"namespace": "split/x", "key": "y"}
+        for path, body in (("/v1/batch-get", {"keys": [named]}), ("/v1/txn", {"ops": [dict(named, op="delete")]})):
+            self.assertIn("slash", self.is_problem(self.post(path, body), 400, "invalid")["detail"])
+        self.assertEqual(self.http.get(BASE + "split/x/y").body, b"1")
+
     # ---- differences ----
 
     def test_two_revisions_of_a_key_differ_by_leaves(self):
