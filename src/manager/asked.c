@@ -215,6 +215,7 @@ static mp__asked *history_new(mp__query *query)
     asked->u.history = (mp__history){
         .address = mp__bytes_lay(&text, query->address),
         .before = query->after,
+        .at_revision = query->at_revision,
         .limit = query->limit,
         .with_values = query->with_values,
         .bytes_max = query->bytes_max,

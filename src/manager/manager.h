@@ -294,7 +294,8 @@ typedef struct mp__query {
     uint64_t after;               /* LIST: cursor; HISTORY: before this revision, 0 newest;
                                    * CHANGED: behind this revision */
     mp_str after_address;         /* LIST with by_key */
-    uint64_t at_revision;         /* LIST with by_key: as it was then; 0: as it is */
+    uint64_t at_revision;         /* LIST with by_key: as it was then; HISTORY: from this one down
+                                   * instead of @after; 0: as it is. Not there yet: MP_EINVAL */
     bool by_key, with_values;
     bool takes_damaged; /* LIST: where there is damage, what can be read is the answer */
     /* LIST: what a reader of the scope `environment` gets, each key once with the value of the

@@ -138,6 +138,8 @@ typedef struct mp__history {
     mp__task task;
     mp_str address;
     uint64_t before; /* only revisions below it; 0: from the newest */
+    /* From this one down, rather than below @before. 0: no such. MP_EINVAL: it is not there yet. */
+    uint64_t at_revision;
     uint32_t limit;
     bool with_values;
     size_t bytes_max; /* ends after the record that brings it there; 0: no such end */

@@ -329,6 +329,10 @@ static int history_rows(mp__sqlite *s, mp__history *history, copies *rows)
     bool damaged = false;
     int rc = copies_begin(rows, history->limit, history->with_values, true);
 
+    if (rc == 0 && history->at_revision > s->read_revision)
+        rc = MP_EINVAL;
+    if (history->at_revision)
+        before = history->at_revision + 1;
     if (rc == 0 && (mp__sqlite_bind_str(statement, 1, history->address) != SQLITE_OK ||
                     sqlite3_bind_int64(statement, 2, (int64_t)before) != SQLITE_OK ||
                     sqlite3_bind_int64(statement, 3, history->limit) != SQLITE_OK))

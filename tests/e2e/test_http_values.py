@@ -325,6 +325,22 @@ class Values(unittest.TestCase):
                             400, "invalid")
             self.is_problem(self.http.get(BASE + "default", If_None_Match=bad), 400, "invalid")
 
+    def test_a_condition_that_a_path_does_not_look_at_changes_nothing(self):
+        path = BASE + "default/unseen"
+        revision = self.http.put(path, "1").json["revision"]
+        self.http.put(path, "2")
+        tag = self.http.get(path)["ETag"]
+        put = json.dumps({"ops": [{"op": "put", "key": "unseen", "value": "3"}]})
+        for target, body, headers in (("/v1/txn", put, ("If-Match", "If-None-Match")),
+                                      ("/v1/import/default", '{"unseen": "3"}', ("If-Match", "If-None-Match")),
+                                      (f"/v1/rollback/default/unseen?to={revision}", None, ("If-None-Match",))):
+            for header in headers:
+                for value in ("*", '"other"', tag):
+                    refused = self.http("POST", target, body, "application/json", **{header: value})
+                    self.assertIn(header + " is no condition", self.is_problem(refused, 400, "invalid")["detail"])
+                    self.assertEqual(self.http.get(path)["ETag"], tag)
+        self.assertEqual(self.http("POST", f"/v1/rollback/default/unseen?to={revision}", If_Match=tag).status, 200)
+
     def test_a_revision_that_is_not_there_yet_is_no_reason_to_give_an_older_one(self):
         revision = self.http.put(BASE + "default/ahead", "1").json["revision"]
         self.http.put(BASE + "default/after", "1")

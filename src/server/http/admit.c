@@ -3,6 +3,7 @@
  * compressed, requests that come again. */
 #include "server/http/connection.h"
 #include "server/http/handlers.h"
+#include "server/http/openapi.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -187,6 +188,38 @@ static bool admit_once(mp__exchange *x, mp_str key)
     return false;
 }
 
+/* ---- conditions ---- */
+
+/* Whether @words, with spaces between, has @word. */
+static bool has_word(const char *words, const char *word)
+{
+    size_t size = strlen(word);
+
+    for (const char *p = words; p && (p = strstr(p, word)); p += size)
+        if ((p == words || p[-1] == ' ') && (p[size] == ' ' || p[size] == '\0'))
+            return true;
+    return false;
+}
+
+/* A write goes through on no condition that its path does not look at; false: answered. */
+static bool knows_conditions(mp__exchange *x)
+{
+    static const char *const conditions[] = {"If-Match", "If-None-Match"};
+    const mp__route_doc *doc = NULL;
+
+    for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+        if (!mp__http_header_find(&x->request, conditions[i]).data)
+            continue;
+        doc = doc ? doc : mp__route_doc_find(x->route);
+        if (!doc || has_word(doc->headers, conditions[i]))
+            continue;
+        mp__answer_invalid(x, "%s is no condition of this path; /v1/txn has 'compare'",
+                           conditions[i]);
+        return false;
+    }
+    return true;
+}
+
 bool mp__http_admit(mp__exchange *x)
 {
     mp_str key;
@@ -201,7 +234,7 @@ bool mp__http_admit(mp__exchange *x)
     }
     if (x->request.upgrade)
         return true;
-    if (x->request.body.size && !decode_body(x))
+    if (!knows_conditions(x) || (x->request.body.size && !decode_body(x)))
         return false;
     key = mp__http_header_find(&x->request, "idempotency-key");
     return !key.data || admit_once(x, key);

@@ -295,7 +295,9 @@ static void answer_item(mp__exchange *x, const mp__list_item *item, mp_str layer
 
 static void answer_past(mp__exchange *x, const mp__query *query)
 {
-    if (query->status)
+    if (query->status == MP_EINVAL)
+        mp__http_answer_not_yet(x);
+    else if (query->status)
         mp__answer_error(x, query->status, NULL);
     else
         answer_item(x, query->count ? &query->items[0] : NULL, mp_str_new("", 0));
@@ -322,7 +324,7 @@ static void start_past(mp__exchange *x, mp_str address, uint64_t at)
     w->query.loop = x->worker->loop;
     w->query.identity = &x->identity;
     w->query.address = mp_str_new(w->address, address.size);
-    w->query.after = at + 1;
+    w->query.at_revision = at;
     w->query.with_values = true;
     w->query.limit = 1;
     w->query.gone = &x->gone;

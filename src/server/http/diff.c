@@ -442,7 +442,7 @@ static void ask(mp__exchange *x, key_work *w, key_side *s, uint32_t limit)
     s->query.kind = MP__QUERY_HISTORY;
     s->query.loop = x->worker->loop;
     s->query.identity = &x->identity;
-    s->query.after = s->at.revision ? s->at.revision + 1 : 0;
+    s->query.at_revision = s->at.revision;
     s->query.limit = limit;
     s->query.with_values = true;
     s->query.gone = &x->gone;
