@@ -353,7 +353,8 @@ class Values(unittest.TestCase):
                 self.resp("MP.GET", key, "MINREV", str(revision + 1000000))
             with self.assertRaisesRegex(ReplyError, "not there yet"):
                 self.resp("MP.GET", key, "MINREV", str(revision + 1000000), "META")
-        for path in ("config/default/ahead?at=", "config/default/?at=", "export/default?at=", "diff/default/?from="):
+        for path in ("config/default/ahead?at=", "config/default/ahead?effective=false&at=", "config/default/?at=",
+                     "export/default?at=", "diff/default/?from=", "diff/default/ahead?from=", "diff/default/ahead?to="):
             problem = self.is_problem(self.http.get(f"/v1/{path}{revision + 1000000}"), 400, "invalid")
             self.assertIn(f"the newest is {problem['last_known_revision']}", problem["detail"])
             self.assertIn("leave it out", problem["remedy"])
@@ -457,6 +458,17 @@ class Values(unittest.TestCase):
         self.assertFalse(self.http.put(BASE + "default/stays", "x").json["changed"])
         keys = self.http.get(BASE + "default/?prefix=stays").json["keys"]
         self.assertEqual([key.get("expires_ms", 0) for key in keys], [0])
+
+    def test_no_time_to_live_at_all_is_refused_and_not_taken_for_ever(self):
+        path, tag = BASE + "default/at-once", self.http.put(BASE + "default/at-once", {"a": 1})["ETag"]
+        merge = "application/merge-patch+json"
+        for none in ("0", "0s", "0ms"):
+            for answer in (self.http.put(f"{path}?ttl={none}", "x"), self.http("PATCH", f"{path}?ttl={none}", "{}", merge),
+                           self.http("DELETE", f"{path}?mask&ttl={none}"), self.http.put(f"{path}?dry_run&ttl={none}", "x"),
+                           self.http("POST", "/v1/txn", json.dumps({"ops": [
+                               {"op": "put", "key": "at-once", "value": "x", "ttl": none}]}))):
+                self.assertIn("leave it out", self.is_problem(answer, 400, "invalid")["detail"])
+        self.assertEqual(self.http.get(path)["ETag"], tag)
 
     def test_the_past_can_be_read(self):
         first = self.http.put(BASE + "default/past", "one").json["revision"]

@@ -29,6 +29,8 @@ bool mp__http_parameters(mp__exchange *x, mp__parameter *parameters, size_t coun
 bool mp__http_number_of(mp__exchange *x, const mp__parameter *parameter, uint64_t low,
                         uint64_t high, uint64_t *ret_value);
 bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms);
+/* The same of how long a value lives: 0 ms, which would be none or for ever, is refused. */
+bool mp__http_ttl_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms);
 bool mp__http_flag_of(mp__exchange *x, const mp__parameter *parameter, bool *ret_value);
 
 /* The scope that the place names (the first environment of resp.databases without env). */

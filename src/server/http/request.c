@@ -152,6 +152,21 @@ bool mp__http_duration_of(mp__exchange *x, const mp__parameter *parameter, int64
     return false;
 }
 
+bool mp__http_ttl_of(mp__exchange *x, const mp__parameter *parameter, int64_t *ret_ms)
+{
+    int64_t ms = 0;
+
+    if (!mp__http_duration_of(x, parameter, &ms))
+        return false;
+    if (parameter->value.data && ms == 0) {
+        mp__answer_invalid(x, "%s is longer than nothing; leave it out for a value that stays",
+                           parameter->name);
+        return false;
+    }
+    *ret_ms = ms;
+    return true;
+}
+
 bool mp__http_flag_of(mp__exchange *x, const mp__parameter *parameter, bool *ret_value)
 {
     mp_str v = parameter->value;

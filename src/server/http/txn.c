@@ -87,7 +87,7 @@ static bool take_put(mp__exchange *x, const json_t *op, const char *where, mp__c
         mp__answer_invalid(x, "%s: media_type and ttl (\"30s\") are short texts", where);
         return false;
     }
-    if (!take_value(x, op, where, change) || !mp__http_duration_of(x, &duration, &ttl_ms))
+    if (!take_value(x, op, where, change) || !mp__http_ttl_of(x, &duration, &ttl_ms))
         return false;
     for (size_t i = 0; type && i < json_string_length(type); i++) {
         unsigned char c = (unsigned char)json_string_value(type)[i];
