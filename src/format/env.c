@@ -58,7 +58,7 @@ static int read_quoted(mp__text *t, char quote, mp__buf *value)
         t->at++;
         if (c == quote)
             return value->error;
-        if (c == '\\' && quote == '"' && mp__text_peek(t) != -1 &&
+        if (c == '\\' && quote == '"' && mp__text_peek(t) > 0 &&
             strchr("nrt\"\\$`", mp__text_peek(t))) {
             c = (unsigned char)unescape(t->bytes.data[t->at]);
             t->at++;
