@@ -72,9 +72,9 @@ static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
     mp__leaves leaves = {0};
     mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
-    mp__text t = {.bytes = bytes, .line = 1};
+    mp__text t = {.bytes = mp__text_unmarked(bytes), .line = 1};
     json_t *tree;
-    int rc = mp__json_read(bytes, false, &tree, diag);
+    int rc = mp__json_read(t.bytes, false, &tree, diag);
 
     if (rc)
         return rc == MP_ENOMEM ? rc : MP_ESYNTAX; /* which a number too large is to a file */

@@ -8,9 +8,15 @@ mp__text mp__text_begin(mp_str bytes, mp__diag *diag)
 {
     mp__text t = {.bytes = bytes, .line = 1, .diag = diag};
 
-    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0)
-        t.at = t.line_start = 3;
+    t.at = t.line_start = bytes.size - mp__text_unmarked(bytes).size;
     return t;
+}
+
+mp_str mp__text_unmarked(mp_str bytes)
+{
+    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0)
+        return mp_str_new(bytes.data + 3, bytes.size - 3);
+    return bytes;
 }
 
 int mp__text_error(const mp__text *t, size_t at, const char *format, ...)

@@ -13,6 +13,9 @@ typedef struct mp__text {
     mp__diag *diag;
 } mp__text;
 
+/* @bytes behind the byte order mark that some editors put before UTF-8, if there is one. */
+mp_str mp__text_unmarked(mp_str bytes);
+
 /* At the first byte, behind a byte order mark. */
 mp__text mp__text_begin(mp_str bytes, mp__diag *diag);
 

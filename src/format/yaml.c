@@ -15,6 +15,7 @@
 #include "core/yaml_error.h"
 #include "format/kinds.h"
 #include "format/leaves.h"
+#include "format/text.h"
 
 typedef struct yaml_reader {
     yaml_document_t document;
@@ -581,19 +582,20 @@ static int work_check(mp_str bytes, mp__diag *diag)
 
 static int yaml_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
-    yaml_reader r = {.diag = diag, .text = bytes};
+    /* libyaml takes the mark away only where it is left to guess the encoding. */
+    yaml_reader r = {.diag = diag, .text = mp__text_unmarked(bytes)};
     yaml_parser_t parser;
     mp__leaves leaves = {0};
     yaml_node_t *root;
-    int rc = work_check(bytes, diag);
+    int rc = work_check(r.text, diag);
 
     if (rc)
         return rc;
     if (!yaml_parser_initialize(&parser))
         return MP_ENOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)(bytes.data ? bytes.data : ""),
-                                 bytes.size);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)(r.text.data ? r.text.data : ""),
+                                 r.text.size);
     if (yaml_parser_load(&parser, &r.document)) {
         root = yaml_document_get_root_node(&r.document);
         if (root)

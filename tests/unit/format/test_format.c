@@ -243,6 +243,38 @@ static void ini_files_read_sections_quotes_and_comments(void **state)
     parses_to("ini", "\xef\xbb\xbf[a]\n", "");
 }
 
+static void a_byte_order_mark_before_a_file_of_any_format_is_passed_over(void **state)
+{
+    (void)state;
+    parses_to("json", "\xef\xbb\xbf{\"a\": 1}", "a=1:j\n");
+    parses_to("yaml",
+              "\xef\xbb\xbf"
+              "a: 1\r\nb: 2\r\n",
+              "a=1:j\nb=2:j\n");
+    parses_to("yaml", "\xef\xbb\xbf---\na: 1\n", "a=1:j\n");
+    parses_to("toml",
+              "\xef\xbb\xbf"
+              "a = 1\n",
+              "a=1:j\n");
+    parses_to("env",
+              "\xef\xbb\xbf"
+              "A=1\n",
+              "A=1:t\n");
+    parses_to("ini",
+              "\xef\xbb\xbf"
+              "a = 1\n",
+              "a=1:t\n");
+    parses_to("properties",
+              "\xef\xbb\xbf"
+              "a = 1\n",
+              "a=1:t\n");
+    refused_at("json", "\xef\xbb\xbf{\"a\": }", 1, 7);
+    refused_at("yaml",
+               "\xef\xbb\xbf"
+               "a: 1\nb: }\n",
+               2, 4);
+}
+
 static void ini_errors_name_their_place(void **state)
 {
     (void)state;
@@ -458,10 +490,11 @@ static void env_values_hold_no_zero_byte(void **state)
     static const struct {
         mp_str text;
         int line, column;
-    } cases[] = {{{"A=1\0x\n", 6}, 1, 4}, {{"A=1\nB=\"x\n\0\"\n", 11}, 3, 1}};
+    } cases[] = {
+        {{"A=1\0x\n", 6}, 1, 4}, {{"A=1\nB=\"x\n\0\"\n", 11}, 3, 1}, {{"A=\"x\\\0y\"\n", 9}, 1, 6}};
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         mp__leaves leaves = {0};
         mp__diag diag = {0};
 
@@ -875,6 +908,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(env_files_read_quotes_comments_and_export),
     MP_TEST(env_errors_name_their_place),
     MP_TEST(ini_files_read_sections_quotes_and_comments),
+    MP_TEST(a_byte_order_mark_before_a_file_of_any_format_is_passed_over),
     MP_TEST(ini_errors_name_their_place),
     MP_TEST(properties_read_as_java_reads_them),
     MP_TEST(properties_are_utf8_or_else_latin1),
