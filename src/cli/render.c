@@ -248,13 +248,26 @@ static int render_always(rendering *r)
     }
 }
 
+/* Whether what is written would replace the template, under whatever name. */
+static bool is_output(const rendering *r)
+{
+    struct stat from, to;
+
+    return r->output && stat(r->path, &from) == 0 && stat(r->output, &to) == 0 &&
+           from.st_dev == to.st_dev && from.st_ino == to.st_ino;
+}
+
 static int read_template(rendering *r)
 {
     mp__diag diag = {0};
     char *text = NULL, said[900];
     size_t size;
-    int rc = mp__cli_read_input(r->path, TEMPLATE_MAX, &text, &size);
+    int rc;
 
+    if (is_output(r))
+        return mp__cli_fail(r->arguments, MP__EXIT_USAGE,
+                            "--output: %s is the template itself, which would be lost", r->output);
+    rc = mp__cli_read_input(r->path, TEMPLATE_MAX, &text, &size);
     r->path = mp__cli_input_name(r->path); /* as errors call it from here on */
     if (rc)
         return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot read %s: %s", r->path,

@@ -335,6 +335,16 @@ class Tools(mp_daemon.Served):
         self.daemon.cli("render", str(self.template("x")), "-o", str(out), check=True)
         self.assertEqual(stat.S_IMODE(out.stat().st_mode), 0o640)
 
+    def test_render_does_not_write_over_its_template(self):
+        path = self.template("{{r2/host}}")
+        again = self.folder / "again"
+        again.symlink_to(path)
+        for out in (path, again):
+            done = self.daemon.cli("render", str(path), "--output", str(out))
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"--output: {out} is the template itself", done.stderr)
+        self.assertEqual(path.read_text(encoding="utf-8"), "{{r2/host}}")
+
     def test_render_with_a_missing_key_changes_nothing_and_names_the_place(self):
         out = self.folder / "out.conf"
         out.write_text("before", encoding="utf-8")
