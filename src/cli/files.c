@@ -287,6 +287,18 @@ static int read_folder(mp__sources *sources, const char *path, const char *envir
     return code;
 }
 
+/* A folder that is named is meant to have something: a mistyped one must not pass for done. */
+static int read_named_folder(mp__sources *sources, const char *path)
+{
+    size_t count = sources->count, failed = sources->failed;
+    int code = read_folder(sources, path, NULL, 0);
+
+    if (code == 0 && sources->count == count && sources->failed == failed)
+        return fail_whole(sources, path,
+                          "no file in it ends as one of a format does: " MP__FORMAT_NAMES);
+    return code;
+}
+
 int mp__sources_read(mp__sources *sources)
 {
     const mp__arguments *arguments = sources->arguments;
@@ -306,7 +318,7 @@ int mp__sources_read(mp__sources *sources)
             "what format has standard input? Give --format, one of " MP__FORMAT_NAMES);
     for (int i = 0; i < arguments->word_count && goes_on(sources, &code); i++)
         code = mp__cli_is_folder(arguments->words[i])
-                   ? read_folder(sources, arguments->words[i], NULL, 0)
+                   ? read_named_folder(sources, arguments->words[i])
                    : read_file(sources, arguments->words[i], NULL);
     (void)goes_on(sources, &code);
     return code;

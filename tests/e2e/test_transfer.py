@@ -418,6 +418,16 @@ class Transfer(mp_daemon.Served):
         self.assertLess(both.index("bad.ini"), both.index("worse.ini"))
         self.assertIn("cannot read the schema", self.cli("validate", good, "-s", "/nowhere.json", code=1))
 
+    def test_a_folder_without_a_configuration_file_is_an_error_that_names_it(self):
+        self.file("wrong/read.me", "no configuration\n")
+        (self.folder / "wrong/production").mkdir()
+        good = self.file("right/one.yaml", "a: 1\n").parent
+        for words in (("import",), ("import", "--dry-run"), ("import", "--prune"), ("validate",), ("diff",)):
+            with self.subTest(words):
+                said = self.cli(*words, good, self.folder / "wrong", code=1)
+                self.assertIn(f"{self.folder}/wrong: no file in it ends as one of a format does: json, ", said)
+        self.assertIn("1 key of 1 file", self.cli("import", good))
+
     # ---- one revision
 
     def test_an_export_over_several_pages_shows_one_moment(self):
