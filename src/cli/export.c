@@ -134,13 +134,16 @@ static int export_namespace(export *e, mp_str namespace_)
     return code;
 }
 
-static int export_all(export *e, mp__client *client)
+static int export_all(export *e, mp__client *client, mp_str prefix)
 {
     mp_str last = {0};
     int code = 0;
 
     if (e->keys.count == 0) {
-        code = mp__cli_fail(e->arguments, MP__EXIT_ABSENT, "there is no such key");
+        code = prefix.size ? mp__cli_fail(e->arguments, MP__EXIT_ABSENT,
+                                          "there is no key that begins with '%.*s'",
+                                          (int)prefix.size, prefix.data)
+                           : mp__cli_fail(e->arguments, MP__EXIT_ABSENT, "there is no key");
         mp__cli_note_environment(e->arguments, client, mp__flag_value(e->arguments, "--env"),
                                  false);
         return code;
@@ -206,7 +209,7 @@ int mp__verb_export(const mp__arguments *arguments)
     if (client)
         code = mp__keyset_fetch(arguments, client, wanted(arguments, &prefix), 0, &e.keys);
     if (code == 0)
-        code = export_all(&e, client);
+        code = export_all(&e, client, mp__buf_str(&prefix));
     mp__json_end(&e.json, ']');
     (void)mp__buf_add_char(&e.json, '\n');
     if (code == 0 && e.out && mp__flag_given(arguments, "--json"))

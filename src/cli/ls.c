@@ -304,6 +304,8 @@ int mp__verb_ls(const mp__arguments *arguments)
     int code = 0;
     mp__client *client;
 
+    if (mp__flag_given(arguments, "--environments") && arguments->word_count)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--environments takes no PREFIX");
     if (mp__flag_given(arguments, "--environments"))
         return list_environments(arguments);
     if (mp__flag_given(arguments, "--tree") && (as_json || mp__flag_given(arguments, "--long")))

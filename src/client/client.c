@@ -202,6 +202,11 @@ static int broken(const mp__client *client, int rc, mp__diag *diag)
                             (unsigned long long)client->timeout_ms);
     if (rc == MP_ECLOSED)
         return mp__diag_set(diag, rc, "%s closed the connection", client->address);
+    if (rc == MP_EPROTO)
+        return mp__diag_set(diag, rc,
+                            "%s does not answer as a RESP port does; name the daemon's with --resp "
+                            "or MARKETPRISM_ADDR, 7480 by default, not the one for HTTP",
+                            client->address);
     return mp__diag_set(diag, rc, "%s: %s", client->address, mp_strerror(rc));
 }
 

@@ -632,6 +632,10 @@ class Verbs(mp_daemon.Served):
                                 check=False)
         self.assertEqual(nobody.returncode, 1)
         self.assertIn("marketprism serve", nobody.stderr)
+        other = subprocess.run([BINARY, "get", "k", "--resp", self.daemon.http], capture_output=True, text=True,
+                               check=False)
+        self.assertEqual(other.returncode, 1)
+        self.assertRegex(other.stderr, "does not answer as a RESP port.*--resp")
 
     def test_mistakes_are_answered_with_what_was_meant(self):
         done = self.daemon.cli("gett", "k")
@@ -656,7 +660,8 @@ class Verbs(mp_daemon.Served):
                             (("set", "usage", "v", "--ttl", ""), "--ttl: ''"),
                             (("set", "usage", "v", "--if-revision", "x"), "--if-revision: 'x'"),
                             (("history", "usage", "--count", "0"), "--count: '0'"),
-                            (("rollback", "usage", "abc"), "REVISION: 'abc'")):
+                            (("rollback", "usage", "abc"), "REVISION: 'abc'"),
+                            (("ls", "--environments", "usage"), "--environments takes no PREFIX")):
             with self.subTest(words):
                 done = self.daemon.cli(*words)
                 self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)

@@ -200,7 +200,7 @@ class Transfer(mp_daemon.Served):
         self.assertEqual([(pathlib.Path(t["file"]).name, t["keys"]) for t in told],
                          [("default.yaml", 1), ("one.yaml", 1), ("two.yaml", 1)])
         self.assertEqual((self.folder / "two.yaml").read_text(), 'b: "2"\n')
-        self.assertIn("no such key", self.cli("export", "nothing", code=3))
+        self.assertIn("no key that begins with 'nothing/'", self.cli("export", "nothing", code=3))
         self.assertIn("did you mean 'toml'", self.cli("export", "one", "--format", "tmol", code=2))
         new = self.folder / "new"
         self.cli("export", "nothing", "-o", f"{new}/", code=3)
