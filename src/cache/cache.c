@@ -608,6 +608,11 @@ void mp__cache_scrub_stop(mp_cache *cache)
         mp__l3_scrub_stop(cache->l3);
 }
 
+uint64_t mp__cache_l3_damaged(const mp_cache *cache)
+{
+    return cache->l3 ? mp__l3_damaged(cache->l3) : 0;
+}
+
 int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag)
 {
     return cache->l3 ? mp__l3_trouble(cache->l3, diag) : 0;

@@ -304,6 +304,8 @@ void mp__cache_scrub_stop(mp_cache *cache);
 
 /* 0, or why L3 does not take writes just now (-ENOSPC, -EIO, ...), with a text. Any thread. */
 int mp__cache_l3_trouble(mp_cache *cache, mp__diag *diag);
+/* How many damaged records of L3 were found since it was opened. Any thread, one load. */
+uint64_t mp__cache_l3_damaged(const mp_cache *cache);
 
 /* Turn at run time: knobs and a reload use these. */
 MP_MUST_USE int mp__cache_set_l1_entries(mp_cache *cache, size_t entries);

@@ -641,6 +641,11 @@ int mp__l3_trouble(mp__l3 *l3, mp__diag *diag)
     return trouble;
 }
 
+uint64_t mp__l3_damaged(const mp__l3 *l3)
+{
+    return atomic_load(&l3->corrupt);
+}
+
 void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats)
 {
     *ret_stats = (mp__l3_stats){

@@ -93,6 +93,7 @@ MP_MUST_USE int mp__l3_each(mp__l3 *l3, mp_str prefix,
 uint64_t mp__l3_revision_max(mp__l3 *l3);
 MP_MUST_USE int mp__l3_flush(mp__l3 *l3);
 int mp__l3_trouble(mp__l3 *l3, mp__diag *diag);
+uint64_t mp__l3_damaged(const mp__l3 *l3); /* stats.corrupt alone, one load */
 void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats);
 
 #endif

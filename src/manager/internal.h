@@ -85,6 +85,14 @@ typedef struct mp__validation mp__validation;
 
 enum { MP__GATE_SOURCES = 4096 }; /* two that share a count wait for each other: few do */
 
+/* What was said last of the disk under L3: see disk_notes.c. Whoever turns it has the rest. */
+typedef struct mp__disk_notes {
+    atomic_flag turning;
+    bool is_trouble;
+    uint64_t damaged;
+    uint32_t trouble_after_s, damaged_after_s; /* on the clock of now_s: when more may be said */
+} mp__disk_notes;
+
 struct mp__manager {
     mp_env *env;
     mp__log_sink *log;
@@ -121,6 +129,8 @@ struct mp__manager {
     _Atomic uint64_t fetch_ns_mean;
     atomic_flag turning;     /* a loop is turning the cache's wheel */
     _Atomic bool turn_again; /* it has not come to the second of now yet */
+
+    mp__disk_notes disk_notes;
 
     /* pins: see pins.c */
     char **pins_configured;
@@ -237,6 +247,10 @@ void mp__ahead_window(mp__manager *manager); /* anew; some times a second */
 void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash);
 /* A fetch took so long; good: the origin answered. */
 void mp__ahead_learn(mp__manager *manager, uint64_t took_ns, bool good, bool was_ahead);
+
+/* Say in log and events what befell the disk under L3 since the last time, at most once a minute.
+ * Any loop, some times a second; writes to the event file only then. */
+void mp__disk_notes_turn(mp__manager *manager, uint32_t now_s);
 
 /* The wheel of the cache goes on to now; what it finds in use is verified. A bounded piece; any
  * loop, each turn. */

@@ -521,6 +521,8 @@ void mp__manager_tick(mp__manager *manager, int64_t wall_ms, uint64_t mono_ns)
         atomic_store_explicit(&manager->now_s, now_s, memory_order_relaxed);
         mp__ahead_window(manager);
         atomic_store_explicit(&manager->turn_again, true, memory_order_relaxed);
+        if (manager->cache)
+            mp__disk_notes_turn(manager, now_s);
     }
     if (manager->cache)
         mp__cache_tick(manager->cache, wall_ms);

@@ -121,6 +121,26 @@ class Full(Disk):
         for i in range(1, KEYS):
             self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
 
+    def test_a_cache_on_a_full_disk_is_told_of_in_the_log_and_so_is_its_end(self):
+        self.daemon.options = ["--set", f"origin.path={self.daemon.folder}/origin.db"]
+        self.start(self.disk / "data")
+        client = self.fill_in()
+        filler = self.fill()
+        for i in range(40):
+            client("SET", f"app/more{i % 8}", str(i) * 200000)
+        wait_until(lambda: "l3-degraded" in self.daemon.log_text(), what="a line of the log")
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
+        filler.unlink()
+        wait_until(lambda: "l3-live" in self.daemon.log_text(), seconds=40, what="the end of it")
+        said = [json.loads(line) for line in self.daemon.log_text().splitlines()]
+        degraded, = (line for line in said if line["event"] == "l3-degraded")
+        self.assertEqual((degraded["level"], degraded["component"]), ("error", "cache"))
+        self.assertRegex(degraded["message"], "L3 in .* takes no writes: No space left on device; make")
+        lately = self.daemon.cli("status").stdout
+        self.assertRegex(lately, "ago  l3-degraded  +L3 in .* takes no writes")
+        self.assertRegex(lately, "ago  l3-live  +the disk takes writes again")
+
     def can_write(self, client, value="after"):
         try:
             return client("SET", "app/key0", value) == "OK"
@@ -227,6 +247,27 @@ class Limited(Disk):
         self.daemon.wrap = wrap
         self.limit(resource.RLIM_INFINITY)
         self.check_recovered(client)
+
+
+class Flipped(Disk):
+    def test_damage_that_the_scrubber_finds_is_told_of_in_the_log(self):
+        self.daemon = Daemon("--set", "cache.l3_scrub_rate=1MiB", "--set", "cache.l1_size=10",
+                             "--set", "cache.l2_size=0")
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+        client = self.fill_in()
+        segment, = (self.daemon.data / "l3").glob("*.seg")
+        data = segment.read_bytes()
+        with open(segment, "r+b") as file:
+            for i in (20, 70):
+                at = data.index(f"value{i}".encode())
+                file.seek(at)
+                file.write(b"V")
+        wait_until(lambda: "l3-damaged" in self.daemon.log_text(), what="a line of the log")
+        self.assertRegex(self.daemon.log_text(), r"[12] damaged records of L3 .*look at the disk")
+        self.assertRegex(self.daemon.cli("status").stdout, "ago  l3-damaged  +[12] records")
+        for i in range(KEYS):
+            self.assertEqual(client("GET", f"app/key{i}"), f"value{i}".encode())
 
 
 class Failing(Disk):
