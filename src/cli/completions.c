@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Completions of three shells, made from the table of verbs: verbs, options, and the values that
  * are known or that the daemon can be asked for within a second. */
+#include "bench/bench.h"
 #include "cache/cache.h"
 #include "cli/pages.h"
 #include "format/format.h"
@@ -54,14 +55,24 @@ static offer offer_for(const mp__flag *flag)
     return o;
 }
 
-/* What the first word behind the verb can be, or NULL: anything. */
-static const char *first_words(const mp__verb *verb)
+/* What the first word behind the verb can be, where that is known; mp__buf_done(&o.words) is the
+ * caller's. */
+static offer first_words(const mp__verb *verb)
 {
+    offer o = {0};
+
     if (strcmp(verb->name, "completions") == 0)
-        return "bash zsh fish";
-    if (strcmp(verb->name, "schema") == 0)
-        return "set check get del ls";
-    return NULL;
+        add_word(&o, "bash zsh fish");
+    else if (strcmp(verb->name, "schema") == 0)
+        add_word(&o, "set check get del ls");
+    else if (strcmp(verb->name, "bench") == 0)
+        for (const mp__bench *b = mp__benches; b->name; b++)
+            add_word(&o, b->name);
+    else if (strcmp(verb->name, "help") == 0)
+        for (size_t i = 0; i < mp__verb_count; i++)
+            if (&mp__verbs[i] != verb) /* fish looks whether one of these words is there */
+                add_word(&o, mp__verbs[i].name);
+    return o;
 }
 
 /* Words that are keys of the daemon, or files. */
@@ -112,15 +123,16 @@ static void bash_values(mp__buf *out, const mp__flag *flags)
 
 static void bash_verb(mp__buf *out, const mp__verb *verb)
 {
-    const char *first = first_words(verb);
+    offer first = first_words(verb);
 
     (void)mp__buf_printf(out, "        %s)\n            flags=\"--help", verb->name);
     bash_names(out, verb->flags);
     if (verb->is_client)
         bash_names(out, mp__client_flags);
     (void)mp__buf_printf(out, "\"%s", takes_keys(verb) ? " keys=1" : "");
-    if (first)
-        (void)mp__buf_printf(out, " first=\"%s\"", first);
+    if (first.words.size)
+        (void)mp__buf_printf(out, " first=\"%.*s\"", (int)first.words.size, first.words.data);
+    mp__buf_done(&first.words);
     (void)mp__buf_add_str(out, MP_STR("\n            case $flag in\n"));
     bash_values(out, verb->flags);
     if (verb->is_client)
@@ -152,9 +164,6 @@ static const char bash_tail[] =
     "\"${word#\"$before\"}\")\n"
     "    elif [[ $word == -* ]]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$flags\" -- \"$word\")\n"
-    "    elif [ \"$verb\" = help ]; then\n"
-    "        mapfile -t COMPREPLY < <(compgen -W \"$(marketprism help | awk '/^  / {print "
-    "$1}')\" -- \"$word\")\n"
     "    elif [ -n \"$first\" ] && [ \"$COMP_CWORD\" = 2 ]; then\n"
     "        mapfile -t COMPREPLY < <(compgen -W \"$first\" -- \"$word\")\n"
     "    elif [ -n \"$keys\" ]; then\n"
@@ -236,14 +245,16 @@ static void zsh(mp__buf *out)
                     "return\n    fi\n    local verb=$words[2]\n    shift words\n    (( CURRENT-- "
                     "))\n    case $verb in\n"));
     for (size_t i = 0; i < mp__verb_count; i++) {
-        const char *first = first_words(&mp__verbs[i]);
+        offer first = first_words(&mp__verbs[i]);
 
         (void)mp__buf_printf(out, "        %s) _arguments", mp__verbs[i].name);
         zsh_flags(out, mp__verbs[i].flags);
         if (mp__verbs[i].is_client)
             zsh_flags(out, mp__client_flags);
-        if (first)
-            (void)mp__buf_printf(out, " \\\n                '1:word:(%s)'", first);
+        if (first.words.size)
+            (void)mp__buf_printf(out, " \\\n                '1:word:(%.*s)'", (int)first.words.size,
+                                 first.words.data);
+        mp__buf_done(&first.words);
         (void)mp__buf_printf(out, " \\\n                '*:word:%s';;\n",
                              takes_keys(&mp__verbs[i]) ? "_marketprism_keys" : "_files");
     }
@@ -286,7 +297,8 @@ static void fish_flags(mp__buf *out, const char *verb, const mp__flag *flags)
 
 static void fish_verb(mp__buf *out, const mp__verb *verb)
 {
-    const char *first = first_words(verb);
+    offer first = first_words(verb);
+    int size = (int)first.words.size;
 
     (void)mp__buf_printf(out, "complete -c marketprism -n __fish_use_subcommand -f -a %s -d '",
                          verb->name);
@@ -297,11 +309,12 @@ static void fish_verb(mp__buf *out, const mp__verb *verb)
                              "complete -c marketprism -n '__fish_seen_subcommand_from %s' -f "
                              "-a '(__marketprism_keys)'\n",
                              verb->name);
-    if (first)
+    if (size)
         (void)mp__buf_printf(out,
                              "complete -c marketprism -n '__fish_seen_subcommand_from %s; and not "
-                             "__fish_seen_subcommand_from %s' -f -a '%s'\n",
-                             verb->name, first, first);
+                             "__fish_seen_subcommand_from %.*s' -f -a '%.*s'\n",
+                             verb->name, size, first.words.data, size, first.words.data);
+    mp__buf_done(&first.words);
     fish_flags(out, verb->name, verb->flags);
     if (verb->is_client)
         fish_flags(out, verb->name, mp__client_flags);

@@ -156,6 +156,8 @@ class Pages(unittest.TestCase):
         self.assertEqual(offered("get", "--timeout", ""), [])  # no value is known, and no key is one
         self.assertEqual(offered("completions", ""), ["bash", "zsh", "fish"])
         self.assertEqual(offered("schema", "ch"), ["check"])
+        self.assertEqual(offered("bench", "l1-"), ["l1-get", "l1-mixed"])
+        self.assertEqual(offered("help", "resto"), ["restore"])
         self.assertEqual(complete(["marketprism", "get", "--env", ""], "127.0.0.1:1"), [])  # no daemon
 
     def test_fish_completes_the_values_of_options(self):
@@ -173,6 +175,8 @@ class Pages(unittest.TestCase):
         self.assertEqual(offered("replay --policy s"), ["s3-fifo", "sieve"])
         self.assertEqual(offered("replay --policy lru,s3"), ["lru,s3-fifo"])
         self.assertEqual(offered("completions z"), ["zsh"])
+        self.assertEqual(offered("bench l1-"), ["l1-get", "l1-mixed"])
+        self.assertEqual(offered("help resto"), ["restore"])
 
     def test_zsh_completes_the_values_of_options(self):
         if not shutil.which("zsh"):
@@ -187,6 +191,8 @@ class Pages(unittest.TestCase):
         zsh.complete("marketprism export -f to", b"toml ")
         zsh.complete("marketprism replay --policy lru,si", b"lru,sieve")
         zsh.complete("marketprism schema ch", b"check ")
+        zsh.complete("marketprism bench l1-g", b"l1-get ")
+        zsh.complete("marketprism help resto", b"restore ")
 
     def test_fish_completes_verbs_options_and_keys(self):
         if not shutil.which("fish"):
