@@ -508,8 +508,8 @@ static void run(mp__exchange *x, enum write_kind kind)
     if (!mp__http_parameters(x, p, kind == DELETE ? PARAMETERS : MASK) ||
         !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], w->address, &w->read.address) ||
-        !mp__http_ttl_of(x, &p[TTL], &ttl_ms) ||
-        !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) || !mp__http_flag_of(x, &p[MASK], &mask) ||
+        !mp__http_ttl_of(x, &p[TTL], &ttl_ms) || !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
+        !mp__http_flag_of(x, &p[MASK], &mask) ||
         (kind == PUT && !mp__http_media_type(x, &w->changes[0].media_type)) ||
         !mp__http_etags_of(x, "If-Match", &w->if_match) ||
         !mp__http_etags_of(x, "If-None-Match", &w->if_none_match))
