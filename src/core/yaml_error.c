@@ -3,9 +3,30 @@
 
 #include <stdio.h>
 
+/* Of bytes that are no text libyaml tells the offset alone. Columns count characters, as its own
+ * do.
+ */
+static yaml_mark_t place_of(const yaml_parser_t *parser)
+{
+    const unsigned char *text = parser->input.string.start;
+    size_t size = (size_t)(parser->input.string.end - text);
+    yaml_mark_t at = {0};
+
+    for (size_t i = 0; i < parser->problem_offset && i < size; i++) {
+        at.column += (text[i] & 0xc0) != 0x80;
+        if (text[i] == '\n') {
+            at.line++;
+            at.column = 0;
+        }
+    }
+    return at;
+}
+
 int mp__yaml_error(const yaml_parser_t *parser, mp__diag *diag)
 {
-    const yaml_mark_t *at = &parser->problem_mark, *from = &parser->context_mark;
+    yaml_mark_t bytes =
+        parser->error == YAML_READER_ERROR ? place_of(parser) : parser->problem_mark;
+    const yaml_mark_t *at = &bytes, *from = &parser->context_mark;
     const char *context = parser->context ? parser->context : "";
     char begins[64] = "";
 

@@ -68,25 +68,33 @@ static void place_value(mp__text *t, mp__leaves *leaves, size_t *next)
     }
 }
 
+/* The place of the first leaf that could not be made, which is the one behind those of @leaves. */
+static void place_error(mp__text *t, mp__leaves *leaves, mp__diag *diag)
+{
+    size_t next = 0;
+
+    if (!diag || mp__leaves_add(leaves, mp_str_new("", 0), mp_str_new("", 0), MP__MEDIA_JSON) != 0)
+        return;
+    place_value(t, leaves, &next);
+    diag->line = leaves->items[leaves->count - 1].line;
+    diag->column = leaves->items[leaves->count - 1].column;
+}
+
 static int json_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
 {
     mp__leaves leaves = {0};
     mp__buf path = {.size_max = MP__FORMAT_KEY_MAX + 64};
     mp__text t = {.bytes = mp__text_unmarked(bytes), .line = 1};
     json_t *tree;
+    size_t next = 0;
     int rc = mp__json_read(t.bytes, false, &tree, diag);
 
     if (rc)
         return rc == MP_ENOMEM ? rc : MP_ESYNTAX; /* which a number too large is to a file */
     rc = mp__leaves_add_tree(&leaves, &path, tree, 0, diag);
-    if (rc && diag && !json_is_object(tree) && !json_is_array(tree)) {
-        skip_white(&t);
-        diag->line = t.line;
-        diag->column = mp__text_column(&t, t.at);
-    }
-    if (rc == 0) {
-        size_t next = 0;
-
+    if (rc == MP_ESYNTAX || rc == MP_ELIMIT) {
+        place_error(&t, &leaves, diag);
+    } else if (rc == 0) {
         place_value(&t, &leaves, &next); /* jansson's objects keep the order of the text */
         rc = mp__leaves_sort(&leaves, diag);
     }

@@ -237,6 +237,14 @@ static int add_scalar(mp__leaves *leaves, mp_str key, const json_t *value)
     return mp__leaves_add(leaves, key, MP_STR("null"), MP__MEDIA_JSON);
 }
 
+static int limit_error(mp_str key, mp__diag *diag)
+{
+    return mp__diag_set(diag, MP_ELIMIT,
+                        "'%.*s': a key may have %d bytes, a value %d, a file %d of them",
+                        (int)(key.size > 80 ? 80 : key.size), key.data, MP__FORMAT_KEY_MAX,
+                        MP__FORMAT_VALUE_MAX, MP__FORMAT_LEAVES_MAX);
+}
+
 static int add_leaf(mp__leaves *leaves, const mp__buf *path, const json_t *value, mp__diag *diag)
 {
     mp_str key = mp__buf_str(path);
@@ -249,12 +257,7 @@ static int add_leaf(mp__leaves *leaves, const mp__buf *path, const json_t *value
         if ((unsigned char)key.data[i] < 0x20 || key.data[i] == 0x7f)
             return mp__diag_set(diag, MP_ESYNTAX, "a name holds a control character");
     rc = add_scalar(leaves, key, value);
-    if (rc == MP_ELIMIT)
-        return mp__diag_set(diag, rc,
-                            "'%.*s': a key may have %d bytes, a value %d, a file %d of them",
-                            (int)(key.size > 80 ? 80 : key.size), key.data, MP__FORMAT_KEY_MAX,
-                            MP__FORMAT_VALUE_MAX, MP__FORMAT_LEAVES_MAX);
-    return rc;
+    return rc == MP_ELIMIT ? limit_error(key, diag) : rc;
 }
 
 static int add_object(mp__leaves *leaves, mp__buf *path, const json_t *tree, int depth,
@@ -270,6 +273,8 @@ static int add_object(mp__leaves *leaves, mp__buf *path, const json_t *tree, int
             return mp__diag_set(diag, MP_ESYNTAX, "an empty name below '%.*s'", (int)before,
                                 path->data ? path->data : "");
         rc = mp__path_add_name(path, mp_str_of(json_object_iter_key(i)));
+        if (rc == MP_ELIMIT) /* the path takes no more than a key of good length */
+            return limit_error(mp__buf_str(path), diag);
         if (rc == 0)
             rc = mp__leaves_add_tree(leaves, path, json_object_iter_value(i), depth + 1, diag);
         path->size = before;
@@ -293,6 +298,8 @@ int mp__leaves_add_tree(mp__leaves *leaves, mp__buf *path, const json_t *tree, i
                    : add_leaf(leaves, path, tree, diag);
     for (size_t i = 0; i < json_array_size(tree) && rc == 0; i++) {
         rc = mp__path_add_index(path, i);
+        if (rc == MP_ELIMIT)
+            return limit_error(mp__buf_str(path), diag);
         if (rc == 0)
             rc = mp__leaves_add_tree(leaves, path, json_array_get(tree, i), depth + 1, diag);
         path->size = before;

@@ -291,8 +291,11 @@ static int pair_add(yaml_reader *r, const yaml_node_pair_t *pair, int depth, jso
         return node_error(r, key, "a key must be a scalar");
     name = (const char *)key->data.scalar.value;
     size = key->data.scalar.length;
-    if (size == 0 || memchr(name, '\0', size))
-        return node_error(r, key, "a key may not be empty or hold NUL");
+    if (size == 0)
+        return node_error(r, key, "a key may not be empty");
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return node_error(r, key, "a key may not hold a control character");
     if (json_object_getn(map, name, size))
         return node_error(r, key, "this key is there already");
     rc = node_value(r, node_at(r, pair->value), depth + 1, &value);
@@ -459,6 +462,8 @@ static int read_document(yaml_reader *r, const yaml_node_t *root, mp__leaves *le
     json_t *tree = NULL;
     int rc = node_value(r, root, 0, &tree);
 
+    if (rc == 0 && !json_is_object(tree) && !json_is_array(tree) && !json_is_null(tree))
+        rc = node_error(r, root, "the top must be a map or a list of values with keys");
     if (rc == 0)
         rc = mp__leaves_add_tree(leaves, &path, tree, 0, r->diag);
     if (rc == 0)

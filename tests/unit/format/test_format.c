@@ -71,6 +71,8 @@ static void json_errors_name_their_place(void **state)
     refused_at("json", "", 1, 1);
     refused_at("json", "\n 7", 2, 2);
     refused_at("json", "{\"a\":\n 18446744073709551616}", 2, 2);
+    refused_at("json", "{\"a\": {\"x\": [],\n \"\": 2}}", 2, 6);
+    refused_at("json", "[1, {\"b\\n\":\n  [{}]}]", 2, 4);
 }
 
 static void yaml_follows_the_core_schema(void **state)
@@ -116,6 +118,10 @@ static void yaml_errors_name_their_place(void **state)
     refused_at("yaml", "a:\n  <<: 1\n", 2, 7);
     refused_at("yaml", "a:\n  <<: [{}, 1]\n", 2, 12);
     refused_at("yaml", "a:\n  <<: {b: 1e999}\n", 2, 11);
+    refused_at("yaml", "# text\nonly\n", 2, 1);
+    refused_at("yaml", "a: 1\nb: {\"x\\ty\": 1}\n", 2, 5);
+    refused_at("yaml", "a: 1\r\n\"\u00e4\": \"caf\xe9\"\n", 2, 11);
+    refused_at("yaml", "a: 1\nb: \u00e4 \x07\n", 2, 6);
 }
 
 static void a_bracket_that_is_never_closed_is_told_with_its_own_place(void **state)
@@ -423,6 +429,33 @@ static void a_pointer_leads_to_the_key_that_a_tree_makes_of_it(void **state)
         if (mp__key_is_at(mp_str_of(cases[i].key), mp_str_of(cases[i].path), cases[i].pointer) !=
             cases[i].is_there)
             fail_msg("%s of '%s' at %s", cases[i].key, cases[i].path, cases[i].pointer);
+}
+
+static void a_long_or_deep_path_of_json_is_refused_at_its_place(void **state)
+{
+    (void)state;
+    for (int deep = 0; deep < 2; deep++) {
+        mp__buf text = MP__BUF_INIT;
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        (void)mp__buf_add_str(&text, MP_STR("{\"a\": [1],\n \"b"));
+        for (int i = 0; i < (deep ? 0 : 2000); i++)
+            (void)mp__buf_add_char(&text, 'x');
+        (void)mp__buf_add_str(&text, MP_STR("\":\n "));
+        for (int i = 0; i < (deep ? 70 : 0); i++)
+            (void)mp__buf_add_char(&text, '[');
+        (void)mp__buf_add_char(&text, '7');
+        for (int i = 0; i < (deep ? 70 : 0); i++)
+            (void)mp__buf_add_char(&text, ']');
+        (void)mp__buf_add_char(&text, '}');
+        assert_int_equal(mp__format_find("json")->parse(mp__buf_str(&text), &leaves, &diag),
+                         MP_ELIMIT);
+        assert_int_equal(diag.line, 3);
+        assert_int_equal(diag.column, deep ? 72 : 2);
+        assert_non_null(strstr(diag.text, deep ? "nested deeper" : "1024 bytes"));
+        mp__buf_done(&text);
+    }
 }
 
 static void what_is_too_long_is_refused_at_its_place(void **state)
@@ -916,6 +949,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_key_that_is_there_twice_is_refused_at_its_second_place),
     MP_TEST(leaves_know_where_their_file_says_them),
     MP_TEST(a_pointer_leads_to_the_key_that_a_tree_makes_of_it),
+    MP_TEST(a_long_or_deep_path_of_json_is_refused_at_its_place),
     MP_TEST(what_is_too_long_is_refused_at_its_place),
     MP_TEST(ini_groups_by_section_and_quotes_what_it_must),
     MP_TEST(env_values_hold_no_zero_byte),
