@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import subprocess
+import termios
 import threading
 import time
 import tomllib
@@ -155,6 +156,20 @@ class Transfer(mp_daemon.Served):
         os.close(ours)
         self.assertIn(b"] 5000 of 5000 keys", seen)
         self.assertIn(b"\rcommitting [####", seen)
+
+    def test_a_bar_keeps_to_one_line_of_a_narrow_terminal(self):
+        for columns, last in ((60, f"committing [{27 * '#'}] 5000 of 5000 keys "), (45, "committing [#"),
+                              (30, "100 %"), (6, "100 %")):
+            path = self.file("narrow.json", json.dumps({f"k{i}": i + columns for i in range(5000)}))
+            ours, theirs = pty.openpty()
+            termios.tcsetwinsize(theirs, (24, columns))
+            subprocess.run([BINARY, "import", str(path), "--resp", self.daemon.resp], stderr=theirs,
+                           stdout=subprocess.DEVNULL, check=True, timeout=60)
+            os.close(theirs)
+            drawn = os.read(ours, 65536).decode().rstrip("\r\n").split("\r")
+            os.close(ours)
+            self.assertTrue(drawn[-1].startswith(last), drawn)
+            self.assertLess(max(map(len, drawn)), columns)
 
     # ---- export
 
