@@ -608,7 +608,7 @@ static void status_people(const json_t *root)
     const json_t *origin = json_object_get(root, "origin");
     const json_t *cache = json_object_get(root, "cache");
     const json_t *l1 = json_object_get(cache, "l1"), *l3 = json_object_get(cache, "l3");
-    const json_t *reads = json_object_get(root, "reads");
+    const json_t *reads = json_object_get(root, "reads"), *l4 = json_object_get(cache, "l4");
     const json_t *back = json_object_get(root, "write_back");
     char up[32];
 
@@ -642,6 +642,11 @@ static void status_people(const json_t *root)
                  number_of(l3, "forgotten"));
     if (*text_of(l3, "trouble"))
         (void)printf("           %s\n", text_of(l3, "trouble"));
+    if (l4)
+        (void)printf("shared     %s, %s, %lld found, %lld not%s%s\n", text_of(l4, "address"),
+                     json_is_true(json_object_get(l4, "up")) ? "up" : "down", number_of(l4, "hits"),
+                     number_of(l4, "misses"), *text_of(l4, "trouble") ? ": " : "",
+                     text_of(l4, "trouble"));
     (void)printf("reads      %lld, %lld of them stale, %lld unknown\n", number_of(reads, "total"),
                  number_of(reads, "stale"), number_of(reads, "unknown"));
     if (back)

@@ -124,13 +124,54 @@ int mp__env_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes)
     return env->ops->disk_free(env, path, ret_bytes);
 }
 
+/* All that a pipe or a device gives; its size says nothing. */
+static int read_special(mp__file *file, size_t size_max, char **ret_data, size_t *ret_size)
+{
+    size_t size = 0, room = 4096;
+    char *data = NULL;
+
+    for (;;) {
+        char *more = mp__realloc(data, room + 1);
+        int64_t n = more ? mp__file_pread(file, more + size, room - size, size) : MP_ENOMEM;
+
+        data = more ? more : data;
+        if (n >= 0 && size + (size_t)n > size_max)
+            n = MP_ELIMIT;
+        if (n < 0) {
+            (void)mp__free(data);
+            return (int)n;
+        }
+        size += (size_t)n;
+        if (size < room)
+            break;
+        room *= 2;
+    }
+    *ret_data = data;
+    *ret_size = size;
+    return 0;
+}
+
+static int read_plain(mp__file *file, uint64_t size, char **ret_data, size_t *ret_size)
+{
+    char *data = mp__malloc((size_t)size + 1);
+    int64_t n = data ? mp__file_pread(file, data, (size_t)size, 0) : MP_ENOMEM;
+
+    if (n < 0) {
+        (void)mp__free(data);
+        return (int)n;
+    }
+    *ret_data = data;
+    *ret_size = (size_t)n;
+    return 0;
+}
+
 int mp__env_read_file(mp_env *env, const char *path, size_t size_max, char **ret_data,
                       size_t *ret_size)
 {
     mp__file *file;
     mp__stat stat;
     char *data = NULL;
-    int64_t n = 0;
+    size_t size = 0;
     int rc = mp__file_open(env, path, MP__OPEN_READ, &file);
 
     if (rc)
@@ -140,18 +181,15 @@ int mp__env_read_file(mp_env *env, const char *path, size_t size_max, char **ret
         rc = -EISDIR;
     if (rc == 0 && stat.size > size_max)
         rc = MP_ELIMIT;
-    if (rc == 0 && !(data = mp__malloc((size_t)stat.size + 1)))
-        rc = MP_ENOMEM;
-    if (rc == 0 && (n = mp__file_pread(file, data, (size_t)stat.size, 0)) < 0)
-        rc = (int)n;
+    if (rc == 0)
+        rc = stat.is_special ? read_special(file, size_max, &data, &size)
+                             : read_plain(file, stat.size, &data, &size);
     mp__file_close(file);
-    if (rc) {
-        (void)mp__free(data);
+    if (rc)
         return rc;
-    }
-    data[n] = '\0';
+    data[size] = '\0';
     *ret_data = data;
-    *ret_size = (size_t)n;
+    *ret_size = size;
     return 0;
 }
 

@@ -96,7 +96,8 @@ MP_MUST_USE int mp__env_list(mp_env *env, const char *path,
 MP_MUST_USE int mp__env_disk_free(mp_env *env, const char *path, uint64_t *ret_bytes);
 
 /* Whole files, on top of the above. write_atomic: a temporary beside it, synced, renamed, folder
- * synced. *ret_data is the caller's to mp__free(), terminated; MP_ELIMIT above @size_max. */
+ * synced. *ret_data is the caller's to mp__free(), terminated; MP_ELIMIT above @size_max. read_file
+ * takes a pipe or a device, too, to its end. */
 MP_MUST_USE int mp__env_read_file(mp_env *env, const char *path, size_t size_max, char **ret_data,
                                   size_t *ret_size);
 MP_MUST_USE int mp__env_write_file_atomic(mp_env *env, const char *path, const void *data,
@@ -176,6 +177,9 @@ MP_MUST_USE int mp__listen_probe(mp_env *env, const char *host, uint16_t port);
 void mp__listener_pause(mp__listener *listener, bool pause);
 mp__listener *mp__listener_free(mp__listener *listener);
 
+/* To an address, or to what a name stands for: looked up in a thread of its own, each of its
+ * addresses is tried. @on_connect comes once, on the loop: with a stream, or with -errno (-ENXIO:
+ * the name stands for none) or MP_ETIMEOUT. Not after an error here. */
 MP_MUST_USE int mp__connect(mp__loop *loop, const char *host, uint16_t port, uint64_t timeout_ms,
                             void (*on_connect)(void *context, int error, mp__stream *stream),
                             void *context);

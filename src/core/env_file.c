@@ -99,6 +99,8 @@ int64_t mp__real_file_pread(mp__file *file, void *data, size_t size, uint64_t of
     while (done < size) {
         ssize_t n = pread(fd_of(file), p + done, size - done, (off_t)(offset + done));
 
+        if (n < 0 && errno == ESPIPE) /* a pipe has no places: what comes next */
+            n = read(fd_of(file), p + done, size - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

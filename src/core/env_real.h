@@ -113,6 +113,8 @@ int mp__real_listen(mp__loop *loop, const char *host, uint16_t *port, bool share
 int mp__real_listen_probe(mp_env *env, const char *host, uint16_t port);
 void mp__real_listener_pause(mp__listener *listener, bool pause);
 mp__listener *mp__real_listener_free(mp__listener *listener);
+/* Of an address, or localhost; MP_EINVAL: of a name. */
+int mp__real_resolve(const char *host, uint16_t port, struct sockaddr_storage *ret_address);
 int mp__real_connect(mp__loop *loop, const char *host, uint16_t port, uint64_t timeout_ms,
                      void (*on_connect)(void *context, int error, mp__stream *stream),
                      void *context);
@@ -144,6 +146,8 @@ typedef struct mp__real_stream {
     int fd;          /* while it gathers */
     bool closing, shutting, reading, is_ready;
 } mp__real_stream;
+
+mp__real_stream *mp__real_stream_new(mp__real_loop *loop); /* not connected; NULL: no memory */
 
 /* What a read gave: @n bytes, 0 at the end, or -errno. */
 void mp__real_stream_came(mp__real_stream *stream, char *data, int64_t n);

@@ -25,7 +25,7 @@ typedef struct real_listener {
     bool paused, waiting; /* a connection waits that was announced while paused */
 } real_listener;
 
-static mp__real_stream *stream_new(mp__real_loop *loop)
+mp__real_stream *mp__real_stream_new(mp__real_loop *loop)
 {
     mp__real_stream *stream = mp__calloc(1, sizeof(*stream));
 
@@ -361,7 +361,7 @@ const char *mp__real_stream_peer(mp__stream *base, char *text, size_t capacity)
 
 /* ---- listening ---- */
 
-static int resolve(const char *host, uint16_t port, struct sockaddr_storage *ret_address)
+int mp__real_resolve(const char *host, uint16_t port, struct sockaddr_storage *ret_address)
 {
     const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
 
@@ -380,7 +380,7 @@ static socklen_t address_size(const struct sockaddr_storage *address)
 static void accept_one(real_listener *listener)
 {
     mp__real_loop *loop = listener->uv.loop->data;
-    mp__real_stream *stream = stream_new(loop);
+    mp__real_stream *stream = mp__real_stream_new(loop);
     int send_buffer = SEND_BUFFER;
 
     if (!stream)
@@ -460,7 +460,7 @@ int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool share
     mp__real_loop *loop = (mp__real_loop *)base;
     struct sockaddr_storage address = {0};
     real_listener *listener;
-    int fd = -1, rc = resolve(host, *port, &address);
+    int fd = -1, rc = mp__real_resolve(host, *port, &address);
 
     if (rc)
         return rc;
@@ -497,7 +497,7 @@ int mp__real_listen(mp__loop *base, const char *host, uint16_t *port, bool share
 int mp__real_listen_probe(mp_env *env, const char *host, uint16_t port)
 {
     struct sockaddr_storage address = {0};
-    int fd = -1, rc = resolve(host, port, &address);
+    int fd = -1, rc = mp__real_resolve(host, port, &address);
 
     (void)env;
     if (rc || port == 0)
@@ -526,83 +526,4 @@ mp__listener *mp__real_listener_free(mp__listener *base)
 {
     uv_close((uv_handle_t *)&((real_listener *)base)->uv, listener_closed);
     return NULL;
-}
-
-/* ---- connecting ---- */
-
-typedef struct real_connect {
-    uv_connect_t uv;
-    uv_timer_t timer;
-    mp__real_stream *stream;
-    bool done; /* on_connect was called */
-    void (*on_connect)(void *context, int error, mp__stream *stream);
-    void *context;
-} real_connect;
-
-static void connect_timer_closed(uv_handle_t *handle)
-{
-    (void)mp__free(handle->data);
-}
-
-static void connect_ends(real_connect *connect, int status)
-{
-    if (connect->done)
-        return;
-    connect->done = true;
-    if (status == 0) {
-        (void)uv_tcp_nodelay(&connect->stream->uv, 1);
-        connect->on_connect(connect->context, 0, &connect->stream->base);
-    } else {
-        mp__real_stream_close(&connect->stream->base);
-        connect->on_connect(connect->context, status, NULL);
-    }
-}
-
-static void connected(uv_connect_t *uv, int status)
-{
-    real_connect *connect = uv->data;
-
-    connect_ends(connect, status);
-    uv_close((uv_handle_t *)&connect->timer, connect_timer_closed);
-}
-
-static void connect_late(uv_timer_t *timer)
-{
-    /* closing the stream lets connected() come with UV_ECANCELED, which frees */
-    connect_ends(timer->data, MP_ETIMEOUT);
-}
-
-int mp__real_connect(mp__loop *base, const char *host, uint16_t port, uint64_t timeout_ms,
-                     void (*on_connect)(void *context, int error, mp__stream *stream),
-                     void *context)
-{
-    mp__real_loop *loop = (mp__real_loop *)base;
-    struct sockaddr_storage address = {0};
-    real_connect *connect;
-    int rc = resolve(host, port, &address);
-
-    if (rc)
-        return rc;
-    connect = mp__calloc(1, sizeof(*connect));
-    if (!connect)
-        return MP_ENOMEM;
-    connect->stream = stream_new(loop);
-    if (!connect->stream) {
-        (void)mp__free(connect);
-        return MP_ENOMEM;
-    }
-    connect->on_connect = on_connect;
-    connect->context = context;
-    connect->uv.data = connect;
-    (void)uv_timer_init(&loop->uv, &connect->timer);
-    connect->timer.data = connect;
-    rc = uv_tcp_connect(&connect->uv, &connect->stream->uv, (const struct sockaddr *)&address,
-                        connected);
-    if (rc) {
-        mp__real_stream_close(&connect->stream->base);
-        uv_close((uv_handle_t *)&connect->timer, connect_timer_closed);
-        return rc;
-    }
-    (void)uv_timer_start(&connect->timer, connect_late, timeout_ms, 0);
-    return 0;
 }

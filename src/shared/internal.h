@@ -102,6 +102,7 @@ struct mp__shared {
     mp__shared_name name;
     bool has_name;
     char trouble[256];
+    bool refuses; /* it is up and said no to the last write; the loop's */
 
     _Atomic uint64_t hits, misses, timeouts, errors, corrupt, puts, dropped, connects;
     _Atomic size_t pending_bytes;

@@ -234,7 +234,8 @@ static void on_connect(void *context, int error, mp__stream *stream)
             mp__shared_closed_one(shared);
         }
         if (!shared->stopping)
-            fail(link, MP_ECLOSED, mp_strerror(error));
+            fail(link, MP_ECLOSED,
+                 error == -ENXIO ? "its name stands for no address" : mp_strerror(error));
         return;
     }
     link->stream = stream;

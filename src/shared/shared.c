@@ -158,7 +158,8 @@ void mp__shared_trouble(mp__shared *shared, const char *text)
     bool was_well, is_well = text[0] == '\0';
 
     (void)pthread_mutex_lock(&shared->name_lock);
-    was_well = shared->trouble[0] == '\0';
+    was_well = shared->trouble[0] == '\0' || (shared->refuses && !is_well);
+    shared->refuses = false;
     (void)snprintf(shared->trouble, sizeof(shared->trouble), "%s", text);
     (void)pthread_mutex_unlock(&shared->name_lock);
     if (was_well && !is_well)
@@ -166,8 +167,34 @@ void mp__shared_trouble(mp__shared *shared, const char *text)
                 "the shared cache at %s:%u: %s; reads go to the origin", shared->address.host,
                 (unsigned)shared->address.port, text);
     if (!was_well && is_well)
-        mp__log(shared->log, MP__LOG_INFO, "cache", "l4-up", "the shared cache at %s:%u answers",
-                shared->address.host, (unsigned)shared->address.port);
+        mp__log(shared->log, MP__LOG_INFO, "cache", "l4-up",
+                "the shared cache at %s:%u answers and takes writes", shared->address.host,
+                (unsigned)shared->address.port);
+}
+
+/* It answers, and will not take what it is given: it is full, or a replica. Reads go on. What is
+ * wrong with one key alone says nothing of the others. */
+static void note_refusal(mp__shared *shared, mp_str said)
+{
+    char text[200];
+
+    if (said.size >= 9 && memcmp(said.data, "WRONGTYPE", 9) == 0)
+        return;
+    (void)snprintf(text, sizeof(text), "it takes no writes: it says %.*s",
+                   said.size < 100 ? (int)said.size : 100, said.data);
+    (void)pthread_mutex_lock(&shared->name_lock);
+    (void)snprintf(shared->trouble, sizeof(shared->trouble), "%s", text);
+    (void)pthread_mutex_unlock(&shared->name_lock);
+    if (!shared->refuses)
+        mp__log(shared->log, MP__LOG_WARN, "cache", "l4-refuses", "the shared cache at %s:%u: %s",
+                shared->address.host, (unsigned)shared->address.port, text);
+    shared->refuses = true;
+}
+
+static void note_taken(mp__shared *shared)
+{
+    if (shared->refuses)
+        mp__shared_trouble(shared, "");
 }
 
 void mp__shared_stats_read(mp__shared *shared, mp__shared_stats *ret_stats)
@@ -238,6 +265,10 @@ void mp__shared_answered(mp__shared *shared, mp__shared_ask *ask, int status,
         answer_get(shared, ask, reply);
     else if (reply && reply->type == MP__REPLY_ERROR)
         count(&shared->errors);
+    if (ask->kind == MP__ASK_PUT && reply && reply->type == MP__REPLY_ERROR)
+        note_refusal(shared, reply->text);
+    else if (ask->kind == MP__ASK_PUT && reply)
+        note_taken(shared);
 }
 
 /* ---- getting ---- */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,35 @@ static bool take(const char *from, const char *end, char *text, size_t capacity)
     return true;
 }
 
+static int hex(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Put %XX in place of what it stands for (RFC 3986), as other programs read such addresses. */
+static bool decode(char *text)
+{
+    for (const char *from = text; *from; from++) {
+        int high, low;
+
+        *text = *from;
+        if (*from == '%') {
+            high = hex(from[1]);
+            low = high < 0 ? -1 : hex(from[2]);
+            if (low < 0 || high + low == 0)
+                return false;
+            *text = (char)(high * 16 + low);
+            from += 2;
+        }
+        text++;
+    }
+    *text = '\0';
+    return true;
+}
+
 static int take_login(const char *from, const char *end, mp__shared_address *address,
                       mp__diag *diag)
 {
@@ -37,6 +67,8 @@ static int take_login(const char *from, const char *end, mp__shared_address *add
     if (!colon || colon + 1 == end || !take(from, colon, address->user, sizeof(address->user)) ||
         !take(colon + 1, end, address->password, sizeof(address->password)))
         return bad_url(diag, "before the @ stand user and password, or :password alone");
+    if (!decode(address->user) || !decode(address->password))
+        return bad_url(diag, "a % in user or password is written as %25");
     return 0;
 }
 

@@ -659,6 +659,13 @@ class Start(unittest.TestCase):
         config.write_text("cache:\n  l1_sise: 5\n")
         self.assertRegex(self.refused("--config", str(config)), r"c\.yaml:2:3: .*did you mean 'cache.l1_size'")
 
+    def test_a_configuration_that_comes_through_a_pipe_is_read(self):
+        for text, code in (("cache:\n  l1_size: 5\n", 0), ("cache:\n  l1_sise: 5\n", 1)):
+            checked = subprocess.run([mp_daemon.BINARY, "check-config", "/dev/stdin"], input=text.encode(),
+                                     capture_output=True)
+            self.assertEqual(checked.returncode, code, checked)
+        self.assertRegex(checked.stderr.decode(), "stdin:2:3: .*did you mean 'cache.l1_size'")
+
     def test_sighup_applies_what_is_live_and_keeps_the_old_when_it_is_bad(self):
         config = pathlib.Path(self.daemon.folder, "c.yaml")
         config.write_text("cache:\n  l1_size: 500\n")

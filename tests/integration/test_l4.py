@@ -92,7 +92,7 @@ class Shared(unittest.TestCase):
         for i in range(count):
             client("SET", f"app/k{i}", f"value {i}")
         redis = self.redis.client()
-        wait_until(lambda: redis("DBSIZE") >= count, what="all values in Redis")
+        wait_until(lambda: len(redis("KEYS", "mp:*app/k*")) == count, what="all values in Redis")
         redis.close()
         return client
 
@@ -322,6 +322,33 @@ class Shared(unittest.TestCase):
         client.close()
         wrong = self.node(url=f"redis://:wrong@127.0.0.1:{guarded.port}")
         wait_until(lambda: "WRONGPASS" in self.l4(wrong)["trouble"], what="the refusal told")
+
+    def test_it_is_found_by_its_name_and_a_name_that_is_none_is_told(self):
+        named = self.node(url=f"redis://LOCALHOST:{self.redis.port}")  # so it is looked up
+        self.is_up(named)
+        lost = self.node(url="redis://no.such.name.invalid")
+        wait_until(lambda: self.l4(lost)["trouble"] in ("its name stands for no address", "timed out"),
+                   what="the name told")
+        self.assertIn("no.such.name.invalid:6379, down", lost.cli("status").stdout)
+        began = time.monotonic()
+        self.assertEqual(lost.stop(), 0)
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_what_it_takes_no_writes_for_is_told_and_over_when_it_does(self):
+        full = Redis("--maxmemory", "1mb", "--maxmemory-policy", "noeviction").start()
+        self.addCleanup(full.close)
+        node = self.node("--set", "cache.l4_timeout=5s", url=f"redis://127.0.0.1:{full.port}")
+        self.is_up(node)
+        client, redis = node.client(), full.client()
+        client("SET", "app/k", "v" * 200000)
+        wait_until(lambda: "it takes no writes: it says OOM" in self.l4(node)["trouble"], what="the refusal told")
+        self.assertIn("it takes no writes", node.cli("status").stdout)
+        redis("CONFIG", "SET", "maxmemory", "100mb")
+        client("SET", "app/k", "now")
+        wait_until(lambda: self.l4(node)["trouble"] == "", what="the end of it told")
+        self.assertEqual(node.log_text().count("l4-refuses"), 1)
+        redis.close()
+        client.close()
 
     def test_an_address_that_is_none_is_refused_at_the_start(self):
         for url in ("http://x", "redis://", "redis://@host", "redis://host/x", "redis://host:0",

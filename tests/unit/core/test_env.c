@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/core.h"
@@ -112,6 +113,44 @@ static void folders_are_made_with_their_parents_and_listed(void **state)
     assert_int_equal(mp__env_read_file(env, in_folder("d/e/f/x"), 2, &data, &size), MP_ELIMIT);
     assert_int_equal(mp__env_read_file(env, in_folder("d/e/f/x"), 10, &data, &size), 0);
     assert_string_equal(data, "345");
+    mp__free(data);
+}
+
+static void *feed(void *context)
+{
+    static char bytes[1000];
+    FILE *pipe = fopen(context, "w");
+
+    memset(bytes, 'x', sizeof(bytes));
+    assert_non_null(pipe);
+    for (int i = 0; i < 20; i++) {
+        fwrite(bytes, 1, sizeof(bytes), pipe);
+        fflush(pipe);
+    }
+    fclose(pipe);
+    return NULL;
+}
+
+static void a_pipe_is_read_to_its_end(void **state)
+{
+    char path[300];
+    pthread_t feeder;
+    char *data;
+    size_t size;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s", in_folder("pipe"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pthread_create(&feeder, NULL, feed, path), 0);
+    assert_int_equal(mp__env_read_file(mp__env_real(), path, 20000, &data, &size), 0);
+    pthread_join(feeder, NULL);
+    assert_int_equal(size, 20000);
+    assert_int_equal(strlen(data), 20000);
+    mp__free(data);
+    assert_int_equal(mp__env_read_file(mp__env_real(), "/dev/zero", 20000, &data, &size),
+                     MP_ELIMIT);
+    assert_int_equal(mp__env_read_file(mp__env_real(), "/dev/null", 20000, &data, &size), 0);
+    assert_int_equal(size, 0);
     mp__free(data);
 }
 
@@ -299,22 +338,41 @@ static void refused_connect(void *context, int error, mp__stream *stream)
     mp__loop_stop(test->loop);
 }
 
-static void a_connection_to_nobody_is_refused(void **state)
+/* With a port of this machine where nobody listens. */
+static int error_of_connecting(const char *host)
 {
     echo_test test = {0};
     uint16_t port = 0;
 
-    (void)state;
     assert_int_equal(mp__loop_new(mp__env_real(), "mp-test", &test.loop), 0);
     assert_int_equal(
         mp__listen(test.loop, "127.0.0.1", &port, false, accepted, NULL, &test.listener), 0);
     test.listener = mp__listener_free(test.listener);
     mp__loop_free(test.loop);
     assert_int_equal(mp__loop_new(mp__env_real(), "mp-test", &test.loop), 0);
-    assert_int_equal(mp__connect(test.loop, "127.0.0.1", port, 1000, refused_connect, &test), 0);
+    assert_int_equal(mp__connect(test.loop, host, port, 5000, refused_connect, &test), 0);
     mp__loop_run(test.loop);
-    assert_int_equal(test.error, -ECONNREFUSED);
     mp__loop_free(test.loop);
+    return test.error;
+}
+
+static void a_connection_to_nobody_is_refused(void **state)
+{
+    assert_int_equal(error_of_connecting("127.0.0.1"), -ECONNREFUSED);
+    (void)state;
+}
+
+/* Written so, it is a name, and not the word that stands for an address itself. */
+static void a_name_is_looked_up(void **state)
+{
+    assert_int_equal(error_of_connecting("LOCALHOST"), -ECONNREFUSED);
+    (void)state;
+}
+
+static void a_name_that_stands_for_no_address_is_told_so(void **state)
+{
+    assert_int_equal(error_of_connecting("no name"), -ENXIO);
+    (void)state;
 }
 
 /* ---- workers ---- */
@@ -486,10 +544,13 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_goes_past_the_cache_is_read_through_it),
     MP_TEST(a_lock_is_refused_to_a_second_opener),
     MP_TEST(folders_are_made_with_their_parents_and_listed),
+    MP_TEST(a_pipe_is_read_to_its_end),
     MP_TEST(addresses_are_read_or_refused_with_a_text),
     MP_TEST(posts_from_many_threads_arrive_in_each_ones_order),
     MP_TEST(eight_megabytes_come_back_through_loopback_unchanged),
     MP_TEST(a_connection_to_nobody_is_refused),
+    MP_TEST(a_name_is_looked_up),
+    MP_TEST(a_name_that_stands_for_no_address_is_told_so),
     MP_TEST(a_worker_finishes_what_is_queued_before_it_ends),
     MP_TEST(an_idle_worker_is_called_without_work),
     MP_TEST(a_worker_says_itself_when_it_is_idle),

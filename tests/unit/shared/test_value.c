@@ -17,6 +17,7 @@ static void an_address_has_its_parts_or_is_refused(void **state)
         {"redis://[::1]:65535/", "::1", "", "", 65535, 0},
         {"redis://:p@ss:word@host:5/15", "host", "", "p@ss:word", 5, 15},
         {"redis://me:word@host", "host", "me", "word", 6379, 0},
+        {"redis://m%65:%2fa%40%3A%25b@host/2", "host", "me", "/a@:%b", 6379, 2},
     };
     static const char *const bad[] = {"",
                                       "redis:/",
@@ -30,7 +31,11 @@ static void an_address_has_its_parts_or_is_refused(void **state)
                                       "redis://host/70000",
                                       "redis://host:0",
                                       "redis://host:70000",
-                                      "redis://a:b@"};
+                                      "redis://a:b@",
+                                      "redis://:100%@host",
+                                      "redis://:a%4@host",
+                                      "redis://:a%4g@host",
+                                      "redis://a%00:b@host"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
