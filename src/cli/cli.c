@@ -214,6 +214,28 @@ const mp__verb *mp__verb_find(const char *name)
     return NULL;
 }
 
+/* @text in lines of at most HELP_COLUMNS, the first from column @at on, the others @indent. */
+static void fill(FILE *to, size_t at, size_t indent, const char *text)
+{
+    enum { HELP_COLUMNS = 80 };
+
+    while (*text) {
+        size_t size = strcspn(text, " ");
+
+        if (at > indent && at + 1 + size > HELP_COLUMNS) {
+            (void)fprintf(to, "\n%*s", (int)indent, "");
+            at = indent;
+        } else if (at > indent) {
+            (void)fputc(' ', to);
+            at++;
+        }
+        (void)fwrite(text, 1, size, to);
+        at += size;
+        text += size + strspn(text + size, " ");
+    }
+    (void)fputc('\n', to);
+}
+
 static void flags_print(FILE *to, const char *title, const mp__flag *flags)
 {
     if (!flags->name)
@@ -225,16 +247,19 @@ static void flags_print(FILE *to, const char *title, const mp__flag *flags)
         (void)snprintf(left, sizeof(left), "%s%s%s%s%s", flags->short_name ? flags->short_name : "",
                        flags->short_name ? ", " : "", flags->name, flags->value ? " " : "",
                        flags->value ? flags->value : "");
-        (void)fprintf(to, "  %-26s %s\n", left, flags->help);
+        fill(to, (size_t)fprintf(to, "  %-26s ", left), 29, flags->help);
     }
 }
 
 static void verb_help(FILE *to, const mp__verb *verb)
 {
-    (void)fprintf(to, "Usage: marketprism %s %s\n\n%s\n", verb->name, verb->synopsis,
-                  verb->summary);
-    if (verb->details[0])
-        (void)fprintf(to, "\n%s\n", verb->details);
+    (void)fprintf(to, "Usage: marketprism %s%s%s\n\n", verb->name, verb->synopsis[0] ? " " : "",
+                  verb->synopsis);
+    fill(to, 0, 0, verb->summary);
+    if (verb->details[0]) {
+        (void)fputc('\n', to);
+        fill(to, 0, 0, verb->details);
+    }
     flags_print(to, "Options", verb->flags);
     if (verb->is_client)
         flags_print(to, "The daemon", mp__client_flags);
@@ -248,9 +273,11 @@ static void general_help(FILE *to)
             "Usage: marketprism VERB [OPTIONS]\n\n");
     for (size_t i = 0; i < mp__verb_count; i++)
         (void)fprintf(to, "  %-14s %s\n", mp__verbs[i].name, mp__verbs[i].summary);
-    (void)fprintf(
-        to, "\nmarketprism help VERB says more. Exit codes: 0 found or done, 1 error, 2 usage, "
-            "3 absent, 4 unknown, 5 degraded (status --check).\n");
+    (void)fputc('\n', to);
+    fill(
+        to, 0, 0,
+        "marketprism help VERB says more. Exit codes: 0 found or done, 1 error, 2 usage, 3 absent, "
+        "4 unknown, 5 degraded (status --check).");
 }
 
 static int unknown_verb(const char *name)

@@ -682,6 +682,9 @@ class Verbs(mp_daemon.Served):
                 verb = line.split()[0]
                 text = subprocess.run([BINARY, "help", verb], capture_output=True, text=True, check=True).stdout
                 self.assertIn(f"Usage: marketprism {verb}", text)
+                self.assertNotIn(" \n", text)
+                for told in text.splitlines()[1:]:  # the usage stays in one line
+                    self.assertLessEqual(len(told), 80, told)
 
     def test_an_import_is_all_or_nothing_and_idempotent(self):
         folder = pathlib.Path(self.daemon.folder, "import", "production")
