@@ -98,6 +98,7 @@ static int dry_run(import *im)
     mp__staging_begin(&staging, im->arguments, im->client, "sending", im->sources.keys);
     staging.find = mp__plans_find;
     staging.find_context = &im->plans;
+    staging.refused = "nothing was imported";
     code =
         mp__staging_check(&staging, stage_all(im, &staging)); /* as the import would be refused */
     if (code) {
@@ -132,6 +133,7 @@ static int write_all(import *im)
     mp__staging_begin(&staging, im->arguments, im->client, "importing", im->sources.keys);
     staging.find = mp__plans_find;
     staging.find_context = &im->plans;
+    staging.refused = "nothing was imported";
     code = mp__staging_end(&staging, stage_all(im, &staging), &im->changed);
     if (code)
         return code;

@@ -170,6 +170,8 @@ static int say_broken(const mp__staging *s, const mp__reply *reply)
     }
     if (more > 0)
         (void)mp__cli_fail(s->arguments, MP__EXIT_ERROR, "and %" PRId64 " more", more);
+    if (s->refused)
+        (void)mp__cli_fail(s->arguments, MP__EXIT_ERROR, "%s", s->refused);
     return MP__EXIT_ERROR;
 }
 

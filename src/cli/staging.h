@@ -26,6 +26,7 @@ typedef struct mp__staging {
     /* The key that is told of, with its place in a file, or NULL. May be NULL. */
     const mp__key *(*find)(const void *context, const mp__told *told);
     const void *find_context;
+    const char *refused; /* said behind what breaks schemas, as "nothing was imported"; or NULL */
     bool has_bar;
 } mp__staging;
 

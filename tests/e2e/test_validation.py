@@ -220,11 +220,12 @@ class Validation(unittest.TestCase):
                      f"{folder}/production/one.yaml:3:4: one/c: 501 is too large",
                      f"{folder}/staging/two.toml:3:5: two/b: 600 is too large"):
             self.assertIn(said, done.stderr)
-        self.assertEqual(len(done.stderr.splitlines()), 3, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 4, done.stderr)
+        self.assertEqual(done.stderr.splitlines()[-1], "marketprism import: nothing was imported")
         self.file("many.json", json.dumps({f"k{i}": 500 for i in range(30)}))
         done = self.daemon.cli("import", str(pathlib.Path(self.daemon.folder, "many.json")),
                                "--namespace", "one", "--env", "production")
-        self.assertEqual(len(done.stderr.splitlines()), 21, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 22, done.stderr)
         self.assertIn("and 10 more", done.stderr)
 
     def test_what_an_editor_leaves_is_told_its_place(self):
