@@ -16,7 +16,6 @@ enum {
     RETRY_MS = 500,
     IDLE_MS = 250,
     TIDY_BYTES = 1024 * 1024, /* of the journal, before what has arrived is thrown out of it */
-    CONFLICTS_MAX = 64 * 1024 * 1024,
 };
 
 struct mp__back {
@@ -35,8 +34,7 @@ struct mp__back {
     unsigned sent;
     uint64_t sequence, retry_at_ns;
     mp__buf record;
-    mp__file *conflict_file;
-    uint64_t conflict_bytes;
+    mp__back_conflicts conflict_file;
 
     pthread_mutex_t lock;
     mp__pending *table[BUCKETS];
@@ -253,51 +251,6 @@ static void leave(mp__back *back, mp__pending *p, bool arrived)
     wake(back);
 }
 
-static int open_conflicts(mp__back *back)
-{
-    char path[4200];
-    mp__stat stat;
-    int rc;
-
-    if (back->conflict_file)
-        return 0;
-    (void)snprintf(path, sizeof(path), "%s/conflicts.jsonl", back->manager->data_dir);
-    rc = mp__file_open(back->manager->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE,
-                       &back->conflict_file);
-    if (rc == 0)
-        rc = mp__file_stat(back->conflict_file, &stat);
-    if (rc == 0)
-        back->conflict_bytes = stat.size;
-    if (rc == 0)
-        rc = mp__env_sync_dir(back->manager->env, back->manager->data_dir);
-    return rc;
-}
-
-/* Keep what the origin will not have, before it leaves the queue. */
-static int keep_conflict(mp__back *back, const mp__pending *p)
-{
-    mp__buf line = MP__BUF_INIT;
-    int rc = open_conflicts(back);
-
-    mp__back_conflict_line(p, p->status, mp__env_wall_ms(back->manager->env), &line);
-    if (rc == 0)
-        rc = line.error;
-    if (rc == 0 && back->conflict_bytes + line.size > CONFLICTS_MAX)
-        rc = MP_ELIMIT;
-    if (rc == 0)
-        rc = mp__file_pwrite(back->conflict_file, line.data, line.size, back->conflict_bytes);
-    if (rc == 0)
-        rc = mp__file_sync(back->conflict_file);
-    if (rc == 0) {
-        back->conflict_bytes += line.size;
-    } else { /* begin again with the file as it is */
-        mp__file_close(back->conflict_file);
-        back->conflict_file = NULL;
-    }
-    mp__buf_done(&line);
-    return rc;
-}
-
 /* ---- under way ---- */
 
 static bool is_refused_for_good(int status)
@@ -352,7 +305,6 @@ static void ask_past(mp__back *back, mp__pending *p)
 static void came_back(mp__task *task)
 {
     mp__pending *p = (mp__pending *)((char *)task - offsetof(mp__pending, task));
-    mp_str address = mp__entry_address(p->entry);
     mp__back *back = p->back;
     int rc;
 
@@ -374,7 +326,7 @@ static void came_back(mp__task *task)
         ask_past(back, p);
         return;
     }
-    rc = p->status ? keep_conflict(back, p) : 0;
+    rc = p->status ? mp__back_conflict_keep(&back->conflict_file, back->manager, p) : 0;
     if (rc) {
         try_later(back, p, rc);
         return;
@@ -382,15 +334,8 @@ static void came_back(mp__task *task)
     (void)pthread_mutex_lock(&back->lock);
     back->trouble = 0;
     (void)pthread_mutex_unlock(&back->lock);
-    if (p->status) {
-        mp__event_note(
-            back->manager, "write-conflict", "%.*s: %s; the write is kept in conflicts.jsonl",
-            address.size > 80 ? 80 : (int)address.size, address.data, mp_strerror(p->status));
-        mp__log(back->manager->log, MP__LOG_WARN, "manager", "write-conflict",
-                "%.*s: %s (over revision %" PRIu64 ", found %" PRIu64
-                "); the write is kept in conflicts.jsonl",
-                (int)address.size, address.data, mp_strerror(p->status), p->base, p->revision);
-    }
+    if (p->status)
+        mp__back_conflict_tell(back->manager, p);
     leave(back, p, p->status == 0);
 }
 
@@ -425,6 +370,7 @@ static void send_off(mp__back *back, mp__pending *p)
         return;
     }
     p->knows_past = false; /* of what this may bring about */
+    p->past_before = 0;
     p->change = (mp__change){
         .op = is_put ? MP__CHANGE_PUT : MP__CHANGE_DELETE,
         .flags = (p->base_known ? MP__IF_REVISION : 0u) | (is_put ? MP__IF_CHANGED : 0u),
@@ -965,7 +911,7 @@ mp__back *mp__back_free(mp__back *back)
         unlink_pending(back, p);
         (void)pending_free(p);
     }
-    mp__file_close(back->conflict_file);
+    mp__back_conflicts_done(&back->conflict_file);
     mp__buf_done(&back->record);
     (void)pthread_mutex_destroy(&back->lock);
     return mp__free(back);

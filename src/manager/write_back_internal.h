@@ -20,10 +20,11 @@ typedef struct mp__pending {
     int64_t accepted_ms;
     mp__identity identity; /* whose write it is */
     bool is_sent;
-    bool may_have_come; /* it is of an earlier life, or was sent before */
-    bool looks_first;   /* before it is sent, the history is asked */
-    bool knows_past;    /* the history was asked */
-    mp__history past;   /* write_back_past.c's */
+    bool may_have_come;   /* it is of an earlier life, or was sent before */
+    bool looks_first;     /* before it is sent, the history is asked */
+    bool knows_past;      /* the history was asked */
+    uint64_t past_before; /* below which revision it goes on, before that is known; 0: at its end */
+    mp__history past;     /* write_back_past.c's */
     mp__worker *past_worker;
     mp__change change;
     mp__write_request request;
@@ -71,7 +72,20 @@ MP_MUST_USE int mp__back_encode_mark(enum mp__back_kind kind, uint64_t sequence,
                                      mp__buf *out);
 /* MP_ECORRUPT: it is none. */
 MP_MUST_USE int mp__back_decode(mp_str record, mp__back_record *ret_record);
-/* Append the line of conflicts.jsonl that keeps all of @p. */
-void mp__back_conflict_line(const mp__pending *p, int status, int64_t now_ms, mp__buf *out);
+
+/* ---- write_back_conflicts.c; the queue's worker only ---- */
+
+typedef struct mp__back_conflicts {
+    mp__file *file; /* NULL: not opened yet, or to be opened again */
+    uint64_t bytes; /* of it */
+} mp__back_conflicts;
+
+/* Write down all of @p, whose status says why the origin will not have it, synced. MP_ELIMIT: the
+ * file is as large as it may be; -errno. */
+MP_MUST_USE int mp__back_conflict_keep(mp__back_conflicts *conflicts, const mp__manager *manager,
+                                       const mp__pending *p);
+/* Into the log and among the events. */
+void mp__back_conflict_tell(mp__manager *manager, const mp__pending *p);
+void mp__back_conflicts_done(mp__back_conflicts *conflicts);
 
 #endif

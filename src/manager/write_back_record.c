@@ -100,25 +100,3 @@ int mp__back_decode(mp_str record, mp__back_record *ret_record)
     *ret_record = r;
     return 0;
 }
-
-void mp__back_conflict_line(const mp__pending *p, int status, int64_t now_ms, mp__buf *out)
-{
-    mp__json_begin(out, '{');
-    mp__json_add_i64(out, "ms", now_ms);
-    mp__json_add_bytes(out, "address", mp__entry_address(p->entry));
-    mp__json_add_text(out, "operation", p->entry->kind == MP__RECORD_VALUE ? "put" : "delete");
-    if (p->entry->kind == MP__RECORD_VALUE) {
-        mp__json_add_bytes(out, "value", mp_blob_str(&p->entry->blob.pub));
-        mp__json_add_bytes(out, "media_type", mp__entry_media_type(p->entry));
-    }
-    if (p->entry->expires_ms)
-        mp__json_add_i64(out, "expires_ms", p->entry->expires_ms);
-    mp__json_add_bytes(out, "actor", mp_str_of(p->identity.name));
-    mp__json_add_i64(out, "accepted_ms", p->accepted_ms);
-    if (p->base_known)
-        mp__json_add_u64(out, "over_revision", p->base);
-    mp__json_add_u64(out, "found_revision", p->revision);
-    mp__json_add_text(out, "cause", mp_strerror(status));
-    mp__json_end(out, '}');
-    (void)mp__buf_add_char(out, '\n');
-}

@@ -351,32 +351,118 @@ static void what_had_not_arrived_before_a_crash_arrives_though_it_has_ended(void
     assert_string_equal(history(KEY), " brief -");
 }
 
+/* What a crash leaves that comes before it is known here what has arrived: the queue's log as it
+ * was. */
+static char log_kept[1 << 16];
+static size_t log_size;
+
+static void keep_log(void)
+{
+    const unsigned char *bytes =
+        mp_platter_bytes(mp_sim_disk(sim), "/data/write-back.log", &log_size);
+
+    assert_true(bytes && log_size <= sizeof(log_kept));
+    memcpy(log_kept, bytes, log_size);
+}
+
+static void start_with_the_log_that_was_kept(void)
+{
+    world_close();
+    mp_platter_put(mp_sim_disk(sim), "/data/write-back.log", log_kept, log_size);
+    start();
+}
+
 static void what_had_ended_before_another_write_does_not_come_over_it_after_a_crash(void **state)
 {
     mp__change brief = {.op = MP__CHANGE_PUT,
                         .address = mp_str_of(KEY),
                         .value = mp_str_of("brief"),
                         .expires_ms = mp__env_wall_ms(mp_sim_env(sim)) + 300};
-    char log[1 << 16];
-    size_t size;
-    const unsigned char *bytes;
 
     (void)state;
     assert_int_equal(change(brief, false), 0);
-    bytes = mp_platter_bytes(mp_sim_disk(sim), "/data/write-back.log", &size);
-    assert_true(bytes && size <= sizeof(log));
-    memcpy(log, bytes, size); /* as a crash would leave it: it has not arrived */
+    keep_log();
     all_arrive();
     mp_sim_run(sim, 2000);
     assert_int_equal(put_direct(KEY, "theirs"), 0);
-    world_close();
-    mp_platter_put(mp_sim_disk(sim), "/data/write-back.log", log, size);
-    start();
+    start_with_the_log_that_was_kept();
     assert_int_equal(pending(), 1);
     all_arrive();
     assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), 0);
     assert_string_equal(got, "theirs");
     assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+/* However much was written since it had arrived. */
+static void what_had_arrived_long_before_a_crash_is_no_conflict(void **state)
+{
+    char value[16];
+
+    (void)state;
+    assert_int_equal(put(KEY, "0"), 0);
+    all_arrive();
+    assert_int_equal(put(KEY, "mine"), 0);
+    keep_log();
+    all_arrive();
+    for (int i = 0; i < 2500; i++) {
+        snprintf(value, sizeof(value), "%d", i);
+        assert_int_equal(put_direct(KEY, value), 0);
+    }
+    start_with_the_log_that_was_kept();
+    assert_int_equal(pending(), 1);
+    all_arrive();
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), 0);
+    assert_string_equal(got, "2499");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+static void a_deletion_that_had_arrived_before_a_crash_is_no_conflict(void **state)
+{
+    mp__change gone = {.op = MP__CHANGE_DELETE, .address = mp_str_of(KEY)};
+
+    (void)state;
+    assert_int_equal(put(KEY, "0"), 0);
+    all_arrive();
+    assert_int_equal(change(gone, false), 0);
+    keep_log();
+    all_arrive();
+    assert_int_equal(put_direct(KEY, "theirs"), 0);
+    start_with_the_log_that_was_kept();
+    all_arrive();
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), 0);
+    assert_string_equal(got, "theirs");
+    assert_string_equal(history(KEY), " 0 - theirs");
+    assert_string_equal(file("/data/conflicts.jsonl"), "");
+}
+
+/* Theirs ends, and the write that was answered has no end: it would be lost with it. */
+static void the_same_value_with_another_expiry_is_another_write(void **state)
+{
+    mp__change theirs = {
+        .op = MP__CHANGE_PUT, .address = mp_str_of(KEY), .value = mp_str_of("same")};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        theirs.address = mp_str_of(i == 0 ? OTHER : KEY);
+        theirs.expires_ms = i == 0 ? 0 : mp__env_wall_ms(mp_sim_env(sim)) + 600000;
+        assert_int_equal(put(i == 0 ? OTHER : KEY, "0"), 0);
+        all_arrive();
+        origin_goes();
+        assert_int_equal(put(i == 0 ? OTHER : KEY, "same"), 0);
+        keep_log();
+        world_close();
+        assert_int_equal(mp__env_rename(mp_sim_env(sim), "/parked/origin.db", "/data/origin.db"),
+                         0);
+        mp_platter_put(mp_sim_disk(sim), "/data/write-back.log", NULL, 0);
+        start();
+        assert_int_equal(change(theirs, true), 0);
+        start_with_the_log_that_was_kept();
+        all_arrive();
+        if (i == 0)
+            assert_string_equal(file("/data/conflicts.jsonl"), "");
+    }
+    assert_non_null(strstr(file("/data/conflicts.jsonl"), "\"value\":\"same\""));
+    assert_string_equal(history(KEY), " 0 same");
 }
 
 static void it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more(void **state)
@@ -785,6 +871,9 @@ static const struct CMUnitTest tests[] = {
     T(what_had_arrived_before_a_crash_and_has_ended_since_does_not_come_again),
     T(what_had_not_arrived_before_a_crash_arrives_though_it_has_ended),
     T(what_had_ended_before_another_write_does_not_come_over_it_after_a_crash),
+    T(what_had_arrived_long_before_a_crash_is_no_conflict),
+    T(a_deletion_that_had_arrived_before_a_crash_is_no_conflict),
+    T(the_same_value_with_another_expiry_is_another_write),
     T(it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more),
     T(a_strong_read_waits_for_what_is_on_its_way_and_is_an_error_without_an_origin),
     T(what_somebody_else_changed_meanwhile_stands_and_the_write_is_kept_in_a_file),
