@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -422,4 +423,89 @@ int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__diag *diag)
         return mp__diag_set(diag, MP_ELIMIT, "nested deeper than %d", DEPTH_MAX);
     say_where(mp_str_new(data, text.size), &error, diag);
     return code == json_error_numeric_overflow ? -ERANGE : MP_ESYNTAX;
+}
+
+/* ---- where a pointer leads, in a text that is known to be good ---- */
+
+static size_t behind_string(const walk *w, size_t at)
+{
+    for (at++; byte_at(w, at) != '"' && byte_at(w, at) != -1; at++)
+        at += byte_at(w, at) == '\\';
+    return at + 1;
+}
+
+static size_t behind_value(const walk *w, size_t at)
+{
+    size_t depth = 0;
+
+    do {
+        int c = byte_at(w, at);
+
+        if (c == '"') {
+            at = behind_string(w, at);
+            continue;
+        }
+        depth += c == '{' || c == '[';
+        if ((c == '}' || c == ']') && depth-- == 0)
+            return at;
+        at++;
+    } while (at < w->text.size && (depth || !strchr(",]} \t\r\n", w->text.data[at])));
+    return at;
+}
+
+/* Whether the name between the quotes at @at and before @end is the step of a pointer at @step. */
+static bool is_step(const walk *w, size_t at, size_t end, const char *step)
+{
+    json_t *name = json_loadb(w->text.data + at, end - at, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    const char *p = json_string_value(name), *stop = p ? p + json_string_length(name) : NULL;
+    bool is_same = p != NULL;
+
+    for (; is_same && *step && *step != '/'; step++, p++) {
+        char c = *step;
+
+        if (c == '~' && (step[1] == '0' || step[1] == '1'))
+            c = *++step == '0' ? '~' : '/';
+        is_same = p < stop && *p == c;
+    }
+    is_same = is_same && p == stop;
+    json_decref(name);
+    return is_same;
+}
+
+/* From the list or object at *at into what the step at @step names. */
+static bool step_into(const walk *w, size_t *at, const char *step)
+{
+    bool is_object = byte_at(w, *at) == '{';
+    size_t here = skip_white(w, *at + 1), index = is_object ? 0 : strtoul(step, NULL, 10);
+
+    if (!is_object && (byte_at(w, *at) != '[' || step[0] < '0' || step[0] > '9'))
+        return false;
+    for (; byte_at(w, here) != ']' && byte_at(w, here) != '}' && byte_at(w, here) != -1; index--) {
+        size_t name = here;
+        bool found = !is_object && index == 0;
+
+        if (is_object) {
+            here = behind_string(w, name);
+            found = is_step(w, name, here, step);
+            here = skip_white(w, skip_white(w, here) + 1); /* the colon */
+        }
+        *at = here;
+        if (found)
+            return true;
+        here = skip_white(w, behind_value(w, here));
+        here = byte_at(w, here) == ',' ? skip_white(w, here + 1) : here;
+    }
+    return false;
+}
+
+bool mp__json_place(mp_str text, const char *pointer, int *ret_line, int *ret_column)
+{
+    walk *w = &(walk){.text = text};
+    size_t at = skip_white(w, 0);
+
+    for (; *pointer == '/'; pointer += 1 + strcspn(pointer + 1, "/"))
+        if (!step_into(w, &at, pointer + 1))
+            return false;
+    place(w, at, ret_line, ret_column);
+    return at < text.size;
 }

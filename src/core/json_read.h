@@ -22,4 +22,8 @@ MP_MUST_USE int mp__json_read(mp_str text, bool wide, json_t **ret_tree, mp__dia
  * without memory, and names and numbers are not looked at beyond that. MP_ESYNTAX as there. */
 MP_MUST_USE int mp__json_check(mp_str text, mp__diag *diag);
 
+/* Where the value to which the JSON Pointer @pointer (RFC 6901) leads begins in @text, which is
+ * JSON: line and column, from 1, in bytes. False: it leads nowhere. Pure. */
+bool mp__json_place(mp_str text, const char *pointer, int *ret_line, int *ret_column);
+
 #endif

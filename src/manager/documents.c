@@ -75,11 +75,18 @@ int mp__violation_note(mp__write_request *request, const char *name, const char 
     return 0;
 }
 
+void mp__violation_place(mp__write_request *request, const mp__diag *place)
+{
+    if (request->broken_count > MP__BROKEN_MAX)
+        return;
+    request->broken[request->broken_count - 1].line = place->line;
+    request->broken[request->broken_count - 1].column = place->column;
+}
+
 /* The same of a value that is not the JSON it should be: @why says where. */
 static int note_no_json(mp__write_request *request, const char *name, const mp__diag *why,
                         bool is_json)
 {
-    size_t before = request->broken_count;
     char text[320];
     int rc;
 
@@ -87,10 +94,8 @@ static int note_no_json(mp__write_request *request, const char *name, const mp__
                    is_json ? "" : "the value is not the JSON that its media type says: ", why->line,
                    why->column, why->text);
     rc = mp__violation_note(request, name, "json", text);
-    if (rc == 0 && before < MP__BROKEN_MAX) {
-        request->broken[before].line = why->line;
-        request->broken[before].column = why->column;
-    }
+    if (rc == 0)
+        mp__violation_place(request, why);
     return rc;
 }
 

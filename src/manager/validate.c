@@ -349,8 +349,11 @@ static int check_schemas(mp__validation *v)
                        (int)(key.size < 160 ? key.size : 160), key.data);
         rc = mp__schema_compile(value, &schema, NULL, &diag);
         (void)mp__schema_free(schema);
-        if (rc && rc != MP_ENOMEM)
-            rc = mp__violation_note(v->request, name, "schema", diag.text);
+        if (rc == 0 || rc == MP_ENOMEM)
+            continue;
+        rc = mp__violation_note(v->request, name, "schema", diag.text);
+        if (rc == 0)
+            mp__violation_place(v->request, &diag);
     }
     return rc;
 }

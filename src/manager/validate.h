@@ -123,6 +123,8 @@ MP_MUST_USE int mp__value_check(mp__write_request *request, const mp__schema_ite
 /* Note a violation that no schema told. */
 int mp__violation_note(mp__write_request *request, const char *name, const char *keyword,
                        const char *text);
+/* Where what was noted last stands in the value that is to be put. */
+void mp__violation_place(mp__write_request *request, const mp__diag *place);
 /* Whether @change puts a value whose media type says that it is JSON, schemas apart. */
 bool mp__change_claims_json(const mp__change *change);
 /* Note each such value of @request that is none. MP_ENOMEM. Any thread that has the request. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "core/json_read.h"
 #include "schema/node.h"
 
 /* A $ref or $dynamicRef that waits for the end. */
@@ -23,7 +24,8 @@ typedef struct compiling {
     size_t ref_count, ref_capacity;
     mp__violations *warnings;
     mp__diag *diag;
-    mp__buf path; /* of the node being compiled */
+    mp__buf path;  /* of the node being compiled */
+    mp__buf wrong; /* where it is none, as a JSON Pointer */
 } compiling;
 
 static int compile_node(compiling *c, const json_t *json, size_t resource, mp__node **ret_node);
@@ -41,6 +43,9 @@ static int fail(compiling *c, int error, const char *keyword, const char *format
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    mp__buf_reset(&c->wrong);
+    (void)mp__buf_printf(&c->wrong, "%.*s%s%s", (int)c->path.size, c->path.data ? c->path.data : "",
+                         keyword[0] ? "/" : "", keyword);
     return mp__diag_set(c->diag, error, "the schema at '%.*s%s%s': %s",
                         (int)(c->path.size > 200 ? 200 : c->path.size),
                         c->path.data ? c->path.data : "", keyword[0] ? "/" : "", keyword, text);
@@ -707,9 +712,12 @@ int mp__schema_compile(mp_str text, mp__schema **ret_schema, mp__violations *war
     rc = mp__tree_parse(text, "the schema", &c.schema->tree, diag);
     if (rc == 0)
         rc = compile_all(&c);
+    if (rc == MP_EINVAL && diag && mp__buf_add_char(&c.wrong, '\0') == 0)
+        (void)mp__json_place(text, c.wrong.data, &diag->line, &diag->column);
     if (warnings && warnings->count > MP__VIOLATIONS_MAX)
         warnings->count = MP__VIOLATIONS_MAX;
     mp__buf_done(&c.path);
+    mp__buf_done(&c.wrong);
     (void)mp__free(c.refs);
     if (rc) {
         (void)mp__schema_free(c.schema);

@@ -68,8 +68,9 @@ typedef struct mp__violations {
 
 /* Compile the schema @text. *warnings (may be NULL) gets what is probably not meant: a keyword that
  * is nearly a known one, a format that is not checked, a keyword of an older draft.
- * MP_ESYNTAX: no JSON, with line and column. MP_EINVAL: no schema, with the place and the remedy in
- * @diag (also a $ref that leads out of the document: nothing is fetched). MP_ELIMIT; MP_ENOMEM. */
+ * MP_ESYNTAX: no JSON, with line and column. MP_EINVAL: no schema, with the place, also as line
+ * and column, and the remedy in @diag (also a $ref that leads out of the document: nothing is
+ * fetched). MP_ELIMIT; MP_ENOMEM. */
 MP_MUST_USE int mp__schema_compile(mp_str text, mp__schema **ret_schema, mp__violations *warnings,
                                    mp__diag *diag);
 /* Accepts NULL, returns NULL. */

@@ -275,6 +275,20 @@ class Validation(unittest.TestCase):
         error = answer.json["errors"][0]
         self.assertEqual((error["instance"], error["line"], error["column"]), ("/high", 2, 10))
 
+    def test_what_is_no_schema_is_told_its_line_and_column(self):
+        for text, place in (('{"type": "object",\n "properties": {\n  "a": {"type": "strin"}}}', (3, 17)),
+                            ('{"type": "object",\n "required": 5}', (2, 14)), ("7", (1, 1)),
+                            ('{"properties": {"a/b~c":\n {"$ref": "#/no"}}}', (2, 11)), ('{"type":\n "object",\n', (3, 1))):
+            for answer in (self.http.put(CONFIG + "_schema/placed", text),
+                           self.http("POST", "/v1/txn", json.dumps({"ops": [
+                               {"op": "put", "key": "_schema/placed", "value": text}]}))):
+                self.assertEqual(answer.status, 422, answer)
+                error = answer.json["errors"][0]
+                self.assertEqual((error["line"], error["column"]), place, text)
+            told = self.daemon.cli("schema", "set", "placed", "-", text=text)
+            self.assertEqual(told.returncode, 1, told)
+            self.assertIn(":%d:%d: " % place, told.stderr)
+
     def test_what_breaks_schemas_is_told_one_by_one_who_asks_why(self):
         self.limits()
         self.resp("MP.STAGE", "PUT", "limits/high", "application/json", "500", "limits/low",
@@ -305,7 +319,7 @@ class Validation(unittest.TestCase):
         self.assertEqual(self.daemon.cli("set", "limits/low", "1").returncode, 0)
         broken = self.daemon.cli("schema", "set", "limits", self.file("none.json", '{"type": 7}'))
         self.assertEqual(broken.returncode, 1)
-        self.assertIn("none.json: ", broken.stderr)
+        self.assertIn("none.json:1:10: ", broken.stderr)
         cut = self.daemon.cli("schema", "set", "limits", self.file("cut.json", '{"type":\n "object",}'))
         self.assertIn("cut.json:2:11: ", cut.stderr)
         self.assertEqual(json.loads(self.daemon.cli("schema", "ls", "--json").stdout), [])

@@ -230,7 +230,51 @@ static void every_refusal_has_a_place_in_the_text(void **state)
     assert_true(refused > size * 100);
 }
 
+static void a_pointer_leads_to_the_first_byte_of_its_value(void **state)
+{
+    static const char text[] =
+        " {\"a\": [1, \"]\\\"\", {\"b\":\n  true}],\n \"x/y~z\": {\"\": null},"
+        "\n\"\\u00e9\\t\" :-5, \"aa\": {}, \"ab\"\n:\n[]}";
+    static const struct {
+        const char *pointer;
+        int line, column; /* 0: it leads nowhere */
+    } cases[] = {
+        {"", 1, 2},
+        {"/a", 1, 8},
+        {"/a/0", 1, 9},
+        {"/a/1", 1, 12},
+        {"/a/2", 1, 19},
+        {"/a/2/b", 2, 3},
+        {"/x~1y~0z", 3, 11},
+        {"/x~1y~0z/", 3, 16},
+        {"/\u00e9\t", 4, 13},
+        {"/aa", 4, 23},
+        {"/ab", 6, 1},
+        {"/a/3", 0, 0},
+        {"/a/b", 0, 0},
+        {"/b", 0, 0},
+        {"/aa/x", 0, 0},
+        {"/a/0/1", 0, 0},
+        {"/ab/0", 0, 0},
+        {"/abc", 0, 0},
+        {"/a/18446744073709551617", 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int line = 0, column = 0;
+        bool found = mp__json_place(mp_str_of(text), cases[i].pointer, &line, &column);
+
+        if (line != cases[i].line || column != cases[i].column)
+            print_message("# %s: %d:%d\n", cases[i].pointer, line, column);
+        assert_int_equal(found, cases[i].line > 0);
+        assert_int_equal(line, cases[i].line);
+        assert_int_equal(column, cases[i].column);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_pointer_leads_to_the_first_byte_of_its_value),
     cmocka_unit_test(what_is_wrong_is_told_with_the_place_of_its_first_byte),
     cmocka_unit_test(a_number_that_cannot_be_held_is_told_as_one),
     cmocka_unit_test(what_is_right_is_read),
