@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -342,6 +343,7 @@ int mp__cli_replace_file(const char *path, mp_str text, unsigned mode)
 {
     mp__buf temporary = MP__BUF_INIT;
     const char *slash = strrchr(path, '/');
+    void (*before)(int);
     int fd, rc;
 
     (void)mp__buf_printf(&temporary, "%.*s.%s.XXXXXX", slash ? (int)(slash - path + 1) : 0, path,
@@ -349,7 +351,10 @@ int mp__cli_replace_file(const char *path, mp_str text, unsigned mode)
     if (mp__buf_add_char(&temporary, '\0') != 0)
         return MP_ENOMEM;
     fd = mkstemp(temporary.data);
+    before =
+        signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files then is an error like others */
     rc = fd < 0 ? -errno : mp__cli_write_all(fd, text);
+    (void)signal(SIGXFSZ, before);
     if (rc == 0 && fsync(fd) != 0)
         rc = -errno;
     if (rc == 0)

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import resource
 import stat
 import subprocess
 import tempfile
@@ -334,6 +335,17 @@ class Tools(mp_daemon.Served):
         out.chmod(0o640)
         self.daemon.cli("render", str(self.template("x")), "-o", str(out), check=True)
         self.assertEqual(stat.S_IMODE(out.stat().st_mode), 0o640)
+
+    def test_render_beyond_a_limit_of_the_size_of_files_leaves_the_file_and_nothing_beside_it(self):
+        out = self.folder / "out.conf"
+        out.write_text("before", encoding="utf-8")
+        path = self.template("x" * 5000)
+        done = subprocess.run([BINARY, "render", str(path), "-o", str(out), "--resp", self.daemon.resp],
+                              capture_output=True, text=True, check=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+        self.assertEqual((done.returncode, out.read_text(encoding="utf-8")), (1, "before"), done)
+        self.assertIn(f"cannot write {out}: File too large; it is as before", done.stderr)
+        self.assertEqual({file.name for file in self.folder.iterdir()}, {"out.conf", "template"})
 
     def test_render_does_not_write_over_its_template(self):
         path = self.template("{{r2/host}}")
