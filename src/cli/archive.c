@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <marketprism/version.h>
 
@@ -264,4 +265,36 @@ int mp__archive_copy(mp_env *env, const char *from, const char *to, uint64_t *re
     }
     mp__file_close(source);
     return rc;
+}
+
+typedef struct removal {
+    mp_env *env;
+    const char *folder;
+} removal;
+
+static int remove_one(void *context, const char *name)
+{
+    removal *r = context;
+    char path[MP__ARCHIVE_PATH];
+
+    if (mp__archive_path(r->folder, name, path) == 0)
+        (void)mp__env_unlink(r->env, path);
+    return 0;
+}
+
+static void remove_files(mp_env *env, const char *folder)
+{
+    removal r = {env, folder};
+
+    (void)mp__env_list(env, folder, remove_one, &r);
+    (void)rmdir(folder);
+}
+
+void mp__archive_remove(mp_env *env, const char *folder)
+{
+    char l3[MP__ARCHIVE_PATH];
+
+    if (mp__archive_path(folder, "l3", l3) == 0)
+        remove_files(env, l3);
+    remove_files(env, folder);
 }

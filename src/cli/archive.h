@@ -42,5 +42,8 @@ MP_MUST_USE int mp__archive_sum(mp_env *env, const char *path, uint64_t *ret_byt
  * replaced. */
 MP_MUST_USE int mp__archive_copy(mp_env *env, const char *from, const char *to, uint64_t *ret_bytes,
                                  uint64_t *ret_sum);
+/* Remove an archive, or what there is of one: its files, those of l3 in it, and the folder itself
+ * if nothing else is in it. What cannot be removed stays. */
+void mp__archive_remove(mp_env *env, const char *folder);
 
 #endif

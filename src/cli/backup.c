@@ -8,6 +8,7 @@
  * again. Segments are only ever appended to, and what reclaim moves out of one goes to a newer one:
  * they are copied oldest first, and those that came or grew meanwhile once more. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -138,7 +139,9 @@ static int copy_file(backup *b, const char *name)
     if (rc == 0)
         rc = mp__archive_add(&b->archive, name, bytes, sum);
     b->has_more = true;
-    return rc ? failed(b, rc, from) : 0;
+    return rc ? mp__diag_set(b->diag, rc, "%s cannot be copied to %s: %s", from, to,
+                             mp_strerror(rc))
+              : 0;
 }
 
 static int copy_small(backup *b)
@@ -332,28 +335,6 @@ static int begin(backup *b, const char *out)
     return n ? failed(b, n, b->folder) : 0;
 }
 
-static int remove_one(void *context, const char *name)
-{
-    char path[MP__ARCHIVE_PATH];
-
-    if (mp__archive_path(context, name, path) == 0)
-        (void)mp__env_unlink(mp__env_real(), path);
-    return 0;
-}
-
-/* What did not become an archive is in nobody's way. */
-static void remove_part(backup *b)
-{
-    char l3[MP__ARCHIVE_PATH];
-
-    if (mp__archive_path(b->folder, "l3", l3) == 0) {
-        (void)mp__env_list(b->env, l3, remove_one, l3);
-        (void)rmdir(l3);
-    }
-    (void)mp__env_list(b->env, b->folder, remove_one, b->folder);
-    (void)rmdir(b->folder);
-}
-
 static int run(backup *b, const char *out)
 {
     char parent[MP__ARCHIVE_PATH];
@@ -373,7 +354,7 @@ static int run(backup *b, const char *out)
         rc = mp__env_rename(b->env, b->folder, out);
     if (rc) {
         rc = b->diag->text[0] ? rc : failed(b, rc, b->folder);
-        remove_part(b);
+        mp__archive_remove(b->env, b->folder); /* what did not become one is in nobody's way */
         return rc;
     }
     (void)snprintf(parent, sizeof(parent), "%s", out);
@@ -416,6 +397,7 @@ int mp__verb_backup(const mp__arguments *arguments)
 
     if (!out || !out[0])
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "say where to with --out FOLDER");
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files then is an error of the write */
     rc = mp__cli_options(arguments, &options, &diag);
     if (rc == 0) {
         b.data_dir = mp__options_text(options, "data_dir");

@@ -7,6 +7,7 @@
  * leaves the old files in before-restore-*, the new in restore-*, and a daemon that starts in
  * between finds its origin lost, which it says, rather than half of each. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -111,11 +112,32 @@ static int lock(restore *r)
     return rc ? failed(r, rc, r->data_dir) : 0;
 }
 
+/* The folder of a restore that was stopped before it was done: a copy, and in nobody's way. */
+static bool is_staging(const char *name)
+{
+    static const char begin[] = "restore-";
+    size_t size = strlen(begin), digits = 0;
+
+    if (strncmp(name, begin, size) == 0)
+        digits = strspn(name + size, "0123456789");
+    return digits && !name[size + digits];
+}
+
 static int count_entry(void *context, const char *name)
 {
     restore *r = context;
 
-    r->there += strcmp(name, "lock") != 0;
+    r->there += strcmp(name, "lock") != 0 && !is_staging(name);
+    return 0;
+}
+
+static int remove_staging(void *context, const char *name)
+{
+    restore *r = context;
+    char path[MP__ARCHIVE_PATH];
+
+    if (is_staging(name) && mp__archive_path(r->data_dir, name, path) == 0)
+        mp__archive_remove(r->env, path);
     return 0;
 }
 
@@ -145,7 +167,8 @@ static int stage(restore *r)
         if (rc == 0 && (bytes != file->bytes || sum != file->sum))
             rc = MP_ECORRUPT;
         if (rc)
-            return failed(r, rc, from);
+            return mp__diag_set(r->diag, rc, "%s cannot be copied to %s: %s", from, r->data_dir,
+                                mp_strerror(rc));
     }
     if (rc == 0 && mp__archive_find(&r->archive, "origin.db")) {
         rc = mp__archive_path(r->staging, "origin.db", to);
@@ -230,7 +253,12 @@ static int run(restore *r, bool force)
                           "in it",
                           r->data_dir);
     if (rc == 0)
+        rc = mp__env_list(r->env, r->data_dir, remove_staging, r);
+    if (rc == 0) {
         rc = stage(r);
+        if (rc)
+            mp__archive_remove(r->env, r->staging);
+    }
     if (rc == 0 && r->there) {
         rc = mp__env_mkdir(r->env, r->aside);
         if (rc == 0)
@@ -264,7 +292,7 @@ static int say(const restore *r, bool as_json)
         char ago[64];
 
         (void)mp__buf_printf(
-            &text, "%zu files, %llu bytes from %s (of %s) are in %s\n", r->archive.count,
+            &text, "%zu files, %llu bytes from %s, made %s ago, are in %s\n", r->archive.count,
             (unsigned long long)mp__archive_bytes(&r->archive), r->from,
             mp__cli_ago(mp__cli_now_ms() - r->archive.created_ms, ago, sizeof(ago)), r->data_dir);
         if (r->there)
@@ -285,6 +313,7 @@ int mp__verb_restore(const mp__arguments *arguments)
 
     if (!r.from || !r.from[0])
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "say which archive with --from FOLDER");
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files then is an error of the write */
     rc = mp__cli_options(arguments, &options, &diag);
     if (rc == 0) {
         r.data_dir = mp__options_text(options, "data_dir");

@@ -4,6 +4,7 @@ archive changes nothing, and nothing that is there is ever written over."""
 
 import json
 import pathlib
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -42,9 +43,9 @@ class Backup(unittest.TestCase):
         self.addCleanup(self.daemon.close)
         self.archive = self.folder / "archive"
 
-    def run_verb(self, *words):
+    def run_verb(self, *words, **options):
         return subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True,
-                              timeout=120)
+                              timeout=120, **options)
 
     def backup(self):
         run = self.run_verb("backup", "--data-dir", self.daemon.data, "--out", self.archive,
@@ -204,6 +205,31 @@ class Backup(unittest.TestCase):
         client = self.daemon.start().client()
         self.assertEqual(client("GET", "app/k0"), b"value 0 " * 30)
         client.close()
+
+    def test_where_there_is_no_room_nothing_is_left_and_the_place_is_named(self):
+        def no_room():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
+
+        self.filled()
+        run = self.run_verb("backup", "--data-dir", self.daemon.data, "--out", self.archive,
+                            preexec_fn=no_room)
+        self.assertEqual(run.returncode, 1, run)
+        self.assertRegex(run.stderr, f"cannot be copied to {self.archive}.part/.*: (File too large|No space left)")
+        self.assertEqual(list(self.folder.iterdir()), [])
+        self.backup()
+        data = self.folder / "data"
+        run = self.run_verb("restore", "--data-dir", data, "--from", self.archive, preexec_fn=no_room)
+        self.assertEqual(run.returncode, 1, run)
+        self.assertRegex(run.stderr, f"cannot be copied to {data}: (File too large|No space left)")
+        self.assertEqual([path.name for path in data.iterdir()], ["lock"])
+        stopped = data / "restore-1234" / "l3"  # as of one that was stopped in the middle
+        stopped.mkdir(parents=True)
+        (stopped / "l3-0000000001.seg").touch()
+        (data / "restore-1234" / "format").touch()
+        run = self.run_verb("restore", "--data-dir", data, "--from", self.archive)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn(" ago, are in ", run.stdout)
+        self.assertEqual(list(data.glob("*restore-*")), [])
 
     def test_what_is_no_data_directory_is_said(self):
         for arguments, says in ((("--data-dir", self.folder / "none"), "there is no data directory"),
