@@ -251,10 +251,15 @@ static void flags_print(FILE *to, const char *title, const mp__flag *flags)
     }
 }
 
+/* What stands between the verb and its synopsis. */
+static const char *blank_of(const mp__verb *verb)
+{
+    return verb->synopsis[0] ? " " : "";
+}
+
 static void verb_help(FILE *to, const mp__verb *verb)
 {
-    (void)fprintf(to, "Usage: marketprism %s%s%s\n\n", verb->name, verb->synopsis[0] ? " " : "",
-                  verb->synopsis);
+    (void)fprintf(to, "Usage: marketprism %s%s%s\n\n", verb->name, blank_of(verb), verb->synopsis);
     fill(to, 0, 0, verb->summary);
     if (verb->details[0]) {
         (void)fputc('\n', to);
@@ -431,12 +436,12 @@ const char *mp__flag_value(const mp__arguments *arguments, const char *name)
 static int check_words(const mp__arguments *arguments, const mp__verb *verb)
 {
     if (arguments->word_count < verb->words_least)
-        return mp__cli_fail(arguments, MP__EXIT_USAGE, "too few words; usage: marketprism %s %s",
-                            verb->name, verb->synopsis);
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "too few words; usage: marketprism %s%s%s",
+                            verb->name, blank_of(verb), verb->synopsis);
     if (verb->words_most >= 0 && arguments->word_count > verb->words_most)
-        return mp__cli_fail(arguments, MP__EXIT_USAGE,
-                            "'%s' is one word too many; usage: marketprism %s %s",
-                            arguments->words[verb->words_most], verb->name, verb->synopsis);
+        return mp__cli_fail(
+            arguments, MP__EXIT_USAGE, "'%s' is one word too many; usage: marketprism %s%s%s",
+            arguments->words[verb->words_most], verb->name, blank_of(verb), verb->synopsis);
     return 0;
 }
 

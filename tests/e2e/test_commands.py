@@ -661,6 +661,7 @@ class Verbs(mp_daemon.Served):
                             (("set", "usage", "v", "--if-revision", "x"), "--if-revision: 'x'"),
                             (("history", "usage", "--count", "0"), "--count: '0'"),
                             (("rollback", "usage", "abc"), "REVISION: 'abc'"),
+                            (("pins", "usage"), "'usage' is one word too many; usage: marketprism pins\n$"),
                             (("ls", "--environments", "usage"), "--environments takes no PREFIX")):
             with self.subTest(words):
                 done = self.daemon.cli(*words)
