@@ -190,6 +190,23 @@ class Many(mp_http.Served):
         self.assertEqual(self.post("/v1/txn", good).status, 200)
         self.assertEqual((self.http.get(BASE + "cond/b").body, self.http.get(BASE + "cond/a").status), (b"2", 404))
 
+    def test_a_comparison_is_of_the_layer_that_is_written_to_and_says_so(self):
+        base = self.http.put(BASE + "cond/behind?env=base", "1").json["revision"]
+        self.assertEqual(self.http.get(BASE + "cond/behind")["MarketPrism-Revision"], str(base))
+        ops = [{"op": "put", "key": "cond/behind", "value": "2"}]
+        for dry in ("?dry_run", ""):
+            for compare in ({"revision": base}, {"present": True}):
+                problem = self.is_problem(self.post("/v1/txn" + dry, {
+                    "compare": [dict(compare, key="cond/behind")], "ops": ops}), 412, "precondition")
+                self.assertIn("cond/behind is absent in production;", problem["detail"])
+                self.assertIn("?effective=false", problem["remedy"])
+            done = self.post("/v1/txn" + dry, {"compare": [{"key": "cond/behind", "absent": True}], "ops": ops})
+            self.assertEqual(done.status, 200, done)
+        other = {"compare": [{"key": "cond/behind", "revision": base}], "ops": ops}
+        for dry in ("?dry_run", ""):
+            problem = self.is_problem(self.post("/v1/txn" + dry, other), 412, "precondition")
+            self.assertIn("cond/behind is at another revision in production;", problem["detail"])
+
     def test_a_transaction_can_roll_back(self):
         old = self.fill("back", {"a": "1"})
         self.fill("back", {"a": "2"})

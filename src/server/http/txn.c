@@ -234,15 +234,17 @@ static void answer_failed(txn_work *w, size_t at, uint64_t revision, const char 
 {
     const mp__change *change = &w->write.changes[at];
     mp_str name = mp__http_name_of(change->address);
-    char where[32], detail[400];
+    char where[32], detail[400 + MP__SCOPE_MAX];
 
     name_change(w, at, where, sizeof(where));
-    (void)snprintf(detail, sizeof(detail), "%s: %.*s %s; nothing was changed", where,
-                   (int)(name.size < 200 ? name.size : 200), name.data, why);
+    (void)snprintf(detail, sizeof(detail), "%s: %.*s %s in %.*s; nothing was changed", where,
+                   (int)(name.size < 200 ? name.size : 200), name.data, why,
+                   (int)mp__scope_size(change->address), change->address.data);
     mp__answer_problem(w->x, &(mp__problem){.status = 412,
                                             .type = "precondition",
                                             .detail = detail,
-                                            .remedy = "read the present values and decide anew",
+                                            .remedy = "read the present values of that very layer "
+                                                      "(?effective=false) and decide anew",
                                             .last_known_revision = revision});
 }
 
@@ -253,6 +255,14 @@ static const char *why_of(const mp__change *change, int status)
     return status == MP_EEXISTS   ? "is there"
            : status == MP_EABSENT ? "is absent"
                                   : "is at another revision";
+}
+
+/* The same of what the commit found: a condition on a revision does not tell that there is none. */
+static const char *why_it_failed(const mp__change *change)
+{
+    bool is_absent = change->status == MP_ECONFLICT && change->after.kind == MP__RECORD_ABSENT;
+
+    return why_of(change, is_absent ? MP_EABSENT : change->status);
 }
 
 static void add_results(mp__buf *body, const txn_work *w)
@@ -286,7 +296,7 @@ static void written(mp__write_request *request)
         if (change->status == request->status &&
             (request->status == MP_ECONFLICT || request->status == MP_EEXISTS ||
              request->status == MP_EABSENT)) {
-            answer_failed(w, i, 0, why_of(change, change->status));
+            answer_failed(w, i, 0, why_it_failed(change));
             return;
         }
     }

@@ -150,7 +150,8 @@ static bool failed(mp__slot *slot, mp__buf *out)
     if (status == 0)
         return false;
     if (status == MP_ECONFLICT || status == MP_EEXISTS) /* the latter: of revision 0 */
-        mp__resp_error(out, "CONFLICT", "the key has another revision; read it and try again");
+        mp__resp_error(out, "CONFLICT",
+                       "the key has another revision in this layer; read it and try again");
     else if (status == MP_EABSENT)
         mp__resp_error(out, "ABSENT", "there is no such key or revision");
     else
