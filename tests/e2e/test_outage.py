@@ -302,6 +302,17 @@ class Outage(unittest.TestCase):
         with self.assertRaises(ReplyError):
             client("GET", "app/key0")
 
+    def test_who_is_refused_a_stale_value_is_told_the_revision_that_is_known(self):
+        client, http = self.daemon.client(), Http(self.daemon.http)
+        self.addCleanup(http.close)
+        revision = http.get("/v1/config/app/key0")["MarketPrism-Revision"]
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        for query in ("strict", "level=strong", "strict&effective=false", "level=strong&effective=false"):
+            refused = http.get("/v1/config/app/key0?" + query)
+            self.assertEqual((refused.status, str(refused.json["last_known_revision"])), (503, revision), query)
+        self.assertNotIn("last_known_revision", http.get("/v1/config/app/never-heard-of?strict").json)
+
     def test_who_asks_for_certainty_is_told_what_is_kept_and_how_to_read_it(self):
         client = self.daemon.client()
         self.move_away()

@@ -113,10 +113,9 @@ void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
                         v->value, v->kept);
 }
 
-void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
+/* @revision: of the value that is known although @read is refused; 0: none is. */
+static void answer_refused(mp__exchange *x, const mp__read *read, uint64_t revision)
 {
-    uint64_t revision = read->entry ? read->entry->revision : 0;
-
     if (read->status == MP_EABSENT) {
         mp__answer_problem(x, &(mp__problem){.status = 404,
                                              .type = "absent",
@@ -138,7 +137,8 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
                               .detail = mp__read_unknown(x->worker->server->manager, read),
                               .remedy = "read with level eventual, or bring the origin back; see "
                                         "/v1/status",
-                              .retry_after_ms = 1000});
+                              .retry_after_ms = 1000,
+                              .last_known_revision = revision});
     } else if (read->status == MP_EUNKNOWN) {
         mp__answer_problem(
             x, &(mp__problem){.status = 503,
@@ -154,8 +154,13 @@ void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
                                              .remedy = "read again when it has, or name the "
                                                        "revision that a write was answered with"});
     } else {
-        mp__answer_error(x, read->status, NULL);
+        mp__answer_error_of(x, read->status, NULL, revision);
     }
+}
+
+void mp__http_answer_read_error(mp__exchange *x, const mp__read *read)
+{
+    answer_refused(x, read, read->entry ? read->entry->revision : 0);
 }
 
 static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read *read,
@@ -184,6 +189,7 @@ static void answer_entry(mp__exchange *x, const mp__entry *entry, const mp__read
 
 typedef struct read_work {
     mp__read read;
+    mp__read known;       /* where that is refused: what is kept all the same */
     int64_t stale_max_ms; /* of max-stale=N: -1 any */
     char address[MP__ADDRESS_MAX];
 } read_work;
@@ -247,6 +253,43 @@ static bool take_parameters(mp__exchange *x, const mp__parameter *p, bool effect
 
 /* ---- answers that come later ---- */
 
+static void answer_known(read_work *w)
+{
+    const mp__entry *entry = w->known.entry;
+
+    answer_refused(w->read.context, &w->read, w->known.status == 0 && entry ? entry->revision : 0);
+    (void)mp__entry_unref(entry);
+}
+
+static void known_done(mp__read *known)
+{
+    answer_known(known->context);
+}
+
+/* Refused for want of certainty, so that a value may be known. */
+static bool is_uncertain(const mp__read *read)
+{
+    return read->status == MP_ESTALE || read->status == MP_EORIGIN ||
+           read->status == MP_EORIGINLOST || read->status == MP_ETIMEOUT ||
+           read->status == MP_ECORRUPT ||
+           (read->status == MP_EUNKNOWN && read->level == MP__LEVEL_STRONG);
+}
+
+static void ask_what_is_known(mp__exchange *x, read_work *w)
+{
+    w->known = (mp__read){.loop = w->read.loop,
+                          .address = w->read.address,
+                          .hash = w->read.hash,
+                          .identity = w->read.identity,
+                          .level = MP__LEVEL_WEAK,
+                          .age_max_ms = -1,
+                          .own_layer = w->read.own_layer,
+                          .done = known_done,
+                          .context = w};
+    if (mp__read_start(x->worker->server->manager, &w->known))
+        answer_known(w);
+}
+
 static void answer_read(mp__exchange *x, read_work *w)
 {
     mp__read *read = &w->read;
@@ -261,6 +304,8 @@ static void answer_read(mp__exchange *x, read_work *w)
 
     if (read->status == 0)
         answer_entry(x, entry, read, read->address);
+    else if (is_uncertain(read))
+        ask_what_is_known(x, w);
     else
         mp__http_answer_read_error(x, read);
     (void)mp__entry_unref(entry);

@@ -139,6 +139,8 @@ typedef struct mp__problem {
 void mp__answer_problem(mp__exchange *x, const mp__problem *problem);
 /* The problem of an error code, with the table's remedy; @detail may be NULL. */
 void mp__answer_error(mp__exchange *x, int error, const char *detail);
+/* The same of a value of which @revision is known; 0: none is. */
+void mp__answer_error_of(mp__exchange *x, int error, const char *detail, uint64_t revision);
 /* 400 with type "invalid". */
 void mp__answer_invalid(mp__exchange *x, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -396,6 +396,11 @@ static void type_of_error(int error, char *out, size_t capacity)
 
 void mp__answer_error(mp__exchange *x, int error, const char *detail)
 {
+    mp__answer_error_of(x, error, detail, 0);
+}
+
+void mp__answer_error_of(mp__exchange *x, int error, const char *detail, uint64_t revision)
+{
     int status = status_of_error(error);
     char type[32];
 
@@ -405,7 +410,8 @@ void mp__answer_error(mp__exchange *x, int error, const char *detail)
                                       .type = type,
                                       .detail = detail && detail[0] ? detail : mp_strerror(error),
                                       .remedy = mp_error_remedy(error),
-                                      .retry_after_ms = status >= 503 ? 1000 : 0});
+                                      .retry_after_ms = status >= 503 ? 1000 : 0,
+                                      .last_known_revision = revision});
 }
 
 void mp__answer_invalid(mp__exchange *x, const char *format, ...)
