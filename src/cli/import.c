@@ -150,12 +150,27 @@ static int write_all(import *im)
     return 0;
 }
 
+/* A file that was cut to nothing does not mean that its namespace shall have no keys. */
+static int refuse_blank(const import *im)
+{
+    for (size_t i = 0; i < im->sources.count && im->prune; i++)
+        if (im->sources.items[i].is_blank)
+            return mp__cli_fail(im->arguments, MP__EXIT_ERROR,
+                                "%s: is empty, and --prune would delete all keys of %s; if that is "
+                                "meant, write {} or a comment into it%s",
+                                im->sources.items[i].path, im->sources.items[i].namespace_,
+                                im->sources.consequence);
+    return 0;
+}
+
 int mp__verb_import(const mp__arguments *arguments)
 {
 import im = {.arguments = arguments, .sources = {.arguments = arguments, .consequence = "; nothing was imported" }, .plans = {.arguments = arguments }, .prune = mp__flag_given(arguments, "--prune") };
     bool dry = mp__flag_given(arguments, "--dry-run");
     int code = mp__sources_read(&im.sources);
 
+    if (code == 0)
+        code = refuse_blank(&im);
     if (code == 0)
         im.client = mp__cli_connect(arguments, &code);
     if (im.client)

@@ -12,6 +12,7 @@ void mp__plans_done(mp__plans *plans)
         (void)mp__free(plans->items[i].environment);
         mp__keyset_done(&plans->items[i].wanted);
         mp__keyset_done(&plans->items[i].present);
+        mp__buf_done(&plans->items[i].bare);
     }
     (void)mp__free(plans->items);
     *plans = (mp__plans){.arguments = plans->arguments};
@@ -74,7 +75,10 @@ static int plan_add(mp__plan *plan, const mp__source *s)
         if (mp__keyset_add(&plan->wanted, mp_str_of(s->namespace_), &key) != 0)
             return MP_ENOMEM;
     }
-    return 0;
+    if (s->leaves.count)
+        return 0;
+    (void)mp__buf_printf(&plan->bare, "%s/", s->namespace_);
+    return mp__buf_add_char(&plan->bare, '\0');
 }
 
 static int check_twice(const mp__sources *sources, mp__plan *plan)
@@ -152,6 +156,27 @@ static mp_str namespace_of(const mp__key *key)
     return mp_str_new(key->name.data, (size_t)(slash - key->name.data) + 1);
 }
 
+/* Of files without a key, whose namespaces no key that is wanted names. */
+static int fetch_bare(const mp__arguments *arguments, mp__client *client, mp__plan *plan)
+{
+    int code = 0;
+
+    for (size_t at = 0; at < plan->bare.size && code == 0;) {
+        mp_str name = mp_str_of(plan->bare.data + at);
+        bool is_known = false;
+
+        for (size_t k = 0; k < plan->wanted.count && !is_known; k++)
+            is_known = mp_str_equal(namespace_of(&plan->wanted.items[k]), name);
+        for (size_t before = 0; before < at && !is_known;
+             before += strlen(plan->bare.data + before) + 1)
+            is_known = strcmp(plan->bare.data + before, name.data) == 0;
+        if (!is_known)
+            code = mp__keyset_fetch(arguments, client, name, 0, &plan->present);
+        at += name.size + 1;
+    }
+    return code;
+}
+
 int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plans *plans)
 {
     int code = 0;
@@ -168,6 +193,8 @@ int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plan
                 code = mp__keyset_fetch(arguments, client, name, 0, &plan->present);
             last = name;
         }
+        if (code == 0)
+            code = fetch_bare(arguments, client, plan);
     }
     return code;
 }

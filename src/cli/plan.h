@@ -9,6 +9,7 @@
 typedef struct mp__plan {
     char *environment;
     mp__keyset wanted, present;
+    mp__buf bare; /* "namespace/" and a NUL of each file without a key */
 } mp__plan;
 
 typedef struct mp__plans {
@@ -22,7 +23,7 @@ void mp__plans_done(mp__plans *plans);
 /* One plan for each environment of the sources; a key that two files have is said with both
  * places. 0 or an exit code. */
 int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *plans);
-/* Fetch what is present of every namespace that is wanted. 0 or an exit code. */
+/* Fetch what is present of every namespace that a file stands for, in order. 0 or an exit code. */
 int mp__plans_fetch(const mp__arguments *arguments, mp__client *client, mp__plans *plans);
 /* For a staging of the plans, its context: the key in a file that breaks a schema. */
 const mp__key *mp__plans_find(const void *plans, const mp__told *told);

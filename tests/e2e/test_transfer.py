@@ -125,6 +125,27 @@ class Transfer(mp_daemon.Served):
         self.assertIn("1 of them new or changed; removed 1", self.cli("import", path, "--prune"))
         self.assertEqual(self.c("MGET", "pruned/a", "pruned/b", "prunedelse/c"), [b"1", None, b"3"])
 
+    def test_prune_deletes_all_of_a_namespace_whose_file_has_no_key_and_is_not_just_empty(self):
+        self.c("MP.ENV", "bare")
+        self.c("MSET", "anew/a", "1", "bare/a", "1", "bare/b", "2", "twice/a", "1", "zero/c", "3")
+        self.file("bare/bare.yaml", "{}\n")
+        self.file("bare/anew.ini", "b = 1\n")
+        self.file("bare/twice.ini", "; none any more\n")
+        folder = self.file("bare/twice.json", '{"a": "1"}').parent
+        for words in (("import", "--dry-run", "--prune"), ("diff",)):
+            said = self.cli(*words, folder, "--env", "bare")
+            for key in ("- anew/a: ", "- bare/a: ", "- bare/b: ", "+ anew/b: "):
+                self.assertIn(key, said)
+            self.assertIn("1 to add, 1 to change, 3 to remove, 0 the same" if "--prune" in words
+                          else "1 added, 1 changed, 3 removed, 0 the same", said)
+        zero = self.file("zero.yaml", "\n")
+        for words in ((), ("--dry-run",)):
+            said = self.cli("import", "--prune", *words, folder, zero, "--env", "bare", code=1)
+            self.assertIn(f"{zero}: is empty, and --prune would delete all keys of zero", said)
+        self.assertIn("removed 3", self.cli("import", "--prune", folder, "--env", "bare"))
+        self.assertEqual(self.c("KEYS", "*"), [b"anew/b", b"twice/a", b"zero/c"])
+        self.assertIn("0 of them new", self.cli("import", zero, "--env", "bare"))  # which deletes nothing
+
     def test_a_key_in_two_files_of_a_namespace_is_refused_with_both(self):
         self.file("e1/twice.env", "A=1\nB=2\n")
         self.file("e1/twice.ini", "C = 1\nB = 3\n")
