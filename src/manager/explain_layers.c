@@ -10,6 +10,10 @@ static const mp__entry *kept(mp__manager *manager, mp_str address)
     uint64_t hash = mp__cache_hash(manager->hash_key, address);
     const mp__entry *entry = NULL;
 
+    if (mp__back_may_have(&manager->back_filter, hash))
+        entry = mp__back_find(manager->back, address, hash); /* what is on its way is the newest */
+    if (entry)
+        return entry;
     if (mp_read_begin() == 0) {
         entry = mp__cache_peek(manager->cache, address, hash);
         if (entry)
@@ -40,8 +44,10 @@ void mp__explained_take(mp__manager *manager, mp_str address, mp__explained *ret
         e->entries[i] = kept(manager, mp_str_new(text, e->scopes[i].size + rest.size));
         if (!e->entries[i]) {
             const mp__entry *mark = kept(manager, e->scopes[i]);
+            uint64_t hash = mp__cache_hash(manager->hash_key, e->scopes[i]);
 
-            e->is_empty[i] = mark && mark->kind == MP__RECORD_ABSENT;
+            e->is_empty[i] = mark && mark->kind == MP__RECORD_ABSENT &&
+                             !mp__back_may_have(&manager->back_filter, hash);
             (void)mp__entry_unref(mark);
         }
         if (!e->entries[i] && !e->is_empty[i] && e->winner == e->count && is_known) {

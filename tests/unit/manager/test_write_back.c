@@ -241,6 +241,24 @@ a_write_is_answered_and_seen_while_the_origin_is_gone_and_arrives_when_it_is_bac
     assert_string_equal(history(KEY), " 1");
 }
 
+static void it_is_explained_as_what_answers(void **state)
+{
+    mp__explained explained;
+
+    (void)state;
+    origin_goes();
+    assert_int_equal(put(KEY, "1"), 0);
+    mp__explained_take(manager, mp_str_of(KEY), &explained);
+    assert_true(explained.is_known);
+    assert_int_equal(explained.winner, 0);
+    mp__explained_done(&explained);
+    assert_int_equal(del(KEY), 0);
+    mp__explained_take(manager, mp_str_of(KEY), &explained);
+    assert_int_equal(explained.entries[0]->kind, MP__RECORD_ABSENT);
+    mp__explained_done(&explained);
+    origin_comes_back();
+}
+
 static void with_a_live_origin_it_arrives_by_itself(void **state)
 {
     (void)state;
@@ -865,6 +883,7 @@ static void nothing_answered_is_lost_over_many_lives(void **state)
 static const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     T(a_write_is_answered_and_seen_while_the_origin_is_gone_and_arrives_when_it_is_back),
+    T(it_is_explained_as_what_answers),
     T(with_a_live_origin_it_arrives_by_itself),
     T(what_was_answered_survives_a_loss_of_power),
     T(what_had_arrived_before_a_crash_and_has_ended_since_is_no_conflict),
