@@ -215,6 +215,7 @@ int mp__mini_new(const mp__mini_shape *shape, size_t capacity, bool owners, bool
     if (!m)
         return MP_ENOMEM;
     m->capacity = capacity ? capacity : 1;
+    m->room = m->capacity;
     m->ops = mp__mini_ops_of(shape->kind);
     m->window_max = m->capacity * shape->window_permille / 1000;
     m->window_max = m->window_max ? m->window_max : 1;
@@ -271,6 +272,8 @@ mp__mini_place *mp__mini_insert(mp__mini *m, uint64_t hash, void *owner)
 
     if (m->sketch)
         sketch_add(m->sketch, hash);
+    if (m->count >= m->room)
+        m->room = m->count + 1;
     i = m->ops->insert(m, hash, i);
     m->records[i].resident = 1;
     m->count++;
@@ -302,6 +305,12 @@ bool mp__mini_evict(mp__mini *m, void **ret_owner)
     m->count--;
     m->ops->evicted(m, i);
     return true;
+}
+
+void mp__mini_fit(mp__mini *m, size_t held)
+{
+    if (held < m->room)
+        m->room = held ? held : 1;
 }
 
 bool mp__mini_access(mp__mini *m, uint64_t hash)

@@ -53,6 +53,9 @@ mp__mini_place *mp__mini_insert(mp__mini *mini, uint64_t hash, void *owner);
 void *mp__mini_next_victim(mp__mini *mini);
 /* Let the policy's next victim go. False: nothing is held. *ret_owner may be NULL. */
 bool mp__mini_evict(mp__mini *mini, void **ret_owner);
+/* One has to go although only @held are: there is room for no more of them just then, whatever the
+ * capacity, and what would keep a share of them has to know (LIRS). */
+void mp__mini_fit(mp__mini *mini, size_t held);
 /* It was deleted, not evicted. */
 void mp__mini_forget(mp__mini *mini, uint64_t hash);
 

@@ -59,6 +59,7 @@ struct mp__mini {
     mini_sketch *sketch; /* or NULL */
     mini_list lists[MP__MINI_LISTS];
     size_t capacity, count, records_count, buckets_count;
+    size_t room;                  /* for how many there is room, at most the capacity */
     size_t window_max, newcomers; /* of W-TinyLFU; to begin with */
     uint32_t free;
     unsigned bucket_shift;

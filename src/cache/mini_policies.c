@@ -245,14 +245,14 @@ static const mini_ops twoq_ops = {
 
 static size_t lirs_cold_max(const mp__mini *m)
 {
-    return m->capacity >= 200 ? m->capacity / 100 : 2;
+    return m->room >= 200 ? m->room / 100 : 2;
 }
 
 static size_t lirs_hot_max(const mp__mini *m)
 {
     size_t cold = lirs_cold_max(m);
 
-    return m->capacity > cold ? m->capacity - cold : 1;
+    return m->room > cold ? m->room - cold : 1;
 }
 
 /* A loop is found when a key comes again before its ghost is forgotten: up to twice the size, as

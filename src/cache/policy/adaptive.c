@@ -307,6 +307,7 @@ static mp__policy_node *adaptive_evict(mp__policy *policy)
     adaptive *a = (adaptive *)policy;
     mp__policy_node *node = a->orphans.oldest;
 
+    mp__mini_fit(a->order, mp__mini_count(a->order) + a->orphans.count);
     if (!node)
         return order_evict(a);
     mp__policy_queue_remove(&a->orphans, node);

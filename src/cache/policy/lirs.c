@@ -6,7 +6,10 @@
  *
  * Places in S and Q live in a pool of the policy's own, found by hash for evicted keys and through
  * the node for those in the cache. S is bounded: the oldest evicted key goes when the pool is full.
- */
+ *
+ * The shares are of what there is room for, which is known when an entry has to go, and may be less
+ * than the capacity: bytes, pins and what is known to be absent take theirs. With more LIR than
+ * there is room for nothing would ever be HIR, and it were LRU. */
 #include "cache/policy/policies.h"
 #include "core/alloc.h"
 
@@ -31,7 +34,7 @@ typedef struct lirs {
     uint32_t *buckets;
     uint32_t pool, mask, free;
     list stack, queue, gone;
-    size_t lir_count, lir_max, capacity;
+    size_t lir_count, lir_max, capacity, room;
 } lirs;
 
 /* ---- the pool ---- */
@@ -39,6 +42,12 @@ typedef struct lirs {
 static size_t hir_of(size_t capacity)
 {
     return capacity / 100 ? capacity / 100 : 1;
+}
+
+static void set_room(lirs *p, size_t room)
+{
+    p->room = room;
+    p->lir_max = room > hir_of(room) ? room - hir_of(room) : 1;
 }
 
 static int pool_make(lirs *p, size_t capacity)
@@ -69,7 +78,7 @@ static int pool_make(lirs *p, size_t capacity)
         p->free = i;
     }
     p->capacity = capacity;
-    p->lir_max = capacity > hir_of(capacity) ? capacity - hir_of(capacity) : 1;
+    set_room(p, capacity);
     return 0;
 }
 
@@ -241,6 +250,11 @@ static uint32_t take_item(lirs *p, uint64_t hash)
     return i;
 }
 
+static size_t resident(const lirs *p)
+{
+    return p->lir_count + p->queue.count;
+}
+
 static void lirs_insert(mp__policy *policy, mp__policy_node *node)
 {
     lirs *p = (lirs *)policy;
@@ -255,6 +269,8 @@ static void lirs_insert(mp__policy *policy, mp__policy_node *node)
     }
     p->items[i].node = node;
     node->newer = (mp__policy_node *)(uintptr_t)i;
+    if (resident(p) + 1 > p->room && p->room < p->capacity)
+        set_room(p, resident(p) + 1);
     if (was_gone || p->lir_count < p->lir_max) {
         promote(p, i);
         return;
@@ -303,15 +319,14 @@ static uint32_t next_victim(lirs *p)
     return p->queue.oldest;
 }
 
-static mp__policy_node *lirs_evict(mp__policy *policy)
+static mp__policy_node *evict_next(lirs *p)
 {
-    lirs *p = (lirs *)policy;
-    size_t chances = p->queue.count + p->lir_count;
+    size_t chances = resident(p);
     mp__policy_node *node;
     uint32_t i;
 
     while ((i = next_victim(p)) && chances-- > 0 && mp__policy_uses_take(p->items[i].node))
-        lirs_hit(policy, p->items[i].node);
+        lirs_hit(&p->base, p->items[i].node);
     if (!i)
         return NULL;
     node = p->items[i].node;
@@ -330,6 +345,15 @@ static mp__policy_node *lirs_evict(mp__policy *policy)
     return node;
 }
 
+static mp__policy_node *lirs_evict(mp__policy *policy)
+{
+    lirs *p = (lirs *)policy;
+
+    if (resident(p) < p->room)
+        set_room(p, resident(p));
+    return evict_next(p);
+}
+
 static void lirs_replace(mp__policy *policy, mp__policy_node *node, mp__policy_node *next)
 {
     lirs *p = (lirs *)policy;
@@ -343,14 +367,14 @@ static int lirs_resize(mp__policy *policy, size_t capacity)
 {
     lirs *p = (lirs *)policy, fresh = {.base = p->base};
     mp__policy_node *node;
-    size_t cached = p->lir_count + p->queue.count;
+    size_t cached = resident(p);
     int rc = pool_make(&fresh, capacity > cached ? capacity : cached);
 
     if (rc)
         return rc;
     fresh.capacity = capacity;
-    fresh.lir_max = capacity > hir_of(capacity) ? capacity - hir_of(capacity) : 1;
-    while ((node = lirs_evict(policy)))
+    set_room(&fresh, capacity);
+    while ((node = evict_next(p)))
         lirs_insert(&fresh.base, node);
     (void)mp__free(p->items);
     (void)mp__free(p->buckets);

@@ -357,6 +357,51 @@ static void one_value_of_another_size_evicts_only_a_few(void **state)
     l1 = mp__l1_free(l1);
 }
 
+static unsigned hot_ones(mp__l1 *l1, int rounds)
+{
+    char address[32];
+    unsigned found = 0;
+
+    for (int round = 0; round < rounds; round++)
+        for (int i = 0; i < 500; i++) {
+            snprintf(address, sizeof(address), "e/n/hot%d", i);
+            found += get(l1, address) != NULL;
+        }
+    return found;
+}
+
+static void flood(mp__l1 *l1, const char *name, int count, bool absent)
+{
+    char address[32];
+
+    for (int i = 0; i < count; i++) {
+        snprintf(address, sizeof(address), "e/n/%s%d", name, i);
+        assert_int_equal(put(l1, address, absent ? NULL : "v", 1), 0);
+    }
+}
+
+/* They take a tenth of the places: a policy that kept shares of all of them would have none left
+ * that something new may take, and lose what is used for what is not. */
+static void after_absent_keys_a_scan_still_pushes_out_nothing_that_is_used(void **state)
+{
+    static const char *const policies[] = {"lirs", "adaptive", "s3-fifo", "w-tinylfu", "arc"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        mp__l1 *l1 = l1_new(1000, policies[i]);
+
+        flood(l1, "hot", 500, false);
+        (void)hot_ones(l1, 20);
+        flood(l1, "absent", 1000, true);
+        flood(l1, "old", 2000, false);
+        (void)hot_ones(l1, 20);
+        flood(l1, "scan", 5000, false);
+        if (hot_ones(l1, 1) < 490)
+            fail_msg("%s kept %u of 500", policies[i], hot_ones(l1, 1));
+        l1 = mp__l1_free(l1);
+    }
+}
+
 static void absent_entries_stay_within_their_bytes(void **state)
 {
     mp__l1 *l1 = l1_new(100000, "s3-fifo");
@@ -769,6 +814,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_is_too_large_evicts_nothing_and_leaves_no_older_value),
     MP_TEST(a_large_value_makes_room_for_itself),
     MP_TEST(one_value_of_another_size_evicts_only_a_few),
+    MP_TEST(after_absent_keys_a_scan_still_pushes_out_nothing_that_is_used),
     MP_TEST(absent_entries_stay_within_their_bytes),
     MP_TEST(a_tiny_cache_keeps_values_through_a_flood_of_absent_keys),
     MP_TEST(an_expired_entry_is_taken_out_by_whoever_finds_it),
