@@ -327,12 +327,19 @@ mp__http_parser *mp__http_parser_free(mp__http_parser *parser)
     return mp__free(parser);
 }
 
+enum { BODY_KEPT = 64 * 1024 }; /* bytes of memory for the next one */
+
+static void drop_body(mp__http_parser *p)
+{
+    mp__buf_reset(&p->body);
+    if (p->body.capacity > BODY_KEPT)
+        mp__buf_done(&p->body);
+}
+
 static void begin_anew(mp__http_parser *p)
 {
     mp__buf_reset(&p->text);
-    mp__buf_reset(&p->body);
-    if (p->body.capacity > 64 * 1024)
-        mp__buf_done(&p->body);
+    drop_body(p);
     p->known.size = 0;
     p->target = (span){0, 0};
     p->count = 0;
@@ -523,6 +530,17 @@ int mp__http_parse(mp__http_parser *p, const char *data, size_t size, mp__http_r
 int mp__http_parser_stage(const mp__http_parser *parser)
 {
     return parser->complete || !parser->begun ? 0 : parser->in_body ? 2 : 1;
+}
+
+size_t mp__http_parser_held(const mp__http_parser *parser)
+{
+    return parser->complete ? 0 : parser->body.capacity;
+}
+
+void mp__http_parser_answered(mp__http_parser *parser)
+{
+    if (parser->complete)
+        drop_body(parser);
 }
 
 bool mp__http_parser_continues(mp__http_parser *parser)

@@ -55,6 +55,10 @@ bool mp__http_parser_again(const mp__http_parser *parser, const char *data, size
 bool mp__http_parser_last(const mp__http_parser *parser, mp__http_request *ret_head);
 /* Inside a request (for time limits): 0 idle, 1 in the head, 2 in the body. */
 int mp__http_parser_stage(const mp__http_parser *parser);
+/* Bytes of memory for the body of a request that is not whole yet. */
+size_t mp__http_parser_held(const mp__http_parser *parser);
+/* The last request is answered: a large body of it need not stay until the next one comes. */
+void mp__http_parser_answered(mp__http_parser *parser);
 /* True once for a request that waits for 100 Continue before it sends its body: after MP_EAGAIN. */
 bool mp__http_parser_continues(mp__http_parser *parser);
 /* Why the last MP_EPROTO, one line. */

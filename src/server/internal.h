@@ -125,6 +125,7 @@ struct mp__server {
     _Atomic uint32_t answers_due; /* to clients that have gone: what asked for them still lives */
     _Atomic uint64_t commands;
     _Atomic size_t staged_bytes;                    /* by MP.STAGE, of all connections */
+    _Atomic size_t gathered;                        /* of requests that are not whole */
     _Atomic uint64_t watch_coalesced, watch_resets; /* of slow readers */
     pthread_mutex_t limits_lock;
     mp__server_limits limits;
@@ -151,6 +152,11 @@ void mp__worker_note_backlog(mp__worker_loop *worker, size_t *noted, size_t queu
 /* Note that @waiting bytes of a connection's input have to wait, of which *noted were known: the
  * more there are of all, the less is read of one at a time. */
 void mp__worker_note_input(mp__worker_loop *worker, size_t *noted, size_t waiting);
+/* Note that a connection holds @held bytes of a request that is not whole, of which *noted were
+ * known. False: it is more than before, and of all connections together too much. */
+bool mp__worker_may_gather(mp__worker_loop *worker, size_t *noted, size_t held);
+/* Whether it will soon be: who is slow then keeps others from it. */
+bool mp__worker_gathers_much(const mp__worker_loop *worker);
 /* Whether there is no room for more of it: then who can wait is not read at all. */
 bool mp__worker_input_is_full(const mp__worker_loop *worker);
 /* How much a client may leave unread before its next request waits: less, the less is left of the

@@ -16,8 +16,10 @@ enum {
     KEPT_FOR_HTTP = 4,                 /* beyond those, which clients of RESP leave free */
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
-    INPUTS_BUDGET = 16 * 1024 * 1024, /* for what they have sent and has to wait */
-    READ_LEAST = 1024,                /* of one at a time, however much that is */
+    INPUTS_BUDGET = 16 * 1024 * 1024,    /* for what they have sent and has to wait */
+    GATHERED_BUDGET = 256 * 1024 * 1024, /* for what they have sent of requests not yet whole */
+    GATHERED_LEAST = 16 * 1024,          /* which does not count */
+    READ_LEAST = 1024,                   /* of one at a time, however much that is */
     READ_ALL = 64 * 1024,
 };
 
@@ -197,6 +199,24 @@ void mp__worker_note_input(mp__worker_loop *worker, size_t *noted, size_t waitin
     if (share < READ_LEAST)
         share = READ_LEAST;
     mp__loop_read_most(worker->loop, share < READ_ALL ? share : 0);
+}
+
+bool mp__worker_may_gather(mp__worker_loop *worker, size_t *noted, size_t held)
+{
+    size_t was = *noted, all;
+
+    *noted = held > GATHERED_LEAST ? held : 0;
+    if (*noted == was)
+        return true;
+    all = atomic_fetch_add_explicit(&worker->server->gathered, *noted - was, memory_order_relaxed) +
+          *noted - was;
+    return *noted < was || all <= GATHERED_BUDGET;
+}
+
+bool mp__worker_gathers_much(const mp__worker_loop *worker)
+{
+    return atomic_load_explicit(&worker->server->gathered, memory_order_relaxed) >
+           GATHERED_BUDGET / 4 * 3;
 }
 
 bool mp__worker_input_is_full(const mp__worker_loop *worker)

@@ -122,6 +122,51 @@ class Limits(mp_daemon.Served):
             self.addCleanup(connection.close)
         return daemon, client, http
 
+    def half_sent(self, daemon, protocol, count, size):
+        """Clients who have each sent all but the last byte of a write of @size bytes."""
+        if protocol == "RESP":
+            part = b"*3\r\n$3\r\nSET\r\n$7\r\napp/key\r\n$%d\r\n" % size
+        else:
+            part = b"PUT /v1/config/app/key HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+        clients = []
+        for _ in range(count):
+            sock = self.raw(daemon.resp if protocol == "RESP" else daemon.http)
+            with contextlib.suppress(ConnectionError):  # who is refused may not get rid of all
+                sock.sendall(part + b"v" * (size - 1))
+            clients.append(sock)
+        return clients
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_what_thousands_have_half_sent_shares_one_budget(self):
+        for protocol, done, refused in (("RESP", b"+OK\r\n", b"-OOM too much"), ("HTTP", b"HTTP/1.1 20", b"HTTP/1.1 503")):
+            with self.subTest(protocol), contextlib.closing(Daemon()) as daemon:
+                daemon.start()
+                before, told = daemon.rss_kb(), []
+                clients = self.half_sent(daemon, protocol, 250, 2000000)  # 500 MB
+                self.assertLess(daemon.peak_kb() - before, 330 * 1024, "KB")
+                with contextlib.closing(daemon.client()) as other:
+                    self.assertEqual(other("SET", "app/small", "1"), "OK")
+                for sock in clients:
+                    with contextlib.suppress(ConnectionError):
+                        sock.sendall(b"v\r\n" if protocol == "RESP" else b"v")
+                    with contextlib.suppress(ConnectionError):
+                        told.append(sock.recv(1000))
+                self.assertGreater(sum(answer.startswith(done) for answer in told), 60)
+                self.assertGreater(sum(answer.startswith(refused) for answer in told), 0)
+                self.assertEqual([answer for answer in told if answer and not answer.startswith((done, refused))], [])
+                with contextlib.closing(daemon.client()) as other:  # there is room again
+                    self.assertEqual(other("SET", "app/large", b"v" * 2000000), "OK")
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_an_idle_client_keeps_no_body_that_was_answered(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        before = daemon.rss_kb()
+        for sock in self.half_sent(daemon, "HTTP", 50, 2000000):
+            sock.sendall(b"v")
+            self.assertTrue(sock.recv(1000).startswith(b"HTTP/1.1 20"))
+        wait_until(lambda: daemon.rss_kb() - before < 40 * 1024, what="the bodies given back")
+
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_values_that_are_more_than_an_answer_may_hold_are_not_all_read(self):
         daemon, client, http = self.with_little_memory()

@@ -71,6 +71,7 @@ static void linger(mp__http_connection *c)
     c->parser = mp__http_parser_free(c->parser);
     mp__buf_done(&c->in);
     mp__worker_note_input(c->worker, &c->input, 0);
+    (void)mp__worker_may_gather(c->worker, &c->gathered, 0);
     c->stage_since_ns = c->active_ns = c->worker->tick_ns;
     mp__stream_end(c->stream);
     pause_reading(c, false);
@@ -107,6 +108,7 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
     mp__client_leaves(&worker->server->http_clients);
     mp__worker_note_backlog(worker, &c->backlog, 0);
     mp__worker_note_input(worker, &c->input, 0);
+    (void)mp__worker_may_gather(worker, &c->gathered, 0);
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING)
         mp__stream_shutdown(c->stream);
     else if (ending == MP__HTTP_RESET)
@@ -212,6 +214,18 @@ static void refuse(mp__http_connection *c, int status)
     mp__answer_problem(&c->x, &(mp__problem){.status = status,
                                              .type = "request",
                                              .detail = mp__http_parser_error(c->parser)});
+}
+
+/* All clients together have begun more than there is room for. */
+static void refuse_for_now(mp__http_connection *c)
+{
+    c->closing = c->refused = true;
+    exchange_begin(c);
+    mp__answer_problem(&c->x, &(mp__problem){.status = 503,
+                                             .type = "busy",
+                                             .detail = "too much of large requests is under way",
+                                             .remedy = "send it again in a moment",
+                                             .retry_after_ms = 1000});
 }
 
 static void no_route(mp__exchange *x, const char *allowed)
@@ -332,13 +346,16 @@ static size_t run_all(mp__http_connection *c, const char *data, size_t size)
             refuse(c, status);
         } else if (rc == 0) {
             at += used;
+            (void)mp__worker_may_gather(worker, &c->gathered, 0);
             run_request(c, &request);
             c->stage = 0;
             if (!may_go_on(c, at < size))
                 break;
         } else {
             at = size;
-            if (mp__http_parser_continues(c->parser))
+            if (!mp__worker_may_gather(worker, &c->gathered, mp__http_parser_held(c->parser)))
+                refuse_for_now(c);
+            else if (mp__http_parser_continues(c->parser))
                 (void)mp__buf_add_str(&worker->out, MP_STR("HTTP/1.1 100 Continue\r\n\r\n"));
         }
     }
@@ -583,6 +600,8 @@ void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns)
             c->parser = mp__http_parser_free(c->parser); /* of one that began outside a read */
         if (why)
             cut(c, why);
+        else if (!c->busy && c->parser)
+            mp__http_parser_answered(c->parser);
     }
 }
 

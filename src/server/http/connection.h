@@ -14,8 +14,8 @@ struct mp__http_connection {
     mp__in_line line;        /* where that is more than a slice */
     uint64_t stage_since_ns, active_ns, stalled_since_ns;
     size_t stalled_queue;
-    size_t backlog, input; /* of those of the worker */
-    size_t thrown_away;    /* bytes, of one that lingers */
+    size_t backlog, input, gathered; /* of those of the worker */
+    size_t thrown_away;              /* bytes, of one that lingers */
     int stage;
     bool closing;        /* after the answer at work */
     bool ending;         /* all is answered: it closes once that has been sent */

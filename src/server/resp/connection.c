@@ -15,6 +15,7 @@ enum {
     OUT_KEPT = 256 * 1024, /* a worker's buffer that grew beyond goes back */
     LENT_LEAST = 64 * 1024, /* a value of so many bytes is sent from where the cache has it */
     FLOOR_AFTER_S = 5,
+    DEAR_FLOOR = 64 * 1024, /* bytes/s, while large commands take nearly all that they may */
 };
 #define SECOND_NS 1000000000u
 
@@ -86,6 +87,7 @@ static void connection_end(mp__connection *c, bool reset)
     unlink_dirty(c);
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
     mp__worker_note_input(c->worker, &c->input, 0);
+    (void)mp__worker_may_gather(c->worker, &c->gathered, 0);
     mp__tell_leaves(c);
     mp__subscriptions_clear(c);
     (void)pthread_mutex_lock(&worker->list_lock);
@@ -529,10 +531,17 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
     return at;
 }
 
-/* What it has sent waits for its turn, or for an answer; not what waits for more of a command. */
+/* What it has sent waits for its turn, or for an answer; or for more of a command. */
 static void note_input(mp__connection *c)
 {
-    mp__worker_note_input(c->worker, &c->input, c->blocked || c->line.waits ? c->in.capacity : 0);
+    bool waits = c->blocked || c->line.waits;
+
+    mp__worker_note_input(c->worker, &c->input, waits ? c->in.capacity : 0);
+    if (mp__worker_may_gather(c->worker, &c->gathered, waits ? 0 : c->in.capacity) || c->closing)
+        return;
+    mp__resp_error(mp__connection_out(c), "OOM",
+                   "too much of large commands is under way; send it again in a moment");
+    mp__connection_finish(c);
 }
 
 /* Remember the bytes of a command that has begun, and since when. */
@@ -718,9 +727,11 @@ static const char *too_slow(mp__connection *c, uint64_t now)
         return "it took none of its replies for resp.stalled_write_timeout";
     }
     if (c->partial_since_ns && now > c->partial_since_ns && queued == 0) {
+        bool is_dear = c->gathered && mp__worker_gathers_much(c->worker);
+        uint64_t floor = is_dear && l->floor_bps < DEAR_FLOOR ? DEAR_FLOOR : l->floor_bps;
+
         ns = now - c->partial_since_ns;
-        if (ns > (uint64_t)FLOOR_AFTER_S * SECOND_NS &&
-            c->partial_bytes < l->floor_bps * (ns / SECOND_NS))
+        if (ns > (uint64_t)FLOOR_AFTER_S * SECOND_NS && c->partial_bytes < floor * (ns / SECOND_NS))
             return "slower than resp.floor_bytes_per_second";
         if (ns > l->partial_ns && l->floor_bps == 0)
             return "a command took longer than resp.partial_timeout";

@@ -85,7 +85,7 @@ struct mp__connection {
     enum mp__level level;
     bool strict;
     bool is_dirty, blocked, paused, closing, closed;
-    size_t backlog, input;                    /* of those of the worker */
+    size_t backlog, input, gathered;          /* of those of the worker */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
     uint64_t stalled_since_ns;
     size_t stalled_queue;
