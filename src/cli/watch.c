@@ -14,7 +14,7 @@
 const mp__flag mp__watch_flags[] = {
     {"--initial", "-i", NULL, "Begin with what is there now."},
     {"--no-values", NULL, NULL, "Names only."},
-    {"--count", "-c", "N", "End after so many changes."},
+    {"--count", "-c", "N", "End after so many changes, beside what --initial shows."},
     {"--from", NULL, "POSITION",
      "Begin with what changed since EPOCH-REVISION, which --json says of each change."},
     {"--no-resume", NULL, NULL,
