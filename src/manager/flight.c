@@ -195,7 +195,8 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
     mp__flight *flight = NULL;
 
     (void)pthread_mutex_lock(&shard->lock);
-    if (!find(shard, mp__entry_address(entry), hash))
+    /* unless one has just landed */
+    if (!find(shard, mp__entry_address(entry), hash) && !mp__read_is_held(manager, entry))
         flight = flight_new(manager, shard, mp__entry_address(entry), hash, entry);
     if (flight)
         flight->is_ahead = is_ahead;

@@ -234,6 +234,17 @@ void mp__read_answer(mp__manager *manager, mp__read *read, int status, const mp_
 
 enum verdict { SERVE, SERVE_STALE, SERVE_AND_REFRESH, ASK_FIRST };
 
+/* The live watch holds it, and its time to live is over all the same: where that is shorter than
+ * the bound, too, it is verified when it says so. */
+static bool has_outlasted_its_ttl(const mp__manager *manager, const mp__entry *entry)
+{
+    uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
+
+    return live && atomic_load_explicit(&entry->generation, memory_order_relaxed) == live &&
+           atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed) <=
+               mp__manager_now_s(manager);
+}
+
 static enum verdict judge_age(mp__manager *manager, const mp__read *read, const mp__entry *entry,
                               enum mp__reason *ret_reason)
 {
@@ -244,7 +255,9 @@ static enum verdict judge_age(mp__manager *manager, const mp__read *read, const 
     if (read->age_max_ms >= 0 && age > read->age_max_ms)
         return ASK_FIRST;
     *ret_reason = MP__REASON_WITHIN_BOUND;
-    if (age >= 0 && age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed))
+    if (age >= 0 &&
+        age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed) &&
+        !has_outlasted_its_ttl(manager, entry))
         return SERVE;
     *ret_reason = MP__REASON_REFRESHING;
     if (age >= 0 && age <= atomic_load_explicit(&manager->hard_bound_ms, memory_order_relaxed))
