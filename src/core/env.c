@@ -458,6 +458,12 @@ size_t mp__stream_queued(const mp__stream *stream)
     return stream->ops->stream_queued(stream);
 }
 
+size_t mp__stream_unsent(const mp__stream *stream)
+{
+    return stream->ops->stream_unsent ? stream->ops->stream_unsent(stream)
+                                      : stream->ops->stream_queued(stream);
+}
+
 void mp__stream_close(mp__stream *stream)
 {
     stream->ops->stream_close(stream);

@@ -71,6 +71,7 @@ typedef struct mp__env_ops {
     int (*stream_flush)(mp__stream *stream); /* or NULL */
     int (*stream_descriptor)(const mp__stream *stream);
     size_t (*stream_queued)(const mp__stream *stream);
+    size_t (*stream_unsent)(const mp__stream *stream); /* or NULL: what is queued */
     void (*stream_close)(mp__stream *stream);
     void (*stream_reset)(mp__stream *stream);
     void (*stream_shutdown)(mp__stream *stream);

@@ -52,6 +52,7 @@ const mp__env_ops mp__env_real_ops = {
     .stream_flush = mp__real_stream_flush,
     .stream_descriptor = mp__real_stream_descriptor,
     .stream_queued = mp__real_stream_queued,
+    .stream_unsent = mp__real_stream_unsent,
     .stream_close = mp__real_stream_close,
     .stream_reset = mp__real_stream_reset,
     .stream_shutdown = mp__real_stream_shutdown,

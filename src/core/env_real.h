@@ -126,6 +126,7 @@ int mp__real_stream_write(mp__stream *stream, const struct iovec *parts, int cou
 int mp__real_stream_flush(mp__stream *stream);
 int mp__real_stream_descriptor(const mp__stream *stream);
 size_t mp__real_stream_queued(const mp__stream *stream);
+size_t mp__real_stream_unsent(const mp__stream *stream);
 void mp__real_stream_close(mp__stream *stream);
 void mp__real_stream_reset(mp__stream *stream);
 void mp__real_stream_shutdown(mp__stream *stream);

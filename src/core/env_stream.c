@@ -342,6 +342,13 @@ size_t mp__real_stream_queued(const mp__stream *stream)
     return ((const mp__real_stream *)stream)->queued;
 }
 
+size_t mp__real_stream_unsent(const mp__stream *base)
+{
+    const mp__real_stream *stream = (const mp__real_stream *)base;
+
+    return stream->queued ? uv_stream_get_write_queue_size((const uv_stream_t *)&stream->uv) : 0;
+}
+
 const char *mp__real_stream_peer(mp__stream *base, char *text, size_t capacity)
 {
     mp__real_stream *stream = (mp__real_stream *)base;

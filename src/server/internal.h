@@ -162,6 +162,14 @@ bool mp__worker_input_is_full(const mp__worker_loop *worker);
 /* How much a client may leave unread before its next request waits: less, the less is left of the
  * memory for the unread answers of all clients together. */
 size_t mp__worker_output_soft(const mp__worker_loop *worker);
+/* Whether for too long a client has taken nothing of what waits for it, by a look now and then;
+ * @taking is the client's. */
+typedef struct mp__taking {
+    uint64_t since_ns; /* when it was seen to take something last; 0: nothing waits */
+    size_t unsent;     /* then */
+} mp__taking;
+bool mp__client_takes_nothing(const mp__worker_loop *worker, const mp__stream *stream,
+                              uint64_t now_ns, mp__taking *taking);
 /* The worker's watch, which hears of changes from the first call on; NULL without memory. */
 mp__watch *mp__worker_watch(mp__worker_loop *worker);
 

@@ -185,6 +185,18 @@ size_t mp__worker_output_soft(const mp__worker_loop *worker)
     return soft > SOFT_LEAST ? soft : SOFT_LEAST;
 }
 
+bool mp__client_takes_nothing(const mp__worker_loop *worker, const mp__stream *stream,
+                              uint64_t now_ns, mp__taking *taking)
+{
+    size_t unsent = mp__stream_unsent(stream);
+
+    if (unsent == 0)
+        *taking = (mp__taking){0};
+    else if (taking->since_ns == 0 || unsent != taking->unsent)
+        *taking = (mp__taking){now_ns, unsent};
+    return unsent && now_ns - taking->since_ns > worker->limits.stalled_ns;
+}
+
 /* A socket that is read in small pieces keeps what it has left, and who has little to say is
  * answered as before: so none has to be passed over, and woken again. */
 void mp__worker_note_input(mp__worker_loop *worker, size_t *noted, size_t waiting)

@@ -107,11 +107,19 @@ class Limits(mp_daemon.Served):
             sock.sendall(Resp.encode("GET", "big") * 200)
             socks.append(sock)
         self.assertLess(self.daemon.rss_kb() - before, 80 * 1024)
+        self.all_are_ended(socks, 15)
         for sock in socks:
-            sock.settimeout(15)
-            self.until_closed(sock)
             sock.close()
         self.assertEqual(client("PING"), "PONG")
+
+    def all_are_ended(self, socks, seconds):
+        """By the server, without a byte being read of what it sent."""
+        hangup = select.poll()
+        for sock in socks:
+            hangup.register(sock, 0)  # errors and hang-ups alone
+        gone = set()
+        wait_until(lambda: gone.update(fd for fd, _ in hangup.poll(0)) or len(gone) == len(socks), seconds,
+                   "the end of all")
 
     def with_little_memory(self):
         """A daemon of one loop and a small L1, and a client over each protocol."""
@@ -168,6 +176,29 @@ class Limits(mp_daemon.Served):
         wait_until(lambda: daemon.rss_kb() - before < 40 * 1024, what="the bodies given back")
 
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_a_slow_reader_who_goes_on_reading_gets_all_of_a_large_answer(self):
+        """It takes three times the time after which one who reads nothing is cut."""
+        value = os.urandom(2000000)
+        client = self.daemon.client()
+        client("SET", "slowly/large", value)
+        client.close()
+        for address, ask, overhead in (
+                (self.daemon.http, b"GET /v1/config/slowly/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 2000),
+                (self.daemon.resp, b"*2\r\n$3\r\nGET\r\n$12\r\nslowly/large\r\n*1\r\n$4\r\nQUIT\r\n", 100)):
+            sock = socket.socket()
+            self.addCleanup(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            sock.settimeout(10)
+            host, port = address.rsplit(":", 1)
+            sock.connect((host, int(port)))
+            sock.sendall(ask)
+            got, began = b"", time.monotonic()
+            while part := sock.recv(32768):
+                got += part
+                time.sleep(max(0, len(got) / 500000 - (time.monotonic() - began)))  # 500 KB a second
+            self.assertIn(value, got)
+            self.assertLess(len(got), len(value) + overhead)
+
     def test_values_that_are_more_than_an_answer_may_hold_are_not_all_read(self):
         daemon, client, http = self.with_little_memory()
         names = [f"big/k{i}" for i in range(80)]  # 160 MB
@@ -262,12 +293,7 @@ class Limits(mp_daemon.Served):
         for sock in socks:
             sock.settimeout(20)
             self.assertIn(b" 200 ", sock.recv(64))
-        hangup = select.poll()
-        for sock in socks:
-            hangup.register(sock, 0)  # errors and hang-ups alone
-        gone = set()
-        wait_until(lambda: gone.update(fd for fd, _ in hangup.poll(0)) or len(gone) == 80, 30,
-                   "the end of all")
+        self.all_are_ended(socks, 30)
         self.assertLess(daemon.peak_kb() - before, 112 * 1024, "KB; by the soft limit alone they take 180 MB")
         self.assertEqual(client("PING"), "PONG")
 

@@ -503,7 +503,7 @@ static void on_drained(void *context)
 {
     mp__http_connection *c = context;
 
-    c->stalled_since_ns = 0;
+    c->taking = (mp__taking){0};
     if (c->closed)
         return;
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
@@ -564,14 +564,8 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     size_t queued = mp__stream_queued(c->stream);
     uint64_t ns = now > c->stage_since_ns ? now - c->stage_since_ns : 0;
 
-    if (queued == 0) {
-        c->stalled_since_ns = 0;
-    } else if (c->stalled_since_ns == 0 || queued != c->stalled_queue) {
-        c->stalled_since_ns = now;
-        c->stalled_queue = queued;
-    } else if (now - c->stalled_since_ns > l->stalled_ns) {
+    if (mp__client_takes_nothing(c->worker, c->stream, now, &c->taking))
         return "it took none of its answers for resp.stalled_write_timeout";
-    }
     if (c->lingers)
         return ns > l->http_body_ns || now > c->active_ns + LINGER_IDLE_NS
                    ? "it stayed behind a refusal"

@@ -12,8 +12,8 @@ struct mp__http_connection {
     mp__http_parser *parser; /* NULL in a stream */
     mp__buf in;              /* what came behind the request at work */
     mp__in_line line;        /* where that is more than a slice */
-    uint64_t stage_since_ns, active_ns, stalled_since_ns;
-    size_t stalled_queue;
+    uint64_t stage_since_ns, active_ns;
+    mp__taking taking;
     size_t backlog, input, gathered; /* of those of the worker */
     size_t thrown_away;              /* bytes, of one that lingers */
     int stage;

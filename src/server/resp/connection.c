@@ -248,7 +248,7 @@ static void drained(void *context)
 {
     mp__connection *c = context;
 
-    c->stalled_since_ns = 0;
+    c->taking = (mp__taking){0};
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
     if (c->closing) {
         if (!c->slots)
@@ -718,14 +718,8 @@ static const char *too_slow(mp__connection *c, uint64_t now)
     size_t queued = mp__stream_queued(c->stream);
     uint64_t ns;
 
-    if (queued == 0) {
-        c->stalled_since_ns = 0;
-    } else if (c->stalled_since_ns == 0 || queued != c->stalled_queue) {
-        c->stalled_since_ns = now;
-        c->stalled_queue = queued;
-    } else if (now - c->stalled_since_ns > l->stalled_ns) {
+    if (mp__client_takes_nothing(c->worker, c->stream, now, &c->taking))
         return "it took none of its replies for resp.stalled_write_timeout";
-    }
     if (c->partial_since_ns && now > c->partial_since_ns && queued == 0) {
         bool is_dear = c->gathered && mp__worker_gathers_much(c->worker);
         uint64_t floor = is_dear && l->floor_bps < DEAR_FLOOR ? DEAR_FLOOR : l->floor_bps;

@@ -87,8 +87,7 @@ struct mp__connection {
     bool is_dirty, blocked, paused, closing, closed;
     size_t backlog, input, gathered;          /* of those of the worker */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
-    uint64_t stalled_since_ns;
-    size_t stalled_queue;
+    mp__taking taking;
     uint64_t active_ns, created_ns;
     struct mp__stage *stage; /* changes that wait for MP.STAGE COMMIT; NULL: none */
     mp__subscriptions subscriptions;
