@@ -16,10 +16,6 @@ enum {
     ENTRIES_BESIDE = 192, /* of the others, beside the adaptive policy */
 };
 
-/* When a panel changes its leader hangs on a few requests, which the scatter between parts of the
- * sample does not show: docs/cache.md has what holds with and without. */
-static const double WIDER = 1.2, FLOOR_ADAPTIVE = 0.002;
-
 /* As the intervals are: errors to either side that hold nine of ten. */
 static const double T_90 = 1.65;
 static const double times[MP__CURVE_POINTS] = {0.25, 0.5, 1, 2, 4};
@@ -225,16 +221,12 @@ static void read_self(const mp__curve *c, mp__prediction *ret)
 static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
 {
     mp__tally tally = p->tally;
-    double error;
 
     memcpy(tally.all, c->passed, sizeof(tally.all));
     mp__tally_read(&tally, ret);
     ret->entries = p->panel_entries;
-    if (p->tally.sample >= 1 || ret->requests == 0)
-        return;
-    error = WIDER * fmax(ret->high - ret->hit_ratio, ret->hit_ratio - ret->low) + FLOOR_ADAPTIVE;
-    ret->low = fmax(ret->hit_ratio - error, 0);
-    ret->high = fmin(ret->hit_ratio + error, 1);
+    if (p->tally.sample < 1 && ret->requests != 0)
+        mp__tally_loosen(ret);
 }
 
 static void read_point(const mp__curve *c, size_t at, mp__prediction *ret)

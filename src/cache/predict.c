@@ -60,6 +60,7 @@ struct mp__predict {
     uint32_t threshold;
     mp__tally tally;
     cliff cliff;
+    mp__predict *half; /* of the same cache, half as many entries; NULL: none */
 };
 
 mp__predict *mp__predict_free(mp__predict *p)
@@ -70,6 +71,7 @@ mp__predict *mp__predict_free(mp__predict *p)
         (void)mp__free(p->keys);
         (void)mp__free(p->buckets);
         (void)mp__free(p->cliff.gone);
+        (void)mp__predict_free(p->half);
     }
     return mp__free(p);
 }
@@ -108,7 +110,17 @@ static int predict_fill(mp__predict *p, const char *policy, size_t capacity)
 
 int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict)
 {
-    return mp__predict_new_within(policy, capacity, ENTRIES_MAX, ret_predict);
+    mp__predict *p = NULL;
+    int rc = mp__predict_new_within(policy, capacity, ENTRIES_MAX, &p);
+
+    if (rc == 0 && p->tally.sample < 1)
+        rc = mp__predict_new_within(policy, capacity, p->capacity / 2, &p->half);
+    if (rc) {
+        (void)mp__predict_free(p);
+        return rc;
+    }
+    *ret_predict = p;
+    return 0;
 }
 
 int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
@@ -338,6 +350,8 @@ void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, doubl
     pass(p);
     if (is_sampled(p, h))
         mp__tally_add(&p->tally, h, stratum, serve(p, hash, weight), weight);
+    if (p->half)
+        mp__predict_see_many(p->half, hash, stratum, weight);
 }
 
 void mp__predict_warm(mp__predict *p, uint64_t hash)
@@ -345,6 +359,8 @@ void mp__predict_warm(mp__predict *p, uint64_t hash)
     pass(p);
     if (is_sampled(p, mixed(hash)))
         (void)serve(p, hash, 0);
+    if (p->half)
+        mp__predict_warm(p->half, hash);
 }
 
 void mp__predict_age(mp__predict *p)
@@ -353,6 +369,8 @@ void mp__predict_age(mp__predict *p)
     p->cliff.less /= 2;
     p->cliff.more /= 2;
     p->cliff.late /= 2;
+    if (p->half)
+        mp__predict_age(p->half);
 }
 
 size_t mp__predict_bytes(const mp__predict *p)
@@ -360,7 +378,22 @@ size_t mp__predict_bytes(const mp__predict *p)
     return sizeof(*p) + (p->capacity + 1) * sizeof(*p->keys) +
            (p->bucket_mask + 1) * sizeof(*p->buckets) +
            (p->bucket_mask + 1) / GONE_SHARE * sizeof(*p->cliff.gone) +
-           p->policy->ops->bytes(p->policy);
+           p->policy->ops->bytes(p->policy) + (p->half ? mp__predict_bytes(p->half) : 0);
+}
+
+/* What the parts of the sample have in common they do not show: one miniature, and what becomes of
+ * a policy that is made small (LIRS has a hundredth of the entries for newcomers; under LFU and
+ * SIEVE one lives for as many misses as in the large cache). A miniature of half as many entries
+ * has both errors larger by about as much as there is of them, so the difference is one more. */
+static void add_half(const mp__predict *half, mp__prediction *is)
+{
+    mp__prediction of_half;
+    double apart;
+
+    mp__tally_read(&half->tally, &of_half);
+    apart = of_half.requests ? of_half.hit_ratio - is->hit_ratio : 0;
+    is->low = fmax(is->hit_ratio - hypot(is->hit_ratio - is->low, apart), 0);
+    is->high = fmin(is->hit_ratio + hypot(is->high - is->hit_ratio, apart), 1);
 }
 
 void mp__predict_read(const mp__predict *p, mp__prediction *ret)
@@ -368,6 +401,11 @@ void mp__predict_read(const mp__predict *p, mp__prediction *ret)
     mp__tally_read(&p->tally, ret);
     ret->entries = p->capacity;
     span(&p->cliff, ret);
+    if (!p->half || ret->requests == 0)
+        return;
+    add_half(p->half, ret);
+    if (p->policy->ops == &mp__policy_adaptive)
+        mp__tally_loosen(ret);
 }
 
 static double requests_of(const mp__tally *t)

@@ -18,12 +18,13 @@
 
 typedef struct mp__predict mp__predict;
 
-/* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries.
+/* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries, beside
+ * it one of half its size, from whose difference follows how much smallness falsifies.
  * MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
 MP_MUST_USE int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict);
 mp__predict *mp__predict_free(mp__predict *predict); /* accepts NULL, returns NULL */
 
-/* The same with a miniature of at most @entries_max, 1 to 65,534: less sure, and less memory. */
+/* One miniature of at most @entries_max, 1 to 65,534, and no second one: less sure, less memory. */
 MP_MUST_USE int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
                                        mp__predict **ret_predict);
 

@@ -93,6 +93,14 @@ void mp__tally_read(const mp__tally *t, mp__prediction *ret)
     widen(ret, t->sample < 1 ? T_90 * sqrt(rest) + FLOOR : 0);
 }
 
+/* docs/cache.md has what holds with and without. */
+void mp__tally_loosen(mp__prediction *is)
+{
+    static const double WIDER = 1.2;
+
+    widen(is, WIDER * fmax(is->high - is->hit_ratio, is->hit_ratio - is->low) + 10 * FLOOR);
+}
+
 void mp__tally_spread(mp__prediction *is, double requests)
 {
     double p = is->hit_ratio, chance = T_90 * T_90 * p * (1 - p);

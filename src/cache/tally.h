@@ -38,6 +38,9 @@ void mp__tally_add(mp__tally *tally, uint64_t hash, unsigned stratum, bool hit, 
 void mp__tally_age(mp__tally *tally);
 /* Exact where the sample is everything. The number of entries stays the caller's to tell. */
 void mp__tally_read(const mp__tally *tally, mp__prediction *ret_prediction);
+/* A fifth and 0.2 points wider: when a panel changes its leader hangs on a few requests, which the
+ * scatter between parts of the sample does not show. */
+void mp__tally_loosen(mp__prediction *is);
 /* What is said of @requests, all in all, is said of as many others of the same kind: so chance has
  * its part in it, too. */
 void mp__tally_spread(mp__prediction *is, double requests);
