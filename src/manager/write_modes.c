@@ -44,6 +44,16 @@ static int add(mp__write_modes *modes, const char *text, mp__diag *diag)
         return mp__diag_set(diag, MP_EINVAL,
                             "cache.write_modes: '%s' is not NAMESPACE=through, =around or =back",
                             text);
+    if (memchr(text, '/', (size_t)(equals - text)))
+        return mp__diag_set(diag, MP_EINVAL,
+                            "cache.write_modes: '%s' names a key; a namespace is written one way, "
+                            "as orders=back",
+                            text);
+    for (size_t i = 0; i < modes->count; i++)
+        if (mp_str_equal(mp_str_of(modes->rows[i].namespace_),
+                         mp_str_new(text, (size_t)(equals - text))))
+            return mp__diag_set(diag, MP_EINVAL, "cache.write_modes: '%s' stands twice",
+                                modes->rows[i].namespace_);
     r->namespace_ = mp__str_dup(mp_str_new(text, (size_t)(equals - text)));
     if (!r->namespace_)
         return MP_ENOMEM;

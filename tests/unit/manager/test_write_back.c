@@ -783,6 +783,12 @@ static void a_mode_that_is_none_is_refused_with_what_there_is(void **state)
     assert_int_equal(mp__manager_open(&config, &manager, &diag), MP_EINVAL);
     assert_non_null(strstr(diag.text, "orders=later"));
     assert_non_null(strstr(diag.text, "=back"));
+    option("cache.write_modes", "orders=back, logs=around, orders=through");
+    assert_int_equal(mp__manager_open(&config, &manager, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "'orders' stands twice"));
+    option("cache.write_modes", "orders/*=back"); /* which would match nothing */
+    assert_int_equal(mp__manager_open(&config, &manager, &diag), MP_EINVAL);
+    assert_non_null(strstr(diag.text, "names a key"));
     manager = NULL;
 }
 
