@@ -607,6 +607,20 @@ int mp__journal_restart(mp__journal *journal)
 }
 
 /* All of a new file's bytes. */
+int mp__journal_clear(mp__journal *journal)
+{
+    int rc;
+
+    mp__journal_drop(journal);
+    journal->size = HEAD;
+    journal->tail.is_known = false;
+    rc = cut_behind(journal);
+    if (rc == 0)
+        rc = mp__file_sync(journal->file);
+    journal->broken = rc != 0;
+    return rc;
+}
+
 static int renewed_bytes(mp__journal *journal, mp_str (*next)(void *context), void *context,
                          mp__buf *bytes, mp__hash_key *ret_secret)
 {

@@ -514,12 +514,15 @@ static mp_str next_record(void *context)
                                                      : mp_str_new(NULL, 0);
 }
 
-/* Only what is still on its way, in a new file. */
+/* Only what is still on its way, in a new file; where there is no room for one, and nothing is on
+ * its way, the old one gives back what it has. */
 static int renew(mp__back *back)
 {
     renewal r = {back, back->first};
     int rc = mp__journal_renew(back->journal, next_record, &r);
 
+    if (rc && !back->first)
+        rc = mp__journal_clear(back->journal);
     return rc == 0 && r.next ? MP_ENOMEM : rc;
 }
 

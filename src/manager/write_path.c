@@ -52,8 +52,8 @@ static const char *refusal(int status)
 {
     switch (status) {
     case -ENOSPC:
-        return "the disk of the origin is full; nothing was changed. Make room: writes go on by "
-               "themselves";
+        return "the disk of the origin, or of the data directory, is full; nothing was changed. "
+               "Make room: writes go on by themselves";
     case MP_EDEGRADED:
         return "writes are refused while the origin is degraded; see `marketprism status`";
     case MP_EORIGINLOST:

@@ -338,6 +338,40 @@ static void begun_anew_in_place_it_has_only_what_came_then(void **state)
     assert_int_equal(seen_count, 0);
 }
 
+static void cleared_it_gives_its_room_back_and_needs_none(void **state)
+{
+    size_t all = 0, nothing = 0;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        int rc;
+
+        (void)mp__env_unlink(mp_platter_env(disk), PATH);
+        room = i % 2 ? 1000 : 0;
+        open_again();
+        fill(0, RECORDS);
+        mp_platter_set_capacity(disk, mp_platter_used(disk));
+        mp_platter_fail(disk, MP_PLATTER_TRUNCATE | MP_PLATTER_SYNC, i % 4 < 2 ? 1 : 2, 1, -EIO);
+        rc = mp__journal_clear(journal);
+        mp_platter_fail(disk, 0, 0, 0, 0);
+        assert_int_equal(rc, -EIO);
+        assert_true(mp__journal_is_broken(journal));
+        if (i % 8 == 0) {
+            assert_int_equal(mp__journal_clear(journal), 0);
+            assert_int_equal(file_size(), MP__JOURNAL_HEAD);
+            fill(20, 22);
+        }
+        power_cut(MP_PLATTER_TEAR);
+        assert_int_equal(open_kind(KIND), 0);
+        assert_int_equal(found.damaged, 0);
+        assert_true(seen_count == RECORDS || seen_count == (i % 8 ? 0 : 2));
+        all += seen_count == RECORDS;
+        nothing += seen_count != RECORDS;
+        mp_platter_set_capacity(disk, UINT64_MAX);
+    }
+    assert_true(all && nothing);
+}
+
 /* The head is written within one sector, which a disk writes whole or not at all; a write that
  * fails may have done half of it, and then the head says so. */
 static uint32_t mark_of_the_first_record(void)
@@ -660,6 +694,7 @@ static const struct CMUnitTest tests[] = {
     T(with_room_most_syncs_leave_the_size_of_the_file),
     T(a_disk_without_space_for_the_room_takes_the_records),
     T(begun_anew_in_place_it_has_only_what_came_then),
+    T(cleared_it_gives_its_room_back_and_needs_none),
     T(nobody_knows_how_the_records_of_the_next_life_are_marked),
     T(a_file_of_version_1_is_read_and_gone_on_with),
     T(a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing),

@@ -735,6 +735,27 @@ static void writes_that_cannot_be_made_durable_are_refused_and_not_seen(void **s
     assert_string_equal(history(KEY), " 1 3");
 }
 
+static void what_has_arrived_keeps_no_room_on_a_full_disk(void **state)
+{
+    static char big[40000];
+
+    (void)state;
+    memset(big, 'x', sizeof(big) - 1);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(put(OTHER, big), 0);
+    all_arrive();
+    mp_sim_run(sim, 2000);
+    mp_platter_set_capacity(mp_sim_disk(sim), mp_platter_used(mp_sim_disk(sim)));
+    origin_goes();
+    assert_int_equal(put(KEY, "1"), -ENOSPC);
+    assert_int_equal(put(KEY, "2"), 0);
+    crash_and_start(MP_PLATTER_LOSE);
+    mp_platter_set_capacity(mp_sim_disk(sim), UINT64_MAX);
+    origin_comes_back();
+    all_arrive();
+    assert_string_equal(history(KEY), " 2");
+}
+
 static void a_full_queue_lets_writes_go_through(void **state)
 {
     static char big[40000];
@@ -910,6 +931,7 @@ static const struct CMUnitTest tests[] = {
     T(a_mask_goes_through),
     T(who_wants_to_know_the_revision_waits_for_the_origin),
     T(writes_that_cannot_be_made_durable_are_refused_and_not_seen),
+    T(what_has_arrived_keeps_no_room_on_a_full_disk),
     T(a_full_queue_lets_writes_go_through),
     T(writing_around_leaves_memory_to_what_is_read),
     T(a_mode_that_is_none_is_refused_with_what_there_is),
