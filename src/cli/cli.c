@@ -416,6 +416,7 @@ static int parse(parsing *p, const mp__verb *verb, int argc, char **argv)
         }
         if (strcmp(argv[i], "--") == 0) {
             only_words = true;
+            p->arguments.words_ahead = p->arguments.word_count;
             continue;
         }
         rc = flag_take(p, argc, argv, &i);

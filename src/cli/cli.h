@@ -35,6 +35,7 @@ typedef struct mp__arguments {
     int flag_count;
     char **words;
     int word_count;
+    int words_ahead; /* of them before a "--" */
     char **sets; /* every --set or --trace in order */
     int set_count;
 } mp__arguments;

@@ -55,7 +55,7 @@ static int fetch(edit *e)
     int code;
 
     (void)mp__cli_key(arguments, arguments->words[0], &e->prefix);
-    if (!memchr(e->prefix.data, '/', e->prefix.size)) {
+    if (!e->prefix.size || !memchr(e->prefix.data, '/', e->prefix.size)) {
         mp__buf_reset(&e->prefix);
         (void)mp__buf_printf(&e->prefix, "default/%s", arguments->words[0]);
     }

@@ -306,6 +306,11 @@ int mp__verb_exec(const mp__arguments *arguments)
         return mp__cli_fail(arguments, MP__EXIT_USAGE,
                             "either a command behind --, or --print; usage: marketprism exec "
                             "[OPTIONS] -- COMMAND [ARGUMENT...]");
+    if (arguments->words_ahead)
+        return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "'%s' stands before the -- of the command; a prefix is given with "
+                            "--prefix",
+                            arguments->words[0]);
     code = fetch(arguments, &v);
     if (code == 0)
         code = arguments->word_count ? run(&v) : print(&v);

@@ -423,6 +423,13 @@ class Tools(mp_daemon.Served):
             self.c("MSET", *(word for i in range(part, min(part + 500, count))
                              for word in (f"{prefix}k{i}", value)))
 
+    def test_exec_takes_no_word_before_the_dashes_for_a_command(self):
+        self.c("SET", "e1/a", "1")
+        done = self.exec("e1/", "--", "env")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("'e1/' stands before the -- of the command; a prefix is given with --prefix", done.stderr)
+        self.assertIn("A=1\n", self.exec("--prefix", "e1/", "env").stdout)
+
     def test_exec_gives_a_program_fifty_thousand_variables_in_a_moment(self):
         self.set_many("e9/", 50000)
         spent = cpu_of_children()

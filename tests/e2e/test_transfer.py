@@ -428,6 +428,7 @@ class Transfer(mp_daemon.Served):
         self.assertEqual(self.left_over(), kept)
         self.assertEqual(self.c("GET", "no/a"), b"1")
         self.assertIn("no key that begins", self.edit("true", "nosuch/", code=3))
+        self.assertIn("no key that begins", self.edit("true", "", code=3))
 
     # ---- validate
 
