@@ -58,6 +58,14 @@ mp__curve *mp__curve_free(mp__curve *c)
     return mp__free(c);
 }
 
+/* LIRS has a hundredth of the entries for newcomers: five of a miniature's, and what comes between
+ * two uses of a key is chance. At four times the size the miniature is larger, and a half of it
+ * would take more memory than a curve may. */
+static bool has_half(const mp__curve *c, const point *p)
+{
+    return strcmp(c->policy, "lirs") == 0 && p->entries <= 2 * c->capacity;
+}
+
 static int make_point(const mp__curve *c, point *p)
 {
     int rc;
@@ -65,7 +73,7 @@ static int make_point(const mp__curve *c, point *p)
     if (!c->is_adaptive)
         return mp__predict_new_within(
             c->policy, p->entries, p->entries > 2 * c->capacity ? 2 * ENTRIES_FIXED : ENTRIES_FIXED,
-            &p->predict);
+            has_half(c, p), &p->predict);
     p->panel_entries = p->panel_entries < p->entries ? p->panel_entries : p->entries;
     p->tally.sample = (double)p->panel_entries / (double)p->entries;
     rc = mp__panel_new_within(p->entries, p->panel_entries, &p->panel);
@@ -94,7 +102,7 @@ static int make_beside(mp__curve *c)
     for (size_t i = 0; i < OTHERS && rc == 0; i++)
         if (strcmp(others[i], c->policy) != 0)
             rc = mp__predict_new_within(others[i], c->capacity,
-                                        c->is_adaptive ? ENTRIES_BESIDE : ENTRIES_FIXED,
+                                        c->is_adaptive ? ENTRIES_BESIDE : ENTRIES_FIXED, false,
                                         &c->beside[i]);
     return rc;
 }

@@ -108,23 +108,8 @@ static int predict_fill(mp__predict *p, const char *policy, size_t capacity)
     return rc;
 }
 
-int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict)
-{
-    mp__predict *p = NULL;
-    int rc = mp__predict_new_within(policy, capacity, ENTRIES_MAX, &p);
-
-    if (rc == 0 && p->tally.sample < 1)
-        rc = mp__predict_new_within(policy, capacity, p->capacity / 2, &p->half);
-    if (rc) {
-        (void)mp__predict_free(p);
-        return rc;
-    }
-    *ret_predict = p;
-    return 0;
-}
-
-int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
-                           mp__predict **ret_predict)
+static int predict_make(const char *policy, size_t capacity, size_t entries_max,
+                        mp__predict **ret_predict)
 {
     mp__predict *p;
     int rc;
@@ -138,6 +123,29 @@ int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_m
     p->threshold = (uint32_t)fmin(p->tally.sample * 4294967296.0, 4294967295.0);
     p->capacity = (size_t)fmax(round((double)capacity * p->tally.sample), 1);
     rc = predict_fill(p, policy, capacity);
+    if (rc) {
+        (void)mp__predict_free(p);
+        return rc;
+    }
+    *ret_predict = p;
+    return 0;
+}
+
+int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict)
+{
+    return mp__predict_new_within(policy, capacity, ENTRIES_MAX, true, ret_predict);
+}
+
+int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max, bool has_half,
+                           mp__predict **ret_predict)
+{
+    mp__predict *p;
+    int rc = predict_make(policy, capacity, entries_max, &p);
+
+    if (rc)
+        return rc;
+    if (has_half && p->tally.sample < 1 && p->capacity > 1)
+        rc = predict_make(policy, capacity, p->capacity / 2, &p->half);
     if (rc) {
         (void)mp__predict_free(p);
         return rc;

@@ -8,6 +8,7 @@
 #ifndef MP_CACHE_PREDICT_H
 #define MP_CACHE_PREDICT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,15 +19,16 @@
 
 typedef struct mp__predict mp__predict;
 
-/* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries, beside
- * it one of half its size, from whose difference follows how much smallness falsifies.
- * MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
+/* A model of @policy (as mp__policies, or "w-tinylfu:40") with room for @capacity entries, with a
+ * half. MP_EINVAL: no such policy, or capacity 0. MP_ENOMEM. */
 MP_MUST_USE int mp__predict_new(const char *policy, size_t capacity, mp__predict **ret_predict);
 mp__predict *mp__predict_free(mp__predict *predict); /* accepts NULL, returns NULL */
 
-/* One miniature of at most @entries_max, 1 to 65,534, and no second one: less sure, less memory. */
+/* The same with a miniature of at most @entries_max, 1 to 65,534: less sure, and less memory.
+ * @has_half: beside it is one of half as many entries, for half as much memory and time, from whose
+ * difference follows how much smallness falsifies. */
 MP_MUST_USE int mp__predict_new_within(const char *policy, size_t capacity, size_t entries_max,
-                                       mp__predict **ret_predict);
+                                       bool has_half, mp__predict **ret_predict);
 
 /* One request for the key of @hash. */
 void mp__predict_see(mp__predict *predict, uint64_t hash);

@@ -5,7 +5,7 @@
 #include "cache/policy/policies.h"
 #include "core/alloc.h"
 
-enum { COUNT_MAX = 4096 };
+enum { COUNT_MAX = 1024 };
 
 typedef struct lfu {
     mp__policy base;

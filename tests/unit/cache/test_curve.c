@@ -355,6 +355,63 @@ static void it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel(v
     }
 }
 
+/* Else a cache of standard size under it would have no forecast. */
+static void every_policy_has_a_curve_within_a_hundredth_of_the_standard_memory(void **state)
+{
+    const char *policy, *text;
+
+    (void)state;
+    for (size_t i = 0; (policy = mp__cache_policy_at(i, &text)) != NULL; i++)
+        for (size_t entries = 1000; entries <= 100000; entries *= 10) {
+            mp__curve *curve = NULL;
+
+            assert_int_equal(mp__curve_new(policy, entries, &curve), 0);
+            assert_true(mp__curve_bytes(curve) <= ((size_t)64 << 20) / 100);
+            curve = mp__curve_free(curve);
+        }
+}
+
+/* What comes back after about as many others as LIRS has room for newcomers is chance in a
+ * miniature, which has five places for them. */
+static void an_interval_of_lirs_holds_where_the_stay_of_newcomers_decides(void **state)
+{
+    enum { ENTRIES = 1000, PAIRS = 15000 }; /* not so many that the curve forgets */
+    unsigned held = 0, count = 0;
+
+    (void)state;
+    for (unsigned apart = 6; apart <= 20; apart += 2) {
+        const mp__mini_shape shape = {"", MP__MINI_LIRS, 0};
+        mp__curve *curve = NULL;
+        mp__mini *caches[2] = {NULL};
+        double hits = 0;
+        mp__prediction is;
+        size_t entries;
+
+        assert_int_equal(mp__curve_new("lirs", ENTRIES, &curve), 0);
+        assert_int_equal(mp__mini_new(&shape, ENTRIES, false, false, &caches[0]), 0);
+        assert_int_equal(mp__mini_new(&shape, 2 * ENTRIES, false, false, &caches[1]), 0);
+        random_state = apart;
+        for (unsigned i = 0; i < 2 * PAIRS; i++) {
+            unsigned back = apart / 2 + (unsigned)dice(apart);
+            unsigned key = i % 2 && i / 2 > back ? i / 2 - back : i / 2;
+            uint64_t of_key = (uint64_t)apart << 32 | key, hash = mp_dice(&of_key, UINT64_MAX);
+
+            mp__curve_see(curve, hash, mp__mini_access(caches[0], hash), 1);
+            hits += mp__mini_access(caches[1], hash);
+        }
+        mp__curve_point(curve, 3, &entries, &is);
+        assert_int_equal(entries, 2 * ENTRIES);
+        hits /= 2 * PAIRS;
+        held += hits >= is.low && hits <= is.high;
+        count++;
+        for (unsigned i = 0; i < 2; i++)
+            caches[i] = mp__mini_free(caches[i]);
+        curve = mp__curve_free(curve);
+    }
+    print_message("# %u of %u intervals held\n", held, count);
+    assert_true(held >= count * 86 / 100 + 1);
+}
+
 static void without_memory_nothing_is_made_nor_lost(void **state)
 {
     mp__curve *curve;
@@ -384,6 +441,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_cache_that_has_all_is_told_to_hit_all),
     MP_TEST(a_cache_too_small_for_it_keeps_no_curve),
     MP_TEST(it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel),
+    MP_TEST(every_policy_has_a_curve_within_a_hundredth_of_the_standard_memory),
+    MP_TEST(an_interval_of_lirs_holds_where_the_stay_of_newcomers_decides),
     MP_TEST(without_memory_nothing_is_made_nor_lost),
 };
 

@@ -234,7 +234,7 @@ static void what_another_cache_hit_makes_a_prediction_surer(void **state)
         assert_int_equal(mp__mini_new(&shape, 1500, false, false, &beside), 0);
         assert_int_equal(mp__mini_new(&shape, 6000, false, false, &whole), 0);
         for (unsigned known = 0; known < 2; known++)
-            assert_int_equal(mp__predict_new_within("lru", 6000, 512, &predicts[known]), 0);
+            assert_int_equal(mp__predict_new_within("lru", 6000, 512, false, &predicts[known]), 0);
         for (unsigned i = 0; i < 60000; i++) {
             uint64_t hash = hash_of(skewed(round % 4, 30000) + 100000 * round);
             bool had = mp__mini_access(beside, hash);
@@ -295,8 +295,8 @@ static void what_cannot_be_predicted_is_refused(void **state)
     (void)state;
     assert_int_equal(mp__predict_new("no such", 1000, &p), MP_EINVAL);
     assert_int_equal(mp__predict_new("lru", 0, &p), MP_EINVAL);
-    assert_int_equal(mp__predict_new_within("lru", 1000, 0, &p), MP_EINVAL);
-    assert_int_equal(mp__predict_new_within("lru", 1000, UINT16_MAX, &p), MP_EINVAL);
+    assert_int_equal(mp__predict_new_within("lru", 1000, 0, true, &p), MP_EINVAL);
+    assert_int_equal(mp__predict_new_within("lru", 1000, UINT16_MAX, true, &p), MP_EINVAL);
     assert_null(p);
 }
 
