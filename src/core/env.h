@@ -195,7 +195,8 @@ int mp__stream_write_kept(mp__stream *stream, const struct iovec *parts, int cou
                           const mp_blob *kept);
 /* Bytes that wait because the socket takes no more; not those that wait for the end of the turn. */
 size_t mp__stream_queued(const mp__stream *stream);
-/* Those of them that the socket has not taken yet: a large answer is queued until all of it went. */
+/* Those of them that the socket has not taken yet: a large answer is queued until all of it went.
+ */
 size_t mp__stream_unsent(const mp__stream *stream);
 /* The number of its descriptor, which was the lowest that was free: it tells how many are taken.
  * -1: it has none. */
