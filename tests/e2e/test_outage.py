@@ -73,6 +73,19 @@ class Outage(unittest.TestCase):
             client("SET", "app/key0", "new")
         self.assertEqual(client("GET", "app/key0"), b"value0")
 
+    def test_that_there_is_none_is_marked_stale_as_a_value_is(self):
+        client, http = self.daemon.client(), Http(self.daemon.http)
+        self.addCleanup(http.close)
+        fresh = http.get("/v1/config/app/never")
+        self.assertEqual((fresh.status, fresh["MarketPrism-Stale"]), (404, None))
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        stale = http.get("/v1/config/app/never")
+        self.assertEqual(stale.status, 404)
+        self.assertRegex(stale["MarketPrism-Stale"], "^true; age=[0-9]+; reason=origin-")
+        self.assertIn("could last be asked", stale.json["detail"])
+        self.assertEqual(http.get("/v1/config/app/never?strict").status, 503)
+
     def test_scripts_and_probes_see_that_it_is_degraded(self):
         http = Http(self.daemon.http)
         self.addCleanup(http.close)

@@ -65,8 +65,7 @@ static void add_freshness(mp__exchange *x, const mp__value_answer *v)
     else
         mp__answer_header(x, "MarketPrism-Tier", mp_str_of(mp__tier_name(v->tier)));
     if (v->stale)
-        mp__answer_header_text(x, "MarketPrism-Stale", "true; age=%" PRId64 "; reason=%s",
-                               v->age_ms / 1000, mp__reason_name(v->reason));
+        mp__answer_stale(x, v->age_ms, mp__reason_name(v->reason));
 }
 
 static void answer_precondition(mp__exchange *x, uint64_t revision)
@@ -117,13 +116,16 @@ void mp__http_answer_value(mp__exchange *x, const mp__value_answer *v)
 static void answer_refused(mp__exchange *x, const mp__read *read, uint64_t revision)
 {
     if (read->status == MP_EABSENT) {
-        mp__answer_problem(x, &(mp__problem){.status = 404,
-                                             .type = "absent",
-                                             .detail = "the origin says that there is no such key",
-                                             .remedy =
-                                                 "GET /v1/config/NAMESPACE/?keys_only lists what "
-                                                 "there is",
-                                             .last_known_revision = revision});
+        mp__answer_problem(
+            x, &(mp__problem){.status = 404,
+                              .type = "absent",
+                              .detail = read->stale ? "there was no such key when the origin could "
+                                                      "last be asked"
+                                                    : "the origin says that there is no such key",
+                              .remedy = "GET /v1/config/NAMESPACE/?keys_only lists what there is",
+                              .stale_reason = read->stale ? mp__reason_name(read->reason) : NULL,
+                              .stale_age_ms = read->age_ms,
+                              .last_known_revision = revision});
     } else if (read->status == MP_EUNKNOWN && read->level == MP__LEVEL_WEAK) {
         mp__answer_problem(x, &(mp__problem){.status = 504,
                                              .type = "unknown",

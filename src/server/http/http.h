@@ -128,15 +128,19 @@ typedef struct mp__problem {
     const char *remedy;           /* what to do about it; NULL: what the status suggests */
     int64_t retry_after_ms;       /* > 0: also as the header Retry-After, in whole seconds */
     uint64_t last_known_revision; /* > 0: said */
-    const char *allow;            /* the header Allow; NULL: none */
-    bool accept_patch;            /* the header Accept-Patch */
-    bool accept_encoding;         /* the header Accept-Encoding */
-    bool websocket_version;       /* the header Sec-WebSocket-Version */
-    const mp__broken *broken;     /* MP_EINVALID: said as "errors" */
+    const char *stale_reason;     /* the header MarketPrism-Stale, with @stale_age_ms; NULL: none */
+    int64_t stale_age_ms;
+    const char *allow;        /* the header Allow; NULL: none */
+    bool accept_patch;        /* the header Accept-Patch */
+    bool accept_encoding;     /* the header Accept-Encoding */
+    bool websocket_version;   /* the header Sec-WebSocket-Version */
+    const mp__broken *broken; /* MP_EINVALID: said as "errors" */
     size_t broken_count;
     const mp__diag *place; /* file, line, column where there are any; may be NULL */
 } mp__problem;
 void mp__answer_problem(mp__exchange *x, const mp__problem *problem);
+/* The header MarketPrism-Stale of an answer that is begun. */
+void mp__answer_stale(mp__exchange *x, int64_t age_ms, const char *reason);
 /* The problem of an error code, with the table's remedy; @detail may be NULL. */
 void mp__answer_error(mp__exchange *x, int error, const char *detail);
 /* The same of a value of which @revision is known; 0: none is. */

@@ -251,6 +251,12 @@ void mp__answer_text(mp__exchange *x, int status, mp_str text)
 
 /* ---- problems ---- */
 
+void mp__answer_stale(mp__exchange *x, int64_t age_ms, const char *reason)
+{
+    mp__answer_header_text(x, "MarketPrism-Stale", "true; age=%" PRId64 "; reason=%s",
+                           age_ms / 1000, reason);
+}
+
 /* What to do about a problem that has no remedy of its own. */
 static const char *usual_remedy(const mp__problem *p)
 {
@@ -352,6 +358,8 @@ void mp__answer_problem(mp__exchange *x, const mp__problem *p)
         mp__answer_header(x, "Accept-Encoding", MP_STR("gzip, identity"));
     if (p->websocket_version)
         mp__answer_header(x, "Sec-WebSocket-Version", MP_STR("13"));
+    if (p->stale_reason)
+        mp__answer_stale(x, p->stale_age_ms, p->stale_reason);
     if (p->retry_after_ms > 0)
         mp__answer_header_text(x, "Retry-After", "%" PRId64, (p->retry_after_ms + 999) / 1000);
     mp__answer_end(x, MP_STR("application/problem+json"), mp__buf_str(&body));
