@@ -254,15 +254,14 @@ static enum verdict judge_age(mp__manager *manager, const mp__read *read, const 
         return ASK_FIRST; /* of an earlier life: a crash may have cost its successor */
     if (read->age_max_ms >= 0 && age > read->age_max_ms)
         return ASK_FIRST;
+    if (age < 0 || age > atomic_load_explicit(&manager->hard_bound_ms, memory_order_relaxed))
+        return ASK_FIRST;
     *ret_reason = MP__REASON_WITHIN_BOUND;
-    if (age >= 0 &&
-        age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed) &&
+    if (age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed) &&
         !has_outlasted_its_ttl(manager, entry))
         return SERVE;
     *ret_reason = MP__REASON_REFRESHING;
-    if (age >= 0 && age <= atomic_load_explicit(&manager->hard_bound_ms, memory_order_relaxed))
-        return SERVE_AND_REFRESH;
-    return ASK_FIRST;
+    return SERVE_AND_REFRESH;
 }
 
 static enum verdict judge(mp__manager *manager, const mp__read *read, const mp__entry *entry,

@@ -325,6 +325,19 @@ static void a_ttl_that_is_shorter_than_the_bound_holds_too(void **state)
     assert_int_equal(world_fetches() - before, 1);
 }
 
+static void a_hard_bound_that_is_shorter_than_the_other_holds_too(void **state)
+{
+    (void)state;
+    assert_int_equal(mp__options_set(options, "cache.eventual_bound", "1h", NULL), 0);
+    assert_int_equal(mp__options_set(options, "cache.hard_bound", "1s", NULL), 0);
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    assert_int_equal(put("production/default/a", "1"), 0);
+    mp__change_unseen(manager, "a test"); /* no watch holds it any more */
+    mp_sim_run(sim, 3000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_VERIFIED);
+}
+
 static void a_strong_read_and_an_age_of_nothing_ask_the_origin(void **state)
 {
     uint64_t before;
@@ -628,6 +641,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
     WORLD_TEST(past_its_ttl_a_value_is_served_and_verified_behind),
     WORLD_TEST(a_ttl_that_is_shorter_than_the_bound_holds_too),
+    WORLD_TEST(a_hard_bound_that_is_shorter_than_the_other_holds_too),
     WORLD_TEST(a_strong_read_and_an_age_of_nothing_ask_the_origin),
     WORLD_TEST(a_reader_who_has_seen_more_is_not_given_less),
     WORLD_TEST(a_clock_that_is_set_back_makes_nothing_younger),
