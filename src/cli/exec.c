@@ -7,6 +7,7 @@
 
 #include "cli/environments.h"
 #include "core/alloc.h"
+#include "core/json.h"
 
 const mp__flag mp__exec_flags[] = {
     {"--prefix", "-p", "PREFIX", "Keys that begin so, as NAMESPACE/KEY; all keys without it."},
@@ -166,10 +167,34 @@ static int sort(variables *v)
     return 0;
 }
 
+static int print_json(const variables *v)
+{
+    mp__buf json = MP__BUF_INIT;
+    int code;
+
+    mp__json_begin(&json, '[');
+    for (size_t i = 0; i < v->count; i++) {
+        const variable *one = &v->items[i];
+        const char *value = one->text + one->name_size + 1;
+
+        mp__json_begin(&json, '{');
+        mp__json_add_string(&json, "name", mp_str_new(one->text, one->name_size));
+        mp__cli_add_value(&json, "value", mp_str_of(value), MP_STR("text/plain"));
+        mp__json_end(&json, '}');
+    }
+    mp__json_end(&json, ']');
+    (void)mp__buf_add_char(&json, '\n');
+    code = mp__cli_put(mp__buf_str(&json));
+    mp__buf_done(&json);
+    return code;
+}
+
 static int print(const variables *v)
 {
     int code = 0;
 
+    if (mp__flag_given(v->arguments, "--json"))
+        return print_json(v);
     for (size_t i = 0; i < v->count && code == 0; i++)
         code = printf("%s\n", v->items[i].text) < 0 ? MP__EXIT_ERROR : 0;
     return code;

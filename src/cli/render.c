@@ -17,6 +17,7 @@
 #include "cli/template.h"
 #include "core/alloc.h"
 #include "core/env.h"
+#include "core/json.h"
 
 const mp__flag mp__render_flags[] = {
     {"--output", "-o", "FILE", "Where to; standard output without it."},
@@ -174,18 +175,35 @@ static int reload(const rendering *r)
 
 /* ---- the verb ---- */
 
+static int say_dry(const rendering *r, bool changes)
+{
+    mp__buf json = MP__BUF_INIT;
+    int code = 0;
+
+    if (mp__flag_given(r->arguments, "--json")) {
+        mp__json_begin(&json, '{');
+        mp__json_add_text(&json, "output", r->output);
+        mp__json_add_bool(&json, "would_change", changes);
+        mp__json_end(&json, '}');
+        (void)mp__buf_add_char(&json, '\n');
+        code = mp__cli_put(mp__buf_str(&json));
+        mp__buf_done(&json);
+    } else if (changes) {
+        (void)printf("%s would change\n", r->output);
+    }
+    return code == 0 && changes ? MP__EXIT_ERROR : code;
+}
+
 static int deliver(const rendering *r, mp_str text)
 {
     int rc;
 
     if (!r->output)
         return mp__cli_put(text) || fflush(stdout) ? MP__EXIT_ERROR : 0;
+    if (mp__flag_given(r->arguments, "--dry-run"))
+        return say_dry(r, !is_same(r, text));
     if (is_same(r, text))
         return 0;
-    if (mp__flag_given(r->arguments, "--dry-run")) {
-        (void)printf("%s would change\n", r->output);
-        return MP__EXIT_ERROR;
-    }
     rc = mp__cli_replace_file(r->output, text, r->mode);
     if (rc)
         return mp__cli_fail(r->arguments, MP__EXIT_ERROR, "cannot write %s: %s; it is as before",

@@ -423,6 +423,19 @@ class Tools(mp_daemon.Served):
             self.c("MSET", *(word for i in range(part, min(part + 500, count))
                              for word in (f"{prefix}k{i}", value)))
 
+    def test_exec_and_render_print_json_where_they_print_what_is_theirs(self):
+        self.c("MSET", "e1j/a", "1\n2", "e1j/b", b"\xff")
+        done = self.exec("--prefix", "e1j/", "--print", "--json")
+        self.assertEqual([(one["name"], one.get("value", one.get("value_base64"))) for one in json.loads(done.stdout)],
+                         [("A", "1\n2"), ("B", "/w==")])
+        out = self.folder / "out.conf"
+        path = str(self.template("x"))
+        for code in (1, 0):
+            done = self.daemon.cli("render", path, "-o", str(out), "--dry-run", "--json")
+            self.assertEqual((done.returncode, json.loads(done.stdout)),
+                             (code, {"output": str(out), "would_change": code == 1}))
+            out.write_text("x", encoding="utf-8")
+
     def test_exec_takes_no_word_before_the_dashes_for_a_command(self):
         self.c("SET", "e1/a", "1")
         done = self.exec("e1/", "--", "env")
