@@ -696,8 +696,10 @@ static bool may_take(const mp__back *back, const mp__write_request *request)
     mp_str address = request->changes[0].address;
     uint64_t hash = mp__cache_hash(back->manager->hash_key, address);
 
-    /* what is checked against a schema must be at the origin, where the next check looks */
+    /* What is checked against a schema must be at the origin, where the next check looks; and what
+     * can never arrive is not answered as if it would. */
     return is_plain(back, request) && !request->is_gated &&
+           !back->manager->origin->ops->read_only &&
            mp__write_mode_of(back->manager->write_modes, address) == MP__WRITE_BACK &&
            atomic_load(&back->through[hash % MP__BACK_FILTER]) == 0;
 }

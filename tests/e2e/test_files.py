@@ -78,6 +78,14 @@ class Files(unittest.TestCase):
         self.assertFalse(status["writable"])
         self.assertEqual(status["troubles"], [])
 
+    def test_what_can_never_arrive_is_not_written_back(self):
+        self.start("--set", "cache.write_mode=back")
+        for command in (("SET", "app/name", "x"), ("DEL", "app/name"), ("SET", "new/key", "x")):
+            with self.assertRaisesRegex(ReplyError, "^READONLY .*edit the file"):
+                self.client(*command)
+        self.assertEqual(self.get("app/name"), b"first")
+        self.assertFalse((self.daemon.data / "conflicts.jsonl").exists())
+
     def test_writes_are_refused_with_the_file_to_edit(self):
         self.start()
         for command in (("SET", "app/name", "x"), ("DEL", "app/name"), ("EXPIRE", "app/name", "9")):
