@@ -11,7 +11,10 @@
 
 #include <math.h>
 
-enum { PARTS = MP__TALLY_PARTS };
+enum {
+    PARTS = MP__TALLY_PARTS,
+    PARTS_LEAST = PARTS / 4, /* with a request, for a scatter that means anything */
+};
 
 static const double T_90 = 1.65;    /* errors to either side, as of a normal distribution; */
 static const double FLOOR = 0.0002; /* and a miniature is never quite the same */
@@ -66,6 +69,16 @@ static void widen(mp__prediction *is, double error)
     is->high = fmin(is->hit_ratio + error, 1);
 }
 
+/* A sample of a few keys looks as if it were certain: hardly a part has anything to scatter. */
+static bool is_scant(const mp__tally *t)
+{
+    unsigned seen = 0;
+
+    for (size_t i = 0; i < PARTS; i++)
+        seen += t->requests[0][i] + t->requests[1][i] > 0;
+    return seen < PARTS_LEAST;
+}
+
 void mp__tally_read(const mp__tally *t, mp__prediction *ret)
 {
     double rests[PARTS] = {0}, all = 0, hits = 0, requests = 0, rest = 0;
@@ -90,7 +103,10 @@ void mp__tally_read(const mp__tally *t, mp__prediction *ret)
         rest += rests[i] * rests[i];
     ret->hit_ratio = hits / all;
     rest *= PARTS / (PARTS - 2.0) * (1 - t->sample) / (all * all);
-    widen(ret, t->sample < 1 ? T_90 * sqrt(rest) + FLOOR : 0);
+    if (t->sample < 1)
+        widen(ret, is_scant(t) ? 1 : T_90 * sqrt(rest) + FLOOR);
+    else
+        widen(ret, 0);
 }
 
 /* docs/cache.md has what holds with and without. */

@@ -36,7 +36,8 @@ static inline void mp__tally_pass(mp__tally *tally, unsigned stratum, double wei
 void mp__tally_add(mp__tally *tally, uint64_t hash, unsigned stratum, bool hit, double weight);
 /* Let what was seen until now count half. */
 void mp__tally_age(mp__tally *tally);
-/* Exact where the sample is everything. The number of entries stays the caller's to tell. */
+/* Exact where the sample is everything; 0 to 1 where it is of hardly any keys. The number of
+ * entries stays the caller's to tell. */
 void mp__tally_read(const mp__tally *tally, mp__prediction *ret_prediction);
 /* A fifth and 0.2 points wider: when a panel changes its leader hangs on a few requests, which the
  * scatter between parts of the sample does not show. */

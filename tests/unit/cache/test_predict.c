@@ -288,6 +288,23 @@ static void nothing_seen_says_anything_is_possible(void **state)
     p = mp__predict_free(p);
 }
 
+static void a_sample_of_a_few_keys_is_not_taken_for_certain(void **state)
+{
+    pair p;
+    mp__prediction is;
+
+    (void)state;
+    random_state = 3;
+    pair_open(&p, "lru", 1000000); /* one key in 488 is sampled */
+    for (unsigned i = 0; i < 6000; i++)
+        ask(&p, hash_of(skewed(1, 1500)));
+    mp__predict_read(p.predict, &is);
+    assert_true(is.requests > 0 && is.sample < 0.01);
+    assert_true(is.low == 0 && is.high == 1);
+    assert_true(truth_of(&p) > 0.7);
+    pair_close(&p);
+}
+
 static void what_cannot_be_predicted_is_refused(void **state)
 {
     mp__predict *p = NULL;
@@ -330,6 +347,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(what_another_cache_hit_makes_a_prediction_surer),
     MP_TEST(a_small_cache_is_not_sampled_and_exact),
     MP_TEST(nothing_seen_says_anything_is_possible),
+    MP_TEST(a_sample_of_a_few_keys_is_not_taken_for_certain),
     MP_TEST(what_cannot_be_predicted_is_refused),
     MP_TEST(without_memory_nothing_is_made_nor_lost),
 };
