@@ -38,9 +38,9 @@ typedef struct merging {
 
 static mp_str rest_of(mp_str address)
 {
-    size_t scope = mp__scope_size(address);
+    size_t scope = address.size ? mp__scope_size(address) : 0;
 
-    return mp_str_new(address.data + scope, address.size - scope);
+    return scope ? mp_str_new(address.data + scope, address.size - scope) : address;
 }
 
 static int compare(mp_str a, mp_str b)
@@ -150,9 +150,12 @@ static size_t step_over(const merging *m, size_t *next, mp_str rest)
     size_t nearest = m->count;
 
     for (size_t i = m->count; i-- > 0;) {
-        const mp__list_item *item = &m->pages[i].items[next[i]];
+        const mp__list_item *item;
 
-        if (next[i] == m->pages[i].count || compare(rest_of(item->address), rest) != 0)
+        if (next[i] == m->pages[i].count)
+            continue; /* of an empty page there are no items */
+        item = &m->pages[i].items[next[i]];
+        if (compare(rest_of(item->address), rest) != 0)
             continue;
         next[i]++;
         if (i == 0 || falls_through(m, item->address))

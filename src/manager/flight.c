@@ -413,7 +413,7 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     const mp__entry *entry = NULL;
     uint64_t removals = mp__cache_removals(manager->cache), took_ns, as_of = flight->fetch.as_of;
     /* what an origin remembers that cannot be asked is an answer, and no failure */
-    int failure = record ? 0 : status;
+    int failure = status && !record ? status : 0;
 
     note_changes(flight);
     took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
