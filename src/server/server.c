@@ -16,6 +16,8 @@ enum {
     KEPT_FOR_HTTP = 4,                 /* beyond those, which clients of RESP leave free */
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
+    UNTAKEN_BUDGET = 64 * 1024 * 1024, /* for answers that lie in memory for one client each */
+    UNTAKEN_EACH = 16 * 1024 * 1024, /* a whole namespace as a file may be more, and is rare */
     INPUTS_BUDGET = 16 * 1024 * 1024,    /* for what they have sent and has to wait */
     GATHERED_BUDGET = 256 * 1024 * 1024, /* for what they have sent of requests not yet whole */
     GATHERED_LEAST = 16 * 1024,          /* which does not count */
@@ -223,6 +225,33 @@ bool mp__worker_may_gather(mp__worker_loop *worker, size_t *noted, size_t held)
     all = atomic_fetch_add_explicit(&worker->server->gathered, *noted - was, memory_order_relaxed) +
           *noted - was;
     return *noted < was || all <= GATHERED_BUDGET;
+}
+
+void mp__worker_note_untaken(mp__worker_loop *worker, size_t *noted, size_t held)
+{
+    size_t was = *noted;
+
+    *noted = held < UNTAKEN_EACH ? held : UNTAKEN_EACH;
+    if (*noted != was)
+        (void)atomic_fetch_add_explicit(&worker->server->untaken, *noted - was,
+                                        memory_order_relaxed);
+}
+
+bool mp__worker_has_room(mp__worker_loop *worker)
+{
+    if (worker->draining ||
+        atomic_load_explicit(&worker->server->untaken, memory_order_relaxed) < UNTAKEN_BUDGET)
+        return true;
+    worker->wants_room = true;
+    return false;
+}
+
+size_t mp__worker_room_wanted(mp__worker_loop *worker)
+{
+    bool wanted = worker->wants_room;
+
+    worker->wants_room = false;
+    return wanted ? UNTAKEN_BUDGET / 2 : 0;
 }
 
 bool mp__worker_gathers_much(const mp__worker_loop *worker)

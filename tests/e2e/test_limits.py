@@ -319,6 +319,50 @@ class Limits(mp_daemon.Served):
         self.crowd_of_slow_readers(daemon.http, last, b"HTTP/1.1 200", 10)
         self.assertEqual(daemon.stop(), 0)
 
+    def with_a_large_list(self):
+        """A daemon with a list of 1,000 keys, 1.1 MB as an answer, and a client."""
+        daemon, client, http = self.with_little_memory()
+        for i in range(1000):
+            client("SET", f"list/k{i:03}", os.urandom(500).hex())
+        self.assertEqual(len(http.get("/v1/config/list/").json["keys"]), 1000)
+        return daemon, http
+
+    def who_hardly_reads(self, daemon, request):
+        reader = socket.socket()
+        self.addCleanup(reader.close)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = daemon.http.rsplit(":", 1)
+        reader.connect((host, int(port)))
+        reader.sendall(request)
+        return reader
+
+    LIST = b"GET /v1/config/list/ HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
+    def test_those_who_hardly_read_their_lists_share_one_budget_and_others_get_theirs(self):
+        daemon, http = self.with_a_large_list()
+        daemon.peak_from_here()
+        before = daemon.rss_kb()
+        crowd = [self.who_hardly_reads(daemon, self.LIST * 20) for _ in range(200)]
+        got = http.get("/v1/config/list/")
+        self.assertEqual((got.status, len(got.json["keys"])), (200, 1000))
+        self.assertEqual(len(crowd), 200)
+        self.assertLess(daemon.peak_kb() - before, 128 * 1024, "KB")
+
+    def test_a_large_answer_for_which_there_is_no_room_is_refused_until_the_slow_have_gone(self):
+        daemon, http = self.with_a_large_list()
+        keys = {"keys": [f"list/k{i:03}" for i in range(400)]}
+        few = {"keys": keys["keys"][:10]}
+        self.assertEqual(http("POST", "/v1/batch-get", keys).status, 200)
+        for _ in range(300):  # half of a megabyte each; the other half is the kernel's
+            self.who_hardly_reads(daemon, self.LIST)
+            got = http("POST", "/v1/batch-get", keys)
+            if got.status != 200:
+                break
+        self.assertEqual((got.status, got.json["type"], got["Retry-After"]), (503, "/problems/busy", "1"))
+        self.assertEqual(http("POST", "/v1/batch-get", few).status, 200)
+        wait_until(lambda: http("POST", "/v1/batch-get", keys).status == 200, 10, "room")
+
     def crowd_of_slow_readers(self, address, request, begins, count=60):
         """So many that have asked, and read so little that all else has to wait."""
         readers = []

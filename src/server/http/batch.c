@@ -4,7 +4,10 @@
 
 #include "server/http/collect.h"
 
-enum { ANSWER_MAX = 16 * 1024 * 1024 };
+enum {
+    ANSWER_MAX = 16 * 1024 * 1024,
+    LARGE = 256 * 1024, /* bytes of values; what is less is answered whatever waits */
+};
 
 static void add_read(mp__buf *body, const mp__read *read)
 {
@@ -34,11 +37,27 @@ static void add_read(mp__buf *body, const mp__read *read)
     mp__json_end(body, '}');
 }
 
+static void answer_full(mp__exchange *x)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 503,
+                                         .type = "busy",
+                                         .detail = "too many large answers wait for their clients "
+                                                   "to take them",
+                                         .remedy = "ask again in a second, or for fewer keys",
+                                         .retry_after_ms = 1000});
+}
+
 static void gathered(mp__gather *gather)
 {
     mp__buf body = {.size_max = ANSWER_MAX};
     mp__exchange *x = gather->x;
     bool is_too_much = gather->bytes > ANSWER_MAX;
+
+    if (gather->bytes > LARGE && !is_too_much && !mp__worker_has_room(x->worker)) {
+        mp__gather_release(gather);
+        answer_full(x);
+        return;
+    }
 
     mp__json_begin(&body, '{');
     mp__json_key(&body, "values");

@@ -28,6 +28,7 @@ mp__walk *mp__walk_new(mp__exchange *x, mp_str scope, mp_str prefix)
     if (!walk)
         return NULL;
     walk->x = x;
+    walk->worker = x->worker;
     memcpy(walk->scope, scope.data, scope.size);
     walk->scope_size = scope.size;
     if (prefix.size)
@@ -50,6 +51,10 @@ mp__walk *mp__walk_free(mp__walk *walk)
         walk->pages = next;
     }
     (void)mp__free(walk->items);
+    if (walk->is_under_way) {
+        walk->worker->walks.under_way--;
+        mp__http_walks_go_on(walk->worker);
+    }
     return mp__free(walk);
 }
 
@@ -176,13 +181,52 @@ static void ask(mp__walk *walk)
     mp__query_start(walk->x->worker->server->manager, q);
 }
 
-void mp__walk_start(mp__walk *walk)
+static void begin(mp__walk *walk)
 {
     size_t page = walk->with_values ? PAGE_VALUES : PAGE_KEYS;
 
     /* one more than is wanted tells whether there is more */
     walk->query.limit = (uint32_t)(walk->items_max < page ? walk->items_max + 1 : page);
     ask(walk);
+}
+
+void mp__http_walks_go_on(mp__worker_loop *worker)
+{
+    mp__walk_line *line = &worker->walks;
+
+    while (line->first && line->under_way < MP__WALKS_AT_ONCE && mp__worker_has_room(worker)) {
+        mp__walk *walk = line->first, *beside = walk->beside;
+
+        line->first = walk->next;
+        line->under_way += beside ? 2 : 1;
+        walk->is_under_way = true;
+        if (beside)
+            beside->is_under_way = true;
+        begin(walk);
+        if (beside)
+            begin(beside);
+    }
+}
+
+void mp__walk_start_both(mp__walk *a, mp__walk *b)
+{
+    mp__walk_line *line = &a->worker->walks;
+
+    a->beside = b;
+    if (line->first)
+        line->last->next = a;
+    else
+        line->first = a;
+    line->last = a;
+    mp__http_walks_go_on(a->worker);
+}
+
+void mp__walk_start(mp__walk *walk)
+{
+    if (walk->items_max == 1)
+        begin(walk);
+    else
+        mp__walk_start_both(walk, NULL);
 }
 
 void mp__http_answer_not_yet(mp__exchange *x)

@@ -13,6 +13,7 @@
 enum {
     MP__WALK_ITEMS_MAX = 200000,
     MP__WALK_BYTES_MAX = 64 * 1024 * 1024,
+    MP__WALKS_AT_ONCE = 4,
     MP__WALK_NAME_MAX = MP__NAMESPACE_MAX + MP__KEY_MAX + 1,
 };
 
@@ -40,6 +41,9 @@ typedef struct mp__walk {
     uint64_t as_of; /* the revision that all pages show; 0: nobody knows (stale) */
     bool stale, more;
     /* private */
+    mp__worker_loop *worker;
+    struct mp__walk *next, *beside; /* in the line; begins and ends with it */
+    bool is_under_way;              /* it is counted in the line */
     size_t capacity, bytes;
     struct mp__walk_page *pages;
     mp__query query;
@@ -54,8 +58,13 @@ mp__walk *mp__walk_new(mp__exchange *x, mp_str scope, mp_str prefix)
 const mp__list_item *mp__walk_only(const mp__walk *walk);
 /* Go on behind @name, as an earlier walk gave it. False: it is too long. */
 bool mp__walk_after(mp__walk *walk, mp_str name, bool group) __attribute__((warn_unused_result));
-/* done() comes later, always. */
+/* done() comes later, always. What a walk finds lies in memory until it is freed, and its answer
+ * until the client has taken it: so a walk of many items waits while MP__WALKS_AT_ONCE of this
+ * worker are not freed, or where there is no room for more answers. Who holds a walk starts no
+ * second one. */
 void mp__walk_start(mp__walk *walk);
+/* Two that are needed together; neither waits for the other. */
+void mp__walk_start_both(mp__walk *a, mp__walk *b);
 mp__walk *mp__walk_free(mp__walk *walk); /* accepts NULL, returns NULL */
 /* What a walk that failed is answered with. */
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk);

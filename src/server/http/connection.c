@@ -6,9 +6,12 @@ enum {
     IN_PAUSE = 64 * 1024,            /* pipelined bytes that wait, before reading pauses */
     OUT_KEPT = 256 * 1024,           /* a worker's buffer that grew beyond goes back */
     WRITE_AT = 256 * 1024,           /* answers gathered before they are handed over */
+    UNTAKEN_LEAST = 32 * 1024,       /* less of an answer does not count */
+    UNTAKEN_BPS = 64 * 1024,         /* slower than that is slow */
     LINGER_BYTES = 64 * 1024 * 1024, /* that come behind a refusal */
 };
-#define LINGER_IDLE_NS UINT64_C(2000000000) /* without a byte: it has no more */
+#define UNTAKEN_FROM_NS UINT64_C(250000000)  /* before that nobody can tell */
+#define LINGER_IDLE_NS  UINT64_C(2000000000) /* without a byte: it has no more */
 
 /* ---- the end of connections ---- */
 
@@ -62,6 +65,16 @@ static void pause_reading(mp__http_connection *c, bool pause)
     mp__stream_pause(c->stream, pause);
 }
 
+/* Of what was written nothing lies in memory any more. */
+static void all_taken(mp__http_connection *c)
+{
+    c->copied = 0;
+    if (c->untaken == 0)
+        return;
+    mp__worker_note_untaken(c->worker, &c->untaken, 0);
+    mp__http_walks_go_on(c->worker);
+}
+
 /* A refusal has been sent, and the client may be about to send the rest of what was refused. To
  * close now would be answered to its next bytes by a reset, on which most clients forget what they
  * could still read: so they are let finish, in the time that a body may take. */
@@ -107,6 +120,7 @@ void mp__http_close(mp__http_connection *c, enum mp__http_ending ending)
         atomic_fetch_add(&c->worker->server->answers_due, 1);
     mp__client_leaves(&worker->server->http_clients);
     mp__worker_note_backlog(worker, &c->backlog, 0);
+    all_taken(c);
     mp__worker_note_input(worker, &c->input, 0);
     (void)mp__worker_may_gather(worker, &c->gathered, 0);
     if (ending == MP__HTTP_CLOSE_AFTER_SENDING)
@@ -158,9 +172,19 @@ bool mp__http_write_out(mp__http_connection *c, mp__buf *out)
     return mp__http_write_with(c, out, (mp_str){NULL, 0}, NULL);
 }
 
+/* @added bytes more lie in memory for @c alone. */
+static void note_untaken(mp__http_connection *c, size_t added)
+{
+    if (c->copied == 0)
+        c->copied_since_ns = c->worker->tick_ns;
+    c->copied += added;
+    mp__worker_note_untaken(c->worker, &c->untaken, c->untaken + added);
+}
+
 bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, const mp_blob *kept)
 {
     mp__worker_loop *worker = c->worker;
+    size_t queued = mp__stream_queued(c->stream);
     struct iovec parts[] = {{out->data, out->size}, {(void *)(uintptr_t)body.data, body.size}};
     size_t size = out->size + body.size;
     int rc = out->error;
@@ -183,6 +207,9 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, cons
         cut(c, "more unread answers than resp.output_hard");
         return false;
     }
+    queued = mp__stream_queued(c->stream) - queued;
+    if (!kept && queued >= UNTAKEN_LEAST && queued <= size)
+        note_untaken(c, queued);
     return true;
 }
 
@@ -507,6 +534,7 @@ static void on_drained(void *context)
     if (c->closed)
         return;
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
+    all_taken(c);
     if (c->ending) {
         mp__http_close(c, MP__HTTP_CLOSE_AFTER_SENDING);
     } else if (c->busy && c->x.streaming) {
@@ -582,14 +610,43 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     return NULL;
 }
 
+/* The bytes a second at which @c takes what lies in memory for it; the most for who has just begun,
+ * or is going anyway. */
+static uint64_t pace(const mp__http_connection *c, size_t unsent)
+{
+    uint64_t ns = c->worker->tick_ns - c->copied_since_ns;
+
+    if (c->posted || ns < UNTAKEN_FROM_NS || unsent == 0)
+        return UINT64_MAX;
+    return (c->copied > unsent ? c->copied - unsent : 0) / (ns / 1000000) * 1000;
+}
+
+/* Where there was no room for somebody's large answer, make some. */
+static void cut_the_slow(mp__worker_loop *worker)
+{
+    size_t want = mp__worker_room_wanted(worker), freed = 0;
+
+    for (mp__http_connection *c = worker->http_connections; c && freed < want; c = c->next) {
+        size_t unsent = c->untaken ? mp__stream_unsent(c->stream) : 0;
+
+        if (pace(c, unsent) > UNTAKEN_BPS)
+            continue;
+        freed += c->untaken;
+        mp__http_close_soon(c, "it took its answer slowly while there was no room for others");
+    }
+}
+
 void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns)
 {
     mp__http_connection *next;
 
     for (mp__http_connection *c = worker->http_connections; c; c = next) {
         const char *why = too_slow(c, now_ns);
+        size_t unsent = c->untaken ? mp__stream_unsent(c->stream) : 0;
 
         next = c->next;
+        if (unsent < c->untaken)
+            mp__worker_note_untaken(worker, &c->untaken, unsent);
         if (c->busy && c->x.streaming)
             c->parser = mp__http_parser_free(c->parser); /* of one that began outside a read */
         if (why)
@@ -597,6 +654,8 @@ void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns)
         else if (!c->busy && c->parser)
             mp__http_parser_answered(c->parser);
     }
+    cut_the_slow(worker);
+    mp__http_walks_go_on(worker);
 }
 
 /* ---- stopping ---- */

@@ -15,7 +15,9 @@ struct mp__http_connection {
     uint64_t stage_since_ns, active_ns;
     mp__taking taking;
     size_t backlog, input, gathered; /* of those of the worker */
-    size_t thrown_away;              /* bytes, of one that lingers */
+    size_t untaken, copied;   /* the first of those of the server; bytes of answers for it alone */
+    uint64_t copied_since_ns; /* they wait */
+    size_t thrown_away;       /* bytes, of one that lingers */
     int stage;
     bool closing;        /* after the answer at work */
     bool ending;         /* all is answered: it closes once that has been sent */

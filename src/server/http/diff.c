@@ -234,8 +234,7 @@ void mp__http_diff_prefix(mp__exchange *x)
         mp__answer_no_memory(x);
         return;
     }
-    mp__walk_start(w->a);
-    mp__walk_start(w->b);
+    mp__walk_start_both(w->a, w->b);
 }
 
 /* ---- of one key ---- */
