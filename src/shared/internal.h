@@ -55,6 +55,8 @@ typedef struct mp__shared_ask {
     mp__shared_name name;
 } mp__shared_ask;
 
+enum mp__link_side { MP__LINK_READS, MP__LINK_WRITES };
+
 enum mp__link_state { MP__LINK_DOWN, MP__LINK_CONNECTING, MP__LINK_GREETING, MP__LINK_UP };
 
 typedef struct mp__link {
@@ -102,7 +104,9 @@ struct mp__shared {
     mp__shared_name name;
     bool has_name;
     char trouble[256];
-    bool refuses; /* it is up and said no to the last write; the loop's */
+    /* what it said, though it is up, to the last read and the last write; "": it did them; the
+     * loop's */
+    char refused[2][120];
 
     _Atomic uint64_t hits, misses, timeouts, errors, corrupt, puts, dropped, connects;
     _Atomic size_t pending_bytes;

@@ -153,13 +153,18 @@ bool mp__shared_is_up(const mp__shared *shared)
     return shared && atomic_load_explicit(&shared->reading.up, memory_order_relaxed);
 }
 
+static bool is_refused(const mp__shared *shared)
+{
+    return shared->refused[MP__LINK_READS][0] || shared->refused[MP__LINK_WRITES][0];
+}
+
 void mp__shared_trouble(mp__shared *shared, const char *text)
 {
     bool was_well, is_well = text[0] == '\0';
 
     (void)pthread_mutex_lock(&shared->name_lock);
-    was_well = shared->trouble[0] == '\0' || (shared->refuses && !is_well);
-    shared->refuses = false;
+    was_well = shared->trouble[0] == '\0' || (is_refused(shared) && !is_well);
+    shared->refused[MP__LINK_READS][0] = shared->refused[MP__LINK_WRITES][0] = '\0';
     (void)snprintf(shared->trouble, sizeof(shared->trouble), "%s", text);
     (void)pthread_mutex_unlock(&shared->name_lock);
     if (was_well && !is_well)
@@ -172,29 +177,49 @@ void mp__shared_trouble(mp__shared *shared, const char *text)
                 (unsigned)shared->address.port);
 }
 
-/* It answers, and will not take what it is given: it is full, or a replica. Reads go on. What is
- * wrong with one key alone says nothing of the others. */
-static void note_refusal(mp__shared *shared, mp_str said)
+/* Show what is refused, or no trouble when nothing is. */
+static void show_refusals(mp__shared *shared)
 {
-    char text[200];
+    const char *reads = shared->refused[MP__LINK_READS], *writes = shared->refused[MP__LINK_WRITES];
 
-    if (said.size >= 9 && memcmp(said.data, "WRONGTYPE", 9) == 0)
+    if (!is_refused(shared)) {
+        mp__shared_trouble(shared, "");
         return;
-    (void)snprintf(text, sizeof(text), "it takes no writes: it says %.*s",
-                   said.size < 100 ? (int)said.size : 100, said.data);
+    }
     (void)pthread_mutex_lock(&shared->name_lock);
-    (void)snprintf(shared->trouble, sizeof(shared->trouble), "%s", text);
+    (void)snprintf(shared->trouble, sizeof(shared->trouble), "%s%s%s", reads,
+                   *reads && *writes ? "; " : "", writes);
     (void)pthread_mutex_unlock(&shared->name_lock);
-    if (!shared->refuses)
-        mp__log(shared->log, MP__LOG_WARN, "cache", "l4-refuses", "the shared cache at %s:%u: %s",
-                shared->address.host, (unsigned)shared->address.port, text);
-    shared->refuses = true;
 }
 
-static void note_taken(mp__shared *shared)
+/* It answers, and says no to a read (its rules do not let us, it is loading) or will not take what
+ * it is given (it is full, or a replica). The other side goes on. What is wrong with one key alone
+ * says nothing of the others, and of a connection that is away the reason is told already. */
+static void note_refusal(mp__shared *shared, enum mp__link_side side, mp_str said)
 {
-    if (shared->refuses)
-        mp__shared_trouble(shared, "");
+    char *text = shared->refused[side];
+    bool was_refused = text[0] != '\0';
+
+    if ((said.size >= 9 && memcmp(said.data, "WRONGTYPE", 9) == 0) ||
+        !atomic_load(&shared->reading.up) || !atomic_load(&shared->writing.up))
+        return;
+    (void)snprintf(text, sizeof(shared->refused[side]), "it %s: it says %.*s",
+                   side == MP__LINK_READS ? "answers no reads" : "takes no writes",
+                   said.size < 80 ? (int)said.size : 80, said.data);
+    show_refusals(shared);
+    if (!was_refused)
+        mp__log(shared->log, MP__LOG_WARN, "cache", "l4-refuses", "the shared cache at %s:%u: %s",
+                shared->address.host, (unsigned)shared->address.port, text);
+}
+
+static void note_reply(mp__shared *shared, enum mp__link_side side, const mp__reply *reply)
+{
+    if (reply->type == MP__REPLY_ERROR) {
+        note_refusal(shared, side, reply->text);
+    } else if (shared->refused[side][0]) {
+        shared->refused[side][0] = '\0';
+        show_refusals(shared);
+    }
 }
 
 void mp__shared_stats_read(mp__shared *shared, mp__shared_stats *ret_stats)
@@ -265,10 +290,10 @@ void mp__shared_answered(mp__shared *shared, mp__shared_ask *ask, int status,
         answer_get(shared, ask, reply);
     else if (reply && reply->type == MP__REPLY_ERROR)
         count(&shared->errors);
-    if (ask->kind == MP__ASK_PUT && reply && reply->type == MP__REPLY_ERROR)
-        note_refusal(shared, reply->text);
-    else if (ask->kind == MP__ASK_PUT && reply)
-        note_taken(shared);
+    if (reply && ask->kind == MP__ASK_GET)
+        note_reply(shared, MP__LINK_READS, reply);
+    else if (reply && ask->kind == MP__ASK_PUT)
+        note_reply(shared, MP__LINK_WRITES, reply);
 }
 
 /* ---- getting ---- */

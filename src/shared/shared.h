@@ -59,7 +59,7 @@ typedef struct mp__shared_stats {
     uint64_t hits, misses, timeouts, errors, corrupt, puts, dropped, connects;
     size_t pending_bytes;
     char address[300]; /* without the password */
-    char trouble[256]; /* "" while it is up and takes what it is given */
+    char trouble[256]; /* "" while it is up, answers and takes what it is given */
 } mp__shared_stats;
 void mp__shared_stats_read(mp__shared *shared, mp__shared_stats *ret_stats);
 

@@ -350,6 +350,31 @@ class Shared(unittest.TestCase):
         redis.close()
         client.close()
 
+    def test_that_it_answers_no_reads_is_told_and_over_when_it_does(self):
+        ruled = Redis().start()
+        self.addCleanup(ruled.close)
+        node = self.node("--set", "cache.l4_timeout=5s", url=f"redis://127.0.0.1:{ruled.port}")
+        self.is_up(node)
+        client, redis = node.client(), ruled.client()
+        redis("ACL", "SETUSER", "default", "-get")
+        for i in range(3):
+            self.assertIsNone(client("GET", f"app/none{i}"))  # the origin is asked
+        wait_until(lambda: "it answers no reads: it says NOPERM" in self.l4(node)["trouble"], what="the refusal told")
+        self.assertIn("it answers no reads", node.cli("status").stdout)
+        redis("ACL", "SETUSER", "default", "-eval")
+        client("SET", "app/k", "v")
+        wait_until(lambda: "it takes no writes: it says NOPERM" in self.l4(node)["trouble"], what="both told")
+        self.assertIn("it answers no reads: it says NOPERM", self.l4(node)["trouble"])
+        redis("ACL", "SETUSER", "default", "+get")
+        self.assertIsNone(client("GET", "app/none"))
+        wait_until(lambda: self.l4(node)["trouble"].startswith("it takes no writes"), what="the end of one told")
+        redis("ACL", "SETUSER", "default", "+eval")
+        client("SET", "app/k", "now")
+        wait_until(lambda: self.l4(node)["trouble"] == "", what="the end of both told")
+        self.assertEqual(node.log_text().count("l4-refuses"), 2)
+        redis.close()
+        client.close()
+
     def test_an_address_that_is_none_is_refused_at_the_start(self):
         for url in ("http://x", "redis://", "redis://@host", "redis://host/x", "redis://host:0",
                     "redis://user@host"):
