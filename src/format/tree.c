@@ -4,6 +4,9 @@
 
 #include "core/json_read.h"
 
+/* How much of a key a text names. */
+#define NAMED(key) (int)((key).size < 120 ? (key).size : 120)
+
 /* A step of a key: a name, or an index of a list. */
 typedef struct step {
     mp__buf name;
@@ -16,7 +19,8 @@ typedef struct builder {
     json_t *held; /* maps and lists that are values of leaves: nothing may be put into them */
     step steps[2];
     mp__buf again;
-    size_t leaf_count;
+    const mp__leaves *leaves;
+    size_t done; /* of the leaves, how many stand in the tree */
     bool wide;
     mp__diag *diag;
 } builder;
@@ -83,11 +87,55 @@ static int path_check(builder *b, mp_str key)
                         (int)key.size, key.data);
 }
 
+/* Whether a step ends before @at in @key, which is a path. */
+static bool is_step_end(mp_str key, size_t at)
+{
+    size_t escapes = 0;
+
+    if (at == 0 || at >= key.size || (key.data[at] != '.' && key.data[at] != '['))
+        return at == 0 || at == key.size;
+    while (escapes < at && key.data[at - 1 - escapes] == '\\')
+        escapes++;
+    return escapes % 2 == 0;
+}
+
+/* Whether no tree has both keys; *ret_is_below: one of them is the beginning of the other. */
+static bool is_rival(mp_str a, mp_str b, bool *ret_is_below)
+{
+    size_t at = 0;
+
+    while (at < a.size && at < b.size && a.data[at] == b.data[at])
+        at++;
+    *ret_is_below = at == a.size || at == b.size;
+    return is_step_end(a, at) && is_step_end(b, at) &&
+           (*ret_is_below || (a.data[at] == '[') != (b.data[at] == '['));
+}
+
+/* What is put where another key has no place for it: both are named, with the ways out. */
 static int contradiction(const builder *b, mp_str key)
 {
+    mp_str other = {0};
+    bool is_below = false, found = false;
+
+    for (size_t i = 0; i < b->done && !found; i++) {
+        other = b->leaves->items[i].key;
+        found = is_rival(other, key, &is_below);
+    }
+    if (!found)
+        return mp__diag_set(b->diag, MP_EINVAL, "'%.*s' contradicts another key", NAMED(key),
+                            key.data);
+    if (is_below && other.size > key.size) {
+        mp_str swap = other;
+
+        other = key;
+        key = swap;
+    }
     return mp__diag_set(b->diag, MP_EINVAL,
-                        "'%.*s' contradicts another key, which is a value there", (int)key.size,
-                        key.data);
+                        "'%.*s' %s '%.*s' %s, and this format has no place for both: delete one "
+                        "(import --prune deletes what is in no file), or take properties or env",
+                        NAMED(other), other.data, is_below ? "is a value and" : "and", NAMED(key),
+                        key.data,
+                        is_below ? "stands below it" : "are a list and a map in one place");
 }
 
 static int hole_error(const builder *b, mp_str key)
@@ -209,7 +257,7 @@ static int put(builder *b, mp_str key, json_t *value)
             return depth_error(b, key);
         if ((now->index >= 0) != json_is_array(here))
             return contradiction(b, key);
-        if (now->index >= 0 && (size_t)now->index >= b->leaf_count)
+        if (now->index >= 0 && (size_t)now->index >= b->leaves->count)
             return hole_error(b, key); /* and no list is made longer than there are leaves */
         if (more == 0)
             return child_get(b, here, now) ? contradiction(b, key)
@@ -274,13 +322,13 @@ static int make_tree(const mp__leaves *leaves, bool wide, json_t **ret_tree, mp_
     builder b = {.root = list ? json_array() : json_object(),
                  .hole = json_string("hole"),
                  .held = json_array(),
-                 .leaf_count = leaves->count,
+                 .leaves = leaves,
                  .wide = wide,
                  .diag = diag};
     int rc = b.root && b.hole && b.held ? 0 : MP_ENOMEM;
 
-    for (size_t i = 0; i < leaves->count && rc == 0; i++)
-        rc = add_leaf(&b, &leaves->items[i]);
+    for (; b.done < leaves->count && rc == 0; b.done++)
+        rc = add_leaf(&b, &leaves->items[b.done]);
     if (rc == 0) {
         mp__buf_reset(&b.again);
         rc = holes_check(&b, b.root, &b.again);

@@ -228,6 +228,23 @@ class Transfer(mp_daemon.Served):
         self.assertEqual(out.stat().st_mode & 0o777, 0o640)
         self.assertEqual([p.name for p in self.folder.iterdir()], ["kept.env"])
 
+    def test_a_value_that_became_a_map_is_told_with_both_keys_and_every_way_out_works(self):
+        path = self.file("grown.yaml", "a: 1\nc: 3\n")
+        self.cli("import", path)
+        path.write_text("a:\n  b: 2\nc: 3\n")
+        self.cli("import", path)
+        for form in ("json", "yaml", "toml"):
+            said = self.cli("export", "grown", "--format", form, code=1)
+            self.assertIn(f"grown as {form}: 'a' is a value and 'a.b' stands below it", said)
+            self.assertIn("delete one (import --prune deletes what is in no file), or take properties or env", said)
+        self.assertIn("a=1\na.b=2\nc=3\n", self.cli("export", "grown", "--format", "properties"))
+        self.assertIn("a.b=", self.cli("export", "grown", "--format", "env"))
+        self.cli("import", path, "--prune")
+        self.assertEqual(json.loads(self.cli("export", "grown")), {"a": {"b": 2}, "c": 3})
+        self.c("SET", "grown/a", "1")
+        self.c("DEL", "grown/a.b")
+        self.assertEqual(json.loads(self.cli("export", "grown")), {"a": "1", "c": 3})
+
     def test_several_namespaces_need_a_folder(self):
         self.c("MP.ENV", "many")
         self.c("MSET", "one/a", "1", "two/b", "2", "c", "3")
