@@ -71,6 +71,24 @@ static double truth_of(const pair *p)
     return ratio;
 }
 
+/* Count it, and count it as held where the truth is within its interval; @p is closed. */
+static void judge(pair *p, unsigned *held, unsigned *count)
+{
+    mp__prediction is;
+    double truth = truth_of(p);
+
+    mp__predict_read(p->predict, &is);
+    *held += truth >= is.low - 1e-9 && truth <= is.high + 1e-9;
+    ++*count;
+    pair_close(p);
+}
+
+static void nine_of_ten(unsigned held, unsigned count)
+{
+    print_message("# %u of %u intervals held\n", held, count);
+    assert_true(held >= count * 85 / 100);
+}
+
 static void predictions_are_within_a_point_and_their_intervals_hold_nine_times_of_ten(void **state)
 {
     static const char *const policies[] = {"lru", "2q", "lirs"};
@@ -155,20 +173,13 @@ static void a_loop_about_as_large_as_the_cache_is_not_promised_to_fit_nor_not_to
         for (unsigned k = 0; k < 3; k++)
             for (unsigned loop = 985; loop <= 1015; loop += 15) {
                 pair p;
-                mp__prediction is;
-                double truth;
 
                 pair_open(&p, policies[k], 1000);
                 for (unsigned i = 0; i < 50000; i++)
                     ask(&p, hash_of(i % loop + 10000ULL * round));
-                mp__predict_read(p.predict, &is);
-                truth = truth_of(&p);
-                held += truth >= is.low - 1e-9 && truth <= is.high + 1e-9;
-                count++;
-                pair_close(&p);
+                judge(&p, &held, &count);
             }
-    print_message("# %u of %u intervals held\n", held, count);
-    assert_true(held >= count * 85 / 100);
+    nine_of_ten(held, count);
 }
 
 static void a_loop_well_below_or_above_the_size_is_told_as_surely_as_ever(void **state)
@@ -200,22 +211,15 @@ static void what_a_policy_is_not_when_it_is_small_is_within_the_interval(void **
         for (unsigned capacity = 600; capacity <= 2400; capacity *= 2)
             for (unsigned apart = 2; apart <= 64; apart *= 2) {
                 pair p;
-                mp__prediction is;
-                double truth;
 
                 pair_open(&p, policies[k], capacity);
                 for (unsigned i = 0; i < 20000; i++) {
                     ask(&p, hash_of(i + 100000ULL * apart));
                     ask(&p, hash_of(i < apart ? 0 : i - apart + 100000ULL * apart));
                 }
-                mp__predict_read(p.predict, &is);
-                truth = truth_of(&p);
-                held += truth >= is.low - 1e-9 && truth <= is.high + 1e-9;
-                count++;
-                pair_close(&p);
+                judge(&p, &held, &count);
             }
-    print_message("# %u of %u intervals held\n", held, count);
-    assert_true(held >= count * 85 / 100);
+    nine_of_ten(held, count);
 }
 
 /* A cache of a quarter runs beside: what it hits, a larger one hits nearly always. */
