@@ -30,6 +30,20 @@ static long long number_of(const json_t *object, const char *name)
 
 /* ---- config ---- */
 
+/* Who can read the keys of L3 can read what they seal. A pipe has no mode that says anything. */
+static void say_key_file(mp__doctor *d)
+{
+    const char *path = mp__options_text(d->options, "cache.l3_key_file");
+    struct stat st;
+
+    if (path[0] && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+        (st.st_mode & (S_IRWXG | S_IRWXO)))
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "chmod 600 it, and change the keys if somebody may have read them",
+                       "cache.l3_key_file: %s is open to others (mode %04o)", path,
+                       st.st_mode & 07777);
+}
+
 void mp__check_config(mp__doctor *d)
 {
     struct stat st;
@@ -42,6 +56,7 @@ void mp__check_config(mp__doctor *d)
     else
         mp__doctor_say(d, MP__FINDING_OK, "", "%s",
                        d->config ? d->config : "no file, all defaults");
+    say_key_file(d);
     if (!d->config || stat(d->config, &st) != 0)
         return;
     if (st.st_mode & S_IWOTH)

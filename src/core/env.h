@@ -67,6 +67,7 @@ typedef struct mp__stat {
     int64_t modified_ms;
     int64_t changed_ns; /* Unix ns of the last change of content or attributes; steps of some ms */
     bool is_dir, is_special; /* neither: a file; special: a pipe, a socket, a device */
+    unsigned mode;           /* the permission bits, 0 to 07777; 0 where there are none */
 } mp__stat;
 
 MP_MUST_USE int mp__file_open(mp_env *env, const char *path, int flags, mp__file **ret_file);

@@ -170,6 +170,7 @@ static void stat_fill(const struct stat *from, mp__stat *to)
         .changed_ns = (int64_t)from->st_ctim.tv_sec * 1000000000 + from->st_ctim.tv_nsec,
         .is_dir = S_ISDIR(from->st_mode),
         .is_special = !S_ISDIR(from->st_mode) && !S_ISREG(from->st_mode),
+        .mode = from->st_mode & 07777,
     };
 }
 

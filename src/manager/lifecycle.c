@@ -148,6 +148,18 @@ static void heal_from_origin(void *context, mp_str address, uint64_t hash)
 
 enum { KEY_FILE_MAX = 64 * 1024 };
 
+/* Who can read the keys can read all that they seal. */
+static void warn_of_open_keys(mp__manager *manager, const char *path)
+{
+    mp__stat stat;
+
+    if (mp__env_stat(manager->env, path, &stat) == 0 && !stat.is_special && (stat.mode & 077))
+        mp__log(manager->log, MP__LOG_WARN, "manager", "keys-open",
+                "cache.l3_key_file: %s is open to others (mode %04o), and with it all that is "
+                "sealed on disk; chmod 600 it, and change the keys if somebody may have read them",
+                path, stat.mode);
+}
+
 /* Where the keys of L3 are: a file or the environment. *ret_text is NULL when nothing shall be
  * sealed; a file that is named and cannot be read, or is empty, is an error, never that. */
 static int read_keys(mp__manager *manager, const mp__options *options, char **ret_text,
@@ -168,8 +180,10 @@ static int read_keys(mp__manager *manager, const mp__options *options, char **re
     if (rc)
         return mp__diag_set(diag, rc, "cache.l3_key_file: %s cannot be read: %s", path,
                             mp_strerror(rc));
-    if ((*ret_text)[0])
+    if ((*ret_text)[0]) {
+        warn_of_open_keys(manager, path);
         return 0;
+    }
     *ret_text = mp__free(*ret_text); /* without keys L3 would be written in the clear */
     return mp__diag_set(diag, MP_EINVAL,
                         "cache.l3_key_file: %s is empty; make a key (openssl rand -hex 32)", path);

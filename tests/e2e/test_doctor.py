@@ -201,6 +201,27 @@ class Doctor(unittest.TestCase):
         config.chmod(0o666)
         self.one(self.doctor("--config", str(config), code=1), "config", "trouble", "by everybody")
 
+    def test_keys_that_others_may_read_are_told_with_the_remedy_and_in_the_log(self):
+        keys = pathlib.Path(self.daemon.folder, "keys")
+        keys.write_text("11" * 32 + "\n")
+        options = ["--set", f"cache.l3_key_file={keys}"]
+        self.daemon.options += options
+        for mode in (0o640, 0o604, 0o644):
+            keys.chmod(mode)
+            finding = self.one(self.doctor(*options, code=0), "config", "warning",
+                               f"cache.l3_key_file: {keys} is open to others (mode {mode:04o})")
+            self.assertIn("chmod 600", finding["remedy"])
+        self.daemon.start()
+        said, = [line for line in map(json.loads, self.daemon.log_text().splitlines()) if line["event"] == "keys-open"]
+        self.assertEqual(said["level"], "warn")
+        self.assertIn(f"{keys} is open to others (mode 0644)", said["message"])
+        self.assertIn("chmod 600", said["message"])
+        keys.chmod(0o600)
+        self.daemon.stop()
+        self.daemon.start()
+        self.assertEqual(self.daemon.log_text().count("keys-open"), 1)
+        self.assertFalse([f for f in self.doctor(*options)["findings"] if "l3_key_file" in f["what"]])
+
     def test_what_holds_values_is_made_for_our_user_alone_and_wider_modes_are_told(self):
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
