@@ -247,10 +247,15 @@ typedef struct mp__sqlite {
     bool recount_due;      /* another program may have added or deleted rows */
     mp__vfs_stats healed;  /* as of the last look */
     uint64_t acknowledged; /* newest revision that anybody was told of */
-    bool shared;           /* with other daemons: each group is a commit that they see */
-    bool opened;           /* mp__origin_open() is through */
-    bool journal_seen;     /* what it had is among what is acknowledged */
-    bool journal_damaged;  /* it cannot be read, and the database beside it is shared */
+    uint64_t stored;       /* newest in the database itself, as of the last look */
+    struct {
+        size_t changes;
+        uint64_t revision;
+    } replayed;           /* what was last told of the journal */
+    bool shared;          /* with other daemons: each group is a commit that they see */
+    bool opened;          /* mp__origin_open() is through */
+    bool journal_seen;    /* what it had is among what is acknowledged */
+    bool journal_damaged; /* it cannot be read, and the database beside it is shared */
     char cause[256];
     /* the reader's */
     mp__sqlite_db read_db;
@@ -408,6 +413,8 @@ int mp__sqlite_attach(mp__sqlite *s, mp__diag *diag);
 void mp__sqlite_probe(mp__sqlite *s);
 /* An error came from the disk in @doing; degrade or lose as it deserves. */
 void mp__sqlite_disk_error(mp__sqlite *s, int error, const char *doing);
+/* Count the keys of all that is pending as if the database had it: once, after a look at it. */
+void mp__sqlite_count_pending(mp__sqlite *s);
 /* What was acknowledged cannot be brought into the database: a flush says why. */
 void mp__sqlite_flush_failed(mp__sqlite *s, int error);
 void mp__sqlite_detach(mp__sqlite *s);

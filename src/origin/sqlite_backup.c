@@ -87,7 +87,7 @@ static int merge_into(mp__sqlite *s, uint64_t *ret_revision, mp__diag *diag)
     if (rc)
         return rc;
     mp__origin_epoch_set(&s->base, epoch);
-    mp__sqlite_set(&s->revision, (uint64_t)revision);
+    s->stored = (uint64_t)revision;
     rc = mp__sqlite_journal_merge(s, diag);
     if (rc == 0)
         rc = mp__sqlite_flush(s);

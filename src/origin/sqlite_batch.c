@@ -136,13 +136,18 @@ static void note_key(mp__sqlite *s, mp_str address, int64_t more)
             mp__sqlite_count(&s->keys_of[i], (uint64_t)more);
 }
 
-static void note_keys(const mp__sqlite_batch *batch)
+static void note_keys(mp__sqlite *s, size_t first)
 {
-    const mp__sqlite_pending *p = &batch->s->pending;
+    const mp__sqlite_pending *p = &s->pending;
 
-    for (size_t i = batch->first; i < p->count; i++)
+    for (size_t i = first; i < p->count; i++)
         if (p->rows[i].keys)
-            note_key(batch->s, p->rows[i].row.record.address, p->rows[i].keys);
+            note_key(s, p->rows[i].row.record.address, p->rows[i].keys);
+}
+
+void mp__sqlite_count_pending(mp__sqlite *s)
+{
+    note_keys(s, 0);
 }
 
 /* How many keys there were, to be said again when a commit fails. */
@@ -177,7 +182,7 @@ int mp__sqlite_batch_commit(mp__sqlite_batch *batch)
         mp__sqlite_batch_rollback(batch); /* nothing was changed: nothing to sync */
         return 0;
     }
-    note_keys(batch);
+    note_keys(s, batch->first);
     rc = commit(batch);
     if (rc) {
         counts_restore(s, &before);

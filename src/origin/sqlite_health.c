@@ -63,26 +63,43 @@ static int take_stock_of(mp__sqlite *s, const char *scope, int64_t *ret_keys)
     return rc == MP_EABSENT ? 0 : rc;
 }
 
+/* What the database itself has; what is acknowledged and not in it yet is not of it. */
+typedef struct stock {
+    int64_t revision, keys, version, keys_of[MP__ORIGIN_COUNTED_MAX];
+} stock;
+
+/* 0 with s->stored as it is now, or an error; MP_ECORRUPT: it is damaged. */
+static int look_at_stock(mp__sqlite *s, stock *ret_stock)
+{
+    stock found = {0};
+    int rc = mp__sqlite_number(&s->write_db, MP__SQL_REVISION, &found.revision);
+
+    if (rc == 0)
+        rc = mp__sqlite_number(&s->write_db, MP__SQL_COUNT_ALL, &found.keys);
+    if (rc == 0)
+        rc = mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &found.version);
+    for (size_t i = 0; i < s->options.counted_count && rc == 0; i++)
+        rc = take_stock_of(s, s->options.counted[i], &found.keys_of[i]);
+    if (rc)
+        return rc == MP_EABSENT ? MP_ECORRUPT : rc;
+    s->stored = (uint64_t)found.revision;
+    *ret_stock = found;
+    return 0;
+}
+
 /* Count again what is kept beside the rows. */
 static int take_stock(mp__sqlite *s)
 {
-    int64_t keys_of[MP__ORIGIN_COUNTED_MAX] = {0};
-    int64_t revision = 0, keys = 0, version = 0;
-    int rc = mp__sqlite_number(&s->write_db, MP__SQL_REVISION, &revision);
+    stock found;
+    int rc = look_at_stock(s, &found);
 
-    if (rc == 0)
-        rc = mp__sqlite_number(&s->write_db, MP__SQL_COUNT_ALL, &keys);
-    if (rc == 0)
-        rc = mp__sqlite_number(&s->write_db, MP__SQL_DATA_VERSION, &version);
-    for (size_t i = 0; i < s->options.counted_count && rc == 0; i++)
-        rc = take_stock_of(s, s->options.counted[i], &keys_of[i]);
     if (rc)
-        return rc == MP_EABSENT ? MP_ECORRUPT : rc;
-    mp__sqlite_set(&s->revision, (uint64_t)revision);
-    mp__sqlite_set(&s->keys, (uint64_t)keys);
+        return rc;
+    mp__sqlite_set(&s->revision, (uint64_t)found.revision);
+    mp__sqlite_set(&s->keys, (uint64_t)found.keys);
     for (size_t i = 0; i < s->options.counted_count; i++)
-        mp__sqlite_set(&s->keys_of[i], (uint64_t)keys_of[i]);
-    s->data_version = version;
+        mp__sqlite_set(&s->keys_of[i], (uint64_t)found.keys_of[i]);
+    s->data_version = found.version;
     return 0;
 }
 
@@ -195,10 +212,12 @@ static int adopt_journal(mp__sqlite *s, mp__diag *why)
     rc = s->options.is_shared
              ? mp__sqlite_share(s, why)
              : mp__sqlite_journal_open(s, s->journal_seen ? s->acknowledged : UINT64_MAX, why);
-    if (rc == 0 && mp__sqlite_flush(s) == 0)
+    if (rc == 0 && mp__sqlite_flush(s) == 0) {
         rc = take_stock(s);
-    else if (rc == 0) /* it is told of when the state is */
+    } else if (rc == 0) { /* it is told of when the state is */
         mp__sqlite_set(&s->revision, s->pending.revision);
+        mp__sqlite_count_pending(s);
+    }
     if (rc == 0 && s->acknowledged < mp__sqlite_get(&s->revision))
         s->acknowledged = mp__sqlite_get(&s->revision);
     s->journal_seen |= rc == 0;
@@ -393,6 +412,7 @@ static int take_up_journal(mp__sqlite *s)
 /* Out of DEGRADED: only by a commit that was synced, on a WAL begun anew. */
 static void recover(mp__sqlite *s)
 {
+    stock found;
     bool damaged;
     int rc = 0;
 
@@ -403,8 +423,8 @@ static void recover(mp__sqlite *s)
         rc = write_wal_again(s);
     if (rc == 0)
         rc = write_probe(s);
-    if (rc == 0)
-        rc = take_stock(s);
+    if (rc == 0) /* what is counted goes on holding until all of it is in the database */
+        rc = look_at_stock(s, &found);
     damaged = rc == MP_ECORRUPT;
     if (rc == 0)
         rc = take_up_journal(s);

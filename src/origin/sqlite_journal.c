@@ -169,7 +169,19 @@ static int open_file(mp__sqlite *s, replay *r, mp__diag *diag)
 
 static replay replay_begin(mp__sqlite *s, uint64_t most)
 {
-    return (replay){.s = s, .most = most, .revision = mp__sqlite_get(&s->revision)};
+    return (replay){.s = s, .most = most, .revision = s->stored};
+}
+
+/* While the disk is full the same comes out of it at each attempt: that is told once. */
+static void log_replayed(mp__sqlite *s, const replay *r)
+{
+    if (s->replayed.changes == s->pending.count && s->replayed.revision == r->revision)
+        return;
+    s->replayed.changes = s->pending.count;
+    s->replayed.revision = r->revision;
+    mp__log(s->options.log, MP__LOG_INFO, "origin", "replayed",
+            "%zu changes of %" PRIu64 " commits came out of %s, up to revision %" PRIu64,
+            s->pending.count, r->groups, s->journal_path, r->revision);
 }
 
 static int replay_end(replay *r, int rc)
@@ -177,9 +189,7 @@ static int replay_end(replay *r, int rc)
     mp__sqlite *s = r->s;
 
     if (rc == 0 && s->pending.count) {
-        mp__log(s->options.log, MP__LOG_INFO, "origin", "replayed",
-                "%zu changes of %" PRIu64 " commits came out of %s, up to revision %" PRIu64,
-                s->pending.count, r->groups, s->journal_path, r->revision);
+        log_replayed(s, r);
         atomic_store_explicit(&s->unflushed, true, memory_order_release);
     } else {
         mp__sqlite_pending_clear(&s->pending);
@@ -220,7 +230,7 @@ int mp__sqlite_share(mp__sqlite *s, mp__diag *diag)
     if (rc == 0)
         rc = mp__sqlite_number(&s->write_db, MP__SQL_REVISION, &revision);
     if (rc == 0)
-        mp__sqlite_set(&s->revision, (uint64_t)revision);
+        s->stored = (uint64_t)revision;
     return rc ? rc : mp__sqlite_journal_merge(s, diag);
 }
 

@@ -3,6 +3,10 @@
  * there afterwards; what was refused is not; the origin comes back by itself. */
 #include "mp_origin.h"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "core/core.h"
 #include "mp_disk.h"
 #include "origin/sqlite.h"
@@ -10,6 +14,7 @@
 enum { WRITES = 10, KEYS = 4 };
 
 static mp__origin *origin;
+static mp__log_sink *logged; /* or NULL */
 
 /* What the script was told. */
 typedef struct told {
@@ -55,7 +60,8 @@ static int open_on(mp_disk *disk)
                                   .path = "/data/origin.db",
                                   .probe_ms = 1,
                                   .sweep_ms = 3600000,
-                                  .on_state = on_state};
+                                  .on_state = on_state,
+                                  .log = logged};
     mp__diag diag = {0};
     int rc;
 
@@ -346,6 +352,69 @@ static void a_full_disk_is_said_and_survived(void **state)
     mp_disk_free(disk);
 }
 
+/* How often @text is in what was logged to @fd. */
+static int times_logged(int fd, const char *text)
+{
+    static char log[1 << 20];
+    ssize_t size = pread(fd, log, sizeof(log) - 1, 0);
+    int times = 0;
+
+    assert_true(size >= 0);
+    log[size] = '\0';
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++)
+        times++;
+    return times;
+}
+
+/* Its journal alone has the newest commits, and there is no room to bring them into the database:
+ * each attempt reads the same out of it. */
+static void what_a_full_disk_keeps_out_of_the_database_is_counted_and_told_once(void **state)
+{
+    enum { MANY = 100, ROOM = 100000, CALLS = 5000 };
+    static char value[8000];
+    mp_disk *disk = mp_disk_new(1);
+    int fd = memfd_create("log", MFD_CLOEXEC);
+    mp__origin_stats stats;
+    char address[32];
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(mp__log_new(mp__env_real(), fd, MP__LOG_JSON, &logged), 0);
+    assert_int_equal(open_on(disk), 0);
+    origin = mp__origin_close(origin); /* from here on the WAL has nothing that was synced */
+    assert_int_equal(open_on(disk), 0);
+    ((mp__sqlite *)origin)->checkpoint_pages = 1 << 20;
+    memset(value, 'x', sizeof(value) - 1);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(address, sizeof(address), "dev/default/m%d", i);
+        assert_int_equal(mp_set(origin, address, value), 0);
+    }
+    mp_disk_power(disk, false);
+    origin = mp__origin_close(origin);
+    mp_disk_crash(disk);
+    (void)mp__env_unlink(&disk->env, "/data/origin.db-wal");
+    mp_disk_space(disk, mp_disk_used(disk) + ROOM);
+    mp_disk_fail(disk, MP_DISK_ALL, 0, false, 0); /* they are counted */
+    assert_int_equal(open_on(disk), 0);
+    assert_int_equal(seen.state, MP__ORIGIN_DEGRADED);
+    for (uint64_t end = mp_disk_calls(disk) + CALLS; mp_disk_calls(disk) < end; sched_yield()) {
+        mp__origin_stats_read(origin, &stats);
+        assert_int_equal(stats.revision, MANY);
+        assert_int_equal(stats.keys, MANY);
+    }
+    assert_int_equal(seen.state, MP__ORIGIN_DEGRADED);
+    assert_int_equal(times_logged(fd, "\"replayed\""), 1);
+    mp_disk_space(disk, 0);
+    wait_live();
+    mp__origin_stats_read(origin, &stats);
+    assert_int_equal(stats.revision, MANY);
+    assert_int_equal(stats.keys, MANY);
+    origin = mp__origin_close(origin);
+    logged = mp__log_free(logged);
+    (void)close(fd);
+    mp_disk_free(disk);
+}
+
 static void writes_to_a_disk_that_fails_are_refused_as_degraded(void **state)
 {
     mp_disk *disk = mp_disk_new(1);
@@ -377,6 +446,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_call_may_fail_once),
     MP_TEST(a_start_on_a_failing_disk_loses_nothing_acknowledged),
     MP_TEST(a_full_disk_is_said_and_survived),
+    MP_TEST(what_a_full_disk_keeps_out_of_the_database_is_counted_and_told_once),
     MP_TEST(writes_to_a_disk_that_fails_are_refused_as_degraded),
 };
 MP_TEST_MAIN(tests)
