@@ -36,7 +36,7 @@ typedef struct mp__arguments {
     char **words;
     int word_count;
     int words_ahead; /* of them before a "--" */
-    char **sets; /* every --set or --trace in order */
+    char **sets;     /* every --set or --trace in order */
     int set_count;
 } mp__arguments;
 

@@ -99,8 +99,8 @@ typedef struct mp__worker_loop {
     size_t backlog;               /* bytes of unread answers, as of each one's last write */
     size_t input;                 /* bytes that clients sent and that have to wait */
     mp__walk_line walks;
-    bool wants_room;              /* since the last scan somebody found none for a large answer */
-    pthread_mutex_t list_lock;    /* over what CLIENT LIST of other loops reads */
+    bool wants_room;           /* since the last scan somebody found none for a large answer */
+    pthread_mutex_t list_lock; /* over what CLIENT LIST of other loops reads */
     bool draining;
     mp__task stop_task, cut_task;
     uint64_t looking_since_ns; /* the second in which PUBSUB CHANNELS took @looking_ns */
@@ -209,9 +209,9 @@ void mp__http_packer_scan(mp__worker_loop *worker);
 void mp__http_packer_free(mp__worker_loop *worker);
 void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
-void mp__http_watch_scan(mp__worker_loop *worker); /* once a scan */
+void mp__http_watch_scan(mp__worker_loop *worker);  /* once a scan */
 void mp__http_walks_go_on(mp__worker_loop *worker); /* lists that wait, if there is room now */
-void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
+void mp__http_watch_done(mp__worker_loop *worker);  /* after mp__http_close_all() */
 /* What /readyz knows of http.ready_namespaces, at home on @loop: http/ready.c. */
 MP_MUST_USE int mp__readiness_new(mp__server *server, mp__loop *loop,
                                   mp__readiness **ret_readiness);

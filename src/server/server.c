@@ -16,8 +16,8 @@ enum {
     KEPT_FOR_HTTP = 4,                 /* beyond those, which clients of RESP leave free */
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
-    UNTAKEN_BUDGET = 64 * 1024 * 1024, /* for answers that lie in memory for one client each */
-    UNTAKEN_EACH = 16 * 1024 * 1024, /* a whole namespace as a file may be more, and is rare */
+    UNTAKEN_BUDGET = 64 * 1024 * 1024,   /* for answers that lie in memory for one client each */
+    UNTAKEN_EACH = 16 * 1024 * 1024,     /* a whole namespace as a file may be more, and is rare */
     INPUTS_BUDGET = 16 * 1024 * 1024,    /* for what they have sent and has to wait */
     GATHERED_BUDGET = 256 * 1024 * 1024, /* for what they have sent of requests not yet whole */
     GATHERED_LEAST = 16 * 1024,          /* which does not count */
