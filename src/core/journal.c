@@ -606,11 +606,25 @@ int mp__journal_restart(mp__journal *journal)
     return 0;
 }
 
-/* All of a new file's bytes. */
+/* Whether the path still names the file that is written: a renewal that failed late may have put
+ * another there. */
+static bool is_at_path(const mp__journal *journal)
+{
+    mp__stat mine, there;
+
+    return mp__file_stat(journal->file, &mine) == 0 &&
+           mp__env_stat(journal->env, journal->path, &there) == 0 && mine.device == there.device &&
+           mine.inode == there.inode;
+}
+
 int mp__journal_clear(mp__journal *journal)
 {
     int rc;
 
+    if (!is_at_path(journal)) {
+        journal->broken = true;
+        return MP_EDEGRADED;
+    }
     mp__journal_drop(journal);
     journal->size = HEAD;
     journal->tail.is_known = false;
@@ -621,6 +635,7 @@ int mp__journal_clear(mp__journal *journal)
     return rc;
 }
 
+/* All of a new file's bytes. */
 static int renewed_bytes(mp__journal *journal, mp_str (*next)(void *context), void *context,
                          mp__buf *bytes, mp__hash_key *ret_secret)
 {

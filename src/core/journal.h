@@ -83,7 +83,7 @@ MP_MUST_USE int mp__journal_restart(mp__journal *journal);
 
 /* Cut off all records, where all are done: it needs no room and gives back what they took. A crash
  * leaves all or none. On an error nothing can be added until this or mp__journal_renew() has
- * worked. Blocks. */
+ * worked; MP_EDEGRADED: only the latter can, since the path names another file. Blocks. */
 MP_MUST_USE int mp__journal_clear(mp__journal *journal);
 
 uint64_t mp__journal_bytes(const mp__journal *journal); /* of its head and records */

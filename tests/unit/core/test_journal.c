@@ -338,6 +338,22 @@ static void begun_anew_in_place_it_has_only_what_came_then(void **state)
     assert_int_equal(seen_count, 0);
 }
 
+static void a_file_that_a_renewal_has_replaced_is_not_cleared_and_used(void **state)
+{
+    (void)state;
+    open_again();
+    fill(0, RECORDS);
+    mp_platter_fail(disk, MP_PLATTER_SYNC_DIR, 1, 1, -EIO);
+    assert_int_not_equal(mp__journal_renew(journal, no_record, NULL), 0);
+    mp_platter_fail(disk, 0, 0, 0, 0);
+    assert_int_equal(mp__journal_clear(journal), MP_EDEGRADED);
+    assert_true(mp__journal_is_broken(journal));
+    assert_int_equal(mp__journal_renew(journal, no_record, NULL), 0);
+    fill(20, 22);
+    open_again();
+    assert_int_equal(seen_count, 2);
+}
+
 static void cleared_it_gives_its_room_back_and_needs_none(void **state)
 {
     size_t all = 0, nothing = 0;
@@ -695,6 +711,7 @@ static const struct CMUnitTest tests[] = {
     T(a_disk_without_space_for_the_room_takes_the_records),
     T(begun_anew_in_place_it_has_only_what_came_then),
     T(cleared_it_gives_its_room_back_and_needs_none),
+    T(a_file_that_a_renewal_has_replaced_is_not_cleared_and_used),
     T(nobody_knows_how_the_records_of_the_next_life_are_marked),
     T(a_file_of_version_1_is_read_and_gone_on_with),
     T(a_power_cut_while_it_begins_anew_in_place_leaves_all_or_nothing),
