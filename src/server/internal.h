@@ -99,7 +99,7 @@ typedef struct mp__worker_loop {
     size_t backlog;               /* bytes of unread answers, as of each one's last write */
     size_t input;                 /* bytes that clients sent and that have to wait */
     mp__walk_line walks;
-    bool wants_room;           /* since the last scan somebody found none for a large answer */
+    uint32_t room_wanted;      /* that of the server as of the last scan */
     pthread_mutex_t list_lock; /* over what CLIENT LIST of other loops reads */
     bool draining;
     mp__task stop_task, cut_task;
@@ -132,9 +132,10 @@ struct mp__server {
     _Atomic uint32_t resp_clients, http_clients;
     _Atomic uint32_t answers_due; /* to clients that have gone: what asked for them still lives */
     _Atomic uint64_t commands;
-    _Atomic size_t staged_bytes; /* by MP.STAGE, of all connections */
-    _Atomic size_t gathered;     /* of requests that are not whole */
-    _Atomic size_t untaken;      /* of answers that lie in memory for one client each; HTTP's */
+    _Atomic size_t staged_bytes;  /* by MP.STAGE, of all connections */
+    _Atomic size_t gathered;      /* of requests that are not whole */
+    _Atomic uint32_t room_wanted; /* counts who found no room for a large answer */
+    _Atomic size_t untaken;       /* of answers that lie in memory for one client each; HTTP's */
     _Atomic uint64_t watch_coalesced, watch_resets; /* of slow readers */
     pthread_mutex_t limits_lock;
     mp__server_limits limits;
@@ -174,8 +175,8 @@ size_t mp__worker_output_soft(const mp__worker_loop *worker);
 /* Note that @held bytes of an answer lie in memory for one client alone until it takes them, of
  * which *noted were known; of each as much as an ordinary answer has. */
 void mp__worker_note_untaken(mp__worker_loop *worker, size_t *noted, size_t held);
-/* Whether there is room for one more large answer. False: that is noted, and at the next scan those
- * who take theirs slowly give theirs back: */
+/* Whether there is room for one more large answer. False: that is noted, and at the next scan of
+ * each worker those of its clients who take theirs slowly give theirs back: */
 bool mp__worker_has_room(mp__worker_loop *worker);
 /* How many bytes of it, once; 0: nobody found no room since. */
 size_t mp__worker_room_wanted(mp__worker_loop *worker);
@@ -211,7 +212,9 @@ void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker);  /* once a scan */
 void mp__http_walks_go_on(mp__worker_loop *worker); /* lists that wait, if there is room now */
-void mp__http_watch_done(mp__worker_loop *worker);  /* after mp__http_close_all() */
+void mp__http_walks_scan(
+    mp__worker_loop *worker); /* the same once a scan, and they wait no longer */
+void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
 /* What /readyz knows of http.ready_namespaces, at home on @loop: http/ready.c. */
 MP_MUST_USE int mp__readiness_new(mp__server *server, mp__loop *loop,
                                   mp__readiness **ret_readiness);

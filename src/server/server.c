@@ -17,7 +17,7 @@ enum {
     OUTPUTS_BUDGET = 64 * 1024 * 1024, /* for the unread answers of all clients together */
     SOFT_LEAST = 64 * 1024,
     UNTAKEN_BUDGET = 64 * 1024 * 1024,   /* for answers that lie in memory for one client each */
-    UNTAKEN_EACH = 16 * 1024 * 1024,     /* a whole namespace as a file may be more, and is rare */
+    UNTAKEN_EACH = 4 * 1024 * 1024,      /* a whole namespace as a file may be more, and is rare */
     INPUTS_BUDGET = 16 * 1024 * 1024,    /* for what they have sent and has to wait */
     GATHERED_BUDGET = 256 * 1024 * 1024, /* for what they have sent of requests not yet whole */
     GATHERED_LEAST = 16 * 1024,          /* which does not count */
@@ -242,16 +242,17 @@ bool mp__worker_has_room(mp__worker_loop *worker)
     if (worker->draining ||
         atomic_load_explicit(&worker->server->untaken, memory_order_relaxed) < UNTAKEN_BUDGET)
         return true;
-    worker->wants_room = true;
+    (void)atomic_fetch_add_explicit(&worker->server->room_wanted, 1, memory_order_relaxed);
     return false;
 }
 
 size_t mp__worker_room_wanted(mp__worker_loop *worker)
 {
-    bool wanted = worker->wants_room;
+    uint32_t wanted = atomic_load_explicit(&worker->server->room_wanted, memory_order_relaxed);
+    bool is_new = wanted != worker->room_wanted;
 
-    worker->wants_room = false;
-    return wanted ? UNTAKEN_BUDGET / 2 : 0;
+    worker->room_wanted = wanted;
+    return is_new ? UNTAKEN_BUDGET / 2 : 0;
 }
 
 bool mp__worker_gathers_much(const mp__worker_loop *worker)

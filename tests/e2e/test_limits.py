@@ -165,6 +165,20 @@ class Limits(mp_daemon.Served):
                 with contextlib.closing(daemon.client()) as other:  # there is room again
                     self.assertEqual(other("SET", "app/large", b"v" * 2000000), "OK")
 
+    def test_who_stops_in_the_middle_of_a_large_body_gives_its_room_to_others(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        self.half_sent(daemon, "HTTP", 70, 2200000)  # 4 MiB of room each
+        http = Http(daemon.http)
+        self.addCleanup(http.close)
+
+        def is_taken():
+            with contextlib.suppress(ConnectionError):
+                return http.put("/v1/config/app/large", b"v" * 200000, "text/plain").status in (200, 201)
+            http.close()
+
+        wait_until(is_taken, 15, "room")  # and not http.body_timeout, 30 s
+
     @unittest.skipIf("MP_SANITIZER" in os.environ, "whose own memory is counted, too")
     def test_an_idle_client_keeps_no_body_that_was_answered(self):
         daemon = Daemon().start()
@@ -362,6 +376,7 @@ class Limits(mp_daemon.Served):
                 break
         self.assertEqual((got.status, got.json["type"], got["Retry-After"]), (503, "/problems/busy", "1"))
         self.assertEqual(http("POST", "/v1/batch-get", few).status, 200)
+        self.assertEqual(http.get("/v1/config/list/?keys_only").status, 200)
         wait_until(lambda: http("POST", "/v1/batch-get", keys).status == 200, 10, "room")
 
     def crowd_of_slow_readers(self, address, request, begins, count=60):

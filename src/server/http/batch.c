@@ -37,16 +37,6 @@ static void add_read(mp__buf *body, const mp__read *read)
     mp__json_end(body, '}');
 }
 
-static void answer_full(mp__exchange *x)
-{
-    mp__answer_problem(x, &(mp__problem){.status = 503,
-                                         .type = "busy",
-                                         .detail = "too many large answers wait for their clients "
-                                                   "to take them",
-                                         .remedy = "ask again in a second, or for fewer keys",
-                                         .retry_after_ms = 1000});
-}
-
 static void gathered(mp__gather *gather)
 {
     mp__buf body = {.size_max = ANSWER_MAX};
@@ -55,7 +45,7 @@ static void gathered(mp__gather *gather)
 
     if (gather->bytes > LARGE && !is_too_much && !mp__worker_has_room(x->worker)) {
         mp__gather_release(gather);
-        answer_full(x);
+        mp__http_answer_no_room(x);
         return;
     }
 

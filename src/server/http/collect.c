@@ -13,6 +13,7 @@ enum {
     PAGE_VALUES = 256,
     PAGE_BYTES = 1024 * 1024, /* of values, after which a page ends: it is held in memory */
 };
+#define WAIT_NS UINT64_C(5000000000) /* for room */
 
 typedef struct mp__walk_page { /* what a query gave, kept while its items are looked at */
     struct mp__walk_page *next;
@@ -208,11 +209,34 @@ void mp__http_walks_go_on(mp__worker_loop *worker)
     }
 }
 
+/* Those who have stood in the line for too long, and find no room, are told. */
+static void give_up(mp__worker_loop *worker)
+{
+    mp__walk_line *line = &worker->walks;
+
+    while (line->first && worker->tick_ns - line->first->since_ns > WAIT_NS &&
+           !mp__worker_has_room(worker)) {
+        mp__walk *walk = line->first, *beside = walk->beside;
+
+        line->first = walk->next;
+        if (beside)
+            finish(beside, MP_EAGAIN);
+        finish(walk, MP_EAGAIN);
+    }
+}
+
+void mp__http_walks_scan(mp__worker_loop *worker)
+{
+    mp__http_walks_go_on(worker);
+    give_up(worker);
+}
+
 void mp__walk_start_both(mp__walk *a, mp__walk *b)
 {
     mp__walk_line *line = &a->worker->walks;
 
     a->beside = b;
+    a->since_ns = a->worker->tick_ns;
     if (line->first)
         line->last->next = a;
     else
@@ -223,8 +247,8 @@ void mp__walk_start_both(mp__walk *a, mp__walk *b)
 
 void mp__walk_start(mp__walk *walk)
 {
-    if (walk->items_max == 1)
-        begin(walk);
+    if (walk->items_max == 1 || !walk->with_values)
+        begin(walk); /* it is small */
     else
         mp__walk_start_both(walk, NULL);
 }
@@ -245,6 +269,16 @@ void mp__http_answer_not_yet(mp__exchange *x)
                                          .last_known_revision = now.revision});
 }
 
+void mp__http_answer_no_room(mp__exchange *x)
+{
+    mp__answer_problem(x, &(mp__problem){.status = 503,
+                                         .type = "busy",
+                                         .detail = "too many large answers wait for their clients "
+                                                   "to take them",
+                                         .remedy = "ask again in a second, or for less",
+                                         .retry_after_ms = 1000});
+}
+
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk)
 {
     if (walk->status == MP_ELIMIT)
@@ -256,6 +290,8 @@ void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk)
                                                        "page by page"});
     else if (walk->status == MP_EINVAL)
         mp__http_answer_not_yet(x);
+    else if (walk->status == MP_EAGAIN)
+        mp__http_answer_no_room(x);
     else
         mp__answer_error(x, walk->status, NULL);
 }

@@ -44,6 +44,7 @@ typedef struct mp__walk {
     mp__worker_loop *worker;
     struct mp__walk *next, *beside; /* in the line; begins and ends with it */
     bool is_under_way;              /* it is counted in the line */
+    uint64_t since_ns;              /* it stands there */
     size_t capacity, bytes;
     struct mp__walk_page *pages;
     mp__query query;
@@ -59,15 +60,17 @@ const mp__list_item *mp__walk_only(const mp__walk *walk);
 /* Go on behind @name, as an earlier walk gave it. False: it is too long. */
 bool mp__walk_after(mp__walk *walk, mp_str name, bool group) __attribute__((warn_unused_result));
 /* done() comes later, always. What a walk finds lies in memory until it is freed, and its answer
- * until the client has taken it: so a walk of many items waits while MP__WALKS_AT_ONCE of this
- * worker are not freed, or where there is no room for more answers. Who holds a walk starts no
- * second one. */
+ * until the client has taken it: so a walk of many values waits while MP__WALKS_AT_ONCE of this
+ * worker are not freed, or where there is no room for more answers; for room 5 s at most, then it
+ * is MP_EAGAIN. Who holds a walk of many values starts no second one. */
 void mp__walk_start(mp__walk *walk);
 /* Two that are needed together; neither waits for the other. */
 void mp__walk_start_both(mp__walk *a, mp__walk *b);
 mp__walk *mp__walk_free(mp__walk *walk); /* accepts NULL, returns NULL */
 /* What a walk that failed is answered with. */
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk);
+/* 503: there is no room for one more large answer. */
+void mp__http_answer_no_room(mp__exchange *x);
 /* 400: the revision that was asked for is beyond the newest, which is named. */
 void mp__http_answer_not_yet(mp__exchange *x);
 

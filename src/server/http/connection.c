@@ -10,8 +10,9 @@ enum {
     UNTAKEN_BPS = 64 * 1024,         /* slower than that is slow */
     LINGER_BYTES = 64 * 1024 * 1024, /* that come behind a refusal */
 };
-#define UNTAKEN_FROM_NS UINT64_C(250000000)  /* before that nobody can tell */
-#define LINGER_IDLE_NS  UINT64_C(2000000000) /* without a byte: it has no more */
+#define SILENCE_NS     UINT64_C(2000000000) /* of a body that others have no room beside */
+#define PACE_NS        UINT64_C(1000000000) /* over which a pace is measured */
+#define LINGER_IDLE_NS UINT64_C(2000000000) /* without a byte: it has no more */
 
 /* ---- the end of connections ---- */
 
@@ -68,7 +69,7 @@ static void pause_reading(mp__http_connection *c, bool pause)
 /* Of what was written nothing lies in memory any more. */
 static void all_taken(mp__http_connection *c)
 {
-    c->copied = 0;
+    c->pace = (mp__pace){0};
     if (c->untaken == 0)
         return;
     mp__worker_note_untaken(c->worker, &c->untaken, 0);
@@ -172,15 +173,6 @@ bool mp__http_write_out(mp__http_connection *c, mp__buf *out)
     return mp__http_write_with(c, out, (mp_str){NULL, 0}, NULL);
 }
 
-/* @added bytes more lie in memory for @c alone. */
-static void note_untaken(mp__http_connection *c, size_t added)
-{
-    if (c->copied == 0)
-        c->copied_since_ns = c->worker->tick_ns;
-    c->copied += added;
-    mp__worker_note_untaken(c->worker, &c->untaken, c->untaken + added);
-}
-
 bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, const mp_blob *kept)
 {
     mp__worker_loop *worker = c->worker;
@@ -208,8 +200,11 @@ bool mp__http_write_with(mp__http_connection *c, mp__buf *out, mp_str body, cons
         return false;
     }
     queued = mp__stream_queued(c->stream) - queued;
-    if (!kept && queued >= UNTAKEN_LEAST && queued <= size)
-        note_untaken(c, queued);
+    if (queued > size)
+        return true; /* all of it has gone, and of what waited before, too */
+    c->pace.unsent += queued;
+    if (!kept && queued >= UNTAKEN_LEAST)
+        mp__worker_note_untaken(worker, &c->untaken, c->untaken + queued);
     return true;
 }
 
@@ -510,6 +505,8 @@ static void on_read(void *context, char *data, int64_t size)
             mp__http_close(c, MP__HTTP_CLOSE);
         return;
     }
+    if (c->ending && size == 0)
+        c->ended = true; /* it has nothing to add to what was refused */
     if (c->closed || (c->ending && size >= 0))
         return;
     if (size == 0) {
@@ -602,6 +599,9 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
         return NULL; /* it waits for us */
     if (c->stage == 1 && ns > l->http_head_ns)
         return "its head took longer than http.header_timeout";
+    if (c->stage == 2 && c->gathered && mp__worker_gathers_much(c->worker) &&
+        now > c->active_ns + SILENCE_NS)
+        return "it sends nothing of its large body, and others have no room for theirs";
     if (c->stage == 2 && ns > l->http_body_ns)
         return "its body took longer than http.body_timeout";
     if (c->stage == 0 && queued == 0 && now > c->active_ns &&
@@ -610,15 +610,20 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
     return NULL;
 }
 
-/* The bytes a second at which @c takes what lies in memory for it; the most for who has just begun,
- * or is going anyway. */
-static uint64_t pace(const mp__http_connection *c, size_t unsent)
+/* At a scan: how fast @c takes what waits for it, measured anew each second. */
+static void measure_pace(mp__http_connection *c, size_t unsent, uint64_t now_ns)
 {
-    uint64_t ns = c->worker->tick_ns - c->copied_since_ns;
+    mp__pace *p = &c->pace;
+    uint64_t ns = now_ns - p->since_ns;
+    size_t taken = p->unsent > unsent ? p->unsent - unsent : 0;
 
-    if (c->posted || ns < UNTAKEN_FROM_NS || unsent == 0)
-        return UINT64_MAX;
-    return (c->copied > unsent ? c->copied - unsent : 0) / (ns / 1000000) * 1000;
+    if (p->since_ns && ns < PACE_NS)
+        return;
+    if (p->since_ns)
+        p->bps = (taken < UINT32_MAX ? taken : UINT32_MAX) * PACE_NS / ns;
+    p->is_known = p->since_ns != 0;
+    p->since_ns = now_ns;
+    p->unsent = unsent;
 }
 
 /* Where there was no room for somebody's large answer, make some. */
@@ -627,9 +632,7 @@ static void cut_the_slow(mp__worker_loop *worker)
     size_t want = mp__worker_room_wanted(worker), freed = 0;
 
     for (mp__http_connection *c = worker->http_connections; c && freed < want; c = c->next) {
-        size_t unsent = c->untaken ? mp__stream_unsent(c->stream) : 0;
-
-        if (pace(c, unsent) > UNTAKEN_BPS)
+        if (!c->untaken || c->posted || !c->pace.is_known || c->pace.bps > UNTAKEN_BPS)
             continue;
         freed += c->untaken;
         mp__http_close_soon(c, "it took its answer slowly while there was no room for others");
@@ -645,6 +648,8 @@ void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns)
         size_t unsent = c->untaken ? mp__stream_unsent(c->stream) : 0;
 
         next = c->next;
+        if (unsent)
+            measure_pace(c, unsent, now_ns);
         if (unsent < c->untaken)
             mp__worker_note_untaken(worker, &c->untaken, unsent);
         if (c->busy && c->x.streaming)
@@ -655,7 +660,7 @@ void mp__http_scan(mp__worker_loop *worker, uint64_t now_ns)
             mp__http_parser_answered(c->parser);
     }
     cut_the_slow(worker);
-    mp__http_walks_go_on(worker);
+    mp__http_walks_scan(worker);
 }
 
 /* ---- stopping ---- */

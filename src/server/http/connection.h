@@ -5,6 +5,14 @@
 
 #include "server/http/http.h"
 
+/* How fast a client takes what waits for it, by looks a second apart. */
+typedef struct mp__pace {
+    uint64_t since_ns; /* the last look; 0: none yet */
+    size_t unsent;     /* then, and what was written since */
+    uint64_t bps;      /* before it, where that is known */
+    bool is_known;
+} mp__pace;
+
 struct mp__http_connection {
     mp__http_connection *next, *previous; /* of the worker */
     mp__worker_loop *worker;
@@ -15,9 +23,9 @@ struct mp__http_connection {
     uint64_t stage_since_ns, active_ns;
     mp__taking taking;
     size_t backlog, input, gathered; /* of those of the worker */
-    size_t untaken, copied;   /* the first of those of the server; bytes of answers for it alone */
-    uint64_t copied_since_ns; /* they wait */
-    size_t thrown_away;       /* bytes, of one that lingers */
+    size_t untaken;                  /* of those of the server: of answers for it alone */
+    mp__pace pace;
+    size_t thrown_away; /* bytes, of one that lingers */
     int stage;
     bool closing;        /* after the answer at work */
     bool ending;         /* all is answered: it closes once that has been sent */
