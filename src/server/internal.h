@@ -212,9 +212,8 @@ void mp__http_drain(mp__worker_loop *worker);
 void mp__http_close_all(mp__worker_loop *worker);
 void mp__http_watch_scan(mp__worker_loop *worker);  /* once a scan */
 void mp__http_walks_go_on(mp__worker_loop *worker); /* lists that wait, if there is room now */
-void mp__http_walks_scan(
-    mp__worker_loop *worker); /* the same once a scan, and they wait no longer */
-void mp__http_watch_done(mp__worker_loop *worker); /* after mp__http_close_all() */
+void mp__http_walks_scan(mp__worker_loop *worker);  /* once a scan: who waited too long is told */
+void mp__http_watch_done(mp__worker_loop *worker);  /* after mp__http_close_all() */
 /* What /readyz knows of http.ready_namespaces, at home on @loop: http/ready.c. */
 MP_MUST_USE int mp__readiness_new(mp__server *server, mp__loop *loop,
                                   mp__readiness **ret_readiness);

@@ -63,14 +63,19 @@ class Crowd(unittest.TestCase):
         daemon.start()
         return daemon, lock
 
+    @staticmethod
+    def all_ask(clients, lock):
+        """Each for the value DEEP times, of an origin that hangs from here on."""
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for client in clients:
+            client.send("MGET", *["app/value"] * DEEP)
+
     def test_ten_thousand_of_whom_half_go_away_are_one_question(self):
         with contextlib.ExitStack() as stack:
             daemon, lock = self.hanging(stack, "--set", "origin.timeout=60s")
             clients = self.clients(daemon, CLIENTS)
             before = self.asked(daemon)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for client in clients:
-                client.send("MGET", *["app/value"] * DEEP)
+            self.all_ask(clients, lock)
             wait_until(lambda: self.waiters(daemon) >= CLIENTS * DEEP)
             for client in clients[:CLIENTS // 2]:  # who asked first is among them
                 client.close()
@@ -84,10 +89,8 @@ class Crowd(unittest.TestCase):
             daemon, lock = self.hanging(stack, "--set", "origin.timeout=500ms")
             clients = self.clients(daemon, CLIENTS)
             before = self.asked(daemon)
-            fcntl.flock(lock, fcntl.LOCK_EX)
             began = time.monotonic()
-            for client in clients:
-                client.send("MGET", *["app/value"] * DEEP)
+            self.all_ask(clients, lock)
             for client in clients:
                 with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
                     client.read()

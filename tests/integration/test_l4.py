@@ -334,12 +334,19 @@ class Shared(unittest.TestCase):
         self.assertEqual(lost.stop(), 0)
         self.assertLess(time.monotonic() - began, 5)
 
-    def test_what_it_takes_no_writes_for_is_told_and_over_when_it_does(self):
-        full = Redis("--maxmemory", "1mb", "--maxmemory-policy", "noeviction").start()
-        self.addCleanup(full.close)
-        node = self.node("--set", "cache.l4_timeout=5s", url=f"redis://127.0.0.1:{full.port}")
+    def with_a_redis_of_its_own(self, *options):
+        """A node, a client of it, and one of its Redis."""
+        server = Redis(*options).start()
+        self.addCleanup(server.close)
+        node = self.node("--set", "cache.l4_timeout=5s", url=f"redis://127.0.0.1:{server.port}")
         self.is_up(node)
-        client, redis = node.client(), full.client()
+        clients = node.client(), server.client()
+        for client in clients:
+            self.addCleanup(client.close)
+        return node, *clients
+
+    def test_what_it_takes_no_writes_for_is_told_and_over_when_it_does(self):
+        node, client, redis = self.with_a_redis_of_its_own("--maxmemory", "1mb", "--maxmemory-policy", "noeviction")
         client("SET", "app/k", "v" * 200000)
         wait_until(lambda: "it takes no writes: it says OOM" in self.l4(node)["trouble"], what="the refusal told")
         self.assertIn("it takes no writes", node.cli("status").stdout)
@@ -347,15 +354,9 @@ class Shared(unittest.TestCase):
         client("SET", "app/k", "now")
         wait_until(lambda: self.l4(node)["trouble"] == "", what="the end of it told")
         self.assertEqual(node.log_text().count("l4-refuses"), 1)
-        redis.close()
-        client.close()
 
     def test_that_it_answers_no_reads_is_told_and_over_when_it_does(self):
-        ruled = Redis().start()
-        self.addCleanup(ruled.close)
-        node = self.node("--set", "cache.l4_timeout=5s", url=f"redis://127.0.0.1:{ruled.port}")
-        self.is_up(node)
-        client, redis = node.client(), ruled.client()
+        node, client, redis = self.with_a_redis_of_its_own()
         redis("ACL", "SETUSER", "default", "-get")
         for i in range(3):
             self.assertIsNone(client("GET", f"app/none{i}"))  # the origin is asked
@@ -372,8 +373,6 @@ class Shared(unittest.TestCase):
         client("SET", "app/k", "now")
         wait_until(lambda: self.l4(node)["trouble"] == "", what="the end of both told")
         self.assertEqual(node.log_text().count("l4-refuses"), 2)
-        redis.close()
-        client.close()
 
     def test_an_address_that_is_none_is_refused_at_the_start(self):
         for url in ("http://x", "redis://", "redis://@host", "redis://host/x", "redis://host:0",
