@@ -100,7 +100,8 @@ const mp__option mp__option_table[] = {
      "origin, "
      "with files named ENVIRONMENT/NAMESPACE.yaml."},
     {"origin.timeout", MP__OPTION_DURATION, "2s", 10, 300 * S, NULL, "ms", true,
-     "How long a read or a list waits for the origin before it answers from what is kept."},
+     "How long a read or a list waits for the origin before it answers from what is kept. After "
+     "three in a row that waited in vain nobody does, until it answers again."},
     {"origin.probe_interval", MP__OPTION_DURATION, "1s", 50, 600 * S, NULL, "ms", false,
      "How often the origin's health and changes by others are looked at."},
     {"origin.sweep_interval", MP__OPTION_DURATION, "1s", 50, 3600 * S, NULL, "ms", false,

@@ -111,7 +111,7 @@ void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash
     uint32_t end = atomic_load_explicit(&entry->verify_by_s, memory_order_relaxed);
 
     if (window_s == 0 || end > mp__manager_now_s(manager) + window_s ||
-        !mp__origin_vouches(manager) || !throw_says_now(manager, entry, hash) ||
+        !mp__origin_answers(manager) || !throw_says_now(manager, entry, hash) ||
         !take_place(manager))
         return;
     refresh(manager, entry, hash);
@@ -141,7 +141,7 @@ void mp__ahead_turn(mp__manager *manager, int64_t wall_ms)
     if (!atomic_load_explicit(&manager->turn_again, memory_order_relaxed) ||
         !atomic_load(&manager->open) || atomic_flag_test_and_set(&manager->turning))
         return;
-    turn.may_ask = mp__origin_vouches(manager);
+    turn.may_ask = mp__origin_answers(manager);
     turn.refreshes = window_s != 0;
     turn.lead_s = window_s < 2 ? window_s : 1 + window_s / 4;
     count = mp__cache_turn_go(manager->cache, &turn, due, &more);

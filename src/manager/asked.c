@@ -10,9 +10,9 @@
  *                                                                       GIVEN UP until the origin
  *                                                                       answers it, to nobody
  *
- * An origin that answers none of them is not asked for more: so it has a bounded number of them,
- * and who comes next does not wait for what nobody was told. The first answer, to whom ever, ends
- * that. */
+ * An origin that answers none of them, or is silent (circuit.h), is not asked for more: so it has a
+ * bounded number of them, and who comes next does not wait for what nobody was told. The first
+ * answer, to whom ever, ends that. */
 #include <stdlib.h>
 
 #include "core/bytes.h"
@@ -67,7 +67,8 @@ static bool enter(mp__asked *asked)
 
     (void)pthread_mutex_lock(&manager->queries_lock);
     is_asked = asked->query->is_patient ||
-               (!manager->asked_in_vain && manager->asked_given_up < GIVEN_UP_MAX);
+               (!manager->asked_in_vain && manager->asked_given_up < GIVEN_UP_MAX &&
+                !mp__circuit_is_open(&manager->circuit));
     if (is_asked) {
         asked->previous = manager->asked_last;
         *(manager->asked_last ? &manager->asked_last->next : &manager->asked_first) = asked;
@@ -77,12 +78,14 @@ static bool enter(mp__asked *asked)
     return is_asked;
 }
 
-/* It is answered: the query that waits for it, or NULL; it stays the caller's to free. */
-static mp__query *leave(mp__asked *asked)
+/* It is answered with @status: the query that waits for it, or NULL; it stays the caller's to free.
+ */
+static mp__query *leave(mp__asked *asked, int status)
 {
     mp__manager *manager = asked->manager;
     uint64_t now = mp__env_now_ns(manager->env);
     mp__query *query;
+    bool is_late;
 
     (void)pthread_mutex_lock(&manager->queries_lock);
     manager->asked_answered_ns = now;
@@ -92,7 +95,12 @@ static mp__query *leave(mp__asked *asked)
         unlink_asked(asked);
     else
         manager->asked_given_up--;
+    is_late = !query;
     (void)pthread_mutex_unlock(&manager->queries_lock);
+    if (status != MP_ETIMEOUT)
+        mp__origin_answered(manager);
+    else if (!is_late)
+        mp__origin_is_late(manager, asked->started_ns);
     return query;
 }
 
@@ -100,6 +108,8 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
 {
     mp__query *late = NULL, **last = &late;
     mp__asked *next;
+    uint64_t asked_ns[MP__CIRCUIT_LATE_MAX];
+    size_t count = 0;
 
     (void)pthread_mutex_lock(&manager->queries_lock);
     for (mp__asked *a = manager->asked_first; a && a->started_ns <= before_ns; a = next) {
@@ -108,6 +118,8 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
             continue;
         manager->asked_in_vain |= manager->asked_answered_ns < a->started_ns;
         manager->asked_given_up++;
+        if (count < MP__CIRCUIT_LATE_MAX)
+            asked_ns[count++] = a->started_ns;
         a->query->next_waiting = NULL;
         *last = a->query;
         last = &a->query->next_waiting;
@@ -115,6 +127,8 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
         unlink_asked(a);
     }
     (void)pthread_mutex_unlock(&manager->queries_lock);
+    for (size_t i = 0; i < count; i++)
+        mp__origin_is_late(manager, asked_ns[i]);
     while (late) {
         mp__query *query = late;
 
@@ -148,7 +162,7 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
                    uint64_t next)
 {
     mp__asked *asked = (mp__asked *)((char *)list - offsetof(mp__asked, u.list));
-    mp__query *query = leave(asked);
+    mp__query *query = leave(asked, status);
 
     if (query) {
         query->next = next;
@@ -189,7 +203,7 @@ static void history_came(mp__history *history, int status, const mp__record *rec
                          const mp_str *actors, size_t count)
 {
     mp__asked *asked = (mp__asked *)((char *)history - offsetof(mp__asked, u.history));
-    mp__query *query = leave(asked);
+    mp__query *query = leave(asked, status);
     size_t capacity = 0;
 
     for (size_t i = 0; query && i < count && status == 0; i++)
@@ -244,7 +258,7 @@ static void changes_came(mp__changed *changed, int status, const mp__record *rec
                          uint64_t through)
 {
     mp__asked *asked = (mp__asked *)((char *)changed - offsetof(mp__asked, u.changed));
-    mp__query *query = leave(asked);
+    mp__query *query = leave(asked, status);
     size_t capacity = 0;
 
     for (size_t i = 0; query && i < count && status == 0; i++)
@@ -287,7 +301,7 @@ static mp__asked *changed_new(mp__query *query)
 static void counted(mp__count *count, int status, uint64_t keys)
 {
     mp__asked *asked = (mp__asked *)((char *)count - offsetof(mp__asked, u.count));
-    mp__query *query = leave(asked);
+    mp__query *query = leave(asked, status);
 
     if (query && status) {
         mp__query_fall_back(query, status);

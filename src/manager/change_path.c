@@ -11,9 +11,12 @@
  *   state         live: a new watch (FRESH). Down or lost: no watch (STALE); entries keep what
  *                 they are, and the time until which the origin vouched for them is remembered,
  *                 so that their age is honest
+ *   silence       it says that it is live, and answers nothing any more (circuit.h): no watch, as
+ *                 when it is down, until it answers again
  *
  * Freshness is thus one comparison of two numbers on the read path. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "manager/internal.h"
@@ -29,7 +32,7 @@ bool mp__origin_vouches(const mp__manager *manager)
     return state == MP__ORIGIN_LIVE || state == MP__ORIGIN_DEGRADED;
 }
 
-/* ---- generations ---- */
+/* ---- generations; all under the circuit's lock ---- */
 
 static void watch_ends(mp__manager *manager)
 {
@@ -42,6 +45,17 @@ static void watch_begins(mp__manager *manager)
     uint32_t next = atomic_fetch_add(&manager->generation_last, 1) + 1;
 
     atomic_store(&manager->generation, next);
+}
+
+/* What is held is verified once, if it is held at all. Takes the lock. */
+static void watch_renews(mp__manager *manager)
+{
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    if (atomic_load(&manager->generation) != 0) {
+        watch_ends(manager);
+        watch_begins(manager);
+    }
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
 }
 
 /* ---- watchers ---- */
@@ -153,10 +167,7 @@ void mp__change_unseen(void *context, const char *cause)
     mp__manager *manager = context;
     mp__event reset = {.kind = MP__EVENT_RESET, .address = mp_str_new("", 0)};
 
-    if (atomic_load(&manager->generation) != 0) {
-        watch_ends(manager);
-        watch_begins(manager);
-    }
+    watch_renews(manager);
     mp__event_note(manager, "origin-unseen", "%s", cause);
     mp__log(manager->log, MP__LOG_INFO, "origin", "unseen-change",
             "%s; what is kept is verified when it is next read", cause);
@@ -183,10 +194,8 @@ static void doubt(mp__manager *manager, mp_str address)
         mp__cache_verified(manager->cache, entry, mp__manager_wall_ms(manager), 0,
                            mp__manager_now_s(manager));
     (void)mp__entry_unref(entry);
-    if (!entry && rc == MP_EAGAIN && atomic_load(&manager->generation) != 0) {
-        watch_ends(manager); /* it lies on disk, which is not waited for: all are verified once */
-        watch_begins(manager);
-    }
+    if (!entry && rc == MP_EAGAIN)
+        watch_renews(manager); /* it lies on disk, which is not waited for: all are verified once */
 }
 
 static void tell_doubt(mp__manager *manager, mp_str address, bool is_prefix, bool begins)
@@ -284,10 +293,14 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
 
     if (is && atomic_load(&manager->open))
         mp__shared_scope_now(manager);
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    if (is != was)
+        (void)mp__circuit_close(&manager->circuit); /* it said something */
     if (was && !is)
         watch_ends(manager);
     if (is && !was)
         watch_begins(manager);
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
     (void)pthread_mutex_lock(&manager->notable_lock);
     (void)snprintf(manager->trouble, sizeof(manager->trouble), "%s",
                    to == MP__ORIGIN_LIVE ? "" : cause);
@@ -303,4 +316,87 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
         mp__watchers_tell(manager, &event);
     if (is && !was && atomic_load(&manager->open)) /* what is so still, behind what said that */
         tell_doubts(manager);
+}
+
+/* ---- silence ---- */
+
+/* Under the lock: what that means to who holds something fresh or watches. */
+static void silence(mp__manager *manager, bool begins, const char *text)
+{
+    const char *what = begins ? "origin-silent" : "origin-answers";
+    mp__event event = {.kind = begins ? MP__EVENT_STALE : MP__EVENT_FRESH,
+                       .address = mp_str_new("", 0)};
+
+    if (mp__origin_vouches(manager)) { /* else both are so already */
+        if (begins)
+            watch_ends(manager);
+        else
+            watch_begins(manager);
+        mp__watchers_tell(manager, &event);
+    }
+    mp__event_note(manager, what, "%s", text);
+    mp__log(manager->log, begins ? MP__LOG_ERROR : MP__LOG_INFO, "origin", what, "%s", text);
+}
+
+void mp__origin_answered(mp__manager *manager)
+{
+    bool was_open;
+
+    if (!mp__circuit_answered(&manager->circuit, mp__env_now_ns(manager->env)))
+        return;
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    was_open = mp__circuit_close(&manager->circuit);
+    if (was_open)
+        silence(manager, false, "it answers again; what is kept is verified when it is next read");
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
+    if (!was_open || !mp__origin_vouches(manager) || !atomic_load(&manager->open))
+        return;
+    tell_doubts(manager);
+    mp__preload_again(manager);
+    mp__overlay_warm(manager);
+}
+
+void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns)
+{
+    char text[160];
+    uint64_t random;
+
+    mp__env_random(manager->env, &random, sizeof(random));
+    (void)snprintf(text, sizeof(text),
+                   "it answered none of %d questions in a row within origin.timeout (%" PRId64
+                   " ms)",
+                   (int)MP__CIRCUIT_LATE_MAX, mp__manager_timeout_ms(manager));
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    if (mp__circuit_late(&manager->circuit, asked_ns, mp__env_now_ns(manager->env), random)) {
+        atomic_store(&manager->circuit.opened_ms, mp__env_wall_ms(manager->env));
+        silence(manager, true, text);
+    }
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
+}
+
+/* What is under way still is a probe by itself, at first: perhaps it will never be answered, while
+ * others would be. */
+static bool has_probe(const mp__manager *manager)
+{
+    return atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) != 0 &&
+           manager->circuit.pause_ns < MP__CIRCUIT_PAUSE_LAST_MS * (uint64_t)1000000;
+}
+
+/* Whether the first environment has keys: one look at an index. */
+void mp__origin_probe(mp__manager *manager)
+{
+    mp_str mark = mp_str_of(manager->databases[0]);
+    uint64_t random;
+    bool is_due;
+
+    if (!mp__circuit_is_open(&manager->circuit))
+        return;
+    mp__env_random(manager->env, &random, sizeof(random));
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    is_due = mp__circuit_probes(&manager->circuit, mp__env_now_ns(manager->env),
+                                (uint64_t)mp__manager_timeout_ms(manager) * 1000000u, random) &&
+             !has_probe(manager);
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
+    if (is_due)
+        mp__flight_probe(manager, mark, mp__cache_hash(manager->hash_key, mark));
 }

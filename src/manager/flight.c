@@ -5,6 +5,10 @@
  * a write, waits for the next one, which begins when this one ends. Each waiter has its own
  * deadline (origin.timeout), looked at by its own loop; the flight itself goes on.
  *
+ * A flight that takes so long is told to the circuit (circuit.h). While that is open nobody waits:
+ * who asks is answered at once with what is kept, or that nobody knows, and the origin gets no
+ * question more than its probe.
+ *
  * Of ten thousand that ask at once not all have come by the time an origin that fails at once has
  * said so. So that these do not ask one after the other, a failure stands for FAILED_NS for those
  * who would have joined the flight.
@@ -162,7 +166,10 @@ void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *know
     mp__monitor_count(manager->monitor, MP__EVENT_FLIGHT_WAITERS, 1);
     (void)pthread_mutex_lock(&shard->lock);
     flight = find(shard, read->address, read->hash);
-    if (flight && join && !flight->dirty && is_young_enough(manager, flight, read)) {
+    if (mp__circuit_is_open(&manager->circuit)) {
+        refusal = MP_ETIMEOUT;
+        atomic_fetch_add_explicit(&manager->circuit.refused, 1, memory_order_relaxed);
+    } else if (flight && join && !flight->dirty && is_young_enough(manager, flight, read)) {
         add_waiter(flight, read);
     } else if (flight) {
         read->next = flight->later;
@@ -194,6 +201,8 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
     mp__flight_shard *shard = mp__flight_shard_of(manager, hash);
     mp__flight *flight = NULL;
 
+    if (mp__circuit_is_open(&manager->circuit))
+        return false;
     (void)pthread_mutex_lock(&shard->lock);
     /* unless one has just landed */
     if (!find(shard, mp__entry_address(entry), hash) && !mp__read_is_held(manager, entry))
@@ -207,6 +216,12 @@ bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t h
 }
 
 void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash)
+{
+    if (!mp__circuit_is_open(&manager->circuit))
+        mp__flight_probe(manager, address, hash);
+}
+
+void mp__flight_probe(mp__manager *manager, mp_str address, uint64_t hash)
 {
     mp__flight_shard *shard = mp__flight_shard_of(manager, hash);
     mp__flight *flight = NULL;
@@ -320,15 +335,20 @@ static const mp__entry *remember(mp__flight *flight, uint64_t removals, const mp
     return entry;
 }
 
-/* What is dirty later is for those to know who come then: they do not join it any more. */
-static void note_changes(mp__flight *flight)
+/* What is dirty later is for those to know who come then: they do not join it any more. True: it
+ * was counted as late. */
+static bool note_changes(mp__flight *flight)
 {
     mp__flight_shard *shard = mp__flight_shard_of(flight->manager, flight->hash);
+    bool is_late;
 
     (void)pthread_mutex_lock(&shard->lock);
     flight->landed_dirty = flight->dirty;
     flight->landed_changed_to = flight->changed_to;
+    is_late = flight->is_late;
+    flight->is_late = true; /* whatever comes of it, it is not counted again */
     (void)pthread_mutex_unlock(&shard->lock);
+    return is_late;
 }
 
 /* Take @flight, which ended with @status, out of the table; what waited for a later look begins the
@@ -414,11 +434,16 @@ static void land(mp__flight *flight, int status, const mp__record *record)
     uint64_t removals = mp__cache_removals(manager->cache), took_ns, as_of = flight->fetch.as_of;
     /* what an origin remembers that cannot be asked is an answer, and no failure */
     int failure = status && !record ? status : 0;
+    bool is_late;
 
-    note_changes(flight);
+    is_late = note_changes(flight);
     took_ns = mp__env_now_ns(manager->env) - flight->started_ns;
     mp__monitor_record(manager->monitor, MP__OP_FETCH, MP__TIER_ORIGIN, took_ns, 1);
     mp__ahead_learn(manager, took_ns, status == 0 || status == MP_ECORRUPT, flight->is_ahead);
+    if (status != MP_ETIMEOUT)
+        mp__origin_answered(manager);
+    else if (!is_late)
+        mp__origin_is_late(manager, flight->started_ns);
     if (status == 0) {
         entry = fill(flight, removals, record);
         if (!entry)
@@ -471,11 +496,10 @@ static void listed(mp__list *list, int status, const mp__record *records, size_t
 
 /* ---- deadlines ---- */
 
-/* Take from a list what waits on @loop since before @before_ns. */
-static mp__read *take_late(mp__read **list, const mp__loop *loop, uint64_t before_ns)
+/* Take from a list what waits on @loop since before @before_ns, and put it before @late. */
+static mp__read *take_late(mp__read **list, const mp__loop *loop, uint64_t before_ns,
+                           mp__read *late)
 {
-    mp__read *late = NULL;
-
     while (*list) {
         mp__read *read = *list;
 
@@ -505,32 +529,47 @@ static void answer_late_behind_writes(mp__manager *manager, mp__loop *loop, uint
     }
 }
 
+/* Take what waits on @loop too long out of the flights of @shard. Flights that are under way as
+ * long are told to the circuit, each once: some now, the others the next time. */
+static mp__read *late_of(mp__manager *manager, mp__flight_shard *shard, const mp__loop *loop,
+                         uint64_t before_ns)
+{
+    uint64_t asked_ns[MP__CIRCUIT_LATE_MAX];
+    mp__read *late = NULL;
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&shard->lock);
+    for (mp__flight *f = shard->first; f; f = f->next) {
+        late = take_late(&f->waiters, loop, before_ns, late);
+        late = take_late(&f->later, loop, before_ns, late);
+        f->last_waiter = &f->waiters;
+        while (*f->last_waiter)
+            f->last_waiter = &(*f->last_waiter)->next;
+        if (!f->is_late && f->started_ns <= before_ns && count < MP__CIRCUIT_LATE_MAX) {
+            f->is_late = true;
+            asked_ns[count++] = f->started_ns;
+        }
+    }
+    (void)pthread_mutex_unlock(&shard->lock);
+    for (size_t i = 0; i < count; i++)
+        mp__origin_is_late(manager, asked_ns[i]);
+    return late;
+}
+
 void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
 {
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
     uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
 
-    if (now >= timeout_ns)
-        mp__ask_late(manager, loop, now - timeout_ns);
-    if (now >= timeout_ns && manager->back)
-        answer_late_behind_writes(manager, loop, now - timeout_ns);
-    if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0 ||
-        now < timeout_ns)
+    mp__origin_probe(manager);
+    if (now < timeout_ns)
         return;
-    for (int i = 0; i < MP__FLIGHT_SHARDS; i++) {
-        mp__flight_shard *shard = &manager->flights[i];
-        mp__read *late = NULL, *later = NULL;
-
-        (void)pthread_mutex_lock(&shard->lock);
-        for (mp__flight *f = shard->first; f && !late && !later; f = f->next) {
-            late = take_late(&f->waiters, loop, now - timeout_ns);
-            later = take_late(&f->later, loop, now - timeout_ns);
-            f->last_waiter = &f->waiters;
-            while (*f->last_waiter)
-                f->last_waiter = &(*f->last_waiter)->next;
-        }
-        (void)pthread_mutex_unlock(&shard->lock);
-        answer_all(manager, late, MP_ETIMEOUT, NULL, 0, 0);
-        answer_all(manager, later, MP_ETIMEOUT, NULL, 0, 0);
-    }
+    mp__ask_late(manager, loop, now - timeout_ns);
+    if (manager->back)
+        answer_late_behind_writes(manager, loop, now - timeout_ns);
+    if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0)
+        return;
+    for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
+        answer_all(manager, late_of(manager, &manager->flights[i], loop, now - timeout_ns),
+                   MP_ETIMEOUT, NULL, 0, 0);
 }

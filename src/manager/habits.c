@@ -260,7 +260,7 @@ static void bring_some(mp__habits *habits)
 {
     mp__manager *manager = habits->manager;
 
-    while (!atomic_load(&habits->stopping) && mp__origin_vouches(manager) &&
+    while (!atomic_load(&habits->stopping) && mp__origin_answers(manager) &&
            atomic_load(&manager->flights_under_way) < UNDER_WAY_MOST) {
         char *address = NULL;
 

@@ -8,6 +8,7 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "manager/circuit.h"
 #include "manager/habits.h"
 #include "manager/manager.h"
 #include "manager/write_back.h"
@@ -34,6 +35,7 @@ typedef struct mp__flight {
     mp__read *later;        /* came after it began and want a newer look: the next flight's */
     const mp__entry *known; /* what was kept when it began: a reference, or NULL */
     bool is_ahead;          /* nobody waits: the entry's time is about to come */
+    bool is_late;           /* it was under way for origin.timeout, and that was counted */
     bool dirty;             /* it was changed meanwhile: the result is not held fresh, */
     uint64_t changed_to;    /* and not kept where it is older than this; 0: nobody knows */
     bool landed_dirty;      /* both as of when the answer came */
@@ -119,6 +121,10 @@ struct mp__manager {
     _Atomic int64_t vouched_until_ms; /* wall time until which generation_last held */
     _Atomic uint32_t now_s;           /* coarse monotonic seconds */
     _Atomic int64_t wall_ahead_ms;    /* most that the wall clock stood before the monotonic */
+
+    /* whether the origin is silent: see change_path.c */
+    pthread_mutex_t circuit_lock; /* the circuit and the generations move under it */
+    mp__circuit circuit;
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;
@@ -232,9 +238,11 @@ static inline mp__flight_shard *mp__flight_shard_of(mp__manager *manager, uint64
 void mp__flight_wait(mp__manager *manager, mp__read *read, const mp__entry *known, bool join);
 /* Verify @entry behind the answer, unless a flight for it is under way: then false. */
 bool mp__flight_refresh(mp__manager *manager, const mp__entry *entry, uint64_t hash, bool is_ahead);
-/* Ask the origin for @address, for nobody but the cache, which lost its record or shall have it.
- * Any thread. */
+/* Ask the origin for @address, for nobody but the cache, which lost its record or shall have it:
+ * not one that is silent. Any thread. */
 void mp__flight_heal(mp__manager *manager, mp_str address, uint64_t hash);
+/* The same whether it is silent or not, and for nothing but its answer. */
+void mp__flight_probe(mp__manager *manager, mp_str address, uint64_t hash);
 /* @address was changed: what is under way is not held fresh, nor kept where it is older than
  * @revision (0: nobody knows what it was changed to). Any thread. */
 void mp__flight_dirty(mp__manager *manager, mp_str address, uint64_t hash, uint64_t revision);
@@ -460,7 +468,18 @@ void mp__change_found(mp__manager *manager, const mp__record *now, uint32_t gene
                       int64_t as_of_ms);
 void mp__change_publish(mp__manager *manager, const mp__record *after, const mp__entry *entry,
                         enum mp__event_expiry expiry);
-bool mp__origin_vouches(const mp__manager *manager); /* it can be asked */
+bool mp__origin_vouches(const mp__manager *manager); /* it can be asked, by its own account */
+/* It can, and is not silent: there is hope for an answer. */
+static inline bool mp__origin_answers(const mp__manager *manager)
+{
+    return !mp__circuit_is_open(&manager->circuit) && mp__origin_vouches(manager);
+}
+/* It answered something, whatever it said; or not within origin.timeout what it was asked at
+ * @asked_ns, each question once. Any thread, without a lock of a shard of the flights. */
+void mp__origin_answered(mp__manager *manager);
+void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns);
+/* Ask whether it is silent still, when it is time; each loop, some times a second. */
+void mp__origin_probe(mp__manager *manager);
 
 /* ---- watchers.c ---- */
 

@@ -389,6 +389,8 @@ static mp__manager *manager_new(const mp__manager_config *config)
     manager->started_ns = mp__env_now_ns(config->env);
     manager->started_ms = mp__env_wall_ms(config->env);
     atomic_store(&manager->wall_ahead_ms, INT64_MIN / 2);
+    (void)pthread_mutex_init(&manager->circuit_lock, NULL);
+    mp__circuit_init(&manager->circuit);
     (void)pthread_mutex_init(&manager->watch_lock, NULL);
     (void)pthread_mutex_init(&manager->schema_lock, NULL);
     (void)pthread_mutex_init(&manager->claims_lock, NULL);
@@ -409,6 +411,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
 {
     if (!manager)
         return NULL;
+    atomic_store(&manager->may_warm, false); /* an origin that closes answers what it has */
     manager->slow = mp__worker_free(manager->slow);
     mp__preload_stop(manager);
     if (manager->cache)
@@ -435,6 +438,7 @@ mp__manager *mp__manager_close(mp__manager *manager)
     (void)mp__free(manager->databases);
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
         (void)pthread_mutex_destroy(&manager->flights[i].lock);
+    (void)pthread_mutex_destroy(&manager->circuit_lock);
     (void)pthread_mutex_destroy(&manager->watch_lock);
     (void)pthread_mutex_destroy(&manager->schema_lock);
     (void)pthread_mutex_destroy(&manager->claims_lock);

@@ -338,11 +338,11 @@ typedef struct mp__query {
  * behind them: so work for the origin and the loops comes as fast as it is done, and not for all at
  * once. Only @kept and patient ones are not among them.
  *
- * What the origin has not answered within origin.timeout is given up: lists and counts are then of
- * what L3 kept, marked stale, as where it is gone; those of a revision, and all others, are
- * MP_ETIMEOUT. As long as it answers none, the next ones are not asked but given up at once: so an
- * origin that hangs holds up nobody for longer than twice that time, and those behind it share the
- * wait. On query->loop. */
+ * What the origin has not answered within origin.timeout, or while it is silent, is given up: lists
+ * and counts are then of what L3 kept, marked stale, as where it is gone; those of a revision, and
+ * all others, are MP_ETIMEOUT. As long as it answers none, the next ones are not asked but given up
+ * at once: so an origin that hangs holds up nobody for longer than twice that time, and those
+ * behind it share the wait. On query->loop. */
 void mp__query_start(mp__manager *manager, mp__query *query);
 void mp__query_done(mp__query *query); /* frees the results */
 
@@ -454,10 +454,13 @@ int mp__manager_status(mp__manager *manager, mp__buf *out);
 typedef struct mp__summary {
     enum mp__origin_state origin;
     bool writable, ready;
+    bool silent;    /* it says that it is live, and answers nothing in time */
     bool degraded;  /* it serves, but answers may be stale or are not kept: the origin is not live,
-                       or L3 takes no writes */
+                       or silent, or L3 takes no writes */
     char text[512]; /* one line: what is wrong and the remedy; "" when all is well */
     uint64_t revision, keys;
+    uint64_t late, opened, refused; /* ever: questions that it did not answer in time, how often it
+                                       was silent, reads that did not wait for it then */
     char epoch[33];
 } mp__summary;
 void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary);

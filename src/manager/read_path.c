@@ -93,7 +93,7 @@ static enum mp__reason trouble_reason(const mp__manager *manager, int status)
 {
     uint8_t state = mp__state_now(&manager->origin->state);
 
-    if (status == MP_ETIMEOUT)
+    if (status == MP_ETIMEOUT || mp__circuit_is_open(&manager->circuit))
         return MP__REASON_ORIGIN_SLOW;
     if (status == MP_ECORRUPT)
         return MP__REASON_ORIGIN_DAMAGED;
@@ -269,13 +269,13 @@ static enum verdict judge(mp__manager *manager, const mp__read *read, const mp__
 {
     *ret_reason = MP__REASON_WEAK;
     if (read->level == MP__LEVEL_WEAK)
-        return mp__origin_vouches(manager) || is_held_fresh(manager, entry) ? SERVE : SERVE_STALE;
+        return mp__origin_answers(manager) || is_held_fresh(manager, entry) ? SERVE : SERVE_STALE;
     if (read->level == MP__LEVEL_STRONG || entry->revision < read->revision_min)
         return ASK_FIRST;
     *ret_reason = MP__REASON_FRESH;
     if (is_held_fresh(manager, entry))
         return SERVE;
-    if (!mp__origin_vouches(manager)) {
+    if (!mp__origin_answers(manager)) {
         *ret_reason = trouble_reason(manager, MP_EORIGIN);
         return SERVE_STALE;
     }

@@ -37,22 +37,33 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     mp__origin_stats stats;
     enum mp__origin_state state = (enum mp__origin_state)mp__state_now(&manager->origin->state);
     mp__summary s = {.origin = state,
-                     .writable = state == MP__ORIGIN_LIVE && !manager->origin->ops->read_only};
+                     .silent = mp__circuit_is_open(&manager->circuit),
+                     .late = atomic_load(&manager->circuit.late),
+                     .opened = atomic_load(&manager->circuit.opened),
+                     .refused = atomic_load(&manager->circuit.refused)};
     mp_cache_stats cache;
     mp__diag disk = {0};
 
-    s.degraded = state != MP__ORIGIN_LIVE || mp__cache_l3_trouble(manager->cache, &disk) != 0;
+    s.writable = state == MP__ORIGIN_LIVE && !s.silent && !manager->origin->ops->read_only;
+    s.degraded =
+        state != MP__ORIGIN_LIVE || s.silent || mp__cache_l3_trouble(manager->cache, &disk) != 0;
     mp__origin_stats_read(manager->origin, &stats);
     mp_cache_stats_read(manager->cache, &cache);
     s.revision = stats.revision;
     s.keys = stats.keys;
-    s.ready = mp__origin_vouches(manager) || cache.l3_entries > 0 || cache.l1_entries > 0;
+    s.ready = mp__origin_answers(manager) || cache.l3_entries > 0 || cache.l1_entries > 0;
     (void)snprintf(s.epoch, sizeof(s.epoch), "%s", mp__origin_epoch(manager->origin));
     (void)pthread_mutex_lock(&manager->notable_lock);
     if (state != MP__ORIGIN_LIVE)
         (void)snprintf(s.text, sizeof(s.text), "origin %s: %.250s; %s",
                        mp__origin_states.states[state], manager->trouble,
                        remedy(manager->origin, state));
+    else if (s.silent)
+        (void)snprintf(s.text, sizeof(s.text),
+                       "origin silent: it answers nothing within origin.timeout (%" PRId64
+                       " ms); see its disk or host; it is asked again every few seconds, and until "
+                       "then nobody waits for it",
+                       mp__manager_timeout_ms(manager));
     (void)pthread_mutex_unlock(&manager->notable_lock);
     *ret_summary = s;
 }
@@ -209,6 +220,19 @@ static uint64_t unverified_ms(mp__manager *manager)
     return now > since ? (uint64_t)(now - since) : 1;
 }
 
+static void circuit_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)
+{
+    mp__json_key(out, "circuit");
+    mp__json_begin(out, '{');
+    mp__json_add_text(out, "state", mp__state_name(&manager->circuit.state));
+    if (summary->silent)
+        mp__json_add_i64(out, "since_ms", atomic_load(&manager->circuit.opened_ms));
+    mp__json_add_u64(out, "late", summary->late);
+    mp__json_add_u64(out, "opened", summary->opened);
+    mp__json_add_u64(out, "refused", summary->refused);
+    mp__json_end(out, '}');
+}
+
 static void origin_json(mp__manager *manager, const mp__summary *summary, mp__buf *out)
 {
     bool is_known = summary->epoch[0] || summary->origin == MP__ORIGIN_LIVE;
@@ -220,6 +244,7 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_add_text(out, "kind", manager->origin->ops->name);
     mp__json_add_text(out, "state", mp__origin_states.states[summary->origin]);
     mp__json_add_bool(out, "writable", summary->writable);
+    circuit_json(manager, summary, out);
     mp__json_add_text(out, "epoch", summary->epoch);
     mp__json_add_u64(out, "unverified_ms", unverified_ms(manager));
     /* one that was never seen open has some, and nobody knows how many */
@@ -359,13 +384,13 @@ static const char *sentence(mp__manager *manager, const mp__entry *entry)
 {
     uint32_t live = atomic_load(&manager->generation);
 
-    if (!entry && mp__origin_vouches(manager))
+    if (!entry && mp__origin_answers(manager))
         return "Nothing is kept; a read asks the origin.";
     if (!entry)
         return "Nothing is kept and the origin cannot be asked: a read is answered with unknown, "
                "not "
                "with absent.";
-    if (!mp__origin_vouches(manager))
+    if (!mp__origin_answers(manager))
         return "The origin cannot be asked; a read is answered with the last known good value, "
                "marked "
                "stale with its age.";
@@ -421,6 +446,7 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__json_begin(out, '{');
     mp__json_add_text(out, "kind", manager->origin->ops->name);
     mp__json_add_text(out, "state", mp__origin_states.states[summary.origin]);
+    mp__json_add_text(out, "circuit", mp__state_name(&manager->circuit.state));
     mp__json_add_u64(out, "revision", summary.revision);
     mp__json_add_text(out, "trouble", summary.text);
     if (manager->origin->ops->describe)

@@ -66,7 +66,8 @@ static const char *refusal(int status)
         return "configuration comes from files here; edit the file that `marketprism explain KEY` "
                "names";
     case MP_ETIMEOUT:
-        return "the origin is locked by another process; nothing was changed, try again";
+        return "the origin does not answer, or another process has it locked; nothing was changed, "
+               "try again. See `marketprism status`";
     default:
         return NULL;
     }
@@ -250,7 +251,7 @@ static int origin_refusal(const mp__manager *manager)
         return MP_EREADONLY;
     switch ((enum mp__origin_state)mp__state_now(&manager->origin->state)) {
     case MP__ORIGIN_LIVE:
-        return 0;
+        return mp__circuit_is_open(&manager->circuit) ? MP_ETIMEOUT : 0;
     case MP__ORIGIN_DEGRADED:
         return MP_EDEGRADED;
     case MP__ORIGIN_LOST:
@@ -263,6 +264,16 @@ static int origin_refusal(const mp__manager *manager)
                                                                                  : MP_EORIGIN;
 }
 
+/* The origin is silent: it would wait for nobody knows how long, and be judged by old schemas. */
+static void refuse(mp__manager *manager, mp__write_request *request)
+{
+    bool was_gated = request->is_gated;
+
+    mp__write_answer(request, MP_ETIMEOUT); /* the request may be gone from here on */
+    if (was_gated)
+        mp__validate_leaves(manager);
+}
+
 void mp__write_go(mp__manager *manager, mp__write_request *request)
 {
     if (request->dry_run) {
@@ -272,7 +283,10 @@ void mp__write_go(mp__manager *manager, mp__write_request *request)
         mp__write_reply(request);
         return;
     }
-    if (manager->back)
+    if (mp__circuit_is_open(&manager->circuit) &&
+        !(manager->back && mp__back_would_take(manager->back, request)))
+        refuse(manager, request);
+    else if (manager->back)
         mp__back_start(manager->back, request);
     else
         mp__write_through(manager, request);

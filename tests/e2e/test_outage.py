@@ -5,8 +5,10 @@ import contextlib
 import fcntl
 import json
 import pathlib
+import re
 import shutil
 import subprocess
+import time
 import unittest
 
 import mp_tap
@@ -175,6 +177,80 @@ class Outage(unittest.TestCase):
                 fcntl.flock(lock, fcntl.LOCK_UN)
             wait_until(lambda: http.get("/v1/history/app/a").status == 200)
             wait_until(lambda: not http.get("/v1/config/app").json["stale"])
+
+    def test_few_wait_for_an_origin_that_hangs_and_everybody_is_told(self):
+        """Three questions; then nothing that is not kept takes long, nor does a write, until it answers."""
+        daemon = Daemon("--set", "origin.timeout=300ms", "--set", "server.workers=2")
+        self.addCleanup(daemon.close)
+        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
+            daemon.hang_on(lock)
+            daemon.start()
+            with contextlib.closing(daemon.client()) as client:
+                for i in range(50):
+                    client("SET", f"app/key{i}", f"value{i}")
+            daemon.stop()
+            for segment in (daemon.data / "l3").iterdir():
+                segment.unlink()  # nothing is kept of it
+            daemon.start()
+            client = stack.enter_context(contextlib.closing(daemon.client()))
+            http = stack.enter_context(contextlib.closing(Http(daemon.http, timeout=30)))
+            client("SET", "app/key0", "value0")  # is kept, and the origin has no page of the others in memory
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                self.open_the_circuit(client, http)
+                self.look_at_the_open_circuit(daemon, client, http)
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            wait_until(lambda: self.metric(http, "origin_circuit_open") == 0)
+            self.assertEqual(client("GET", "app/key49"), b"value49")
+            self.assertEqual(client("SET", "app/key1", "new"), "OK")
+            self.assertEqual(client("MP.GET", "app/key1", "LEVEL", "strong"), b"new")
+            self.assertEqual(daemon.cli("status", "--check").returncode, 0)
+            self.assertEqual(self.metric(http, "origin_up"), 1)
+            self.assertIn("origin-answers", daemon.cli("status").stdout)
+
+    @staticmethod
+    def metric(http, name):
+        return float(re.search(rf"^marketprism_{name} (.*)$", http.get("/metrics").body.decode(), re.M)[1])
+
+    def open_the_circuit(self, client, http):
+        for i in range(1, 4):
+            with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+                client("GET", f"app/key{i}")
+        began = time.monotonic()
+        for i in range(4, 49):
+            with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+                client("GET", f"app/key{i}")
+            with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
+                client("MP.GET", f"app/key{i}", "LEVEL", "strong")
+        with self.assertRaisesRegex(ReplyError, "^ORIGIN .*nothing was changed"):
+            client("SET", "app/key1", "new")
+        put = http.put("/v1/config/app/key1", "new")
+        self.assertEqual((put.status, put.json["type"].rsplit("/", 1)[-1]), (504, "timeout"))
+        self.assertIn("nothing was changed", put.json["detail"])
+        self.assertEqual(http.get("/v1/config/app/key30").status, 503)
+        self.assertLess(time.monotonic() - began, 6)  # 90 reads of 0.3 s each
+
+    def look_at_the_open_circuit(self, daemon, client, http):
+        self.assertEqual(client("GET", "app/key0"), b"value0")
+        meta = client.meta("app/key0")
+        self.assertEqual((meta["stale"], meta["reason"]), (1, b"origin-slow"))
+        kept = http.get("/v1/config/app/key0")
+        self.assertRegex(kept["MarketPrism-Stale"], "^true; age=[0-9]+; reason=origin-slow")
+        checked = daemon.cli("status", "--check")
+        self.assertEqual(checked.returncode, 5)
+        self.assertIn("origin silent", checked.stdout)
+        status = http.get("/v1/status").json
+        self.assertIn(status["origin"]["circuit"]["state"], ("open", "half-open"))
+        self.assertGreaterEqual(status["origin"]["circuit"]["refused"], 90)
+        self.assertIn("origin-silent", [event["event"] for event in status["events"]])
+        self.assertIn("origin silent", daemon.cli("doctor", "--data-dir", str(daemon.data)).stdout)
+        explained = http.get("/v1/explain/app/key0").json
+        self.assertIn(explained["origin"]["circuit"], ("open", "half-open"))
+        self.assertIn("cannot be asked", explained["summary"])
+        for name, value in (("origin_up", 0), ("origin_circuit_open", 1), ("origin_circuit_opened_total", 1)):
+            self.assertEqual(self.metric(http, name), value)
+        self.assertIn(self.metric(http, "origin_timeouts_total"), (3, 4))
 
     def test_readiness_is_told_while_the_origin_hangs(self):
         """By what was seen before, and after a restart by what is kept."""

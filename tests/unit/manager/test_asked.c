@@ -167,6 +167,7 @@ static void an_origin_that_answers_some_has_a_bounded_number_of_the_others(void 
             world_wait(&askers[i].is_done);
         forget_many(PLACES);
         manager->asked_in_vain = false; /* as after an answer */
+        (void)mp__circuit_close(&manager->circuit);
     }
     assert_in_range(manager->asked_given_up, PLACES, 64);
 }
