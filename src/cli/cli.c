@@ -118,6 +118,12 @@ const mp__verb mp__verbs[] = {
      mp__verb_unpin, true},
     {"pins", "", "What is pinned, and how much memory that takes.", "", mp__no_flags, 0, 0,
      mp__verb_pins, true},
+    {"preload", "[PATTERN...]",
+     "Bring keys into memory before they are read, and wait until they are there.",
+     "PATTERN is a key, or the beginning of keys with a * behind. Ends when all are there or the "
+     "budget is used up, the first named first. Without a pattern it waits for the one under way "
+     "and says how it went. Exit code 3: no pattern found a key.",
+     mp__preload_flags, 0, -1, mp__verb_preload, true},
     {"consumers", "[--limit N]", "Who watches what, and how far each was told.",
      "Streams, long polls and RESP connections that wait for changes, of all loops. `behind` "
      "counts revisions that the one has not been told of; `state` is live, catching-up, slow or "

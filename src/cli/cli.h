@@ -169,6 +169,7 @@ int mp__verb_explain(const mp__arguments *arguments);
 int mp__verb_pin(const mp__arguments *arguments);
 int mp__verb_unpin(const mp__arguments *arguments);
 int mp__verb_pins(const mp__arguments *arguments);
+int mp__verb_preload(const mp__arguments *arguments);
 int mp__verb_consumers(const mp__arguments *arguments);
 int mp__verb_schema(const mp__arguments *arguments);
 int mp__verb_status(const mp__arguments *arguments);
@@ -197,7 +198,7 @@ extern const mp__flag mp__doctor_flags[], mp__serve_flags[], mp__get_flags[], mp
     mp__status_flags[], mp__ls_flags[], mp__del_flags[], mp__schema_flags[], mp__history_flags[],
     mp__import_flags[], mp__watch_flags[], mp__replay_flags[], mp__render_flags[], mp__exec_flags[],
     mp__export_flags[], mp__diff_flags[], mp__edit_flags[], mp__validate_flags[],
-    mp__consumers_flags[], mp__no_flags[], mp__bench_flags[],
+    mp__consumers_flags[], mp__preload_flags[], mp__no_flags[], mp__bench_flags[],
     mp__json_flags[]; /* of a verb that takes only --json */
 
 #endif

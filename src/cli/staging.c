@@ -3,16 +3,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    PART_BYTES = 512 * 1024,
-    BAR_LEAST = 2000,
-    BAR_WIDTH = 30,
-    BAR_SHORTEST = 5,
-    COMMIT_TIMEOUT_MS = 120000
-};
+#include "cli/bar.h"
+
+enum { PART_BYTES = 512 * 1024, BAR_LEAST = 2000, COMMIT_TIMEOUT_MS = 120000 };
 
 void mp__staging_begin(mp__staging *staging, const mp__arguments *arguments, mp__client *client,
                        const char *doing, size_t total)
@@ -25,37 +20,10 @@ void mp__staging_begin(mp__staging *staging, const mp__arguments *arguments, mp_
     staging->has_bar = isatty(2) && total >= BAR_LEAST;
 }
 
-/* How long a bar of at most BAR_WIDTH leaves room for @rest characters in a line of the terminal,
- * which would go on in the next at its edge; where that is not known, in 80. */
-static size_t bar_width(size_t rest)
-{
-    struct winsize size = {0};
-    size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
-
-    return columns <= rest ? 0 : columns - rest > BAR_WIDTH ? BAR_WIDTH : columns - rest;
-}
-
-/* A bar with numbers; in a narrow terminal a shorter one, or only the part of a hundred. */
 static void draw(const mp__staging *s, const char *doing)
 {
-    char numbers[64];
-    size_t width, full;
-
-    if (!s->has_bar)
-        return;
-    (void)snprintf(numbers, sizeof(numbers), "] %zu of %zu keys ", s->done, s->total);
-    width = bar_width(strlen(doing) + strlen(" [") + strlen(numbers) + 1);
-    full = s->total ? s->done * width / s->total : width;
-    mp__cli_own(stderr, "\r");
-    if (width < BAR_SHORTEST) {
-        (void)fprintf(stderr, "%3zu %%", s->total ? s->done * 100 / s->total : 100);
-    } else {
-        (void)fprintf(stderr, "%s [", doing);
-        for (size_t i = 0; i < width; i++)
-            (void)fputc(i < full ? '#' : ' ', stderr);
-        (void)fputs(numbers, stderr);
-    }
-    (void)fflush(stderr);
+    if (s->has_bar)
+        mp__bar_draw(doing, s->done, "of", s->total, "keys");
 }
 
 int mp__staging_flush(mp__staging *s)

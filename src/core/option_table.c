@@ -202,7 +202,8 @@ const mp__option mp__option_table[] = {
      "The same for the knowledge that there is no value."},
     {"cache.preload", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
      "What is brought into L1 at the start, before anybody reads it: environment/namespace/key, or "
-     "environment/namespace/ke* for all keys that begin so. MP.PRELOAD does the same at any time."},
+     "environment/namespace/ke* for all keys that begin so. marketprism preload does the "
+     "same at any time."},
     {"cache.preload_budget", MP__OPTION_INT, "75", 1, 100, NULL, "%", true,
      "Most of L1, in entries and in bytes, that preloading fills."},
     {"cache.pin", MP__OPTION_LIST, "", 0, 0, NULL, "", false,

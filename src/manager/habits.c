@@ -52,7 +52,7 @@ struct mp__habits {
     mp__habit_model *model;
     char *wanted[WANTED_MAX]; /* a ring */
     size_t wanted_first, wanted_count;
-    uint64_t groups, predicted, saved, wasted, dropped;
+    uint64_t groups, looks, predicted, saved, wasted, dropped; /* looks: at what an hour reads */
 
     /* the worker's */
     brought *brought;
@@ -197,7 +197,33 @@ static void expect_hour(mp__habits *habits, int64_t wall_ms)
     e.left = stats.l1_entries_max * atomic_load(&habits->manager->preload_percent) / 100;
     (void)pthread_mutex_lock(&habits->lock);
     mp__habit_model_expect(habits->model, wall_ms, expect_one, &e);
+    habits->looks++;
     (void)pthread_mutex_unlock(&habits->lock);
+}
+
+typedef struct wish {
+    mp__task task;
+    mp__habits *habits;
+} wish;
+
+static void expect_now(mp__task *task)
+{
+    wish *w = (wish *)task;
+
+    expect_hour(w->habits, mp__env_wall_ms(w->habits->manager->env));
+    (void)mp__free(w);
+}
+
+int mp__habits_expect(mp__habits *habits)
+{
+    wish *w = mp__calloc(1, sizeof(*w));
+
+    if (!w)
+        return MP_ENOMEM;
+    w->habits = habits;
+    w->task.run = expect_now;
+    mp__worker_post(habits->worker, &w->task);
+    return 0;
 }
 
 /* ---- bringing ---- */
@@ -447,6 +473,7 @@ void mp__habits_json(mp__habits *habits, mp__buf *out)
     (void)pthread_mutex_lock(&habits->lock);
     mp__json_add_u64(out, "keys", mp__habit_model_count(habits->model));
     mp__json_add_u64(out, "groups", habits->groups);
+    mp__json_add_u64(out, "looks", habits->looks);
     mp__json_add_u64(out, "waiting", habits->wanted_count);
     mp__json_add_u64(out, "brought", habits->predicted);
     mp__json_add_u64(out, "first_reads_saved", habits->saved);

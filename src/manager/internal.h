@@ -298,7 +298,7 @@ MP_MUST_USE int mp__overlay_base_check(const char *base, mp__diag *diag);
 MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *options,
                                        mp__diag *diag);
 void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */
-void mp__preload_json(mp__manager *manager, mp__buf *out);
+void mp__preload_json(mp__manager *manager, mp__buf *out); /* and habits; members of an object */
 
 /* ---- overlay.c ---- */
 

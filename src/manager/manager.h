@@ -402,10 +402,16 @@ void mp__manager_doubts(mp__manager *manager, mp_str prefix,
 /* ---- preload ---- */
 
 /* Bring what @patterns name into L1, behind: "environment/namespace/key", or with a * at the end
- * for all that begin so; at most cache.preload_budget of L1. MP_EINVAL, or MP_ELIMIT while one is
- * under way, with a text. Progress stands in the status. Any thread. */
+ * for all that begin so; at most @budget_percent of L1, 1 to 100, or with 0 cache.preload_budget.
+ * MP_EINVAL, or MP_ELIMIT while one is under way, with a text. Any thread. */
 MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
-                                  mp__diag *diag);
+                                  unsigned budget_percent, mp__diag *diag);
+/* Bring what is usually read at this hour, as habits have learned (habits.h), behind; at most
+ * cache.preload_budget of L1. MP_EINVAL with a text where nothing is learned; MP_ENOMEM. Any
+ * thread. */
+MP_MUST_USE int mp__preload_habits(mp__manager *manager, mp__diag *diag);
+/* How far both are, as JSON: {"preload": {...}, "habits": {...}}. Any thread. */
+int mp__manager_preload(mp__manager *manager, mp__buf *out);
 
 /* ---- pins ---- */
 

@@ -28,6 +28,7 @@ struct mp__preload {
     char **patterns;
     size_t pattern_count, pattern;
     uint64_t keys, bytes, keys_max, bytes_max;
+    unsigned budget_percent; /* of L1; 0: as the option says */
     uint64_t started_ns, took_ns;
     int error;
     bool is_found, are_pins; /* a key of the pattern at work; who may wait for keys to come */
@@ -241,6 +242,7 @@ static bool begin_pins(mp__preload *p)
     p->patterns = rows;
     p->pattern_count = count;
     p->are_pins = true; /* what was configured before stays told of */
+    p->budget_percent = 0;
     return count != 0 && begin(p);
 }
 
@@ -309,7 +311,8 @@ static int take_patterns(mp__preload *p, const mp_str *patterns, size_t count, m
 
 static void set_budget(mp__preload *p)
 {
-    uint64_t percent = atomic_load(&p->manager->preload_percent);
+    uint64_t percent =
+        p->budget_percent ? p->budget_percent : atomic_load(&p->manager->preload_percent);
     mp_cache_stats stats;
 
     mp_cache_stats_read(p->manager->cache, &stats);
@@ -333,7 +336,8 @@ static bool begin(mp__preload *p)
     return next_page(p, 0);
 }
 
-int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count, mp__diag *diag)
+int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
+                      unsigned budget_percent, mp__diag *diag)
 {
     mp__preload *p = manager->preload;
     bool begun = false;
@@ -345,6 +349,7 @@ int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count
              : take_patterns(p, patterns, count, diag);
     if (rc == 0) {
         p->are_pins = false;
+        p->budget_percent = budget_percent;
         begun = begin(p);
     }
     (void)pthread_mutex_unlock(&p->lock);
@@ -407,7 +412,7 @@ int mp__preload_configured(mp__manager *manager, const mp__options *options, mp_
 
     if (count == 0)
         return 0;
-    return mp__preload_start(manager, patterns, count, diag);
+    return mp__preload_start(manager, patterns, count, 0, diag);
 }
 
 /* ---- telling ---- */
@@ -424,13 +429,10 @@ static uint64_t count_read(const mp__preload *p)
     return count;
 }
 
-void mp__preload_json(mp__manager *manager, mp__buf *out)
+/* Members of an object. */
+static void tell(mp__preload *p, mp__buf *out)
 {
-    mp__preload *p = manager->preload;
-
     (void)pthread_mutex_lock(&p->lock);
-    mp__json_key(out, "preload");
-    mp__json_begin(out, '{');
     mp__json_add_text(out, "state", state_names[p->state]);
     mp__json_add_u64(out, "patterns", p->pattern_count);
     mp__json_add_u64(out, "patterns_done", p->pattern);
@@ -438,11 +440,42 @@ void mp__preload_json(mp__manager *manager, mp__buf *out)
     mp__json_add_u64(out, "keys_max", p->keys_max);
     mp__json_add_u64(out, "bytes", p->bytes);
     mp__json_add_u64(out, "bytes_max", p->bytes_max);
-    mp__json_add_u64(out, "took_ms", p->took_ns / 1000000u);
+    mp__json_add_u64(
+        out, "took_ms",
+        (p->state == RUNNING ? mp__env_now_ns(p->manager->env) - p->started_ns : p->took_ns) /
+            1000000u);
     mp__json_add_u64(out, "tracked", p->tracked_count);
     mp__json_add_u64(out, "first_reads_saved", count_read(p));
     mp__json_add_u64(out, "patterns_missed", p->missed);
     mp__json_add_text(out, "trouble", trouble_of(p));
-    mp__json_end(out, '}');
     (void)pthread_mutex_unlock(&p->lock);
+}
+
+void mp__preload_json(mp__manager *manager, mp__buf *out)
+{
+    mp__json_key(out, "preload");
+    mp__json_begin(out, '{');
+    tell(manager->preload, out);
+    mp__json_end(out, '}');
+    if (!manager->habits)
+        return;
+    mp__json_key(out, "habits");
+    mp__json_begin(out, '{');
+    mp__habits_json(manager->habits, out);
+    mp__json_end(out, '}');
+}
+
+int mp__manager_preload(mp__manager *manager, mp__buf *out)
+{
+    mp__json_begin(out, '{');
+    mp__preload_json(manager, out);
+    mp__json_end(out, '}');
+    return out->error;
+}
+
+int mp__preload_habits(mp__manager *manager, mp__diag *diag)
+{
+    if (!manager->habits)
+        return mp__diag_set(diag, MP_EINVAL, "nothing is learned: cache.habits_keys is 0");
+    return mp__habits_expect(manager->habits);
 }

@@ -307,12 +307,6 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
     mp__json_begin(out, '{');
     mp__pins_json(manager, out);
     mp__json_end(out, '}');
-    if (manager->habits) {
-        mp__json_key(out, "habits");
-        mp__json_begin(out, '{');
-        mp__habits_json(manager->habits, out);
-        mp__json_end(out, '}');
-    }
     mp__json_key(out, "events");
     mp__events_json(manager, DAY_MS, out);
     mp__json_end(out, '}');

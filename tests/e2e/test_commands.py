@@ -766,6 +766,66 @@ class Verbs(mp_daemon.Served):
         with self.assertRaisesRegex(ReplyError, "wrong number"):
             client("MP.PRELOAD")
 
+    def test_the_options_of_a_preload_come_before_its_patterns(self):
+        client = self.daemon.client()
+        client("SET", "preload/one", "v")
+        self.assertEqual(client("MP.PRELOAD", "budget", "5", "habits", "preload/*"), "OK")
+        told = wait_until(lambda: self.preloaded(), what="the end of the preload")
+        self.assertEqual(told["keys_max"], told["keys_max"] // 5 * 5)
+        self.assertEqual(client("MP.PRELOAD", "HABITS"), "OK")
+        for wrong in (("BUDGET", "0", "preload/*"), ("BUDGET", "101", "preload/*"), ("BUDGET", "x", "preload/*")):
+            with self.assertRaisesRegex(ReplyError, "1 to 100"):
+                client("MP.PRELOAD", *wrong)
+        with self.assertRaisesRegex(ReplyError, "name 1 to 64 patterns"):
+            client("MP.PRELOAD", "BUDGET", "5")
+        self.assertEqual(client("MP.PRELOAD", "default/BUDGET"), "OK")  # a key of that name
+
+    def preloaded(self):
+        told = json.loads(self.daemon.cli("preload", "--no-wait", "--json", check=True).stdout)["preload"]
+        return told if told["state"] != "running" else None
+
+    def test_the_command_line_preloads_and_waits_for_it(self):
+        client, cli = self.daemon.client(), self.daemon.cli
+        for i in range(30):
+            client("SET", f"warm/k{i}", "v")
+        done = cli("preload", "k*", "-n", "warm", "k1")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, "^done: 31 keys, 0.0 MiB, in [0-9]+ ms\n$")
+        told = json.loads(cli("preload", "warm/*", "--budget", "1", "--json", check=True).stdout)["preload"]
+        self.assertEqual((told["state"], told["keys"]), ("budget-used", told["keys_max"]))
+        self.assertLess(told["keys"], 30)
+        self.assertRegex(cli("preload", check=True).stdout, "^the budget is used up: .*\nfirst reads that it saved: [0-9]+\n$")
+        none = cli("preload", "warm/none*")
+        self.assertEqual(none.returncode, 3)
+        self.assertIn("'production/warm/none*' found no key", none.stdout)
+        self.assertRegex(cli("preload", "--habits", check=True).stdout, "^habits: [0-9]+ keys brought")
+        for wrong, text in ((("x", "--budget", "101"), "1 to 100"), (("--budget", "5"), "name some"),
+                            (("x", "--budget", "many"), "--budget")):
+            refused = cli("preload", *wrong)
+            self.assertEqual(refused.returncode, 2, refused)
+            self.assertIn(text, refused.stderr)
+        self.assertEqual(cli("preload", "x", "--env", "a b").returncode, 1)
+
+    def test_http_preloads_too(self):
+        client, http = self.daemon.client(), Http(self.daemon.http)
+        self.addCleanup(http.close)
+        for i in range(10):
+            client("SET", f"web/k{i}", "v")
+        begun = http("POST", "/v1/preload", {"patterns": ["web/*", {"namespace": "web", "key": "k1*"}], "budget": 50})
+        self.assertEqual((begun.status, begun.json["preload"]["patterns"]), (202, 2))
+        told = wait_until(lambda: [p for p in [http.get("/v1/preload").json["preload"]] if p["state"] != "running"])[0]
+        self.assertEqual((told["state"], told["keys"], told["trouble"]), ("done", 11, ""))
+        self.assertEqual(http("POST", "/v1/preload?env=staging", {"patterns": ["web/*"]}).status, 202)
+        told = wait_until(lambda: [p for p in [http.get("/v1/preload").json["preload"]] if p["state"] != "running"])[0]
+        self.assertIn("'staging/web/*' found no key", told["trouble"])
+        self.assertEqual(http("POST", "/v1/preload", {"habits": True}).status, 202)
+        for body in ({}, {"patterns": []}, {"patterns": ["a"] * 65}, {"patterns": "a"}, {"patterns": [""]},
+                     {"patterns": ["a"], "budget": 0}, {"patterns": ["a"], "budget": "5"}, {"patterns": ["a"], "habits": 1},
+                     {"patterns": ["a"], "bugdet": 5}):
+            refused = http("POST", "/v1/preload", body)
+            self.assertEqual((refused.status, refused["Content-Type"]), (400, "application/problem+json"), body)
+            self.assertTrue(refused.json["detail"])
+
     def test_a_preload_that_finds_nothing_says_what_it_looked_for(self):
         daemon = mp_daemon.Daemon().start()
         self.addCleanup(daemon.close)

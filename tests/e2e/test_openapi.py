@@ -31,7 +31,7 @@ class OpenApi(unittest.TestCase):
              "limit": "10", "keys_only": "true", "before": "1000000", "values": "true", "to": None, "from": None,
              "to_env": "staging", "to_region": "us", "to_instance": "i2", "effective": "true"}
     BODIES = {"Transaction": {"ops": [{"op": "put", "key": "api/t", "value": "1"}]}, "BatchGet": {"keys": ["api/a/b", "api/no"]},
-              "Bytes": "value", "File": {"x": {"y": 1}}, "Patch": {"p": 1}}
+              "Bytes": "value", "File": {"x": {"y": 1}}, "Patch": {"p": 1}, "Preload": {"habits": True}}
 
     @classmethod
     def setUpClass(cls):

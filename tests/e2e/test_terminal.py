@@ -111,6 +111,7 @@ class Terminal(mp_daemon.Served):
             ("history", KEY), ("history", KEY, "--json"), ("history", none),
             ("rollback", KEY, none), ("rollback", KEY, "999999"), ("rollback", none, "1"),
             ("explain", KEY), ("explain", KEY, "--json"), ("explain", none),
+            ("preload", "nasty/*"), ("preload", KEY + b"no"), ("preload", none), ("preload",),
             ("pins",), ("pin", none), ("unpin", none), ("unpin", KEY + b"n"), ("consumers",),
             ("consumers", "--limit", none),
             ("schema", "ls"), ("schema", "get", none), ("schema", "check", "nasty", schema),

@@ -138,6 +138,11 @@ void mp__http_pins(mp__exchange *x);
 void mp__http_pin(mp__exchange *x);
 void mp__http_unpin(mp__exchange *x);
 
+/* ---- preload.c ---- */
+
+void mp__http_preload_get(mp__exchange *x);
+void mp__http_preload_post(mp__exchange *x);
+
 /* ---- consumers.c ---- */
 
 void mp__http_consumers(mp__exchange *x);

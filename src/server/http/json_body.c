@@ -152,6 +152,7 @@ static const char *stale_reason(const mp__exchange *x)
 
     mp__manager_summary(x->worker->server->manager, &now);
     return mp__reason_name(now.origin == MP__ORIGIN_LOST ? MP__REASON_ORIGIN_LOST
+                           : now.silent                  ? MP__REASON_ORIGIN_SLOW
                                                          : MP__REASON_ORIGIN_DOWN);
 }
 

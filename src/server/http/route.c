@@ -30,6 +30,8 @@ const mp__route mp__routes[] = {
     {"GET", "/v1/pins", mp__http_pins, "What stays in memory whatever comes"},
     {"PUT", "/v1/pins/{namespace}/{key...}", mp__http_pin, "Keep a key in memory"},
     {"DELETE", "/v1/pins/{namespace}/{key...}", mp__http_unpin, "Take a pin away"},
+    {"GET", "/v1/preload", mp__http_preload_get, "How far the preload is"},
+    {"POST", "/v1/preload", mp__http_preload_post, "Bring keys into memory"},
     {"GET", "/v1/watch", mp__http_watch, "Changes as they happen"},
     {"GET", "/v1/consumers", mp__http_consumers, "Who watches, and how far each was told"},
     {"GET", "/v1/status", mp__http_status, "State as JSON"},

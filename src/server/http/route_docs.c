@@ -238,6 +238,15 @@ static const mp__route_answer pin_answer[] = {{200, "application/json", "Object"
                                               PROBLEM_ROWS(413),
                                               LAST};
 
+static const mp__route_answer preload_answer[] = {
+    {200, "application/json", "Preloaded"}, PROBLEM_ROWS(400), LAST};
+static const mp__route_answer preloading_answer[] = {{202, "application/json", "Preloaded"},
+                                                     PROBLEM_ROWS(400),
+                                                     PROBLEM_ROWS(403),
+                                                     PROBLEM_ROWS(409),
+                                                     PROBLEM_ROWS(413),
+                                                     LAST};
+
 /* ---- the table ---- */
 
 const mp__route_doc mp__route_docs[] = {
@@ -273,6 +282,8 @@ const mp__route_doc mp__route_docs[] = {
     {"GET", "/v1/pins", "listPins", NULL, "", NULL, object_answer},
     {"PUT", "/v1/pins/{namespace}/{key...}", "pin", place, "", NULL, pin_answer},
     {"DELETE", "/v1/pins/{namespace}/{key...}", "unpin", place, "", NULL, pin_answer},
+    {"GET", "/v1/preload", "getPreload", NULL, "", NULL, preload_answer},
+    {"POST", "/v1/preload", "preload", place, "", "Preload", preloading_answer},
     {"GET", "/v1/status", "status", NULL, "", NULL, object_answer},
     {"GET", "/v1/consumers", "listConsumers", consumers, "", NULL, consumers_answer},
     {"GET", "/v1/watch", "watch", watch, "Last-Event-ID Accept", NULL, watch_answer},

@@ -393,30 +393,6 @@ void mp__cmd_mp_status(MP__COMMAND_ARGS)
     reply_json(c, &json);
 }
 
-/* ---- MP.PRELOAD ---- */
-
-/* Addresses of @names one after the other in @text; 0 or what is wrong, answered. */
-static int preload_patterns(mp__connection *c, const mp_str *names, uint32_t count,
-                            char (*text)[MP__ADDRESS_MAX], mp_str *patterns)
-{
-    mp__manager *manager = c->worker->server->manager;
-
-    for (uint32_t i = 0; i < count; i++) {
-        int size = mp__key_address(c, names[i], text[i]), rc;
-
-        if (size <= 0)
-            return MP_EINVAL;
-        patterns[i] = mp_str_new(text[i], (size_t)size);
-        rc = mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_READ,
-                              patterns[i], NULL);
-        if (rc) {
-            mp__reply_status(c, mp__connection_out(c), rc, NULL);
-            return rc;
-        }
-    }
-    return 0;
-}
-
 /* ---- MP.PIN, MP.UNPIN, MP.PINS ---- */
 
 static void pin(mp__connection *c, mp_str name,
@@ -465,22 +441,101 @@ void mp__cmd_mp_pins(MP__COMMAND_ARGS)
     reply_json(c, &json);
 }
 
-void mp__cmd_mp_preload(MP__COMMAND_ARGS)
-{
-    char(*text)[MP__ADDRESS_MAX] = mp__calloc(count, sizeof(*text));
-    mp_str *patterns = mp__calloc(count, sizeof(*patterns));
-    mp__diag diag = {0};
-    int rc;
+/* ---- MP.PRELOAD ---- */
 
-    if (!text || !patterns) {
-        mp__reply_status(c, mp__connection_out(c), MP_ENOMEM, NULL);
-    } else if (preload_patterns(c, arguments + 1, count - 1, text, patterns) == 0) {
-        rc = mp__preload_start(c->worker->server->manager, patterns, count - 1, &diag);
-        if (rc)
-            mp__reply_status(c, mp__connection_out(c), rc, diag.text);
-        else
-            mp__resp_simple(mp__connection_out(c), "OK");
+/* Addresses of @names one after the other in @text; 0 or what is wrong, answered. */
+static int preload_patterns(mp__connection *c, const mp_str *names, uint32_t count,
+                            char (*text)[MP__ADDRESS_MAX], mp_str *patterns)
+{
+    mp__manager *manager = c->worker->server->manager;
+
+    for (uint32_t i = 0; i < count; i++) {
+        int size = mp__key_address(c, names[i], text[i]), rc;
+
+        if (size <= 0)
+            return MP_EINVAL;
+        patterns[i] = mp_str_new(text[i], (size_t)size);
+        rc = mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_READ,
+                              patterns[i], NULL);
+        if (rc) {
+            mp__reply_status(c, mp__connection_out(c), rc, NULL);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* Begin the preload of the keys and patterns @names; 0 or what is wrong, answered. */
+static int preload_named(mp__connection *c, const mp_str *names, uint32_t count, unsigned budget)
+{
+    char(*text)[MP__ADDRESS_MAX] = mp__calloc(count + 1, sizeof(*text));
+    mp_str *patterns = mp__calloc(count + 1, sizeof(*patterns));
+    mp__diag diag = {0};
+    int rc = text && patterns ? 0 : MP_ENOMEM;
+
+    if (rc) {
+        mp__reply_status(c, mp__connection_out(c), rc, NULL);
+    } else {
+        rc = preload_patterns(c, names, count, text, patterns);
+        if (rc == 0) {
+            rc = mp__preload_start(c->worker->server->manager, patterns, count, budget, &diag);
+            if (rc)
+                mp__reply_status(c, mp__connection_out(c), rc, diag.text);
+        }
     }
     (void)mp__free(text);
     (void)mp__free(patterns);
+    return rc;
+}
+
+/* The options in front of the patterns; how many words they are. -1: answered. */
+static int preload_options(mp__connection *c, const mp_str *words, uint32_t count,
+                           int64_t *ret_budget, bool *ret_habits)
+{
+    uint32_t i = 0;
+
+    while (i < count) {
+        if (mp__word_is(words[i], "HABITS")) {
+            *ret_habits = true;
+            i++;
+        } else if (i + 1 < count && mp__word_is(words[i], "BUDGET")) {
+            if (!mp__integer_parse(words[i + 1], ret_budget) || *ret_budget < 1 ||
+                *ret_budget > 100) {
+                mp__resp_error(mp__connection_out(c), "ERR",
+                               "BUDGET is a part of memory, 1 to 100 (percent); a key of that name "
+                               "is default/BUDGET");
+                return -1;
+            }
+            i += 2;
+        } else {
+            break;
+        }
+    }
+    return (int)i;
+}
+
+/* MP.PRELOAD [BUDGET percent] [HABITS] [pattern ...] */
+void mp__cmd_mp_preload(MP__COMMAND_ARGS)
+{
+    mp__manager *manager = c->worker->server->manager;
+    int64_t budget = 0;
+    bool habits = false;
+    int options = preload_options(c, arguments + 1, count - 1, &budget, &habits);
+    mp__diag diag = {0};
+    int rc = 0;
+
+    if (options < 0)
+        return;
+    arguments += options;
+    count -= (uint32_t)options;
+    if (count > 1 || !habits)
+        rc = preload_named(c, arguments + 1, count - 1, (unsigned)budget);
+    if (rc)
+        return;
+    if (habits)
+        rc = mp__preload_habits(manager, &diag);
+    if (rc)
+        mp__reply_status(c, mp__connection_out(c), rc, diag.text);
+    else
+        mp__resp_simple(mp__connection_out(c), "OK");
 }

@@ -318,6 +318,24 @@ static void after_a_restart_what_the_hour_usually_reads_is_there(void **state)
     assert_true(figure("first_reads_saved") >= MORNING / 2);
 }
 
+static void what_the_hour_usually_reads_is_brought_when_it_is_asked_for(void **state)
+{
+    uint64_t looks, brought;
+
+    (void)state;
+    learn_mornings_and_restart();
+    mp_sim_run(sim, 60000);
+    looks = figure("looks");
+    brought = figure("brought");
+    assert_int_equal(misses_of_an_hour(MORNING, MORNING + EVENING), EVENING); /* they push out */
+    assert_int_equal(mp__preload_habits(manager, NULL), 0);
+    mp_sim_run(sim, 60000);
+    assert_int_equal(figure("looks"), looks + 1);
+    assert_int_equal(figure("waiting"), 0);
+    assert_true(figure("brought") > brought);
+    assert_true(misses_of_an_hour(0, MORNING) < MORNING / 4);
+}
+
 static uint64_t hits_of_l1(void)
 {
     mp_cache_stats stats;
@@ -417,6 +435,7 @@ static const struct CMUnitTest tests[] = {
     M(a_model_comes_back_from_its_file),
     T(most_first_reads_of_a_usual_day_are_saved),
     T(after_a_restart_what_the_hour_usually_reads_is_there),
+    T(what_the_hour_usually_reads_is_brought_when_it_is_asked_for),
     T(reads_that_were_saved_are_told_at_once_under_lru),
     T(reads_that_were_saved_are_told_at_once_under_s3_fifo),
     T(who_misses_one_finds_what_is_read_with_it),

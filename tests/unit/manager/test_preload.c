@@ -36,7 +36,7 @@ static void put_many(const char *namespace_, int count)
 static int preload(const char *pattern)
 {
     mp_str patterns[] = {mp_str_of(pattern)};
-    int rc = mp__preload_start(manager, patterns, 1, NULL);
+    int rc = mp__preload_start(manager, patterns, 1, 0, NULL);
 
     if (rc == 0)
         assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
@@ -84,6 +84,22 @@ static void a_preload_keeps_to_its_budget(void **state)
     assert_non_null(strstr(status(), "\"keys\":75,"));
 }
 
+static void a_preload_keeps_to_the_budget_that_it_was_given_and_the_next_to_its_own(void **state)
+{
+    mp_str pattern = MP_STR("production/app/*");
+
+    (void)state;
+    option("cache.l1_size", "100");
+    put_many("app", 300);
+    forget_all();
+    assert_int_equal(mp__preload_start(manager, &pattern, 1, 20, NULL), 0);
+    assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
+    assert_non_null(strstr(status(), "\"state\":\"budget-used\""));
+    assert_non_null(strstr(status(), "\"keys\":20,"));
+    assert_int_equal(preload("production/app/*"), 0);
+    assert_non_null(strstr(status(), "\"keys\":75,"));
+}
+
 static bool is_answered_now(mp_str address)
 {
     const mp__entry *entry;
@@ -126,9 +142,9 @@ static void a_pattern_that_is_none_is_refused_with_how_to_write_it(void **state)
     mp__diag diag = {0};
 
     (void)state;
-    assert_int_equal(mp__preload_start(manager, patterns, 1, &diag), MP_EINVAL);
+    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, &diag), MP_EINVAL);
     assert_non_null(strstr(diag.text, "environment/namespace/ke*"));
-    assert_int_equal(mp__preload_start(manager, patterns, 0, &diag), MP_EINVAL);
+    assert_int_equal(mp__preload_start(manager, patterns, 0, 0, &diag), MP_EINVAL);
 }
 
 static void one_preload_at_a_time(void **state)
@@ -137,8 +153,8 @@ static void one_preload_at_a_time(void **state)
 
     (void)state;
     put_many("app", 5);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, NULL), 0);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, NULL), MP_ELIMIT);
+    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), MP_ELIMIT);
     assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
     assert_int_equal(preload("production/app/*"), 0);
 }
@@ -183,7 +199,7 @@ static void a_preload_and_writes_that_meet_leave_the_newest(void **state)
     put_many("app", 300);
     forget_all();
     mp_sim_slow(s, "mp-origin-r", 0, 50);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), 0);
     for (int i = 0; i < 60; i++) {
         char address[64];
 
@@ -206,6 +222,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(what_was_preloaded_is_read_without_asking),
     WORLD_TEST(a_preload_of_one_key_brings_that_one),
     WORLD_TEST(a_preload_keeps_to_its_budget),
+    WORLD_TEST(a_preload_keeps_to_the_budget_that_it_was_given_and_the_next_to_its_own),
     WORLD_TEST(first_reads_that_a_preload_saved_are_counted),
     WORLD_TEST(the_hot_path_answers_only_while_everybody_may_read_everything),
     WORLD_TEST(a_pattern_that_is_none_is_refused_with_how_to_write_it),
