@@ -2,7 +2,8 @@
 /* Entries of L2. Random bytes are no frame, so that most inputs describe a record instead: it is
  * written down, packed, damaged where the input says, and read. What comes out is the record or
  * MP_ECORRUPT, never another record and never a byte outside. The rest goes in as it is. */
-#define ZSTD_STATIC_LINKING_ONLY /* a dictionary that refers to its content */
+#define ZSTD_STATIC_LINKING_ONLY /* a dictionary that refers to its content, blocks alone */
+#define ZSTD_DISABLE_DEPRECATE_WARNINGS
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ static ZSTD_DCtx *dctx;
 /* A dictionary with code tables, as L2 has them, of a few lines of JSON; and the room right behind
  * its content, the last that there is. */
 static ZSTD_CDict *pack;
+static mp__l2_packer *packer;
+static mp__l2_pack_room room;
 static ZSTD_DDict *expand;
 static unsigned char *behind;
 
@@ -48,8 +51,9 @@ static bool make_dictionary(void)
     memcpy(content, bytes, made);
     behind = content + made;
     pack = ZSTD_createCDict(bytes, made, 1);
+    packer = mp__l2_packer_new(content, made);
     expand = ZSTD_createDDict_byReference(content, made);
-    return pack && expand;
+    return pack && packer && expand;
 }
 
 static bool same(const mp__record *a, const mp__record *b)
@@ -69,6 +73,10 @@ static void described(const uint8_t *data, size_t size)
     mp__l2_form form = {0};
     size_t address = (size_t)data[4] % 32 + 1, packed;
     const ZSTD_CDict *dictionary = data[5] & 2 ? pack : NULL;
+    mp__l2_with with = {.packer = data[5] & 2 && data[5] & 16 ? packer : NULL,
+                        .room = &room,
+                        .cctx = cctx,
+                        .dictionary = dictionary};
     uint64_t numbers[4];
     int rc;
 
@@ -90,7 +98,7 @@ static void described(const uint8_t *data, size_t size)
     mp__l2_meta_write(&record, meta, &form);
     mp__l2_body_write(&record, meta, body, &form);
     (void)ZSTD_CCtx_refCDict(cctx, dictionary);
-    packed = mp__l2_pack(cctx, dictionary, body, form.body_size, stored, AREA);
+    packed = mp__l2_pack(&with, body, form.body_size, stored, AREA);
     form.raw = packed == 0;
     form.stored_size = packed ? (uint32_t)packed : form.body_size;
     if (form.raw)
@@ -132,6 +140,26 @@ static void raw(const uint8_t *data, size_t size)
         abort();
 }
 
+/* Any bytes as a dictionary: where both take it, zstd reads what is packed with it. */
+static void any_dictionary(const uint8_t *data, size_t size)
+{
+    mp__l2_packer *of = mp__l2_packer_new(data, size);
+    ZSTD_DDict *with = of ? ZSTD_createDDict_byReference(data, size) : NULL;
+    size_t body_size = size < VALUE_MAX ? size : VALUE_MAX, packed;
+
+    if (with && body_size >= MP__L2_BODY_LEAST) {
+        memcpy(body, data + size - body_size, body_size);
+        body[body_size / 2] ^= 1;
+        packed = mp__l2_packer_pack(of, &room, body, body_size, area, AREA);
+        if (packed && (ZSTD_isError(ZSTD_decompressBegin_usingDDict(dctx, with)) ||
+                       ZSTD_decompressBlock(dctx, back, sizeof(back), area, packed) != body_size ||
+                       memcmp(back, body, body_size) != 0))
+            abort();
+    }
+    (void)ZSTD_freeDDict(with);
+    (void)mp__l2_packer_free(of);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!cctx)
@@ -144,6 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (data[0] % 8 < 6)
         described(data, size);
+    else if (data[0] % 8 == 6)
+        any_dictionary(data + 1, size - 1);
     else
         raw(data + 1, size - 1);
     return 0;

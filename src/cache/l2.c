@@ -161,6 +161,7 @@ mp__l2 *mp__l2_free(mp__l2 *l2)
         l2->dictionaries[i] = mp__l2_dictionary_free(l2->dictionaries[i]);
     mp__l2_pool_done(&l2->pool);
     (void)ZSTD_freeCCtx(l2->cctx);
+    mp__l2_pack_room_done(&l2->pack_room);
     (void)mp__free(l2->frame);
     (void)mp__free(l2->keep_path);
     (void)mp__free(l2->slots);

@@ -258,16 +258,25 @@ static size_t pack_block(ZSTD_CCtx *cctx, const ZSTD_CDict *dictionary, const un
     return ZSTD_isError(packed) ? 0 : packed;
 }
 
-size_t mp__l2_pack(ZSTD_CCtx *cctx, const ZSTD_CDict *dictionary, const unsigned char *body,
-                   size_t size, unsigned char *frame, size_t capacity)
+static size_t pack_with(const mp__l2_with *with, const unsigned char *body, size_t size,
+                        unsigned char *frame, size_t capacity)
 {
+    if (with->packer)
+        return mp__l2_packer_pack(with->packer, with->room, body, size, frame, capacity);
+    return with->dictionary && mp__l2_zstd_is_known()
+               ? pack_block(with->cctx, with->dictionary, body, size, frame, capacity)
+               : pack_frame(with->cctx, body, size, frame, capacity);
+}
+
+size_t mp__l2_pack(const mp__l2_with *with, const unsigned char *body, size_t size,
+                   unsigned char *frame, size_t capacity)
+{
+    bool is_known = with->packer || with->dictionary;
     size_t packed;
 
-    if (size < (dictionary ? MP__L2_BODY_LEAST : MP__L2_BODY_LEAST_ALONE))
+    if (size < (is_known ? MP__L2_BODY_LEAST : MP__L2_BODY_LEAST_ALONE))
         return 0;
-    packed = dictionary && mp__l2_zstd_is_known()
-                 ? pack_block(cctx, dictionary, body, size, frame, capacity)
-                 : pack_frame(cctx, body, size, frame, capacity);
+    packed = pack_with(with, body, size, frame, capacity);
     return packed * 100 > size * (100 - MP__L2_GAIN_LEAST) ? 0 : packed;
 }
 

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <zstd.h>
 
+#include "cache/l2_pack.h"
 #include "core/error.h"
 #include "core/record.h"
 
@@ -63,10 +64,18 @@ MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
                             const unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
                             const ZSTD_DDict *dictionary, mp__record *ret_record);
 
-/* Compress @body into @frame, as it is stored, with @dictionary, to which @cctx refers; NULL: with
- * none. Returns the size, 0: better left as it is. @frame has room for ZSTD_compressBound(size). */
-size_t mp__l2_pack(ZSTD_CCtx *cctx, const ZSTD_CDict *dictionary, const unsigned char *body,
-                   size_t size, unsigned char *frame, size_t capacity);
+/* What bodies are packed with: a packer, or else zstd. */
+typedef struct mp__l2_with {
+    const mp__l2_packer *packer; /* or NULL; its room then */
+    mp__l2_pack_room *room;
+    ZSTD_CCtx *cctx;
+    const ZSTD_CDict *dictionary; /* to which cctx refers; NULL: to none */
+} mp__l2_with;
+
+/* Compress @body into @frame, as it is stored. Returns the size, 0: better left as it is. @frame
+ * has room for ZSTD_compressBound(size). */
+size_t mp__l2_pack(const mp__l2_with *with, const unsigned char *body, size_t size,
+                   unsigned char *frame, size_t capacity);
 /* Whether this is the zstd whose calls for single blocks we know: they are of the part of its
  * interface that may change with a version. */
 static inline bool mp__l2_zstd_is_known(void)

@@ -87,6 +87,7 @@ mp__l2_dictionary *mp__l2_dictionary_free(mp__l2_dictionary *d)
 {
     if (!d)
         return NULL;
+    (void)mp__l2_packer_free(d->packer);
     (void)ZSTD_freeCDict(d->pack);
     (void)ZSTD_freeDDict(d->expand);
     return mp__free(d);
@@ -141,14 +142,23 @@ static void refer(mp__l2_dictionary *d, int level)
 
     if (mp__l2_memory_fails(d->size))
         return;
+    if (level <= LEVEL_ONE)
+        d->packer = mp__l2_packer_new(d->content, d->size);
     if (mp__l2_zstd_is_known()) {
-        d->pack = ZSTD_createCDict_advanced(d->content, d->size, ZSTD_dlm_byRef, ZSTD_dct_auto,
-                                            parameters_for(d->size, level), standard);
+        if (!d->packer)
+            d->pack = ZSTD_createCDict_advanced(d->content, d->size, ZSTD_dlm_byRef, ZSTD_dct_auto,
+                                                parameters_for(d->size, level), standard);
         d->expand = ZSTD_createDDict_byReference(d->content, d->size);
     } else {
-        d->pack = ZSTD_createCDict(d->content, d->size, level);
+        if (!d->packer)
+            d->pack = ZSTD_createCDict(d->content, d->size, level);
         d->expand = ZSTD_createDDict(d->content, d->size);
     }
+}
+
+static size_t bytes_to_pack(const mp__l2_dictionary *d)
+{
+    return mp__l2_packer_bytes(d->packer) + ZSTD_sizeof_CDict(d->pack);
 }
 
 mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t size)
@@ -160,11 +170,10 @@ mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t s
     d->size = size;
     memcpy(d->content, bytes, size);
     refer(d, (int)atomic_load_explicit(&l2->level, memory_order_relaxed));
-    if (!d->pack || !d->expand)
+    if (!mp__l2_dictionary_packs(d) || !d->expand)
         return mp__l2_dictionary_free(d);
     atomic_init(&d->refs, 1);
-    d->bytes = sizeof(*d) + size + MP__L2_WINDOW + ZSTD_sizeof_CDict(d->pack) +
-               ZSTD_sizeof_DDict(d->expand);
+    d->bytes = sizeof(*d) + size + MP__L2_WINDOW + bytes_to_pack(d) + ZSTD_sizeof_DDict(d->expand);
     return d;
 }
 
@@ -211,7 +220,8 @@ static void retire(mp__l2 *l2, mp__l2_dictionary *d)
 
     if (!d)
         return;
-    bytes = ZSTD_sizeof_CDict(d->pack);
+    bytes = bytes_to_pack(d);
+    d->packer = mp__l2_packer_free(d->packer);
     (void)ZSTD_freeCDict(d->pack);
     d->pack = NULL;
     d->bytes -= bytes;

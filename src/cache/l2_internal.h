@@ -104,7 +104,9 @@ typedef struct mp__l2_ring {
 typedef struct mp__l2_dictionary {
     _Atomic uint32_t refs; /* its group's, one an item, one a reader */
     uint8_t number, group;
-    ZSTD_CDict *pack; /* the worker's; NULL: no longer its group's */
+    /* What packs with it, the worker's; neither: it is no longer its group's. */
+    mp__l2_packer *packer;
+    ZSTD_CDict *pack; /* where there is no packer */
     ZSTD_DDict *expand;
     size_t bytes; /* of all */
     /* Room for a body right behind the content, for one reader at a time: to zstd the body then
@@ -115,6 +117,11 @@ typedef struct mp__l2_dictionary {
     unsigned char content[]; /* which both refer to; then the window */
 } mp__l2_dictionary;
 enum { MP__L2_WINDOW = 8192 };
+
+static inline bool mp__l2_dictionary_packs(const mp__l2_dictionary *d)
+{
+    return d->packer || d->pack;
+}
 
 typedef struct mp__l2_group {
     char name[MP__L2_NAME];
@@ -161,7 +168,8 @@ struct mp__l2 {
     mp__task task;
     ZSTD_CCtx *cctx;
     mp__l2_dictionary *cctx_dictionary; /* what it refers to */
-    size_t cctx_bytes;                  /* read by any: under the lock */
+    mp__l2_pack_room pack_room;
+    size_t cctx_bytes; /* of both; read by any: under the lock */
     unsigned cctx_level;
     unsigned char *frame;             /* MP__L2_FRAME */
     const mp__priorities *priorities; /* or NULL */
@@ -282,11 +290,9 @@ void mp__l2_keep_load(mp__l2 *l2);
 void mp__l2_work(void *context, mp__task *first);
 /* Refer the worker's context to @dictionary (NULL: none). False: no memory. */
 bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary);
-/* What it refers to. The worker's. */
-static inline const ZSTD_CDict *mp__l2_cctx_dictionary(const mp__l2 *l2)
-{
-    return l2->cctx_dictionary ? l2->cctx_dictionary->pack : NULL;
-}
+/* Pack with what was last used. The worker's. */
+size_t mp__l2_cctx_pack(mp__l2 *l2, const unsigned char *body, size_t size, unsigned char *frame,
+                        size_t capacity);
 
 /* An item's bytes copied to where they can be read without the lock. */
 typedef struct mp__l2_copy {

@@ -27,8 +27,7 @@ static size_t padded(size_t size)
 
 static void put64(unsigned char *p, uint64_t v)
 {
-    v = htole64(v);
-    memcpy(p, &v, 8);
+    mp__store_le64(p, v);
 }
 
 static void put32(unsigned char *p, uint32_t v)

@@ -200,7 +200,7 @@ static size_t train_bytes(const samples *s, size_t count, unsigned char *bytes, 
     return content ? tables + content : 0;
 }
 
-/* Bytes that @cctx makes of the samples set aside. */
+/* Bytes that what is used makes of the samples set aside. */
 static uint64_t try_out(mp__l2 *l2, const samples *s, uint64_t *ret_in)
 {
     const unsigned char *p = s->bytes;
@@ -208,8 +208,7 @@ static uint64_t try_out(mp__l2 *l2, const samples *s, uint64_t *ret_in)
 
     for (size_t i = 0; i < s->count; i++) {
         if (i >= s->count - s->tests) {
-            size_t size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), p, s->sizes[i],
-                                      l2->frame, MP__L2_FRAME);
+            size_t size = mp__l2_cctx_pack(l2, p, s->sizes[i], l2->frame, MP__L2_FRAME);
 
             in += s->sizes[i];
             out += size ? size : s->sizes[i];

@@ -20,6 +20,18 @@ bool mp__l2_cctx_use(mp__l2 *l2, mp__l2_dictionary *dictionary)
     return true;
 }
 
+size_t mp__l2_cctx_pack(mp__l2 *l2, const unsigned char *body, size_t size, unsigned char *frame,
+                        size_t capacity)
+{
+    const mp__l2_dictionary *d = l2->cctx_dictionary;
+    mp__l2_with with = {.packer = d ? d->packer : NULL,
+                        .room = &l2->pack_room,
+                        .cctx = l2->cctx,
+                        .dictionary = d ? d->pack : NULL};
+
+    return mp__l2_pack(&with, body, size, frame, capacity);
+}
+
 /* One that is being packed. Its group's dictionary stays until this thread installs another. */
 typedef struct job {
     mp__l2_pending *pending;
@@ -121,8 +133,7 @@ static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
     size_t size = 0;
 
     if (mp__l2_cctx_use(l2, j->dictionary))
-        size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), body, j->form.body_size, frame,
-                           capacity);
+        size = mp__l2_cctx_pack(l2, body, j->form.body_size, frame, capacity);
     j->stored = size ? frame : body;
     if (size) {
         j->form.raw = false;
@@ -151,7 +162,7 @@ static size_t pack_some(mp__l2 *l2, walk *w, job jobs[SETTLED])
 static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
 {
     mp__l2_lock(l2);
-    l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
+    l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx) + l2->pack_room.size;
     mp__l2_ring_limit_update(l2);
     for (size_t i = 0; i < count; i++)
         mp__l2_index_prefetch(l2, jobs[i].pending->item.hash);
@@ -183,7 +194,7 @@ static size_t pack_waiting(mp__l2 *l2)
 /* Whether what it was packed with is of the past: it goes with the last entry. */
 static bool is_of_the_past(const mp__l2 *l2, const mp__l2_item *item)
 {
-    return item->dictionary && !l2->dictionaries[item->dictionary - 1]->pack;
+    return item->dictionary && !mp__l2_dictionary_packs(l2->dictionaries[item->dictionary - 1]);
 }
 
 /* Put @form and @stored in the place of the item, if that is still what @copy is of. */
@@ -228,8 +239,8 @@ void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary)
 
     if (mp__l2_copy_read(l2, copy, NULL, &record) != 0 || is_so || !mp__l2_cctx_use(l2, dictionary))
         return;
-    size = mp__l2_pack(l2->cctx, mp__l2_cctx_dictionary(l2), form.raw ? copy->stored : copy->body,
-                       form.body_size, l2->frame, MP__L2_FRAME);
+    size = mp__l2_cctx_pack(l2, form.raw ? copy->stored : copy->body, form.body_size, l2->frame,
+                            MP__L2_FRAME);
     if (!size)
         return;
     form.raw = false;

@@ -52,6 +52,14 @@ static inline uint64_t mp__load_le64(const void *p)
     return v;
 }
 
+static inline void mp__store_le64(void *p, uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(p, &v, 8);
+}
+
 /* The last 0 to 7 bytes, little endian, the rest zero. Never reads outside the input. */
 static inline uint64_t mp__load_tail(const unsigned char *p, size_t n)
 {

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is packed without zstd is what zstd reads: each body here comes back through its decoder,
+ * which knows the dictionary alone. */
+#define ZSTD_STATIC_LINKING_ONLY /* blocks without a frame */
+#define ZSTD_DISABLE_DEPRECATE_WARNINGS
+#include "mp_fail.h"
+#include "mp_test.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zdict.h>
+#include <zstd.h>
+
+#include "cache/l2_code.h"
+#include "cache/l2_match.h"
+#include "cache/l2_tables.h"
+
+enum { LINES = 400, LINE = 160, DICTIONARY = 16 * 1024, BODY = MP__L2_BODY_MAX };
+
+static uint64_t seed = 1;
+
+static size_t random_below(size_t n)
+{
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (size_t)(seed >> 33) % n;
+}
+
+static unsigned char dictionary[DICTIONARY], body[BODY], back[BODY + MP__L2_BODY_SLACK];
+static unsigned char packed[ZSTD_COMPRESSBOUND(BODY)];
+static size_t dictionary_size;
+static mp__l2_pack_room room;
+static ZSTD_DCtx *dctx;
+
+/* A line of some configuration; returns its size. */
+static size_t line_of(size_t i, char *text)
+{
+    static const char *const names[] = {"binance", "kraken", "coinbase", "okx"};
+
+    return (size_t)snprintf(
+        text, LINE,
+        "{\"exchange\": \"%s\", \"stream\": \"wss://s%zu.example.com:9443/ws\", "
+        "\"depth\": %zu, \"enabled\": %s}\n",
+        names[i % 4], i * 37 % 91, i * i % 5000, i % 3 ? "true" : "false");
+}
+
+static int make_dictionary(void **state)
+{
+    static char text[LINES * LINE];
+    size_t sizes[LINES], size = 0, content = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LINES; i++) {
+        sizes[i] = line_of(i, text + size);
+        size += sizes[i];
+        content += i < LINES / 4 ? sizes[i] : 0;
+    }
+    dictionary_size =
+        ZDICT_finalizeDictionary(dictionary, sizeof(dictionary), text, content, text + content,
+                                 sizes + LINES / 4, LINES - LINES / 4, (ZDICT_params_t){0});
+    dctx = ZSTD_createDCtx();
+    return ZDICT_isError(dictionary_size) || !dctx ? -1 : 0;
+}
+
+static int drop_dictionary(void **state)
+{
+    (void)state;
+    mp__l2_pack_room_done(&room);
+    return ZSTD_freeDCtx(dctx) == 0 ? 0 : -1;
+}
+
+/* True: zstd makes @size bytes of what is packed, those of the body. */
+static bool comes_back(size_t packed_size, size_t size)
+{
+    ZSTD_DDict *expand = ZSTD_createDDict_byReference(dictionary, dictionary_size);
+    size_t made = 0;
+
+    if (expand && !ZSTD_isError(ZSTD_decompressBegin_usingDDict(dctx, expand)))
+        made = ZSTD_decompressBlock(dctx, back, sizeof(back), packed, packed_size);
+    (void)ZSTD_freeDDict(expand);
+    return made == size && memcmp(back, body, size) == 0;
+}
+
+/* Returns what @size bytes of the body are packed to. */
+static size_t pack_and_read(const mp__l2_packer *packer, size_t size)
+{
+    unsigned char *exact = malloc(size); /* so that a sanitizer sees what is read outside */
+    size_t packed_size;
+
+    assert_non_null(exact);
+    memcpy(exact, body, size);
+    packed_size = mp__l2_packer_pack(packer, &room, exact, size, packed, ZSTD_compressBound(size));
+    free(exact);
+    if (packed_size)
+        assert_true(comes_back(packed_size, size));
+    return packed_size;
+}
+
+static mp__l2_packer *packer_new(void)
+{
+    mp__l2_packer *packer = mp__l2_packer_new(dictionary, dictionary_size);
+
+    assert_non_null(packer);
+    return packer;
+}
+
+/* Lines, some of their bytes others. */
+static void make_body(size_t size, size_t strange)
+{
+    char text[LINE];
+
+    for (size_t at = 0, i = random_below(10000); at < size; i++) {
+        size_t n = line_of(i, text);
+
+        n = n < size - at ? n : size - at;
+        memcpy(body + at, text, n);
+        at += n;
+    }
+    for (size_t i = 0; i < size * strange / 100; i++)
+        body[random_below(size)] = (unsigned char)random_below(256);
+}
+
+static void every_body_comes_back_through_zstd(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+    size_t sizes[] = {8, 9, 15, 16, 17, 31, 32, 33, 100, 377, 2485, 8192, 30000, BODY - 1, BODY};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (size_t strange = 0; strange <= 100; strange += 4) {
+            make_body(sizes[i], strange);
+            (void)pack_and_read(packer, sizes[i]);
+        }
+    for (unsigned i = 0; i < 4000; i++) {
+        size_t size = 8 + random_below(i % 16 ? 800 : 5000);
+
+        make_body(size, random_below(30));
+        (void)pack_and_read(packer, size);
+    }
+    (void)mp__l2_packer_free(packer);
+}
+
+/* All lengths of runs and matches, whose codes differ, far and near. */
+static void lengths_and_offsets_of_all_sizes_come_back(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+
+    (void)state;
+    for (size_t length = 4; length < BODY / 2; length += length < 300 ? 1 : length / 7) {
+        for (size_t run = 0; run < 200; run += run < 20 ? 1 : 37) {
+            size_t size = run + 2 * length;
+
+            for (size_t i = 0; i < run + length; i++)
+                body[i] = (unsigned char)random_below(256);
+            memcpy(body + run + length, body + run, length);
+            (void)pack_and_read(packer, size);
+        }
+        memset(body, 'x', length); /* a match that goes on into what it makes */
+        assert_true(length < 32 || pack_and_read(packer, length) < 32);
+    }
+    (void)mp__l2_packer_free(packer);
+}
+
+static void many_literals_are_four_streams_that_come_back(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+    size_t smaller = 0;
+
+    (void)state;
+    for (size_t size = 900; size < BODY; size += size < 1200 ? 1 : size / 9) {
+        for (size_t i = 0; i < size; i++) /* letters and digits, in no order */
+            body[i] = (unsigned char)("etaoinshr0123456 .:"[random_below(19)]);
+        smaller += pack_and_read(packer, size) < size;
+    }
+    assert_true(smaller > 300);
+    (void)mp__l2_packer_free(packer);
+}
+
+static void what_does_not_get_smaller_writes_nothing_behind_its_room(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+
+    (void)state;
+    for (size_t capacity = 0; capacity < 600; capacity++) {
+        unsigned char *small = malloc(capacity + 1);
+        size_t size = 8 + random_below(1000);
+
+        assert_non_null(small);
+        make_body(size, random_below(100));
+        small[capacity] = 0xa5;
+        assert_true(mp__l2_packer_pack(packer, &room, body, size, small, capacity) <= capacity);
+        assert_int_equal(small[capacity], 0xa5);
+        free(small);
+    }
+    for (size_t i = 0; i < BODY; i++)
+        body[i] = (unsigned char)random_below(256);
+    assert_int_equal(mp__l2_packer_pack(packer, &room, body, BODY, packed, BODY / 2), 0);
+    assert_int_equal(mp__l2_packer_pack(packer, &room, body, (size_t)BODY + 1, packed, BODY), 0);
+    (void)mp__l2_packer_free(packer);
+}
+
+/* Through L2's own door, beside zstd over the same bodies. */
+static void bodies_are_no_larger_than_zstd_makes_them_at_its_first_level(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+    ZSTD_CDict *cdict = ZSTD_createCDict(dictionary, dictionary_size, 1);
+    mp__l2_with ours = {.packer = packer, .room = &room};
+    mp__l2_with zstd = {.cctx = mp__l2_cctx_new(1), .dictionary = cdict};
+    size_t sum = 0, sum_zstd = 0;
+
+    (void)state;
+    assert_true(cdict && zstd.cctx && !ZSTD_isError(ZSTD_CCtx_refCDict(zstd.cctx, cdict)));
+    for (unsigned i = 0; i < 2000; i++) {
+        size_t size = 100 + random_below(3000);
+
+        make_body(size, 1);
+        sum += mp__l2_pack(&ours, body, size, packed, sizeof(packed));
+        sum_zstd += mp__l2_pack(&zstd, body, size, packed, sizeof(packed));
+    }
+    print_message("# %zu bytes, zstd %zu\n", sum, sum_zstd);
+    assert_true(sum && sum <= sum_zstd);
+    assert_int_equal(mp__l2_pack(&ours, body, MP__L2_BODY_LEAST - 1, packed, sizeof(packed)), 0);
+    (void)ZSTD_freeCCtx(zstd.cctx);
+    (void)ZSTD_freeCDict(cdict);
+    (void)mp__l2_packer_free(packer);
+}
+
+static void what_is_no_dictionary_with_all_codes_is_left_to_zstd(void **state)
+{
+    mp__l2_tables tables;
+
+    (void)state;
+    for (size_t size = 0; size < 256; size++) /* cut anywhere in the tables */
+        if (!mp__l2_tables_read(dictionary, size, &tables))
+            assert_null(mp__l2_packer_new(dictionary, size));
+    assert_true(mp__l2_tables_read(dictionary, dictionary_size, &tables));
+    assert_int_equal(tables.size, ZDICT_getDictHeaderSize(dictionary, dictionary_size));
+    assert_null(mp__l2_packer_new(dictionary, tables.size + MP__L2_MATCH_CONTENT - 1));
+    assert_null(mp__l2_packer_new(dictionary + 8, dictionary_size - 8));
+    assert_int_equal(mp__l2_packer_bytes(NULL), 0);
+    assert_null(mp__l2_packer_free(NULL));
+}
+
+/* Where both take one that is damaged, they take it for the same. */
+static void a_damaged_dictionary_is_refused_or_means_what_it_means_to_zstd(void **state)
+{
+    size_t head = ZDICT_getDictHeaderSize(dictionary, dictionary_size), same = 0;
+
+    (void)state;
+    for (size_t at = 0; at < head; at++)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            mp__l2_packer *packer;
+            ZSTD_DDict *expand;
+
+            dictionary[at] ^= (unsigned char)(1u << bit);
+            packer = mp__l2_packer_new(dictionary, dictionary_size);
+            expand = ZSTD_createDDict_byReference(dictionary, dictionary_size);
+            make_body(500, 2);
+            if (packer && expand && pack_and_read(packer, 500))
+                same++;
+            (void)ZSTD_freeDDict(expand);
+            (void)mp__l2_packer_free(packer);
+            dictionary[at] ^= (unsigned char)(1u << bit);
+        }
+    assert_true(same > 0);
+}
+
+static void without_memory_there_is_no_packer_and_nothing_is_packed(void **state)
+{
+    mp__l2_packer *packer = packer_new();
+    mp__l2_pack_room none = {0};
+
+    (void)state;
+    make_body(500, 0);
+    mp_fail_begin(1);
+    assert_null(mp__l2_packer_new(dictionary, dictionary_size));
+    assert_true(mp_fail_end());
+    mp_fail_begin(1);
+    assert_int_equal(mp__l2_packer_pack(packer, &none, body, 500, packed, sizeof(packed)), 0);
+    assert_true(mp_fail_end());
+    assert_true(mp__l2_packer_pack(packer, &none, body, 500, packed, sizeof(packed)) > 0);
+    mp__l2_pack_room_done(&none);
+    (void)mp__l2_packer_free(packer);
+}
+
+static const struct CMUnitTest tests[] = {
+    MP_TEST(every_body_comes_back_through_zstd),
+    MP_TEST(lengths_and_offsets_of_all_sizes_come_back),
+    MP_TEST(many_literals_are_four_streams_that_come_back),
+    MP_TEST(what_does_not_get_smaller_writes_nothing_behind_its_room),
+    MP_TEST(bodies_are_no_larger_than_zstd_makes_them_at_its_first_level),
+    MP_TEST(what_is_no_dictionary_with_all_codes_is_left_to_zstd),
+    MP_TEST(a_damaged_dictionary_is_refused_or_means_what_it_means_to_zstd),
+    MP_TEST(without_memory_there_is_no_packer_and_nothing_is_packed),
+};
+
+int main(void)
+{
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    cmocka_set_test_filter(getenv("MP_TEST"));
+    return cmocka_run_group_tests(tests, make_dictionary, drop_dictionary);
+}
