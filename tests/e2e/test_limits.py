@@ -521,8 +521,8 @@ class Limits(mp_daemon.Served):
                 sock.sendall(data)
                 self.assertRegex(self.until_closed(sock), rb"^HTTP/1\.1 (4|5)\d\d ")
 
-    def refused_while_it_sends(self, sock, size):
-        sock.sendall(b"PUT /v1/config/default/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+    def refused_while_it_sends(self, sock, size, head=b"PUT /v1/config/default/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"):
+        sock.sendall(head % size if b"%" in head else head)
         for _ in range(size >> 16):
             sock.sendall(b"x" * 65536)
 
@@ -534,6 +534,31 @@ class Limits(mp_daemon.Served):
             self.assertRegex(answer, rb"^HTTP/1\.1 413 ")
             self.assertIn(b"http.body_max", answer)
             sock.close()
+
+    def test_who_sends_too_much_over_resp_can_still_read_that_it_is_too_much(self):
+        for head, said in ((b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n", rb"^-ERR .*bulk"),
+                           (b"*99999999\r\n", rb"^-ERR "),
+                           (b"+no command\r\n" * 3, rb"^-ERR "),
+                           (b"POST /v1/config HTTP/1.1\r\nContent-Length: %d\r\n\r\n", rb"^-ERR this is the RESP port")):
+            for _ in range(5):
+                sock = self.raw(self.daemon.resp)
+                sock.sendall(b"PING\r\n")
+                self.assertEqual(sock.recv(7), b"+PONG\r\n")
+                self.refused_while_it_sends(sock, 6 << 20, head)
+                self.assertRegex(self.until_closed(sock), said)
+                sock.close()
+
+    def test_who_goes_on_sending_behind_a_refusal_over_resp_is_ended(self):
+        sock = self.raw(self.daemon.resp)
+        sock.settimeout(15)
+        with self.assertRaises(ConnectionError):
+            self.refused_while_it_sends(sock, 1 << 30, b"*99999999\r\n")
+        sock.close()
+        sock = self.raw(self.daemon.resp)  # one that says nothing more, and does not go
+        sock.sendall(b"*99999999\r\n")
+        self.assertRegex(self.until_closed(sock), rb"^-ERR ")
+        wait_until(lambda: gauge(self.daemon, "resp_clients") == 0, what="the end of who lingers")
+        sock.close()
 
     def test_who_goes_on_sending_behind_a_refusal_is_ended(self):
         sock = self.raw(self.daemon.http)

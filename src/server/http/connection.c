@@ -3,16 +3,14 @@
 #include "server/http/connection.h"
 
 enum {
-    IN_PAUSE = 64 * 1024,            /* pipelined bytes that wait, before reading pauses */
-    OUT_KEPT = 256 * 1024,           /* a worker's buffer that grew beyond goes back */
-    WRITE_AT = 256 * 1024,           /* answers gathered before they are handed over */
-    UNTAKEN_LEAST = 32 * 1024,       /* less of an answer does not count */
-    UNTAKEN_BPS = 64 * 1024,         /* slower than that is slow */
-    LINGER_BYTES = 64 * 1024 * 1024, /* that come behind a refusal */
+    IN_PAUSE = 64 * 1024,      /* pipelined bytes that wait, before reading pauses */
+    OUT_KEPT = 256 * 1024,     /* a worker's buffer that grew beyond goes back */
+    WRITE_AT = 256 * 1024,     /* answers gathered before they are handed over */
+    UNTAKEN_LEAST = 32 * 1024, /* less of an answer does not count */
+    UNTAKEN_BPS = 64 * 1024,   /* slower than that is slow */
 };
-#define SILENCE_NS     UINT64_C(2000000000) /* of a body that others have no room beside */
-#define PACE_NS        UINT64_C(1000000000) /* over which a pace is measured */
-#define LINGER_IDLE_NS UINT64_C(2000000000) /* without a byte: it has no more */
+#define SILENCE_NS UINT64_C(2000000000) /* of a body that others have no room beside */
+#define PACE_NS    UINT64_C(1000000000) /* over which a pace is measured */
 
 /* ---- the end of connections ---- */
 
@@ -76,18 +74,16 @@ static void all_taken(mp__http_connection *c)
     mp__http_walks_go_on(c->worker);
 }
 
-/* A refusal has been sent, and the client may be about to send the rest of what was refused. To
- * close now would be answered to its next bytes by a reset, on which most clients forget what they
- * could still read: so they are let finish, in the time that a body may take. */
+/* A refusal has been sent, and the client may be about to send the rest of what was refused: it is
+ * let finish, in the time that a body may take. */
 static void linger(mp__http_connection *c)
 {
-    c->closing = c->ending = c->lingers = true;
+    c->closing = c->ending = true;
     c->parser = mp__http_parser_free(c->parser);
     mp__buf_done(&c->in);
     mp__worker_note_input(c->worker, &c->input, 0);
     (void)mp__worker_may_gather(c->worker, &c->gathered, 0);
-    c->stage_since_ns = c->active_ns = c->worker->tick_ns;
-    mp__stream_end(c->stream);
+    mp__linger_begin(&c->linger, c->stream, c->worker->tick_ns);
     pause_reading(c, false);
 }
 
@@ -497,11 +493,9 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__http_connection *c = context;
 
-    if (c->lingers) {
+    if (mp__linger_is_on(&c->linger)) {
         mp__worker_tick(c->worker);
-        c->active_ns = c->worker->tick_ns;
-        c->thrown_away += size > 0 ? (size_t)size : 0;
-        if (size <= 0 || c->thrown_away > LINGER_BYTES)
+        if (!mp__linger_reads(&c->linger, size, c->worker->tick_ns))
             mp__http_close(c, MP__HTTP_CLOSE);
         return;
     }
@@ -591,10 +585,9 @@ static const char *too_slow(mp__http_connection *c, uint64_t now)
 
     if (mp__client_takes_nothing(c->worker, c->stream, now, &c->taking))
         return "it took none of its answers for resp.stalled_write_timeout";
-    if (c->lingers)
-        return ns > l->http_body_ns || now > c->active_ns + LINGER_IDLE_NS
-                   ? "it stayed behind a refusal"
-                   : NULL;
+    if (mp__linger_is_on(&c->linger))
+        return mp__linger_is_over(&c->linger, now, l->http_body_ns) ? "it stayed behind a refusal"
+                                                                    : NULL;
     if (c->busy || c->line.waits || c->ending)
         return NULL; /* it waits for us */
     if (c->stage == 1 && ns > l->http_head_ns)
@@ -673,7 +666,7 @@ static void drain_one(mp__http_connection *c)
     if (c->line.waits)
         return; /* its next answer tells that it is the last */
     c->closing = true;
-    if (c->lingers) {
+    if (mp__linger_is_on(&c->linger)) {
         mp__http_close(c, MP__HTTP_CLOSE);
     } else if (!c->busy) {
         if (c->stage == 0 && mp__stream_queued(c->stream) == 0)

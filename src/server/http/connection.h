@@ -4,6 +4,7 @@
 #define MP_SERVER_HTTP_CONNECTION_H
 
 #include "server/http/http.h"
+#include "server/linger.h"
 
 /* How fast a client takes what waits for it, by looks a second apart. */
 typedef struct mp__pace {
@@ -25,12 +26,11 @@ struct mp__http_connection {
     size_t backlog, input, gathered; /* of those of the worker */
     size_t untaken;                  /* of those of the server: of answers for it alone */
     mp__pace pace;
-    size_t thrown_away; /* bytes, of one that lingers */
+    mp__linger linger; /* the refusal has been sent */
     int stage;
     bool closing;        /* after the answer at work */
     bool ending;         /* all is answered: it closes once that has been sent */
     bool refused;        /* what it sent is no request; behind it there may be more */
-    bool lingers;        /* the refusal has been sent, and what comes is thrown away */
     bool closed;         /* no more of the socket; memory stays for what is under way */
     bool released;       /* the stream's memory has gone */
     bool busy;           /* x is under way */

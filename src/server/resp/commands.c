@@ -285,7 +285,7 @@ void mp__command_unknown(mp__connection *c, const mp_str *arguments, uint32_t co
     mp__monitor_count(c->worker->server->monitor, MP__EVENT_ERRORS, 1);
     if (is_http(arguments[0])) {
         mp__resp_error(mp__connection_out(c), "ERR", "this is the RESP port; HTTP is on another");
-        mp__connection_finish(c);
+        mp__connection_refuse(c);
         return;
     }
     if (is_foreign(arguments[0])) {

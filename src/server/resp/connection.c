@@ -124,11 +124,10 @@ void mp__connection_finish(mp__connection *c)
     mp__connection_mark_dirty(c);
 }
 
-/* ---- writing ---- */
-
-static bool over_soft(const mp__connection *c)
+void mp__connection_refuse(mp__connection *c)
 {
-    return mp__stream_queued(c->stream) > mp__worker_output_soft(c->worker);
+    c->refused = true;
+    mp__connection_finish(c);
 }
 
 static void pause_reading(mp__connection *c, bool pause)
@@ -137,6 +136,35 @@ static void pause_reading(mp__connection *c, bool pause)
         return;
     c->paused = pause;
     mp__stream_pause(c->stream, pause);
+}
+
+/* All is answered and sent: close, or let who was refused finish what it sends. */
+static void last_word_is_sent(mp__connection *c)
+{
+    mp__worker_loop *worker = c->worker;
+
+    if (!c->refused || mp__linger_is_on(&c->linger) || mp__stream_queued(c->stream)) {
+        connection_close(c);
+        return;
+    }
+    mp__turn_leave(&worker->turn, &c->line);
+    mp__tell_leaves(c);
+    mp__subscriptions_clear(c);
+    mp__stage_clear(c);
+    mp__buf_done(&c->in);
+    mp__worker_note_input(worker, &c->input, 0);
+    (void)mp__worker_may_gather(worker, &c->gathered, 0);
+    c->blocked = false;
+    c->partial_since_ns = 0;
+    mp__linger_begin(&c->linger, c->stream, worker->tick_ns);
+    pause_reading(c, false);
+}
+
+/* ---- writing ---- */
+
+static bool over_soft(const mp__connection *c)
+{
+    return mp__stream_queued(c->stream) > mp__worker_output_soft(c->worker);
 }
 
 /* Hand worker->out to the stream, and behind it what @lent (or NULL) holds. False: the connection
@@ -226,7 +254,7 @@ static void flush(mp__connection *c)
         return;
     if (c->closing) {
         if (!c->slots && all_sent(c))
-            connection_close(c);
+            last_word_is_sent(c);
         return;
     }
     if (c->blocked && !over_soft(c))
@@ -252,7 +280,7 @@ static void drained(void *context)
     mp__worker_note_backlog(c->worker, &c->backlog, 0);
     if (c->closing) {
         if (!c->slots)
-            connection_close(c);
+            last_word_is_sent(c);
         return;
     }
     if (c->lapsed) {
@@ -454,7 +482,7 @@ static void refuse_protocol(mp__connection *c, int rc)
         mp__resp_error(mp__connection_out(c), "ERR", "%s", c->parser.error);
     else
         mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
-    mp__connection_finish(c);
+    mp__connection_refuse(c);
 }
 
 /* Run the command at @data + @at; returns its size, or 0 when there is no whole one, or it is not
@@ -541,7 +569,7 @@ static void note_input(mp__connection *c)
         return;
     mp__resp_error(mp__connection_out(c), "OOM",
                    "too much of large commands is under way; send it again in a moment");
-    mp__connection_finish(c);
+    mp__connection_refuse(c);
 }
 
 /* Remember the bytes of a command that has begun, and since when. */
@@ -599,7 +627,7 @@ static void keep_rest(mp__connection *c, const char *data, size_t size)
 {
     if (size && mp__buf_add(&c->in, data, size) != 0) {
         mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
-        mp__connection_finish(c);
+        mp__connection_refuse(c);
     }
 }
 
@@ -636,11 +664,18 @@ static void on_read(void *context, char *data, int64_t size)
 {
     mp__connection *c = context;
 
+    if (mp__linger_is_on(&c->linger)) {
+        mp__worker_tick(c->worker);
+        if (!mp__linger_reads(&c->linger, size, c->worker->tick_ns))
+            connection_close(c);
+        return;
+    }
     if (size == 0 && c->line.waits) {
         pause_reading(c, true); /* it comes again when it is read on */
         return;
     }
     if (size == 0 && (c->slots || !all_sent(c))) {
+        c->refused = false;       /* it has nothing to add to that */
         mp__connection_finish(c); /* it has said all: answer it, and let it read to the end */
         return;
     }
@@ -718,6 +753,9 @@ static const char *too_slow(mp__connection *c, uint64_t now)
     size_t queued = mp__stream_queued(c->stream);
     uint64_t ns;
 
+    if (mp__linger_is_on(&c->linger))
+        return mp__linger_is_over(&c->linger, now, l->partial_ns) ? "it stayed behind a refusal"
+                                                                  : NULL;
     if (mp__client_takes_nothing(c->worker, c->stream, now, &c->taking))
         return "it took none of its replies for resp.stalled_write_timeout";
     if (c->partial_since_ns && now > c->partial_since_ns && queued == 0) {

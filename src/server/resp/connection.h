@@ -9,6 +9,7 @@
 #define MP_SERVER_RESP_CONNECTION_H
 
 #include "server/internal.h"
+#include "server/linger.h"
 #include "server/resp/subscriptions.h"
 
 typedef struct mp__connection mp__connection;
@@ -85,6 +86,10 @@ struct mp__connection {
     enum mp__level level;
     bool strict;
     bool is_dirty, blocked, paused, closing, closed;
+    bool is_overworked; /* by its globs: it is to be ended */
+    bool lapsed;  /* it read so slowly that changes were left out: it is told so when it reads */
+    bool refused; /* it closes with an error, and the client may go on sending */
+    mp__linger linger;                        /* that has been sent */
     size_t backlog, input, gathered;          /* of those of the worker */
     uint64_t partial_since_ns, partial_bytes; /* a command has begun; 0: none */
     mp__taking taking;
@@ -98,8 +103,6 @@ struct mp__connection {
     /* what matching its globs has taken of the worker's second that began then, in steps */
     uint64_t globs_since_ns;
     size_t globs_spent;
-    bool is_overworked; /* by its globs: it is to be ended */
-    bool lapsed; /* it read so slowly that changes were left out: it is told so when it reads */
     char last_command[24], peer[64];
     char name[64], library[64], library_version[32]; /* written under list_lock */
     mp__shown shown;
@@ -144,6 +147,8 @@ void mp__connection_push(mp__connection *c);
 
 /* Close when what was answered has been sent. */
 void mp__connection_finish(mp__connection *c);
+/* The same where the client may be sending the rest of what was refused. */
+void mp__connection_refuse(mp__connection *c);
 
 /* commands_stage.c: forget what is staged. */
 void mp__stage_clear(mp__connection *c);

@@ -473,7 +473,7 @@ static void dismiss(mp__connection *c)
                    "change, or more than its share of the %d that all have in a second; SUBSCRIBE "
                    "to channels, or MP.WATCH PREFIX",
                    CHANGE_STEPS, SECOND_STEPS);
-    mp__connection_finish(c);
+    mp__connection_refuse(c);
     mp__connection_push(c);
 }
 
