@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "cache/newcomer.h"
 #include "cache/policy/policies.h"
 #include "cache/policy/policy.h"
 #include "cache/policy/wtinylfu.h"
@@ -60,6 +61,7 @@ struct mp__predict {
     uint32_t threshold;
     mp__tally tally;
     cliff cliff;
+    mp__newcomer newcomer;
     mp__predict *half; /* of the same cache, half as many entries; NULL: none */
 };
 
@@ -98,6 +100,7 @@ static int predict_fill(mp__predict *p, const char *policy, size_t capacity)
     p->cliff.gone = mp__calloc(buckets / GONE_SHARE, sizeof(*p->cliff.gone));
     if (!p->keys || !p->buckets || !p->cliff.gone)
         return MP_ENOMEM;
+    mp__newcomer_init(&p->newcomer, p->tally.sample);
     p->cliff.entries = T_90 * sqrt((double)p->capacity * (1 - p->tally.sample));
     for (size_t i = 1; i < p->capacity; i++)
         p->keys[i].next = (number)(i + 1);
@@ -278,6 +281,7 @@ static void evict(mp__predict *p)
     key *k = (key *)((char *)node - offsetof(key, node));
     number i = (number)(k - p->keys), *at = bucket_of(p, node->hash);
 
+    mp__newcomer_evicted(&p->newcomer, p->policy);
     unlink_use(p, i);
     remember_gone(p, node->hash);
     while (*at != i)
@@ -309,6 +313,7 @@ static void miss(mp__predict *p, uint64_t hash)
     ops->insert(p->policy, &k->node);
     p->cached++;
     link_use(p, i);
+    mp__newcomer_came(&p->newcomer, &k->node);
 }
 
 void mp__predict_see(mp__predict *p, uint64_t hash)
@@ -338,16 +343,18 @@ static bool serve(mp__predict *p, uint64_t hash, double weight)
 {
     number i = find(p, hash);
 
-    if (i) {
-        note_near_hit(p, i, weight);
-        p->policy->ops->hit(p->policy, &p->keys[i].node);
-        unlink_use(p, i);
-        link_use(p, i);
-    } else {
+    if (!i) {
         p->cliff.more += weight * near_miss(p, hash);
         miss(p, hash);
+        return false;
     }
-    return i != 0;
+    if (p->cached == p->capacity && !mp__newcomer_hit(&p->newcomer, p->policy, &p->keys[i].node))
+        return false;
+    note_near_hit(p, i, weight);
+    p->policy->ops->hit(p->policy, &p->keys[i].node);
+    unlink_use(p, i);
+    link_use(p, i);
+    return true;
 }
 
 void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, double weight)
@@ -358,6 +365,8 @@ void mp__predict_see_many(mp__predict *p, uint64_t hash, unsigned stratum, doubl
     pass(p);
     if (is_sampled(p, h))
         mp__tally_add(&p->tally, h, stratum, serve(p, hash, weight), weight);
+    else
+        mp__newcomer_pass(&p->newcomer);
     if (p->half)
         mp__predict_see_many(p->half, hash, stratum, weight);
 }
@@ -367,6 +376,8 @@ void mp__predict_warm(mp__predict *p, uint64_t hash)
     pass(p);
     if (is_sampled(p, mixed(hash)))
         (void)serve(p, hash, 0);
+    else
+        mp__newcomer_pass(&p->newcomer);
     if (p->half)
         mp__predict_warm(p->half, hash);
 }
@@ -390,9 +401,9 @@ size_t mp__predict_bytes(const mp__predict *p)
 }
 
 /* What the parts of the sample have in common they do not show: one miniature, and what becomes of
- * a policy that is made small (LIRS has a hundredth of the entries for newcomers; under LFU and
- * SIEVE one lives for as many misses as in the large cache). A miniature of half as many entries
- * has both errors larger by about as much as there is of them, so the difference is one more. */
+ * a policy that is made small (LIRS has a hundredth of the entries for newcomers). A miniature of
+ * half as many entries has both errors larger by about as much as there is of them, so the
+ * difference is one more. */
 static void add_half(const mp__predict *half, mp__prediction *is)
 {
     mp__prediction of_half;

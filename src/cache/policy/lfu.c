@@ -2,6 +2,8 @@
 /* Least frequently used, with constant work: Matani, Shah, Mitra, "An O(1) algorithm for
  * implementing the LFU cache eviction scheme", 2010. A queue for each count; among equals the one
  * that reached the count first goes. Counts end at COUNT_MAX, far above what is ever evicted. */
+#include "cache/policy/lfu.h"
+
 #include "cache/policy/policies.h"
 #include "core/alloc.h"
 
@@ -91,6 +93,13 @@ static mp__policy_node *lfu_evict(mp__policy *policy)
     if (node)
         lfu_remove(policy, node);
     return node;
+}
+
+bool mp__lfu_is_next_newcomer(const mp__policy *policy, const mp__policy_node *node)
+{
+    const mp__policy_queue *newcomers = &((const lfu *)policy)->queues[1];
+
+    return newcomers->count == 1 && newcomers->newest == node;
 }
 
 static void lfu_replace(mp__policy *policy, mp__policy_node *node, mp__policy_node *next)

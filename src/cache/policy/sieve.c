@@ -2,6 +2,8 @@
 /* SIEVE: Zhang, Yang, Yue, Vigfusson, Rashmi, "SIEVE is Simpler than LRU: an Efficient Turn-Key
  * Eviction Algorithm for Web Caches", NSDI 2024. One queue in the order of arrival, and a hand that
  * goes from old to new: it spares, once, what was used since it came by. */
+#include "cache/policy/sieve.h"
+
 #include "cache/policy/policies.h"
 #include "core/alloc.h"
 
@@ -9,6 +11,8 @@ typedef struct sieve {
     mp__policy base;
     mp__policy_queue queue;
     mp__policy_node *hand; /* the next to be looked at; NULL: the oldest */
+    bool was_newest;       /* what was evicted last */
+    bool waits;            /* the hand is where the next key will come */
 } sieve;
 
 static int sieve_make(size_t capacity, mp__policy **ret_policy)
@@ -30,8 +34,13 @@ static mp__policy *sieve_free(mp__policy *policy)
 
 static void sieve_insert(mp__policy *policy, mp__policy_node *node)
 {
+    sieve *p = (sieve *)policy;
+
     atomic_store_explicit(mp__policy_uses(node), 0, memory_order_relaxed);
-    mp__policy_queue_add(&((sieve *)policy)->queue, node);
+    mp__policy_queue_add(&p->queue, node);
+    if (p->waits)
+        p->hand = node;
+    p->waits = false;
 }
 
 static void sieve_hit(mp__policy *policy, mp__policy_node *node)
@@ -60,8 +69,27 @@ static mp__policy_node *sieve_evict(mp__policy *policy)
     if (!node)
         return NULL;
     p->hand = node->newer;
+    p->was_newest = !node->newer;
+    p->waits = false;
     mp__policy_queue_remove(&p->queue, node);
     return node;
+}
+
+bool mp__sieve_is_next_newcomer(const mp__policy *policy, const mp__policy_node *node)
+{
+    const sieve *p = (const sieve *)policy;
+
+    return p->hand == node && p->queue.newest == node;
+}
+
+bool mp__sieve_evicted_newest(const mp__policy *policy)
+{
+    return ((const sieve *)policy)->was_newest;
+}
+
+void mp__sieve_wait(mp__policy *policy)
+{
+    ((sieve *)policy)->waits = true;
 }
 
 static void sieve_replace(mp__policy *policy, mp__policy_node *node, mp__policy_node *next)

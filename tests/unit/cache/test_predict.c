@@ -264,6 +264,47 @@ static void what_another_cache_hit_makes_a_prediction_surer(void **state)
     assert_true(width[1] < 0.75 * width[0]);
 }
 
+/* Under these two a new key that makes room for the next lives for a number of misses that does not
+ * grow with the cache; in a miniature they are misses of the sample, of which there are few. */
+static double off_by_newcomers(const char *policy, size_t capacity)
+{
+    enum { REQUESTS = 300000, NEAR = 8 };
+    const uint64_t proven = capacity * 8 / 10;
+    mp__prediction is;
+    double truth;
+    pair p;
+
+    random_state = 3;
+    pair_open(&p, policy, capacity);
+    for (uint64_t i = 0; i < 4 * proven; i++)
+        ask(&p, hash_of(i % proven));
+    for (uint64_t i = 0, fresh = 1000000; i < REQUESTS; i++)
+        switch (dice(4)) {
+        case 0:
+            ask(&p, hash_of(dice(proven)));
+            break;
+        case 1:
+            ask(&p, hash_of(fresh - dice(NEAR)));
+            break;
+        default:
+            ask(&p, hash_of(++fresh));
+        }
+    mp__predict_read(p.predict, &is);
+    truth = truth_of(&p);
+    print_message("# %s of %zu: %.4f, and is %.4f\n", policy, capacity, is.hit_ratio, truth);
+    pair_close(&p);
+    return is.hit_ratio - truth;
+}
+
+static void a_newcomer_of_a_miniature_lives_as_long_as_in_the_cache(void **state)
+{
+    (void)state;
+    for (size_t capacity = 1000; capacity <= 16000; capacity *= 4) {
+        assert_true(fabs(off_by_newcomers("lfu", capacity)) < 0.01);
+        assert_true(fabs(off_by_newcomers("sieve", capacity)) < 0.02);
+    }
+}
+
 static void a_small_cache_is_not_sampled_and_exact(void **state)
 {
     pair p;
@@ -349,6 +390,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_loop_well_below_or_above_the_size_is_told_as_surely_as_ever),
     MP_TEST(what_a_policy_is_not_when_it_is_small_is_within_the_interval),
     MP_TEST(what_another_cache_hit_makes_a_prediction_surer),
+    MP_TEST(a_newcomer_of_a_miniature_lives_as_long_as_in_the_cache),
     MP_TEST(a_small_cache_is_not_sampled_and_exact),
     MP_TEST(nothing_seen_says_anything_is_possible),
     MP_TEST(a_sample_of_a_few_keys_is_not_taken_for_certain),
