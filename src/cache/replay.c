@@ -130,7 +130,7 @@ static int refuse(const mp__trace *trace, mp_str word, mp__diag *diag)
 
 int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used, mp__diag *diag)
 {
-    static const mp__hash_key key = {0x6d61726b65747072u, 0x69736d2074726163u};
+    const mp__hash_key key = {0x6d61726b65747072u ^ trace->seed, 0x69736d2074726163u};
     size_t at = 0;
 
     while (at < text.size) {

@@ -19,7 +19,8 @@ typedef struct mp__trace {
     size_t keys, keys_capacity;
     uint32_t *table; /* of ids + 1, by hash */
     size_t table_size;
-    size_t lines; /* read of what is being added; 0 begins another file */
+    size_t lines;  /* read of what is being added; 0 begins another file */
+    uint64_t seed; /* of the hashes of text keys: another one, another sample of them */
 } mp__trace;
 
 /* Add the requests of @text, one a line: `key` or `key size`; the key is any bytes without white

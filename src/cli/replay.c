@@ -28,6 +28,8 @@ const mp__flag mp__replay_flags[] = {
      "Policies, or all; adaptive by default. w-tinylfu:40 has a window of 40 %, 1 to 99."},
     {"--predict", NULL, "N[,N...]",
      "Also predict, in the same pass from a sample of the keys, what N entries would hit."},
+    {"--seed", NULL, "N",
+     "Hash the keys in another way, so that --predict has another sample of them; 0 by default."},
     {"--threads", NULL, "N", "Replays at once; as many as processors by default."},
     {"--json", NULL, NULL, "Print JSON, one line a policy and capacity."},
     {NULL, NULL, NULL, NULL},
@@ -499,6 +501,18 @@ static unsigned threads_asked(const mp__arguments *arguments)
     return *rest || count < 1 || count > THREADS_MAX ? 0 : (unsigned)count;
 }
 
+static bool read_seed(const mp__arguments *arguments, uint64_t *ret_seed)
+{
+    const char *given = mp__flag_value(arguments, "--seed");
+    char *end;
+
+    if (!given)
+        return true;
+    errno = 0;
+    *ret_seed = strtoull(given, &end, 10);
+    return *given >= '0' && *given <= '9' && !*end && errno == 0;
+}
+
 int mp__verb_replay(const mp__arguments *arguments)
 {
     unsigned count = threads_asked(arguments);
@@ -510,6 +524,8 @@ int mp__verb_replay(const mp__arguments *arguments)
     if (count == 0)
         return mp__cli_fail(arguments, MP__EXIT_USAGE, "--threads: a number from 1 to %d",
                             THREADS_MAX);
+    if (!read_seed(arguments, &trace.seed))
+        return mp__cli_fail(arguments, MP__EXIT_USAGE, "--seed: a whole number from 0");
     for (int i = 0; i < arguments->set_count && code == 0; i++)
         code = read_trace(arguments, arguments->sets[i], &trace);
     if (code == 0)

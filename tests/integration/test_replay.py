@@ -97,6 +97,19 @@ class Replay(unittest.TestCase):
         self.assertRegex(done.stdout.decode(), r"predicted +4 +0\.3333 +from 0\.3333 to 0\.3333\n")
         self.assertRegex(done.stdout.decode(), r"predicted +100000 +unknown +too few keys")
 
+    def test_another_seed_predicts_from_another_sample_of_the_same_requests(self):
+        dice = random.Random(1)
+        trace = self.write("t", "".join(f"{int(dice.paretovariate(0.3)) % 9999}\n" for _ in range(60000)))
+        words = ["--trace", trace, "--policy", "lru", "--capacity", 1000, "--predict", 2000]
+        one, = lines(*words)
+        again, = lines(*words, "--seed", 0)
+        other, = lines(*words, "--seed", 7)
+        self.assertEqual(one["predictions"], again["predictions"])
+        self.assertEqual(one["hits"], other["hits"])
+        self.assertNotEqual(one["predictions"][0]["hit_ratio"], other["predictions"][0]["hit_ratio"])
+        self.assertAlmostEqual(one["predictions"][0]["hit_ratio"],
+                               other["predictions"][0]["hit_ratio"], delta=0.02)
+
     def test_mistakes_are_told_with_what_to_do(self):
         good, trace = self.write("o", "1"), self.write("t", "1\n\n2 3 4\n")
         for words, code, text in ((["--trace", good, "--trace", trace], 1,
@@ -105,6 +118,7 @@ class Replay(unittest.TestCase):
                                    "/l:1:1: a key of more than 4096 bytes"),
                                   (["--trace", self.folder], 1, "Is a directory"),
                                   (["--trace", good, "--threads", "2x"], 2, "--threads: a number"),
+                                  (["--trace", good, "--seed", "-1"], 2, "--seed: a whole"),
                                   (["--trace", good, "--policy", ",".join(["lru"] * 65)], 2,
                                    "--policy: more than 64"),
                                   (["--trace", self.folder / "none"], 1, "cannot read"),
