@@ -119,7 +119,9 @@ void mp__tally_loosen(mp__prediction *is)
 
 void mp__tally_spread(mp__prediction *is, double requests)
 {
-    double p = is->hit_ratio, chance = T_90 * T_90 * p * (1 - p);
+    static const double UNSEEN =
+        0.4; /* of the chance: the parts of the sample show the rest of it */
+    double p = is->hit_ratio, chance = UNSEEN * T_90 * T_90 * p * (1 - p);
     double below = p - is->low, above = is->high - p;
 
     if (requests <= 0)
