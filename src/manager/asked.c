@@ -104,7 +104,7 @@ static mp__query *leave(mp__asked *asked, int status)
     return query;
 }
 
-void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns)
+void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns, bool counts)
 {
     mp__query *late = NULL, **last = &late;
     mp__asked *next;
@@ -118,7 +118,7 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
             continue;
         manager->asked_in_vain |= manager->asked_answered_ns < a->started_ns;
         manager->asked_given_up++;
-        if (count < MP__CIRCUIT_LATE_MAX)
+        if (counts && count < MP__CIRCUIT_LATE_MAX)
             asked_ns[count++] = a->started_ns;
         a->query->next_waiting = NULL;
         *last = a->query;

@@ -20,6 +20,7 @@
 #include "manager/internal.h"
 
 #define FAILED_NS 500000000u
+#define HALTED_NS 1000000000u /* between two looks: nobody ran, the origin's threads neither */
 
 static mp_str address_of(const mp__flight *flight)
 {
@@ -530,9 +531,9 @@ static void answer_late_behind_writes(mp__manager *manager, mp__loop *loop, uint
 }
 
 /* Take what waits on @loop too long out of the flights of @shard. Flights that are under way as
- * long are told to the circuit, each once: some now, the others the next time. */
+ * long are told to the circuit, if that @counts, each once: some now, the others the next time. */
 static mp__read *late_of(mp__manager *manager, mp__flight_shard *shard, const mp__loop *loop,
-                         uint64_t before_ns)
+                         uint64_t before_ns, bool counts)
 {
     uint64_t asked_ns[MP__CIRCUIT_LATE_MAX];
     mp__read *late = NULL;
@@ -545,7 +546,7 @@ static mp__read *late_of(mp__manager *manager, mp__flight_shard *shard, const mp
         f->last_waiter = &f->waiters;
         while (*f->last_waiter)
             f->last_waiter = &(*f->last_waiter)->next;
-        if (!f->is_late && f->started_ns <= before_ns && count < MP__CIRCUIT_LATE_MAX) {
+        if (counts && !f->is_late && f->started_ns <= before_ns && count < MP__CIRCUIT_LATE_MAX) {
             f->is_late = true;
             asked_ns[count++] = f->started_ns;
         }
@@ -561,15 +562,18 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
     uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
 
+    uint64_t scanned = atomic_exchange_explicit(&manager->scanned_ns, now, memory_order_relaxed);
+    bool counts = scanned + HALTED_NS > now;
+
     mp__origin_probe(manager);
     if (now < timeout_ns)
         return;
-    mp__ask_late(manager, loop, now - timeout_ns);
+    mp__ask_late(manager, loop, now - timeout_ns, counts);
     if (manager->back)
         answer_late_behind_writes(manager, loop, now - timeout_ns);
     if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0)
         return;
     for (int i = 0; i < MP__FLIGHT_SHARDS; i++)
-        answer_all(manager, late_of(manager, &manager->flights[i], loop, now - timeout_ns),
+        answer_all(manager, late_of(manager, &manager->flights[i], loop, now - timeout_ns, counts),
                    MP_ETIMEOUT, NULL, 0, 0);
 }

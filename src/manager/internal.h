@@ -125,6 +125,7 @@ struct mp__manager {
     /* whether the origin is silent: see change_path.c */
     pthread_mutex_t circuit_lock; /* the circuit and the generations move under it */
     mp__circuit circuit;
+    _Atomic uint64_t scanned_ns; /* when mp__manager_deadlines() looked last */
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;
@@ -394,8 +395,9 @@ MP_MUST_USE int mp__query_add_resolved(mp__query *query, size_t *capacity,
 /* Ask the origin for @query, whose results are empty; it is answered by mp__query_reply(). On its
  * loop. */
 void mp__ask(mp__query *query);
-/* Give up what was asked for on @loop before @before_ns and is not answered. On @loop. */
-void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns);
+/* Give up what was asked for on @loop before @before_ns and is not answered; where it @counts, that
+ * is told to the circuit. On @loop. */
+void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns, bool counts);
 
 /* ---- read_path.c ---- */
 

@@ -365,6 +365,30 @@ static void however_many_wait_for_one_key_they_are_one_question(void **state)
     assert_false(mp__circuit_is_open(&manager->circuit));
 }
 
+static void a_daemon_that_was_halted_blames_nobody(void **state)
+{
+    static mp__read reads[3];
+
+    (void)state;
+    mp_truth_stop(truth, 0, true);
+    atomic_store(&manager->timeout_ms, 100000);
+    for (int i = 0; i < 3; i++) {
+        prepare(&reads[i],
+                i == 0   ? "production/default/b"
+                : i == 1 ? "production/default/c"
+                         : "production/default/d",
+                MP__LEVEL_EVENTUAL);
+        assert_false(mp__read_start(manager, &reads[i]));
+    }
+    mp_sim_run(sim, 2 * TIMEOUT_MS);
+    atomic_store(&manager->timeout_ms, TIMEOUT_MS);
+    atomic_store(&manager->scanned_ns, mp__env_now_ns(mp_sim_env(sim)) - 2000 * (uint64_t)MS);
+    mp__manager_deadlines(manager, loop); /* the first look after that */
+    assert_int_equal(manager->circuit.late, 0);
+    mp_sim_run(sim, 100); /* but who is silent still is silent */
+    assert_true(mp__circuit_is_open(&manager->circuit));
+}
+
 static void many_keys_at_once_are_told_in_time(void **state)
 {
     enum { KEYS = 200 };
@@ -402,6 +426,7 @@ static const struct CMUnitTest tests[] = {
     WHOLE(what_changed_meanwhile_is_not_answered_as_fresh),
     WHOLE(a_slow_origin_that_answers_opens_nothing),
     WHOLE(however_many_wait_for_one_key_they_are_one_question),
+    WHOLE(a_daemon_that_was_halted_blames_nobody),
     WHOLE(many_keys_at_once_are_told_in_time),
 };
 MP_TEST_MAIN(tests)
