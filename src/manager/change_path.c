@@ -34,10 +34,16 @@ bool mp__origin_vouches(const mp__manager *manager)
 
 /* ---- generations; all under the circuit's lock ---- */
 
-static void watch_ends(mp__manager *manager)
+/* So long ago. */
+static void watch_ended(mp__manager *manager, int64_t ago_ms)
 {
     if (atomic_exchange(&manager->generation, 0) != 0)
-        atomic_store(&manager->vouched_until_ms, mp__manager_wall_ms(manager));
+        atomic_store(&manager->vouched_until_ms, mp__manager_wall_ms(manager) - ago_ms);
+}
+
+static void watch_ends(mp__manager *manager)
+{
+    watch_ended(manager, 0);
 }
 
 static void watch_begins(mp__manager *manager)
@@ -328,8 +334,10 @@ static void silence(mp__manager *manager, bool begins, const char *text)
                        .address = mp_str_new("", 0)};
 
     if (mp__origin_vouches(manager)) { /* else both are so already */
-        if (begins)
-            watch_ends(manager);
+        if (begins) /* nobody knows when, but that it was silent from the first question on */
+            watch_ended(manager, (int64_t)((mp__env_now_ns(manager->env) -
+                                            manager->circuit.silent_since_ns) /
+                                           1000000u));
         else
             watch_begins(manager);
         mp__watchers_tell(manager, &event);

@@ -53,6 +53,9 @@ bool mp__circuit_late(mp__circuit *circuit, uint64_t asked_ns, uint64_t now_ns, 
     if (mp__circuit_is_open(circuit) ||
         atomic_load_explicit(&circuit->answered_ns, memory_order_relaxed) > asked_ns)
         return false;
+    if (atomic_load_explicit(&circuit->late_now, memory_order_relaxed) == 0 ||
+        asked_ns < circuit->silent_since_ns)
+        circuit->silent_since_ns = asked_ns;
     if (atomic_fetch_add_explicit(&circuit->late_now, 1, memory_order_relaxed) + 1 <
         MP__CIRCUIT_LATE_MAX)
         return false;

@@ -35,6 +35,7 @@ typedef struct mp__circuit {
     _Atomic uint64_t answered_ns; /* when anything was answered last; any thread, for a look */
     _Atomic uint32_t late_now;    /* questions in a row without an answer; likewise, as are: */
     _Atomic uint64_t late, opened, refused; /* ever: questions, openings, what was not asked */
+    uint64_t silent_since_ns;               /* when the first of the questions in a row was put */
     uint64_t due_ns;                        /* of the next probe, or of the answer to this one */
     uint64_t pause_ns;
     _Atomic int64_t opened_ms; /* wall time of the last opening */
