@@ -170,6 +170,14 @@ mp__mini *mp__mini_free(mp__mini *m)
     return mp__free(m);
 }
 
+/* All records but the first, which is none. */
+static void chain_free(mp__mini *m)
+{
+    for (size_t i = 1; i + 1 < m->records_count; i++)
+        m->records[i].chain = (uint32_t)(i + 1);
+    m->free = 1;
+}
+
 static int mini_fill(mp__mini *m, bool owners, bool sketch)
 {
     size_t n = m->capacity + m->ops->ghosts(m) + 2, buckets = power_of_two(n);
@@ -187,9 +195,7 @@ static int mini_fill(mp__mini *m, bool owners, bool sketch)
         m->sketch = sketch_new(m->capacity);
     if (!m->records || !m->buckets || (owners && !m->owners) || (sketch && !m->sketch))
         return MP_ENOMEM;
-    for (size_t i = 1; i + 1 < n; i++)
-        m->records[i].chain = (uint32_t)(i + 1);
-    m->free = 1;
+    chain_free(m);
     return 0;
 }
 
@@ -431,6 +437,29 @@ void mp__mini_seed(mp__mini *m, const uint64_t *hashes, void *const *owners, siz
     for (size_t at = 0; at < count; at++)
         if (is_proven(m, hashes, at, p))
             seed_one(m, hashes[at], owners[at], filled++ < newcomers ? MINI_NEWCOMER : MINI_PROVEN);
+}
+
+static void forget_all(mp__mini *m)
+{
+    memset(m->records, 0, m->records_count * sizeof(*m->records));
+    memset(m->buckets, 0, m->buckets_count * sizeof(*m->buckets));
+    memset(m->lists, 0, sizeof(m->lists));
+    chain_free(m);
+    m->count = 0;
+    if (m->sketch) {
+        memset(m->sketch->counts, 0, m->sketch->mask + 1);
+        m->sketch->added = 0;
+    }
+}
+
+void mp__mini_begin_anew(mp__mini *m, const mp__mini *from)
+{
+    size_t newcomers = m->ops->newcomers ? m->ops->newcomers(m) : 0, left = from->count;
+
+    forget_all(m);
+    for (uint32_t i = from->lists[MP__MINI_A].oldest; i; i = from->records[i].newer[0])
+        seed_one(m, from->records[i].hash, NULL,
+                 left-- > newcomers ? MINI_UNPROVEN : MINI_NEWCOMER);
 }
 
 void mp__mini_learn(mp__mini *m, const mp__mini *from)

@@ -70,6 +70,9 @@ void mp__mini_owner_set_at(mp__mini *mini, const mp__mini_place *place, void *ow
 /* Make the order of @mini, which is empty, out of the hashes and owners given in the order in which
  * another policy would evict them. The most used ones are those that have proved themselves. */
 void mp__mini_seed(mp__mini *mini, const uint64_t *hashes, void *const *owners, size_t count);
+/* Let @mini, without owners, forget all that it knows, and hold what @from does, an LRU of the same
+ * capacity, as if all of it had come once and in that order. */
+void mp__mini_begin_anew(mp__mini *mini, const mp__mini *from);
 /* What @from, of the same shape and another capacity, has learned of its queues' sizes. */
 void mp__mini_learn(mp__mini *mini, const mp__mini *from);
 /* Make @mini, of the same shape and capacity, a copy of @from without its owners. */

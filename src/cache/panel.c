@@ -27,7 +27,7 @@ static const double SETTLE = 4;     /* after a change the cache has this long to
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */
 static const double BAR = 64;     /* for so many sampled requests, twice as many each time */
 static const double BAR_MAX = 4096;
-enum { START = 4 }; /* index below */
+enum { RECENCY = 0, START = 4 }; /* indices below: who remembers only the order of use */
 
 static const mp__mini_shape shapes[MP__PANEL_MEMBERS] = {
     {"lru", MP__MINI_LRU, 0},
@@ -60,6 +60,7 @@ struct mp__panel {
     double entries, now; /* of a member; sampled requests in all */
     double barred_until[MP__PANEL_MEMBERS], bar_length[MP__PANEL_MEMBERS];
     double keep[HORIZONS]; /* share kept a turn */
+    bool is_past_gone;     /* at the last change of the leader */
 };
 
 mp__panel *mp__panel_free(mp__panel *p)
@@ -262,9 +263,38 @@ static size_t better_than(const mp__panel *p, size_t than, size_t otherwise)
     return best;
 }
 
+static bool is_overtaken_at_once(const mp__panel *p, size_t i)
+{
+    return gain_of(p, RECENCY, i, SUDDEN) > gains[SUDDEN] * p->entries &&
+           lead_of(p, RECENCY, i, SUDDEN) > leads[SUDDEN];
+}
+
+/* Member @i forgets what it knew. What it had won over who has nothing to forget it had won by
+ * that; what it had lost may be lost again. */
+static void begin_anew(mp__panel *p, size_t i)
+{
+    mp__mini_begin_anew(p->members[i], p->members[RECENCY]);
+    for (unsigned h = 0; h < HORIZONS; h++)
+        if (gain_of(p, i, RECENCY, h) > 0) {
+            p->won_sum[h][i][RECENCY] = p->won_sum[h][RECENCY][i] = 0;
+            p->won_variance[h][i][RECENCY] = p->won_variance[h][RECENCY][i] = 0;
+        }
+}
+
+/* Who remembers nothing but the order of use has overtaken who led all at once: what the leader
+ * remembers is of what nobody asks for any more. So is what the others remember that are as far
+ * behind, and it would be in the way of what comes. */
+static void drop_the_past(mp__panel *p, size_t left)
+{
+    p->is_past_gone = p->leader == RECENCY && is_overtaken_at_once(p, left);
+    for (size_t i = 0; p->is_past_gone && i < MP__PANEL_MEMBERS; i++)
+        if (is_overtaken_at_once(p, i))
+            begin_anew(p, i);
+}
+
 static bool turn_end(mp__panel *p)
 {
-    size_t next;
+    size_t next, left = p->leader;
 
     add_turn(p);
     if (falls_short(p)) {
@@ -276,6 +306,7 @@ static bool turn_end(mp__panel *p)
     if (next == p->leader)
         return false;
     lead(p, next);
+    drop_the_past(p, left);
     return true;
 }
 
@@ -342,6 +373,11 @@ void mp__panel_weigh(mp__panel *p, double weight)
 size_t mp__panel_leader(const mp__panel *p)
 {
     return p->leader;
+}
+
+bool mp__panel_is_past_gone(const mp__panel *p)
+{
+    return p->is_past_gone;
 }
 
 const mp__mini *mp__panel_member(const mp__panel *p, size_t member, bool *ret_whole)

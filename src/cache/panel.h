@@ -50,6 +50,9 @@ bool mp__panel_follow(mp__panel *panel, uint64_t hash, bool hit, double weight, 
 /* From here on each hit of the cache itself that is told stands for @weight of them, 1 or more. */
 void mp__panel_weigh(mp__panel *panel, double weight);
 size_t mp__panel_leader(const mp__panel *panel);
+/* Whether the leader changed the last time because what was asked for had changed as a whole, so
+ * that what was counted before is of no use. */
+bool mp__panel_is_past_gone(const mp__panel *panel);
 /* The member, and whether it sees every key and is as large as the cache. */
 const mp__mini *mp__panel_member(const mp__panel *panel, size_t member, bool *ret_whole);
 /* The key of @hash was deleted. */

@@ -210,7 +210,8 @@ static void change(adaptive *a)
     }
     member = mp__panel_member(a->panel, mp__panel_leader(a->panel), &whole);
     contents_take(a, &c);
-    mp__mini_sketch_move(next, a->order);
+    if (!mp__panel_is_past_gone(a->panel))
+        mp__mini_sketch_move(next, a->order);
     if (whole)
         mp__mini_copy(next, member);
     else

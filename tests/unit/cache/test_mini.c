@@ -222,6 +222,38 @@ static void a_copy_goes_on_as_the_original_does(void **state)
     }
 }
 
+/* Whatever its policy, and whatever it held, remembered and counted. */
+static void who_begins_anew_holds_what_an_lru_does_and_counts_nothing_of_before(void **state)
+{
+    mp__mini *lru = make(MP__MINI_LRU, 64);
+
+    (void)state;
+    for (unsigned key = 1000; key < 1064; key++)
+        (void)mp__mini_access(lru, hash_of(key));
+    for (int kind = MP__MINI_LRU; kind <= MP__MINI_TINYLFU; kind++) {
+        mp__mini *mini = make((enum mp__mini_kind)kind, 64);
+
+        (void)loop_hits(mini, 50, 10);
+        (void)loop_hits(mini, 90, 10);
+        mp__mini_begin_anew(mini, lru);
+        assert_int_equal(mp__mini_count(mini), 64);
+        for (unsigned key = 1000; key < 1064; key++)
+            assert_true(mp__mini_holds(mini, hash_of(key)));
+        for (unsigned i = 0; i < 400; i++) { /* a smaller set, which nobody would keep out now */
+            (void)mp__mini_access(mini, hash_of(2000 + i % 40));
+            assert_int_equal(mp__mini_count(mini), 64);
+        }
+        assert_true(loop_hits(mini, 50, 1) < 50); /* of the old set */
+        mp__mini_begin_anew(mini, lru);
+        for (unsigned i = 0; i < 400; i++)
+            (void)mp__mini_access(mini, hash_of(2000 + i % 40));
+        for (unsigned key = 2000; key < 2040; key++)
+            assert_true(mp__mini_holds(mini, hash_of(key)));
+        mini = mp__mini_free(mini);
+    }
+    lru = mp__mini_free(lru);
+}
+
 /* A hundredth of an entry is 2.6 bytes: its record, its order and its place take more than 256. */
 static void a_panel_stays_within_256_kib_or_a_hundredth_of_what_the_entries_take(void **state)
 {
@@ -351,6 +383,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(as_many_are_proven_as_there_is_room_for_and_those_used_most),
     MP_TEST(one_more_hot_key_than_there_is_room_for_costs_no_other),
     MP_TEST(a_copy_goes_on_as_the_original_does),
+    MP_TEST(who_begins_anew_holds_what_an_lru_does_and_counts_nothing_of_before),
     MP_TEST(a_panel_stays_within_256_kib_or_a_hundredth_of_what_the_entries_take),
     MP_TEST(a_mini_knows_about_how_much_of_another_it_lacks),
     MP_TEST(the_first_change_asks_for_a_lead_alone),
