@@ -74,12 +74,21 @@ static bool has_ended(const preload *p)
            (number_of(habits, "looks") > p->looks && number_of(habits, "waiting") == 0);
 }
 
+static bool is_silent(const preload *p)
+{
+    const char *state = text_of(json_object_get(part(p, "origin"), "circuit"), "state");
+
+    return *state && strcmp(state, "closed") != 0;
+}
+
+/* 0, or the exit code of what was said: the origin may become silent, and for how long nobody
+ * knows. */
 static int wait_for_its_end(preload *p)
 {
     bool may_draw = isatty(2), has_bar = false;
     int code = look(p);
 
-    for (int looks = 0; code == 0 && !has_ended(p); looks++) {
+    for (int looks = 0; code == 0 && !has_ended(p) && !is_silent(p); looks++) {
         const json_t *was = part(p, "preload");
 
         if (may_draw && looks >= BAR_AFTER) {
@@ -92,6 +101,10 @@ static int wait_for_its_end(preload *p)
     }
     if (has_bar)
         mp__cli_own(stderr, "\r\033[K");
+    if (code == 0 && !has_ended(p))
+        code = mp__cli_fail(p->arguments, MP__EXIT_ERROR,
+                            "the origin does not answer; the preload goes on when it does. See "
+                            "marketprism status");
     return code;
 }
 

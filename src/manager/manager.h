@@ -403,7 +403,8 @@ void mp__manager_doubts(mp__manager *manager, mp_str prefix,
 
 /* Bring what @patterns name into L1, behind: "environment/namespace/key", or with a * at the end
  * for all that begin so; at most @budget_percent of L1, 1 to 100, or with 0 cache.preload_budget.
- * MP_EINVAL, or MP_ELIMIT while one is under way, with a text. Any thread. */
+ * MP_EINVAL, MP_ELIMIT while one is under way, MP_ETIMEOUT while the origin is silent, with a text.
+ * Any thread. */
 MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
                                   unsigned budget_percent, mp__diag *diag);
 /* Bring what is usually read at this hour, as habits have learned (habits.h), behind; at most

@@ -343,6 +343,9 @@ int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count
     bool begun = false;
     int rc;
 
+    if (mp__circuit_is_open(&manager->circuit))
+        return mp__diag_set(diag, MP_ETIMEOUT,
+                            "the origin does not answer; see `marketprism status`");
     (void)pthread_mutex_lock(&p->lock);
     rc = p->state == RUNNING
              ? mp__diag_set(diag, MP_ELIMIT, "a preload is under way; see `marketprism status`")

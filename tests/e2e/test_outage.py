@@ -248,6 +248,11 @@ class Outage(unittest.TestCase):
         explained = http.get("/v1/explain/app/key0").json
         self.assertIn(explained["origin"]["circuit"], ("open", "half-open"))
         self.assertIn("cannot be asked", explained["summary"])
+        preload = daemon.cli("preload", "app/*")
+        self.assertEqual(preload.returncode, 1)
+        self.assertIn("the origin does not answer", preload.stderr)
+        asked = http("POST", "/v1/preload", {"patterns": ["app/*"]})
+        self.assertEqual((asked.status, asked.json["type"].rsplit("/", 1)[-1]), (504, "timeout"))
         for name, value in (("origin_up", 0), ("origin_circuit_open", 1), ("origin_circuit_opened_total", 1)):
             self.assertEqual(self.metric(http, name), value)
         self.assertIn(self.metric(http, "origin_timeouts_total"), (3, 4))

@@ -154,6 +154,7 @@ static const mp__route_answer write_answer[] = {{200, "application/json", "Writt
                                                 PROBLEM_ROWS(415),
                                                 PROBLEM_ROWS(422),
                                                 PROBLEM_ROWS(503),
+                                                PROBLEM_ROWS(504),
                                                 LAST};
 #define ASKED(schema)                                                                              \
     {                                                                                              \
@@ -170,10 +171,12 @@ static const mp__route_answer list_answer[] = {{200, "application/json", "List"}
                                                PROBLEM_ROWS(413),
                                                PROBLEM_ROWS(422),
                                                PROBLEM_ROWS(503),
+                                               PROBLEM_ROWS(504),
                                                LAST};
 static const mp__route_answer export_answer[] = {
-    {200, "*", "File"}, {304, NULL, NULL}, PROBLEM_ROWS(400), PROBLEM_ROWS(406),
-    PROBLEM_ROWS(413),  PROBLEM_ROWS(422), PROBLEM_ROWS(503), LAST};
+    {200, "*", "File"}, {304, NULL, NULL}, PROBLEM_ROWS(400),
+    PROBLEM_ROWS(406),  PROBLEM_ROWS(413), PROBLEM_ROWS(422),
+    PROBLEM_ROWS(503),  PROBLEM_ROWS(504), LAST};
 static const mp__route_answer batch_answer[] = {
     {200, "application/json", "Batch"}, PROBLEM_ROWS(400), PROBLEM_ROWS(413), LAST};
 static const mp__route_answer txn_answer[] = {{200, "application/json", "TransactionDone"},
@@ -184,6 +187,7 @@ static const mp__route_answer txn_answer[] = {{200, "application/json", "Transac
                                               PROBLEM_ROWS(413),
                                               PROBLEM_ROWS(422),
                                               PROBLEM_ROWS(503),
+                                              PROBLEM_ROWS(504),
                                               LAST};
 static const mp__route_answer import_answer[] = {{200, "application/json", "Imported"},
                                                  PROBLEM_ROWS(400),
@@ -193,6 +197,7 @@ static const mp__route_answer import_answer[] = {{200, "application/json", "Impo
                                                  PROBLEM_ROWS(415),
                                                  PROBLEM_ROWS(422),
                                                  PROBLEM_ROWS(503),
+                                                 PROBLEM_ROWS(504),
                                                  LAST};
 static const mp__route_answer diff_key_answer[] = {{200, "application/json", "KeyDifference"},
                                                    PROBLEM_ROWS(400),
@@ -209,6 +214,7 @@ static const mp__route_answer history_answer[] = {{200, "application/json", "His
                                                   PROBLEM_ROWS(400),
                                                   PROBLEM_ROWS(404),
                                                   PROBLEM_ROWS(503),
+                                                  PROBLEM_ROWS(504),
                                                   LAST};
 static const mp__route_answer watch_answer[] = {{200, "text/event-stream", "Events"},
                                                 {200, "application/x-ndjson", "Events"},
@@ -224,6 +230,7 @@ static const mp__route_answer rollback_answer[] = {{200, "application/json", "Ro
                                                    PROBLEM_ROWS(412),
                                                    PROBLEM_ROWS(422),
                                                    PROBLEM_ROWS(503),
+                                                   PROBLEM_ROWS(504),
                                                    LAST};
 static const mp__route_answer object_answer[] = {
     {200, "application/json", "Object"}, PROBLEM_ROWS(400), LAST};
@@ -245,6 +252,7 @@ static const mp__route_answer preloading_answer[] = {{202, "application/json", "
                                                      PROBLEM_ROWS(403),
                                                      PROBLEM_ROWS(409),
                                                      PROBLEM_ROWS(413),
+                                                     PROBLEM_ROWS(504),
                                                      LAST};
 
 /* ---- the table ---- */
