@@ -24,6 +24,7 @@ static ZSTD_DCtx *dctx;
  * its content, the last that there is. */
 static ZSTD_CDict *pack;
 static mp__l2_packer *packer;
+static mp__l2_unpacker *unpacker;
 static mp__l2_pack_room room;
 static ZSTD_DDict *expand;
 static unsigned char *behind;
@@ -52,8 +53,9 @@ static bool make_dictionary(void)
     behind = content + made;
     pack = ZSTD_createCDict(bytes, made, 1);
     packer = mp__l2_packer_new(content, made);
+    unpacker = mp__l2_unpacker_new(content, made);
     expand = ZSTD_createDDict_byReference(content, made);
-    return pack && packer && expand;
+    return pack && packer && unpacker && expand;
 }
 
 static bool same(const mp__record *a, const mp__record *b)
@@ -77,6 +79,10 @@ static void described(const uint8_t *data, size_t size)
                         .room = &room,
                         .cctx = cctx,
                         .dictionary = dictionary};
+    /* zstd reads what our own packer made, too */
+    mp__l2_from from = {.unpacker = with.packer && data[5] & 32 ? unpacker : NULL,
+                        .dctx = dctx,
+                        .dictionary = data[5] & 2 ? expand : NULL};
     uint64_t numbers[4];
     int rc;
 
@@ -113,8 +119,7 @@ static void described(const uint8_t *data, size_t size)
         else
             stored[at - form.meta_size] ^= bit;
     }
-    rc = mp__l2_read(&form, meta, stored, data[5] & 8 ? behind : back, dctx,
-                     data[5] & 2 ? expand : NULL, &got);
+    rc = mp__l2_read(&form, meta, stored, data[5] & 8 ? behind : back, &from, &got);
     got.address = rc == 0 && mp__l2_is_of(&form, record.address) ? record.address : MP_STR("");
     if (rc == 0 ? !same(&record, &got) : rc != MP_ECORRUPT || data[0] % 4 == 0)
         abort();
@@ -124,6 +129,9 @@ static void raw(const uint8_t *data, size_t size)
 {
     unsigned char meta[MP__L2_META_MAX], *stored = area;
     mp__l2_form form = {.revision = data[0], .meta_size = data[1], .raw = data[2] & 1};
+    mp__l2_from from = {.unpacker = data[2] & 8 ? unpacker : NULL,
+                        .dctx = dctx,
+                        .dictionary = data[2] & 2 ? expand : NULL};
     mp__record got;
     size_t left = size - 5;
 
@@ -134,18 +142,18 @@ static void raw(const uint8_t *data, size_t size)
     left -= form.meta_size;
     form.stored_size = (uint32_t)(left < MP__L2_BODY_MAX ? left : MP__L2_BODY_MAX);
     memcpy(stored, data + 5 + form.meta_size, form.stored_size);
-    if (mp__l2_read(&form, meta, stored, data[2] & 4 ? behind : back, dctx,
-                    data[2] & 2 ? expand : NULL, &got) == 0 &&
+    if (mp__l2_read(&form, meta, stored, data[2] & 4 ? behind : back, &from, &got) == 0 &&
         got.media_type.size + got.value.size < form.body_size)
         abort();
 }
 
-/* Any bytes as a dictionary: where both take it, zstd reads what is packed with it. */
+/* Any bytes as a dictionary: where zstd takes it, too, both read what is packed with it. */
 static void any_dictionary(const uint8_t *data, size_t size)
 {
     mp__l2_packer *of = mp__l2_packer_new(data, size);
     ZSTD_DDict *with = of ? ZSTD_createDDict_byReference(data, size) : NULL;
     size_t body_size = size < VALUE_MAX ? size : VALUE_MAX, packed;
+    mp__l2_unpacker *reader;
 
     if (with && body_size >= MP__L2_BODY_LEAST) {
         memcpy(body, data + size - body_size, body_size);
@@ -155,6 +163,11 @@ static void any_dictionary(const uint8_t *data, size_t size)
                        ZSTD_decompressBlock(dctx, back, sizeof(back), area, packed) != body_size ||
                        memcmp(back, body, body_size) != 0))
             abort();
+        reader = packed ? mp__l2_unpacker_new(data, size) : NULL;
+        if (reader && (!mp__l2_unpacker_read(reader, area, packed, back, body_size) ||
+                       memcmp(back, body, body_size) != 0))
+            abort();
+        (void)mp__l2_unpacker_free(reader);
     }
     (void)ZSTD_freeDDict(with);
     (void)mp__l2_packer_free(of);

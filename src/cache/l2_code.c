@@ -179,26 +179,28 @@ static int record_of(const mp__l2_form *form, const unsigned char *meta, const u
     return 0;
 }
 
-/* The inside of one block, as it is kept. To write a head before it, for zstd to read it again,
- * took a tenth of the time. */
+/* The inside of one block, as it is kept. For zstd to write a head before it, for zstd to read it
+ * again, took a tenth of the time. */
 static bool expand(const mp__l2_form *form, const unsigned char *stored, unsigned char *body,
-                   ZSTD_DCtx *dctx, const ZSTD_DDict *dictionary)
+                   const mp__l2_from *from)
 {
-    return !ZSTD_isError(ZSTD_decompressBegin_usingDDict(dctx, dictionary)) &&
-           ZSTD_decompressBlock(dctx, body, form->body_size + MP__L2_BODY_SLACK, stored,
+    if (from->unpacker)
+        return mp__l2_unpacker_read(from->unpacker, stored, form->stored_size, body,
+                                    form->body_size);
+    return !ZSTD_isError(ZSTD_decompressBegin_usingDDict(from->dctx, from->dictionary)) &&
+           ZSTD_decompressBlock(from->dctx, body, form->body_size + MP__L2_BODY_SLACK, stored,
                                 form->stored_size) == form->body_size;
 }
 
 int mp__l2_read(const mp__l2_form *form, const unsigned char *meta, const unsigned char *stored,
-                unsigned char *body, ZSTD_DCtx *dctx, const ZSTD_DDict *dictionary,
-                mp__record *ret_record)
+                unsigned char *body, const mp__l2_from *from, mp__record *ret_record)
 {
     const unsigned char *whole = form->raw ? stored : body;
 
     if (form->meta_size > MP__L2_META_MAX || form->body_size > MP__L2_BODY_MAX ||
         form->stored_size > MP__L2_BODY_MAX || (form->raw && form->stored_size != form->body_size))
         return MP_ECORRUPT;
-    if (!form->raw && !expand(form, stored, body, dctx, dictionary))
+    if (!form->raw && !expand(form, stored, body, from))
         return MP_ECORRUPT;
     if (sum_of(form, meta, whole) != form->sum)
         return MP_ECORRUPT;

@@ -14,6 +14,7 @@
 #include <zstd.h>
 
 #include "cache/l2_pack.h"
+#include "cache/l2_unpack.h"
 #include "core/error.h"
 #include "core/record.h"
 
@@ -26,7 +27,6 @@ enum {
     MP__L2_BODY_LEAST = 32,        /* smaller bodies stay as they are; */
     MP__L2_BODY_LEAST_ALONE = 96,  /* and so many bytes where there is no dictionary */
     MP__L2_GAIN_LEAST = 10,        /* %, of the body; for less it stays as it is */
-    MP__L2_BODY_SLACK = 64,        /* room behind a body: zstd copies whole vectors where it can */
 };
 
 /* A record written down, without the bytes. */
@@ -56,13 +56,21 @@ static inline size_t mp__l2_whole_size(const mp__l2_form *form)
 /* Whether it can be of @address, of which one in 2^32 of others is taken for it. */
 bool mp__l2_is_of(const mp__l2_form *form, mp_str address);
 
-/* Back from bytes that may be damaged. @body has room for form->body_size, and MP__L2_BODY_SLACK
- * behind it, unless it is raw; right behind the dictionary's content it is made faster.
+/* What bodies are read with: an unpacker, where a packer packed them, or else zstd. */
+typedef struct mp__l2_from {
+    const mp__l2_unpacker *unpacker; /* or NULL */
+    ZSTD_DCtx *dctx;
+    const ZSTD_DDict *dictionary; /* NULL: they were packed with none */
+} mp__l2_from;
+
+/* Back from bytes that may be damaged. Unless it is raw, @body has room for form->body_size, and
+ * MP__L2_BODY_SLACK behind it; right behind the dictionary's content it is made faster; behind
+ * @stored MP__L2_BLOCK_SLACK bytes can be read; and @from says with what. Else that may be NULL.
  * *ret_record's slices lie in @stored or in @body. address and verified_ms are not part of it.
  * MP_ECORRUPT: it is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,
-                            const unsigned char *stored, unsigned char *body, ZSTD_DCtx *dctx,
-                            const ZSTD_DDict *dictionary, mp__record *ret_record);
+                            const unsigned char *stored, unsigned char *body,
+                            const mp__l2_from *from, mp__record *ret_record);
 
 /* What bodies are packed with: a packer, or else zstd. */
 typedef struct mp__l2_with {

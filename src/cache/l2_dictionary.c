@@ -89,6 +89,7 @@ mp__l2_dictionary *mp__l2_dictionary_free(mp__l2_dictionary *d)
         return NULL;
     (void)mp__l2_packer_free(d->packer);
     (void)ZSTD_freeCDict(d->pack);
+    (void)mp__l2_unpacker_free(d->unpacker);
     (void)ZSTD_freeDDict(d->expand);
     return mp__free(d);
 }
@@ -136,24 +137,30 @@ static ZSTD_compressionParameters parameters_for(size_t size, int level)
 
 /* The calls that refer to the content and take parameters are of the part of zstd's interface that
  * may change with a version, so that another version gets the others. */
-static void refer(mp__l2_dictionary *d, int level)
+static void refer_zstd(mp__l2_dictionary *d, int level)
 {
     static const ZSTD_customMem standard = {0};
 
-    if (mp__l2_memory_fails(d->size))
-        return;
-    if (level <= LEVEL_ONE)
-        d->packer = mp__l2_packer_new(d->content, d->size);
     if (mp__l2_zstd_is_known()) {
-        if (!d->packer)
-            d->pack = ZSTD_createCDict_advanced(d->content, d->size, ZSTD_dlm_byRef, ZSTD_dct_auto,
-                                                parameters_for(d->size, level), standard);
+        d->pack = ZSTD_createCDict_advanced(d->content, d->size, ZSTD_dlm_byRef, ZSTD_dct_auto,
+                                            parameters_for(d->size, level), standard);
         d->expand = ZSTD_createDDict_byReference(d->content, d->size);
     } else {
-        if (!d->packer)
-            d->pack = ZSTD_createCDict(d->content, d->size, level);
+        d->pack = ZSTD_createCDict(d->content, d->size, level);
         d->expand = ZSTD_createDDict(d->content, d->size);
     }
+}
+
+static void refer(mp__l2_dictionary *d, int level)
+{
+    if (mp__l2_memory_fails(d->size))
+        return;
+    if (level <= LEVEL_ONE) {
+        d->packer = mp__l2_packer_new(d->content, d->size);
+        d->unpacker = d->packer ? mp__l2_unpacker_new(d->content, d->size) : NULL;
+    }
+    if (!d->packer)
+        refer_zstd(d, level);
 }
 
 static size_t bytes_to_pack(const mp__l2_dictionary *d)
@@ -170,10 +177,11 @@ mp__l2_dictionary *mp__l2_dictionary_new(mp__l2 *l2, const void *bytes, size_t s
     d->size = size;
     memcpy(d->content, bytes, size);
     refer(d, (int)atomic_load_explicit(&l2->level, memory_order_relaxed));
-    if (!mp__l2_dictionary_packs(d) || !d->expand)
+    if (!mp__l2_dictionary_packs(d) || !(d->unpacker || d->expand))
         return mp__l2_dictionary_free(d);
     atomic_init(&d->refs, 1);
-    d->bytes = sizeof(*d) + size + MP__L2_WINDOW + bytes_to_pack(d) + ZSTD_sizeof_DDict(d->expand);
+    d->bytes = sizeof(*d) + size + MP__L2_WINDOW + bytes_to_pack(d) +
+               mp__l2_unpacker_bytes(d->unpacker) + ZSTD_sizeof_DDict(d->expand);
     return d;
 }
 

@@ -107,6 +107,8 @@ typedef struct mp__l2_dictionary {
     /* What packs with it, the worker's; neither: it is no longer its group's. */
     mp__l2_packer *packer;
     ZSTD_CDict *pack; /* where there is no packer */
+    /* What reads what was packed with it: the one, or where there was no packer the other. */
+    mp__l2_unpacker *unpacker;
     ZSTD_DDict *expand;
     size_t bytes; /* of all */
     /* Room for a body right behind the content, for one reader at a time: to zstd the body then

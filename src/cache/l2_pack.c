@@ -21,8 +21,24 @@ enum {
     MATCH_CODES = 128,
 };
 
+/* From the state behind a code to the one that stands for it: of the former, with 2^log added, the
+ * lowest (it + bits) >> 16 bits are written; the rest says which of the code's states. */
+typedef struct fse_code {
+    uint32_t bits;
+    int16_t first; /* in `states`, less its count of states */
+    uint16_t more; /* bits of the number that it is the beginning of */
+} fse_code;
+
+typedef struct fse {
+    unsigned log;
+    fse_code codes[MP__L2_MATCH_CODES];
+    uint16_t states[1 << MP__L2_FSE_LOG]; /* by code, then by number */
+} fse;
+
 struct mp__l2_packer {
-    mp__l2_tables tables;
+    fse offsets, matches, lengths;
+    uint16_t literals[256]; /* four bits say how long a code is, those above are it */
+    uint32_t repeats[3];
     mp__l2_places places;
 };
 
@@ -32,9 +48,6 @@ static const uint8_t length_codes[LENGTH_CODES] = {
     0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18, 18,
     19, 19, 20, 20, 20, 20, 21, 21, 21, 21, 22, 22, 22, 22, 22, 22, 22, 22, 23, 23, 23, 23,
     23, 23, 23, 23, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24};
-static const uint8_t length_bits[36] = {0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,
-                                        0, 0, 0, 0, 1, 1,  1,  1,  2,  2,  3,  3,
-                                        4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t match_codes[MATCH_CODES] = {
     0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
     22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 32, 33, 33, 34, 34, 35, 35, 36, 36, 36, 36,
@@ -42,15 +55,6 @@ static const uint8_t match_codes[MATCH_CODES] = {
     40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 41, 41, 41, 41, 41, 41, 41, 41,
     41, 41, 41, 41, 41, 41, 41, 41, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42,
     42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42, 42};
-static const uint8_t match_bits[53] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0, 0,
-                                       0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,  1,  1,  1, 1,
-                                       2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
-
-static unsigned log_of(uint32_t n)
-{
-    return 31 - (unsigned)__builtin_clz(n);
-}
-
 /* ---- bits, the least first; they are read from their end ---- */
 
 typedef struct writer {
@@ -100,18 +104,18 @@ static inline void add_literal(writer *w, unsigned code)
 }
 
 /* Coded, the last one first. NULL: they need more than @limit. */
-static unsigned char *put_stream(const mp__l2_tables *t, const unsigned char *literals,
+static unsigned char *put_stream(const mp__l2_packer *packer, const unsigned char *literals,
                                  size_t count, unsigned char *out, unsigned char *limit)
 {
     writer w = {.at = out};
     size_t i = count;
 
     for (; i % 4; i--)
-        add_literal(&w, t->codes[literals[i - 1]]);
+        add_literal(&w, packer->literals[literals[i - 1]]);
     for (; i && w.at < limit; i -= 4) {
         flush(&w);
         for (size_t n = 1; n <= 4; n++)
-            add_literal(&w, t->codes[literals[i - n]]);
+            add_literal(&w, packer->literals[literals[i - n]]);
     }
     if (i)
         return NULL;
@@ -120,7 +124,7 @@ static unsigned char *put_stream(const mp__l2_tables *t, const unsigned char *li
 }
 
 /* In four parts, of which the first three say how long they are. */
-static unsigned char *put_streams(const mp__l2_tables *t, const unsigned char *literals,
+static unsigned char *put_streams(const mp__l2_packer *packer, const unsigned char *literals,
                                   size_t count, unsigned char *out, unsigned char *limit)
 {
     size_t part = (count + STREAMS - 1) / STREAMS;
@@ -129,7 +133,7 @@ static unsigned char *put_streams(const mp__l2_tables *t, const unsigned char *l
     for (size_t i = 0; i < STREAMS && end; i++) {
         unsigned char *begin = end;
 
-        end = begin < limit ? put_stream(t, literals + i * part,
+        end = begin < limit ? put_stream(packer, literals + i * part,
                                          i + 1 < STREAMS ? part : count - i * part, begin, limit)
                             : NULL;
         if (end && i + 1 < STREAMS)
@@ -150,7 +154,7 @@ static unsigned char *put_raw(const unsigned char *literals, size_t count, unsig
 }
 
 /* The section of literals. NULL: there is no room. */
-static unsigned char *put_literals(const mp__l2_tables *t, const unsigned char *literals,
+static unsigned char *put_literals(const mp__l2_packer *packer, const unsigned char *literals,
                                    size_t count, unsigned char *out, unsigned char *limit)
 {
     unsigned format = count <= ONE_STREAM ? 0 : count < 1 << 14 ? 2 : 3;
@@ -161,8 +165,8 @@ static unsigned char *put_literals(const mp__l2_tables *t, const unsigned char *
         return NULL;
     most = most < limit ? most : limit;
     if (count >= CODED_LEAST)
-        end = format == 0 ? put_stream(t, literals, count, out + head, most)
-                          : put_streams(t, literals, count, out + head, most);
+        end = format == 0 ? put_stream(packer, literals, count, out + head, most)
+                          : put_streams(packer, literals, count, out + head, most);
     if (!end)
         return put_raw(literals, count, out);
     put_little(out,
@@ -192,52 +196,54 @@ static uint32_t number_of(uint32_t offset, bool no_literals, uint32_t last[3])
     return offset + 3;
 }
 
-static void number_all(const mp__l2_tables *t, mp__l2_match *matches, size_t count)
+static void number_all(const mp__l2_packer *packer, mp__l2_match *matches, size_t count)
 {
-    uint32_t last[3] = {t->repeats[0], t->repeats[1], t->repeats[2]};
+    uint32_t last[3] = {packer->repeats[0], packer->repeats[1], packer->repeats[2]};
 
     for (size_t i = 0; i < count; i++)
         matches[i].offset = number_of(matches[i].offset, matches[i].literals == 0, last);
 }
 
-static inline const mp__l2_fse_symbol *length_symbol(const mp__l2_tables *t, uint32_t length)
+static inline const fse_code *length_symbol(const mp__l2_packer *packer, uint32_t length)
 {
-    return &t->literals.symbols[length < LENGTH_CODES ? length_codes[length] : log_of(length) + 19];
+    return &packer->lengths
+                .codes[length < LENGTH_CODES ? length_codes[length] : mp__l2_log(length) + 19];
 }
 
 /* Of a match's length less 3. */
-static inline const mp__l2_fse_symbol *match_symbol(const mp__l2_tables *t, uint32_t length)
+static inline const fse_code *match_symbol(const mp__l2_packer *packer, uint32_t length)
 {
-    return &t->matches.symbols[length < MATCH_CODES ? match_codes[length] : log_of(length) + 36];
+    return &packer->matches
+                .codes[length < MATCH_CODES ? match_codes[length] : mp__l2_log(length) + 36];
 }
 
-/* The state before @state, which stands for @symbol. */
-static inline unsigned step(const mp__l2_fse *fse, unsigned state, const mp__l2_fse_symbol *symbol,
-                            writer *w)
+/* The state before @state, which stands for @code. */
+static inline unsigned step(const fse *of, unsigned state, const fse_code *code, writer *w)
 {
-    unsigned value = state + (1u << fse->log), count = (value + symbol->bits) >> 16;
+    unsigned value = state + (1u << of->log), count = (value + code->bits) >> 16;
 
     add_lowest(w, value, count);
-    return fse->states[(int)(value >> count) + symbol->first];
+    return of->states[(int)(value >> count) + code->first];
 }
 
-/* One that stands for @symbol. */
-static unsigned any_state(const mp__l2_fse *fse, const mp__l2_fse_symbol *symbol)
+/* One that stands for @code. */
+static unsigned any_state(const fse *of, const fse_code *code)
 {
     writer none = {0};
 
-    return step(fse, 0, symbol, &none);
+    return step(of, 0, code, &none);
 }
 
 typedef struct states {
     unsigned offset, match, length;
 } states;
 
-static states states_of_last(const mp__l2_tables *t, const mp__l2_match *m)
+static states states_of_last(const mp__l2_packer *packer, const mp__l2_match *m)
 {
-    return (states){.offset = any_state(&t->offsets, &t->offsets.symbols[log_of(m->offset)]),
-                    .match = any_state(&t->matches, match_symbol(t, m->length - 3u)),
-                    .length = any_state(&t->literals, length_symbol(t, m->literals))};
+    return (states){.offset =
+                        any_state(&packer->offsets, &packer->offsets.codes[mp__l2_log(m->offset)]),
+                    .match = any_state(&packer->matches, match_symbol(packer, m->length - 3u)),
+                    .length = any_state(&packer->lengths, length_symbol(packer, m->literals))};
 }
 
 static unsigned char *put_count(size_t count, unsigned char *out)
@@ -253,8 +259,8 @@ static unsigned char *put_count(size_t count, unsigned char *out)
 
 /* The section of sequences. NULL: there is no room. Codes are chosen from the last match to the
  * first, for the reader goes the other way; those of the last one freely. */
-static unsigned char *put_matches(const mp__l2_tables *t, const mp__l2_match *matches, size_t count,
-                                  unsigned char *out, unsigned char *limit)
+static unsigned char *put_matches(const mp__l2_packer *packer, const mp__l2_match *matches,
+                                  size_t count, unsigned char *out, unsigned char *limit)
 {
     writer w = {0};
     states s;
@@ -265,16 +271,16 @@ static unsigned char *put_matches(const mp__l2_tables *t, const mp__l2_match *ma
     if (count == 0)
         return w.at;
     *w.at++ = ALL_REPEAT;
-    s = states_of_last(t, &matches[count - 1]);
+    s = states_of_last(packer, &matches[count - 1]);
     for (const mp__l2_match *m = &matches[count - 1];; m--) {
-        const mp__l2_fse_symbol *length = length_symbol(t, m->literals);
-        const mp__l2_fse_symbol *match = match_symbol(t, m->length - 3u);
-        unsigned offset = log_of(m->offset);
+        const fse_code *length = length_symbol(packer, m->literals);
+        const fse_code *match = match_symbol(packer, m->length - 3u);
+        unsigned offset = mp__l2_log(m->offset);
 
         if (m != &matches[count - 1]) {
-            s.offset = step(&t->offsets, s.offset, &t->offsets.symbols[offset], &w);
-            s.match = step(&t->matches, s.match, match, &w);
-            s.length = step(&t->literals, s.length, length, &w);
+            s.offset = step(&packer->offsets, s.offset, &packer->offsets.codes[offset], &w);
+            s.match = step(&packer->matches, s.match, match, &w);
+            s.length = step(&packer->lengths, s.length, length, &w);
             flush(&w);
         }
         add_lowest(&w, m->literals, length->more);
@@ -286,28 +292,66 @@ static unsigned char *put_matches(const mp__l2_tables *t, const mp__l2_match *ma
     }
     if (w.at >= limit)
         return NULL;
-    add_lowest(&w, s.match, t->matches.log);
-    add_lowest(&w, s.offset, t->offsets.log);
-    add_lowest(&w, s.length, t->literals.log);
+    add_lowest(&w, s.match, packer->matches.log);
+    add_lowest(&w, s.offset, packer->offsets.log);
+    add_lowest(&w, s.length, packer->lengths.log);
     return finish(&w);
 }
 
 /* ---- all of it ---- */
 
+static void fse_make(const mp__l2_shares *shares, fse *ret_fse)
+{
+    uint8_t codes[1 << MP__L2_FSE_LOG] = {0};
+    unsigned next[MP__L2_MATCH_CODES] = {0}, size = 1u << shares->log, begin = 0;
+
+    mp__l2_spread(shares, codes);
+    *ret_fse = (fse){.log = shares->log};
+    for (unsigned i = 0; i < shares->count; i++) {
+        unsigned n = mp__l2_states_of(shares->of[i]);
+        unsigned most = n > 1 ? shares->log - mp__l2_log(n - 1) : shares->log;
+
+        next[i] = begin;
+        ret_fse->codes[i] =
+            (fse_code){.bits = (most << 16) - (n << most), .first = (int16_t)((int)begin - (int)n)};
+        begin += n;
+    }
+    for (unsigned u = 0; u < size; u++)
+        ret_fse->states[next[codes[u]]++] = (uint16_t)u;
+}
+
+/* The longest codes come first, in the order of what they are of (RFC 8878, 4.2.1.3). */
+static void literals_make(const mp__l2_tables *t, uint16_t literals[256])
+{
+    unsigned code = 0;
+
+    for (unsigned w = 1; w <= t->longest; w++, code >>= 1)
+        for (unsigned i = 0; i < 256; i++)
+            if (t->weights[i] == w)
+                literals[i] = (uint16_t)(code++ << 4 | (t->longest + 1 - w));
+}
+
 mp__l2_packer *mp__l2_packer_new(const unsigned char *dictionary, size_t size)
 {
-    mp__l2_packer *packer = mp__malloc(sizeof(*packer));
+    mp__l2_packer *packer;
+    mp__l2_tables t;
 
+    if (size > MP__L2_MATCH_DICTIONARY || !mp__l2_tables_read(dictionary, size, &t) ||
+        size - t.size < MP__L2_MATCH_CONTENT)
+        return NULL;
+    packer = mp__malloc(sizeof(*packer));
     if (!packer)
         return NULL;
-    if (size > MP__L2_MATCH_DICTIONARY || !mp__l2_tables_read(dictionary, size, &packer->tables) ||
-        size - packer->tables.size < MP__L2_MATCH_CONTENT)
-        return mp__free(packer);
-    for (unsigned i = 0; i < sizeof(length_bits); i++)
-        packer->tables.literals.symbols[i].more = length_bits[i];
-    for (unsigned i = 0; i < sizeof(match_bits); i++)
-        packer->tables.matches.symbols[i].more = match_bits[i];
-    mp__l2_places_make(&packer->places, dictionary, packer->tables.size, size);
+    fse_make(&t.offsets, &packer->offsets);
+    fse_make(&t.matches, &packer->matches);
+    fse_make(&t.lengths, &packer->lengths);
+    for (unsigned i = 0; i < MP__L2_LENGTH_CODES; i++)
+        packer->lengths.codes[i].more = mp__l2_length_bits[i];
+    for (unsigned i = 0; i < MP__L2_MATCH_CODES; i++)
+        packer->matches.codes[i].more = mp__l2_match_bits[i];
+    literals_make(&t, packer->literals);
+    memcpy(packer->repeats, t.repeats, sizeof(packer->repeats));
+    mp__l2_places_make(&packer->places, dictionary, t.size, size);
     return packer;
 }
 
@@ -341,7 +385,6 @@ size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
                           const unsigned char *body, size_t size, unsigned char *block,
                           size_t capacity)
 {
-    const mp__l2_tables *t = &packer->tables;
     size_t matches_size = size / MP__L2_MATCH_LEAST * sizeof(mp__l2_match), count, literal_count;
     unsigned char *limit, *end, *literals;
     mp__l2_match *matches;
@@ -352,9 +395,9 @@ size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
     matches = (mp__l2_match *)(void *)room->bytes;
     literals = room->bytes + matches_size;
     count = mp__l2_match_all(&packer->places, body, size, matches, literals, &literal_count);
-    number_all(t, matches, count);
-    end = put_literals(t, literals, literal_count, block, limit);
+    number_all(packer, matches, count);
+    end = put_literals(packer, literals, literal_count, block, limit);
     if (end)
-        end = put_matches(t, matches, count, end, limit);
+        end = put_matches(packer, matches, count, end, limit);
     return end ? (size_t)(end - block) : 0;
 }

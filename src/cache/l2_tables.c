@@ -10,15 +10,17 @@ enum {
     WEIGHT_LOG = 6,
     WEIGHTS = 12, /* different ones, at most */
     LITERALS = 256,
-    LENGTH_CODES = 36, /* of runs of literals */
     OFFSET_CODES_MAX = 32,
-    OFFSET_LOG = 8,
 };
 
-static unsigned log_of(uint32_t n)
-{
-    return 31 - (unsigned)__builtin_clz(n);
-}
+const uint8_t mp__l2_length_bits[MP__L2_LENGTH_CODES] = {
+    [16] = 1,  [17] = 1,  [18] = 1,  [19] = 1,  [20] = 2,  [21] = 2, [22] = 3,
+    [23] = 3,  [24] = 4,  [25] = 6,  [26] = 7,  [27] = 8,  [28] = 9, [29] = 10,
+    [30] = 11, [31] = 12, [32] = 13, [33] = 14, [34] = 15, [35] = 16};
+const uint8_t mp__l2_match_bits[MP__L2_MATCH_CODES] = {
+    [32] = 1,  [33] = 1,  [34] = 1,  [35] = 1,  [36] = 2,  [37] = 2,  [38] = 3,
+    [39] = 3,  [40] = 4,  [41] = 4,  [42] = 5,  [43] = 7,  [44] = 8,  [45] = 9,
+    [46] = 10, [47] = 11, [48] = 12, [49] = 13, [50] = 14, [51] = 15, [52] = 16};
 
 /* ---- bits ---- */
 
@@ -49,7 +51,7 @@ static bool backward_begin(backward *r, const unsigned char *bytes, size_t size)
 {
     if (size == 0 || bytes[size - 1] == 0)
         return false;
-    *r = (backward){.of = {bytes, size}, .left = (size - 1) * 8 + log_of(bytes[size - 1])};
+    *r = (backward){.of = {bytes, size}, .left = (size - 1) * 8 + mp__l2_log(bytes[size - 1])};
     return true;
 }
 
@@ -64,15 +66,10 @@ static uint32_t backward_take(backward *r, unsigned count)
 
 /* ---- FSE ---- */
 
-typedef struct shares {
-    unsigned log, count;
-    int16_t of[MP__L2_FSE_SYMBOLS]; /* of 2^log states; -1: less than one */
-} shares;
-
 /* One share, that may be from -1 to @left. Returns the bits it takes. */
 static unsigned share_read(const bits *b, size_t at, unsigned left, int16_t *ret_share)
 {
-    unsigned most = left + 1, width = log_of(most) + 1, half = 1u << (width - 1);
+    unsigned most = left + 1, width = mp__l2_log(most) + 1, half = 1u << (width - 1);
     unsigned spare = 2 * half - 1 - most; /* so many values are a bit shorter */
     unsigned v = bits_at(b, at, width), low = v & (half - 1);
 
@@ -99,13 +96,13 @@ static unsigned zeros_read(const bits *b, size_t *at)
 
 /* Returns the bytes that it takes, 0: it does not hold. */
 static size_t shares_read(const unsigned char *bytes, size_t size, unsigned symbols,
-                          unsigned log_max, shares *ret_shares)
+                          unsigned log_max, mp__l2_shares *ret_shares)
 {
     const bits b = {bytes, size};
     unsigned left, zeros;
     size_t at = 4;
 
-    *ret_shares = (shares){.log = bits_at(&b, 0, 4) + 5};
+    *ret_shares = (mp__l2_shares){.log = bits_at(&b, 0, 4) + 5};
     if (size == 0 || ret_shares->log > log_max)
         return 0;
     for (left = 1u << ret_shares->log; left;) {
@@ -125,8 +122,7 @@ static size_t shares_read(const unsigned char *bytes, size_t size, unsigned symb
     return at <= size ? at : 0;
 }
 
-/* Which symbol each state stands for. */
-static void spread(const shares *s, uint8_t *symbols)
+void mp__l2_spread(const mp__l2_shares *s, uint8_t *symbols)
 {
     unsigned size = 1u << s->log, high = size, at = 0;
 
@@ -142,43 +138,17 @@ static void spread(const shares *s, uint8_t *symbols)
         }
 }
 
-static unsigned states_of(int16_t share)
-{
-    return share < 0 ? 1 : (unsigned)share;
-}
-
-static void fse_make(const shares *s, mp__l2_fse *ret_fse)
-{
-    uint8_t symbols[1 << MP__L2_FSE_LOG] = {0};
-    unsigned next[MP__L2_FSE_SYMBOLS] = {0}, size = 1u << s->log, begin = 0;
-
-    spread(s, symbols);
-    *ret_fse = (mp__l2_fse){.log = s->log};
-    for (unsigned i = 0; i < s->count; i++) {
-        unsigned n = states_of(s->of[i]), most = n > 1 ? s->log - log_of(n - 1) : s->log;
-
-        next[i] = begin;
-        ret_fse->symbols[i] = (mp__l2_fse_symbol){.bits = (most << 16) - (n << most),
-                                                  .first = (int16_t)((int)begin - (int)n)};
-        begin += n;
-    }
-    for (unsigned u = 0; u < size; u++)
-        ret_fse->states[next[symbols[u]]++] = (uint16_t)u;
-}
-
 /* Returns the bytes that it takes; 0: it does not hold, or lacks one of the first @needed. */
-static size_t fse_read(const unsigned char *bytes, size_t size, unsigned symbols, unsigned needed,
-                       unsigned log_max, mp__l2_fse *ret_fse)
+static size_t complete_read(const unsigned char *bytes, size_t size, unsigned symbols,
+                            unsigned needed, unsigned log_max, mp__l2_shares *ret_shares)
 {
-    shares s;
-    size_t took = shares_read(bytes, size, symbols, log_max, &s);
+    size_t took = shares_read(bytes, size, symbols, log_max, ret_shares);
 
-    if (!took || s.count < needed)
+    if (ret_shares->count < needed)
         return 0;
     for (unsigned i = 0; i < needed; i++)
-        if (s.of[i] == 0)
+        if (ret_shares->of[i] == 0)
             return 0;
-    fse_make(&s, ret_fse);
     return took;
 }
 
@@ -189,16 +159,16 @@ typedef struct weight_state {
     uint8_t symbol, bits, base;
 } weight_state;
 
-static void weight_states_make(const shares *s, weight_state states[1 << WEIGHT_LOG])
+static void weight_states_make(const mp__l2_shares *s, weight_state states[1 << WEIGHT_LOG])
 {
     uint8_t symbols[1 << WEIGHT_LOG] = {0};
     unsigned next[WEIGHTS + 1] = {0}, size = 1u << s->log;
 
-    spread(s, symbols);
+    mp__l2_spread(s, symbols);
     for (unsigned i = 0; i < s->count; i++)
-        next[i] = states_of(s->of[i]);
+        next[i] = mp__l2_states_of(s->of[i]);
     for (unsigned u = 0; u < size; u++) {
-        unsigned x = next[symbols[u]]++, count = s->log - log_of(x);
+        unsigned x = next[symbols[u]]++, count = s->log - mp__l2_log(x);
 
         states[u] = (weight_state){symbols[u], (uint8_t)count, (uint8_t)((x << count) - size)};
     }
@@ -211,7 +181,7 @@ static size_t weights_expand(const unsigned char *bytes, size_t size, uint8_t we
     unsigned at[2], turn = 0;
     size_t took, n = 0;
     backward r;
-    shares s;
+    mp__l2_shares s;
 
     took = shares_read(bytes, size, WEIGHTS + 1, WEIGHT_LOG, &s);
     if (!took || !backward_begin(&r, bytes + took, size - took))
@@ -254,29 +224,12 @@ static unsigned weight_of_last(uint8_t weights[LITERALS])
             return 0;
         sum += 1u << (weights[i] - 1);
     }
-    longest = log_of(sum) + 1;
+    longest = mp__l2_log(sum) + 1;
     left = (1u << longest) - sum;
     if (longest > MP__L2_HUFFMAN_BITS || (left & (left - 1)) != 0)
         return 0;
-    weights[LITERALS - 1] = (uint8_t)(log_of(left) + 1);
+    weights[LITERALS - 1] = (uint8_t)(mp__l2_log(left) + 1);
     return longest;
-}
-
-static size_t huffman_read(const unsigned char *bytes, size_t size, mp__l2_tables *t)
-{
-    uint8_t weights[LITERALS] = {0};
-    size_t took = weights_read(bytes, size, weights);
-    unsigned longest = took ? weight_of_last(weights) : 0, code = 0;
-
-    if (!longest)
-        return 0;
-    for (unsigned w = 1; w <= longest; w++, code >>= 1)
-        for (unsigned i = 0; i < LITERALS; i++)
-            if (weights[i] == w) {
-                t->codes[i] = (uint16_t)(code << 4 | (longest + 1 - w));
-                code++;
-            }
-    return took;
 }
 
 /* ---- all of them ---- */
@@ -299,19 +252,21 @@ bool mp__l2_tables_read(const unsigned char *dictionary, size_t size, mp__l2_tab
 
     if (size < MAGIC_AND_NUMBER || memcmp(dictionary, magic, 4) != 0)
         return false;
-    took = huffman_read(dictionary + at, size - at, t);
+    took = weights_read(dictionary + at, size - at, t->weights);
+    t->longest = took ? weight_of_last(t->weights) : 0;
+    at += took;
+    if (!t->longest)
+        return false;
+    took = complete_read(dictionary + at, size - at, OFFSET_CODES_MAX, MP__L2_OFFSET_CODES,
+                         MP__L2_OFFSET_LOG, &t->offsets);
     at += took;
     if (took)
-        took = fse_read(dictionary + at, size - at, OFFSET_CODES_MAX, MP__L2_OFFSET_CODES,
-                        OFFSET_LOG, &t->offsets);
+        took = complete_read(dictionary + at, size - at, MP__L2_MATCH_CODES, MP__L2_MATCH_CODES,
+                             MP__L2_FSE_LOG, &t->matches);
     at += took;
     if (took)
-        took = fse_read(dictionary + at, size - at, MP__L2_FSE_SYMBOLS, MP__L2_FSE_SYMBOLS,
-                        MP__L2_FSE_LOG, &t->matches);
-    at += took;
-    if (took)
-        took = fse_read(dictionary + at, size - at, LENGTH_CODES, LENGTH_CODES, MP__L2_FSE_LOG,
-                        &t->literals);
+        took = complete_read(dictionary + at, size - at, MP__L2_LENGTH_CODES, MP__L2_LENGTH_CODES,
+                             MP__L2_FSE_LOG, &t->lengths);
     at += took;
     if (!took || size - at < REPEATS)
         return false;

@@ -298,17 +298,20 @@ static bool window_take(mp__l2 *l2, const mp__l2_copy *copy, mp__l2_scratch *scr
 
 int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__l2_scratch *scratch, mp__record *ret_record)
 {
-    ZSTD_DCtx *dctx = copy->form.raw ? NULL : mp__l2_pool_take(&l2->pool);
+    const mp__l2_dictionary *d = copy->dictionary;
+    mp__l2_from from = {.unpacker = d ? d->unpacker : NULL, .dictionary = d ? d->expand : NULL};
+    bool is_zstd = !copy->form.raw && !from.unpacker;
     bool with_window = scratch && window_take(l2, copy, scratch);
     int rc = MP_ENOMEM;
 
     if (with_window)
         copy->body = copy->dictionary->content + copy->dictionary->size;
-
-    if (dctx || copy->form.raw)
-        rc = mp__l2_read(&copy->form, copy->meta, copy->stored, copy->body, dctx,
-                         copy->dictionary ? copy->dictionary->expand : NULL, ret_record);
-    mp__l2_pool_give(&l2->pool, dctx);
+    if (is_zstd)
+        from.dctx = mp__l2_pool_take(&l2->pool);
+    if (from.dctx || !is_zstd)
+        rc = mp__l2_read(&copy->form, copy->meta, copy->stored, copy->body, &from, ret_record);
+    if (is_zstd)
+        mp__l2_pool_give(&l2->pool, from.dctx);
     if (!with_window)
         mp__l2_dictionary_unref(l2, copy->dictionary, false);
     if (rc == 0)

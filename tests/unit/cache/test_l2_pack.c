@@ -1,75 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is packed without zstd is what zstd reads: each body here comes back through its decoder,
  * which knows the dictionary alone. */
-#define ZSTD_STATIC_LINKING_ONLY /* blocks without a frame */
-#define ZSTD_DISABLE_DEPRECATE_WARNINGS
+#include "l2_pack_test.h"
 #include "mp_fail.h"
-#include "mp_test.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <zdict.h>
-#include <zstd.h>
-
-#include "cache/l2_code.h"
-#include "cache/l2_match.h"
 #include "cache/l2_tables.h"
 
-enum { LINES = 400, LINE = 160, DICTIONARY = 16 * 1024, BODY = MP__L2_BODY_MAX };
-
-static uint64_t seed = 1;
-
-static size_t random_below(size_t n)
-{
-    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (size_t)(seed >> 33) % n;
-}
-
-static unsigned char dictionary[DICTIONARY], body[BODY], back[BODY + MP__L2_BODY_SLACK];
-static unsigned char packed[ZSTD_COMPRESSBOUND(BODY)];
-static size_t dictionary_size;
-static mp__l2_pack_room room;
-static ZSTD_DCtx *dctx;
-
-/* A line of some configuration; returns its size. */
-static size_t line_of(size_t i, char *text)
-{
-    static const char *const names[] = {"binance", "kraken", "coinbase", "okx"};
-
-    return (size_t)snprintf(
-        text, LINE,
-        "{\"exchange\": \"%s\", \"stream\": \"wss://s%zu.example.com:9443/ws\", "
-        "\"depth\": %zu, \"enabled\": %s}\n",
-        names[i % 4], i * 37 % 91, i * i % 5000, i % 3 ? "true" : "false");
-}
-
-static int make_dictionary(void **state)
-{
-    static char text[LINES * LINE];
-    size_t sizes[LINES], size = 0, content = 0;
-
-    (void)state;
-    for (size_t i = 0; i < LINES; i++) {
-        sizes[i] = line_of(i, text + size);
-        size += sizes[i];
-        content += i < LINES / 4 ? sizes[i] : 0;
-    }
-    dictionary_size =
-        ZDICT_finalizeDictionary(dictionary, sizeof(dictionary), text, content, text + content,
-                                 sizes + LINES / 4, LINES - LINES / 4, (ZDICT_params_t){0});
-    dctx = ZSTD_createDCtx();
-    return ZDICT_isError(dictionary_size) || !dctx ? -1 : 0;
-}
-
-static int drop_dictionary(void **state)
-{
-    (void)state;
-    mp__l2_pack_room_done(&room);
-    return ZSTD_freeDCtx(dctx) == 0 ? 0 : -1;
-}
-
 /* True: zstd makes @size bytes of what is packed, those of the body. */
-static bool comes_back(size_t packed_size, size_t size)
+static bool zstd_reads(size_t packed_size, size_t size)
 {
     ZSTD_DDict *expand = ZSTD_createDDict_byReference(dictionary, dictionary_size);
     size_t made = 0;
@@ -91,7 +29,7 @@ static size_t pack_and_read(const mp__l2_packer *packer, size_t size)
     packed_size = mp__l2_packer_pack(packer, &room, exact, size, packed, ZSTD_compressBound(size));
     free(exact);
     if (packed_size)
-        assert_true(comes_back(packed_size, size));
+        assert_true(zstd_reads(packed_size, size));
     return packed_size;
 }
 
@@ -101,22 +39,6 @@ static mp__l2_packer *packer_new(void)
 
     assert_non_null(packer);
     return packer;
-}
-
-/* Lines, some of their bytes others. */
-static void make_body(size_t size, size_t strange)
-{
-    char text[LINE];
-
-    for (size_t at = 0, i = random_below(10000); at < size; i++) {
-        size_t n = line_of(i, text);
-
-        n = n < size - at ? n : size - at;
-        memcpy(body + at, text, n);
-        at += n;
-    }
-    for (size_t i = 0; i < size * strange / 100; i++)
-        body[random_below(size)] = (unsigned char)random_below(256);
 }
 
 static void every_body_comes_back_through_zstd(void **state)
