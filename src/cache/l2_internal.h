@@ -279,7 +279,7 @@ uint8_t mp__l2_group_named(mp__l2 *l2, mp_str name);
 /* The worker's, without the lock: train what is due. False: nothing was. */
 bool mp__l2_train(mp__l2 *l2);
 /* When there is no worker any more: train once more for the process after this one, if there is
- * much that the last training did not see. */
+ * much that the last training did not see, or nothing came of it. */
 void mp__l2_train_last(mp__l2 *l2);
 
 /* ---- l2_keep.c; the worker's, or nobody else is there; without the lock ---- */

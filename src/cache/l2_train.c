@@ -368,8 +368,11 @@ void mp__l2_train_last(mp__l2 *l2)
     const mp__l2_group *all = &l2->groups[0];
     bool is_new = l2->entries >= SAMPLES_LEAST && l2->body_bytes >= BODY_BYTES;
 
-    if (!l2->keep_path || !atomic_load(&l2->dictionary_bytes) || !is_new ||
-        all->trained_from >= FEW || l2->entries <= all->trained_from + all->trained_from / 8)
+    if (!l2->keep_path || !atomic_load(&l2->dictionary_bytes) || !is_new)
         return;
-    train_group(l2, 0);
+    /* what was tried in vain may only have been tried on an unlucky part of few entries */
+    if (all->current && l2->entries <= all->trained_from + all->trained_from / 8)
+        return;
+    if (all->trained_from < FEW)
+        train_group(l2, 0);
 }

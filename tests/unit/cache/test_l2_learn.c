@@ -102,6 +102,25 @@ static void what_cannot_be_learned_from_is_not_tried_again_and_again(void **stat
     tiers_free(&t);
 }
 
+/* A few values can be set aside so unluckily that the dictionary of the others is of no use to
+ * them; the process after this one shall not go without for that. */
+static void what_was_tried_in_vain_is_tried_once_more_at_the_end(void **state)
+{
+    tiers t = tiers_kept();
+
+    (void)state;
+    mp__l2_set_dictionary(t.l2, 0);
+    fill(&t, 0, 60, 1, 0);
+    assert_int_equal(stats_of(&t).trainings, 0);
+    t.l2->groups[0].trained_from = t.l2->entries; /* what a training in vain leaves */
+    mp__l2_set_dictionary(t.l2, 32768);
+    assert_int_equal(stats_of(&t).dictionaries, 0);
+    tiers_free(&t);
+    t = tiers_kept();
+    assert_int_equal(stats_of(&t).dictionaries, 1);
+    tiers_free(&t);
+}
+
 static void what_was_learned_outlives_the_process(void **state)
 {
     tiers t = tiers_kept();
@@ -189,6 +208,7 @@ static void with_keys_no_value_stands_in_the_file_of_dictionaries(void **state)
 static const struct CMUnitTest tests[] = {
     WITH_FOLDER(few_values_earn_a_dictionary),
     WITH_FOLDER(what_cannot_be_learned_from_is_not_tried_again_and_again),
+    WITH_FOLDER(what_was_tried_in_vain_is_tried_once_more_at_the_end),
     WITH_FOLDER(what_was_learned_outlives_the_process),
     WITH_FOLDER(a_damaged_file_of_dictionaries_is_as_good_as_none),
     WITH_FOLDER(with_keys_no_value_stands_in_the_file_of_dictionaries),
