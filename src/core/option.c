@@ -521,5 +521,11 @@ const char *mp__did_you_mean(const char *word, const char *const *names, size_t 
             best = names[i];
         }
     }
+    for (size_t i = 0; i < count && !best; i++) {
+        size_t size = strlen(word) < strlen(names[i]) ? strlen(word) : strlen(names[i]);
+
+        if (size > 3 && strncmp(names[i], word, size) == 0)
+            best = names[i];
+    }
     return best;
 }

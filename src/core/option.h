@@ -90,8 +90,8 @@ int mp__options_man(mp__buf *out);
 /* A commented file with every key at its default. */
 int mp__options_example(mp__buf *out);
 
-/* The best of @names for a mistyped @word by edit distance (at most 2 or a third of it), or NULL.
- */
+/* The best of @names for a mistyped @word by edit distance (at most 2 or a third of it), else one
+ * of which it is the beginning, or that is its beginning, of 4 characters or more; or NULL. */
 const char *mp__did_you_mean(const char *word, const char *const *names, size_t count);
 
 #endif

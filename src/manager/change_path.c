@@ -346,6 +346,12 @@ static void silence(mp__manager *manager, bool begins, const char *text)
     mp__log(manager->log, begins ? MP__LOG_ERROR : MP__LOG_INFO, "origin", what, "%s", text);
 }
 
+static void begin_silence(mp__manager *manager, const char *text)
+{
+    atomic_store(&manager->circuit.opened_ms, mp__env_wall_ms(manager->env));
+    silence(manager, true, text);
+}
+
 void mp__origin_answered(mp__manager *manager)
 {
     bool was_open;
@@ -375,10 +381,29 @@ void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns)
                    " ms)",
                    (int)MP__CIRCUIT_LATE_MAX, mp__manager_timeout_ms(manager));
     (void)pthread_mutex_lock(&manager->circuit_lock);
-    if (mp__circuit_late(&manager->circuit, asked_ns, mp__env_now_ns(manager->env), random)) {
-        atomic_store(&manager->circuit.opened_ms, mp__env_wall_ms(manager->env));
-        silence(manager, true, text);
-    }
+    if (mp__circuit_late(&manager->circuit, asked_ns, mp__env_now_ns(manager->env), random))
+        begin_silence(manager, text);
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
+}
+
+void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns)
+{
+    uint64_t most_ns =
+        MP__CIRCUIT_WRITE_TIMES * (uint64_t)mp__manager_timeout_ms(manager) * 1000000u;
+    uint64_t since;
+    uint64_t random;
+
+    if (atomic_load_explicit(&manager->writes_under_way, memory_order_acquire) == 0 ||
+        mp__circuit_is_open(&manager->circuit))
+        return;
+    since = atomic_load_explicit(&manager->writes_moved_ns, memory_order_relaxed);
+    if (now_ns < since + most_ns)
+        return;
+    mp__env_random(manager->env, &random, sizeof(random));
+    (void)pthread_mutex_lock(&manager->circuit_lock);
+    if (mp__circuit_open(&manager->circuit, since, now_ns, random))
+        begin_silence(manager, "a write waits for its answer for three times origin.timeout, and "
+                               "nothing else was answered");
     (void)pthread_mutex_unlock(&manager->circuit_lock);
 }
 

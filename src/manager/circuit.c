@@ -59,6 +59,15 @@ bool mp__circuit_late(mp__circuit *circuit, uint64_t asked_ns, uint64_t now_ns, 
     if (atomic_fetch_add_explicit(&circuit->late_now, 1, memory_order_relaxed) + 1 <
         MP__CIRCUIT_LATE_MAX)
         return false;
+    return mp__circuit_open(circuit, circuit->silent_since_ns, now_ns, random);
+}
+
+bool mp__circuit_open(mp__circuit *circuit, uint64_t since_ns, uint64_t now_ns, uint64_t random)
+{
+    if (mp__circuit_is_open(circuit) ||
+        atomic_load_explicit(&circuit->answered_ns, memory_order_relaxed) > since_ns)
+        return false;
+    circuit->silent_since_ns = since_ns;
     atomic_fetch_add_explicit(&circuit->opened, 1, memory_order_relaxed);
     circuit->pause_ns = MP__CIRCUIT_PAUSE_FIRST_MS * (uint64_t)NS_PER_MS;
     open_for_a_pause(circuit, now_ns, random);

@@ -11,7 +11,8 @@
  *
  * An error is an answer, too: what says no at once makes nobody wait. And a question counts only
  * where nothing at all was answered since it was put, so that an origin which is slow and answers
- * one after the other does not open it, however many wait in its line.
+ * one after the other does not open it, however many wait in its line. A write may take longer, so
+ * one alone opens it after MP__CIRCUIT_WRITE_TIMES the time, if nothing was answered meanwhile.
  *
  * Pure: it is told the time, and its owner keeps two calls apart. */
 #ifndef MP_MANAGER_CIRCUIT_H
@@ -26,6 +27,7 @@ extern const mp__state_table mp__circuit_states;
 
 enum {
     MP__CIRCUIT_LATE_MAX = 3,
+    MP__CIRCUIT_WRITE_TIMES = 3,
     MP__CIRCUIT_PAUSE_FIRST_MS = 500, /* from its opening to the first probe; then doubled, up to */
     MP__CIRCUIT_PAUSE_LAST_MS = 4000, /* this, and each by chance up to half as long again */
 };
@@ -62,6 +64,8 @@ bool mp__circuit_close(mp__circuit *circuit);
 /* What was asked at @asked_ns was not answered in time. True: by this it has opened. @random: any
  * number. */
 bool mp__circuit_late(mp__circuit *circuit, uint64_t asked_ns, uint64_t now_ns, uint64_t random);
+/* Nobody answered anything since @since_ns. True: by this it has opened. */
+bool mp__circuit_open(mp__circuit *circuit, uint64_t since_ns, uint64_t now_ns, uint64_t random);
 /* Time has come to @now_ns. True: a probe is due, and counts as sent; it has @timeout_ns for its
  * answer. */
 bool mp__circuit_probes(mp__circuit *circuit, uint64_t now_ns, uint64_t timeout_ns,

@@ -566,6 +566,8 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
     bool counts = scanned + HALTED_NS > now;
 
     mp__origin_probe(manager);
+    if (counts)
+        mp__origin_writes_stand(manager, now);
     if (now < timeout_ns)
         return;
     mp__ask_late(manager, loop, now - timeout_ns, counts);

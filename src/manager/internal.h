@@ -125,7 +125,9 @@ struct mp__manager {
     /* whether the origin is silent: see change_path.c */
     pthread_mutex_t circuit_lock; /* the circuit and the generations move under it */
     mp__circuit circuit;
-    _Atomic uint64_t scanned_ns; /* when mp__manager_deadlines() looked last */
+    _Atomic uint32_t writes_under_way;
+    _Atomic uint64_t writes_moved_ns; /* when one was answered last, or the first of them put */
+    _Atomic uint64_t scanned_ns;      /* when mp__manager_deadlines() looked last */
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;
@@ -482,6 +484,8 @@ void mp__origin_answered(mp__manager *manager);
 void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns);
 /* Ask whether it is silent still, when it is time; each loop, some times a second. */
 void mp__origin_probe(mp__manager *manager);
+/* See whether writes wait for it in vain; likewise. */
+void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns);
 
 /* ---- watchers.c ---- */
 

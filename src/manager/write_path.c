@@ -186,6 +186,10 @@ static void committed(mp__write *write, int status)
         mp__overlay_applied(manager, request->changes[i].address);
     for (size_t i = 0; i < count; i++)
         mp__overlay_was_answered(manager, request->changes[i].address);
+    atomic_store_explicit(&manager->writes_moved_ns, mp__env_now_ns(manager->env),
+                          memory_order_relaxed);
+    atomic_fetch_sub_explicit(&manager->writes_under_way, 1, memory_order_release);
+    mp__origin_answered(manager);
     mp__monitor_record(manager->monitor, MP__OP_COMMIT, MP__TIER_ORIGIN,
                        mp__env_now_ns(manager->env) - request->started_ns, 1);
     if (request->counted)
@@ -226,6 +230,10 @@ void mp__write_through(mp__manager *manager, mp__write_request *request)
         mp__overlay_asks(manager, request->changes[i].address);
         mp__count_sees(manager, &request->changes[i]);
     }
+    if (atomic_load_explicit(&manager->writes_under_way, memory_order_acquire) == 0)
+        atomic_store_explicit(&manager->writes_moved_ns, mp__env_now_ns(manager->env),
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&manager->writes_under_way, 1, memory_order_release);
     mp__origin_write(manager->origin, &request->write);
 }
 

@@ -73,6 +73,11 @@ static void letters_that_changed_places_are_one_mistake(void **state)
     assert_string_equal(mp__did_you_mean("--evn", flags, 4), "--env");
     assert_string_equal(mp__did_you_mean("--jsno", flags, 4), "--json");
     assert_null(mp__did_you_mean("--completely-other", flags, 4));
+    static const char *const outs[] = {"--wait", "--output", "--out"};
+    assert_string_equal(mp__did_you_mean("--out", outs, 2), "--output");
+    assert_string_equal(mp__did_you_mean("--outputs-of", outs, 3), "--output");
+    assert_string_equal(mp__did_you_mean("--output-file", &outs[2], 1), "--out");
+    assert_null(mp__did_you_mean("--w", outs, 3));
     assert_null(mp__did_you_mean("", flags, 4));
 }
 

@@ -367,6 +367,49 @@ static void however_many_wait_for_one_key_they_are_one_question(void **state)
     assert_false(mp__circuit_is_open(&manager->circuit));
 }
 
+static void a_write_that_nobody_answers_opens_it_and_its_answer_closes_it(void **state)
+{
+    bool done = false;
+    mp__change change = {
+        .op = MP__CHANGE_PUT, .address = MP_STR("production/default/a"), .value = MP_STR("late")};
+    mp__write_request request = {.loop = loop,
+                                 .identity = &identity,
+                                 .changes = &change,
+                                 .count = 1,
+                                 .done = world_write_done,
+                                 .context = &done};
+
+    (void)state;
+    assert_int_equal(put("production/default/b", "1"), 0); /* what schemas there are is known */
+    mp_truth_stop(truth, 0, true);
+    mp__write_start(manager, &request);
+    mp_sim_run(sim, MP__CIRCUIT_WRITE_TIMES * TIMEOUT_MS - 100);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    mp_sim_run(sim, 300);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(put("production/default/c", "1"), MP_ETIMEOUT); /* behind it nobody waits */
+    mp_truth_stop(truth, 0, false);
+    world_wait(&done);
+    assert_int_equal(request.status, 0);
+    mp_sim_run(sim, 100);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(read_key('a', MP__LEVEL_EVENTUAL), 0);
+    assert_string_equal(got, "late");
+}
+
+static void a_slow_write_beside_reads_that_are_answered_opens_nothing(void **state)
+{
+    (void)state;
+    atomic_store(&manager->writes_under_way, 1); /* one that takes for ever */
+    atomic_store(&manager->writes_moved_ns, mp__env_now_ns(mp_sim_env(sim)));
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(read_key('a', MP__LEVEL_STRONG), 0);
+        mp_sim_run(sim, TIMEOUT_MS);
+    }
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    atomic_store(&manager->writes_under_way, 0);
+}
+
 static void a_daemon_that_was_halted_blames_nobody(void **state)
 {
     static mp__read reads[3];
@@ -428,6 +471,8 @@ static const struct CMUnitTest tests[] = {
     WHOLE(what_changed_meanwhile_is_not_answered_as_fresh),
     WHOLE(a_slow_origin_that_answers_opens_nothing),
     WHOLE(however_many_wait_for_one_key_they_are_one_question),
+    WHOLE(a_write_that_nobody_answers_opens_it_and_its_answer_closes_it),
+    WHOLE(a_slow_write_beside_reads_that_are_answered_opens_nothing),
     WHOLE(a_daemon_that_was_halted_blames_nobody),
     WHOLE(many_keys_at_once_are_told_in_time),
 };
