@@ -8,6 +8,10 @@ enum {
 
 static const double LATELY = 1 << 22;  /* requests */
 static const double CREDIT_MAX = 20e6; /* ns: what idle time is worth at most, and the start */
+/* Between two looks at the CPU time: much longer than the turns that others have on a processor. */
+static const double LOOK_NS = 50e6;
+static const double RAN_TIMES = 1.5;  /* as much time counts as the process ran, */
+static const double IDLE_WORTH = 0.1; /* or this share of it, whatever it did */
 /* One request takes 0.1 to 4 us; what seems to take more was another thread's turn. */
 static const double ONE_MAX = 20e3;
 
@@ -24,12 +28,18 @@ static uint64_t calibrate(const mp__duty *d)
     return least;
 }
 
-void mp__duty_init(mp__duty *d, uint64_t (*now_ns)(void *context), void *context, size_t entries,
-                   double share)
+void mp__duty_init(mp__duty *d, uint64_t (*now_ns)(void *context),
+                   uint64_t (*cpu_ns)(void *context), void *context, size_t entries, double share)
 {
-    *d = (mp__duty){.now_ns = now_ns, .context = context, .share = share, .until = MP__DUTY_EACH};
+    *d = (mp__duty){.now_ns = now_ns,
+                    .cpu_ns = cpu_ns,
+                    .context = context,
+                    .share = share,
+                    .until = MP__DUTY_EACH,
+                    .worth = 1};
     d->clock_ns = calibrate(d);
-    d->at_ns = now_ns(context);
+    d->at_ns = d->looked_ns = now_ns(context);
+    d->had_ns = cpu_ns(context);
     d->credit = CREDIT_MAX;
     mp__duty_renew(d, entries);
 }
@@ -58,11 +68,23 @@ void mp__duty_set_share(mp__duty *d, double share)
     mp__duty_renew(d, d->entries);
 }
 
+static void look_at_cpu(mp__duty *d, uint64_t now)
+{
+    uint64_t had = d->cpu_ns(d->context);
+    double worth = RAN_TIMES * (double)(had - d->had_ns) / (double)(now - d->looked_ns);
+
+    d->worth = worth < IDLE_WORTH ? IDLE_WORTH : worth < 1 ? worth : 1;
+    d->had_ns = had;
+    d->looked_ns = now;
+}
+
 static void earn(mp__duty *d)
 {
     uint64_t now = d->now_ns(d->context);
 
-    d->credit += (double)(now - d->at_ns) * d->share;
+    if ((double)(now - d->looked_ns) >= LOOK_NS)
+        look_at_cpu(d, now);
+    d->credit += (double)(now - d->at_ns) * d->worth * d->share;
     d->credit = d->credit < CREDIT_MAX ? d->credit : CREDIT_MAX;
     d->at_ns = now;
 }

@@ -8,7 +8,13 @@
  * longer than the longest horizon of a panel, so that what is decided is decided of requests that
  * were seen one after the other. Then nothing is seen until the burst is paid for. A slow request
  * rate pays for all of them, and where the clock stands still (a replay, a simulation) nothing
- * costs anything. Not locked: whoever has the cache's lock. */
+ * costs anything.
+ *
+ * Time in which the process wanted to run and could not, as others had the processor, pays for
+ * nothing: beside others who leave it a third, a share of the time were three times that of what it
+ * does. Nobody can tell that from idling, so time counts for at most half as much again as the CPU
+ * time that the process had in it, or for a tenth of what it is. Not locked: whoever has the
+ * cache's lock. */
 #ifndef MP_CACHE_DUTY_H
 #define MP_CACHE_DUTY_H
 
@@ -31,23 +37,26 @@ enum mp__duty_state {
 
 /* In the caller's storage. */
 typedef struct mp__duty {
-    uint64_t (*now_ns)(void *context);
+    uint64_t (*now_ns)(void *context), (*cpu_ns)(void *context);
     void *context;
     enum mp__duty_state state;
-    bool is_timed;     /* this request is measured */
-    unsigned until;    /* requests before the next that is */
-    double share;      /* of the time, 0: never on, 1 and more: always */
-    double credit;     /* ns, below 0 while a burst is paid for */
-    uint64_t at_ns;    /* when credit last came */
-    uint64_t clock_ns; /* of reading the clock */
-    double left;       /* requests before the state may change */
+    bool is_timed;              /* this request is measured */
+    unsigned until;             /* requests before the next that is */
+    double share;               /* of the time, 0: never on, 1 and more: always */
+    double credit;              /* ns, below 0 while a burst is paid for */
+    uint64_t at_ns;             /* when credit last came */
+    uint64_t looked_ns, had_ns; /* at the last look at the CPU time; and what that was */
+    double worth;               /* of the time, 0 to 1: what of it counts */
+    uint64_t clock_ns;          /* of reading the clock */
+    double left;                /* requests before the state may change */
     size_t entries;
     double seen, passed; /* requests lately: that were seen, and all */
 } mp__duty;
 
-/* Begins with credit, and on, for a cache of @entries. */
-void mp__duty_init(mp__duty *duty, uint64_t (*now_ns)(void *context), void *context, size_t entries,
-                   double share);
+/* Begins with credit, and on, for a cache of @entries. @now_ns is a clock, @cpu_ns what the process
+ * has had of it, both of @context. */
+void mp__duty_init(mp__duty *duty, uint64_t (*now_ns)(void *context),
+                   uint64_t (*cpu_ns)(void *context), void *context, size_t entries, double share);
 /* The cache has another size, or others learn: they see what comes next, judged at once unless they
  * have just seen nothing. */
 void mp__duty_renew(mp__duty *duty, size_t entries);

@@ -119,6 +119,11 @@ static uint64_t env_now_ns(void *env)
     return mp__env_now_ns(env);
 }
 
+static uint64_t env_cpu_ns(void *env)
+{
+    return mp__env_cpu_ns(env);
+}
+
 int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negative_percent,
                const mp__policy_ops *policy, mp__l1 **ret_l1)
 {
@@ -138,7 +143,7 @@ int mp__l1_new(mp_env *env, size_t entries_max, size_t bytes_max, unsigned negat
     l1->bytes_max = bytes_max;
     l1->negative_percent = negative_percent;
     l1->ops = policy;
-    mp__duty_init(&l1->duty, env_now_ns, env, entries_max, PANEL_SHARE);
+    mp__duty_init(&l1->duty, env_now_ns, env_cpu_ns, env, entries_max, PANEL_SHARE);
     rc = l1_fill(l1, policy);
     if (rc == 0)
         rc = pthread_mutex_init(&l1->lock, NULL) ? MP_ENOMEM : 0;

@@ -14,6 +14,11 @@ uint64_t mp__env_now_ns(mp_env *env)
     return env->ops->now_ns(env);
 }
 
+uint64_t mp__env_cpu_ns(mp_env *env)
+{
+    return env->ops->cpu_ns ? env->ops->cpu_ns(env) : env->ops->now_ns(env);
+}
+
 int64_t mp__env_wall_ms(mp_env *env)
 {
     return env->ops->wall_ms(env);

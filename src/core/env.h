@@ -43,6 +43,9 @@ mp_env *mp__env_real(void);
 /* ---- clock and random ---- */
 
 uint64_t mp__env_now_ns(mp_env *env); /* monotonic; for every wait and age within a process */
+/* CPU time that the process has had, all threads together; a system call. An env without it says
+ * what mp__env_now_ns() does, as if it had had all the time. */
+uint64_t mp__env_cpu_ns(mp_env *env);
 int64_t mp__env_wall_ms(mp_env *env); /* Unix time in ms; may jump; for records and display */
 void mp__env_random(mp_env *env, void *data, size_t size); /* secret; never fails */
 

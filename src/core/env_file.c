@@ -25,13 +25,24 @@ static int fd_of(const mp__file *file)
     return ((const real_file *)file)->fd;
 }
 
-uint64_t mp__real_now_ns(mp_env *env)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
 
-    (void)env;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t mp__real_now_ns(mp_env *env)
+{
+    (void)env;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t mp__real_cpu_ns(mp_env *env)
+{
+    (void)env;
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 int64_t mp__real_wall_ms(mp_env *env)

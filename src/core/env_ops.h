@@ -8,6 +8,7 @@
 
 typedef struct mp__env_ops {
     uint64_t (*now_ns)(mp_env *env);
+    uint64_t (*cpu_ns)(mp_env *env); /* or NULL */
     int64_t (*wall_ms)(mp_env *env);
     void (*random)(mp_env *env, void *data, size_t size);
 

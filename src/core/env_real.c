@@ -4,6 +4,7 @@
 
 const mp__env_ops mp__env_real_ops = {
     .now_ns = mp__real_now_ns,
+    .cpu_ns = mp__real_cpu_ns,
     .wall_ms = mp__real_wall_ms,
     .random = mp__real_random,
     .file_open = mp__real_file_open,

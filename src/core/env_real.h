@@ -9,6 +9,7 @@
 #include "core/env_ops.h"
 
 uint64_t mp__real_now_ns(mp_env *env);
+uint64_t mp__real_cpu_ns(mp_env *env);
 int64_t mp__real_wall_ms(mp_env *env);
 void mp__real_random(mp_env *env, void *data, size_t size);
 

@@ -18,7 +18,7 @@
 /* ---- a cache without one: costs are made up ---- */
 
 typedef struct pace {
-    uint64_t now_ns, clock_ns;
+    uint64_t now_ns, clock_ns, others_ns;
 } pace;
 
 static uint64_t pace_now(void *context)
@@ -26,6 +26,14 @@ static uint64_t pace_now(void *context)
     pace *p = context;
 
     return p->now_ns += p->clock_ns;
+}
+
+/* The process has run all the time but for what others had. */
+static uint64_t pace_cpu(void *context)
+{
+    const pace *p = context;
+
+    return p->now_ns - p->others_ns;
 }
 
 /* One request after @gap_ns, for which one who learns takes @cost_ns. True: it was seen. */
@@ -73,7 +81,7 @@ static void what_is_spent_stays_below_the_share(void **state)
         double spent, began;
         mp__duty d;
 
-        mp__duty_init(&d, pace_now, &p, cases[i].entries, cases[i].share);
+        mp__duty_init(&d, pace_now, pace_cpu, &p, cases[i].entries, cases[i].share);
         began = (double)p.now_ns;
         spent = (double)cases[i].cost_ns *
                 (double)seen_of(&d, &p, 4000000, cases[i].gap_ns, cases[i].cost_ns);
@@ -91,7 +99,7 @@ static void a_slow_rate_pays_for_every_request(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, 1000, 0.02);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 1000, 0.02);
     assert_int_equal(seen_of(&d, &p, 300000, 100000, 1000), 300000);
     assert_true(mp__duty_seen(&d) == 1);
 }
@@ -102,7 +110,7 @@ static void where_the_clock_stands_still_every_request_is_seen(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, 100, 0.02);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 100, 0.02);
     assert_int_equal(seen_of(&d, &p, 3000000, 0, 0), 3000000);
 }
 
@@ -112,7 +120,7 @@ static void a_share_of_nothing_sees_nothing_and_of_all_all(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, 100, 0);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 100, 0);
     assert_int_equal(seen_of(&d, &p, 100000, 100000, 100), 0);
     assert_true(mp__duty_seen(&d) == 0);
     mp__duty_set_share(&d, 1);
@@ -131,7 +139,7 @@ static void a_burst_is_warmed_then_judged_without_a_gap(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, ENTRIES, 0.02);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, ENTRIES, 0.02);
     while (pass(&d, &p, 100, 300)) /* what it may spend before it is earned */
         ;
     for (size_t i = 0; i < 10000000 && bursts < 3; i++) {
@@ -158,7 +166,7 @@ static void another_threads_turn_is_not_taken_for_cost(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, 1000, 0.02);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 1000, 0.02);
     do
         (void)pass(&d, &p, 100, 100);
     while (!d.is_timed);
@@ -171,6 +179,54 @@ static void another_threads_turn_is_not_taken_for_cost(void **state)
     fail_msg("nothing was seen within 3 s");
 }
 
+/* Requests by a process that has a processor for 4 ms of each @of_ms. */
+static double share_of_cpu(unsigned of_ms, uint64_t gap_ns, uint64_t cost_ns)
+{
+    pace p = {.clock_ns = 30};
+    double spent = 0;
+    mp__duty d;
+
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 1000, 0.01);
+    for (uint64_t turns = 0; turns < 5000; turns++) {
+        uint64_t until = p.now_ns + 4000000;
+
+        while (p.now_ns < until)
+            spent += (double)cost_ns * pass(&d, &p, gap_ns, cost_ns);
+        p.now_ns += (of_ms - 4) * 1000000UL;
+        p.others_ns += (of_ms - 4) * 1000000UL;
+    }
+    return (spent - START_NS) / (double)pace_cpu(&p);
+}
+
+static void time_that_others_had_the_processor_pays_for_little(void **state)
+{
+    static const unsigned of_ms[] = {4, 8, 12, 24};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(of_ms) / sizeof(*of_ms); i++) {
+        double share = share_of_cpu(of_ms[i], 100, 300);
+
+        print_message("# 4 of %u ms: %.4f of the CPU time\n", of_ms[i], share);
+        assert_true(share > 0.008 && share < 0.018);
+    }
+}
+
+/* As by a daemon that has something to do for a hundredth of the time. */
+static void idling_pays_for_every_request_of_few(void **state)
+{
+    pace p = {.clock_ns = 30};
+    size_t seen = 0;
+    mp__duty d;
+
+    (void)state;
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 1000, 0.01);
+    for (size_t i = 0; i < 300000; i++) {
+        p.others_ns += 990000; /* nobody ran */
+        seen += pass(&d, &p, 1000000, 900);
+    }
+    assert_int_equal(seen, 300000);
+}
+
 static void idle_time_is_worth_no_more_than_the_start(void **state)
 {
     pace p = {.clock_ns = 0};
@@ -178,7 +234,7 @@ static void idle_time_is_worth_no_more_than_the_start(void **state)
     mp__duty d;
 
     (void)state;
-    mp__duty_init(&d, pace_now, &p, 100, 0.02);
+    mp__duty_init(&d, pace_now, pace_cpu, &p, 100, 0.02);
     p.now_ns += (uint64_t)3600 * 1000000000; /* a night */
     spent = 1000.0 * (double)seen_of(&d, &p, 1000000, 10, 1000);
     assert_true(spent < 1.2 * START_NS + 0.02 * 1e9);
@@ -239,6 +295,7 @@ static void world_open(world *w, unsigned inverse, uint64_t seed)
     *w = (world){.env = {.ops = &world_ops}, .random = seed};
     world_ops = *mp__env_real()->ops;
     world_ops.now_ns = world_now;
+    world_ops.cpu_ns = NULL; /* all of it */
     assert_int_equal(
         mp__l1_new(&w->env, ENTRIES, (size_t)64 << 20, 10, mp__policy_find("adaptive"), &w->l1), 0);
     assert_non_null(w->l1->curve);
@@ -430,6 +487,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_share_of_nothing_sees_nothing_and_of_all_all),
     MP_TEST(a_burst_is_warmed_then_judged_without_a_gap),
     MP_TEST(another_threads_turn_is_not_taken_for_cost),
+    MP_TEST(time_that_others_had_the_processor_pays_for_little),
+    MP_TEST(idling_pays_for_every_request_of_few),
     MP_TEST(idle_time_is_worth_no_more_than_the_start),
     MP_TEST(phases_are_followed_of_which_a_tenth_or_a_thirtieth_is_seen),
     MP_TEST(bursts_do_not_make_it_change_its_mind),
