@@ -296,7 +296,7 @@ typedef struct output {
     const unsigned char *reach; /* where what lies right before the body begins */
 } output;
 
-/* Up to FIRST - 1 bytes more; @from is COPY bytes before, at least. */
+/* Up to FIRST - 1 bytes more; @from is COPY bytes before, at least, or elsewhere. */
 static inline void copy_past(unsigned char *to, const unsigned char *from, size_t count)
 {
     memcpy(to, from, COPY);
@@ -309,12 +309,17 @@ static inline void copy_past(unsigned char *to, const unsigned char *from, size_
 
 /* Of a dictionary that lies elsewhere, from @back bytes before its end on, and then of the body's
  * beginning. */
-static void copy_from_afar(const unsigned char *dictionary_end, size_t back,
-                           const unsigned char *begin, unsigned char *to, size_t count)
+static inline void copy_from_afar(const unsigned char *dictionary_end, size_t back,
+                                  const unsigned char *begin, unsigned char *to, size_t count)
 {
+    const unsigned char *from = dictionary_end - back;
     size_t n = count < back ? count : back;
 
-    memcpy(to, dictionary_end - back, n);
+    if (__builtin_expect(back >= FIRST && count <= FIRST, 1)) {
+        copy_past(to, from, count);
+        return;
+    }
+    memcpy(to, from, n);
     for (size_t i = n; i < count; i++)
         to[i] = begin[i - n];
 }
