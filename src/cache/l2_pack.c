@@ -21,8 +21,8 @@ enum {
     MATCH_CODES = 128,
 };
 
-/* From the state behind a code to the one that stands for it: of the former, with 2^log added, the
- * lowest (it + bits) >> 16 bits are written; the rest says which of the code's states. */
+/* From the state behind a code to the one that stands for it: of the former the lowest
+ * (it + bits) >> 16 bits are written; the rest says which of the code's states. */
 typedef struct fse_code {
     uint32_t bits;
     int16_t first; /* in `states`, less its count of states */
@@ -32,7 +32,7 @@ typedef struct fse_code {
 typedef struct fse {
     unsigned log;
     fse_code codes[MP__L2_MATCH_CODES];
-    uint16_t states[1 << MP__L2_FSE_LOG]; /* by code, then by number */
+    uint16_t states[1 << MP__L2_FSE_LOG]; /* by code, then by number; with 2^log added */
 } fse;
 
 struct mp__l2_packer {
@@ -220,10 +220,10 @@ static inline const fse_code *match_symbol(const mp__l2_packer *packer, uint32_t
 /* The state before @state, which stands for @code. */
 static inline unsigned step(const fse *of, unsigned state, const fse_code *code, writer *w)
 {
-    unsigned value = state + (1u << of->log), count = (value + code->bits) >> 16;
+    unsigned count = (state + code->bits) >> 16;
 
-    add_lowest(w, value, count);
-    return of->states[(int)(value >> count) + code->first];
+    add_lowest(w, state, count);
+    return of->states[(int)(state >> count) + code->first];
 }
 
 /* One that stands for @code. */
@@ -231,7 +231,7 @@ static unsigned any_state(const fse *of, const fse_code *code)
 {
     writer none = {0};
 
-    return step(of, 0, code, &none);
+    return step(of, 1u << of->log, code, &none);
 }
 
 typedef struct states {
@@ -317,7 +317,7 @@ static void fse_make(const mp__l2_shares *shares, fse *ret_fse)
         begin += n;
     }
     for (unsigned u = 0; u < size; u++)
-        ret_fse->states[next[codes[u]]++] = (uint16_t)u;
+        ret_fse->states[next[codes[u]]++] = (uint16_t)(u + size);
 }
 
 /* The longest codes come first, in the order of what they are of (RFC 8878, 4.2.1.3). */
