@@ -45,6 +45,8 @@ enum {
     AHEAD = 4096, /* bytes of the queue that are fetched while what is before them is packed */
     LINE = 64,
     SETTLED = 8,
+    LARGE = 8192,    /* bytes of a body that is packed without its dictionary, */
+    LARGE_RATIO = 3, /* if with it it does not become so many times smaller */
 };
 
 /* The first that wait, as they were counted. They stay in the queue and in the index, where others
@@ -126,6 +128,14 @@ static void settle_in(mp__l2 *l2, mp__l2_pending *pending, const mp__l2_form *fo
     mp__l2_count_in(l2, item);
 }
 
+/* A large one that the dictionary hardly knows: zstd makes tables of its own for it, and finds more
+ * of it in itself. */
+static bool is_for_zstd_alone(const job *j, size_t packed)
+{
+    return j->dictionary && j->dictionary->packer && j->form.body_size > LARGE &&
+           (packed == 0 || packed * LARGE_RATIO > j->form.body_size);
+}
+
 /* Into @frame. Returns the bytes taken there. */
 static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
 {
@@ -134,6 +144,12 @@ static size_t pack(mp__l2 *l2, job *j, unsigned char *frame, size_t capacity)
 
     if (mp__l2_cctx_use(l2, j->dictionary))
         size = mp__l2_cctx_pack(l2, body, j->form.body_size, frame, capacity);
+    if (is_for_zstd_alone(j, size)) {
+        j->dictionary = NULL;
+        size = mp__l2_cctx_use(l2, NULL)
+                   ? mp__l2_cctx_pack(l2, body, j->form.body_size, frame, capacity)
+                   : 0;
+    }
     j->stored = size ? frame : body;
     if (size) {
         j->form.raw = false;

@@ -387,6 +387,57 @@ static void a_value_that_would_take_long_to_expand_does_not_enter(void **state)
     free(bytes);
 }
 
+/* Words in an order that no dictionary knows, and more of them than it is worth to learn. */
+static size_t make_strange(char *text, size_t size)
+{
+    uint64_t random = 7;
+    size_t n = 0;
+
+    while (n + 32 < size) {
+        unsigned word = (unsigned)(random_of(&random) % 1500);
+
+        n += (size_t)sprintf(text + n, "%c%x%c%o ", 'a' + (int)(word % 26), word * word,
+                             'A' + (int)(word % 23), word * 7919);
+    }
+    return n;
+}
+
+static void a_large_value_that_no_dictionary_knows_is_as_small_as_zstd_alone_makes_it(void **state)
+{
+    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+    mp_str address = mp_str_new("b/n/strange", 11), value;
+    char *text = malloc(40000), *frame = malloc(ZSTD_compressBound(40000));
+    uint32_t generation, verify_by_s;
+    mp__l2_scratch scratch;
+    mp__record record;
+    mp__l2_slot *slot;
+    size_t alone;
+
+    (void)state;
+    assert_true(text && frame);
+    fill(&t, 0, 1000, 1, 0);
+    assert_true(stats_of(&t).dictionaries > 0);
+    value = mp_str_new(text, make_strange(text, 40000));
+    alone = ZSTD_compress(frame, ZSTD_compressBound(40000), value.data, value.size, 1);
+    assert_int_equal(put_bytes(&t, address, value, 1, false), 0);
+    fill(&t, 1000, 1000 + L1_ENTRIES + 1, 1, 0);
+    slot = mp__l2_find(t.l2, hash_of(&t, address));
+    assert_non_null(slot);
+    print_message("# %zu bytes, zstd alone %zu, kept %u\n", value.size, alone,
+                  slot->item->form.stored_size);
+    assert_false(slot->item->form.raw);
+    assert_true(slot->item->form.stored_size <= alone);
+    mp__l2_scratch_init(&scratch);
+    assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
+                                &verify_by_s),
+                     0);
+    assert_true(mp_str_equal(record.value, value));
+    mp__l2_scratch_done(&scratch);
+    tiers_free(&t);
+    free(frame);
+    free(text);
+}
+
 static void absence_does_not_enter(void **state)
 {
     tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
@@ -934,6 +985,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(the_address_is_not_kept_and_no_other_of_its_hash_is_taken_for_it),
     MP_TEST(every_media_type_comes_back),
     MP_TEST(a_value_that_would_take_long_to_expand_does_not_enter),
+    MP_TEST(a_large_value_that_no_dictionary_knows_is_as_small_as_zstd_alone_makes_it),
     MP_TEST(absence_does_not_enter),
     MP_TEST(a_newer_write_takes_the_older_copy_out_at_once),
     MP_TEST(an_older_write_does_not_pass_a_newer_copy),
