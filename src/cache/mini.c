@@ -319,6 +319,16 @@ void mp__mini_fit(mp__mini *m, size_t held)
         m->room = held ? held : 1;
 }
 
+void mp__mini_fetch_bucket(const mp__mini *m, uint64_t hash)
+{
+    __builtin_prefetch(bucket_of(m, hash));
+}
+
+void mp__mini_fetch_record(const mp__mini *m, uint64_t hash)
+{
+    __builtin_prefetch(&m->records[*bucket_of(m, hash)]);
+}
+
 bool mp__mini_access(mp__mini *m, uint64_t hash)
 {
     void *owner;

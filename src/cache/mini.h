@@ -41,6 +41,10 @@ MP_MUST_USE int mp__mini_new(const mp__mini_shape *shape, size_t capacity, bool 
                              mp__mini **ret_mini);
 mp__mini *mp__mini_free(mp__mini *mini); /* accepts NULL, returns NULL */
 
+/* Soon there is a request for @hash: let its bucket come into the processor's cache, and a little
+ * later, by that, its record. */
+void mp__mini_fetch_bucket(const mp__mini *mini, uint64_t hash);
+void mp__mini_fetch_record(const mp__mini *mini, uint64_t hash);
 /* One request: whether it was a hit; after a miss it is cached. */
 bool mp__mini_access(mp__mini *mini, uint64_t hash);
 

@@ -319,6 +319,10 @@ static unsigned ask_members(mp__panel *p, uint64_t hash)
 {
     unsigned mask = 0;
 
+    for (size_t i = 0; i < MP__PANEL_MEMBERS; i++) /* all of them wait for memory at once */
+        mp__mini_fetch_bucket(p->members[i], hash);
+    for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
+        mp__mini_fetch_record(p->members[i], hash);
     for (size_t i = 0; i < MP__PANEL_MEMBERS; i++)
         mask |= (unsigned)mp__mini_access(p->members[i], hash) << i;
     return mask;
