@@ -25,6 +25,22 @@ static const char *in_folder(const char *name)
     return path;
 }
 
+/* Waiting takes none of it, work does, and the clock goes on in both. */
+static void cpu_time_is_of_what_the_process_did(void **state)
+{
+    mp_env *env = mp__env_real();
+    uint64_t began = mp__env_now_ns(env), had = mp__env_cpu_ns(env), waited;
+
+    (void)state;
+    (void)usleep(50000);
+    waited = mp__env_cpu_ns(env) - had;
+    assert_true(mp__env_now_ns(env) - began >= 50000000);
+    assert_true(waited < 25000000);
+    while (mp__env_cpu_ns(env) - had < waited + 5000000)
+        ;
+    assert_true(mp__env_now_ns(env) - began >= 55000000);
+}
+
 static void files_are_read_back_as_written(void **state)
 {
     mp_env *env = mp__env_real();
@@ -540,6 +556,7 @@ static void a_change_of_content_shows_in_the_time_of_change(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
+    MP_TEST(cpu_time_is_of_what_the_process_did),
     MP_TEST(files_are_read_back_as_written),
     MP_TEST(what_goes_past_the_cache_is_read_through_it),
     MP_TEST(a_lock_is_refused_to_a_second_opener),
