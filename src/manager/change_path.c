@@ -407,6 +407,16 @@ void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns)
     (void)pthread_mutex_unlock(&manager->circuit_lock);
 }
 
+bool mp__origin_takes_writes(const mp__manager *manager)
+{
+    uint64_t timeout_ns = (uint64_t)mp__manager_timeout_ms(manager) * 1000000u;
+
+    return !mp__circuit_is_open(&manager->circuit) ||
+           atomic_load_explicit(&manager->writes_under_way, memory_order_acquire) == 0 ||
+           mp__env_now_ns(manager->env) <
+               atomic_load_explicit(&manager->writes_moved_ns, memory_order_relaxed) + timeout_ns;
+}
+
 /* What is under way still is a probe by itself, at first: perhaps it will never be answered, while
  * others would be. */
 static bool has_probe(const mp__manager *manager)

@@ -14,6 +14,10 @@
  * one after the other does not open it, however many wait in its line. A write may take longer, so
  * one alone opens it after MP__CIRCUIT_WRITE_TIMES the time, if nothing was answered meanwhile.
  *
+ * While it is open questions are not put. Writes are, since an origin may write where it does not
+ * read, until one of them stands for the time of a question: mp__origin_takes_writes(). "Not within
+ * my time", as another's lock has it, is no answer to either.
+ *
  * Pure: it is told the time, and its owner keeps two calls apart. */
 #ifndef MP_MANAGER_CIRCUIT_H
 #define MP_MANAGER_CIRCUIT_H

@@ -486,6 +486,9 @@ void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns);
 void mp__origin_probe(mp__manager *manager);
 /* See whether writes wait for it in vain; likewise. */
 void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns);
+/* Whether a write may go out by what is known of others: the origin answers, or it is silent, but
+ * none stands unanswered for origin.timeout. Any thread. */
+bool mp__origin_takes_writes(const mp__manager *manager);
 
 /* ---- watchers.c ---- */
 

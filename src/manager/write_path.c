@@ -189,7 +189,8 @@ static void committed(mp__write *write, int status)
     atomic_store_explicit(&manager->writes_moved_ns, mp__env_now_ns(manager->env),
                           memory_order_relaxed);
     atomic_fetch_sub_explicit(&manager->writes_under_way, 1, memory_order_release);
-    mp__origin_answered(manager);
+    if (status != MP_ETIMEOUT) /* as of a question: it could not say in its time */
+        mp__origin_answered(manager);
     mp__monitor_record(manager->monitor, MP__OP_COMMIT, MP__TIER_ORIGIN,
                        mp__env_now_ns(manager->env) - request->started_ns, 1);
     if (request->counted)
@@ -252,14 +253,23 @@ void mp__write_prepare(mp__manager *manager, mp__write_request *request)
     request->is_gated = false;
 }
 
+/* The origin is silent. Questions alone say nothing of writes, which may have a thread of their
+ * own: one goes out, and its answer closes the circuit. Behind one that stands each would wait for
+ * nobody knows how long; and what a schema is about would be judged by an old one. */
+static bool must_not_wait(const mp__manager *manager, const mp__write_request *request)
+{
+    return !mp__origin_takes_writes(manager) ||
+           (request->is_gated && mp__circuit_is_open(&manager->circuit));
+}
+
 /* What the origin would say before it looked at the changes. */
-static int origin_refusal(const mp__manager *manager)
+static int origin_refusal(const mp__manager *manager, const mp__write_request *request)
 {
     if (manager->origin->ops->read_only)
         return MP_EREADONLY;
     switch ((enum mp__origin_state)mp__state_now(&manager->origin->state)) {
     case MP__ORIGIN_LIVE:
-        return mp__circuit_is_open(&manager->circuit) ? MP_ETIMEOUT : 0;
+        return must_not_wait(manager, request) ? MP_ETIMEOUT : 0;
     case MP__ORIGIN_DEGRADED:
         return MP_EDEGRADED;
     case MP__ORIGIN_LOST:
@@ -272,7 +282,6 @@ static int origin_refusal(const mp__manager *manager)
                                                                                  : MP_EORIGIN;
 }
 
-/* The origin is silent: it would wait for nobody knows how long, and be judged by old schemas. */
 static void refuse(mp__manager *manager, mp__write_request *request)
 {
     bool was_gated = request->is_gated;
@@ -286,12 +295,12 @@ void mp__write_go(mp__manager *manager, mp__write_request *request)
 {
     if (request->dry_run) {
         request->pending = manager->back && mp__back_would_take(manager->back, request);
-        request->status = request->pending ? 0 : origin_refusal(manager);
+        request->status = request->pending ? 0 : origin_refusal(manager, request);
         mp__write_set_text(request, request->status);
         mp__write_reply(request);
         return;
     }
-    if (mp__circuit_is_open(&manager->circuit) &&
+    if (must_not_wait(manager, request) &&
         !(manager->back && mp__back_would_take(manager->back, request)))
         refuse(manager, request);
     else if (manager->back)

@@ -179,7 +179,7 @@ class Outage(unittest.TestCase):
             wait_until(lambda: not http.get("/v1/config/app").json["stale"])
 
     def test_few_wait_for_an_origin_that_hangs_and_everybody_is_told(self):
-        """Three questions; then nothing that is not kept takes long, nor does a write, until it answers."""
+        """Three questions and a write; then nothing that is not kept takes long, nor does a write, until it answers."""
         daemon = Daemon("--set", "origin.timeout=300ms", "--set", "server.workers=2")
         self.addCleanup(daemon.close)
         with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
@@ -197,11 +197,15 @@ class Outage(unittest.TestCase):
             client("SET", "app/key0", "value0")  # is kept, and the origin has no page of the others in memory
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                self.open_the_circuit(client, http)
+                first = stack.enter_context(contextlib.closing(daemon.client()))
+                self.open_the_circuit(client, http, first)
                 self.look_at_the_open_circuit(daemon, client, http)
             finally:
                 fcntl.flock(lock, fcntl.LOCK_UN)
+            self.assertEqual(first.read(), "OK")
             wait_until(lambda: self.metric(http, "origin_circuit_open") == 0)
+            self.assertEqual(client("GET", "app/key1"), b"value1")
+            self.assertEqual(client("GET", "app/key2"), b"first")
             self.assertEqual(client("GET", "app/key49"), b"value49")
             self.assertEqual(client("SET", "app/key1", "new"), "OK")
             self.assertEqual(client("MP.GET", "app/key1", "LEVEL", "strong"), b"new")
@@ -213,7 +217,7 @@ class Outage(unittest.TestCase):
     def metric(http, name):
         return float(re.search(rf"^marketprism_{name} (.*)$", http.get("/metrics").body.decode(), re.M)[1])
 
-    def open_the_circuit(self, client, http):
+    def open_the_circuit(self, client, http, first):
         for i in range(1, 4):
             with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
                 client("GET", f"app/key{i}")
@@ -223,6 +227,8 @@ class Outage(unittest.TestCase):
                 client("GET", f"app/key{i}")
             with self.assertRaisesRegex(ReplyError, "^UNKNOWN"):
                 client("MP.GET", f"app/key{i}", "LEVEL", "strong")
+        first.send("SET", "app/key2", "first")  # of writes nobody knows yet
+        wait_until(lambda: http.put("/v1/config/app/key0?dry_run", "new").status == 504)  # it stands
         with self.assertRaisesRegex(ReplyError, "^ORIGIN .*nothing was changed"):
             client("SET", "app/key1", "new")
         put = http.put("/v1/config/app/key1", "new")

@@ -235,22 +235,106 @@ static void what_is_kept_is_answered_stale_with_its_age_and_strong_reads_get_an_
     assert_true(took_ms < 10);
 }
 
-static void writes_are_refused_at_once_and_change_nothing(void **state)
+/* A write of @change that nobody waits for yet. */
+static void begin_write(mp__write_request *request, mp__change *change, bool *done)
 {
+    *request = (mp__write_request){.loop = loop,
+                                   .identity = &identity,
+                                   .changes = change,
+                                   .count = 1,
+                                   .done = world_write_done,
+                                   .context = done};
+    mp__write_start(manager, request);
+}
+
+static void behind_a_write_that_stands_writes_are_refused_at_once_and_change_nothing(void **state)
+{
+    static mp__write_request first;
+    bool done = false;
     mp__change change = {
         .op = MP__CHANGE_PUT, .address = MP_STR("production/default/a"), .value = MP_STR("new")};
+    mp__change other = {
+        .op = MP__CHANGE_PUT, .address = MP_STR("production/default/b"), .value = MP_STR("late")};
     mp__write_request dry = {.changes = &change, .count = 1, .dry_run = true};
+    uint64_t began;
 
     (void)state;
     open_it();
+    begin_write(&first, &other, &done); /* nobody knows of writes: it is a probe */
+    mp_sim_run(sim, TIMEOUT_MS + 10);
+    began = mp__env_now_ns(mp_sim_env(sim));
     assert_int_equal(put("production/default/a", "new"), MP_ETIMEOUT);
     assert_int_equal(world_write(&dry), MP_ETIMEOUT);
+    assert_true(mp__env_now_ns(mp_sim_env(sim)) - began < (uint64_t)20 * MS);
     assert_non_null(strstr(dry.text, "nothing was changed"));
+    assert_false(done);
     mp_truth_stop(truth, 0, false);
+    world_wait(&done);
+    assert_int_equal(first.status, 0);
     mp_sim_run(sim, 2000);
     assert_int_equal(read_key('a', MP__LEVEL_STRONG), 0);
     assert_string_equal(got, "production/default/a");
+    assert_int_equal(read_key('b', MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "late");
     assert_int_equal(put("production/default/a", "new"), 0);
+}
+
+/* Three questions without an answer, though the origin answers: its reader is busy. */
+static void open_by_questions(void)
+{
+    uint64_t asked;
+
+    mp_sim_run(sim, TIMEOUT_MS);
+    asked = mp__env_now_ns(mp_sim_env(sim));
+    for (int i = 0; i < MP__CIRCUIT_LATE_MAX; i++)
+        mp__origin_is_late(manager, asked);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+}
+
+static void questions_without_an_answer_refuse_no_write_and_its_answer_closes_it(void **state)
+{
+    mp__change change = {
+        .op = MP__CHANGE_PUT, .address = MP_STR("production/default/a"), .value = MP_STR("dry")};
+    mp__write_request dry = {.changes = &change, .count = 1, .dry_run = true};
+
+    (void)state;
+    assert_int_equal(put("production/default/b", "1"), 0);
+    open_by_questions();
+    assert_int_equal(world_write(&dry), 0);
+    assert_true(mp__circuit_is_open(&manager->circuit)); /* a dry run asks nothing */
+    assert_int_equal(put("production/default/a", "new"), 0);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(read_key('a', MP__LEVEL_STRONG), 0);
+    assert_string_equal(got, "new");
+}
+
+static void what_a_schema_is_about_is_not_written_while_it_is_open(void **state)
+{
+    (void)state;
+    assert_int_equal(put("production/_schema/default", "{\"type\":\"object\"}"), 0);
+    assert_int_equal(put("production/default/a", "\"1\""), 0);
+    open_by_questions();
+    assert_int_equal(put("production/default/a", "\"2\""), MP_EORIGIN);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+}
+
+static void a_write_that_could_not_say_in_its_time_closes_nothing(void **state)
+{
+    static mp__write_request request;
+    mp__change change = {
+        .op = MP__CHANGE_PUT, .address = MP_STR("production/default/i"), .value = MP_STR("late")};
+    bool done = false;
+
+    (void)state;
+    begin_write(&request, &change, &done);
+    world_wait(&done);
+    open_it();
+    mp__overlay_asks(manager, change.address); /* once more, and the answer is as SQLITE_BUSY's */
+    atomic_store(&manager->writes_under_way, 1);
+    request.write.done(&request.write, MP_ETIMEOUT);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(request.status, MP_ETIMEOUT);
+    mp_sim_run(sim, 10);
 }
 
 static bool query_is_done;
@@ -465,7 +549,10 @@ static const struct CMUnitTest tests[] = {
     ALONE(pauses_differ_by_chance_by_up_to_a_half),
     WHOLE(reads_of_what_is_not_kept_fail_at_once_when_it_is_open),
     WHOLE(what_is_kept_is_answered_stale_with_its_age_and_strong_reads_get_an_error),
-    WHOLE(writes_are_refused_at_once_and_change_nothing),
+    WHOLE(behind_a_write_that_stands_writes_are_refused_at_once_and_change_nothing),
+    WHOLE(questions_without_an_answer_refuse_no_write_and_its_answer_closes_it),
+    WHOLE(what_a_schema_is_about_is_not_written_while_it_is_open),
+    WHOLE(a_write_that_could_not_say_in_its_time_closes_nothing),
     WHOLE(what_is_asked_of_its_past_does_not_wait_either),
     WHOLE(the_first_answer_closes_it_and_everybody_is_told),
     WHOLE(what_changed_meanwhile_is_not_answered_as_fresh),
