@@ -557,13 +557,23 @@ static mp__read *late_of(mp__manager *manager, mp__flight_shard *shard, const mp
     return late;
 }
 
+/* Whether what is late is the origin's fault: not what was put before a halt, until the origin has
+ * had its time since then. For whichever loop looks first, the others see what it saw. */
+static bool is_to_blame(mp__manager *manager, uint64_t now_ns, uint64_t timeout_ns)
+{
+    uint64_t scanned = atomic_load_explicit(&manager->scanned_ns, memory_order_acquire);
+
+    if (now_ns >= scanned + HALTED_NS)
+        atomic_store_explicit(&manager->resumed_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&manager->scanned_ns, now_ns, memory_order_release); /* behind that */
+    return now_ns >= atomic_load_explicit(&manager->resumed_ns, memory_order_relaxed) + timeout_ns;
+}
+
 void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
 {
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
     uint64_t now = mp__env_now_ns(manager->env), timeout_ns = (uint64_t)timeout_ms * 1000000u;
-
-    uint64_t scanned = atomic_exchange_explicit(&manager->scanned_ns, now, memory_order_relaxed);
-    bool counts = scanned + HALTED_NS > now;
+    bool counts = is_to_blame(manager, now, timeout_ns);
 
     mp__origin_probe(manager);
     if (counts)

@@ -128,6 +128,7 @@ struct mp__manager {
     _Atomic uint32_t writes_under_way;
     _Atomic uint64_t writes_moved_ns; /* when one was answered last, or the first of them put */
     _Atomic uint64_t scanned_ns;      /* when mp__manager_deadlines() looked last */
+    _Atomic uint64_t resumed_ns;      /* when it looked again after nobody had for long */
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;

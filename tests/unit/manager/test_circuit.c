@@ -514,8 +514,31 @@ static void a_daemon_that_was_halted_blames_nobody(void **state)
     atomic_store(&manager->scanned_ns, mp__env_now_ns(mp_sim_env(sim)) - 2000 * (uint64_t)MS);
     mp__manager_deadlines(manager, loop); /* the first look after that */
     assert_int_equal(manager->circuit.late, 0);
-    mp_sim_run(sim, 100); /* but who is silent still is silent */
+    mp__manager_deadlines(manager, loop); /* and that of the next loop */
+    assert_int_equal(manager->circuit.late, 0);
+    mp_sim_run(sim, TIMEOUT_MS - 100);
+    assert_int_equal(manager->circuit.late, 0);
+    mp_sim_run(sim, 300); /* but who is silent still is silent */
     assert_true(mp__circuit_is_open(&manager->circuit));
+}
+
+static void a_daemon_that_was_halted_does_not_blame_a_write_either(void **state)
+{
+    uint64_t now;
+
+    (void)state;
+    mp_sim_run(sim, 10000);
+    now = mp__env_now_ns(mp_sim_env(sim));
+    atomic_store(&manager->writes_under_way, 1);
+    atomic_store(&manager->writes_moved_ns, now - 9000 * (uint64_t)MS);
+    atomic_store(&manager->scanned_ns, now - 8000 * (uint64_t)MS);
+    mp__manager_deadlines(manager, loop);
+    mp__manager_deadlines(manager, loop);
+    mp_sim_run(sim, TIMEOUT_MS - 100);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    mp_sim_run(sim, 300);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    atomic_store(&manager->writes_under_way, 0);
 }
 
 static void many_keys_at_once_are_told_in_time(void **state)
@@ -561,6 +584,7 @@ static const struct CMUnitTest tests[] = {
     WHOLE(a_write_that_nobody_answers_opens_it_and_its_answer_closes_it),
     WHOLE(a_slow_write_beside_reads_that_are_answered_opens_nothing),
     WHOLE(a_daemon_that_was_halted_blames_nobody),
+    WHOLE(a_daemon_that_was_halted_does_not_blame_a_write_either),
     WHOLE(many_keys_at_once_are_told_in_time),
 };
 MP_TEST_MAIN(tests)
