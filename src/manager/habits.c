@@ -47,6 +47,7 @@ struct mp__habits {
     mp__manager *manager;
     mp__worker *worker;
     _Atomic bool stopping;
+    _Atomic bool is_wished; /* what this hour usually reads, once, however many wish for it */
 
     pthread_mutex_t lock;
     mp__habit_model *model;
@@ -57,6 +58,7 @@ struct mp__habits {
     /* the worker's */
     brought *brought;
     size_t brought_count;
+    uint64_t looked_ns;    /* when it last saw to all that is not learning */
     uint64_t counted_ns;   /* when it was last looked which of them were read */
     int64_t expected_hour; /* for which was looked last */
     int64_t saved_ms;
@@ -201,29 +203,9 @@ static void expect_hour(mp__habits *habits, int64_t wall_ms)
     (void)pthread_mutex_unlock(&habits->lock);
 }
 
-typedef struct wish {
-    mp__task task;
-    mp__habits *habits;
-} wish;
-
-static void expect_now(mp__task *task)
+void mp__habits_expect(mp__habits *habits)
 {
-    wish *w = (wish *)task;
-
-    expect_hour(w->habits, mp__env_wall_ms(w->habits->manager->env));
-    (void)mp__free(w);
-}
-
-int mp__habits_expect(mp__habits *habits)
-{
-    wish *w = mp__calloc(1, sizeof(*w));
-
-    if (!w)
-        return MP_ENOMEM;
-    w->habits = habits;
-    w->task.run = expect_now;
-    mp__worker_post(habits->worker, &w->task);
-    return 0;
+    atomic_store(&habits->is_wished, true);
 }
 
 /* ---- bringing ---- */
@@ -384,14 +366,27 @@ static void look_at_the_clock(mp__habits *habits)
     }
 }
 
+/* Each IDLE_MS, groups or none: where many read, one comes before the worker was idle so long. */
+static bool is_due(mp__habits *habits, bool is_idle)
+{
+    uint64_t now = mp__env_now_ns(habits->manager->env);
+
+    if (!is_idle && now - habits->looked_ns < IDLE_MS * 1000000u)
+        return false;
+    habits->looked_ns = now;
+    return true;
+}
+
 static void run_batch(void *context, mp__task *first)
 {
     mp__habits *habits = context;
     bool is_idle = !first;
 
     mp__worker_run_each(NULL, first);
-    if (is_idle && !atomic_load(&habits->stopping)) {
+    if (is_due(habits, is_idle) && !atomic_load(&habits->stopping)) {
         look_at_the_clock(habits);
+        if (atomic_exchange(&habits->is_wished, false))
+            expect_hour(habits, mp__env_wall_ms(habits->manager->env));
         bring_some(habits);
         count_arrivals(habits);
         count_uses_now_and_then(habits);

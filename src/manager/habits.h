@@ -49,8 +49,9 @@ MP_MUST_USE int mp__habit_model_load(mp__habit_model *model, mp_str json);
 MP_MUST_USE int mp__habits_new(mp__manager *manager, const mp__options *options);
 void mp__habits_stop(mp__habits *habits); /* before the origin is closed; writes what was learned */
 mp__habits *mp__habits_free(mp__habits *habits);
-/* Bring what this hour usually reads, as at the start. Any thread; MP_ENOMEM. */
-MP_MUST_USE int mp__habits_expect(mp__habits *habits);
+/* Bring what this hour usually reads, as at the start, within about 100 ms; once for all that ask
+ * until then. Any thread; never blocks. */
+void mp__habits_expect(mp__habits *habits);
 /* A read of @address found nothing in memory. Any thread. */
 void mp__habits_missed(mp__habits *habits, mp_str address);
 void mp__habits_json(mp__habits *habits, mp__buf *out);

@@ -408,8 +408,7 @@ void mp__manager_doubts(mp__manager *manager, mp_str prefix,
 MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
                                   unsigned budget_percent, mp__diag *diag);
 /* Bring what is usually read at this hour, as habits have learned (habits.h), behind; at most
- * cache.preload_budget of L1. MP_EINVAL with a text where nothing is learned; MP_ENOMEM. Any
- * thread. */
+ * cache.preload_budget of L1. MP_EINVAL with a text where nothing is learned. Any thread. */
 MP_MUST_USE int mp__preload_habits(mp__manager *manager, mp__diag *diag);
 /* How far both are, as JSON: {"preload": {...}, "habits": {...}}. Any thread. */
 int mp__manager_preload(mp__manager *manager, mp__buf *out);

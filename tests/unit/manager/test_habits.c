@@ -336,6 +336,34 @@ static void what_the_hour_usually_reads_is_brought_when_it_is_asked_for(void **s
     assert_true(misses_of_an_hour(0, MORNING) < MORNING / 4);
 }
 
+static void however_many_ask_for_the_hour_at_once_it_is_looked_at_once(void **state)
+{
+    uint64_t looks;
+
+    (void)state;
+    mp_sim_run(sim, 1000);
+    looks = figure("looks");
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(mp__preload_habits(manager, NULL), 0);
+    mp_sim_run(sim, 1000);
+    assert_int_equal(figure("looks"), looks + 1);
+    assert_int_equal(mp__preload_habits(manager, NULL), 0);
+    mp_sim_run(sim, 1000);
+    assert_int_equal(figure("looks"), looks + 2);
+}
+
+static void what_is_expected_is_brought_while_others_read_without_a_pause(void **state)
+{
+    (void)state;
+    learn_mornings_and_restart();
+    for (int i = 0; i < 1000; i++) { /* a group each 18 ms */
+        (void)read_one(1, MORNING);
+        mp_sim_run(sim, 2);
+    }
+    assert_true(figure("groups") > 50);
+    assert_in_range(figure("brought"), MORNING * 3 / 4, MORNING);
+}
+
 static uint64_t hits_of_l1(void)
 {
     mp_cache_stats stats;
@@ -436,6 +464,8 @@ static const struct CMUnitTest tests[] = {
     T(most_first_reads_of_a_usual_day_are_saved),
     T(after_a_restart_what_the_hour_usually_reads_is_there),
     T(what_the_hour_usually_reads_is_brought_when_it_is_asked_for),
+    T(however_many_ask_for_the_hour_at_once_it_is_looked_at_once),
+    T(what_is_expected_is_brought_while_others_read_without_a_pause),
     T(reads_that_were_saved_are_told_at_once_under_lru),
     T(reads_that_were_saved_are_told_at_once_under_s3_fifo),
     T(who_misses_one_finds_what_is_read_with_it),
