@@ -396,8 +396,8 @@ static size_t make_strange(char *text, size_t size)
     while (n + 32 < size) {
         unsigned word = (unsigned)(random_of(&random) % 1500);
 
-        n += (size_t)sprintf(text + n, "%c%x%c%o ", 'a' + (int)(word % 26), word * word,
-                             'A' + (int)(word % 23), word * 7919);
+        n += (size_t)snprintf(text + n, size - n, "%c%x%c%o ", 'a' + (int)(word % 26), word * word,
+                              'A' + (int)(word % 23), word * 7919);
     }
     return n;
 }
