@@ -488,6 +488,21 @@ void mp__read_again(mp__read *read)
     mp__loop_post(read->loop, &read->task);
 }
 
+/* A strong read of what is on its way, @entry, whose reference it takes: until it can ask the
+ * origin, or at once where that is silent. False: it is there by now. */
+static bool waits_for_back(mp__manager *manager, mp__read *read, const mp__entry *entry)
+{
+    if (!mp__circuit_is_open(&manager->circuit)) {
+        (void)mp__entry_unref(entry);
+        return mp__back_waits(manager->back, read);
+    }
+    atomic_fetch_add_explicit(&manager->circuit.refused, 1, memory_order_relaxed);
+    read->entry = entry;
+    mp__read_answer(manager, read, MP_ETIMEOUT, NULL, 0);
+    mp__read_post(read);
+    return true;
+}
+
 /* What is on its way to the origin is the newest here. It has no revision yet. True: the read is
  * seen to, and answered if *ret_answered. */
 static bool from_back(mp__manager *manager, mp__read *read, bool *ret_answered)
@@ -501,9 +516,8 @@ static bool from_back(mp__manager *manager, mp__read *read, bool *ret_answered)
     if (!entry)
         return false;
     if (read->level == MP__LEVEL_STRONG && !is_mark) {
-        (void)mp__entry_unref(entry);
         *ret_answered = false;
-        return mp__back_waits(manager->back, read);
+        return waits_for_back(manager, read, entry);
     }
     if (is_expired(manager, entry)) {
         (void)mp__entry_unref(entry);

@@ -497,6 +497,28 @@ static void it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_mor
     assert_string_equal(history(KEY), " 1");
 }
 
+static void a_strong_read_of_what_is_on_its_way_does_not_wait_for_a_silent_origin(void **state)
+{
+    uint64_t began, refused;
+
+    (void)state;
+    origin_goes();
+    assert_int_equal(put(KEY, "1"), 0);
+    began = mp__env_now_ns(mp_sim_env(sim));
+    for (int i = 0; i < MP__CIRCUIT_LATE_MAX; i++)
+        mp__origin_is_late(manager, began);
+    refused = atomic_load(&manager->circuit.refused);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), MP_EORIGIN);
+    assert_true(mp__env_now_ns(mp_sim_env(sim)) - began < 50 * (uint64_t)1000000);
+    assert_int_equal(atomic_load(&manager->circuit.refused), refused + 1);
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, true), 0); /* stale, where that is asked for */
+    assert_true(last.stale);
+    assert_int_equal(last.reason, MP__REASON_ORIGIN_SLOW);
+    origin_comes_back();
+    assert_int_equal(read_at(KEY, MP__LEVEL_STRONG, false), 0);
+}
+
 static void
 a_strong_read_waits_for_what_is_on_its_way_and_is_an_error_without_an_origin(void **state)
 {
@@ -921,6 +943,7 @@ static const struct CMUnitTest tests[] = {
     T(a_deletion_that_had_arrived_before_a_crash_is_no_conflict),
     T(the_same_value_with_another_expiry_is_another_write),
     T(it_goes_on_its_way_also_when_the_namespace_is_not_written_so_any_more),
+    T(a_strong_read_of_what_is_on_its_way_does_not_wait_for_a_silent_origin),
     T(a_strong_read_waits_for_what_is_on_its_way_and_is_an_error_without_an_origin),
     T(what_somebody_else_changed_meanwhile_stands_and_the_write_is_kept_in_a_file),
     T(a_conflict_that_cannot_be_kept_stays_on_its_way),
