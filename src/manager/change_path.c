@@ -306,6 +306,8 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
         watch_ends(manager);
     if (is && !was)
         watch_begins(manager);
+    if (is != was) /* under the lock, as of silence: who watches hears last what is so */
+        mp__watchers_tell(manager, &event);
     (void)pthread_mutex_unlock(&manager->circuit_lock);
     (void)pthread_mutex_lock(&manager->notable_lock);
     (void)snprintf(manager->trouble, sizeof(manager->trouble), "%s",
@@ -318,8 +320,6 @@ void mp__change_state(void *context, enum mp__origin_state from, enum mp__origin
     }
     mp__log(manager->log, to == MP__ORIGIN_LIVE ? MP__LOG_INFO : MP__LOG_ERROR, "origin",
             state_notes[to], "%s", cause);
-    if (is != was)
-        mp__watchers_tell(manager, &event);
     if (is && !was && atomic_load(&manager->open)) /* what is so still, behind what said that */
         tell_doubts(manager);
 }
@@ -361,7 +361,11 @@ void mp__origin_answered(mp__manager *manager)
     (void)pthread_mutex_lock(&manager->circuit_lock);
     was_open = mp__circuit_close(&manager->circuit);
     if (was_open)
-        silence(manager, false, "it answers again; what is kept is verified when it is next read");
+        silence(
+            manager, false,
+            mp__origin_vouches(manager)
+                ? "it answers again; what is kept is verified when it is next read"
+                : "it answers again, but only that it cannot be asked; what is kept stays stale");
     (void)pthread_mutex_unlock(&manager->circuit_lock);
     if (!was_open || !mp__origin_vouches(manager) || !atomic_load(&manager->open))
         return;
@@ -370,18 +374,36 @@ void mp__origin_answered(mp__manager *manager)
     mp__overlay_warm(manager);
 }
 
+/* Why it opens at a question put at @asked_ns. */
+static void say_late(const mp__manager *manager, uint64_t asked_ns, uint64_t now_ns, char *text,
+                     size_t capacity)
+{
+    int64_t timeout_ms = mp__manager_timeout_ms(manager);
+    uint64_t waited_ms = (now_ns - asked_ns) / 1000000u;
+
+    if (waited_ms >= (uint64_t)timeout_ms)
+        (void)snprintf(text, capacity,
+                       "it answered none of %d questions in a row within origin.timeout (%" PRId64
+                       " ms)",
+                       (int)MP__CIRCUIT_LATE_MAX, timeout_ms);
+    else
+        (void)snprintf(
+            text, capacity,
+            "it answered none of %d questions in a row; to the last it said after %" PRIu64
+            " ms that it is busy or locked by another process",
+            (int)MP__CIRCUIT_LATE_MAX, waited_ms);
+}
+
 void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns)
 {
+    uint64_t now_ns = mp__env_now_ns(manager->env);
     char text[160];
     uint64_t random;
 
     mp__env_random(manager->env, &random, sizeof(random));
-    (void)snprintf(text, sizeof(text),
-                   "it answered none of %d questions in a row within origin.timeout (%" PRId64
-                   " ms)",
-                   (int)MP__CIRCUIT_LATE_MAX, mp__manager_timeout_ms(manager));
+    say_late(manager, asked_ns, now_ns, text, sizeof(text));
     (void)pthread_mutex_lock(&manager->circuit_lock);
-    if (mp__circuit_late(&manager->circuit, asked_ns, mp__env_now_ns(manager->env), random))
+    if (mp__circuit_late(&manager->circuit, asked_ns, now_ns, random))
         begin_silence(manager, text);
     (void)pthread_mutex_unlock(&manager->circuit_lock);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An origin that hangs is waited for by few, and asked by fewer. */
+#include <pthread.h>
+#include <sched.h>
+
 #include "manager/internal.h"
 #include "mp_reads.h"
 #include "mp_truth.h"
@@ -494,6 +497,84 @@ static void a_slow_write_beside_reads_that_are_answered_opens_nothing(void **sta
     atomic_store(&manager->writes_under_way, 0);
 }
 
+/* What its events say last of @what. */
+static const char *told(const char *what)
+{
+    const char *text = "";
+
+    for (size_t i = 0; i < manager->notable_count && i < MP__EVENTS_KEPT; i++)
+        if (strcmp(manager->notables[i].what, what) == 0)
+            text = manager->notables[i].text;
+    return text;
+}
+
+static void what_is_told_of_its_opening_is_why(void **state)
+{
+    (void)state;
+    open_it();
+    assert_non_null(strstr(told("origin-silent"), "within origin.timeout"));
+    mp_truth_stop(truth, 0, false);
+    mp_sim_run(sim, 2000);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    assert_non_null(strstr(told("origin-answers"), "is verified"));
+    open_by_questions(); /* each ended at once: as SQLITE_BUSY does */
+    assert_null(strstr(told("origin-silent"), "within origin.timeout"));
+    assert_non_null(strstr(told("origin-silent"), "busy or locked"));
+}
+
+static void an_answer_of_an_origin_that_is_down_promises_nothing(void **state)
+{
+    (void)state;
+    mp_truth_cut(truth, 0, true);
+    mp_sim_run(sim, 2 * MP_TRUTH_LEASE_MS + 1000);
+    assert_false(mp__origin_vouches(manager));
+    open_by_questions();
+    mp__origin_answered(manager);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    assert_null(strstr(told("origin-answers"), "is verified"));
+    assert_non_null(strstr(told("origin-answers"), "cannot be asked"));
+}
+
+static void *comes_up(void *context)
+{
+    (void)context;
+    mp__change_state(manager, MP__ORIGIN_DOWN, MP__ORIGIN_LIVE, "a test");
+    return NULL;
+}
+
+static void *falls_silent(void *context)
+{
+    (void)context;
+    for (int i = 0; i < MP__CIRCUIT_LATE_MAX; i++)
+        mp__origin_is_late(manager, mp__env_now_ns(manager->env));
+    return NULL;
+}
+
+/* Both stop where they note what happened. The one that comes up has a watch by then. */
+static void who_watches_hears_last_that_it_is_silent_when_it_is(void **state)
+{
+    pthread_t up, silent;
+
+    (void)state;
+    mp__change_state(manager, MP__ORIGIN_LIVE, MP__ORIGIN_DOWN, "a test");
+    mp_sim_run(sim, 100);
+    (void)pthread_mutex_lock(&manager->notable_lock);
+    assert_int_equal(pthread_create(&up, NULL, comes_up, NULL), 0);
+    while (atomic_load(&manager->generation) == 0)
+        (void)sched_yield();
+    (void)pthread_mutex_lock(&manager->circuit_lock); /* what it does under the lock is done */
+    atomic_store(&manager->told_stale, false);
+    (void)pthread_mutex_unlock(&manager->circuit_lock);
+    assert_int_equal(pthread_create(&silent, NULL, falls_silent, NULL), 0);
+    while (!atomic_load(&manager->told_stale))
+        (void)sched_yield();
+    (void)pthread_mutex_unlock(&manager->notable_lock);
+    assert_int_equal(pthread_join(up, NULL), 0);
+    assert_int_equal(pthread_join(silent, NULL), 0);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_true(atomic_load(&manager->told_stale));
+}
+
 static void a_daemon_that_was_halted_blames_nobody(void **state)
 {
     static mp__read reads[3];
@@ -583,6 +664,9 @@ static const struct CMUnitTest tests[] = {
     WHOLE(however_many_wait_for_one_key_they_are_one_question),
     WHOLE(a_write_that_nobody_answers_opens_it_and_its_answer_closes_it),
     WHOLE(a_slow_write_beside_reads_that_are_answered_opens_nothing),
+    WHOLE(what_is_told_of_its_opening_is_why),
+    WHOLE(an_answer_of_an_origin_that_is_down_promises_nothing),
+    WHOLE(who_watches_hears_last_that_it_is_silent_when_it_is),
     WHOLE(a_daemon_that_was_halted_blames_nobody),
     WHOLE(a_daemon_that_was_halted_does_not_blame_a_write_either),
     WHOLE(many_keys_at_once_are_told_in_time),
