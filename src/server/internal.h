@@ -85,6 +85,8 @@ typedef struct mp__worker_loop {
     uint32_t reads; /* commands of all its RESP connections that are under way and read */
     struct mp__connection *connections, *dirty; /* dirty: replies became ready in this turn */
     struct mp__http_connection *http_connections;
+    struct mp__refused *refused; /* who was not let in, and still reads why */
+    uint32_t refused_count;
     mp__buf http_late;         /* an HTTP answer that comes later, until it is written */
     struct mp__packer *packer; /* which compresses them; NULL where none was of late */
     mp__buf page;              /* the last one of GET / for browsers, */
@@ -226,8 +228,13 @@ mp__readiness *mp__readiness_free(mp__readiness *readiness);
 /* Whether there is room for a client more, by the limit and by the descriptors that are left; logs
  * why not. The count goes down with mp__client_leaves. */
 bool mp__client_enters(mp__worker_loop *worker, const mp__stream *stream, bool is_http);
-/* Say @text to who was not let in, count it, and close. */
+/* Whether @stream leaves the daemon the descriptors that it needs itself, and one of RESP some to
+ * HTTP, where people look what is the matter. */
+bool mp__client_leaves_descriptors(const mp__stream *stream, bool is_http);
+/* Say @text to who was not let in, count it, and close: refused.c, as are: */
 void mp__client_refuse(mp__worker_loop *worker, mp__stream *stream, mp_str text);
+void mp__refused_scan(mp__worker_loop *worker, uint64_t now_ns);
+void mp__refused_close_all(mp__worker_loop *worker);
 void mp__client_leaves(_Atomic uint32_t *count);
 
 double mp__server_metric_read(void *server, size_t index);

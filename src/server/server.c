@@ -111,18 +111,7 @@ int mp__server_reload(mp__server *server, const mp__options *options, mp__diag *
     return 0;
 }
 
-static void refused_read(void *context, char *data, int64_t size)
-{
-    (void)context;
-    (void)data;
-    (void)size;
-}
-
-static const mp__stream_events refused_events = {refused_read, NULL, NULL};
-
-/* Whether @stream leaves the daemon the descriptors that it needs itself, and one of RESP some to
- * HTTP, where people look what is the matter. */
-static bool leaves_descriptors(const mp__stream *stream, bool is_http)
+bool mp__client_leaves_descriptors(const mp__stream *stream, bool is_http)
 {
     int descriptor = mp__stream_descriptor(stream);
     struct rlimit limit;
@@ -139,7 +128,7 @@ bool mp__client_enters(mp__worker_loop *worker, const mp__stream *stream, bool i
     _Atomic uint32_t *count = is_http ? &server->http_clients : &server->resp_clients;
     uint32_t max = is_http ? worker->limits.http_clients_max : worker->limits.resp_clients_max;
 
-    if (!leaves_descriptors(stream, is_http)) {
+    if (!mp__client_leaves_descriptors(stream, is_http)) {
         mp__log(server->log, MP__LOG_WARN, "server", "client-refused",
                 "the process has no descriptors left for it (%s); raise LimitNOFILE or ulimit -n",
                 is_http ? "HTTP" : "RESP");
@@ -151,16 +140,6 @@ bool mp__client_enters(mp__worker_loop *worker, const mp__stream *stream, bool i
     mp__log(server->log, MP__LOG_WARN, "server", "client-refused", "%s allows %" PRIu32,
             is_http ? "http.max_clients" : "resp.max_clients", max);
     return false;
-}
-
-void mp__client_refuse(mp__worker_loop *worker, mp__stream *stream, mp_str text)
-{
-    struct iovec part = {(void *)(uintptr_t)text.data, text.size};
-
-    mp__monitor_count(worker->server->monitor, MP__EVENT_CONNECTIONS_REFUSED, 1);
-    mp__stream_start(stream, &refused_events, stream);
-    (void)mp__stream_write(stream, &part, 1);
-    mp__stream_close(stream); /* and no later: the next one waits for its descriptor */
 }
 
 void mp__client_leaves(_Atomic uint32_t *count)
@@ -328,11 +307,13 @@ static void scan(void *context)
                               memory_order_relaxed);
     mp__manager_deadlines(worker->server->manager, worker->loop);
     mp__connections_scan(worker, now);
+    mp__refused_scan(worker, now);
     mp__http_scan(worker, now);
     mp__http_watch_scan(worker);
     mp__http_page_scan(worker);
     mp__http_packer_scan(worker);
     if (worker->draining) {
+        mp__refused_close_all(worker);
         mp__connections_drain(worker);
         mp__http_drain(worker);
     }
@@ -552,6 +533,7 @@ static void worker_cuts(mp__task *task)
 
     mp__connections_close(worker);
     mp__http_close_all(worker);
+    mp__refused_close_all(worker);
 }
 
 static void post_all(mp__server *server, bool cut)

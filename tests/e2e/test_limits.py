@@ -472,6 +472,32 @@ class Limits(mp_daemon.Served):
         for sock in crowd:
             self.assertEqual(sock.recv(64), b"$1\r\n1\r\n")
 
+    def test_who_is_not_let_in_can_read_why_though_he_sends(self):
+        daemon = Daemon("--set", "server.workers=2", "--set", "resp.max_clients=5", "--set", "http.max_clients=5").start()
+        self.addCleanup(daemon.close)
+        folder = pathlib.Path(f"/proc/{daemon.process.pid}/fd")
+
+        def sockets():
+            with contextlib.suppress(FileNotFoundError):  # closed while it is looked at
+                return sum(os.readlink(fd).startswith("socket:") for fd in folder.iterdir())
+            return sockets()
+
+        for address, ask, said in ((daemon.resp, b"*1\r\n$4\r\nPING\r\n", b"-ERR max number of clients"),
+                                   (daemon.http, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 503")):
+            crowd = [self.raw(address) for _ in range(5)]
+            for sock in crowd:  # all of them are in
+                sock.sendall(ask)
+                self.assertTrue(sock.recv(1000))
+            before = sockets()
+            late = [self.raw(address) for _ in range(40)]
+            for sock in late:
+                for _ in range(50):  # many packets
+                    sock.sendall(ask)
+                self.assertTrue(self.until_closed(sock).startswith(said))
+            wait_until(lambda: sockets() <= before, what="the end of their connections")  # which they do not close
+            for sock in late + crowd:
+                sock.close()
+
     def test_the_client_over_the_limit_is_told_so(self):
         # Two loops accept side by side, so that it need not be the last who is one too many.
         wait_until(self.is_empty, what="a daemon without clients")
