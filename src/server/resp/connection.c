@@ -559,7 +559,17 @@ static size_t run_all(mp__connection *c, char *data, size_t size)
     return at;
 }
 
-/* What it has sent waits for its turn, or for an answer; or for more of a command. */
+/* What was just replied goes out before another connection is at work, which shares the worker's
+ * buffer. @c may have gone then. */
+static void refuse_now(mp__connection *c)
+{
+    mp__connection_refuse(c);
+    if (!c->slots)
+        (void)write_out(c);
+}
+
+/* What it has sent waits for its turn, or for an answer; or for more of a command. @c may have gone
+ * then. */
 static void note_input(mp__connection *c)
 {
     bool waits = c->blocked || c->line.waits;
@@ -569,7 +579,7 @@ static void note_input(mp__connection *c)
         return;
     mp__resp_error(mp__connection_out(c), "OOM",
                    "too much of large commands is under way; send it again in a moment");
-    mp__connection_refuse(c);
+    refuse_now(c);
 }
 
 /* Remember the bytes of a command that has begun, and since when. */
@@ -590,7 +600,7 @@ static void settle(mp__connection *c)
         c->blocked = true;
     pause_reading(c, c->blocked || c->line.waits);
     note_input(c);
-    if (c->closing)
+    if (c->closing && !c->closed)
         mp__connection_mark_dirty(c);
 }
 
@@ -627,7 +637,7 @@ static void keep_rest(mp__connection *c, const char *data, size_t size)
 {
     if (size && mp__buf_add(&c->in, data, size) != 0) {
         mp__resp_error(mp__connection_out(c), "OOM", "out of memory");
-        mp__connection_refuse(c);
+        refuse_now(c);
     }
 }
 
@@ -642,6 +652,8 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
     mp__monitor_count(worker->server->monitor, MP__EVENT_BYTES_IN, size);
     if (c->in.size || c->blocked || c->line.waits) {
         keep_rest(c, data, size);
+        if (c->closed)
+            return;
         if (c->line.waits)
             pause_reading(c, true);
         else if (!c->blocked)
@@ -654,6 +666,8 @@ static void bytes_came(mp__connection *c, char *data, size_t size)
     if (c->closed)
         return;
     keep_rest(c, data + used, size - used);
+    if (c->closed)
+        return;
     note_partial(c, used > 0);
     if (!write_out(c))
         return;
