@@ -408,25 +408,36 @@ void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns)
     (void)pthread_mutex_unlock(&manager->circuit_lock);
 }
 
-void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns)
+/* What alone opens the circuit, and since @since_ns waits for an answer. */
+static void stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns, const char *text)
 {
     uint64_t most_ns =
         MP__CIRCUIT_WRITE_TIMES * (uint64_t)mp__manager_timeout_ms(manager) * 1000000u;
-    uint64_t since;
     uint64_t random;
 
-    if (atomic_load_explicit(&manager->writes_under_way, memory_order_acquire) == 0 ||
-        mp__circuit_is_open(&manager->circuit))
-        return;
-    since = atomic_load_explicit(&manager->writes_moved_ns, memory_order_relaxed);
-    if (now_ns < since + most_ns)
+    if (mp__circuit_is_open(&manager->circuit) || now_ns < since_ns + most_ns)
         return;
     mp__env_random(manager->env, &random, sizeof(random));
     (void)pthread_mutex_lock(&manager->circuit_lock);
-    if (mp__circuit_open(&manager->circuit, since, now_ns, random))
-        begin_silence(manager, "a write waits for its answer for three times origin.timeout, and "
-                               "nothing else was answered");
+    if (mp__circuit_open(&manager->circuit, since_ns, now_ns, random))
+        begin_silence(manager, text);
     (void)pthread_mutex_unlock(&manager->circuit_lock);
+}
+
+void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns)
+{
+    if (atomic_load_explicit(&manager->writes_under_way, memory_order_acquire) == 0)
+        return;
+    stands(manager, atomic_load_explicit(&manager->writes_moved_ns, memory_order_relaxed), now_ns,
+           "a write waits for its answer for three times origin.timeout, and nothing else was "
+           "answered");
+}
+
+void mp__origin_page_stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns)
+{
+    stands(manager, since_ns, now_ns,
+           "a preload waits for its answer for three times origin.timeout, and nothing else was "
+           "answered");
 }
 
 bool mp__origin_takes_writes(const mp__manager *manager)

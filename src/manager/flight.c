@@ -569,6 +569,15 @@ static bool is_to_blame(mp__manager *manager, uint64_t now_ns, uint64_t timeout_
     return now_ns >= atomic_load_explicit(&manager->resumed_ns, memory_order_relaxed) + timeout_ns;
 }
 
+/* A page may be much work for an origin: by itself it opens the circuit only as late as a write. */
+static void look_at_the_preload(mp__manager *manager, uint64_t now_ns, uint64_t before_ns)
+{
+    uint64_t asked_ns = mp__preload_late(manager, before_ns);
+
+    if (asked_ns)
+        mp__origin_page_stands(manager, asked_ns, now_ns);
+}
+
 void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
 {
     int64_t timeout_ms = atomic_load_explicit(&manager->timeout_ms, memory_order_relaxed);
@@ -581,6 +590,8 @@ void mp__manager_deadlines(mp__manager *manager, mp__loop *loop)
     if (now < timeout_ns)
         return;
     mp__ask_late(manager, loop, now - timeout_ns, counts);
+    if (counts)
+        look_at_the_preload(manager, now, now - timeout_ns);
     if (manager->back)
         answer_late_behind_writes(manager, loop, now - timeout_ns);
     if (atomic_load_explicit(&manager->flights_under_way, memory_order_relaxed) == 0)

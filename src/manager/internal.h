@@ -301,6 +301,9 @@ MP_MUST_USE int mp__database_check(const char *name, mp__diag *diag);
 MP_MUST_USE int mp__overlay_base_check(const char *base, mp__diag *diag);
 MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *options,
                                        mp__diag *diag);
+/* When the page under way was asked for, if that was before @before_ns: then it is told to the
+ * circuit as late, once; 0: there is none so late. Any thread, without a lock. */
+uint64_t mp__preload_late(mp__manager *manager, uint64_t before_ns);
 void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */
 void mp__preload_json(mp__manager *manager, mp__buf *out); /* and habits; members of an object */
 
@@ -487,6 +490,8 @@ void mp__origin_is_late(mp__manager *manager, uint64_t asked_ns);
 void mp__origin_probe(mp__manager *manager);
 /* See whether writes wait for it in vain; likewise. */
 void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns);
+/* The same for a page of a preload that was asked for at @since_ns. */
+void mp__origin_page_stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns);
 /* Whether a write may go out by what is known of others: the origin answers, or it is silent, but
  * none stands unanswered for origin.timeout. Any thread. */
 bool mp__origin_takes_writes(const mp__manager *manager);

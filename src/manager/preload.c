@@ -41,6 +41,8 @@ struct mp__preload {
     uint32_t generation;
     int64_t started_ms;
     uint64_t writes;
+    _Atomic uint64_t asked_ns; /* 0: there is none. Loops look at it without the lock, */
+    _Atomic uint64_t late_ns;  /* and note here the one that they counted as late */
 };
 
 static const char *const state_names[] = {"never", "running", "done", "budget-used", "failed"};
@@ -137,6 +139,7 @@ static bool next_page(mp__preload *p, uint64_t after)
     p->generation = atomic_load(&p->manager->generation);
     p->started_ms = mp__manager_wall_ms(p->manager);
     p->writes = atomic_load(&p->manager->changes_kept);
+    atomic_store(&p->asked_ns, mp__env_now_ns(p->manager->env));
     return true;
 }
 
@@ -246,11 +249,39 @@ static bool begin_pins(mp__preload *p)
     return count != 0 && begin(p);
 }
 
+/* The page is a question like others to the circuit: it counts once when it is late. */
+static bool counts_as_late(mp__preload *p, uint64_t asked_ns)
+{
+    return atomic_exchange(&p->late_ns, asked_ns) != asked_ns;
+}
+
+uint64_t mp__preload_late(mp__manager *manager, uint64_t before_ns)
+{
+    mp__preload *p = manager->preload;
+    uint64_t asked_ns = atomic_load(&p->asked_ns);
+
+    if (asked_ns == 0 || asked_ns > before_ns)
+        return 0;
+    if (counts_as_late(p, asked_ns))
+        mp__origin_is_late(manager, asked_ns);
+    return asked_ns;
+}
+
+/* The origin said something, or that it was told nothing in time. */
+static void tell_circuit(mp__preload *p, int status, uint64_t asked_ns)
+{
+    if (status != MP_ETIMEOUT)
+        mp__origin_answered(p->manager);
+    else if (counts_as_late(p, asked_ns))
+        mp__origin_is_late(p->manager, asked_ns);
+}
+
 /* On the origin's reader. */
 static void page_done(mp__list *list, int status, const mp__record *records, size_t count,
                       uint64_t next)
 {
     mp__preload *p = (mp__preload *)((char *)list - offsetof(mp__preload, list));
+    uint64_t asked_ns = atomic_exchange(&p->asked_ns, 0);
     bool more = false;
 
     (void)pthread_mutex_lock(&p->lock);
@@ -269,6 +300,7 @@ static void page_done(mp__list *list, int status, const mp__record *records, siz
         more = p->pins_next && p->state != FAILED && begin_pins(p);
     }
     (void)pthread_mutex_unlock(&p->lock);
+    tell_circuit(p, status, asked_ns); /* by now it may begin again what has failed */
     if (more)
         mp__origin_list(p->manager->origin, &p->list);
 }

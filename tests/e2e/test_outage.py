@@ -213,6 +213,34 @@ class Outage(unittest.TestCase):
             self.assertEqual(self.metric(http, "origin_up"), 1)
             self.assertIn("origin-answers", daemon.cli("status").stdout)
 
+    def test_a_preload_of_an_origin_that_hangs_ends_though_nobody_else_asks_it(self):
+        """The command says so; the preload itself goes on when there is an answer."""
+        daemon = Daemon("--set", "origin.timeout=300ms")
+        self.addCleanup(daemon.close)
+        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
+            daemon.hang_on(lock)
+            daemon.start()
+            with contextlib.closing(daemon.client()) as client:
+                for i in range(50):
+                    client("SET", f"app/key{i}", f"value{i}")
+            daemon.stop()
+            daemon.start()
+            client = daemon.client()
+            self.addCleanup(client.close)
+            client("SET", "app/key0", "other")  # the origin has no page of the others in memory
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                preload = daemon.cli("preload", "app/*")
+                self.assertEqual(preload.returncode, 1)
+                self.assertIn("the origin does not answer", preload.stderr)
+                said = json.loads(client("MP.STATUS"))
+                self.assertEqual((said["preload"]["state"], said["origin"]["circuit"]["opened"]), ("running", 1))
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            said = wait_until(lambda: [s for s in [json.loads(client("MP.STATUS"))] if s["preload"]["state"] == "done"],
+                              what="the end of the preload")[0]
+            self.assertEqual((said["preload"]["keys"], said["origin"]["circuit"]["state"]), (50, "closed"))
+
     @staticmethod
     def metric(http, name):
         return float(re.search(rf"^marketprism_{name} (.*)$", http.get("/metrics").body.decode(), re.M)[1])

@@ -575,6 +575,71 @@ static void who_watches_hears_last_that_it_is_silent_when_it_is(void **state)
     assert_true(atomic_load(&manager->told_stale));
 }
 
+static bool preload_is(const char *state)
+{
+    mp__buf json = MP__BUF_INIT;
+    char member[32];
+    bool is;
+
+    snprintf(member, sizeof(member), "\"state\":\"%s\"", state);
+    assert_int_equal(mp__manager_preload(manager, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    is = strstr(json.data, member) != NULL;
+    mp__buf_done(&json);
+    return is;
+}
+
+static void a_preload_that_nobody_answers_opens_it_and_goes_on_at_the_answer(void **state)
+{
+    mp_str pattern = MP_STR("production/default/*");
+
+    (void)state;
+    mp_truth_stop(truth, 0, true);
+    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), 0);
+    mp_sim_run(sim, TIMEOUT_MS + 100);
+    assert_int_equal(manager->circuit.late, 1); /* as one question, however often one looks */
+    mp_sim_run(sim, (MP__CIRCUIT_WRITE_TIMES - 1) * TIMEOUT_MS - 200);
+    assert_int_equal(manager->circuit.late, 1);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    mp_sim_run(sim, 300);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_true(preload_is("running"));
+    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), MP_ETIMEOUT);
+    mp_truth_stop(truth, 0, false);
+    mp_sim_run(sim, 1000);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    assert_true(preload_is("done"));
+    assert_int_equal(read_key('j', MP__LEVEL_EVENTUAL), 0);
+}
+
+/* The page is the only question that is under way. */
+static void the_page_of_a_preload_is_an_answer_that_closes_it(void **state)
+{
+    mp_str pattern = MP_STR("production/default/*");
+
+    (void)state;
+    mp_sim_slow(sim, "net-answer", 4 * TIMEOUT_MS, 4 * TIMEOUT_MS);
+    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), 0);
+    mp_sim_run(sim, MP__CIRCUIT_WRITE_TIMES * TIMEOUT_MS + 200);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    mp_sim_run(sim, TIMEOUT_MS);
+    assert_true(preload_is("done"));
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    mp_sim_slow(sim, "", 0, 0);
+}
+
+static void a_slow_preload_beside_reads_that_are_answered_opens_nothing(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(read_key('a', MP__LEVEL_STRONG), 0);
+        mp__origin_page_stands(manager, 1 /* its page takes for ever */,
+                               mp__env_now_ns(mp_sim_env(sim)));
+        assert_false(mp__circuit_is_open(&manager->circuit));
+        mp_sim_run(sim, TIMEOUT_MS);
+    }
+}
+
 static void a_daemon_that_was_halted_blames_nobody(void **state)
 {
     static mp__read reads[3];
@@ -667,6 +732,9 @@ static const struct CMUnitTest tests[] = {
     WHOLE(what_is_told_of_its_opening_is_why),
     WHOLE(an_answer_of_an_origin_that_is_down_promises_nothing),
     WHOLE(who_watches_hears_last_that_it_is_silent_when_it_is),
+    WHOLE(a_preload_that_nobody_answers_opens_it_and_goes_on_at_the_answer),
+    WHOLE(the_page_of_a_preload_is_an_answer_that_closes_it),
+    WHOLE(a_slow_preload_beside_reads_that_are_answered_opens_nothing),
     WHOLE(a_daemon_that_was_halted_blames_nobody),
     WHOLE(a_daemon_that_was_halted_does_not_blame_a_write_either),
     WHOLE(many_keys_at_once_are_told_in_time),
