@@ -127,6 +127,7 @@ typedef struct mp__list {
     uint64_t at_revision;
     uint64_t as_of;  /* result: the origin's revision when it answered */
     bool remembered; /* result: the origin cannot look, and says what it remembers */
+    void *rest;      /* the origin's: how far it is while others have their turn */
     /* @records in the order of the cursor; @next is 0 when it ends. Every key that is there all the
      * time is given exactly once. */
     void (*done)(struct mp__list *list, int status, const mp__record *records, size_t count,

@@ -303,6 +303,9 @@ void mp__sqlite_run_list(mp__task *task);
 void mp__sqlite_run_history(mp__task *task);
 void mp__sqlite_run_count(mp__task *task);
 void mp__sqlite_run_changed(mp__task *task);
+/* @task, a list that has had its turn, is run again when what came meanwhile has had its. On the
+ * reader. */
+void mp__sqlite_read_again(mp__sqlite *s, mp__task *task);
 /* After a request: its statements are free again; its status is counted. */
 void mp__sqlite_read_done(mp__sqlite *s);
 void mp__sqlite_read_note(mp__sqlite *s, int status);

@@ -107,10 +107,10 @@ static const char *const sql[MP__SQL_STATEMENTS] = {
     [MP__SQL_LIST_BY_KEY] = "SELECT " MP__ENTRY_COLUMNS " FROM entries"
                             " WHERE address >= ?1 AND address < ?2"
                             " AND (expires_ms = 0 OR expires_ms > ?3) ORDER BY address",
-    [MP__SQL_LIST_AT] = "SELECT " MP__HISTORY_COLUMNS " FROM history AS h"
-                        " WHERE address >= ?1 AND address < ?2"
-                        " AND revision = (SELECT max(revision) FROM history"
-                        " WHERE address = h.address AND revision <= ?3) ORDER BY address",
+    /* all of them, so that who lists can count what is looked at, and go on behind any */
+    [MP__SQL_LIST_AT] = "SELECT address, revision FROM history"
+                        " WHERE (address, revision) > (?1, ?2) AND address < ?3"
+                        " ORDER BY address, revision",
     [MP__SQL_ENVIRONMENTS] = "SELECT name FROM environments WHERE name > ?1 ORDER BY name",
     [MP__SQL_COUNT] = "SELECT keys FROM environments WHERE name = ?1",
     [MP__SQL_COUNT_ALL] = "SELECT coalesce(sum(keys), 0) FROM environments",

@@ -9,8 +9,9 @@
 
 enum {
     ANSWER_MAX = 10000, /* records in one answer */
-    /* Rows that one list by cursor looks at before it answers with what it has and where to go on:
-     * a filter that matches little may not hold up the fetches behind it. */
+    /* Rows that one list by cursor looks at before it answers with what it has and where to go on,
+     * and one of a revision before others have their turn: what matches little may not hold up the
+     * fetches behind it. */
     SCAN_MAX = 20000,
 };
 
@@ -126,6 +127,12 @@ typedef struct listing {
     size_t prefix_size;
     uint64_t next;
     bool damaged; /* a row was left out */
+    /* of a revision: where it stands, the newest revision of that address up to the one that was
+     * asked for, 0: none so far; and that it has had its turn, and is not at its end */
+    char at[MP__ADDRESS_MAX + 2];
+    size_t at_size;
+    int64_t at_row, best;
+    bool is_cut;
 } listing;
 
 /* A row of the list: whole, salvaged from history, or left out with the list marked incomplete. */
@@ -176,6 +183,12 @@ static int list_by_id(listing *l)
     return rc;
 }
 
+static bool is_full(const listing *l)
+{
+    return l->rows.count == l->list->limit ||
+           (l->list->bytes_max && l->rows.count && l->rows.used >= l->list->bytes_max);
+}
+
 /* Steps @statement, whose first row is the first of the list, to the list's limit. */
 static int take_all(listing *l, sqlite3_stmt *statement,
                     int (*take)(listing *l, sqlite3_stmt *statement))
@@ -186,8 +199,7 @@ static int take_all(listing *l, sqlite3_stmt *statement,
         rc = mp__sqlite_step(l->db, statement);
         if (rc != 1)
             return rc;
-        if (l->rows.count == l->list->limit ||
-            (l->list->bytes_max && l->rows.count && l->rows.used >= l->list->bytes_max)) {
+        if (is_full(l)) {
             l->next = 1; /* there is more */
             return 0;
         }
@@ -224,11 +236,85 @@ static int take_past(listing *l, sqlite3_stmt *statement)
     return copy_row(&l->rows, &row);
 }
 
+/* The address where the list stands is over: what it was, unless it was not there yet. */
+static int take_best(listing *l)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_HISTORY_AT);
+    int rc;
+
+    if (is_full(l)) {
+        l->next = 1;
+        return 0;
+    }
+    if (sqlite3_bind_int64(statement, 1, l->best) != SQLITE_OK)
+        return MP_ENOMEM;
+    l->best = 0;
+    rc = mp__sqlite_step(l->db, statement);
+    if (rc == 1)
+        rc = take_past(l, statement);
+    else if (rc == 0)
+        l->damaged = true; /* its index says that it is there */
+    (void)sqlite3_reset(statement);
+    return rc;
+}
+
+static int stand_at(listing *l, mp_str address, int64_t row)
+{
+    if (address.size >= sizeof(l->at))
+        return MP_ECORRUPT;
+    if (address.size)
+        memcpy(l->at, address.data, address.size);
+    l->at_size = address.size;
+    l->at_row = row;
+    return 0;
+}
+
+/* A turn of a list of a revision; from where it stands. What it was cannot change meanwhile. */
+static int list_past(listing *l)
+{
+    sqlite3_stmt *statement = mp__sqlite_use(l->db, MP__SQL_LIST_AT);
+    char from[sizeof(l->at)], to[sizeof(l->prefix)]; /* the statement's as long as it steps */
+    size_t to_size = after_prefix(memcpy(to, l->prefix, l->prefix_size), l->prefix_size);
+    mp_str begin = mp_str_new(memcpy(from, l->at, l->at_size), l->at_size);
+    int rc = 1;
+
+    if (l->list->at_revision > l->s->read_revision)
+        return MP_EINVAL;
+    if (mp__sqlite_bind_str(statement, 1, begin) != SQLITE_OK ||
+        sqlite3_bind_int64(statement, 2, l->at_row) != SQLITE_OK ||
+        mp__sqlite_bind_str(statement, 3, mp_str_new(to, to_size)) != SQLITE_OK)
+        return MP_ENOMEM;
+    for (int seen = 0; rc == 1; seen++) {
+        mp_str address;
+        int64_t row;
+
+        l->is_cut = seen == SCAN_MAX;
+        if (l->is_cut)
+            return 0;
+        rc = mp__sqlite_step(l->db, statement);
+        if (rc < 0)
+            return rc;
+        address = mp_str_new(sqlite3_column_blob(statement, 0),
+                             (size_t)sqlite3_column_bytes(statement, 0));
+        row = sqlite3_column_int64(statement, 1);
+        if (l->best && (rc == 0 || !mp_str_equal(address, mp_str_new(l->at, l->at_size)))) {
+            int taken = take_best(l);
+
+            if (taken || l->next)
+                return taken;
+        }
+        if (rc == 1 && stand_at(l, address, row) != 0)
+            return MP_ECORRUPT;
+        if (rc == 1 && row <= (int64_t)l->list->at_revision)
+            l->best = row;
+    }
+    return rc;
+}
+
 static int list_by_key(listing *l)
 {
     bool past = l->list->at_revision && l->list->at_revision != l->s->read_revision;
-    sqlite3_stmt *statement = mp__sqlite_use(l->db, past ? MP__SQL_LIST_AT : MP__SQL_LIST_BY_KEY);
-    int64_t third = past ? (int64_t)l->list->at_revision : l->s->read_now_ms;
+    sqlite3_stmt *statement;
     char from[sizeof(l->prefix)], to[sizeof(l->prefix)];
     size_t from_size = l->prefix_size, to_size;
     mp_str after = l->list->after_address;
@@ -243,11 +329,17 @@ static int list_by_key(listing *l)
         from[after.size] = 1;
         from_size = after.size + 1;
     }
+    if (past) {
+        int rc = stand_at(l, mp_str_new(from, from_size), INT64_MIN);
+
+        return rc ? rc : list_past(l);
+    }
+    statement = mp__sqlite_use(l->db, MP__SQL_LIST_BY_KEY);
     if (mp__sqlite_bind_str(statement, 1, mp_str_new(from, from_size)) != SQLITE_OK ||
         mp__sqlite_bind_str(statement, 2, mp_str_new(to, to_size)) != SQLITE_OK ||
-        sqlite3_bind_int64(statement, 3, third) != SQLITE_OK)
+        sqlite3_bind_int64(statement, 3, l->s->read_now_ms) != SQLITE_OK)
         return MP_ENOMEM;
-    return take_all(l, statement, past ? take_past : take_row);
+    return take_all(l, statement, take_row);
 }
 
 static int take_environment(listing *l, sqlite3_stmt *statement)
@@ -290,34 +382,61 @@ static int listing_begin(listing *l)
 
 static int list_rows(listing *l)
 {
-    int rc = listing_begin(l);
+    bool goes_on = l->is_cut;
+    int rc = goes_on ? 0 : listing_begin(l);
 
     if (rc)
         return rc;
-    if (l->list->environment.size == 0)
+    if (goes_on)
+        rc = list_past(l);
+    else if (l->list->environment.size == 0)
         rc = list_environments(l);
     else
         rc = l->list->by_key ? list_by_key(l) : list_by_id(l);
     mp__sqlite_read_done(l->s);
     if (rc)
         l->next = 0; /* nobody can say where it would go on */
-    return rc ? rc : l->damaged ? MP_ECORRUPT : 0;
+    l->is_cut = l->is_cut && rc == 0;
+    return rc ? rc : l->damaged && !l->is_cut ? MP_ECORRUPT : 0;
+}
+
+/* Puts @l by until the others had their turn. MP_ENOMEM. */
+static int put_by(listing *l)
+{
+    if (!l->list->rest) {
+        listing *rest = mp__malloc(sizeof(*rest));
+
+        if (!rest)
+            return MP_ENOMEM;
+        *rest = *l;
+        l->list->rest = rest;
+    }
+    mp__sqlite_read_again(l->s, &l->list->task);
+    return 0;
 }
 
 void mp__sqlite_run_list(mp__task *task)
 {
     mp__list *list = (mp__list *)(void *)((char *)task - offsetof(mp__list, task));
     mp__sqlite *s = (mp__sqlite *)list->origin;
-    listing l = {.s = s, .db = &s->read_db, .list = list};
+    listing fresh = {.s = s, .db = &s->read_db, .list = list};
+    listing *rest = list->rest, *l = rest ? rest : &fresh;
     int rc = mp__sqlite_read_status(s);
 
     if (rc == 0)
-        rc = list_rows(&l);
+        rc = list_rows(l);
+    if (rc == 0 && l->is_cut) {
+        rc = put_by(l);
+        if (rc == 0)
+            return;
+    }
+    list->rest = NULL;
     list->as_of = s->read_revision;
-    settle(&l.rows);
+    settle(&l->rows);
     mp__sqlite_read_note(s, rc);
-    list->done(list, rc, l.rows.records, l.rows.count, l.next);
-    copies_done(&l.rows);
+    list->done(list, rc, l->rows.records, l->rows.count, l->next);
+    copies_done(&l->rows);
+    (void)mp__free(rest);
 }
 
 /* ---- history ---- */

@@ -93,6 +93,11 @@ static void add_long(mp__sqlite *s, mp__task *task)
     s->lists_last = task;
 }
 
+void mp__sqlite_read_again(mp__sqlite *s, mp__task *task)
+{
+    add_long(s, task);
+}
+
 /* Those that are left come after what has come since, which calls for the next batch. */
 static void run_long(mp__sqlite *s)
 {

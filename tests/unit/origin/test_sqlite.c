@@ -550,6 +550,87 @@ static void a_list_of_a_revision_shows_what_was_there_then(void **state)
     assert_int_equal(l.u.list.as_of, 7);
 }
 
+/* ---- a list of a revision that looks at much ---- */
+
+static mp_listed of_past, of_present;
+static unsigned turns;
+
+static void past_done(mp__list *list, int status, const mp__record *records, size_t count,
+                      uint64_t next)
+{
+    of_past.keys = ++turns;
+    mp_listed_done(list, status, records, count, next);
+}
+
+static void present_done(mp__list *list, int status, const mp__record *records, size_t count,
+                         uint64_t next)
+{
+    of_present.keys = ++turns;
+    mp_listed_done(list, status, records, count, next);
+}
+
+/* On the reader: both come to it at once, the long one first. */
+static void ask_both(mp__list *list, int status, const mp__record *records, size_t count,
+                     uint64_t next)
+{
+    mp__origin_list(origin, &of_past.u.list);
+    mp__origin_list(origin, &of_present.u.list);
+    mp_listed_done(list, status, records, count, next);
+}
+
+static void many_versions(unsigned keys, unsigned versions)
+{
+    static char addresses[100][32];
+    mp_put put;
+
+    for (unsigned v = 0; v < versions; v++)
+        for (unsigned k = 0; k < keys;) {
+            mp_put_begin(&put);
+            for (unsigned i = 0; i < 4 && k < keys; i++, k++) {
+                snprintf(addresses[i], sizeof(addresses[i]), "dev/m/%02u", k);
+                (void)mp_put_add(&put, MP__CHANGE_PUT, addresses[i], v ? "later" : "first", 0);
+            }
+            assert_int_equal(mp_put_run(origin, &put), 0);
+        }
+}
+
+static void a_list_of_a_revision_gives_others_their_turn_and_is_whole(void **state)
+{
+    static mp_listed first;
+
+    (void)state;
+    many_versions(20, 2100); /* twice what one turn looks at, and cut within a key */
+    memset(&first, 0, sizeof(first));
+    mp_listed_begin(&first);
+    first.u.list =
+        (mp__list){.environment = MP_STR("dev"), .limit = 1, .by_key = true, .done = ask_both};
+    mp_listed_begin(&of_past);
+    of_past.u.list = (mp__list){.environment = MP_STR("dev"),
+                                .limit = 1000,
+                                .with_values = true,
+                                .by_key = true,
+                                .at_revision = 20,
+                                .done = past_done};
+    mp_listed_begin(&of_present);
+    of_present.u.list =
+        (mp__list){.environment = MP_STR("dev"), .limit = 2, .by_key = true, .done = present_done};
+    mp__origin_list(origin, &first.u.list);
+    mp_wait_for(&of_past.wait, 1);
+    mp_wait_for(&of_present.wait, 1);
+    assert_int_equal(of_past.status, 0);
+    assert_int_equal(of_present.keys, 1);
+    assert_int_equal(of_past.keys, 2);
+    assert_int_equal(of_past.count, 20);
+    assert_int_equal(of_past.next, 0);
+    for (size_t i = 0; i < of_past.count; i++) {
+        char address[32];
+
+        snprintf(address, sizeof(address), "dev/m/%02u", (unsigned)i);
+        assert_string_equal(of_past.addresses[i], address);
+        assert_string_equal(of_past.values[i], "first");
+    }
+}
+
 static void a_check_that_fails_holds_back_the_writes_beside_it(void **state)
 {
     mp_put put;
@@ -841,6 +922,7 @@ static const struct CMUnitTest tests[] = {
     FRESH(lists_are_bounded_and_may_come_without_values),
     FRESH(lists_by_key_go_past_bytes_of_all_ones),
     FRESH(a_list_of_a_revision_shows_what_was_there_then),
+    FRESH(a_list_of_a_revision_gives_others_their_turn_and_is_whole),
     FRESH(a_check_that_fails_holds_back_the_writes_beside_it),
     FRESH(keys_are_counted_as_they_come_and_go),
     FRESH(scopes_that_are_named_are_counted_by_themselves),
