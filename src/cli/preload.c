@@ -14,8 +14,10 @@
 
 const mp__flag mp__preload_flags[] = {
     {"--budget", "-b", "PERCENT",
-     "Most of the memory (L1) that they fill, 1 to 100; else cache.preload_budget."},
-    {"--habits", NULL, NULL, "Also what is usually read at this hour, as was learned."},
+     "Most of the memory (L1) that they fill, 1 to 100; else cache.preload_budget; "
+     "more than that is for those who may write the keys."},
+    {"--habits", NULL, NULL,
+     "Also what is usually read at this hour, as was learned; for those who may write."},
     {"--no-wait", NULL, NULL, "Only begin; without a pattern it tells how far it is."},
     {NULL, NULL, NULL, NULL},
 };

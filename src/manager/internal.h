@@ -305,7 +305,8 @@ MP_MUST_USE int mp__preload_configured(mp__manager *manager, const mp__options *
  * circuit as late, once; 0: there is none so late. Any thread, without a lock. */
 uint64_t mp__preload_late(mp__manager *manager, uint64_t before_ns);
 void mp__preload_again(mp__manager *manager); /* the origin is there: if it failed for want of it */
-void mp__preload_json(mp__manager *manager, mp__buf *out); /* and habits; members of an object */
+/* And habits; members of an object, as @identity may see them (mp__manager_preload()). */
+void mp__preload_json(mp__manager *manager, const mp__identity *identity, mp__buf *out);
 
 /* ---- overlay.c ---- */
 

@@ -403,15 +403,21 @@ void mp__manager_doubts(mp__manager *manager, mp_str prefix,
 
 /* Bring what @patterns name into L1, behind: "environment/namespace/key", or with a * at the end
  * for all that begin so; at most @budget_percent of L1, 1 to 100, or with 0 cache.preload_budget.
- * MP_EINVAL, MP_ELIMIT while one is under way, MP_ETIMEOUT while the origin is silent, with a text.
- * Any thread. */
-MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
-                                  unsigned budget_percent, mp__diag *diag);
+ * @identity, who asks (NULL: the configuration), must be allowed to read them all, and to write
+ * them where that is more than cache.preload_budget, since it pushes out what others read.
+ * MP_EDENIED, MP_EINVAL, MP_ELIMIT while one is under way, MP_ETIMEOUT while the origin is silent,
+ * with a text. Any thread. */
+MP_MUST_USE int mp__preload_start(mp__manager *manager, const mp__identity *identity,
+                                  const mp_str *patterns, size_t count, unsigned budget_percent,
+                                  mp__diag *diag);
 /* Bring what is usually read at this hour, as habits have learned (habits.h), behind; at most
- * cache.preload_budget of L1. MP_EINVAL with a text where nothing is learned. Any thread. */
-MP_MUST_USE int mp__preload_habits(mp__manager *manager, mp__diag *diag);
-/* How far both are, as JSON: {"preload": {...}, "habits": {...}}. Any thread. */
-int mp__manager_preload(mp__manager *manager, mp__buf *out);
+ * cache.preload_budget of L1. MP_EDENIED when @identity may not write everything, MP_EINVAL where
+ * nothing is learned, with a text. Any thread. */
+MP_MUST_USE int mp__preload_habits(mp__manager *manager, const mp__identity *identity,
+                                   mp__diag *diag);
+/* How far both are, as JSON: {"preload": {...}, "habits": {...}}. A pattern that found nothing is
+ * named to an @identity that may read it; NULL: to nobody. Any thread. */
+int mp__manager_preload(mp__manager *manager, const mp__identity *identity, mp__buf *out);
 
 /* ---- pins ---- */
 
@@ -454,8 +460,8 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
 int mp__manager_explain_cache(mp__manager *manager, mp__buf *out);
 
 /* The manager's status as JSON: version, uptime, origin, cache, revision, disk, limits, trouble
- * with remedies. Any thread. */
-int mp__manager_status(mp__manager *manager, mp__buf *out);
+ * with remedies; of preload what @identity may see, as mp__manager_preload(). Any thread. */
+int mp__manager_status(mp__manager *manager, const mp__identity *identity, mp__buf *out);
 
 typedef struct mp__summary {
     enum mp__origin_state origin;

@@ -34,6 +34,7 @@ struct mp__preload {
     bool is_found, are_pins; /* a key of the pattern at work; who may wait for keys to come */
     size_t missed;           /* patterns that found no key */
     char first_missed[320];  /* what was looked for in vain */
+    char *missed_pattern;    /* the same by itself; NULL: no memory */
     tracked *tracked;        /* those that were not in L1 before */
     size_t tracked_count;
     /* the page under way */
@@ -90,6 +91,7 @@ void mp__preload_free(mp__manager *manager)
         return;
     drop_tracked(p);
     drop_patterns(p);
+    (void)mp__free(p->missed_pattern);
     (void)pthread_mutex_destroy(&p->lock);
     manager->preload = mp__free(p);
 }
@@ -199,37 +201,61 @@ static bool keep_page(mp__preload *p, const mp__record *records, size_t count)
     return false;
 }
 
-/* What went wrong, or "". */
-static const char *trouble_of(const mp__preload *p)
+static bool may_see(const mp__preload *p, const mp__identity *identity)
 {
-    return p->error ? mp_strerror(p->error) : p->missed ? p->first_missed : "";
+    return identity && p->missed_pattern &&
+           mp__access_check(p->manager->access, identity, MP__RIGHT_READ,
+                            mp_str_of(p->missed_pattern), NULL) == 0;
+}
+
+/* What went wrong, as @identity may see it, or "". */
+static const char *trouble_of(const mp__preload *p, const mp__identity *identity)
+{
+    if (p->error)
+        return mp_strerror(p->error);
+    if (p->missed == 0)
+        return "";
+    return may_see(p, identity) ? p->first_missed
+                                : "a pattern found no key; who may read it is told which one";
+}
+
+static void note_missed(mp__preload *p, const char *pattern)
+{
+    mp_str environment, prefix;
+    bool is_exact;
+
+    if (!pattern_split(mp_str_of(pattern), &environment, &prefix, &is_exact))
+        return;
+    (void)mp__free(p->missed_pattern);
+    p->missed_pattern = mp__str_dup(mp_str_of(pattern));
+    (void)snprintf(p->first_missed, sizeof(p->first_missed),
+                   "'%.100s' found no key: environment '%.*s', %s '%.*s'; write "
+                   "environment/namespace/ke*",
+                   pattern, (int)environment.size, environment.data,
+                   is_exact ? "the key" : "keys that begin with",
+                   (int)(prefix.size < 100 ? prefix.size : 100), prefix.data);
 }
 
 /* The pattern at work is done: a configured one that found nothing is mistaken, most likely. */
 static void pattern_ends(mp__preload *p)
 {
-    mp_str environment, prefix;
-    bool is_exact, is_missed = !p->is_found && !p->are_pins;
+    bool is_missed = !p->is_found && !p->are_pins;
 
-    if (is_missed && p->missed++ == 0 &&
-        pattern_split(mp_str_of(p->patterns[p->pattern]), &environment, &prefix, &is_exact))
-        (void)snprintf(p->first_missed, sizeof(p->first_missed),
-                       "'%.100s' found no key: environment '%.*s', %s '%.*s'; write "
-                       "environment/namespace/ke*",
-                       p->patterns[p->pattern], (int)environment.size, environment.data,
-                       is_exact ? "the key" : "keys that begin with",
-                       (int)(prefix.size < 100 ? prefix.size : 100), prefix.data);
+    if (is_missed && p->missed++ == 0)
+        note_missed(p, p->patterns[p->pattern]);
     p->is_found = false;
     p->pattern++;
 }
 
 static void finish(mp__preload *p)
 {
+    const char *trouble = trouble_of(p, NULL); /* everybody sees the events */
+
     p->took_ns = mp__env_now_ns(p->manager->env) - p->started_ns;
     mp__event_note(p->manager, "preload",
                    "%s: %" PRIu64 " keys, %" PRIu64 " bytes in %" PRIu64 " ms%s%s",
                    state_names[p->state], p->keys, p->bytes, p->took_ns / 1000000u,
-                   trouble_of(p)[0] ? ": " : "", trouble_of(p));
+                   *trouble ? ": " : "", trouble);
 }
 
 /* Under the lock: what is pinned is next. False: nothing is. */
@@ -368,13 +394,34 @@ static bool begin(mp__preload *p)
     return next_page(p, 0);
 }
 
-int mp__preload_start(mp__manager *manager, const mp_str *patterns, size_t count,
-                      unsigned budget_percent, mp__diag *diag)
+/* Whether @identity may read what the patterns name, and push out others' for it if it asks so. */
+static int check_access(const mp__manager *manager, const mp__identity *identity,
+                        const mp_str *patterns, size_t count, unsigned budget_percent,
+                        mp__diag *diag)
+{
+    bool is_more = budget_percent > atomic_load(&manager->preload_percent);
+    int rc = 0;
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = mp__access_check(manager->access, identity, MP__RIGHT_READ, patterns[i], diag);
+        if (rc == 0 && is_more &&
+            mp__access_check(manager->access, identity, MP__RIGHT_WRITE, patterns[i], NULL) != 0)
+            rc = mp__diag_set(diag, MP_EDENIED,
+                              "a budget above cache.preload_budget is for those who may write "
+                              "what they bring");
+    }
+    return rc;
+}
+
+int mp__preload_start(mp__manager *manager, const mp__identity *identity, const mp_str *patterns,
+                      size_t count, unsigned budget_percent, mp__diag *diag)
 {
     mp__preload *p = manager->preload;
     bool begun = false;
-    int rc;
+    int rc = identity ? check_access(manager, identity, patterns, count, budget_percent, diag) : 0;
 
+    if (rc)
+        return rc;
     if (mp__circuit_is_open(&manager->circuit))
         return mp__diag_set(diag, MP_ETIMEOUT,
                             "the origin does not answer; see `marketprism status`");
@@ -447,7 +494,7 @@ int mp__preload_configured(mp__manager *manager, const mp__options *options, mp_
 
     if (count == 0)
         return 0;
-    return mp__preload_start(manager, patterns, count, 0, diag);
+    return mp__preload_start(manager, NULL, patterns, count, 0, diag);
 }
 
 /* ---- telling ---- */
@@ -465,7 +512,7 @@ static uint64_t count_read(const mp__preload *p)
 }
 
 /* Members of an object. */
-static void tell(mp__preload *p, mp__buf *out)
+static void tell(mp__preload *p, const mp__identity *identity, mp__buf *out)
 {
     (void)pthread_mutex_lock(&p->lock);
     mp__json_add_text(out, "state", state_names[p->state]);
@@ -482,15 +529,15 @@ static void tell(mp__preload *p, mp__buf *out)
     mp__json_add_u64(out, "tracked", p->tracked_count);
     mp__json_add_u64(out, "first_reads_saved", count_read(p));
     mp__json_add_u64(out, "patterns_missed", p->missed);
-    mp__json_add_text(out, "trouble", trouble_of(p));
+    mp__json_add_text(out, "trouble", trouble_of(p, identity));
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-void mp__preload_json(mp__manager *manager, mp__buf *out)
+void mp__preload_json(mp__manager *manager, const mp__identity *identity, mp__buf *out)
 {
     mp__json_key(out, "preload");
     mp__json_begin(out, '{');
-    tell(manager->preload, out);
+    tell(manager->preload, identity, out);
     mp__json_end(out, '}');
     if (!manager->habits)
         return;
@@ -500,16 +547,18 @@ void mp__preload_json(mp__manager *manager, mp__buf *out)
     mp__json_end(out, '}');
 }
 
-int mp__manager_preload(mp__manager *manager, mp__buf *out)
+int mp__manager_preload(mp__manager *manager, const mp__identity *identity, mp__buf *out)
 {
     mp__json_begin(out, '{');
-    mp__preload_json(manager, out);
+    mp__preload_json(manager, identity, out);
     mp__json_end(out, '}');
     return out->error;
 }
 
-int mp__preload_habits(mp__manager *manager, mp__diag *diag)
+int mp__preload_habits(mp__manager *manager, const mp__identity *identity, mp__diag *diag)
 {
+    if (mp__access_check(manager->access, identity, MP__RIGHT_WRITE, mp_str_new("", 0), NULL) != 0)
+        return mp__diag_set(diag, MP_EDENIED, "habits are brought for those who may write");
     if (!manager->habits)
         return mp__diag_set(diag, MP_EINVAL, "nothing is learned: cache.habits_keys is 0");
     mp__habits_expect(manager->habits);

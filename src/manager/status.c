@@ -265,7 +265,7 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_end(out, '}');
 }
 
-int mp__manager_status(mp__manager *manager, mp__buf *out)
+int mp__manager_status(mp__manager *manager, const mp__identity *identity, mp__buf *out)
 {
     mp__summary summary;
     uint64_t disk_free = 0;
@@ -302,7 +302,7 @@ int mp__manager_status(mp__manager *manager, mp__buf *out)
         mp__back_json(manager->back, out);
         mp__json_end(out, '}');
     }
-    mp__preload_json(manager, out);
+    mp__preload_json(manager, identity, out);
     mp__json_key(out, "pins");
     mp__json_begin(out, '{');
     mp__pins_json(manager, out);

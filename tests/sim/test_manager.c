@@ -442,7 +442,7 @@ static void tell_state(life *l, const client *c)
 {
     mp__buf status = MP__BUF_INIT;
 
-    (void)mp__manager_status(l->manager, &status);
+    (void)mp__manager_status(l->manager, NULL, &status);
     print_message("# %s at level %s: %s\n# %.*s\n", c->address, mp__level_name(c->read.level),
                   mp_strerror(c->read.status), (int)status.size, status.data);
     mp__buf_done(&status);

@@ -113,7 +113,7 @@ uint64_t world_fetches(void)
     const char *at;
     uint64_t n;
 
-    assert_int_equal(mp__manager_status(manager, &json), 0);
+    assert_int_equal(mp__manager_status(manager, &identity, &json), 0);
     assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
     at = strstr(json.data, "\"fetches\":");
     assert_non_null(at);

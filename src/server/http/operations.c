@@ -63,7 +63,7 @@ void mp__http_status(mp__exchange *x)
 
     if (!mp__http_parameters(x, NULL, 0))
         return;
-    (void)mp__manager_status(x->worker->server->manager, &body);
+    (void)mp__manager_status(x->worker->server->manager, &x->identity, &body);
     mp__answer_json(x, 200, &body);
 }
 

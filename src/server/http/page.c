@@ -187,7 +187,7 @@ static bool make_page(const mp__exchange *x)
     if (worker->page.size && worker->tick_ns - worker->page_ns < PAGE_NS)
         return true;
     mp__buf_reset(&worker->page);
-    if (mp__manager_status(worker->server->manager, &said) == 0)
+    if (mp__manager_status(worker->server->manager, NULL, &said) == 0)
         status = json_loadb(said.data, said.size, 0, NULL);
     if (status)
         add_page(x, status, &worker->page);

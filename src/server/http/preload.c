@@ -11,7 +11,7 @@ static void answer_progress(mp__exchange *x, int status)
 {
     mp__buf body = MP__BUF_INIT;
 
-    (void)mp__manager_preload(x->worker->server->manager, &body);
+    (void)mp__manager_preload(x->worker->server->manager, &x->identity, &body);
     mp__answer_json(x, status, &body);
 }
 
@@ -35,28 +35,21 @@ static bool take_budget(mp__exchange *x, const json_t *body, unsigned *ret_perce
     return true;
 }
 
-/* The addresses that `patterns` names, which the identity may read. False: answered. */
+/* The addresses that `patterns` names. False: answered. */
 static bool take_patterns(mp__exchange *x, mp_str scope, const json_t *named,
                           mp_str patterns[PATTERNS_MAX])
 {
-    const mp__access *access = mp__manager_access(x->worker->server->manager);
     size_t count = json_array_size(named);
     char where[32];
 
     for (size_t i = 0; i < count; i++) {
         static const char *const names[] = {"namespace", "key", NULL};
         const json_t *pattern = json_array_get(named, i);
-        int rc;
 
         (void)snprintf(where, sizeof(where), "patterns[%zu]", i);
         if ((json_is_object(pattern) && !mp__http_json_members(x, pattern, where, names)) ||
             !mp__http_json_address(x, pattern, where, scope, &patterns[i]))
             return false;
-        rc = mp__access_check(access, &x->identity, MP__RIGHT_READ, patterns[i], NULL);
-        if (rc) {
-            mp__answer_error(x, rc, NULL);
-            return false;
-        }
     }
     return true;
 }
@@ -97,10 +90,11 @@ static void begin(mp__exchange *x, mp_str scope, const json_t *body)
     }
     if (!take_budget(x, body, &percent) || !take_patterns(x, scope, named, patterns))
         return;
-    if (named)
-        rc = mp__preload_start(manager, patterns, json_array_size(named), percent, &diag);
-    if (rc == 0 && json_is_true(habits))
-        rc = mp__preload_habits(manager, &diag);
+    if (json_is_true(habits))
+        rc = mp__preload_habits(manager, &x->identity, &diag);
+    if (rc == 0 && named)
+        rc = mp__preload_start(manager, &x->identity, patterns, json_array_size(named), percent,
+                               &diag);
     if (rc)
         answer_refusal(x, rc, diag.text[0] ? diag.text : NULL);
     else

@@ -88,8 +88,9 @@ const mp__command mp__commands[] = {
      "What is pinned, and how much memory that takes, as JSON.", mp__cmd_mp_pins},
     {"MP.PRELOAD", -2, R, 1, -1, 1, "marketprism", "0.1.0",
      "MP.PRELOAD [BUDGET percent] [HABITS] [pattern ...]: bring keys into memory, behind; a * at "
-     "the end names all that begin so, HABITS what is usually read at this hour. MP.STATUS tells "
-     "how far it is.",
+     "the end names all that begin so, HABITS what is usually read at this hour. HABITS, "
+     "and a budget above cache.preload_budget, are for those who may write. MP.STATUS tells how "
+     "far it is.",
      mp__cmd_mp_preload},
     {"MP.PUT", -4, W, 1, -1, 3, "marketprism", "0.1.0",
      "MP.PUT key media-type value [...]: set all or none; unchanged values make no revision.",

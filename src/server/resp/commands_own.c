@@ -389,7 +389,7 @@ void mp__cmd_mp_status(MP__COMMAND_ARGS)
 
     (void)arguments;
     (void)count;
-    (void)mp__manager_status(c->worker->server->manager, &json);
+    (void)mp__manager_status(c->worker->server->manager, &c->identity, &json);
     reply_json(c, &json);
 }
 
@@ -447,20 +447,12 @@ void mp__cmd_mp_pins(MP__COMMAND_ARGS)
 static int preload_patterns(mp__connection *c, const mp_str *names, uint32_t count,
                             char (*text)[MP__ADDRESS_MAX], mp_str *patterns)
 {
-    mp__manager *manager = c->worker->server->manager;
-
     for (uint32_t i = 0; i < count; i++) {
-        int size = mp__key_address(c, names[i], text[i]), rc;
+        int size = mp__key_address(c, names[i], text[i]);
 
         if (size <= 0)
             return MP_EINVAL;
         patterns[i] = mp_str_new(text[i], (size_t)size);
-        rc = mp__access_check(mp__manager_access(manager), &c->identity, MP__RIGHT_READ,
-                              patterns[i], NULL);
-        if (rc) {
-            mp__reply_status(c, mp__connection_out(c), rc, NULL);
-            return rc;
-        }
     }
     return 0;
 }
@@ -478,9 +470,10 @@ static int preload_named(mp__connection *c, const mp_str *names, uint32_t count,
     } else {
         rc = preload_patterns(c, names, count, text, patterns);
         if (rc == 0) {
-            rc = mp__preload_start(c->worker->server->manager, patterns, count, budget, &diag);
+            rc = mp__preload_start(c->worker->server->manager, &c->identity, patterns, count,
+                                   budget, &diag);
             if (rc)
-                mp__reply_status(c, mp__connection_out(c), rc, diag.text);
+                mp__reply_status(c, mp__connection_out(c), rc, diag.text[0] ? diag.text : NULL);
         }
     }
     (void)mp__free(text);
@@ -528,14 +521,14 @@ void mp__cmd_mp_preload(MP__COMMAND_ARGS)
         return;
     arguments += options;
     count -= (uint32_t)options;
+    if (habits)
+        rc = mp__preload_habits(manager, &c->identity, &diag);
+    if (rc) {
+        mp__reply_status(c, mp__connection_out(c), rc, diag.text);
+        return;
+    }
     if (count > 1 || !habits)
         rc = preload_named(c, arguments + 1, count - 1, (unsigned)budget);
-    if (rc)
-        return;
-    if (habits)
-        rc = mp__preload_habits(manager, &diag);
-    if (rc)
-        mp__reply_status(c, mp__connection_out(c), rc, diag.text);
-    else
+    if (rc == 0)
         mp__resp_simple(mp__connection_out(c), "OK");
 }

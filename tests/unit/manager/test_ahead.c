@@ -316,7 +316,7 @@ static void what_is_preloaded_is_spread_too(void **state)
     }
     mp_sim_run(sim, 1000);
     assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
-    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, &pattern, 1, 0, NULL), 0);
     mp_sim_run(sim, 60000);
     assert_int_equal(mp_read_begin(), 0);
     for (int i = 0; i < SOME; i++) {

@@ -381,7 +381,7 @@ static void the_first_answer_closes_it_and_everybody_is_told(void **state)
     mp__manager_summary(manager, &summary);
     assert_true(summary.silent && summary.degraded && !summary.writable && summary.ready);
     assert_non_null(strstr(summary.text, "origin silent"));
-    assert_int_equal(mp__manager_status(manager, &status), 0);
+    assert_int_equal(mp__manager_status(manager, &identity, &status), 0);
     assert_int_equal(mp__buf_add_char(&status, '\0'), 0);
     assert_non_null(strstr(status.data, "\"circuit\":{\"state\":\"open\""));
     assert_non_null(strstr(status.data, "\"origin-silent\""));
@@ -394,7 +394,7 @@ static void the_first_answer_closes_it_and_everybody_is_told(void **state)
     mp__manager_summary(manager, &summary);
     assert_false(summary.silent || summary.degraded);
     assert_string_equal(summary.text, "");
-    assert_int_equal(mp__manager_status(manager, &status), 0);
+    assert_int_equal(mp__manager_status(manager, &identity, &status), 0);
     assert_int_equal(mp__buf_add_char(&status, '\0'), 0);
     assert_non_null(strstr(status.data, "\"origin-answers\""));
     mp__buf_done(&status);
@@ -582,7 +582,7 @@ static bool preload_is(const char *state)
     bool is;
 
     snprintf(member, sizeof(member), "\"state\":\"%s\"", state);
-    assert_int_equal(mp__manager_preload(manager, &json), 0);
+    assert_int_equal(mp__manager_preload(manager, &identity, &json), 0);
     assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
     is = strstr(json.data, member) != NULL;
     mp__buf_done(&json);
@@ -595,7 +595,7 @@ static void a_preload_that_nobody_answers_opens_it_and_goes_on_at_the_answer(voi
 
     (void)state;
     mp_truth_stop(truth, 0, true);
-    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, &pattern, 1, 0, NULL), 0);
     mp_sim_run(sim, TIMEOUT_MS + 100);
     assert_int_equal(manager->circuit.late, 1); /* as one question, however often one looks */
     mp_sim_run(sim, (MP__CIRCUIT_WRITE_TIMES - 1) * TIMEOUT_MS - 200);
@@ -604,7 +604,7 @@ static void a_preload_that_nobody_answers_opens_it_and_goes_on_at_the_answer(voi
     mp_sim_run(sim, 300);
     assert_true(mp__circuit_is_open(&manager->circuit));
     assert_true(preload_is("running"));
-    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), MP_ETIMEOUT);
+    assert_int_equal(mp__preload_start(manager, &identity, &pattern, 1, 0, NULL), MP_ETIMEOUT);
     mp_truth_stop(truth, 0, false);
     mp_sim_run(sim, 1000);
     assert_false(mp__circuit_is_open(&manager->circuit));
@@ -619,7 +619,7 @@ static void the_page_of_a_preload_is_an_answer_that_closes_it(void **state)
 
     (void)state;
     mp_sim_slow(sim, "net-answer", 4 * TIMEOUT_MS, 4 * TIMEOUT_MS);
-    assert_int_equal(mp__preload_start(manager, &pattern, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, &pattern, 1, 0, NULL), 0);
     mp_sim_run(sim, MP__CIRCUIT_WRITE_TIMES * TIMEOUT_MS + 200);
     assert_true(mp__circuit_is_open(&manager->circuit));
     mp_sim_run(sim, TIMEOUT_MS);

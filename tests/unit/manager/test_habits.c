@@ -328,7 +328,7 @@ static void what_the_hour_usually_reads_is_brought_when_it_is_asked_for(void **s
     looks = figure("looks");
     brought = figure("brought");
     assert_int_equal(misses_of_an_hour(MORNING, MORNING + EVENING), EVENING); /* they push out */
-    assert_int_equal(mp__preload_habits(manager, NULL), 0);
+    assert_int_equal(mp__preload_habits(manager, &identity, NULL), 0);
     mp_sim_run(sim, 60000);
     assert_int_equal(figure("looks"), looks + 1);
     assert_int_equal(figure("waiting"), 0);
@@ -344,10 +344,10 @@ static void however_many_ask_for_the_hour_at_once_it_is_looked_at_once(void **st
     mp_sim_run(sim, 1000);
     looks = figure("looks");
     for (int i = 0; i < 10000; i++)
-        assert_int_equal(mp__preload_habits(manager, NULL), 0);
+        assert_int_equal(mp__preload_habits(manager, &identity, NULL), 0);
     mp_sim_run(sim, 1000);
     assert_int_equal(figure("looks"), looks + 1);
-    assert_int_equal(mp__preload_habits(manager, NULL), 0);
+    assert_int_equal(mp__preload_habits(manager, &identity, NULL), 0);
     mp_sim_run(sim, 1000);
     assert_int_equal(figure("looks"), looks + 2);
 }

@@ -3,13 +3,34 @@
 #include "manager/internal.h"
 #include "mp_reads.h"
 
+/* What the others, those who are not `identity`, may do; of what begins so. */
+static unsigned granted;
+static const mp__identity guest = {"guest"};
+
+int __real_mp__access_check(const mp__access *access, const mp__identity *who, enum mp__right right,
+                            mp_str address, mp__diag *diag);
+int __wrap_mp__access_check(const mp__access *access, const mp__identity *who, enum mp__right right,
+                            mp_str address, mp__diag *diag);
+int __wrap_mp__access_check(const mp__access *access, const mp__identity *who, enum mp__right right,
+                            mp_str address, mp__diag *diag)
+{
+    static const mp_str readable = MP_STR("production/app");
+
+    if (who != &guest)
+        return __real_mp__access_check(access, who, right, address, diag);
+    return (granted & right) && address.size >= readable.size &&
+                   memcmp(address.data, readable.data, readable.size) == 0
+               ? 0
+               : MP_EDENIED;
+}
+
 static char status_text[65536];
 
 static const char *status(void)
 {
     mp__buf json = MP__BUF_INIT;
 
-    assert_int_equal(mp__manager_status(manager, &json), 0);
+    assert_int_equal(mp__manager_status(manager, &identity, &json), 0);
     assert_true(json.size < sizeof(status_text));
     memcpy(status_text, json.data, json.size);
     status_text[json.size] = '\0';
@@ -36,7 +57,7 @@ static void put_many(const char *namespace_, int count)
 static int preload(const char *pattern)
 {
     mp_str patterns[] = {mp_str_of(pattern)};
-    int rc = mp__preload_start(manager, patterns, 1, 0, NULL);
+    int rc = mp__preload_start(manager, &identity, patterns, 1, 0, NULL);
 
     if (rc == 0)
         assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
@@ -92,7 +113,7 @@ static void a_preload_keeps_to_the_budget_that_it_was_given_and_the_next_to_its_
     option("cache.l1_size", "100");
     put_many("app", 300);
     forget_all();
-    assert_int_equal(mp__preload_start(manager, &pattern, 1, 20, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, &pattern, 1, 20, NULL), 0);
     assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
     assert_non_null(strstr(status(), "\"state\":\"budget-used\""));
     assert_non_null(strstr(status(), "\"keys\":20,"));
@@ -142,9 +163,9 @@ static void a_pattern_that_is_none_is_refused_with_how_to_write_it(void **state)
     mp__diag diag = {0};
 
     (void)state;
-    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, &diag), MP_EINVAL);
+    assert_int_equal(mp__preload_start(manager, &identity, patterns, 1, 0, &diag), MP_EINVAL);
     assert_non_null(strstr(diag.text, "environment/namespace/ke*"));
-    assert_int_equal(mp__preload_start(manager, patterns, 0, 0, &diag), MP_EINVAL);
+    assert_int_equal(mp__preload_start(manager, &identity, patterns, 0, 0, &diag), MP_EINVAL);
 }
 
 static void one_preload_at_a_time(void **state)
@@ -153,8 +174,8 @@ static void one_preload_at_a_time(void **state)
 
     (void)state;
     put_many("app", 5);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), 0);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), MP_ELIMIT);
+    assert_int_equal(mp__preload_start(manager, &identity, patterns, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, patterns, 1, 0, NULL), MP_ELIMIT);
     assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
     assert_int_equal(preload("production/app/*"), 0);
 }
@@ -199,7 +220,7 @@ static void a_preload_and_writes_that_meet_leave_the_newest(void **state)
     put_many("app", 300);
     forget_all();
     mp_sim_slow(s, "mp-origin-r", 0, 50);
-    assert_int_equal(mp__preload_start(manager, patterns, 1, 0, NULL), 0);
+    assert_int_equal(mp__preload_start(manager, &identity, patterns, 1, 0, NULL), 0);
     for (int i = 0; i < 60; i++) {
         char address[64];
 
@@ -218,6 +239,64 @@ static void a_preload_and_writes_that_meet_leave_the_newest(void **state)
     }
 }
 
+static void who_may_only_read_keeps_to_the_budget_of_the_configuration(void **state)
+{
+    mp_str all[] = {MP_STR("production/app/*"), MP_STR("production/other/*")};
+    mp__diag diag = {0};
+
+    (void)state;
+    put_many("app", 5);
+    granted = MP__RIGHT_READ;
+    assert_int_equal(mp__preload_start(manager, &guest, all, 1, 76, &diag), MP_EDENIED);
+    assert_non_null(strstr(diag.text, "above cache.preload_budget"));
+    assert_int_equal(mp__preload_start(manager, &guest, all, 2, 0, NULL), MP_EDENIED);
+    assert_non_null(strstr(status(), "\"state\":\"never\""));
+    assert_int_equal(mp__preload_start(manager, &guest, all, 1, 75, NULL), 0);
+    assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
+    granted |= MP__RIGHT_WRITE;
+    assert_int_equal(mp__preload_start(manager, &guest, all, 1, 100, NULL), 0);
+    assert_true(mp_sim_run_until(sim, preload_ended, NULL, 60000));
+    granted = 0;
+    assert_int_equal(mp__preload_start(manager, &guest, all, 1, 0, NULL), MP_EDENIED);
+}
+
+static void habits_are_brought_for_those_who_may_write_everything(void **state)
+{
+    mp__diag diag = {0};
+
+    (void)state;
+    granted = MP__RIGHT_READ | MP__RIGHT_WRITE; /* but of app only */
+    assert_int_equal(mp__preload_habits(manager, &guest, &diag), MP_EDENIED);
+    assert_non_null(strstr(diag.text, "may write"));
+    assert_int_equal(mp__preload_habits(manager, &identity, NULL), 0);
+}
+
+static bool is_told(const char *what, const mp__identity *who)
+{
+    mp__buf json = MP__BUF_INIT;
+    bool is;
+
+    assert_int_equal(mp__manager_status(manager, who, &json), 0);
+    assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
+    is = strstr(json.data, what) != NULL;
+    mp__buf_done(&json);
+    return is;
+}
+
+static void a_pattern_that_found_nothing_is_named_to_those_who_may_read_it(void **state)
+{
+    (void)state;
+    granted = MP__RIGHT_READ;
+    assert_int_equal(preload("production/secret/plan*"), 0);
+    assert_true(is_told("secret", &identity));
+    assert_false(is_told("secret", &guest));
+    assert_false(is_told("secret", NULL));
+    assert_true(is_told("a pattern found no key", &guest));
+    assert_int_equal(preload("production/app/none*"), 0);
+    assert_true(is_told("app/none", &guest));
+    assert_false(is_told("app/none", NULL)); /* in its events neither */
+}
+
 static const struct CMUnitTest tests[] = {
     WORLD_TEST(what_was_preloaded_is_read_without_asking),
     WORLD_TEST(a_preload_of_one_key_brings_that_one),
@@ -230,5 +309,8 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(what_the_configuration_names_is_preloaded_at_the_start),
     WORLD_TEST(a_preload_that_finds_no_origin_comes_when_it_is_back),
     WORLD_TEST(a_preload_and_writes_that_meet_leave_the_newest),
+    WORLD_TEST(who_may_only_read_keeps_to_the_budget_of_the_configuration),
+    WORLD_TEST(habits_are_brought_for_those_who_may_write_everything),
+    WORLD_TEST(a_pattern_that_found_nothing_is_named_to_those_who_may_read_it),
 };
 MP_TEST_MAIN(tests)
