@@ -63,7 +63,8 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
         return mp__cli_fail(arguments, MP__EXIT_ERROR, "the answer to MP.LS is none");
     }
     if (mp__reply_integer(&reply->items[0]) && !after->size)
-        (void)mp__cli_fail(arguments, 0, "the origin cannot be asked; this is what is kept on disk");
+        (void)mp__cli_fail(arguments, 0,
+                           "the origin cannot be asked; this is what is kept on disk");
     *ret_more = mp__reply_integer(&reply->items[1]);
     if (!*revision)
         *revision = mp__reply_integer(&reply->items[2]);
