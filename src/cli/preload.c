@@ -76,11 +76,15 @@ static bool has_ended(const preload *p)
            (number_of(habits, "looks") > p->looks && number_of(habits, "waiting") == 0);
 }
 
+/* Or it cannot be asked at all: what habits want to bring waits then, and a preload has failed. */
 static bool is_silent(const preload *p)
 {
-    const char *state = text_of(json_object_get(part(p, "origin"), "circuit"), "state");
+    const json_t *origin = part(p, "origin");
+    const char *circuit = text_of(json_object_get(origin, "circuit"), "state");
+    const char *state = text_of(origin, "state");
 
-    return *state && strcmp(state, "closed") != 0;
+    return (*circuit && strcmp(circuit, "closed") != 0) ||
+           (p->habits && strcmp(state, "live") != 0 && strcmp(state, "degraded") != 0);
 }
 
 /* 0, or the exit code of what was said: the origin may become silent, and for how long nobody

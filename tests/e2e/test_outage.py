@@ -241,6 +241,21 @@ class Outage(unittest.TestCase):
                               what="the end of the preload")[0]
             self.assertEqual((said["preload"]["keys"], said["origin"]["circuit"]["state"]), (50, "closed"))
 
+    def test_habits_that_are_wished_for_while_the_origin_is_gone_are_not_waited_for(self):
+        self.daemon.stop()
+        habit = {"key": "production/app/key1", "day": int(time.time() // 86400), "hours": [9] * 24, "groups": 9, "with": {}}
+        pathlib.Path(self.daemon.data, "habits.json").write_text(json.dumps({"version": 1, "keys": [habit]}), encoding="utf-8")
+        self.daemon.start()
+        here = self.daemon.cli("preload", "--habits")
+        self.assertEqual((here.returncode, here.stderr), (0, ""))
+        client = self.daemon.client()
+        self.move_away()
+        wait_until(lambda: self.state(client)["stale"], what="the loss")
+        gone = self.daemon.cli("preload", "--habits")
+        self.assertEqual(gone.returncode, 1)
+        self.assertIn("the origin does not answer", gone.stderr)
+        wait_until(lambda: json.loads(client("MP.STATUS"))["habits"]["waiting"] == 1, what="the wish")
+
     @staticmethod
     def metric(http, name):
         return float(re.search(rf"^marketprism_{name} (.*)$", http.get("/metrics").body.decode(), re.M)[1])
