@@ -350,10 +350,11 @@ static inline bool copy_match(const output *o, unsigned char *at, size_t offset,
     return true;
 }
 
-/* What is behind them is written over when it was read. */
+/* What is behind them is written over when it was read. Only in a block that is damaged are they so
+ * near that both meet; that is found out at its end. */
 static inline void copy_literals(unsigned char *at, const unsigned char *from, size_t count)
 {
-    memcpy(at, from, COPY);
+    memmove(at, from, COPY);
     if (__builtin_expect(count > COPY, 0))
         memmove(at, from, count);
 }
