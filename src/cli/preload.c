@@ -172,7 +172,7 @@ static int begin(preload *p, const char *budget)
         words && keys ? look(p) : mp__cli_fail(p->arguments, MP__EXIT_ERROR, "out of memory");
     mp__reply *reply = NULL;
 
-    if (code == 0) {
+    if (code == 0 && words && keys) {
         p->looks = number_of(part(p, "habits"), "looks");
         words[n++] = MP_STR("MP.PRELOAD");
         if (budget) {

@@ -510,22 +510,19 @@ static size_t distance(const char *a, const char *b)
 
 const char *mp__did_you_mean(const char *word, const char *const *names, size_t count)
 {
-    const char *best = NULL;
+    const char *best = NULL, *beginning = NULL; /* of one that goes on, or is gone on from */
     size_t least = strlen(word) / 3 > 2 ? strlen(word) / 3 : 2;
 
     for (size_t i = 0; i < count; i++) {
         size_t d = distance(word, names[i]);
+        size_t size = strlen(word) < strlen(names[i]) ? strlen(word) : strlen(names[i]);
 
         if (d <= least && d < strlen(word)) {
             least = d ? d - 1 : 0;
             best = names[i];
         }
+        if (!beginning && size > 3 && strncmp(names[i], word, size) == 0)
+            beginning = names[i];
     }
-    for (size_t i = 0; i < count && !best; i++) {
-        size_t size = strlen(word) < strlen(names[i]) ? strlen(word) : strlen(names[i]);
-
-        if (size > 3 && strncmp(names[i], word, size) == 0)
-            best = names[i];
-    }
-    return best;
+    return best ? best : beginning;
 }
