@@ -336,8 +336,7 @@ mp__l2_packer *mp__l2_packer_new(const unsigned char *dictionary, size_t size)
     mp__l2_packer *packer;
     mp__l2_tables t;
 
-    if (size > MP__L2_MATCH_DICTIONARY || !mp__l2_tables_read(dictionary, size, &t) ||
-        size - t.size < MP__L2_MATCH_CONTENT)
+    if (!mp__l2_tables_fit(dictionary, size, &t))
         return NULL;
     packer = mp__malloc(sizeof(*packer));
     if (!packer)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "cache/l2_match.h"
+
 enum {
     MAGIC_AND_NUMBER = 8,
     REPEATS = 12, /* bytes of them */
@@ -272,4 +274,10 @@ bool mp__l2_tables_read(const unsigned char *dictionary, size_t size, mp__l2_tab
         return false;
     t->size = at + REPEATS;
     return repeats_read(dictionary + at, size - t->size, t->repeats);
+}
+
+bool mp__l2_tables_fit(const unsigned char *dictionary, size_t size, mp__l2_tables *ret_tables)
+{
+    return size <= MP__L2_MATCH_DICTIONARY && mp__l2_tables_read(dictionary, size, ret_tables) &&
+           size - ret_tables->size >= MP__L2_MATCH_CONTENT;
 }

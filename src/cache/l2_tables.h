@@ -41,6 +41,8 @@ extern const uint8_t mp__l2_match_bits[MP__L2_MATCH_CODES];
  * not know all codes that a body can need, so that it is for zstd; *ret_tables is of no use then.
  */
 bool mp__l2_tables_read(const unsigned char *dictionary, size_t size, mp__l2_tables *ret_tables);
+/* The same of a dictionary that matches can be looked for in, too (l2_match.h). */
+bool mp__l2_tables_fit(const unsigned char *dictionary, size_t size, mp__l2_tables *ret_tables);
 
 static inline unsigned mp__l2_states_of(int16_t share)
 {

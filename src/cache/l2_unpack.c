@@ -117,8 +117,7 @@ mp__l2_unpacker *mp__l2_unpacker_new(const unsigned char *dictionary, size_t siz
     mp__l2_unpacker *u;
     mp__l2_tables t;
 
-    if (size > MP__L2_MATCH_DICTIONARY || !mp__l2_tables_read(dictionary, size, &t) ||
-        size - t.size < MP__L2_MATCH_CONTENT)
+    if (!mp__l2_tables_fit(dictionary, size, &t))
         return NULL;
     u = mp__calloc(1, sizeof(*u));
     if (!u)

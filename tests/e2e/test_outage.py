@@ -144,13 +144,25 @@ class Outage(unittest.TestCase):
             self.assertEqual(refused.returncode, 2, refused)
             self.assertIn("http.ready_namespaces: ", refused.stderr)
 
-    def test_lists_are_answered_while_the_origin_hangs(self):
-        """Of what is kept; what only the origin knows times out; and then the origin is asked again."""
-        daemon = Daemon("--set", "origin.timeout=200ms", "--set", "server.workers=2")
+    @contextlib.contextmanager
+    def daemon_that_hangs_on_a_lock(self, *options):
+        """A daemon of its own, running, whose origin hangs while the file that comes with it is locked."""
+        daemon = Daemon(*options)
         self.addCleanup(daemon.close)
-        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
+        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
             daemon.hang_on(lock)
             daemon.start()
+            yield daemon, lock
+
+    @staticmethod
+    def set_fifty_keys(daemon):
+        with contextlib.closing(daemon.client()) as client:
+            for i in range(50):
+                client("SET", f"app/key{i}", f"value{i}")
+
+    def test_lists_are_answered_while_the_origin_hangs(self):
+        """Of what is kept; what only the origin knows times out; and then the origin is asked again."""
+        with self.daemon_that_hangs_on_a_lock("--set", "origin.timeout=200ms", "--set", "server.workers=2") as (daemon, lock), contextlib.ExitStack() as stack:
             client = stack.enter_context(contextlib.closing(daemon.client()))
             for name in ("app/a", "app/b"):
                 client("SET", name, "1")
@@ -180,14 +192,8 @@ class Outage(unittest.TestCase):
 
     def test_few_wait_for_an_origin_that_hangs_and_everybody_is_told(self):
         """Three questions and a write; then nothing that is not kept takes long, nor does a write, until it answers."""
-        daemon = Daemon("--set", "origin.timeout=300ms", "--set", "server.workers=2")
-        self.addCleanup(daemon.close)
-        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock, contextlib.ExitStack() as stack:
-            daemon.hang_on(lock)
-            daemon.start()
-            with contextlib.closing(daemon.client()) as client:
-                for i in range(50):
-                    client("SET", f"app/key{i}", f"value{i}")
+        with self.daemon_that_hangs_on_a_lock("--set", "origin.timeout=300ms", "--set", "server.workers=2") as (daemon, lock), contextlib.ExitStack() as stack:
+            self.set_fifty_keys(daemon)
             daemon.stop()
             for segment in (daemon.data / "l3").iterdir():
                 segment.unlink()  # nothing is kept of it
@@ -215,14 +221,8 @@ class Outage(unittest.TestCase):
 
     def test_a_preload_of_an_origin_that_hangs_ends_though_nobody_else_asks_it(self):
         """The command says so; the preload itself goes on when there is an answer."""
-        daemon = Daemon("--set", "origin.timeout=300ms")
-        self.addCleanup(daemon.close)
-        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
-            daemon.hang_on(lock)
-            daemon.start()
-            with contextlib.closing(daemon.client()) as client:
-                for i in range(50):
-                    client("SET", f"app/key{i}", f"value{i}")
+        with self.daemon_that_hangs_on_a_lock("--set", "origin.timeout=300ms") as (daemon, lock):
+            self.set_fifty_keys(daemon)
             daemon.stop()
             daemon.start()
             client = daemon.client()

@@ -132,13 +132,11 @@ static void batch_get(mp__exchange *x, mp_str scope, const json_t *body)
 void mp__http_batch_get(mp__exchange *x)
 {
     static const char *const names[] = {"keys", "level", "max_age", "effective", NULL};
-    mp__parameter p[] = {MP__PLACE_PARAMETERS};
     char scope_text[MP__SCOPE_MAX];
     json_t *body;
     mp_str scope;
 
-    if (!mp__http_parameters(x, p, MP__PLACE_COUNT) || !mp__http_scope(x, p, scope_text, &scope) ||
-        !mp__http_json_body(x, names, &body))
+    if (!mp__http_json_body_of_place(x, names, scope_text, &scope, &body))
         return;
     batch_get(x, scope, body);
     json_decref(body);

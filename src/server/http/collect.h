@@ -119,6 +119,10 @@ void mp__job_start(mp__job *job, size_t size);
 /* The body as an object of at most the members @names (NULL-ended); what is not JSON, or is
  * mistyped, is answered with its place. False: answered. */
 bool mp__http_json_body(mp__exchange *x, const char *const *names, json_t **ret_body);
+/* The same where the query names a place and nothing else: its scope, too. */
+bool mp__http_json_body_of_place(mp__exchange *x, const char *const *names,
+                                 char scope_text[MP__SCOPE_MAX], mp_str *ret_scope,
+                                 json_t **ret_body);
 /* Whether @object has only the members @names; @where names it in the answer ("ops[2]"). */
 bool mp__http_json_members(mp__exchange *x, const json_t *object, const char *where,
                            const char *const *names);

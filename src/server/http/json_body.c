@@ -44,6 +44,16 @@ bool mp__http_json_body(mp__exchange *x, const char *const *names, json_t **ret_
     return true;
 }
 
+bool mp__http_json_body_of_place(mp__exchange *x, const char *const *names,
+                                 char scope_text[MP__SCOPE_MAX], mp_str *ret_scope,
+                                 json_t **ret_body)
+{
+    mp__parameter p[] = {MP__PLACE_PARAMETERS};
+
+    return mp__http_parameters(x, p, MP__PLACE_COUNT) &&
+           mp__http_scope(x, p, scope_text, ret_scope) && mp__http_json_body(x, names, ret_body);
+}
+
 bool mp__http_json_members(mp__exchange *x, const json_t *object, const char *where,
                            const char *const *names)
 {
