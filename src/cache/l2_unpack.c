@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cache/l2_match.h"
 #include "cache/l2_tables.h"
 #include "core/alloc.h"
 #include "core/hash.h"

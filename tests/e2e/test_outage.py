@@ -308,12 +308,8 @@ class Outage(unittest.TestCase):
 
     def test_readiness_is_told_while_the_origin_hangs(self):
         """By what was seen before, and after a restart by what is kept."""
-        daemon = Daemon("--set", "http.ready_namespaces=app, seen, never", "--set", "origin.timeout=200ms",
-                        "--set", "server.workers=2")
-        self.addCleanup(daemon.close)
-        with open(pathlib.Path(daemon.folder, "hangs"), "w", encoding="utf-8") as lock:
-            daemon.hang_on(lock)
-            daemon.start()
+        with self.daemon_that_hangs_on_a_lock("--set", "http.ready_namespaces=app, seen, never", "--set", "origin.timeout=200ms",
+                                              "--set", "server.workers=2") as (daemon, lock):
             with contextlib.closing(daemon.client()) as client:
                 client("SET", "app/key", "1")
                 client("SET", "seen/key", "1")
