@@ -34,17 +34,28 @@ static void what_l1_evicts_is_kept_whole_and_much_smaller(void **state)
     tiers_free(&t);
 }
 
+enum { FILLINGS = 8 };
+
+/* The sum of several: which values a dictionary is trained of is chance, and moves a single
+ * filling by some per cent. */
 static mp__l2_stats filled_at(unsigned level)
 {
-    tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
-    mp__l2_stats s;
+    mp__l2_stats sum = {0};
 
-    mp__l2_set_level(t.l2, level);
-    fill(&t, 0, 3000, 1, 0);
-    s = stats_of(&t);
-    assert_int_equal(s.dictionaries, 1);
-    tiers_free(&t);
-    return s;
+    for (size_t i = 0; i < FILLINGS; i++) {
+        tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
+        mp__l2_stats s;
+
+        mp__l2_set_level(t.l2, level);
+        fill(&t, 0, 3000, 1, 0);
+        s = stats_of(&t);
+        assert_int_equal(s.dictionaries, 1);
+        sum.body_bytes += s.body_bytes;
+        sum.stored_bytes += s.stored_bytes;
+        sum.dictionary_bytes += s.dictionary_bytes;
+        tiers_free(&t);
+    }
+    return sum;
 }
 
 /* One table of 7 bytes and more beside the content, instead of two. */
@@ -56,7 +67,7 @@ static void the_lowest_level_takes_less_memory_and_leaves_values_hardly_larger(v
     print_message("# of %zu bytes %zu with %zu of dictionary, %zu with %zu\n",
                   (size_t)one.body_bytes, (size_t)one.stored_bytes, (size_t)one.dictionary_bytes,
                   (size_t)two.stored_bytes, (size_t)two.dictionary_bytes);
-    assert_true(one.dictionary_bytes + 15000 < two.dictionary_bytes);
+    assert_true(one.dictionary_bytes + FILLINGS * 15000 < two.dictionary_bytes);
     assert_true((double)one.stored_bytes < 1.06 * (double)two.stored_bytes);
 }
 
