@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folder as it is now: DIR/ENVIRONMENT/NAMESPACE.ext.
+/* The folder as it is now: DIR/ENVIRONMENT/NAMESPACE.ext, where ENVIRONMENT is a scope: a region's
+ * folder is called production~eu, an instance's production~eu~i7.
  *
  * What is gone is gone, except where it looks like a mount that is not there: a missing folder of
  * an environment, or an empty one on another device. Then what it gave is kept. */
@@ -218,10 +219,11 @@ static int met_in_folder(void *context, const char *name)
             warn(o, true, name, "is in no environment's folder; move it to ENVIRONMENT/");
         return 0;
     }
-    if (mp__environment_check(mp_str_of(name), &diag) != 0) {
+    if (mp__scope_check(mp_str_of(name), &diag) != 0) {
         warn(o, true, name,
              "is no name for an environment: a-z A-Z 0-9 . _ -, not beginning with . "
-             "or -");
+             "or -; a region's folder is called ENVIRONMENT~REGION, an instance's "
+             "ENVIRONMENT~REGION~INSTANCE");
         return 0;
     }
     environment = mp__file_env_of(o, mp_str_of(name), true);
@@ -347,7 +349,7 @@ static int compare_name(const void *key, const void *source)
 static mp__file_group *group_of_file(mp__file_origin *o, const char *name)
 {
     const char *slash = strchr(name, '/'), *dot = strrchr(slash, '.');
-    char group[MP__ENVIRONMENT_MAX + MP__NAMESPACE_MAX + 2];
+    char group[MP__SCOPE_MAX + MP__NAMESPACE_MAX + 2];
     mp_str stem =
         dot == slash + 1 ? MP_STR("default") : mp_str_new(slash + 1, (size_t)(dot - slash - 1));
 
@@ -472,7 +474,7 @@ bool mp__file_is_changed(mp__file_origin *o, mp_str address)
         return false;
     second = memchr(first + 1, '/', address.size - (size_t)(first + 1 - address.data));
     name = mp__str_dup(mp_str_new(address.data, (size_t)(first - address.data)));
-    if (!second || !name || mp__environment_check(mp_str_of(name), NULL) != 0)
+    if (!second || !name || mp__scope_check(mp_str_of(name), NULL) != 0)
         return false;
     environment = mp__file_env_of(o, mp_str_of(name), false);
     if (mp__file_stat_of(o, name, &stat) != 0)

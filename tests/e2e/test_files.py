@@ -478,6 +478,33 @@ class Files(unittest.TestCase):
         self.is_soon("app/more", b"1")
         self.is_state("live")
 
+    def test_folders_of_regions_and_instances_are_layers(self):
+        for layer, text in (("base", "name: b\nonly: base\n"), ("production~eu", "name: eu\n"),
+                            ("production~eu~i7", "limit: 7\n")):
+            (self.folder / layer).mkdir()
+            self.rename("app", text, layer)
+        (self.folder / "production~").mkdir()
+        self.start()
+        self.assertIn("ENVIRONMENT~REGION", {t["file"]: t["text"] for t in self.status()["origin"]["troubles"]}["production~"])
+        near = self.daemon.client()
+        self.addCleanup(near.close)
+        near("MP.SCOPE", "eu", "i7")
+        self.assertEqual(near("MGET", "app/name", "app/limit", "app/db.host", "app/only"), [b"eu", b"7", b"a", b"base"])
+        self.assertEqual(self.client("MGET", "app/name", "app/limit"), [b"first", b"10"])
+        self.rename("app", "limit: 8\n", "production~eu~i7")
+        self.is_soon("app/limit", b"8", near)
+        self.rename("app", "name: [\n", "production~eu")
+        self.assertIn("production~eu/app.yaml:2", self.is_state("degraded")["trouble"])
+        meta = near.meta("app/name")
+        self.assertEqual((near("GET", "app/name"), meta["layer"], meta["reason"]),
+                         (b"eu", b"production~eu", b"origin-damaged"))
+        self.assertEqual(self.client.meta("app/name")["stale"], 0)
+        self.rename("app", "name: us\n", "production~eu")
+        self.is_soon("app/name", b"us", near)
+        (self.folder / "production~eu" / "app.yaml").unlink()
+        self.is_soon("app/name", b"first", near)
+        self.assertEqual(near("MP.GET", "app/name", "LEVEL", "strong"), b"first")
+
     def test_what_is_in_no_place_of_its_own_is_said(self):
         (self.folder / "stray.yaml").write_text("x: 1\n")
         (self.production / "deeper").mkdir()
