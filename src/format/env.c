@@ -77,6 +77,8 @@ static int read_plain(mp__text *t, mp__buf *value)
             break;
         if (mp__text_peek(t) == 0)
             return zero_byte(t);
+        if (mp__text_is_stray(t))
+            return mp__text_stray(t);
         (void)mp__buf_add_char(value, (char)mp__text_peek(t));
         t->at++;
     }
@@ -144,7 +146,7 @@ static int env_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
         if (c != '#' && c != '\n' && c != '\r' && c != -1)
             rc = read_assignment(&t, &value, &leaves);
         if (rc == 0)
-            mp__text_skip_line(&t);
+            rc = mp__text_skip_line(&t);
     }
     mp__buf_done(&value);
     return mp__text_end(&t, rc, &leaves, ret_leaves);

@@ -190,9 +190,7 @@ static int read_value(ini_reader *r)
     }
     for (; !is_break(t) && !begins_comment(t->bytes, t->at); t->at++) {
         if (mp__text_peek(t) == '\r')
-            return mp__text_error(t, t->at,
-                                  "a carriage return without a line feed; lines end "
-                                  "with LF or CR LF");
+            return mp__text_stray(t);
         (void)mp__buf_add_char(&r->value, (char)mp__text_peek(t));
     }
     while (r->value.size && is_blank(r->value.data[r->value.size - 1]))
@@ -238,7 +236,7 @@ static int ini_parse(mp_str bytes, mp__leaves *ret_leaves, mp__diag *diag)
         else if (c != ';' && c != '#' && !is_break(&r.t))
             rc = read_assignment(&r, &leaves);
         if (rc == 0)
-            mp__text_skip_line(&r.t);
+            rc = mp__text_skip_line(&r.t);
     }
     mp__buf_done(&r.key);
     mp__buf_done(&r.value);

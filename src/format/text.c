@@ -30,12 +30,20 @@ int mp__text_error(const mp__text *t, size_t at, const char *format, ...)
     return mp__diag_at(t->diag, MP_ESYNTAX, t->line, mp__text_column(t, at), "%s", text);
 }
 
+int mp__text_stray(const mp__text *t)
+{
+    return mp__text_error(t, t->at,
+                          "a carriage return without a line feed; lines end with LF or CR LF");
+}
+
 int mp__text_expected(const mp__text *t, const char *what)
 {
     int c = mp__text_peek(t);
 
     if (c == -1)
         return mp__text_error(t, t->at, "%s is expected here, but the file ends", what);
+    if (mp__text_is_stray(t))
+        return mp__text_stray(t);
     if (c == '\n' || c == '\r')
         return mp__text_error(t, t->at, "%s is expected here, but the line ends", what);
     if (c < 0x20 || c > 0x7e)

@@ -26,6 +26,9 @@ int mp__text_error(const mp__text *t, size_t at, const char *format, ...)
  * 'x'". */
 int mp__text_expected(const mp__text *t, const char *what);
 
+/* The same of a stray carriage return. */
+int mp__text_stray(const mp__text *t);
+
 /* Add what a name and a value made, which began at @at of the present line; says what is too long,
  * or no name. */
 MP_MUST_USE int mp__text_add(const mp__text *t, size_t at, mp__leaves *leaves, mp_str key,
@@ -66,15 +69,24 @@ static inline void mp__text_skip_blanks(mp__text *t)
         t->at++;
 }
 
-/* To the beginning of the next line, or the end. */
-static inline void mp__text_skip_line(mp__text *t)
+/* Whether a carriage return stands here that no line feed follows. Some readers take it for the end
+ * of the line and others for a byte of it, so that what is behind it would be read or not. */
+static inline bool mp__text_is_stray(const mp__text *t)
 {
-    while (mp__text_peek(t) != -1 && mp__text_peek(t) != '\n')
-        t->at++;
+    return mp__text_peek(t) == '\r' && mp__text_ahead(t, 1) != '\n' && mp__text_ahead(t, 1) != -1;
+}
+
+/* To the beginning of the next line, or the end: 0, or MP_ESYNTAX at a stray carriage return. */
+static inline int mp__text_skip_line(mp__text *t)
+{
+    for (; mp__text_peek(t) != -1 && mp__text_peek(t) != '\n'; t->at++)
+        if (mp__text_is_stray(t))
+            return mp__text_stray(t);
     if (mp__text_peek(t) == '\n') {
         t->at++;
         mp__text_line(t);
     }
+    return 0;
 }
 
 /* Append the code point as UTF-8; false when it is none (a surrogate, beyond U+10FFFF). */

@@ -302,6 +302,36 @@ static void ini_errors_name_their_place(void **state)
     refused_at("ini", "[a\tb]\nc = 1\n", 2, 1);
 }
 
+/* Readers disagree whether one ends a line, and so whether what is behind it is read. */
+static void a_carriage_return_alone_is_refused_where_readers_disagree(void **state)
+{
+    static const struct {
+        const char *format, *text;
+        int column;
+    } cases[] = {
+        {"env", "A=1\rB=2\r", 4},
+        {"env", "# said\rB=2\n", 7},
+        {"env", "\rB=2\n", 1},
+        {"env", "A=1\r\r\n", 4},
+        {"ini", "; said\rb = 2\n", 7},
+        {"ini", "[a]\rb = 2\n", 4},
+        {"ini", "[a] ; said\rb=2\n", 11},
+        {"toml", "a = 1\rb = 2\r", 6},
+        {"ini", "a = 1 # x\rb=2\n", 10},
+    };
+    mp__leaves leaves = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mp__diag diag = {0};
+
+        refused_at(cases[i].format, cases[i].text, 1, cases[i].column);
+        (void)mp__format_find(cases[i].format)->parse(mp_str_of(cases[i].text), &leaves, &diag);
+        assert_non_null(strstr(diag.text, "a carriage return without a line feed"));
+    }
+    parses_to("env", "A=1\r\n# said\r\nB='x\ry'\r\nC=3\r", "A=1:t\nB=x\ry:t\nC=3:t\n");
+}
+
 static void properties_read_as_java_reads_them(void **state)
 {
     (void)state;
@@ -964,6 +994,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(ini_files_read_sections_quotes_and_comments),
     MP_TEST(a_byte_order_mark_before_a_file_of_any_format_is_passed_over),
     MP_TEST(ini_errors_name_their_place),
+    MP_TEST(a_carriage_return_alone_is_refused_where_readers_disagree),
     MP_TEST(properties_read_as_java_reads_them),
     MP_TEST(properties_are_utf8_or_else_latin1),
     MP_TEST(properties_errors_name_their_place),
