@@ -242,8 +242,17 @@ class Values(unittest.TestCase):
         problem = self.is_problem(self.http.get(BASE + "default/a?evn=staging"), 400, "invalid")
         self.assertIn("did you mean 'env'", problem["detail"])
         for bad in ("env=a&env=b", "env=%zz", "env=a%2Fb", "level=soft", "max_age=1x", "min_rev=-1",
-                    "instance=i", "at=0", "strict=perhaps"):
+                    "instance=i", "at=0", "strict=perhaps", "env=", "env"):
             self.is_problem(self.http.get(BASE + "default/a?" + bad), 400, "invalid")
+
+    def test_an_empty_environment_is_not_taken_for_the_first_one(self):
+        for method, path, body in (("PUT", BASE + "default/a?env=", b"1"), ("DELETE", BASE + "default/a?env=", None),
+                                   ("GET", BASE + "default/?env=", None), ("GET", "/v1/watch?wait=1s&env=", None),
+                                   ("POST", "/v1/txn?env=", b'{"ops": [{"op": "put", "key": "a", "value": "1"}]}'),
+                                   ("GET", "/v1/diff/default/?to_env=", None)):
+            problem = self.is_problem(self.http(method, path, body), 400, "invalid")
+            self.assertIn("env is empty", problem["detail"])
+        self.assertEqual(self.http.get(BASE + "default/a").status, 404)
 
     # ---- conditions ----
 

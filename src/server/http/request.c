@@ -194,7 +194,12 @@ bool mp__http_scope(mp__exchange *x, const mp__parameter *place, char out[MP__SC
     mp_str environment = place[MP__PLACE_ENV].value;
     int size;
 
-    if (environment.size == 0)
+    if (environment.data && environment.size == 0) { /* as a script's unset variable leaves it */
+        mp__answer_invalid(x, "%s is empty; leave it out for the first environment",
+                           place[MP__PLACE_ENV].name);
+        return false;
+    }
+    if (!environment.data)
         environment = mp__manager_environment(x->worker->server->manager, 0);
     size = mp__scope_build(environment, place[MP__PLACE_REGION].value,
                            place[MP__PLACE_INSTANCE].value, out, &diag);
