@@ -371,6 +371,10 @@ static int unknown_flag(const parsing *p, const char *given)
     if (near)
         return mp__cli_fail(&p->arguments, MP__EXIT_USAGE,
                             "there is no option %s; did you mean %s?", word, near);
+    if (word[1] >= '0' && word[1] <= '9') /* set limit -5 */
+        return mp__cli_fail(
+            &p->arguments, MP__EXIT_USAGE,
+            "there is no option %s; what begins with - and is none stands behind --", word);
     return mp__cli_fail(&p->arguments, MP__EXIT_USAGE,
                         "there is no option %s; see marketprism help %s", word, p->arguments.verb);
 }
@@ -611,6 +615,12 @@ mp__client *mp__cli_connect(const mp__arguments *arguments, int *ret_code)
     if (instance && !region) {
         *ret_code = mp__cli_fail(arguments, MP__EXIT_USAGE,
                                  "an --instance is one of a region: name it with --region");
+        return NULL;
+    }
+    if (region && environment && strchr(environment, '~')) {
+        *ret_code =
+            mp__cli_fail(arguments, MP__EXIT_USAGE,
+                         "--env %s names a region already: leave --region out", environment);
         return NULL;
     }
     client = connect_to(arguments, ret_code);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* marketprism diff: two environments, two revisions, or files against the daemon. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,14 +42,31 @@ static int say(const mp__arguments *arguments, const mp__deltas *deltas)
 
 /* ---- files ---- */
 
+/* Who writes `diff production staging` means environments. */
+static int check_there(const mp__arguments *arguments)
+{
+    for (int i = 0; i < arguments->word_count; i++) {
+        const char *word = arguments->words[i];
+
+        if (strcmp(word, "-") != 0 && access(word, F_OK) != 0)
+            return mp__cli_fail(arguments, MP__EXIT_ERROR,
+                                "%s: cannot be read: %s; environments are compared by [PREFIX] "
+                                "--to-env NAME, revisions by --revision N",
+                                word, mp_strerror(-errno));
+    }
+    return 0;
+}
+
 static int diff_files(const mp__arguments *arguments)
 {
     mp__sources sources = {.arguments = arguments, .consequence = ""};
     mp__plans plans = {0};
     mp__deltas deltas = {0};
     mp__client *client = NULL;
-    int code = mp__sources_read(&sources);
+    int code = check_there(arguments);
 
+    if (code == 0)
+        code = mp__sources_read(&sources);
     if (code == 0)
         client = mp__cli_connect(arguments, &code);
     if (client)
@@ -153,6 +171,9 @@ static int take_sides(const mp__arguments *arguments, side *from, side *to)
     if (code == 0 && !to_env && !from->revision)
         code = mp__cli_fail(arguments, MP__EXIT_USAGE,
                             "compare with what? Give --to-env NAME, --revision N, or files");
+    if (code == 0 && to_env && strchr(to_env, '~') && mp__flag_given(arguments, "--region"))
+        code = mp__cli_fail(arguments, MP__EXIT_USAGE,
+                            "--to-env %s names a region already: leave --region out", to_env);
     if (to_env && !to->revision)
         to->revision = from->revision;
     return code;

@@ -322,6 +322,24 @@ static int run(variables *v)
                         mp_strerror(-code));
 }
 
+/* What stands before all names must be the beginning of one. */
+static int check_before(const mp__arguments *arguments)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    const char *before = mp__flag_value(arguments, "--prepend");
+    char rest[sizeof(letters) + 10];
+
+    if (!before || !*before)
+        return 0;
+    (void)snprintf(rest, sizeof(rest), "%s0123456789", letters);
+    if (strchr(letters, *before) && before[strspn(before, rest)] == '\0')
+        return 0;
+    return mp__cli_fail(arguments, MP__EXIT_USAGE,
+                        "--prepend '%s': a variable's name has letters, digits and _, and no digit "
+                        "first",
+                        before);
+}
+
 int mp__verb_exec(const mp__arguments *arguments)
 {
     variables v = {.arguments = arguments};
@@ -336,7 +354,9 @@ int mp__verb_exec(const mp__arguments *arguments)
                             "'%s' stands before the -- of the command; a prefix is given with "
                             "--prefix",
                             arguments->words[0]);
-    code = fetch(arguments, &v);
+    code = check_before(arguments);
+    if (code == 0)
+        code = fetch(arguments, &v);
     if (code == 0)
         code = arguments->word_count ? run(&v) : print(&v);
     if (v.environment)

@@ -98,11 +98,19 @@ int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *pl
 {
     int code = 0;
     char *own = mp__cli_own_environment(sources->arguments, client, &code);
+    bool region = mp__flag_given(sources->arguments, "--region");
 
     for (size_t i = 0; i < sources->count && code == 0; i++) {
         const mp__source *s = &sources->items[i];
-        mp__plan *plan = plan_of(plans, s->environment ? s->environment : own);
+        mp__plan *plan;
 
+        if (s->environment && strchr(s->environment, '~') && region) {
+            code = mp__cli_fail(sources->arguments, MP__EXIT_USAGE,
+                                "%s is in the folder of a region: leave --region out%s", s->path,
+                                sources->consequence);
+            break;
+        }
+        plan = plan_of(plans, s->environment ? s->environment : own);
         if (!plan || plan_add(plan, s) != 0)
             code = mp__cli_fail(sources->arguments, MP__EXIT_ERROR, "out of memory");
     }
@@ -112,16 +120,30 @@ int mp__plans_make(const mp__sources *sources, mp__client *client, mp__plans *pl
     return code;
 }
 
+/* The layer that @plan is written to: its folder's, or the environment's with the region that was
+ * given. Its size, 0 where there is none. */
+static size_t layer_of(const mp__plans *plans, const mp__plan *plan, char out[MP__SCOPE_MAX])
+{
+    mp_str environment = mp_str_of(plan->environment);
+    const char *region = mp__flag_value(plans->arguments, "--region");
+    const char *instance = mp__flag_value(plans->arguments, "--instance");
+    int n;
+
+    if (mp__scope_check(environment, NULL) == 0 && strchr(plan->environment, '~')) {
+        memcpy(out, environment.data, environment.size);
+        return environment.size;
+    }
+    n = mp__scope_build(environment, mp_str_of(region ? region : ""),
+                        mp_str_of(instance ? instance : ""), out, NULL);
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* How near to the readers in the scope @seen the layer is that @plan is written to; 0: they see
  * nothing of it. */
 static size_t nearness(const mp__plans *plans, const mp__plan *plan, mp_str seen)
 {
-    const char *region = mp__flag_value(plans->arguments, "--region");
-    const char *instance = mp__flag_value(plans->arguments, "--instance");
     char layer[MP__SCOPE_MAX];
-    int n = mp__scope_build(mp_str_of(plan->environment), mp_str_of(region ? region : ""),
-                            mp_str_of(instance ? instance : ""), layer, NULL);
-    size_t size = n > 0 ? (size_t)n : 0;
+    size_t size = layer_of(plans, plan, layer);
 
     if (size && size <= seen.size && memcmp(layer, seen.data, size) == 0 &&
         (size == seen.size || seen.data[size] == '~'))

@@ -643,6 +643,14 @@ class Verbs(mp_daemon.Served):
         self.assertIn("did you mean 'get'", done.stderr)
         done = self.daemon.cli("get", "k", "--levle", "weak")
         self.assertIn("did you mean --level", done.stderr)
+        done = self.daemon.cli("set", "limit", "-5")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("stands behind --", done.stderr)
+        for words in (("get", "k", "--env", "production~eu", "--region", "us"),
+                      ("diff", "k", "--to-env", "production~eu", "--region", "us")):
+            done = self.daemon.cli(*words)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("names a region already: leave --region out", done.stderr)
 
     def test_a_mistaken_value_of_an_option_is_a_usage_error_that_names_it(self):
         c = self.daemon.client()

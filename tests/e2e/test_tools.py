@@ -502,6 +502,14 @@ class Tools(mp_daemon.Served):
         names = {line.split("=")[0] for line in done.stdout.splitlines()}
         self.assertEqual(names - {"PATH", "HOME", "USER", "LANG", "TERM"}, {"APP_A"})
 
+    def test_exec_puts_nothing_before_names_that_no_name_can_begin_with(self):
+        self.c("SET", "e5/a", "1")
+        for text in ("1X_", "A-B ", "\u00e9_", "PATH=/tmp:"):
+            done = self.exec("-p", "e5/", "--prepend", text, "--print")
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("--prepend", done.stderr)
+        self.assertEqual(self.exec("-p", "e5/", "--prepend", "_1", "--print").stdout, "_1A=1\n")
+
     def test_exec_refuses_two_keys_that_would_be_one_variable(self):
         self.c("MSET", "e4/a.b", "1", "e4/a_b", "2")
         done = self.exec("-p", "e4/", "--print")

@@ -164,6 +164,9 @@ class Transfer(mp_daemon.Served):
                           self.cli("diff", path, "--region", "eu", *words))
             self.assertIn("1 added", self.cli("diff", path, *words))
             self.cli("del", "layered/a", "--region", "eu", *words)
+        inside = self.file("production~eu/layered.yaml", "a: 2\n")
+        for words in ((inside.parent.parent, "--region", "us"), (inside, "--env", "production~eu", "--region", "us")):
+            self.assertIn("leave --region out", self.cli("import", *words, code=2))
         self.assertIsNone(self.c("GET", "layered/a"))
 
     def test_a_bar_is_drawn_on_a_terminal_only(self):
@@ -324,6 +327,7 @@ class Transfer(mp_daemon.Served):
         path = self.file("diff.yaml", "b: '3'\n")
         self.assertIn('- diff/c: "4"', self.cli("diff", path))
         self.assertIn("compare with what", self.cli("diff", code=2))
+        self.assertIn("environments are compared by [PREFIX] --to-env NAME", self.cli("diff", "production", "staging", code=1))
         self.assertIn("no revision", self.cli("diff", "--revision", "x", code=2))
 
     def test_a_comparison_with_nothing_says_so(self):

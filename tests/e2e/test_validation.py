@@ -36,6 +36,7 @@ class Validation(unittest.TestCase):
 
     def file(self, name, text):
         path = pathlib.Path(self.daemon.folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return str(path)
 
@@ -267,6 +268,18 @@ class Validation(unittest.TestCase):
         path = self.file("limits.yaml", "low: 1\nhigh: 500\n")
         done = self.daemon.cli("import", path, "--env", "base")
         self.assertIn(f"{path}:2:7: as seen in production: limits/high: ", done.stderr)
+
+    def test_a_file_of_a_region_is_told_the_place_that_breaks_a_schema(self):
+        self.resp("MP.ENV", "production")
+        self.resp("SET", "limits/low", "1")
+        self.resp("MP.PUT", "_schema/limits", "application/schema+json", json.dumps(LIMITS))
+        self.file("near/production~eu/limits.yaml", "low: 1\nhigh: 500\n")
+        path = self.file("limits.yaml", "low: 1\nhigh: 500\n")
+        folder = os.path.join(os.path.dirname(path), "near")
+        for words in ((folder,), (path, "--region", "eu"), (path, "--env", "production~eu"),
+                      (path, "--env", "production", "--region", "eu", "--instance", "i7")):
+            done = self.daemon.cli("import", *words)
+            self.assertRegex(done.stderr, r"limits.yaml:2:7: (as seen in \S+: )?limits/high: ")
 
     def test_a_value_that_is_put_is_told_its_line(self):
         self.resp("MP.PUT", "_schema/app/", "application/schema+json", json.dumps(LIMITS))
