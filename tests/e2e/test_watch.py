@@ -172,13 +172,28 @@ class Streams(mp_daemon.Spoken):
 
     def test_what_is_asked_wrongly_is_refused(self):
         for query in ("?prefx=a", "?from=x", "?from=-3", "?from=a-b", "?wait=soon", "?wait=11m",
-                      "?from=1&rev=1", "?env=a/b", "?prefix=" + "x" * 2000):
+                      "?from=1&rev=1", "?env=a/b", "?prefix=/a", "?prefix=" + "x" * 2000):
             with self.subTest(query):
                 answer = Http(self.daemon.http).get("/v1/watch" + query)
                 self.assertEqual((answer.status, answer["Content-Type"]),
                                  (400, "application/problem+json"))
         answer = Http(self.daemon.http).get("/v1/watch?from=1", Last_Event_ID="x")
         self.assertIn("Last-Event-ID is the position", answer.json["detail"])
+
+    def test_accept_chooses_the_kind_of_stream_by_its_weights(self):
+        for accept, kind in (("text/event-stream, application/x-ndjson;q=0.5", "text/event-stream"),
+                             ("Application/X-NDJSON, text/event-stream;q=0.9", "application/x-ndjson"),
+                             ("application/x-ndjson;q=0, */*", "text/event-stream"),
+                             ("application/json, text/plain, */*", "text/event-stream"), ("text/*", "text/event-stream")):
+            with self.subTest(accept):
+                answer = Http(self.daemon.http)("HEAD", "/v1/watch", None, Accept=accept)
+                self.assertEqual((answer.status, answer["Content-Type"]), (200, kind))
+        for accept in ("application/json", "application/ndjson", "image/png", "text/event-stream;q=0"):
+            with self.subTest(accept):
+                answer = Http(self.daemon.http).get("/v1/watch", Accept=accept)
+                self.assertEqual((answer.status, answer["Content-Type"]), (406, "application/problem+json"))
+                self.assertIn("application/x-ndjson", answer.json["detail"])
+        self.assertEqual(Http(self.daemon.http).get("/v1/watch?wait=1ms", Accept="application/json").status, 200)
 
     def test_all_watchers_of_whatever_kind_hear_the_same_in_the_same_order(self):
         streams = [self.stream("?prefix=order/", accept)

@@ -220,6 +220,7 @@ static const mp__route_answer watch_answer[] = {{200, "text/event-stream", "Even
                                                 {200, "application/x-ndjson", "Events"},
                                                 {200, "application/json", "Object"},
                                                 PROBLEM_ROWS(400),
+                                                PROBLEM_ROWS(406),
                                                 PROBLEM_ROWS(503),
                                                 LAST};
 static const mp__route_answer rollback_answer[] = {{200, "application/json", "RolledBack"},

@@ -235,6 +235,7 @@ typedef struct asked {
     bool has_from, known; /* known: of the present epoch */
     uint64_t from;
     int64_t wait_ms; /* -1: a stream */
+    enum mp__watch_kind kind;
 } asked;
 
 /* Where to begin: from=, rev= or the header Last-Event-ID of an event stream that comes back. */
@@ -291,6 +292,10 @@ static bool take_prefix(mp__exchange *x, asked *a)
         mp__answer_invalid(x, "the prefix is longer than any key");
         return false;
     }
+    if (a->prefix.size && a->prefix.data[0] == '/') {
+        mp__answer_invalid(x, "no key begins with '/': a prefix begins with a namespace");
+        return false;
+    }
     rc = mp__access_check(mp__manager_access(x->worker->server->manager), &x->identity,
                           MP__RIGHT_LIST, a->prefix, NULL);
     if (rc)
@@ -298,17 +303,32 @@ static bool take_prefix(mp__exchange *x, asked *a)
     return rc == 0;
 }
 
-static enum mp__watch_kind kind_of(const mp__exchange *x, const asked *a)
+/* What the client asked for; among equals an event stream. False: it takes neither, and that was
+ * answered: who expects lines and reads events would wait for what never comes. */
+static bool take_kind(mp__exchange *x, asked *a)
 {
     mp_str accept = mp__http_header_find(&x->request, "accept");
+    int events = accept.size ? mp__http_weight(accept, "text/event-stream") : 1000;
+    int lines = accept.size ? mp__http_weight(accept, "application/x-ndjson") : 0;
 
+    a->kind = MP__WATCH_SSE;
     if (is_websocket(x))
-        return MP__WATCH_WEBSOCKET;
-    if (a->wait_ms >= 0)
-        return MP__WATCH_POLL;
-    if (accept.size && memmem(accept.data, accept.size, "application/x-ndjson", 20))
-        return MP__WATCH_LINES;
-    return MP__WATCH_SSE;
+        a->kind = MP__WATCH_WEBSOCKET;
+    else if (a->wait_ms >= 0)
+        a->kind = MP__WATCH_POLL;
+    else if (lines > 0 && lines > events)
+        a->kind = MP__WATCH_LINES;
+    else if (events <= 0) {
+        mp__answer_problem(
+            x, &(mp__problem){.status = 406,
+                              .type = "not-acceptable",
+                              .detail = "Accept takes neither text/event-stream nor "
+                                        "application/x-ndjson",
+                              .remedy = "name one of them in Accept, or give 'wait' for one answer "
+                                        "in application/json"});
+        return false;
+    }
+    return true;
 }
 
 static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
@@ -334,7 +354,7 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
     w->scope = mp_str_new(text, a->scope.size);
     w->x = x;
     w->worker = worker;
-    w->kind = kind_of(x, a);
+    w->kind = a->kind;
     w->waiter.is_last = w->kind == MP__WATCH_POLL;
     mp__watch_pending_init(&w->waits);
     if (w->kind == MP__WATCH_WEBSOCKET) {
@@ -389,7 +409,7 @@ void mp__http_watch(mp__exchange *x)
 
     if ((!is_websocket(x) || check_handshake(x, &accept)) &&
         mp__http_parameters(x, a.p, PARAMETERS) && mp__http_scope(x, a.p, a.scope_text, &a.scope) &&
-        take_from(x, &a) && take_wait(x, &a) && take_prefix(x, &a))
+        take_from(x, &a) && take_wait(x, &a) && take_prefix(x, &a) && take_kind(x, &a))
         begin(x, &a, mp__buf_str(&accept));
     mp__buf_done(&accept);
 }
