@@ -83,36 +83,64 @@ static inline uint64_t mp__load_tail(const unsigned char *p, size_t n)
     return v;
 }
 
+/* The last 0 to 7 of @size bytes, 8 and more, little endian; the size in the top byte. One load
+ * that overlaps what was read before, and no branch: the count of bits is taken modulo 64. */
+static inline uint64_t mp__sip_last(const unsigned char *p, size_t size)
+{
+    return mp__load_le64(p + size - 8) >> 1 >> (~(size * 8) & 63) | (uint64_t)size << 56;
+}
+
+#define MP__SIP_ABSORB(v0, v1, v2, v3, m)                                                          \
+    do {                                                                                           \
+        v3 ^= (m);                                                                                 \
+        MP__SIP_ROUND(v0, v1, v2, v3);                                                             \
+        v0 ^= (m);                                                                                 \
+    } while (0)
+
 /* SipHash-1-3 of @size bytes. Always inline, since it is a third of a cached read and a call would
- * keep its first loads from overlapping what comes before. Pure. */
+ * keep its first loads from overlapping what comes before. What keys mostly have, 16 to 32 bytes,
+ * goes without a count of words. Pure. */
 static inline __attribute__((always_inline)) uint64_t
 mp__siphash13_from(const mp__hash_state *state, const void *data, size_t size)
 {
     const unsigned char *p = (const unsigned char *)data;
     uint64_t v0 = state->v0, v1 = state->v1, v2 = state->v2, v3 = state->v3;
     uint64_t m;
-    size_t left = size;
 
-#pragma GCC unroll 4 /* what keys mostly have: no count for each word */
-    for (; left >= 8; left -= 8, p += 8) {
+    if (__builtin_expect(size - 16 <= 16, 1)) {
         m = mp__load_le64(p);
-        v3 ^= m;
-        MP__SIP_ROUND(v0, v1, v2, v3);
-        v0 ^= m;
+        MP__SIP_ABSORB(v0, v1, v2, v3, m);
+        m = mp__load_le64(p + 8);
+        MP__SIP_ABSORB(v0, v1, v2, v3, m);
+        if (size >= 24) {
+            m = mp__load_le64(p + 16);
+            MP__SIP_ABSORB(v0, v1, v2, v3, m);
+            if (__builtin_expect(size == 32, 0)) {
+                m = mp__load_le64(p + 24);
+                MP__SIP_ABSORB(v0, v1, v2, v3, m);
+            }
+        }
+        m = mp__sip_last(p, size);
+    } else {
+        for (size_t at = 0; at + 8 <= size; at += 8) {
+            m = mp__load_le64(p + at);
+            MP__SIP_ABSORB(v0, v1, v2, v3, m);
+        }
+        m = size >= 8 ? mp__sip_last(p, size) : mp__load_tail(p, size) | (uint64_t)size << 56;
     }
-    if (__builtin_expect(size >= 8, 1)) /* the last 8 bytes, without those that the loop had */
-        m = mp__load_le64(p + left - 8) >> 1 >> (63 - 8 * left);
-    else
-        m = mp__load_tail(p, left);
-    m |= (uint64_t)size << 56;
-    v3 ^= m;
-    MP__SIP_ROUND(v0, v1, v2, v3);
-    v0 ^= m;
+    MP__SIP_ABSORB(v0, v1, v2, v3, m);
     v2 ^= 0xff;
     MP__SIP_ROUND(v0, v1, v2, v3);
     MP__SIP_ROUND(v0, v1, v2, v3);
-    MP__SIP_ROUND(v0, v1, v2, v3);
-    return v0 ^ v1 ^ v2 ^ v3;
+    /* Of the last round and v0 ^ v1 ^ v2 ^ v3 what does not cancel out: v0 comes in v3, too. */
+    v0 += v1;
+    v1 = MP__SIP_ROTL(v1, 13) ^ v0;
+    v2 += v3;
+    v3 = MP__SIP_ROTL(v3, 16) ^ v2;
+    v2 += v1;
+    m = MP__SIP_ROTL(v1, 17) ^ MP__SIP_ROTL(v3, 21);
+    __asm__("" : "+r"(m)); /* first these, which are there before v2 is */
+    return m ^ (v2 ^ MP__SIP_ROTL(v2, 32));
 }
 
 static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key key,

@@ -3,6 +3,7 @@
 
 #include <marketprism/blob.h>
 
+#include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/core.h"
 
@@ -22,6 +23,43 @@ static void siphash13_matches_the_reference_vectors(void **state)
     key = (mp__hash_key){mp__load_le64(input), mp__load_le64(input + 8)};
     for (size_t i = 0; i < 2; i++)
         assert_true(mp__siphash13(key, input, vectors[i].size) == vectors[i].want);
+}
+
+/* As the paper says it: whole words, then the bytes that are left one by one. */
+static uint64_t siphash13_plainly(mp__hash_key key, const unsigned char *input, size_t size)
+{
+    mp__hash_state v = mp__hash_state_of(key);
+
+    for (size_t word = 0; word <= size / 8; word++) {
+        uint64_t m = word == size / 8 ? (uint64_t)size << 56 : 0;
+
+        for (size_t i = word * 8; i < size && i < word * 8 + 8; i++)
+            m |= (uint64_t)input[i] << (i % 8 * 8);
+        v.v3 ^= m;
+        MP__SIP_ROUND(v.v0, v.v1, v.v2, v.v3);
+        v.v0 ^= m;
+    }
+    v.v2 ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        MP__SIP_ROUND(v.v0, v.v1, v.v2, v.v3);
+    return v.v0 ^ v.v1 ^ v.v2 ^ v.v3;
+}
+
+static void siphash13_is_the_same_by_every_way_and_reads_nothing_beyond_its_input(void **state)
+{
+    const mp__hash_key key = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
+
+    (void)state;
+    for (size_t size = 0; size <= 300; size++) {
+        unsigned char *input = mp__realloc_array(NULL, size + 1, 1);
+
+        assert_non_null(input);
+        for (size_t i = 0; i <= size; i++)
+            input[i] = (unsigned char)(i * 151 + size);
+        /* it ends where the memory ends, which the address sanitizer watches */
+        assert_true(mp__siphash13(key, input + 1, size) == siphash13_plainly(key, input + 1, size));
+        (void)mp__free(input);
+    }
 }
 
 static void bytes_are_equal_only_if_each_of_them_is(void **state)
@@ -144,6 +182,7 @@ static void blob_is_freed_with_its_last_reference(void **state)
 
 static const struct CMUnitTest tests[] = {
     MP_TEST(siphash13_matches_the_reference_vectors),
+    MP_TEST(siphash13_is_the_same_by_every_way_and_reads_nothing_beyond_its_input),
     MP_TEST(bytes_are_equal_only_if_each_of_them_is),
     MP_TEST(address_of_a_name_without_slash_is_in_the_default_namespace),
     MP_TEST(address_round_trips_through_its_name),
