@@ -81,7 +81,7 @@ int mp__staging_put(mp__staging *s, const mp__key *key)
 
 int mp__staging_put_if(mp__staging *s, const mp__key *key, int64_t revision)
 {
-    int code = begin(s, "CAS", 4, key->name.size + key->value.size);
+    int code = begin(s, "EDIT", 4, key->name.size + key->value.size);
 
     if (code)
         return code;

@@ -16,7 +16,7 @@
 
 #define JSON_TYPE "application/json"
 
-static bool is_json(mp_str type)
+bool mp__media_is_json(mp_str type)
 {
     static const char suffix[] = "+json";
     size_t size = 0;
@@ -37,7 +37,7 @@ static const char *reading_of(mp_str value, mp_str type)
     json_t *parsed;
 
     if (type.size)
-        return is_json(type) ? JSON_TYPE : "text/plain";
+        return mp__media_is_json(type) ? JSON_TYPE : "text/plain";
     parsed = json_loadb(value.data ? value.data : "", value.size, JSON_DECODE_ANY, &error);
     is_text = parsed ? json_is_string(parsed)
                      : json_error_code(&error) != json_error_numeric_overflow; /* a number, too */
@@ -220,7 +220,7 @@ bool mp__change_claims_json(const mp__change *change)
 {
     mp_str scope, namespace_, key;
 
-    return change->op == MP__CHANGE_PUT && is_json(change->media_type) &&
+    return change->op == MP__CHANGE_PUT && mp__media_is_json(change->media_type) &&
            mp__address_split(change->address, &scope, &namespace_, &key) == 0 &&
            !mp__schema_is_one(namespace_);
 }

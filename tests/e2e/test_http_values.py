@@ -425,6 +425,24 @@ class Values(unittest.TestCase):
         self.assertEqual(answer.status, 200, answer)
         self.assertEqual(self.http.get(BASE + "default/p").json, {"a": 1, "b": {"d": 3}})
 
+    def test_a_patched_value_ends_when_it_would_have_and_keeps_its_type(self):
+        kinds = (("application/merge-patch+json", b'{"b": 2}'),
+                 ("application/json-patch+json", b'[{"op": "add", "path": "/c", "value": 3}]'))
+        self.http.put(BASE + "default/kept?ttl=1h", b'{"a": 1}', Content_Type="application/vnd.limits+json")
+        ends = self.http.get(BASE + "default/?prefix=kept").json["keys"][0]["expires_ms"]
+        for kind, patch in kinds:
+            told = self.http("PATCH", BASE + "default/kept?dry_run", patch, Content_Type=kind).json
+            self.assertEqual(told["would"], "change")
+            self.assertEqual(self.http("PATCH", BASE + "default/kept", patch, Content_Type=kind).status, 200)
+            again = self.http("PATCH", BASE + "default/kept?dry_run", patch, Content_Type=kind).json
+            self.assertEqual(again["would"], "nothing")
+            kept = self.http.get(BASE + "default/?prefix=kept").json["keys"][0]
+            self.assertEqual((kept["expires_ms"], kept["media_type"]), (ends, "application/vnd.limits+json"))
+        self.http("PATCH", BASE + "default/kept?ttl=2h", b"{}", Content_Type=kinds[0][0])
+        self.assertGreater(self.http.get(BASE + "default/?prefix=kept").json["keys"][0]["expires_ms"], ends)
+        self.http("PUT", BASE + "default/kept", b"{}", Content_Type="application/json")
+        self.assertNotIn("expires_ms", self.http.get(BASE + "default/?prefix=kept").json["keys"][0])
+
     def test_a_json_patch_is_done_whole_or_not(self):
         self.http.put(BASE + "default/q", {"a": [1]})
         type = "application/json-patch+json"

@@ -411,6 +411,15 @@ class Transfer(mp_daemon.Served):
         self.edit('echo fresh >"$1"', "edit/new", "--yes")
         self.assertEqual(self.c("GET", "edit/new"), b"fresh")
 
+    def test_what_is_edited_ends_when_it_would_have(self):
+        self.c("SET", "ending/a", "one", "PX", "7000000")
+        self.c("SET", "ending/b", "two", "PX", "9000000")
+        ends = [self.c("PEXPIRETIME", key) for key in ("ending/a", "ending/b")]
+        self.edit('sed -i s/one/1st/ "$1"', "ending/a", "--yes")
+        self.edit('sed -i s/two/2nd/ "$1"', "ending/", "--yes")
+        self.assertEqual(self.c("MGET", "ending/a", "ending/b"), [b"1st", b"2nd"])
+        self.assertEqual([self.c("PEXPIRETIME", key) for key in ("ending/a", "ending/b")], ends)
+
     def test_many_keys_are_edited_at_once(self):
         self.c("MP.PUT", "manyedit/a", "application/json", "1", "manyedit/b", "text/plain", "x",
                "manyedit/c", "application/toml", "07:32:00")

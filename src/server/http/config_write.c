@@ -139,7 +139,8 @@ const char *mp__http_would(const mp__change *change, const mp__entry *own)
         return own ? "delete" : "nothing";
     if (!own)
         return "create";
-    return (change->flags & MP__IF_CHANGED) && own->expires_ms == change->expires_ms &&
+    return (change->flags & MP__IF_CHANGED) &&
+                   ((change->flags & MP__KEEP_EXPIRY) || own->expires_ms == change->expires_ms) &&
                    mp_str_equal(mp_blob_str(&own->blob.pub), change->value) &&
                    mp_str_equal(mp__entry_media_type(own), change->media_type)
                ? "nothing"
@@ -393,22 +394,26 @@ static void patch_done(mp__job *job)
     write_work *w = (write_work *)job;
     const mp__entry *held = w->held, *now = w->now, *own = w->own;
     mp__buf patched = w->patched; /* @w goes with an answer */
-    mp_str value = mp__buf_str(&patched);
+    mp_str value = mp__buf_str(&patched), type = now ? mp__entry_media_type(now) : MP_STR("");
     char *copy;
 
+    if (!mp__media_is_json(type))
+        type = MP_STR("application/json");
     w->held = w->now = w->own = NULL;
     w->patched = (mp__buf){0};
     if (w->status) {
         mp__diag diag = w->diag;
 
         answer_patch_error(w->x, w->status, &diag);
-    } else if ((copy = mp__exchange_memory(w->x, value.size + 1)) == NULL) {
+    } else if ((copy = mp__exchange_memory(w->x, value.size + type.size)) == NULL) {
         mp__answer_no_memory(w->x);
     } else {
         if (value.size)
             memcpy(copy, value.data, value.size);
         w->changes[0].value = mp_str_new(copy, value.size);
-        w->changes[0].media_type = MP_STR("application/json");
+        if (type.size)
+            memcpy(copy + value.size, type.data, type.size);
+        w->changes[0].media_type = mp_str_new(copy + value.size, type.size);
         go_on(w, now, own);
     }
     mp__buf_done(&patched);
@@ -527,6 +532,8 @@ static void run(mp__exchange *x, enum write_kind kind)
         w->changes[0].expires_ms = mp__env_wall_ms(x->worker->server->env) + ttl_ms;
     else if (kind != DELETE)
         w->changes[0].flags = MP__IF_CHANGED;
+    if (is_patch(w) && !ttl_ms) /* it is the same value, in part another */
+        w->changes[0].flags |= MP__KEEP_EXPIRY;
     start(w);
 }
 

@@ -108,7 +108,8 @@ const mp__command mp__commands[] = {
      "none; or say which.",
      mp__cmd_mp_scope},
     {"MP.STAGE", -2, W, 0, 0, 0, "marketprism", "0.1.0",
-     "MP.STAGE PUT key media-type value [...] | CAS key revision media-type value [...] | DEL key "
+     "MP.STAGE PUT key media-type value [...] | CAS key revision media-type value [...] | EDIT, "
+     "the same, and when the value ends stays | DEL key "
      "revision [...]: gather changes on this connection; COMMIT makes them all or none, DISCARD "
      "forgets them, CHECK too, and is refused where schemas or the origin would refuse them. "
      "COMMIT WHY and CHECK WHY answer what breaks schemas as how many there are and at most 20 "

@@ -129,6 +129,18 @@ static bool stage_cas(mp__connection *c, const mp_str *words, uint32_t count)
     return true;
 }
 
+/* EDIT, the same: part of what is there is another, and when it ends stays. */
+static bool stage_edit(mp__connection *c, const mp_str *words, uint32_t count)
+{
+    size_t first = c->stage->count;
+
+    if (!stage_cas(c, words, count))
+        return false;
+    for (size_t i = first; i < c->stage->count; i++)
+        c->stage->items[i].flags |= MP__KEEP_EXPIRY;
+    return true;
+}
+
 /* DEL key revision, in pairs. */
 static bool stage_del(mp__connection *c, const mp_str *words, uint32_t count)
 {
@@ -145,7 +157,8 @@ static const struct {
     const char *word;
     uint32_t step;
     bool (*stage)(mp__connection *c, const mp_str *words, uint32_t count);
-} words_of_stage[] = {{"PUT", 3, stage_put}, {"CAS", 4, stage_cas}, {"DEL", 2, stage_del}};
+} words_of_stage[] = {
+    {"PUT", 3, stage_put}, {"CAS", 4, stage_cas}, {"EDIT", 4, stage_edit}, {"DEL", 2, stage_del}};
 
 /* ---- COMMIT ---- */
 
