@@ -14,7 +14,6 @@
 static const double PANEL_SHARE = 0.01; /* of the time, until it is said otherwise */
 
 enum {
-    BYTES_LEAST = 512 * 1024,
     NEGATIVE_LEAST = 16, /* entries */
     EVICT_BATCH = 16,    /* victims, or */
     EVICT_BYTES = 16384, /* bytes of them, between two tries to get memory */
@@ -76,7 +75,7 @@ int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret
 
     if (__builtin_add_overflow(table, policy, &fixed) ||
         __builtin_add_overflow(fixed, sizeof(mp__l1), &fixed) || bytes_max < fixed ||
-        bytes_max - fixed < BYTES_LEAST)
+        bytes_max - fixed < MP__L1_BYTES_LEAST)
         return MP_EINVAL;
     *ret_bytes = bytes_max - fixed;
     return 0;

@@ -96,6 +96,8 @@ static inline void mp__l1_unlock(mp__l1 *l1)
     mp__hazard_tidy();
 }
 
+enum { MP__L1_BYTES_LEAST = 512 * 1024 }; /* for entries */
+
 /* The bytes that @bytes_max leaves for entries beside an index of @table bytes and a policy of
  * @policy bytes, in *ret_bytes. MP_EINVAL: fewer than a cache can work with. */
 MP_MUST_USE int mp__l1_slab_bytes(size_t bytes_max, size_t table, size_t policy, size_t *ret_bytes);

@@ -41,6 +41,8 @@ typedef struct mp__l2_stats {
     uint64_t dictionaries, dictionary_bytes, trainings;
 } mp__l2_stats;
 
+/* The fewest bytes that an L2 of @entries works with. Pure. */
+size_t mp__l2_bytes_least(size_t entries);
 /* MP_EINVAL: too few bytes for the index and MP__L2_BYTES_LEAST. MP_ENOMEM, -EAGAIN (no thread). */
 MP_MUST_USE int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2);
 mp__l2 *mp__l2_free(mp__l2 *l2); /* after the L1 above it; accepts NULL, returns NULL */

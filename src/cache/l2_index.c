@@ -41,10 +41,14 @@ int mp__l2_index_new(size_t entries, mp__l2_slot **ret_slots, uint16_t **ret_gho
     return 0;
 }
 
+size_t mp__l2_bytes_least(size_t entries)
+{
+    return index_bytes(entries) + MP__L2_BYTES_LEAST;
+}
+
 bool mp__l2_fits(size_t entries, size_t bytes)
 {
-    return entries > 0 && entries <= (size_t)1 << 32 &&
-           bytes >= index_bytes(entries) + MP__L2_BYTES_LEAST;
+    return entries > 0 && entries <= (size_t)1 << 32 && bytes >= mp__l2_bytes_least(entries);
 }
 
 /* ---- index: open addressing, the next free slot, no marks of what went ---- */

@@ -214,6 +214,8 @@ static void reload(daemon_state *d)
     if (rc == 0)
         rc = check_log_levels(options, &diag);
     if (rc == 0)
+        rc = mp__server_check(options, &diag);
+    if (rc == 0)
         rc = mp__manager_reload(d->manager, options, &diag);
     if (rc == 0)
         rc = mp__server_reload(d->server, options, &diag);

@@ -151,7 +151,7 @@ const mp__option mp__option_table[] = {
     {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", false,
      "Most space on disk (L3). When it is full the oldest entries that nobody reads are "
      "forgotten."},
-    {"cache.l3_segment_bytes", MP__OPTION_BYTES, "16MiB", 64 * KIB, 1 * GIB, NULL, "bytes", false,
+    {"cache.l3_segment_bytes", MP__OPTION_BYTES, "16MiB", 64 * KIB, 128 * MIB, NULL, "bytes", false,
      "Size of one file of L3."},
     {"cache.l3_sync_interval", MP__OPTION_DURATION, "1s", 10, 600 * S, NULL, "ms", false,
      "How often L3 is synced. Written at once, so only a power loss can cost this much of it."},

@@ -93,6 +93,38 @@ static const struct {
     {"http.ready_namespaces", check_ready},
 };
 
+/* @path has fewer bytes than @entries_path needs: the one that stands in the file is to blame. */
+static int refuse(const mp__options *options, const char *path, size_t bytes, size_t least,
+                  const char *entries_path, size_t entries, mp__diag *diag)
+{
+    const char *first = mp__options_is_set(options, path) ? path : entries_path;
+    int rc = mp__diag_set(diag, MP_EINVAL,
+                          "%s: %.2f MiB are too few for %zu entries (%s), it takes at least "
+                          "%.2f MiB; raise it or lower that",
+                          path, (double)bytes / (1 << 20), entries, entries_path,
+                          /* rounded up, so that what is told is enough */
+                          (double)((least * 100 + (1 << 20)) / (1 << 20)) / 100);
+
+    mp__options_blame(options, first, diag);
+    return rc;
+}
+
+static int check_sizes(const mp__options *options, const mp__memory_plan *plan,
+                       const mp__priorities *priorities, mp__diag *diag)
+{
+    size_t least = mp__cache_l1_bytes_least(plan->l1_entries, plan->l1_bytes,
+                                            mp__options_text(options, "cache.policy"), priorities);
+
+    if (plan->l1_bytes < least)
+        return refuse(options, "cache.l1_bytes", plan->l1_bytes, least, "cache.l1_size",
+                      plan->l1_entries, diag);
+    least = mp__cache_l2_bytes_least(plan->l2_entries);
+    if (plan->l2_entries && plan->l2_bytes < least)
+        return refuse(options, "cache.l2_bytes", plan->l2_bytes, least, "cache.l2_size",
+                      plan->l2_entries, diag);
+    return 0;
+}
+
 int mp__manager_check(const mp__options *options, mp__diag *diag)
 {
     mp__priorities *priorities = NULL;
@@ -101,6 +133,8 @@ int mp__manager_check(const mp__options *options, mp__diag *diag)
 
     if (rc == 0) {
         rc = mp__priorities_configured(options, &priorities, diag);
+        if (rc == 0)
+            rc = check_sizes(options, &plan, priorities, diag);
         priorities = mp__priorities_free(priorities);
     }
     for (size_t i = 0; rc == 0 && i < sizeof(checks) / sizeof(checks[0]); i++) {

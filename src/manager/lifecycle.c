@@ -35,19 +35,36 @@ static void take_panel_share(mp__manager *manager, const mp__options *options)
 }
 
 /* Room first, then what needs it. */
-static int l1_take(mp__manager *manager, size_t entries, size_t bytes)
+static int l1_limit(mp_cache *cache, size_t entries, size_t bytes, const mp_cache_stats *stats)
 {
-    mp_cache_stats stats;
     int rc = 0;
 
-    mp_cache_stats_read(manager->cache, &stats);
-    if (bytes > stats.l1_bytes_max)
-        rc = mp__cache_set_l1_bytes(manager->cache, bytes);
-    if (rc == 0 && entries != stats.l1_entries_max)
-        rc = mp__cache_set_l1_entries(manager->cache, entries);
-    if (rc == 0 && bytes < stats.l1_bytes_max)
-        rc = mp__cache_set_l1_bytes(manager->cache, bytes);
+    if (bytes > stats->l1_bytes_max)
+        rc = mp__cache_set_l1_bytes(cache, bytes);
+    if (rc == 0 && entries != stats->l1_entries_max)
+        rc = mp__cache_set_l1_entries(cache, entries);
+    if (rc == 0 && bytes < stats->l1_bytes_max)
+        rc = mp__cache_set_l1_bytes(cache, bytes);
     return rc;
+}
+
+/* All of it or nothing. */
+static int l1_take(mp_cache *cache, size_t entries, size_t bytes, const char *policy,
+                   mp__diag *diag)
+{
+    mp_cache_stats before, now;
+    int rc;
+
+    mp_cache_stats_read(cache, &before);
+    rc = l1_limit(cache, entries, bytes, &before);
+    if (rc == 0)
+        rc = mp__cache_set_policy(cache, policy);
+    if (rc == 0)
+        return 0;
+    mp_cache_stats_read(cache, &now);
+    (void)l1_limit(cache, before.l1_entries_max, before.l1_bytes_max, &now); /* as they fitted */
+    return mp__diag_set(diag, rc, "cache.l1_bytes, cache.l1_size, cache.policy: %s",
+                        rc == MP_EINVAL ? "the bytes are too few" : mp_strerror(rc));
 }
 
 /* Only where memory.max divides, since the limits of L2 themselves hold until a restart. */
@@ -73,14 +90,14 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
     mp__memory_plan plan;
     int rc = mp__memory_plan_make(options, &plan, diag);
 
+    if (rc == 0)
+        rc = mp__manager_check(options, diag); /* what a start would refuse */
+    if (rc == 0)
+        rc = l1_take(manager->cache, plan.l1_entries, plan.l1_bytes,
+                     mp__options_text(options, "cache.policy"), diag);
     if (rc)
         return rc;
     take_panel_share(manager, options);
-    rc = l1_take(manager, plan.l1_entries, plan.l1_bytes);
-    if (rc == 0)
-        rc = mp__cache_set_policy(manager->cache, mp__options_text(options, "cache.policy"));
-    if (rc)
-        return mp__diag_set(diag, rc, "cache.l1_bytes is too small for cache.l1_size");
     rc = l2_take(manager, &plan);
     if (rc)
         return mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");

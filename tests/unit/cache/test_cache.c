@@ -10,6 +10,7 @@
 #include <marketprism/marketprism.h>
 
 #include "cache/cache.h"
+#include "cache/priority.h"
 #include "core/alloc.h"
 
 static mp_cache *cache_new(size_t entries)
@@ -702,7 +703,52 @@ static void what_is_written_around_memory_leaves_nothing_older_there(void **stat
     assert_int_equal(system(command), 0);
 }
 
+static int open_with(size_t entries, size_t bytes, const char *policy, mp__priorities *priorities)
+{
+    mp__cache_options options = {.env = mp__env_real(),
+                                 .l1_entries = entries,
+                                 .l1_bytes = bytes,
+                                 .policy = policy,
+                                 .priorities = priorities};
+    mp_cache *cache = NULL;
+    int rc = mp__cache_open(&options, &cache, NULL);
+
+    cache = mp_cache_free(cache);
+    return rc;
+}
+
+static mp__priorities *three_classes(void)
+{
+    mp_str rows[] = {MP_STR("a/*=critical"), MP_STR("b/*=low")};
+    mp__priorities *priorities = NULL;
+
+    assert_int_equal(mp__priorities_new(rows, 2, NULL, 0, &priorities, NULL), 0);
+    return priorities;
+}
+
+static void the_least_bytes_that_are_told_are_enough_and_fewer_are_not(void **state)
+{
+    static const char *const policies[] = {"adaptive", "lru", "w-tinylfu", "lirs", "arc"};
+    static const size_t entries[] = {1, 500, 30000};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+        for (size_t k = 0; k < sizeof(entries) / sizeof(entries[0]); k++)
+            for (int divided = 0; divided <= 1; divided++) {
+                mp__priorities *asked = divided ? three_classes() : NULL;
+                size_t least = mp__cache_l1_bytes_least(entries[k], 1, policies[i], asked);
+
+                asked = mp__priorities_free(asked);
+                assert_int_equal(
+                    open_with(entries[k], least, policies[i], divided ? three_classes() : NULL), 0);
+                assert_int_equal(
+                    open_with(entries[k], least - 1, policies[i], divided ? three_classes() : NULL),
+                    MP_EINVAL);
+            }
+}
+
 static const struct CMUnitTest tests[] = {
+    MP_TEST(the_least_bytes_that_are_told_are_enough_and_fewer_are_not),
     MP_TEST(a_value_is_got_replaced_and_deleted),
     MP_TEST(a_loop_larger_than_the_cache_hits_by_default_and_the_panel_says_why),
     MP_TEST(keys_of_every_length_are_kept_apart),

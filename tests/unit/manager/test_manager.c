@@ -304,6 +304,37 @@ static void past_its_ttl_a_value_is_served_and_verified_behind(void **state)
     assert_int_equal(last.reason, MP__REASON_FRESH);
 }
 
+static void a_reload_that_a_start_would_refuse_changes_nothing(void **state)
+{
+    static const char *const bad[][2] = {{"cache.l1_size", "1000000000"},
+                                         {"cache.pin", "everything"},
+                                         {"cache.priorities", "a=b"},
+                                         {"cache.l2_size", "100000000"}};
+    mp_cache_stats before, after;
+
+    (void)state;
+    mp_cache_stats_read(manager->cache, &before);
+    assert_int_equal(mp__options_set(options, "cache.default_ttl", "17s", NULL), 0);
+    assert_int_equal(mp__options_set(options, "cache.l1_bytes", "3MiB", NULL), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        const char *was = i == 0 ? "500" : i == 3 ? "5000" : "";
+        mp__diag diag = {0};
+
+        assert_int_equal(mp__options_set(options, bad[i][0], bad[i][1], NULL), 0);
+        assert_int_equal(mp__manager_reload(manager, options, &diag), MP_EINVAL);
+        assert_non_null(strstr(diag.text, i == 0   ? "cache.l1_bytes"
+                                          : i == 3 ? "cache.l2_bytes"
+                                                   : ""));
+        mp_cache_stats_read(manager->cache, &after);
+        assert_int_equal(after.l1_bytes_max, before.l1_bytes_max);
+        assert_int_equal(after.l1_entries_max, before.l1_entries_max);
+        assert_int_not_equal(atomic_load(&manager->ttl_s), 17);
+        assert_int_equal(mp__options_set(options, bad[i][0], was, NULL), 0);
+    }
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    assert_int_equal(atomic_load(&manager->ttl_s), 17);
+}
+
 static void a_ttl_that_is_shorter_than_the_bound_holds_too(void **state)
 {
     uint64_t before;
@@ -640,6 +671,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(the_age_goes_on_over_a_restart_without_an_origin),
     WORLD_TEST(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
     WORLD_TEST(past_its_ttl_a_value_is_served_and_verified_behind),
+    WORLD_TEST(a_reload_that_a_start_would_refuse_changes_nothing),
     WORLD_TEST(a_ttl_that_is_shorter_than_the_bound_holds_too),
     WORLD_TEST(a_hard_bound_that_is_shorter_than_the_other_holds_too),
     WORLD_TEST(a_strong_read_and_an_age_of_nothing_ask_the_origin),

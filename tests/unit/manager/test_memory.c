@@ -43,6 +43,17 @@ static void assert_refused(const char *yaml, int line, int column, const char *t
     options = mp__options_free(options);
 }
 
+static void assert_accepted(const char *yaml)
+{
+    mp__options *options = NULL;
+    mp__diag diag = {0};
+
+    assert_int_equal(mp__options_new(&options), 0);
+    assert_int_equal(mp__options_parse(options, "f.yaml", mp_str_of(yaml), &diag), 0);
+    assert_int_equal(mp__manager_check(options, &diag), 0);
+    options = mp__options_free(options);
+}
+
 static void without_it_each_limit_is_its_own(void **state)
 {
     mp__memory_plan p = plan_of("");
@@ -118,7 +129,25 @@ static void a_contradiction_is_refused_at_its_place(void **state)
     assert_refused("cache:\n  priority_shares:\n    - low=99\n", 3, 5, "1 to 97 percent");
 }
 
+static void what_is_too_little_for_its_entries_is_refused_at_its_place(void **state)
+{
+    (void)state;
+    assert_refused("cache:\n  l1_size: 2000\n  l1_bytes: 1MiB\n", 3, 13,
+                   "cache.l1_bytes: 1.00 MiB are too few for 2000 entries (cache.l1_size)");
+    assert_refused("cache:\n  l1_size: 1000000000\n", 2, 12, "lower that");
+    assert_refused("cache:\n  l2_size: 1000000\n", 2, 12, "cache.l2_bytes: 16.00 MiB are too few");
+    assert_refused("cache:\n  l2_bytes: 4MiB\n", 2, 13, "at least 4.1");
+    assert_refused("memory:\n  max: 64MiB\ncache:\n  l1_size: 100000000\n", 4, 12,
+                   "too few for 100000000 entries");
+    /* each class has a policy of its own */
+    assert_accepted("cache: {l1_bytes: 1400000, l1_size: 2000}");
+    assert_refused("cache:\n  l1_bytes: 1400000\n  l1_size: 2000\n"
+                   "  priorities: [a/*=low, b/*=critical, c/*=high]\n",
+                   2, 13, "raise it");
+}
+
 static const struct CMUnitTest tests[] = {
+    MP_TEST(what_is_too_little_for_its_entries_is_refused_at_its_place),
     MP_TEST(without_it_each_limit_is_its_own),
     MP_TEST(what_is_not_set_is_chosen_to_fit),
     MP_TEST(what_is_set_by_hand_stays_and_the_other_gets_the_rest),
