@@ -245,6 +245,15 @@ static bool has_outlasted_its_ttl(const mp__manager *manager, const mp__entry *e
                mp__manager_now_s(manager);
 }
 
+/* A watch of ours held it and ended, and another is there: something may have changed between. */
+static bool has_lost_its_watch(const mp__manager *manager, const mp__entry *entry)
+{
+    uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
+    uint32_t its = atomic_load_explicit(&entry->generation, memory_order_relaxed);
+
+    return live && its != live && its != MP__GENERATION_SHARED;
+}
+
 static enum verdict judge_age(mp__manager *manager, const mp__read *read, const mp__entry *entry,
                               enum mp__reason *ret_reason)
 {
@@ -258,7 +267,7 @@ static enum verdict judge_age(mp__manager *manager, const mp__read *read, const 
         return ASK_FIRST;
     *ret_reason = MP__REASON_WITHIN_BOUND;
     if (age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed) &&
-        !has_outlasted_its_ttl(manager, entry))
+        !has_outlasted_its_ttl(manager, entry) && !has_lost_its_watch(manager, entry))
         return SERVE;
     *ret_reason = MP__REASON_REFRESHING;
     return SERVE_AND_REFRESH;

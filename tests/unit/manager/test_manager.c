@@ -304,6 +304,30 @@ static void past_its_ttl_a_value_is_served_and_verified_behind(void **state)
     assert_int_equal(last.reason, MP__REASON_FRESH);
 }
 
+static void after_a_change_that_was_not_told_each_is_verified_when_it_is_next_read(void **state)
+{
+    static const char address[] = "production/default/a", absent[] = "production/default/none";
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(put(address, "1"), 0);
+    assert_int_equal(get(absent, MP__LEVEL_EVENTUAL), MP_EABSENT);
+    mp_sim_run(sim, 100);
+    mp__change_unseen(manager, "a test");
+    before = world_fetches();
+    assert_int_equal(get(address, MP__LEVEL_EVENTUAL), 0); /* far within the bound */
+    assert_int_equal(last.reason, MP__REASON_REFRESHING);
+    assert_int_equal(get(absent, MP__LEVEL_EVENTUAL), MP_EABSENT);
+    assert_int_equal(last.reason, MP__REASON_REFRESHING);
+    mp_sim_run(sim, 100);
+    assert_int_equal(world_fetches() - before, 2);
+    assert_int_equal(get(address, MP__LEVEL_EVENTUAL), 0);
+    assert_int_equal(last.reason, MP__REASON_FRESH);
+    assert_int_equal(get(absent, MP__LEVEL_EVENTUAL), MP_EABSENT);
+    assert_int_equal(last.reason, MP__REASON_FRESH);
+    assert_int_equal(world_fetches() - before, 2); /* once */
+}
+
 static void a_reload_that_a_start_would_refuse_changes_nothing(void **state)
 {
     static const char *const bad[][2] = {{"cache.l1_size", "1000000000"},
@@ -671,6 +695,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(the_age_goes_on_over_a_restart_without_an_origin),
     WORLD_TEST(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
     WORLD_TEST(past_its_ttl_a_value_is_served_and_verified_behind),
+    WORLD_TEST(after_a_change_that_was_not_told_each_is_verified_when_it_is_next_read),
     WORLD_TEST(a_reload_that_a_start_would_refuse_changes_nothing),
     WORLD_TEST(a_ttl_that_is_shorter_than_the_bound_holds_too),
     WORLD_TEST(a_hard_bound_that_is_shorter_than_the_other_holds_too),
