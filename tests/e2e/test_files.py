@@ -478,6 +478,44 @@ class Files(unittest.TestCase):
         self.is_soon("app/more", b"1")
         self.is_state("live")
 
+    def test_lists_and_exports_say_which_keys_a_broken_file_holds_back(self):
+        (self.folder / "base").mkdir()
+        self.rename("app", "name: behind\nextra: 1\n", "base")
+        self.rename("app2", "x: 1\n")
+        self.start()
+        http = Http(self.daemon.http)
+        self.addCleanup(http.close)
+
+        def lists():
+            for path, keys in (("config/app/", ["db.host", "limit", "name"]), ("config/app/?keys_only&prefix=l", ["limit"]),
+                               ("config/app/?effective=true&env=production", ["db.host", "limit", "name"]),
+                               ("config/app2/", []), ("config/app/?env=base", []), ("config/app/?at=1", []),
+                               ("config/app/?effective=true&prefix=ex", [])):
+                answer = http.get("/v1/" + path)
+                told = {key["key"]: key.get("reason") for key in answer.json["keys"] if key.get("stale")}
+                yield path, keys, answer, told
+
+        tags = {}
+        for path, _, answer, told in lists():
+            self.assertEqual((told, answer.json["stale"], answer["MarketPrism-Stale"]), ({}, False, None), path)
+            tags[path] = answer["ETag"]
+        exported = http.get("/v1/export/app")
+        self.rename("app", "name: [\n")
+        self.is_state("degraded")
+        for path, keys, answer, told in lists():
+            self.assertEqual(told, dict.fromkeys(keys, "origin-damaged"), path)
+            self.assertEqual(answer.json["stale"], bool(keys), path)
+            self.assertEqual(answer["MarketPrism-Stale"], "true; reason=origin-damaged" if keys else None, path)
+            self.assertEqual(http.get("/v1/" + path, If_None_Match=tags[path]).status, 200 if keys else 304, path)
+        again = http.get("/v1/export/app", If_None_Match=exported["ETag"])
+        self.assertEqual((again.status, again.body, again["MarketPrism-Stale"]), (200, exported.body, "true; reason=origin-damaged"))
+        self.assertTrue(http.get("/v1/diff/app/?to_env=base").json["stale"])
+        self.assertFalse(http.get("/v1/diff/app2/?to_env=base").json["stale"])
+        self.rename("app", "name: first\nlimit: 10\ndb:\n  host: a\n")
+        self.is_state("live")
+        for path, _, answer, told in lists():
+            self.assertEqual((told, answer["ETag"]), ({}, tags[path]), path)
+
     def test_folders_of_regions_and_instances_are_layers(self):
         for layer, text in (("base", "name: b\nonly: base\n"), ("production~eu", "name: eu\n"),
                             ("production~eu~i7", "limit: 7\n")):

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "server/http/collect.h"
+#include "server/watch.h"
 
 /* ---- walks ---- */
 
@@ -83,6 +85,68 @@ bool mp__walk_after(mp__walk *walk, mp_str name, bool group)
     walk->after_size = size;
     return true;
 }
+
+/* ---- what may be outdated ---- */
+
+typedef struct doubting {
+    mp__walk *walk;
+    mp_str layer; /* that is asked about */
+} doubting;
+
+static int compare_name(const void *name, const void *item)
+{
+    mp_str a = *(const mp_str *)name, b = ((const mp__walk_item *)item)->name;
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int mark_doubt(void *context, mp_str address)
+{
+    const doubting *d = context;
+    mp__walk *walk = d->walk;
+    mp_str name = mp__http_name_of(address);
+    mp__walk_item *item =
+        bsearch(&name, walk->items, walk->count, sizeof(*walk->items), compare_name);
+
+    if (item && !item->group && (!walk->effective || mp_str_equal(item->item->layer, d->layer)))
+        item->in_doubt = walk->in_doubt = true;
+    return 0;
+}
+
+void mp__walk_doubt(mp__walk *walk)
+{
+    mp__manager *manager = walk->x->worker->server->manager;
+    mp_str layers[MP__LAYERS_MAX] = {mp_str_new(walk->scope, walk->scope_size)};
+    size_t count = walk->effective ? mp__watch_layers(manager, layers[0], layers) : 1;
+    char prefix[MP__SCOPE_MAX + 1 + MP__WALK_NAME_MAX];
+
+    if (walk->is_past || walk->count == 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        doubting d = {walk, layers[i]};
+        size_t size = layers[i].size;
+
+        memcpy(prefix, layers[i].data, size);
+        prefix[size++] = '/';
+        memcpy(prefix + size, walk->prefix, walk->prefix_size);
+        mp__manager_doubts(manager, mp_str_new(prefix, size + walk->prefix_size), mark_doubt, &d);
+    }
+}
+
+const char *mp__walk_reason(const mp__walk *walk)
+{
+    mp__summary now;
+
+    if (!walk->stale)
+        return walk->in_doubt ? mp__reason_name(MP__REASON_ORIGIN_DAMAGED) : NULL;
+    mp__manager_summary(walk->x->worker->server->manager, &now);
+    return mp__reason_name(now.origin == MP__ORIGIN_LOST ? MP__REASON_ORIGIN_LOST
+                           : now.silent                  ? MP__REASON_ORIGIN_SLOW
+                                                         : MP__REASON_ORIGIN_DOWN);
+}
+
+/* ---- pages ---- */
 
 static void finish(mp__walk *walk, int status)
 {

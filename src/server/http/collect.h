@@ -21,6 +21,7 @@ typedef struct mp__walk_item {
     const mp__list_item *item; /* of a group, its first key */
     mp_str name;               /* "namespace/key"; of a group up to its delimiter, included */
     bool group;
+    bool in_doubt; /* the origin has a newer version that cannot be read */
 } mp__walk_item;
 
 typedef struct mp__walk {
@@ -32,6 +33,7 @@ typedef struct mp__walk {
     uint64_t at_revision;        /* 0: as it is when the first page comes */
     size_t items_max, bytes_max; /* of values; where it stops with `more` */
     bool whole;                  /* stopping so is MP_ELIMIT */
+    bool is_past;                /* a revision was asked for: what is newer is no matter */
     void (*done)(struct mp__walk *walk);
     void *context;
     /* out */
@@ -40,6 +42,7 @@ typedef struct mp__walk {
     size_t count;
     uint64_t as_of; /* the revision that all pages show; 0: nobody knows (stale) */
     bool stale, more;
+    bool in_doubt; /* one of the items is: set by mp__walk_doubt() */
     /* private */
     mp__worker_loop *worker;
     struct mp__walk *next, *beside; /* in the line; begins and ends with it */
@@ -66,6 +69,11 @@ bool mp__walk_after(mp__walk *walk, mp_str name, bool group) __attribute__((warn
 void mp__walk_start(mp__walk *walk);
 /* Two that are needed together; neither waits for the other. */
 void mp__walk_start_both(mp__walk *a, mp__walk *b);
+/* Mark those of the items of which the origin has a newer version that cannot be read, as the file
+ * of a folder that does not parse. Any thread that has the walk, once it is done. */
+void mp__walk_doubt(mp__walk *walk);
+/* Why its answer may be outdated, in the words that a single read has for it; NULL: it is not. */
+const char *mp__walk_reason(const mp__walk *walk);
 mp__walk *mp__walk_free(mp__walk *walk); /* accepts NULL, returns NULL */
 /* What a walk that failed is answered with. */
 void mp__http_answer_walk_error(mp__exchange *x, const mp__walk *walk);
@@ -140,13 +148,13 @@ mp_str mp__http_name_of(mp_str address);
 bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b); /* value and type */
 /* Members that say all that is known of a listed value. */
 void mp__http_json_item(mp__buf *body, const mp__list_item *item, bool with_value);
-/* A JSON answer of what can be asked again: ETag of @tag, 304 where the client has it. Takes what
- * @body holds. */
+/* A JSON answer of what can be asked again: ETag of @tag, 304 where the client has it; stale
+ * because of @reason, or NULL. Takes what @body holds. */
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
-                            bool stale, uint64_t tag);
+                            const char *reason, uint64_t tag);
 /* The same of a body that is borrowed. */
 void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str body,
-                                 uint64_t revision, bool stale, uint64_t tag);
+                                 uint64_t revision, const char *reason, uint64_t tag);
 /* Make @fixed by @print where nobody has yet; false: no memory, and it is answered. Any loop. */
 bool mp__http_fixed(mp__exchange *x, mp__fixed *fixed, int (*print)(mp__buf *out));
 

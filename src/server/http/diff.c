@@ -133,7 +133,10 @@ static void prefix_run(mp__job *job)
     mp__json_begin(&w->body, '{');
     add_side(&w->body, "from", w->from.scope, w->a->as_of);
     add_side(&w->body, "to", w->to.scope, w->b->as_of);
-    mp__json_add_bool(&w->body, "stale", w->a->stale || w->b->stale);
+    mp__walk_doubt(w->a);
+    mp__walk_doubt(w->b);
+    mp__json_add_bool(&w->body, "stale",
+                      w->a->stale || w->a->in_doubt || w->b->stale || w->b->in_doubt);
     mp__json_key(&w->body, "changes");
     mp__json_begin(&w->body, '[');
     merge(w, counts);
@@ -180,6 +183,7 @@ static mp__walk *side_walk(prefix_work *w, const side *s, mp_str name)
     if (walk) {
         walk->whole = walk->with_values = true;
         walk->at_revision = s->revision;
+        walk->is_past = s->revision > 0;
         walk->effective = w->effective;
         walk->context = w;
         walk->done = walked;

@@ -61,7 +61,7 @@ static void answer_history(mp__exchange *x, const mp__query *query, bool with_va
         mp__json_add_u64(&body, "next_before", query->next);
     mp__json_end(&body, '}');
     (void)mp__buf_add_char(&body, '\n');
-    mp__http_answer_tagged(x, MP_STR("application/json"), &body, 0, false,
+    mp__http_answer_tagged(x, MP_STR("application/json"), &body, 0, NULL,
                            mp__checksum(0, body.data, body.size));
 }
 

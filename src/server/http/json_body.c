@@ -155,19 +155,8 @@ bool mp__http_same_item(const mp__list_item *a, const mp__list_item *b)
     return mp_str_equal(a->value, b->value) && mp_str_equal(a->media_type, b->media_type);
 }
 
-/* Why a list is made of what is kept, in the words that a single read has for it. */
-static const char *stale_reason(const mp__exchange *x)
-{
-    mp__summary now;
-
-    mp__manager_summary(x->worker->server->manager, &now);
-    return mp__reason_name(now.origin == MP__ORIGIN_LOST ? MP__REASON_ORIGIN_LOST
-                           : now.silent                  ? MP__REASON_ORIGIN_SLOW
-                                                         : MP__REASON_ORIGIN_DOWN);
-}
-
 void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str body,
-                                 uint64_t revision, bool stale, uint64_t tag)
+                                 uint64_t revision, const char *reason, uint64_t tag)
 {
     mp_str asked;
     bool packed = mp__answer_compresses(x, content_type, body.size), same;
@@ -186,8 +175,8 @@ void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str bo
     mp__answer_header(x, "Vary", MP_STR("Accept"));
     if (revision)
         mp__answer_header_text(x, "MarketPrism-Revision", "%" PRIu64, revision);
-    if (stale)
-        mp__answer_header_text(x, "MarketPrism-Stale", "true; reason=%s", stale_reason(x));
+    if (reason)
+        mp__answer_header_text(x, "MarketPrism-Stale", "true; reason=%s", reason);
     if (same && mp__answer_varies(content_type, body.size))
         mp__answer_header(x, "Vary", MP_STR("Accept-Encoding"));
     if (same)
@@ -197,12 +186,12 @@ void mp__http_answer_tagged_text(mp__exchange *x, mp_str content_type, mp_str bo
 }
 
 void mp__http_answer_tagged(mp__exchange *x, mp_str content_type, mp__buf *body, uint64_t revision,
-                            bool stale, uint64_t tag)
+                            const char *reason, uint64_t tag)
 {
     if (body->error)
         mp__answer_no_memory(x);
     else
-        mp__http_answer_tagged_text(x, content_type, mp__buf_str(body), revision, stale, tag);
+        mp__http_answer_tagged_text(x, content_type, mp__buf_str(body), revision, reason, tag);
     mp__buf_done(body);
 }
 

@@ -126,6 +126,7 @@ static mp__walk *walk_of(mp__exchange *x, const mp__parameter *p, mp_str namespa
     }
     if (at)
         walk->at_revision = at;
+    walk->is_past = at > 0;
     return walk;
 }
 
@@ -136,7 +137,8 @@ static uint64_t tag_of(const mp__walk *walk)
     uint64_t tag = walk->more;
 
     for (size_t i = 0; i < walk->count; i++) {
-        tag = mp__checksum(tag, walk->items[i].name.data, walk->items[i].name.size);
+        tag = mp__checksum(tag, walk->items[i].name.data, walk->items[i].name.size) +
+              walk->items[i].in_doubt;
         if (!walk->items[i].group)
             tag = mp__checksum(tag, &walk->items[i].item->revision, sizeof(uint64_t));
     }
@@ -157,6 +159,10 @@ static void add_keys(mp__buf *body, const mp__walk *walk, const list_work *w, si
             body, "key",
             mp_str_new(item->name.data + namespace_size + 1, item->name.size - namespace_size - 1));
         mp__http_json_item(body, item->item, w->with_values);
+        if (item->in_doubt) {
+            mp__json_add_bool(body, "stale", true);
+            mp__json_add_text(body, "reason", mp__walk_reason(walk));
+        }
         mp__json_end(body, '}');
     }
     mp__json_end(body, ']');
@@ -182,17 +188,18 @@ static void add_groups(mp__buf *body, const mp__walk *walk, const char *member, 
 static void list_run(mp__job *job)
 {
     list_work *w = (list_work *)job;
-    const mp__walk *walk = w->walk;
+    mp__walk *walk = w->walk;
     mp_str namespace_ = job->x->values[0];
     mp__buf *body = &w->body;
 
+    mp__walk_doubt(walk);
     mp__json_begin(body, '{');
     mp__json_add_string(body, "environment", mp_str_new(walk->scope, walk->scope_size));
     if (!w->namespaces)
         mp__json_add_string(body, "namespace", namespace_);
     mp__json_add_string(body, "prefix", w->prefix);
     mp__json_add_u64(body, "revision", walk->as_of);
-    mp__json_add_bool(body, "stale", walk->stale);
+    mp__json_add_bool(body, "stale", walk->stale || walk->in_doubt);
     if (w->namespaces) {
         add_groups(body, walk, "namespaces", 0, 1);
     } else {
@@ -217,8 +224,8 @@ static void list_done(mp__job *job)
     mp__walk *walk = w->walk;
     mp__buf body = w->body; /* @w goes with the exchange */
 
-    mp__http_answer_tagged(job->x, MP_STR("application/json"), &body, walk->as_of, walk->stale,
-                           w->tag);
+    mp__http_answer_tagged(job->x, MP_STR("application/json"), &body, walk->as_of,
+                           mp__walk_reason(walk), w->tag);
     (void)mp__walk_free(walk);
 }
 
@@ -336,7 +343,7 @@ static void environments_done(mp__query *query)
         mp__json_add_string(&body, "next", q.items[q.count - 1].address);
     mp__json_end(&body, '}');
     (void)mp__buf_add_char(&body, '\n');
-    mp__http_answer_tagged(q.context, MP_STR("application/json"), &body, 0, false,
+    mp__http_answer_tagged(q.context, MP_STR("application/json"), &body, 0, NULL,
                            mp__checksum(0, body.data, body.size));
     mp__query_done(&q);
 }

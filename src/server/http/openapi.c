@@ -273,5 +273,5 @@ void mp__http_openapi(mp__exchange *x)
 
     if (mp__http_parameters(x, NULL, 0) && mp__http_fixed(x, document, print_own))
         mp__http_answer_tagged_text(x, MP_STR("application/json"), mp__buf_str(&document->text), 0,
-                                    false, document->tag);
+                                    NULL, document->tag);
 }

@@ -145,8 +145,9 @@ static void export_run(mp__job *job)
 {
     export_work *w = (export_work *)job;
 
+    mp__walk_doubt(w->walk);
     w->status = print_leaves(w, w->job.x->values[0].size);
-    w->tag = mp__checksum(0, w->body.data, w->body.size);
+    w->tag = mp__checksum(0, w->body.data, w->body.size) + w->walk->in_doubt;
 }
 
 static void export_done(mp__job *job)
@@ -167,8 +168,8 @@ static void export_done(mp__job *job)
         mp__buf_done(&body);
         mp__answer_error(x, w->status, w->diag.text);
     } else {
-        mp__http_answer_tagged(x, mp_str_of(w->format->media_type), &body, walk->as_of, walk->stale,
-                               w->tag);
+        mp__http_answer_tagged(x, mp_str_of(w->format->media_type), &body, walk->as_of,
+                               mp__walk_reason(walk), w->tag);
     }
     (void)mp__walk_free(walk);
 }
@@ -236,6 +237,7 @@ void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__par
     w->walk = walk;
     w->format = format;
     walk->at_revision = revision;
+    walk->is_past = revision > 0;
     walk->effective = is_effective;
     walk->context = w;
     walk->done = export_walked;
