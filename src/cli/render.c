@@ -37,6 +37,11 @@ typedef struct rendering {
     const char *path; /* of the template */
     const char *output;
     mode_t mode;
+    /* Of the values that were asked for one by one, what may be outdated: how many, and of the
+     * one that was verified longest ago the age and why. */
+    size_t stale;
+    int64_t stale_ms;
+    char stale_why[32];
 } rendering;
 
 /* ---- what the template asks ---- */
@@ -57,24 +62,44 @@ static int call(rendering *r, const mp_str *words, size_t count, mp__reply **ret
     return rc;
 }
 
+/* What @meta says of a value: it is added to @out, MP_EABSENT or MP_EUNKNOWN. */
+static int take_value(rendering *r, const mp__reply *meta, mp__buf *out, mp__diag *diag)
+{
+    mp_str state = mp__reply_text(mp__reply_member(meta, "state"));
+    mp_str why = mp__reply_text(mp__reply_member(meta, "reason"));
+    int64_t age_ms = mp__reply_integer(mp__reply_member(meta, "age_ms"));
+
+    if (mp_str_equal(state, MP_STR("absent")))
+        return MP_EABSENT;
+    if (!mp_str_equal(state, MP_STR("present")))
+        return mp__diag_set(diag, MP_EUNKNOWN,
+                            "unknown: nobody can be asked and nothing is kept; see marketprism "
+                            "status");
+    if (mp__reply_integer(mp__reply_member(meta, "stale")) != 0) {
+        if (r->stale++ == 0 || age_ms > r->stale_ms) {
+            r->stale_ms = age_ms;
+            (void)snprintf(r->stale_why, sizeof(r->stale_why), "%.*s", (int)why.size, why.data);
+        }
+    }
+    return mp__buf_add_str(out, mp__reply_text(mp__reply_member(meta, "value")));
+}
+
 static int get(void *context, mp_str key, mp__buf *out, mp__diag *diag)
 {
     rendering *r = context;
     MP__CLEANUP_FREE char *word = mp__str_dup(key);
     mp__buf name = MP__BUF_INIT;
     mp__reply *reply = NULL;
-    mp_str words[2] = {MP_STR("GET")};
+    mp_str words[3] = {MP_STR("MP.GET"), mp_str_new("", 0), MP_STR("META")};
     int rc;
 
     if (!word)
         return MP_ENOMEM;
     words[1] = mp__cli_key(r->arguments, word, &name);
-    rc = call(r, words, 2, &reply, diag);
+    rc = call(r, words, 3, &reply, diag);
     mp__buf_done(&name);
-    if (rc == 0 && reply->type == MP__REPLY_NULL)
-        rc = MP_EABSENT;
     if (rc == 0)
-        rc = mp__buf_add_str(out, mp__reply_text(reply));
+        rc = take_value(r, reply, out, diag);
     (void)mp__reply_free(reply);
     return rc;
 }
@@ -213,15 +238,29 @@ static int deliver(const rendering *r, mp_str text)
     return reload(r);
 }
 
+/* A file does not say how certain it is. */
+static void say_stale(const rendering *r)
+{
+    char age[32];
+
+    if (r->stale)
+        (void)mp__cli_fail(r->arguments, 0, "%zu of the values %s stale, age %s, %s", r->stale,
+                           r->stale == 1 ? "is" : "are", mp__cli_ago(r->stale_ms, age, sizeof(age)),
+                           r->stale_why);
+}
+
 static int render_once(rendering *r)
 {
     mp__template_source source = {r, get, range};
     mp__buf out = MP__BUF_INIT;
     mp__diag diag = {0};
     char said[900];
-    int rc = mp__template_render(r->template_, &source, &out, &diag), code;
+    int rc, code;
 
+    r->stale = 0;
+    rc = mp__template_render(r->template_, &source, &out, &diag);
     if (rc == 0) {
+        say_stale(r);
         code = deliver(r, mp__buf_str(&out));
     } else {
         (void)snprintf(diag.file, sizeof(diag.file), "%s", r->path);

@@ -508,6 +508,27 @@ class Outage(unittest.TestCase):
             client("SET", "app/key0", "new")
         self.assertEqual(sorted(file.name for file in self.daemon.data.glob("l3.of-*")), [])
 
+    def test_a_file_that_is_rendered_of_stale_values_is_said_to_be(self):
+        c = self.daemon.client()
+        self.addCleanup(c.close)
+        c("MSET", "r/a", "1", "r/b", "2")
+        template = pathlib.Path(self.daemon.folder, "t")
+        template.write_text("{{r/a}} {{r/b}} {{r/none | default \"0\"}}\n")
+        words = ("render", str(template), "-o", str(template) + ".out")
+        done = self.daemon.cli(*words)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.move_away()
+        wait_until(lambda: c.meta("r/a")["stale"], what="stale")
+        template.write_text("{{r/a}} {{r/b}}\n")
+        done = self.daemon.cli(*words)
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"^marketprism render: 2 of the values are stale, age .*, origin-lost\n$")
+        self.assertEqual(pathlib.Path(str(template) + ".out").read_text(), "1 2\n")
+        template.write_text("{{r/never}}\n")
+        done = self.daemon.cli(*words)
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("unknown", done.stderr)
+
     def test_an_origin_that_went_with_all_its_files_is_lost_and_not_begun_anew(self):
         for end in self.daemon.stop, self.daemon.kill:
             with self.subTest(end=end.__name__):
