@@ -99,6 +99,7 @@ static void all_remove(mp__l2 *l2)
 
 int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
 {
+    mp__l2_slot *slots;
     mp__l2 *l2;
     int rc = MP_ENOMEM;
 
@@ -112,7 +113,6 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     l2->env = options->env;
     l2->entries_max = options->entries_max;
     l2->bytes_max = options->bytes_max;
-    l2->slot_count = mp__l2_slots_for(options->entries_max);
     l2->ghost_count = mp__l2_ghosts_for(options->entries_max);
     l2->group_count = 1; /* of all */
     l2->groups[0].wait = MP__L2_SAMPLES_LEAST;
@@ -132,8 +132,9 @@ int mp__l2_new(const mp__l2_options *options, mp__l2 **ret_l2)
     if (l2->frame && l2->cctx && (l2->keep_path || !options->keep_path))
         rc = mp__l2_queue_init(&l2->queue);
     if (rc == 0)
-        rc = mp__l2_index_new(options->entries_max, &l2->slots, &l2->ghosts);
+        rc = mp__l2_index_new(options->entries_max, &slots, &l2->ghosts);
     if (rc == 0) {
+        mp__l2_index_set(l2, slots, mp__l2_slots_for(options->entries_max));
         l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx);
         mp__l2_ring_limit_update(l2);
         mp__l2_keep_load(l2);

@@ -53,9 +53,14 @@ bool mp__l2_fits(size_t entries, size_t bytes)
 
 /* ---- index: open addressing, the next free slot, no marks of what went ---- */
 
+static size_t home_among(size_t slot_count, uint64_t hash)
+{
+    return (size_t)(((unsigned __int128)hash * slot_count) >> 64);
+}
+
 static size_t home_of(const mp__l2 *l2, uint64_t hash)
 {
-    return (size_t)(((unsigned __int128)hash * l2->slot_count) >> 64);
+    return home_among(l2->slot_count, hash);
 }
 
 static size_t slot_after(const mp__l2 *l2, size_t i)
@@ -63,9 +68,21 @@ static size_t slot_after(const mp__l2 *l2, size_t i)
     return i + 1 == l2->slot_count ? 0 : i + 1;
 }
 
+void mp__l2_index_set(mp__l2 *l2, mp__l2_slot *slots, size_t count)
+{
+    l2->slots = slots;
+    l2->slot_count = count;
+    atomic_store_explicit(&l2->fetch_slots, slots, memory_order_relaxed);
+    atomic_store_explicit(&l2->fetch_count, count, memory_order_relaxed);
+}
+
 void mp__l2_index_prefetch(const mp__l2 *l2, uint64_t hash)
 {
-    __builtin_prefetch(&l2->slots[home_of(l2, hash)], 1);
+    uintptr_t slots = (uintptr_t)atomic_load_explicit(&l2->fetch_slots, memory_order_relaxed);
+    size_t count = atomic_load_explicit(&l2->fetch_count, memory_order_relaxed);
+
+    /* a wish, so that nothing comes of it where there is no index any more */
+    __builtin_prefetch((const void *)(slots + home_among(count, hash) * sizeof(mp__l2_slot)), 1);
 }
 
 mp__l2_slot *mp__l2_find(mp__l2 *l2, uint64_t hash)

@@ -156,6 +156,10 @@ struct mp__l2 {
     uint64_t hits, misses, inserts, evictions, refused, dropped, corrupt, trainings;
     mp__l2 *next, **from_here; /* of all L2 of the process, for fork(); under all_lock */
 
+    /* Where the index is, for who fetches of it before the lock: of two moments, maybe. */
+    _Atomic(const mp__l2_slot *) fetch_slots;
+    _Atomic size_t fetch_count;
+
     _Atomic unsigned level;
     _Atomic size_t dictionary_bytes;
     _Atomic size_t training_bytes; /* taken just now */
@@ -208,8 +212,11 @@ size_t mp__l2_ghosts_for(size_t entries);
 bool mp__l2_fits(size_t entries, size_t bytes);
 /* Empty ones for @entries. 0 or MP_ENOMEM. No lock. */
 MP_MUST_USE int mp__l2_index_new(size_t entries, mp__l2_slot **ret_slots, uint16_t **ret_ghosts);
+/* The index is @slots, of @count, from now on. */
+void mp__l2_index_set(mp__l2 *l2, mp__l2_slot *slots, size_t count);
 void mp__l2_index_add(mp__l2 *l2, mp__l2_item *item);
 mp__l2_slot *mp__l2_find(mp__l2 *l2, uint64_t hash); /* or NULL */
+/* No lock. */
 void mp__l2_index_prefetch(const mp__l2 *l2, uint64_t hash);
 /* Take the entry out, wherever it is; what others still do with its bytes stays possible. */
 void mp__l2_drop(mp__l2 *l2, mp__l2_slot *slot);

@@ -69,8 +69,7 @@ static void index_change(mp__l2 *l2, size_t entries, mp__l2_slot **slots, uint16
 
     evict_to(l2, entries);
     l2->entries_max = entries;
-    l2->slots = *slots;
-    l2->slot_count = mp__l2_slots_for(entries);
+    mp__l2_index_set(l2, *slots, mp__l2_slots_for(entries));
     l2->ghosts = *ghosts;
     l2->ghost_count = mp__l2_ghosts_for(entries);
     for (size_t i = 0; i < old_count; i++)

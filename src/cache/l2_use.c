@@ -6,7 +6,7 @@
 #include "cache/l2_internal.h"
 #include "core/alloc.h"
 
-enum { USES_MAX = 3 };
+enum { USES_MAX = 3, LINE = 64 };
 
 /* ---- admission ---- */
 
@@ -262,6 +262,9 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
 {
     unsigned char *p = scratch->near;
 
+    /* before its first line says how much more there is: two more lines are what most have */
+    __builtin_prefetch((const unsigned char *)item + LINE);
+    __builtin_prefetch((const unsigned char *)item + 2 * LINE);
     ret_copy->form = item->form;
     ret_copy->hash = item->hash;
     ret_copy->group = item->group;
@@ -366,7 +369,8 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratc
     __attribute__((uninitialized)) mp__l2_copy copy;
     int rc;
 
-    window_give(scratch); /* of what was read into it before */
+    mp__l2_index_prefetch(l2, hash); /* it is on its way while the lock is taken */
+    window_give(scratch);            /* of what was read into it before */
     rc = copy_out(l2, hash, scratch, &copy);
     if (rc)
         return rc;
