@@ -232,6 +232,11 @@ int mp__cache_unpin(mp_cache *cache, mp_str pattern)
     return mp__l1_unpin(cache->l1, pattern);
 }
 
+void mp__cache_pins_fill(mp_cache *cache)
+{
+    mp__l1_pins_fill(cache->l1);
+}
+
 void mp__cache_pins_read(mp_cache *cache, mp__cache_pins *ret_pins)
 {
     mp__l1_pins_read(cache->l1, ret_pins);

@@ -140,6 +140,9 @@ MP_MUST_USE int mp__cache_pin(mp_cache *cache, mp_str pattern, mp__diag *diag);
 MP_MUST_USE int mp__cache_pin_check(mp_str pattern, mp__diag *diag); /* whether it is one. Pure */
 /* Take that very pin away: what no other pins may be evicted again. MP_EABSENT: there is none. */
 MP_MUST_USE int mp__cache_unpin(mp_cache *cache, mp_str pattern);
+/* What is in L1 and was left out takes the room that there is among the pinned by now. Any thread;
+ * walks L1 under the writers' lock. */
+void mp__cache_pins_fill(mp_cache *cache);
 typedef struct mp__cache_pins {
     size_t pins;
     uint64_t entries, bytes, entries_max, bytes_max;

@@ -39,6 +39,7 @@ MP_MUST_USE int mp__l1_divide(mp__l1 *l1, const mp__priorities *priorities);
 /* See mp__cache_pin() and its neighbours. */
 MP_MUST_USE int mp__l1_pin(mp__l1 *l1, mp_str pattern, mp__diag *diag);
 MP_MUST_USE int mp__l1_unpin(mp__l1 *l1, mp_str pattern);
+void mp__l1_pins_fill(mp__l1 *l1);
 void mp__l1_pins_read(mp__l1 *l1, mp__cache_pins *ret_pins);
 MP_MUST_USE int mp__l1_pins_each(mp__l1 *l1, int (*each)(void *context, mp_str pattern),
                                  void *context);

@@ -155,6 +155,28 @@ int mp__l1_unpin(mp__l1 *l1, mp_str pattern)
     return rc;
 }
 
+void mp__l1_pins_fill(mp__l1 *l1)
+{
+    mp__l1_table *table;
+    size_t most;
+    uint64_t left;
+
+    mp__l1_lock(l1);
+    table = mp__l1_table_of(l1);
+    most = l1->pins ? mp__l1_pinned_most(l1->entries_max) : 0;
+    left = l1->pins_left_out;
+    for (size_t b = 0; b < table->count && l1->pins_left_out == left; b++)
+        for (unsigned way = 0; way < MP__L1_WAYS && l1->pinned.count < most; way++) {
+            mp__entry *entry =
+                atomic_load_explicit(&table->buckets[b].entries[way], memory_order_relaxed);
+
+            if (entry && entry->kind != MP__RECORD_ABSENT && !is_pinned(entry) &&
+                mp__pins_match(l1->pins, mp__entry_address(entry)))
+                pin_one(&(sum){.l1 = l1}, entry);
+        }
+    mp__l1_unlock(l1);
+}
+
 void mp__l1_pins_read(mp__l1 *l1, mp__cache_pins *ret_pins)
 {
     mp__l1_lock(l1);

@@ -278,6 +278,8 @@ void mp__preload_pins(mp__manager *manager);
 
 MP_MUST_USE int mp__pins_open(mp__manager *manager, const mp__options *options, mp__diag *diag);
 void mp__pins_free_configured(mp__manager *manager);
+/* L1 has more room than before: what had none among the pinned comes up again, as at a start. */
+void mp__pins_refill(mp__manager *manager);
 /* Copies of all pins; on success the caller's to free. */
 MP_MUST_USE int mp__pins_patterns(mp__manager *manager, char ***ret_rows, size_t *ret_count);
 void mp__pins_patterns_free(char **rows, size_t count);

@@ -87,9 +87,11 @@ static int l2_take(mp__manager *manager, const mp__memory_plan *plan)
 
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
+    mp_cache_stats before;
     mp__memory_plan plan;
     int rc = mp__memory_plan_make(options, &plan, diag);
 
+    mp_cache_stats_read(manager->cache, &before);
     if (rc == 0)
         rc = mp__manager_check(options, diag); /* what a start would refuse */
     if (rc == 0)
@@ -103,6 +105,8 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
         return mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");
     settings_take(manager, options);
     atomic_store(&manager->watch_bytes, plan.watch_bytes);
+    if (plan.l1_entries > before.l1_entries_max || plan.l1_bytes > before.l1_bytes_max)
+        mp__pins_refill(manager);
     return 0;
 }
 

@@ -246,6 +246,7 @@ static void task_runs(mp__task *task)
         save_or_tell(manager);
     if (mp__pins_patterns(manager, &rows, &count) != 0)
         return;
+    mp__cache_pins_fill(manager->cache);
     for (size_t i = 0; i < count; i++)
         load_from_disk(manager, mp_str_of(rows[i]));
     mp__pins_patterns_free(rows, count);
@@ -293,6 +294,15 @@ int mp__pins_open(mp__manager *manager, const mp__options *options, mp__diag *di
     if (rc == 0 && pins.pins)
         load(manager);
     return rc;
+}
+
+void mp__pins_refill(mp__manager *manager)
+{
+    mp__cache_pins pins;
+
+    mp__cache_pins_read(manager->cache, &pins);
+    if (pins.pins && pins.left_out)
+        load(manager);
 }
 
 void mp__pins_free_configured(mp__manager *manager)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import unittest
 
 import mp_tap
@@ -103,6 +104,31 @@ class Pins(unittest.TestCase):
         path.write_text(good)
         self.daemon.start()
         self.assertIn("production/new/*", {p["pin"] for p in self.pins()["pins"]})
+
+    def test_what_had_no_room_is_pinned_when_there_is_some(self):
+        config = pathlib.Path(self.daemon.folder, "room.yaml")
+        resize = lambda entries: (config.write_text(f"cache: {{l1_size: {entries}}}\n"),
+                                  self.daemon.process.send_signal(signal.SIGHUP))
+        self.daemon.stop()
+        self.daemon.options = ["--config", str(config)]
+        config.write_text("cache: {l1_size: 100}\n")
+        self.daemon.start()
+        self.c = self.connect()
+        for i in range(45):
+            self.c("SET", f"hot/{i}", f"v{i}")
+        self.assertEqual(self.c("MP.PIN", "hot/*"), 1)
+        resize(20)
+        wait_until(lambda: self.pins()["entries"] == 10, what="half of a small L1")
+        self.assertGreaterEqual(self.pins()["left_out"], 35)
+        resize(100)
+        wait_until(lambda: self.pins()["entries"] == 45, what="all of them, though nobody read them")
+        for i in range(5):  # one that is in memory, and had no room
+            self.c("SET", f"warm/{i}", "x")
+        self.assertEqual(self.c("MP.PIN", "warm/*"), 1)
+        self.c("SET", "warm/5", "late")
+        self.assertEqual((self.pinned("warm/5"), self.pins()["entries"]), ("when it is read and there is room", 50))
+        self.assertEqual(self.c("MP.UNPIN", "hot/*"), 1)
+        wait_until(lambda: self.pinned("warm/5") == "yes", what="room that a pin less made")
 
     def test_what_is_too_much_is_refused_with_a_remedy(self):
         for i in range(80):
