@@ -4,6 +4,7 @@
 #define MP_CLI_FILES_H
 
 #include "cli/keyset.h"
+#include "schema/schema.h"
 
 extern const mp__flag mp__format_flag; /* --format */
 
@@ -40,6 +41,10 @@ enum { MP__CLI_INPUT_MAX = 64 * 1024 * 1024 }; /* bytes of a file that a verb re
 int mp__cli_read_input(const char *path, size_t size_max, char **ret_text, size_t *ret_size);
 /* How errors call it. */
 const char *mp__cli_input_name(const char *path);
+
+/* Say what is doubtful in a schema that was compiled, such as a keyword that is none. */
+void mp__cli_schema_warn(const mp__arguments *arguments, const char *path,
+                         const mp__violations *warnings);
 
 /* The format that is named, or NULL: said why, exit code in *ret_code. */
 const mp__format *mp__cli_format(const mp__arguments *arguments, const char *name, int *ret_code);

@@ -31,6 +31,14 @@ static int read_schema(const mp__arguments *arguments, const char *path, char **
               : 0;
 }
 
+void mp__cli_schema_warn(const mp__arguments *arguments, const char *path,
+                         const mp__violations *warnings)
+{
+    for (size_t i = 0; i < warnings->count && i < warnings->capacity; i++)
+        (void)mp__cli_fail(arguments, 0, "%s: %s: %s", mp__cli_input_name(path),
+                           warnings->items[i].schema, warnings->items[i].text);
+}
+
 /* Whether it is one, before the daemon is asked, who knows no file to name. */
 static int examine(const mp__arguments *arguments, const char *path, mp_str text)
 {
@@ -42,8 +50,10 @@ static int examine(const mp__arguments *arguments, const char *path, mp_str text
     int rc = mp__schema_compile(text, &schema, &warnings, &diag);
 
     (void)mp__schema_free(schema);
-    if (rc == 0)
+    if (rc == 0) {
+        mp__cli_schema_warn(arguments, path, &warnings);
         return 0;
+    }
     (void)snprintf(diag.file, sizeof(diag.file), "%s", mp__cli_input_name(path));
     if (!diag.text[0])
         (void)mp__diag_set(&diag, rc, "%s", mp_strerror(rc));

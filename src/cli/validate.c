@@ -117,9 +117,8 @@ static int load_schema(validation *v)
     if (rc)
         return mp__cli_fail(v->arguments, MP__EXIT_ERROR, "%s",
                             mp__diag_format(&diag, said, sizeof(said)));
-    for (size_t i = 0; i < warnings.count && i < warnings.capacity && code == 0; i++)
-        (void)mp__cli_fail(v->arguments, 0, "%s: %s: %s", v->schema_path, items[i].schema,
-                           items[i].text);
+    if (code == 0)
+        mp__cli_schema_warn(v->arguments, v->schema_path, &warnings);
     return code;
 }
 

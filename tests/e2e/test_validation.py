@@ -333,6 +333,13 @@ class Validation(unittest.TestCase):
         broken = self.daemon.cli("schema", "set", "limits", self.file("none.json", '{"type": 7}'))
         self.assertEqual(broken.returncode, 1)
         self.assertIn("none.json:1:10: ", broken.stderr)
+        typo = self.file("typo.json", '{"properties": {"high": {"maxmum": 9}}}')
+        for words in (("schema", "check", "typos", typo), ("schema", "set", "typos", typo)):
+            doubtful = self.daemon.cli(*words)
+            self.assertEqual(doubtful.returncode, 0)
+            self.assertIn("typo.json: /properties/high/maxmum: the unknown keyword 'maxmum' is ignored; did you mean "
+                          "'maximum'?", doubtful.stderr)
+        self.daemon.cli("schema", "del", "typos", check=True)
         cut = self.daemon.cli("schema", "set", "limits", self.file("cut.json", '{"type":\n "object",}'))
         self.assertIn("cut.json:2:11: ", cut.stderr)
         self.assertEqual(json.loads(self.daemon.cli("schema", "ls", "--json").stdout), [])
