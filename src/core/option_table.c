@@ -62,6 +62,10 @@ const mp__option mp__option_table[] = {
      "Namespaces without which nobody here is served: /readyz answers 503 while a reader of one of "
      "them would get no key at all. Those of the default environment by their name, others as "
      "staging/exchanges."},
+    {"http.hosts", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
+     "Names, besides addresses, localhost and names without a dot, by which browsers may call this "
+     "server, as through a proxy that keeps them. By any other a stranger's page might (DNS "
+     "rebinding): 403. Programs that are no browsers are not asked."},
     {"http.max_clients", MP__OPTION_INT, "10000", 1, 1e6, NULL, "connections", true,
      "Connections at once; the next one is answered 503."},
     {"http.line_max", MP__OPTION_BYTES, "8KiB", 256, 64 * KIB, NULL, "bytes", true,

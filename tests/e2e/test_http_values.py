@@ -592,6 +592,36 @@ class Values(unittest.TestCase):
         self.is_problem(self.http.put(BASE + "default/csrf", "1", Origin="null"), 403, "cross-site")
         self.assertEqual(self.http.put(BASE + "default/csrf", "1", Origin="http://" + self.daemon.http).status, 201)
 
+    def test_a_page_whose_name_was_made_to_lead_here_reads_and_writes_nothing(self):
+        port = self.daemon.http.rsplit(":", 1)[1]
+        self.http.put(BASE + "default/secret", "1")
+        self.http.get(BASE + "default/secret")
+        signs = ({"Accept-Language": "en"}, {"User-Agent": "Mozilla/5.0 (X11)"}, {"Referer": "http://evil.example/"},
+                 {"Sec-Fetch-Site": "same-origin"}, {"Origin": f"http://evil.example:{port}"})
+        for sign in signs:
+            for host in (f"evil.example:{port}", "evil.example.", "127.0.0.1.evil.example", "localhost.example"):
+                for method, path in (("GET", BASE + "default/secret"), ("GET", "/v1/watch"), ("GET", "/metrics"),
+                                     ("PUT", BASE + "default/secret")):
+                    answer = self.http(method, path, "2" if method == "PUT" else None, Host=host, **sign)
+                    self.assertIn("http.hosts", self.is_problem(answer, 403, "cross-site")["remedy"])
+            for host in (f"127.0.0.1:{port}", "localhost", "[::1]:7481", "marketprism", "app.localhost:80"):
+                answer = self.http.get(BASE + "default/secret", Host=host, **sign)
+                self.assertEqual((answer.status, answer.text), (200, "1"), (host, sign))
+        self.assertEqual(self.http.get(BASE + "default/secret", Host="proxy.example").status, 200)  # a program
+        raw = f"GET {BASE}default/secret HTTP/1.1\r\nHost: evil.example\r\nAccept-Language: en\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as s:  # also one behind the other
+            s.sendall(raw * 20)
+            got = b""
+            while got.count(b'"remedy"') < 20:
+                got += s.recv(65536) or self.fail(got)
+        self.assertEqual((got.count(b"HTTP/1.1 403"), got.count(b" 200 OK")), (20, 0))
+        named = Daemon().start("--set", "http.hosts=config.example")
+        self.addCleanup(named.close)
+        for host, status in (("Config.example:80", 200), ("evil.example", 403)):
+            http = Http(named.http)
+            self.assertEqual(http.get("/v1/config/", Host=host, Accept_Language="en").status, status)
+            http.close()
+
     def test_paths_that_are_none(self):
         self.is_problem(self.http.get("/v1/nothing"), 404, "no-such-path")
         answer = self.http("POST", BASE + "default/a", "x")

@@ -11,25 +11,6 @@
 
 #include <zlib.h>
 
-/* ---- pages of other sites ---- */
-
-/* Whether a page of another site sent this through somebody's browser: its Origin is not us. Who
- * reaches a loopback address may write, and a browser reaches it for every page it shows. */
-static bool is_cross_site(const mp__http_request *r)
-{
-    mp_str origin = mp__http_header_find(r, "origin"), host;
-    const char *slashes;
-
-    if (!origin.data)
-        return false;
-    slashes = memmem(origin.data, origin.size, "://", 3);
-    if (!slashes)
-        return true; /* "null" */
-    slashes += 3;
-    host = mp__http_header_find(r, "host");
-    return !mp_str_equal(host, mp_str_new(slashes, (size_t)(origin.data + origin.size - slashes)));
-}
-
 static bool changes_nothing(const mp__http_request *r)
 {
     return r->head || mp_str_equal(r->method, MP_STR("GET")) ||
@@ -224,10 +205,15 @@ bool mp__http_admit(mp__exchange *x)
 {
     mp_str key;
 
+    if (mp__http_is_rebound(x->worker->server, &x->request)) {
+        refuse_body(x, 403, "cross-site", "the header Host names a site that may be another's",
+                    "call this server by its address or as localhost, or name it in http.hosts");
+        return false;
+    }
     if (changes_nothing(&x->request) && !x->request.upgrade)
         return true;
     /* a WebSocket is not held back by a browser's same-origin rule */
-    if (is_cross_site(&x->request)) {
+    if (mp__http_is_cross_site(&x->request)) {
         refuse_body(x, 403, "cross-site", "the header Origin names another site",
                     "write from a program, or from a page of this server");
         return false;

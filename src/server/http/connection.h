@@ -60,6 +60,11 @@ mp_str mp__answer_head(mp__worker_loop *worker);
 /* Whether the handler may run: not for another site's page, nor a body that is none, nor a request
  * that came before. False: answered. */
 bool mp__http_admit(mp__exchange *x);
+
+/* Whether the page of another site sent it: its Origin is not the Host. */
+bool mp__http_is_cross_site(const mp__http_request *request);
+/* Whether a browser sent it and calls the server by a name that a stranger may have given it. */
+bool mp__http_is_rebound(const mp__server *server, const mp__http_request *request);
 /* The answer that was kept of the same request. */
 void mp__answer_again(mp__exchange *x, int status, mp_str kept);
 /* @body compressed, behind the headers that stand in x->out; as it is where that fails or does not

@@ -23,12 +23,12 @@ typedef struct wishes {
 } wishes;
 
 /* False: something that this lane does not do. */
-static bool take_wishes(const mp__http_request *head, wishes *w)
+static bool take_wishes(const mp__server *server, const mp__http_request *head, wishes *w)
 {
     size_t at = 0;
 
     if (mp__http_header_find(head, "cache-control").data ||
-        mp__http_header_find(head, "if-match").data)
+        mp__http_header_find(head, "if-match").data || mp__http_is_rebound(server, head))
         return false;
     w->if_none_match = mp__http_header_next(head, "if-none-match", &at);
     if (w->if_none_match.data && (mp__http_header_next(head, "if-none-match", &at).data ||
@@ -180,7 +180,8 @@ size_t mp__http_run_hits(mp__http_connection *c, const char *data, size_t size)
     uint32_t count, hits;
     wishes w;
 
-    if (worker->draining || !mp__http_parser_last(c->parser, &head) || !take_wishes(&head, &w))
+    if (worker->draining || !mp__http_parser_last(c->parser, &head) ||
+        !take_wishes(worker->server, &head, &w))
         return 0;
     count = gather(c, data, size, ends);
     hits = count ? answer_hits(worker, count, &w) : 0;
