@@ -92,6 +92,7 @@ struct mp__l3 {
     bool tidied;             /* mp__l3_after_open() is through */
     bool sealed;             /* mp__l3_seal_leftovers() is through */
     unsigned tidy_tries;
+    bool is_shrinking; /* mp__l3_shrink() makes a segment */
     bool hold; /* what the process before us did not sync is not yet written again */
     mp__file *lock_file;
     unsigned char folder[16];          /* id of the folder */
@@ -291,6 +292,8 @@ MP_MUST_USE int mp__l3_room_before(mp__l3 *l3);
 /* After it was made: room for the one after it, by moving what lives out of old segments into the
  * active one, of which @spare bytes stay free. */
 MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
+/* The bound was higher once: room, as above, of what is there. */
+MP_MUST_USE int mp__l3_shrink(mp__l3 *l3);
 /* Of the segments that are not sealed with the first key, move what lives out of the oldest into
  * the active one, once in a while. */
 MP_MUST_USE int mp__l3_rewrite_one(mp__l3 *l3);

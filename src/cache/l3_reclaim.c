@@ -400,6 +400,8 @@ int mp__l3_room_before(mp__l3 *l3)
 {
     int rc = delete_dead(l3);
 
+    if (l3->is_shrinking)
+        return rc; /* for so long there are more than there is room for */
     while (rc == 0 && (atomic_load(&l3->bytes) + l3->segment_bytes > l3->bytes_max ||
                        atomic_load(&l3->segment_count) + 2 > l3->index.id_count / 2))
         rc = mp__l3_drop_oldest(l3);
@@ -420,7 +422,8 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
     int rc = 0;
 
     most = most < l3->segment_bytes / 2 ? most : l3->segment_bytes / 2;
-    while (rc == 0 && l3->active && is_short(l3) && l3->segments && l3->segments != l3->active) {
+    while (rc == 0 && !l3->is_shrinking && l3->active && is_short(l3) && l3->segments &&
+           l3->segments != l3->active) {
         uint64_t used = l3->active->size + l3->active->row_count * MP__L3_ROW;
         uint64_t budget = used < most ? most - used : 0;
         mp__l3_segment *victim = emptiest(l3);
@@ -432,6 +435,32 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
             rc = move_out(l3, l3->segments, budget, false, true);
     }
     return rc;
+}
+
+/* The oldest leaves, for half a segment at most of what shall stay of it. Where nothing can be
+ * written, all of it. */
+static int shrink_by_one(mp__l3 *l3)
+{
+    int rc;
+
+    l3->is_shrinking = true;
+    rc = mp__l3_active_with_room(l3, (uint32_t)(l3->segment_bytes / 2));
+    l3->is_shrinking = false;
+    if (rc || l3->segments == l3->active)
+        return mp__l3_drop_oldest(l3);
+    return move_out(l3, l3->segments, l3->segment_bytes / 2, false, true);
+}
+
+int mp__l3_shrink(mp__l3 *l3)
+{
+    int rc = 0;
+
+    if (atomic_load(&l3->bytes) <= l3->bytes_max)
+        return 0;
+    do
+        rc = shrink_by_one(l3);
+    while (rc == 0 && l3->segments && l3->segments != l3->active && (!l3->active || is_short(l3)));
+    return rc == -ENOENT ? 0 : rc;
 }
 
 /* ---- under another key ---- */

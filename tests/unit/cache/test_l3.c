@@ -593,6 +593,45 @@ static void a_lower_bound_is_kept_from_the_next_start_on(void **state)
     mp_platter_free(disk);
 }
 
+/* Where the bound is lowered to less than a half, the oldest of which are the critical ones. */
+static void what_is_critical_survives_a_lower_bound(void **state)
+{
+    static const mp_str rows[] = {MP_STR("space/critical-*=critical")};
+    mp_platter *disk = mp_platter_new(1);
+    mp__priorities *priorities = NULL;
+    char address[64];
+    mp__l3 *l3;
+
+    (void)state;
+    assert_int_equal(mp__priorities_new(rows, 1, NULL, 0, &priorities, NULL), 0);
+    l3_priorities = priorities;
+    l3 = l3_open(disk, ROOMY, SEGMENT);
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(address, sizeof(address), "env/space/%s-%u", i < 40 ? "critical" : "flood", i);
+        assert_int_equal(l3_put(l3, address, large_value(), i + 1), 0);
+        if (i % 100 == 0)
+            assert_int_equal(mp__l3_flush(l3), 0);
+    }
+    assert_true(l3_stats(l3).bytes > 2 * (uint64_t)TIGHT);
+    for (int life = 0; life < 2; life++) {
+        l3 = mp__l3_free(l3);
+        l3 = l3_open(disk, TIGHT, SEGMENT);
+        assert_int_equal(l3_put(l3, "env/space/after", "1", 4000 + (uint64_t)life), 0);
+        assert_int_equal(mp__l3_flush(l3), 0);
+        assert_true(l3_stats(l3).bytes <= TIGHT);
+        assert_string_equal(l3_get(l3, "env/space/flood-40"), "MP_EUNKNOWN");
+        for (unsigned i = 0; i < 40; i++) {
+            snprintf(address, sizeof(address), "env/space/critical-%u", i);
+            assert_string_equal(l3_get(l3, address), large_value());
+        }
+        assert_string_equal(l3_get(l3, "env/space/flood-2999"), large_value());
+    }
+    l3 = mp__l3_free(l3);
+    l3_priorities = NULL;
+    mp__priorities_free(priorities);
+    mp_platter_free(disk);
+}
+
 static void settings_that_cannot_work_are_refused(void **state)
 {
     static const struct {
@@ -794,6 +833,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(classes_do_not_stop_the_log),
     MP_TEST(overwriting_forgets_nothing),
     MP_TEST(a_lower_bound_is_kept_from_the_next_start_on),
+    MP_TEST(what_is_critical_survives_a_lower_bound),
     MP_TEST(settings_that_cannot_work_are_refused),
     WITH_FOLDER(a_second_opener_is_refused),
     WITH_FOLDER(a_hundred_thousand_records_are_recovered_from_footers),
