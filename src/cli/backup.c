@@ -59,7 +59,7 @@ static bool ends_with(const char *name, const char *ending)
 /* What belongs to this directory and this life alone, or can be made again. */
 static bool is_left_out(const char *name)
 {
-    static const char *const names[] = {"lock", "l3.epoch", "l3.lock"};
+    static const char *const names[] = {"lock", "l3.epoch", "l3.lock", "l3.life"};
     static const char *const endings[] = {
         ".id",  ".mark", ".db-wal", ".db-shm", ".db-journal",
         ".bad", ".part", ".tmp",    ".new",    ".journal" /* it is merged into its database */};

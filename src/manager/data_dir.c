@@ -186,8 +186,35 @@ static int set_l3_aside(mp__manager *manager, const char *epoch, mp__diag *diag)
                             l3, mp_strerror(rc));
     mp__event_note(manager, "l3-set-aside", "it belongs to another life of the origin: %s", aside);
     mp__log(manager->log, MP__LOG_WARN, "cache", "l3-set-aside",
-            "the origin began a new life; what L3 kept of the old one is in %s", aside);
+            "the origin began a new life, or L3 was brought from elsewhere; what it kept is in %s",
+            aside);
     return 0;
+}
+
+/* The folder says it, too, since it may have been copied from where another origin is. */
+static int match_folder(mp__manager *manager, const char *life, mp__diag *diag)
+{
+    MP__CLEANUP_FREE char *its = NULL;
+    char path[4200];
+    size_t size = 0;
+    int rc = mp__dir_path(manager, "l3/l3.life", path, sizeof(path));
+
+    if (rc || mp__env_read_file(manager->env, path, 64, &its, &size) != 0)
+        return rc;
+    return is_epoch(its, size) && !is_same_life(its, life) ? set_l3_aside(manager, its, diag) : 0;
+}
+
+void mp__dir_name_l3(mp__manager *manager)
+{
+    const char *now = mp__origin_epoch(manager->origin);
+    MP__CLEANUP_FREE char *its = NULL;
+    char path[4200];
+    size_t size = 0;
+
+    if (!now[0] || mp__dir_path(manager, "l3/l3.life", path, sizeof(path)) != 0 ||
+        (mp__env_read_file(manager->env, path, 64, &its, &size) == 0 && strcmp(its, now) == 0))
+        return;
+    (void)mp__env_write_file_atomic(manager->env, path, now, strlen(now)); /* or the next start */
 }
 
 /* Which life of the origin L3's records belong to. Another life's revisions mean nothing here, so
@@ -200,11 +227,13 @@ int mp__dir_match_epoch(mp__manager *manager, mp__diag *diag)
     size_t size = 0;
     int rc = mp__dir_path(manager, "l3.epoch", path, sizeof(path));
 
-    if (rc || !now[0])
+    if (rc)
         return rc;
     rc = mp__env_read_file(manager->env, path, 64, &epoch, &size);
+    if (!now[0]) /* it is not there: then it is the one that was */
+        return rc == 0 && is_epoch(epoch, size) ? match_folder(manager, epoch, diag) : 0;
     if (rc == 0 && strcmp(epoch, now) == 0)
-        return 0;
+        return match_folder(manager, now, diag);
     if (rc == 0 && is_epoch(epoch, size) && !is_same_life(epoch, now)) {
         rc = set_l3_aside(manager, epoch, diag);
         if (rc)
@@ -215,6 +244,9 @@ int mp__dir_match_epoch(mp__manager *manager, mp__diag *diag)
     } else if (rc != -ENOENT) {
         return rc == MP_ENOMEM ? rc : 0;
     }
+    rc = match_folder(manager, now, diag);
+    if (rc)
+        return rc;
     rc = mp__env_write_file_atomic(manager->env, path, now, strlen(now));
     return rc == MP_ENOMEM ? rc : 0;
 }

@@ -540,6 +540,8 @@ MP_MUST_USE int mp__dir_check_format(mp__manager *manager, mp__diag *diag);
 MP_MUST_USE bool mp__dir_had_origin(mp__manager *manager);
 /* Set L3 aside if it is of another life than the origin that was opened. */
 MP_MUST_USE int mp__dir_match_epoch(mp__manager *manager, mp__diag *diag);
+/* Write into L3's folder whose life it is, once there is one; best effort. */
+void mp__dir_name_l3(mp__manager *manager);
 
 /* ---- events.c ---- */
 

@@ -376,8 +376,9 @@ static void repair(mp__manager *manager)
                        stats.revision, s.count, rc ? ", not all of them" : "");
         mp__log(manager->log, MP__LOG_WARN, "manager", "salvage",
                 "the origin had lost its newest commits (revision %" PRIu64
-                "); gave back %zu values: %s",
-                stats.revision, s.count, mp_strerror(rc));
+                "); %zu values came back from L3%s%s",
+                stats.revision, s.count, rc ? ", not all of them: " : "",
+                rc ? mp_strerror(rc) : "");
     }
     for (size_t i = 0; i < s.count; i++) {
         char *bytes;
@@ -504,6 +505,8 @@ int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager
         rc = mp__dir_match_epoch(manager, diag);
     if (rc == 0)
         rc = open_cache(manager, config->options, diag);
+    if (rc == 0)
+        mp__dir_name_l3(manager);
     if (rc == 0)
         rc = mp__worker_new(manager->env, "mp-slow", mp__worker_run_each, NULL, &manager->slow);
     if (rc == 0) {

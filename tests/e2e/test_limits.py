@@ -836,6 +836,33 @@ class Start(unittest.TestCase):
         self.assertEqual([name.name for name in self.daemon.data.glob("l3.of*")],
                          ["l3.of-" + another.decode()])
 
+    def test_an_l3_that_was_copied_from_beside_another_origin_is_set_aside(self):
+        other = Daemon()
+        self.addCleanup(other.close)
+        other.start()
+        for i in range(9):  # its revisions are above those of the one that it comes to
+            other.client()("SET", f"of-the-other/{i}", "x")
+        life = pathlib.Path(other.data, "l3.epoch").read_text()
+        other.stop()
+        self.daemon.start()
+        self.daemon.client()("SET", "a", "1")
+        self.daemon.stop()
+        shutil.rmtree(self.daemon.data / "l3")
+        shutil.copytree(other.data / "l3", self.daemon.data / "l3")
+        self.daemon.start()
+        c = self.daemon.client()
+        self.assertEqual((c("GET", "a"), c("GET", "of-the-other/8")), (b"1", None))
+        self.assertEqual([name.name for name in self.daemon.data.glob("l3.of*")], ["l3.of-" + life])
+        self.daemon.stop()
+        shutil.rmtree(self.daemon.data / "l3")  # and with the origin away
+        shutil.copytree(other.data / "l3", self.daemon.data / "l3")
+        shutil.rmtree(self.daemon.data / ("l3.of-" + life))
+        for file in self.daemon.data.glob("origin.*"):
+            file.unlink()
+        self.daemon.start()
+        with self.assertRaisesRegex(ReplyError, "UNKNOWN"):
+            self.daemon.client()("GET", "of-the-other/8")
+
     def test_a_bad_configuration_is_refused_with_its_place(self):
         config = pathlib.Path(self.daemon.folder, "c.yaml")
         config.write_text("cache:\n  l1_sise: 5\n")
