@@ -62,10 +62,10 @@ static void turn_single(worker *w, const uint32_t *sequence, size_t count)
         if (mp_read_begin() != 0)
             break;
         for (size_t j = i; j < i + BATCH; j++) {
-            const mp_blob *value;
+            const mp_blob *value =
+                mp_cache_find(run->cache, mp__workload_key(&run->workload, sequence[j]));
 
-            if (mp_cache_get(run->cache, mp__workload_key(&run->workload, sequence[j]), &value) ==
-                0)
+            if (mp_cache_error(value) == 0)
                 w->sum += touch(value->data, value->size);
             else
                 missed(run);
@@ -269,6 +269,27 @@ static double chain_cache(mp__l1_run *run, size_t from)
 
         if (mp_read_begin() != 0)
             break;
+        v = mp_cache_find(run->cache, key_after(run, from + i, answer));
+        if (mp_cache_error(v) == 0)
+            answer = answer_of(v->data);
+        else
+            missed(run);
+        mp_read_end();
+    }
+    return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
+}
+
+/* The same with the value in memory. */
+static double chain_cache_get(mp__l1_run *run, size_t from)
+{
+    uint64_t start = clock_ns(CLOCK_MONOTONIC);
+    size_t answer = 0;
+
+    for (size_t i = 0; i < CHAIN; i++) {
+        const mp_blob *v;
+
+        if (mp_read_begin() != 0)
+            break;
         if (mp_cache_get(run->cache, key_after(run, from + i, answer), &v) == 0)
             answer = answer_of(v->data);
         else
@@ -282,8 +303,9 @@ int mp__l1_run_lone(mp__l1_run *run, mp__l1_lone *ret_lone)
 {
     MP__CLEANUP_FREE double *bare = mp__realloc_array(NULL, CHAINS, sizeof(*bare));
     MP__CLEANUP_FREE double *cache = mp__realloc_array(NULL, CHAINS, sizeof(*cache));
+    MP__CLEANUP_FREE double *get = mp__realloc_array(NULL, CHAINS, sizeof(*get));
 
-    if (!bare || !cache)
+    if (!bare || !cache || !get)
         return MP_ENOMEM;
     for (size_t i = 0; i < CHAINS; i++) {
         size_t from = i * CHAIN * 3 % (MP__L1_RUN_REQUESTS - CHAIN);
@@ -291,9 +313,12 @@ int mp__l1_run_lone(mp__l1_run *run, mp__l1_lone *ret_lone)
         bare[i] = chain_bare(run, from);
         cache[i] =
             chain_cache(run, (from + MP__L1_RUN_REQUESTS / 2) % (MP__L1_RUN_REQUESTS - CHAIN));
+        get[i] =
+            chain_cache_get(run, (from + MP__L1_RUN_REQUESTS / 4) % (MP__L1_RUN_REQUESTS - CHAIN));
     }
     ret_lone->bare_p50 = mp__l1_run_median(bare, CHAINS);
     ret_lone->cache_p50 = mp__l1_run_median(cache, CHAINS);
+    ret_lone->get_p50 = mp__l1_run_median(get, CHAINS);
     ret_lone->bare_p99 = bare[CHAINS / 100 * 99];
     ret_lone->cache_p99 = cache[CHAINS / 100 * 99];
     return 0;

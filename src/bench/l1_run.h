@@ -21,7 +21,7 @@ enum {
 /* How a value is asked for. */
 enum mp__l1_way {
     MP__L1_BARE,    /* of the reference */
-    MP__L1_SINGLE,  /* mp_cache_get(), 64 in a section */
+    MP__L1_SINGLE,  /* mp_cache_find(), 64 in a section */
     MP__L1_BATCHED, /* mp_cache_get_many(), 16 at a time */
     MP__L1_COPY,    /* mp_cache_copy(), each its own section */
     MP__L1_WAYS,
@@ -52,9 +52,10 @@ void mp__l1_run_done(mp__l1_run *run);
  * run->threads is 1. 0, MP_ENOMEM, -errno. */
 int mp__l1_run_rounds(mp__l1_run *run, mp__l1_figures *ret_one, mp__l1_figures *ret_many);
 
-/* Lone gets, each waiting for the one before; ns. 0 or MP_ENOMEM. */
+/* Lone gets, each waiting for the one before; ns. The cache's by mp_cache_find(), and @get_p50 by
+ * mp_cache_get(). 0 or MP_ENOMEM. */
 typedef struct mp__l1_lone {
-    double bare_p50, cache_p50, bare_p99, cache_p99;
+    double bare_p50, cache_p50, get_p50, bare_p99, cache_p99;
 } mp__l1_lone;
 int mp__l1_run_lone(mp__l1_run *run, mp__l1_lone *ret_lone);
 

@@ -37,130 +37,160 @@ static inline mp__hazard_record *section(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    return record && record->depth ? record : NULL;
+    return record->depth ? record : NULL;
 }
 
-static inline int result_of(mp__hazard_record *record, mp__entry *entry, uint64_t hash,
-                            const mp_blob **ret_value)
+/* An error in a value's place, as mp_cache_error() reads it. */
+static inline const mp_blob *failed(int error)
+{
+    return (const mp_blob *)(intptr_t)error; // NOLINT(performance-no-int-to-ptr): never looked into
+}
+
+static inline const mp_blob *result_of(mp__hazard_record *record, mp__entry *entry, uint64_t hash)
 {
     if (__builtin_expect(!entry, 0))
-        return MP_EUNKNOWN;
+        return failed(MP_EUNKNOWN);
     mp__l1_note_use(record, entry, hash);
     if (__builtin_expect(entry->kind == MP__RECORD_ABSENT, 0))
-        return MP_EABSENT;
-    *ret_value = &entry->blob.pub;
-    return 0;
+        return failed(MP_EABSENT);
+    return &entry->blob.pub;
 }
 
-/* What mp_cache_get() needs rarely is called as its last act, so that it keeps nothing for
+/* What mp_cache_find() needs rarely is called as its last act, so that it keeps nothing for
  * afterwards: fewer instructions between two look-ups are more of them on their way to memory. */
-static __attribute__((noinline, cold)) int get_slowly(mp_cache *cache, mp_str key, uint64_t hash,
-                                                      const mp_blob **ret_value)
+static __attribute__((noinline, cold)) const mp_blob *find_slowly(mp_cache *cache, mp_str key,
+                                                                  uint64_t hash)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    return result_of(record, mp__l1_read_slowly((mp__l1_front *)cache->l1, record, key, hash), hash,
-                     ret_value);
+    return result_of(record, mp__l1_read_slowly((mp__l1_front *)cache->l1, record, key, hash),
+                     hash);
 }
 
 /* After a resize, in another cache than before, or without a ring for uses. */
-static __attribute__((noinline, cold)) int get_anew(mp_cache *cache, mp_str key, uint64_t hash,
-                                                    const mp_blob **ret_value)
+static __attribute__((noinline, cold)) const mp_blob *find_anew(mp_cache *cache, mp_str key,
+                                                                uint64_t hash)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
     if (record->used >= MP__HAZARD_HELD)
-        return MP_ELIMIT;
-    return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash,
-                     ret_value);
+        return failed(MP_ELIMIT);
+    return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash);
 }
 
-/* In the announced @table. */
-static inline __attribute__((always_inline)) int get_in(mp_cache *cache, const mp__l1_table *table,
-                                                        mp__hazard_record *record, mp_str key,
-                                                        uint64_t hash, const mp_blob **ret_value)
+/* In the announced @table; @plain: in record->plain_table. */
+static inline __attribute__((always_inline)) const mp_blob *
+find_in(mp_cache *cache, const mp__l1_table *table, mp__hazard_record *record, mp_str key,
+        uint64_t hash, bool plain)
 {
     size_t used = record->used;
     mp__entry *entry;
 
     if (__builtin_expect(used >= MP__HAZARD_HELD, 0))
-        return MP_ELIMIT;
-    entry = mp__l1_look(table, record, used, key, hash, true);
+        return failed(MP_ELIMIT);
+    entry =
+        mp__l1_look(table, record, used, key, hash, plain ? MP__L1_LOOK_PLAIN : MP__L1_LOOK_VALUE);
     if (__builtin_expect(!entry, 0))
-        return get_slowly(cache, key, hash, ret_value);
-    mp__l1_note_use(record, entry, hash);
-    *ret_value = &entry->blob.pub;
-    return 0;
+        return find_slowly(cache, key, hash);
+    if (plain)
+        mp__l1_note_in_entry(entry);
+    else
+        mp__l1_note_use(record, entry, hash);
+    return &entry->blob.pub;
 }
 
-/* The first get of a section: the table must be announced before. */
-static __attribute__((noinline)) int get_first(mp_cache *cache, mp_str key, uint64_t hash,
-                                               const mp_blob **ret_value)
+/* The first look of a section announces the table, the second one knows it, and those after it need
+ * nothing else than to look; unless they have uses to gather, or a fence to pay for. */
+static inline __attribute__((always_inline)) const mp_blob *find_first(mp_cache *cache, mp_str key,
+                                                                       uint64_t hash, bool middle)
 {
-    mp__hazard_record *record = section();
+    mp__hazard_record *record = mp__hazard_mine;
+    mp__l1_front *front = (mp__l1_front *)cache->l1;
     const mp__l1_table *table;
 
-    if (__builtin_expect(!record, 0))
-        return MP_EINVAL;
-    table = mp__l1_table_enter_first((mp__l1_front *)cache->l1, record);
-    if (__builtin_expect(!table, 0))
-        return get_anew(cache, key, hash, ret_value);
-    return get_in(cache, table, record, key, hash, ret_value);
+    if (middle && !mp__bytes_are_middle(key.size))
+        __builtin_unreachable();
+    if (__builtin_expect(!record->depth, 0))
+        return failed(MP_EINVAL);
+    table = mp__l1_table_enter_first(front, record);
+    if (__builtin_expect(!table, 0)) {
+        table = atomic_load_explicit(&front->table, memory_order_acquire);
+        if (__builtin_expect(atomic_load_explicit(&record->table, memory_order_relaxed) !=
+                                 (const void *)table,
+                             0))
+            return find_anew(cache, key, hash);
+        if (record->uses_room == 0 && mp__hazard_is_plain(record))
+            record->plain_table = table;
+    }
+    return find_in(cache, table, record, key, hash, false);
+}
+
+static __attribute__((noinline)) const mp_blob *find_first_middle(mp_cache *cache, mp_str key,
+                                                                  uint64_t hash)
+{
+    return find_first(cache, key, hash, true);
+}
+
+static __attribute__((noinline)) const mp_blob *find_first_any(mp_cache *cache, mp_str key,
+                                                               uint64_t hash)
+{
+    return find_first(cache, key, hash, false);
 }
 
 /* The look-up of a key whose hash is known; @middle: its size is such a one. */
-static inline __attribute__((always_inline)) int get_hashed(mp_cache *cache,
-                                                            mp__hazard_record *record, mp_str key,
-                                                            uint64_t hash, bool middle,
-                                                            const mp_blob **ret_value)
+static inline __attribute__((always_inline)) const mp_blob *
+find_hashed(mp_cache *cache, mp__hazard_record *record, mp_str key, uint64_t hash, bool middle)
 {
     mp__l1_front *front = (mp__l1_front *)cache->l1;
     const mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    /* Outside of a section none is announced. */
-    if (__builtin_expect(
-            atomic_load_explicit(&record->table, memory_order_relaxed) != (const void *)table, 0))
-        return get_first(cache, key, hash, ret_value);
-    return get_in(cache, table, record, key, hash, ret_value);
+    if (__builtin_expect(record->plain_table != table, 0)) /* it is NULL outside of a section */
+        return middle ? find_first_middle(cache, key, hash) : find_first_any(cache, key, hash);
+    return find_in(cache, table, record, key, hash, true);
 }
 
 /* Of a key that is not bad. */
-static inline __attribute__((always_inline)) int get(mp_cache *cache, mp_str key, bool middle,
-                                                     const mp_blob **ret_value)
+static inline __attribute__((always_inline)) const mp_blob *find(mp_cache *cache, mp_str key,
+                                                                 bool middle)
 {
-    mp__hazard_record *record;
-    uint64_t hash;
-
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    hash = mp__hash_str_from(&cache->hash_state, key);
-    record = mp__hazard_mine;
-    if (__builtin_expect(!record, 0))
-        return MP_EINVAL;
-    return get_hashed(cache, record, key, hash, middle, ret_value);
+    return find_hashed(cache, mp__hazard_mine, key, mp__hash_str_from(&cache->hash_state, key),
+                       middle);
 }
 
-static __attribute__((noinline)) int get_any(mp_cache *cache, mp_str key, const mp_blob **ret_value)
+static __attribute__((noinline)) const mp_blob *find_any(mp_cache *cache, mp_str key)
 {
-    return key_is_bad(key) ? MP_EINVAL : get(cache, key, false, ret_value);
+    return key_is_bad(key) ? failed(MP_EINVAL) : find(cache, key, false);
+}
+
+MP_API const mp_blob *mp_cache_find(mp_cache *cache, mp_str key)
+{
+    /* Most keys are of these sizes, and code that knows it saves fewer registers. */
+    if (__builtin_expect(!mp__bytes_are_middle(key.size) || !key.data, 0))
+        return find_any(cache, key);
+    return find(cache, key, true);
 }
 
 MP_API int mp_cache_get(mp_cache *cache, mp_str key, const mp_blob **ret_value)
 {
-    /* Most keys are of these sizes, and code that knows it saves fewer registers. */
-    if (__builtin_expect(!mp__bytes_are_middle(key.size) || !key.data, 0))
-        return get_any(cache, key, ret_value);
-    return get(cache, key, true, ret_value);
+    const mp_blob *f = mp_cache_find(cache, key);
+
+    int error = mp_cache_error(f);
+
+    if (error == 0)
+        *ret_value = f;
+    return error;
 }
 
-static __attribute__((noinline)) int get_hashed_any(mp_cache *cache, mp_str key, uint64_t hash,
-                                                    const mp_blob **ret_value)
+static __attribute__((noinline)) const mp_blob *find_hashed_any(mp_cache *cache, mp_str key,
+                                                                uint64_t hash)
 {
     if (key_is_bad(key))
-        return MP_EINVAL;
-    return get_hashed(cache, mp__hazard_mine, key, hash, false, ret_value);
+        return failed(MP_EINVAL);
+    return find_hashed(cache, mp__hazard_mine, key, hash, false);
 }
 
 /* Hash them all, and let the memory answer meanwhile for what the look-ups will want. Whether all
@@ -197,7 +227,7 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
     __attribute__((uninitialized)) uint64_t hashes[MP_READ_HELD_MAX];
     mp__hazard_record *record = section();
     bool good;
-    int found = 0;
+    int values = 0;
 
     if (!cache || !keys || !ret_values || count > MP_READ_HELD_MAX || !record)
         return MP_EINVAL;
@@ -206,18 +236,20 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
     good = hash_many(cache, mp__l1_table_announced((mp__l1_front *)cache->l1, record), keys, count,
                      hashes);
     for (size_t i = 0; i < count; i++) {
+        const mp_blob *f;
         int rc;
 
-        ret_values[i] = NULL;
         if (__builtin_expect(mp__bytes_are_middle(keys[i].size) && good, 1))
-            rc = get_hashed(cache, record, keys[i], hashes[i], true, &ret_values[i]);
+            f = find_hashed(cache, record, keys[i], hashes[i], true);
         else
-            rc = get_hashed_any(cache, keys[i], hashes[i], &ret_values[i]);
-        found += rc == 0;
+            f = find_hashed_any(cache, keys[i], hashes[i]);
+        rc = mp_cache_error(f);
+        ret_values[i] = rc ? NULL : f;
+        values += rc == 0;
         if (ret_errors)
             ret_errors[i] = rc;
     }
-    return found;
+    return values;
 }
 
 MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capacity,
@@ -235,7 +267,8 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
         return rc;
     hash = mp__hash_str_from(&cache->hash_state, key);
     entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
-    rc = result_of(mp__hazard_mine, entry, hash, &value);
+    value = result_of(mp__hazard_mine, entry, hash);
+    rc = mp_cache_error(value);
     if (rc == 0) {
         *ret_size = value->size;
         if (value->size > capacity)
@@ -259,7 +292,7 @@ static int value_of(const mp__entry *entry, mp_blob **ret_value)
 
 MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
 {
-    mp__entry *found;
+    mp__entry *held;
     const mp__entry *entry;
     uint64_t hash;
     int rc;
@@ -270,14 +303,14 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
     rc = mp_read_begin();
     if (rc)
         return rc;
-    found = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
-    if (found) {
-        mp__l1_note_use(mp__hazard_mine, found, hash);
-        rc = value_of(found, ret_value);
+    held = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
+    if (held) {
+        mp__l1_note_use(mp__hazard_mine, held, hash);
+        rc = value_of(held, ret_value);
         mp__hazard_release_last(mp__hazard_mine); /* also in a section that holds its maximum */
     }
     mp_read_end();
-    if (found)
+    if (held)
         return rc;
     rc = mp__cache_load_memory(cache, key, hash, &entry);
     if (rc)

@@ -27,6 +27,7 @@ mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
         mp__hazard_counts_flush(record);
         record->counters = mine;
     }
+    record->plain_table = NULL;
     do
         table = atomic_load_explicit(&front->table, memory_order_acquire);
     while (!mp__l1_table_announce(front, record, table));
@@ -179,7 +180,7 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
     mp__hazard_record *record = mp__hazard_mine;
     const mp__l1_table *table;
 
-    if (!record || !record->depth) /* nothing would keep the table */
+    if (!record->depth) /* nothing would keep the table */
         return;
     table = mp__l1_table_announced(front_of(l1), record);
     for (size_t i = 0; i < count; i++) {

@@ -8,6 +8,7 @@
 
 #include "cache/l1_table.h"
 #include "cache/l1_uses.h"
+#include "core/hash.h"
 
 /* What readers look at of an L1; its first member. Changed rarely, so that its line stays shared by
  * all cores. */
@@ -133,43 +134,69 @@ static inline void mp__l1_use_add(mp__hazard_record *record, uint64_t hash)
     atomic_store_explicit(&uses->head, head + 1, memory_order_release);
 }
 
-/* In the thread's ring while there is room; else in the entry, and no write once that is saturated:
- * it would take the line away from every other core. */
-static inline void mp__l1_note_use(mp__hazard_record *record, mp__entry *entry, uint64_t hash)
+/* No write once the entry's counter is saturated: it would take the line away from every other
+ * core.
+ */
+static inline void mp__l1_note_in_entry(mp__entry *entry)
 {
-    uint8_t f;
-
-    if (__builtin_expect(record->uses_room != 0, 0)) {
-        mp__l1_use_add(record, hash);
-        return;
-    }
-    f = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
+    uint8_t f = atomic_load_explicit(&entry->frequency, memory_order_relaxed);
 
     if (__builtin_expect(f < 3, 0))
         atomic_store_explicit(&entry->frequency, (uint8_t)(f + 1), memory_order_relaxed);
 }
 
-/* The look into the home bucket of the announced @table: the entry of the first tag that matches,
- * if it is of @address, does not expire and, where only a @plain one will do, is a value;
- * announced in the @used slot, and a hit. NULL: mp__l1_read_slowly() finds out. That is the common
- * case: 97 of 100. */
-static inline __attribute__((always_inline)) mp__entry *mp__l1_look(const mp__l1_table *table,
-                                                                    mp__hazard_record *record,
-                                                                    size_t used, mp_str address,
-                                                                    uint64_t hash, bool plain)
+/* In the thread's ring while there is room; else in the entry. */
+static inline void mp__l1_note_use(mp__hazard_record *record, mp__entry *entry, uint64_t hash)
 {
-    mp__l1_bucket *bucket = mp__l1_home(table, hash);
-    uint64_t match =
-        mp__l1_match(atomic_load_explicit(&bucket->tags, memory_order_acquire), mp__l1_tag(hash));
+    if (__builtin_expect(record->uses_room != 0, 0))
+        mp__l1_use_add(record, hash);
+    else
+        mp__l1_note_in_entry(entry);
+}
+
+/* What a look may leave out. */
+enum mp__l1_look {
+    MP__L1_LOOK_ANY,
+    MP__L1_LOOK_VALUE, /* finds only a value that never expires */
+    MP__L1_LOOK_PLAIN, /* the same, in record->plain_table */
+};
+
+/* The look into the home bucket of the announced @table: the entry of the first tag that matches,
+ * if it is of @address and does not expire; announced in the @used slot, and a hit. NULL:
+ * mp__l1_read_slowly() finds out. That is the common case: 97 of 100. Each step from the hash to
+ * the entry is waited for, so that addresses are made by the loads themselves, and once more beside
+ * them for what comes later. */
+static inline __attribute__((always_inline)) mp__entry *
+mp__l1_look(const mp__l1_table *table, mp__hazard_record *record, size_t used, mp_str address,
+            uint64_t hash, enum mp__l1_look how)
+{
+    size_t home = hash & table->home_mask, bit;
+    char *buckets = (char *)table->buckets;
+    uint64_t match = mp__l1_match(
+        atomic_load_explicit(&((mp__l1_bucket *)(buckets + home))->tags, memory_order_acquire),
+        mp__l1_tag(hash));
+    mp__l1_bucket *bucket;
     mp__entry *entry;
 
     if (__builtin_expect(!match, 0))
         return NULL;
-    entry = mp__l1_announce(record, &record->slots[used], mp__l1_matched(bucket, match));
+    MP__ANEW(home);
+    bucket = (mp__l1_bucket *)(buckets + home);
+    bit = mp__l1_lowest(match);
+    entry = atomic_load_explicit(mp__l1_at_bit(bucket, bit), memory_order_acquire);
+    atomic_store_explicit(mp__hazard_slot(record, used), entry, memory_order_release);
+    if (how == MP__L1_LOOK_PLAIN)
+        mp__hazard_barrier_plain();
+    else
+        mp__hazard_barrier(record);
+    MP__ANEW(bit);
+    if (__builtin_expect(
+            atomic_load_explicit(mp__l1_at_bit(bucket, bit), memory_order_acquire) != entry, 0))
+        return NULL;
     if (__builtin_expect(!entry, 0))
         return NULL;
-    if (__builtin_expect(plain ? !mp__entry_is_plain(entry, address)
-                               : !mp__entry_is(entry, address) || entry->expires,
+    if (__builtin_expect(how == MP__L1_LOOK_ANY ? !mp__entry_is(entry, address) || entry->expires
+                                                : !mp__entry_is_plain(entry, address),
                          0))
         return NULL;
     record->used = (uint32_t)used + 1;
@@ -182,7 +209,7 @@ static inline __attribute__((always_inline)) mp__entry *
 mp__l1_read(mp__l1_front *front, mp__hazard_record *record, mp_str address, uint64_t hash)
 {
     mp__l1_table *table = mp__l1_table_announced(front, record);
-    mp__entry *entry = mp__l1_look(table, record, record->used, address, hash, false);
+    mp__entry *entry = mp__l1_look(table, record, record->used, address, hash, MP__L1_LOOK_ANY);
 
     return __builtin_expect(entry != NULL, 1) ? entry
                                               : mp__l1_read_slowly(front, record, address, hash);

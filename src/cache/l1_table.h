@@ -63,7 +63,12 @@ static inline uint64_t mp__l1_tag(uint64_t hash)
 {
     uint64_t tag = hash >> 57;
 
+#ifdef __x86_64__
+    __asm__("cmp $1, %0\n\tadc $0, %0" : "+r"(tag) : : "cc"); /* a register less */
+    return tag;
+#else
     return tag + (tag == 0);
+#endif
 }
 
 /* A bit in the top of each of the seven bytes that equals @tag (after Warren, "Hacker's Delight",
@@ -90,13 +95,19 @@ static inline size_t mp__l1_lowest(uint64_t match)
 #endif
 }
 
-/* The place of the entry whose tag shows lowest in @match, which is not 0: eight bytes for each
- * eight bits, so that the bit's number needs no shift to become an offset. */
-static inline _Atomic(mp__entry *) *mp__l1_matched(mp__l1_bucket *bucket, uint64_t match)
+/* The place of the entry whose tag is bit @bit of a match: eight bytes for each eight bits, so that
+ * the bit's number needs no shift to become an offset. */
+static inline _Atomic(mp__entry *) *mp__l1_at_bit(mp__l1_bucket *bucket, size_t bit)
 {
     _Static_assert(offsetof(mp__l1_bucket, entries) == 8 && sizeof(mp__entry *) == 8,
                    "bit 8 n + 7 stands for byte 8 n + 8");
-    return (_Atomic(mp__entry *) *)((char *)bucket + mp__l1_lowest(match) + 1);
+    return (_Atomic(mp__entry *) *)((char *)bucket + bit + 1);
+}
+
+/* That of the tag that shows lowest in @match, which is not 0. */
+static inline _Atomic(mp__entry *) *mp__l1_matched(mp__l1_bucket *bucket, uint64_t match)
+{
+    return mp__l1_at_bit(bucket, mp__l1_lowest(match));
 }
 
 static inline bool mp__l1_passed_over(uint64_t tags)

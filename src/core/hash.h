@@ -83,6 +83,10 @@ static inline uint64_t mp__load_tail(const unsigned char *p, size_t n)
     return v;
 }
 
+/* The compiler forgets that it knows @value, so that it makes it, or what comes of it, where it is
+ * said and not elsewhere. */
+#define MP__ANEW(value) __asm__("" : "+r"(value))
+
 /* The last 0 to 7 of @size bytes, 8 and more, little endian; the size in the top byte. One load
  * that overlaps what was read before, and no branch: the count of bits is taken modulo 64. */
 static inline uint64_t mp__sip_last(const unsigned char *p, size_t size)
@@ -112,10 +116,14 @@ mp__siphash13_from(const mp__hash_state *state, const void *data, size_t size)
         MP__SIP_ABSORB(v0, v1, v2, v3, m);
         m = mp__load_le64(p + 8);
         MP__SIP_ABSORB(v0, v1, v2, v3, m);
-        if (size >= 24) {
+        if (__builtin_expect(size >= 24, 1)) {
+            MP__ANEW(v0); /* nothing ahead for both ways: that costs registers */
+            MP__ANEW(v1);
             m = mp__load_le64(p + 16);
             MP__SIP_ABSORB(v0, v1, v2, v3, m);
             if (__builtin_expect(size == 32, 0)) {
+                MP__ANEW(v0);
+                MP__ANEW(v1);
                 m = mp__load_le64(p + 24);
                 MP__SIP_ABSORB(v0, v1, v2, v3, m);
             }
@@ -139,7 +147,7 @@ mp__siphash13_from(const mp__hash_state *state, const void *data, size_t size)
     v3 = MP__SIP_ROTL(v3, 16) ^ v2;
     v2 += v1;
     m = MP__SIP_ROTL(v1, 17) ^ MP__SIP_ROTL(v3, 21);
-    __asm__("" : "+r"(m)); /* first these, which are there before v2 is */
+    MP__ANEW(m); /* first these, which are there before v2 is */
     return m ^ (v2 ^ MP__SIP_ROTL(v2, 32));
 }
 

@@ -11,21 +11,11 @@
 
 #include "core/alloc.h"
 
-/* The thread sanitizer does not know membarrier(2), so under it the reader pays for its fence. */
-#if defined(__SANITIZE_THREAD__)
-#define WITH_MEMBARRIER false
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WITH_MEMBARRIER false
-#endif
-#endif
-#ifndef WITH_MEMBARRIER
-#define WITH_MEMBARRIER true
-#endif
-
 _Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header promises");
 
-_Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec")));
+mp__hazard_record mp__hazard_nobody;
+_Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec"))) =
+    &mp__hazard_nobody;
 
 static pthread_once_t domain_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
@@ -46,6 +36,7 @@ static void record_release(mp__hazard_record *record)
     for (uint32_t i = 0; i < MP__HAZARD_SLOTS; i++)
         atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
     atomic_store_explicit(&record->table, NULL, memory_order_release);
+    record->plain_table = NULL;
     record->used = record->depth = 0;
     record->counters = NULL;
     record->counted_from = record->misses = 0;
@@ -54,14 +45,14 @@ static void record_release(mp__hazard_record *record)
 
 static void thread_ends(void *record)
 {
-    mp__hazard_mine = NULL;
+    mp__hazard_mine = &mp__hazard_nobody;
     record_release(record);
 }
 
 /* Whether the kernel makes all our threads pass a barrier when we ask. */
 static bool membarrier_register(void)
 {
-    return WITH_MEMBARRIER &&
+    return MP__HAZARD_MEMBARRIER &&
            syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
@@ -72,6 +63,7 @@ static void after_fork_in_child(void)
     fence_in_reader = !membarrier_register();
     for (mp__hazard_record *r = atomic_load(&records); r; r = r->next) {
         r->fence = fence_in_reader;
+        r->plain_table = NULL; /* the barrier may be another now */
         if (r != mp__hazard_mine)
             record_release(r);
     }
@@ -141,7 +133,7 @@ int mp__hazard_thread_begin(void)
 
 MP_API int mp_read_begin(void)
 {
-    if (__builtin_expect(!mp__hazard_mine, 0)) {
+    if (__builtin_expect(mp__hazard_mine == &mp__hazard_nobody, 0)) {
         int rc = mp__hazard_thread_begin();
 
         if (rc)
@@ -185,7 +177,7 @@ MP_API void mp_read_end(void)
     mp__hazard_record *record = mp__hazard_mine;
     uint32_t used;
 
-    if (!record || !record->depth || --record->depth)
+    if (!record->depth || --record->depth)
         return;
     if (record->counters) {
         counts_add(record);
@@ -197,6 +189,7 @@ MP_API void mp_read_end(void)
         slots_empty(&record->slots[i]);
     record->used = 0;
     record->counted_from = 0;
+    record->plain_table = NULL;
     atomic_store_explicit(&record->table, NULL, memory_order_release);
 }
 

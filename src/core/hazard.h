@@ -22,7 +22,22 @@
 enum { MP__HAZARD_AT_ONCE = 4 }; /* slots that a section's end empties in one step */
 _Static_assert(MP__HAZARD_HELD % MP__HAZARD_AT_ONCE == 0, "the last step ends within the slots");
 
+/* The thread sanitizer does not know membarrier(2), so under it every reader pays for its fence. */
+#if defined(__SANITIZE_THREAD__)
+#define MP__HAZARD_MEMBARRIER 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MP__HAZARD_MEMBARRIER 0
+#endif
+#endif
+#ifndef MP__HAZARD_MEMBARRIER
+#define MP__HAZARD_MEMBARRIER 1
+#endif
+
 typedef struct mp__hazard_record {
+    /* What is announced in @table, once the section found out that a look into it has nothing else
+     * to think of: no fence of its own, no use to gather in @uses. Else NULL. The owner's. */
+    const void *plain_table;
     uint32_t used;  /* slots taken by the open section; the owner's */
     uint32_t depth; /* nesting of sections; the owner's */
     bool fence;     /* no membarrier(2) here: the owner pays for the barrier itself */
@@ -42,12 +57,25 @@ typedef struct mp__hazard_record {
     _Atomic(void *) slots[MP__HAZARD_SLOTS];
 } __attribute__((aligned(128))) mp__hazard_record;
 
-/* NULL until the thread's first section. */
+/* Of a thread that has none: never active, never in a section. */
+extern mp__hazard_record mp__hazard_nobody __attribute__((visibility("hidden")));
+
+/* This thread's; until its first section it is nobody's, so that who looks whether it is in a
+ * section need not ask whether there is one. */
 extern _Thread_local mp__hazard_record *mp__hazard_mine
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* Make or adopt this thread's record. 0 or MP_ENOMEM. */
 MP_MUST_USE int mp__hazard_thread_begin(void);
+
+/* The slot that is taken as the @used-th. As an address in bytes, or the compiler adds to the
+ * number first. */
+static inline _Atomic(void *) *mp__hazard_slot(mp__hazard_record *record, size_t used)
+{
+    char *at = (char *)record + used * sizeof(record->slots[0]);
+
+    return ((mp__hazard_record *)at)->slots;
+}
 
 /* What the section sees from here on is counted for @counters. The owner's thread. */
 static inline void mp__hazard_counts_begin(mp__hazard_record *record, _Atomic uint64_t *counters)
@@ -67,6 +95,22 @@ static inline void mp__hazard_barrier(const mp__hazard_record *record)
         atomic_thread_fence(memory_order_seq_cst);
     else
         atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* The same for a look into record->plain_table. */
+static inline void mp__hazard_barrier_plain(void)
+{
+#if MP__HAZARD_MEMBARRIER
+    atomic_signal_fence(memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Whether that is enough for @record. */
+static inline bool mp__hazard_is_plain(const mp__hazard_record *record)
+{
+    return !MP__HAZARD_MEMBARRIER || !record->fence;
 }
 
 /* Give back the slot taken last, for a look that ends within a call. The owner's thread. */

@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 #include "cache/priority.h"
 #include "core/alloc.h"
+#include "core/hazard.h"
 
 static mp_cache *cache_new(size_t entries)
 {
@@ -267,6 +268,82 @@ static void a_full_section_lends_no_more_but_can_still_copy(void **state)
     mp_read_end();
     assert_int_equal(get(cache, "a", "value"), 0);
     cache = mp_cache_free(cache);
+}
+
+static void *find_without_a_section(void *context)
+{
+    mp_read_end(); /* of a thread that never began one */
+    assert_int_equal(mp_cache_error(mp_cache_find(context, MP_STR("a"))), MP_EINVAL);
+    return NULL;
+}
+
+static void a_value_or_why_there_is_none_comes_in_one_word(void **state)
+{
+    static const char *const keys[] = {"a", "a key of middle size",
+                                       "a key that is longer than those "
+                                       "of middle size are"};
+    mp_cache *cache = cache_new(10);
+    pthread_t thread;
+
+    (void)state;
+    put(cache, "a", "1");
+    for (size_t i = 0; i < 3; i++)
+        put(cache, keys[i], keys[i]);
+    assert_int_equal(mp_cache_delete(cache, MP_STR("gone")), 0);
+    assert_int_equal(mp_cache_error(mp_cache_find(cache, MP_STR("a"))), MP_EINVAL);
+    assert_int_equal(pthread_create(&thread, NULL, find_without_a_section, cache), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(mp_read_begin(), 0);
+    for (size_t i = 0; i < MP_READ_HELD_MAX - 1; i++) {
+        const mp_blob *found = mp_cache_find(cache, mp_str_of(keys[i % 3]));
+
+        assert_int_equal(mp_cache_error(found), 0);
+        mp_assert_str(mp_blob_str(found), keys[i % 3]);
+        assert_int_equal(mp_cache_error(mp_cache_find(cache, MP_STR("none"))), MP_EUNKNOWN);
+    }
+    assert_int_equal(mp_cache_error(mp_cache_find(cache, MP_STR(""))), MP_EINVAL);
+    assert_int_equal(mp_cache_error(mp_cache_find(cache, mp_str_new(NULL, 20))), MP_EINVAL);
+    assert_int_equal(mp_cache_error(mp_cache_find(cache, MP_STR("gone"))), MP_EABSENT);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(mp_cache_error(mp_cache_find(cache, mp_str_of(keys[i]))), MP_ELIMIT);
+    mp_read_end();
+    cache = mp_cache_free(cache);
+}
+
+/* Leaving out what a section knows to be nothing must not outlive the reason. */
+static void
+a_section_looks_plainly_only_into_the_table_it_announced_and_without_a_fence(void **state)
+{
+    mp_cache *a = cache_new(10), *b = cache_new(10);
+    mp_cache_stats stats;
+
+    (void)state;
+    put(a, "k", "of a");
+    put(b, "k", "of b");
+    for (int fence = 0; fence < 2; fence++) {
+        assert_int_equal(mp_read_begin(), 0);
+        mp__hazard_mine->fence |= fence;
+        for (int i = 0; i < 15; i++) {
+            mp_assert_str(mp_blob_str(mp_cache_find(a, MP_STR("k"))), "of a");
+            if (i % 3 == 2) {
+                mp_assert_str(mp_blob_str(mp_cache_find(b, MP_STR("k"))), "of b");
+                assert_null(mp__hazard_mine->plain_table);
+            } else if (i % 3 == 1) {
+                assert_true(fence ||
+                            mp__hazard_mine->plain_table == atomic_load(&mp__hazard_mine->table));
+                assert_true(MP__HAZARD_MEMBARRIER == 0 || !fence || !mp__hazard_mine->plain_table);
+            }
+        }
+        mp_read_end();
+        assert_null(mp__hazard_mine->plain_table);
+    }
+    mp__hazard_mine->fence = false;
+    mp_cache_stats_read(a, &stats);
+    assert_int_equal(stats.l1_hits, 30);
+    mp_cache_stats_read(b, &stats);
+    assert_int_equal(stats.l1_hits, 10);
+    a = mp_cache_free(a);
+    b = mp_cache_free(b);
 }
 
 static void a_copy_says_how_much_room_it_needs(void **state)
@@ -756,6 +833,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(many_keys_at_once_are_as_one_by_one),
     MP_TEST(keys_of_every_size_are_told_apart_one_by_one_and_together),
     MP_TEST(a_full_section_lends_no_more_but_can_still_copy),
+    MP_TEST(a_value_or_why_there_is_none_comes_in_one_word),
+    MP_TEST(a_section_looks_plainly_only_into_the_table_it_announced_and_without_a_fence),
     MP_TEST(a_copy_says_how_much_room_it_needs),
     MP_TEST(a_borrowed_value_stays_while_the_section_is_open),
     MP_TEST(a_reference_outlives_its_cache_and_can_be_given_back_anywhere),
