@@ -23,8 +23,8 @@ static ZSTD_DCtx *dctx;
 /* A dictionary with code tables, as L2 has them, of a few lines of JSON; and the room right behind
  * its content, the last that there is. */
 static ZSTD_CDict *pack;
-static mp__l2_packer *packer;
-static mp__l2_unpacker *unpacker;
+static mp__l2_packer *packer, *plain_packer;
+static mp__l2_unpacker *unpacker, *plain_unpacker;
 static mp__l2_pack_room room;
 static ZSTD_DDict *expand;
 static unsigned char *behind;
@@ -54,8 +54,14 @@ static bool make_dictionary(void)
     pack = ZSTD_createCDict(bytes, made, 1);
     packer = mp__l2_packer_new(content, made);
     unpacker = mp__l2_unpacker_new(content, made);
+    plain_packer = mp__l2_packer_new(content, made);
+    plain_unpacker = mp__l2_unpacker_new(content, made);
     expand = ZSTD_createDDict_byReference(content, made);
-    return pack && packer && unpacker && expand;
+    if (!pack || !packer || !unpacker || !plain_packer || !plain_unpacker || !expand)
+        return false;
+    mp__l2_packer_be_plain(plain_packer);
+    mp__l2_unpacker_be_plain(plain_unpacker);
+    return true;
 }
 
 static bool same(const mp__record *a, const mp__record *b)
@@ -75,12 +81,15 @@ static void described(const uint8_t *data, size_t size)
     mp__l2_form form = {0};
     size_t address = (size_t)data[4] % 32 + 1, packed;
     const ZSTD_CDict *dictionary = data[5] & 2 ? pack : NULL;
-    mp__l2_with with = {.packer = data[5] & 2 && data[5] & 16 ? packer : NULL,
+    bool is_plain = data[5] & 64;
+    mp__l2_packer *ours = is_plain ? plain_packer : packer;
+    mp__l2_with with = {.packer = data[5] & 2 && data[5] & 16 ? ours : NULL,
                         .room = &room,
                         .cctx = cctx,
                         .dictionary = dictionary};
     /* zstd reads what our own packer made, too */
-    mp__l2_from from = {.unpacker = with.packer && data[5] & 32 ? unpacker : NULL,
+    mp__l2_unpacker *reader = data[5] & 128 ? plain_unpacker : unpacker;
+    mp__l2_from from = {.unpacker = with.packer && data[5] & 32 ? reader : NULL,
                         .dctx = dctx,
                         .dictionary = data[5] & 2 ? expand : NULL};
     uint64_t numbers[4];
@@ -129,7 +138,8 @@ static void raw(const uint8_t *data, size_t size)
 {
     unsigned char meta[MP__L2_META_MAX], *stored = area;
     mp__l2_form form = {.revision = data[0], .meta_size = data[1], .raw = data[2] & 1};
-    mp__l2_from from = {.unpacker = data[2] & 8 ? unpacker : NULL,
+    mp__l2_unpacker *reader = data[2] & 16 ? plain_unpacker : unpacker;
+    mp__l2_from from = {.unpacker = data[2] & 8 ? reader : NULL,
                         .dctx = dctx,
                         .dictionary = data[2] & 2 ? expand : NULL};
     mp__record got;

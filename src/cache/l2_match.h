@@ -40,7 +40,10 @@ void mp__l2_places_make(mp__l2_places *places, const unsigned char *dictionary, 
 /* The matches of @body, of @size bytes, at least 8, into @matches, which has room for size /
  * MP__L2_MATCH_LEAST, and all literals, those behind the last match too, into @literals, which has
  * room for @size + 16. *ret_literals: how many. Returns the number of matches. */
-size_t mp__l2_match_all(const mp__l2_places *places, const unsigned char *body, size_t size,
-                        mp__l2_match *matches, unsigned char *literals, size_t *ret_literals);
+size_t mp__l2_match_all_plain(const mp__l2_places *places, const unsigned char *body, size_t size,
+                              mp__l2_match *matches, unsigned char *literals, size_t *ret_literals);
+/* The same, where mp__l2_wide_is_here(). */
+size_t mp__l2_match_all_wide(const mp__l2_places *places, const unsigned char *body, size_t size,
+                             mp__l2_match *matches, unsigned char *literals, size_t *ret_literals);
 
 #endif

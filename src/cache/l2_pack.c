@@ -7,6 +7,7 @@
 
 #include "cache/l2_match.h"
 #include "cache/l2_tables.h"
+#include "cache/l2_wide.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -39,6 +40,7 @@ struct mp__l2_packer {
     fse offsets, matches, lengths;
     uint16_t literals[256]; /* four bits say how long a code is, those above are it */
     uint32_t repeats[3];
+    bool is_wide; /* mp__l2_wide_is_here() */
     mp__l2_places places;
 };
 
@@ -298,7 +300,9 @@ static unsigned char *put_matches(const mp__l2_packer *packer, const mp__l2_matc
     return finish(&w);
 }
 
-/* ---- all of it ---- */
+/* ---- making one ---- */
+
+#ifndef MP__L2_WIDE
 
 static void fse_make(const mp__l2_shares *shares, fse *ret_fse)
 {
@@ -350,6 +354,7 @@ mp__l2_packer *mp__l2_packer_new(const unsigned char *dictionary, size_t size)
         packer->matches.codes[i].more = mp__l2_match_bits[i];
     literals_make(&t, packer->literals);
     memcpy(packer->repeats, t.repeats, sizeof(packer->repeats));
+    packer->is_wide = mp__l2_wide_is_here();
     mp__l2_places_make(&packer->places, dictionary, t.size, size);
     return packer;
 }
@@ -357,6 +362,11 @@ mp__l2_packer *mp__l2_packer_new(const unsigned char *dictionary, size_t size)
 mp__l2_packer *mp__l2_packer_free(mp__l2_packer *packer)
 {
     return mp__free(packer);
+}
+
+void mp__l2_packer_be_plain(mp__l2_packer *packer)
+{
+    packer->is_wide = false;
 }
 
 size_t mp__l2_packer_bytes(const mp__l2_packer *packer)
@@ -370,6 +380,10 @@ void mp__l2_pack_room_done(mp__l2_pack_room *room)
     room->size = 0;
 }
 
+#endif
+
+/* ---- all of it ---- */
+
 static bool make_room(mp__l2_pack_room *room, size_t need)
 {
     if (room->size >= need)
@@ -380,9 +394,9 @@ static bool make_room(mp__l2_pack_room *room, size_t need)
     return room->bytes != NULL;
 }
 
-size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
-                          const unsigned char *body, size_t size, unsigned char *block,
-                          size_t capacity)
+size_t MP__L2_BUILT(mp__l2_packer_pack)(const mp__l2_packer *packer, mp__l2_pack_room *room,
+                                        const unsigned char *body, size_t size,
+                                        unsigned char *block, size_t capacity)
 {
     size_t matches_size = size / MP__L2_MATCH_LEAST * sizeof(mp__l2_match), count, literal_count;
     unsigned char *limit, *end, *literals;
@@ -393,10 +407,24 @@ size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
     limit = block + capacity - SLACK;
     matches = (mp__l2_match *)(void *)room->bytes;
     literals = room->bytes + matches_size;
-    count = mp__l2_match_all(&packer->places, body, size, matches, literals, &literal_count);
+    count = MP__L2_BUILT(mp__l2_match_all)(&packer->places, body, size, matches, literals,
+                                           &literal_count);
     number_all(packer, matches, count);
     end = put_literals(packer, literals, literal_count, block, limit);
     if (end)
         end = put_matches(packer, matches, count, end, limit);
     return end ? (size_t)(end - block) : 0;
 }
+
+#ifndef MP__L2_WIDE
+size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
+                          const unsigned char *body, size_t size, unsigned char *block,
+                          size_t capacity)
+{
+#ifdef MP__WITH_L2_WIDE
+    if (packer->is_wide)
+        return mp__l2_packer_pack_wide(packer, room, body, size, block, capacity);
+#endif
+    return mp__l2_packer_pack_plain(packer, room, body, size, block, capacity);
+}
+#endif

@@ -29,5 +29,14 @@ void mp__l2_pack_room_done(mp__l2_pack_room *room);
 size_t mp__l2_packer_pack(const mp__l2_packer *packer, mp__l2_pack_room *room,
                           const unsigned char *body, size_t size, unsigned char *block,
                           size_t capacity);
+/* Go without what not every processor has, for the tests; nobody else has it yet. */
+void mp__l2_packer_be_plain(mp__l2_packer *packer);
+/* Of these it calls one (l2_wide.h). */
+size_t mp__l2_packer_pack_plain(const mp__l2_packer *packer, mp__l2_pack_room *room,
+                                const unsigned char *body, size_t size, unsigned char *block,
+                                size_t capacity);
+size_t mp__l2_packer_pack_wide(const mp__l2_packer *packer, mp__l2_pack_room *room,
+                               const unsigned char *body, size_t size, unsigned char *block,
+                               size_t capacity);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cache/l2_tables.h"
+#include "cache/l2_wide.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -13,10 +14,11 @@ enum {
     RAW = 0,      /* kinds of literals: as they are, */
     TREELESS = 3, /* and by the dictionary's code */
     ALL_REPEAT = 0xfc,
-    COPY = 16,  /* bytes copied at once */
-    FIRST = 64, /* of a match, whatever its length: one more jump costs more */
-    PAST = 80,  /* bytes behind the end of the body where its literals end: copies go on for 63 */
-    BATCH = 5,  /* literals that are in 56 bits, at least */
+    COPY = 16,    /* bytes copied at once */
+    FIRST = 64,   /* of a match, whatever its length: one more jump costs more */
+    PAST = 80,    /* bytes behind the end of the body where its literals end: copies go on for 63 */
+    AT_ONCE = 56, /* bits that are looked at together, at least */
+    BATCH = 5,    /* literals that are in so many */
     HUFFMAN = 1 << MP__L2_HUFFMAN_BITS,
 };
 
@@ -36,13 +38,16 @@ struct mp__l2_unpacker {
     const unsigned char *begin, *end; /* of the dictionary's content */
     uint32_t repeats[3];
     unsigned offset_log, match_log, length_log;
+    bool is_wide; /* mp__l2_wide_is_here() */
     pair literals[HUFFMAN];
     uint8_t literal_bits[256];
     state lengths[1 << MP__L2_FSE_LOG], matches[1 << MP__L2_FSE_LOG];
     state offsets[1 << MP__L2_OFFSET_LOG];
 };
 
-/* ---- tables ---- */
+/* ---- making one ---- */
+
+#ifndef MP__L2_WIDE
 
 static void states_make(const mp__l2_shares *shares, state *states)
 {
@@ -124,6 +129,7 @@ mp__l2_unpacker *mp__l2_unpacker_new(const unsigned char *dictionary, size_t siz
     u->begin = dictionary + t.size;
     u->end = dictionary + size;
     memcpy(u->repeats, t.repeats, sizeof(u->repeats));
+    u->is_wide = mp__l2_wide_is_here();
     u->offset_log = t.offsets.log;
     u->match_log = t.matches.log;
     u->length_log = t.lengths.log;
@@ -142,10 +148,17 @@ mp__l2_unpacker *mp__l2_unpacker_free(mp__l2_unpacker *unpacker)
     return mp__free(unpacker);
 }
 
+void mp__l2_unpacker_be_plain(mp__l2_unpacker *unpacker)
+{
+    unpacker->is_wide = false;
+}
+
 size_t mp__l2_unpacker_bytes(const mp__l2_unpacker *unpacker)
 {
     return unpacker ? sizeof(*unpacker) : 0;
 }
+
+#endif
 
 /* ---- bits, from their end on ---- */
 
@@ -179,13 +192,14 @@ static inline uint64_t lowest(uint64_t v, unsigned count)
 
 /* ---- literals ---- */
 
-/* The next bits as the highest; zeros behind the last. There is one at least. */
+/* The next bits as the highest, AT_ONCE of them where there are so many, and zeros behind the last
+ * one, if there is one at all. */
 static inline uint64_t highest_bits(const bits *b)
 {
-    int64_t from = (b->left - 56) & ~(int64_t)7;
+    int64_t from = (b->left - AT_ONCE) & ~(int64_t)7;
 
-    from &= -(int64_t)(b->left >= 56);
-    return mp__load_le64(b->bytes + (from >> 3)) << (64 - (b->left - from));
+    from &= -(int64_t)(b->left >= AT_ONCE);
+    return mp__load_le64(b->bytes + (from >> 3)) << ((64 - (b->left - from)) & 63);
 }
 
 /* @count of them to @out, where one more may be written. False: that is not what the bytes are. */
@@ -386,6 +400,22 @@ static places first_places(const mp__l2_unpacker *u, bits *b)
     return p;
 }
 
+/* The highest @count bits of @v as the lowest; above them there is something. */
+static inline uint64_t highest(uint64_t v, unsigned count)
+{
+    return v >> ((64 - count) & 63);
+}
+
+/* Of @next, which begins with @extra others, the bits of the next states. */
+static inline uint64_t state_bits(const bits *b, uint64_t next, unsigned extra, unsigned count)
+{
+    bits rest = {.bytes = b->bytes, .left = b->left - extra};
+
+    if (__builtin_expect(extra + count <= AT_ONCE, 1))
+        return highest(next, extra + count);
+    return rest.left < 0 ? 0 : highest(highest_bits(&rest), count);
+}
+
 /* All of it in locals: what is written into the body could be anything that has an address. Returns
  * where the body ends so far, NULL: that is not what the bits are. */
 static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t count, literals *l,
@@ -395,13 +425,15 @@ static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t coun
     const unsigned char *literal = l->at, *const literals_end = l->end;
     unsigned char *at = to.begin;
     places p = first_places(u, &b);
+    uint64_t next = highest_bits(&b);
 
     for (;;) {
         const state *offset = &u->offsets[p.offset], *match = &u->matches[p.match];
         const state *length = &u->lengths[p.length];
         unsigned offset_bits = offset->bits, match_bits = match->bits, length_bits = length->bits;
         unsigned all_bits = offset_bits + match_bits + length_bits;
-        uint64_t v = bits_take(&b, all_bits & 255);
+        unsigned extra = all_bits & 255;
+        uint64_t v = highest(next, extra);
         size_t run = length->number + lowest(v, length_bits & 255), size;
         uint32_t number;
 
@@ -409,22 +441,29 @@ static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t coun
         size = match->number + lowest(v, match_bits & 255);
         number = offset->number + (uint32_t)lowest(v >> (match_bits & 255), offset_bits & 255);
         number = offset_of(number, run == 0, last);
-        if (b.left < 0 || number == 0 || run + size > (size_t)(to.end - at) ||
+        if (number == 0 || run + size > (size_t)(to.end - at) ||
             run > (size_t)(literals_end - literal))
             return NULL;
+        if (--count) { /* before the copies, so that it is on its way meanwhile */
+            v = state_bits(&b, next, extra, all_bits >> 8);
+            b.left -= all_bits >> 8;
+            p.offset = offset->next + lowest(v, offset_bits >> 8);
+            v >>= offset_bits >> 8;
+            p.match = match->next + lowest(v, match_bits >> 8);
+            p.length = length->next + lowest(v >> (match_bits >> 8), length_bits >> 8);
+        }
+        b.left -= extra;
+        if (b.left < 0)
+            return NULL;
+        next = highest_bits(&b);
         copy_literals(at, literal, run);
         literal += run;
         at += run;
         if (!copy_match(&to, at, number, size))
             return NULL;
         at += size;
-        if (--count == 0)
+        if (!count)
             break;
-        v = bits_take(&b, all_bits >> 8);
-        p.offset = offset->next + lowest(v, offset_bits >> 8);
-        v >>= offset_bits >> 8;
-        p.match = match->next + lowest(v, match_bits >> 8);
-        p.length = length->next + lowest(v >> (match_bits >> 8), length_bits >> 8);
     }
     l->at = literal;
     return b.left == 0 ? at : NULL;
@@ -454,8 +493,8 @@ static unsigned char *read_sequences(const mp__l2_unpacker *u, const unsigned ch
     return read_matches(u, b, count, l, *to);
 }
 
-bool mp__l2_unpacker_read(const mp__l2_unpacker *unpacker, const unsigned char *block, size_t size,
-                          unsigned char *body, size_t body_size)
+bool MP__L2_BUILT(mp__l2_unpacker_read)(const mp__l2_unpacker *unpacker, const unsigned char *block,
+                                        size_t size, unsigned char *body, size_t body_size)
 {
     const unsigned char *end = block + size;
     const output to = {.begin = body,
@@ -474,6 +513,18 @@ bool mp__l2_unpacker_read(const mp__l2_unpacker *unpacker, const unsigned char *
     at = read_sequences(unpacker, l.behind, end, &l, &to);
     if (!at || l.end - l.at != to.end - at)
         return false;
-    memmove(at, l.at, (size_t)(l.end - l.at));
+    copy_literals(at, l.at, (size_t)(l.end - l.at));
     return true;
 }
+
+#ifndef MP__L2_WIDE
+bool mp__l2_unpacker_read(const mp__l2_unpacker *unpacker, const unsigned char *block, size_t size,
+                          unsigned char *body, size_t body_size)
+{
+#ifdef MP__WITH_L2_WIDE
+    if (unpacker->is_wide)
+        return mp__l2_unpacker_read_wide(unpacker, block, size, body, body_size);
+#endif
+    return mp__l2_unpacker_read_plain(unpacker, block, size, body, body_size);
+}
+#endif

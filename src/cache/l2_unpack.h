@@ -27,5 +27,12 @@ size_t mp__l2_unpacker_bytes(const mp__l2_unpacker *unpacker);    /* 0 for NULL 
  * thread. */
 bool mp__l2_unpacker_read(const mp__l2_unpacker *unpacker, const unsigned char *block, size_t size,
                           unsigned char *body, size_t body_size);
+/* Go without what not every processor has, for the tests; nobody else has it yet. */
+void mp__l2_unpacker_be_plain(mp__l2_unpacker *unpacker);
+/* Of these it calls one (l2_wide.h). */
+bool mp__l2_unpacker_read_plain(const mp__l2_unpacker *unpacker, const unsigned char *block,
+                                size_t size, unsigned char *body, size_t body_size);
+bool mp__l2_unpacker_read_wide(const mp__l2_unpacker *unpacker, const unsigned char *block,
+                               size_t size, unsigned char *body, size_t body_size);
 
 #endif
