@@ -231,6 +231,23 @@ static int id_from_segments(mp__l3 *l3, const mp__l3_numbers *numbers, identity 
     return MP_EUNKNOWN;
 }
 
+int mp__l3_folder_again(mp__l3 *l3)
+{
+    char path[MP__L3_PATH_MAX];
+    identity id = {.secret = l3->hash_key};
+    int rc;
+
+    mp__file_close(l3->lock_file); /* of a file that has no name any more */
+    l3->lock_file = NULL;
+    rc = mp__l3_folder_lock(l3, NULL);
+    if (rc)
+        return rc;
+    memcpy(id.folder, l3->folder, sizeof(id.folder));
+    (void)snprintf(path, sizeof(path), "%s/l3.id", l3->dir);
+    (void)id_write(l3, path, &id); /* every segment carries it, too */
+    return 0;
+}
+
 int mp__l3_folder_id(mp__l3 *l3, const mp__l3_numbers *numbers, mp__diag *diag)
 {
     static const mp__hash_key none;

@@ -208,6 +208,8 @@ typedef struct mp__l3_scan {
 MP_MUST_USE int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                                       size_t *ret_count, mp__l3_scan *ret_scan);
 void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PATH_MAX]);
+/* Somebody deleted its file: it can be read until it is closed, and is not there after that. */
+bool mp__l3_segment_is_gone(const mp__l3 *l3, const mp__l3_segment *segment);
 static inline void mp__l3_segment_ref(mp__l3_segment *segment)
 {
     (void)atomic_fetch_add_explicit(&segment->refs, 1, memory_order_relaxed);
@@ -228,6 +230,8 @@ typedef struct mp__l3_numbers {
 
 /* Make and lock the folder. */
 MP_MUST_USE int mp__l3_folder_lock(mp__l3 *l3, mp__diag *diag);
+/* The same, and its id, where somebody deleted it under us. */
+MP_MUST_USE int mp__l3_folder_again(mp__l3 *l3);
 /* The numbers of the segments in it, ascending; those set aside are counted and noted. */
 MP_MUST_USE int mp__l3_folder_list(mp__l3 *l3, mp__l3_numbers *ret_numbers);
 /* Its id, and its secret unless @l3 has one already. */

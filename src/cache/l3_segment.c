@@ -13,6 +13,15 @@ void mp__l3_segment_path(const mp__l3 *l3, uint64_t number, char path[MP__L3_PAT
     (void)snprintf(path, MP__L3_PATH_MAX, "%s/l3-%010" PRIu64 ".seg", l3->dir, number);
 }
 
+bool mp__l3_segment_is_gone(const mp__l3 *l3, const mp__l3_segment *segment)
+{
+    char path[MP__L3_PATH_MAX];
+    mp__stat stat;
+
+    mp__l3_segment_path(l3, segment->seed.number, path);
+    return mp__env_stat(l3->env, path, &stat) == -ENOENT;
+}
+
 enum {
     PIECE = 4096, /* what is read at once where the disk has errors */
     SCAN_PIECE = 256 * 1024,
@@ -135,13 +144,16 @@ int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
                                 .secret = seed.secret,
                                 .created_ms = mp__env_wall_ms(l3->env),
                                 .key_id = l3->key ? mp__l3_key_id(l3->key) : 0};
+    const int how = MP__OPEN_WRITE | MP__OPEN_CREATE | MP__OPEN_EXCLUSIVE;
     char path[MP__L3_PATH_MAX];
     mp__l3_segment *segment;
     mp__file *file;
     int rc;
 
     mp__l3_segment_path(l3, seed.number, path);
-    rc = mp__file_open(l3->env, path, MP__OPEN_WRITE | MP__OPEN_CREATE | MP__OPEN_EXCLUSIVE, &file);
+    rc = mp__file_open(l3->env, path, how, &file);
+    if (rc == -ENOENT && (rc = mp__l3_folder_again(l3)) == 0)
+        rc = mp__file_open(l3->env, path, how, &file);
     if (rc && rc != -EEXIST)
         return rc;
     l3->next_number++; /* a number is never used twice, also when what follows fails */

@@ -49,6 +49,8 @@ static int sync_segment(mp__l3 *l3, mp__l3_segment *segment)
 {
     int rc = mp__file_sync(segment->file);
 
+    if (rc == 0 && mp__l3_segment_is_gone(l3, segment))
+        rc = -ENOENT; /* what is in it is nowhere after a restart */
     l3->last_sync_ns = mp__env_now_ns(l3->env);
     l3->dirty = false;
     if (rc) {

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import subprocess
 import unittest
 
@@ -247,6 +248,42 @@ class Limited(Disk):
         self.daemon.wrap = wrap
         self.limit(resource.RLIM_INFINITY)
         self.check_recovered(client)
+
+
+class Deleted(Disk):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+
+    def check_kept(self, *names):
+        """What was written afterwards is there in the next life, without its origin."""
+        client = self.daemon.client()
+        for name in names:
+            client("SET", f"app/{name}", f"after {name}")
+        wait_until(lambda: self.is_kept() and not self.trouble(), 20, "what is written kept again")
+        wait_until(lambda: any((self.daemon.data / "l3").glob("*.seg")), what="a segment")
+        self.daemon.kill()
+        for file in self.daemon.data.glob("origin.db*"):
+            file.unlink()
+        self.daemon.start()
+        client = self.daemon.client()
+        for name in names:
+            self.assertEqual(client("GET", f"app/{name}"), f"after {name}".encode())
+
+    def trouble(self):
+        return json.loads(self.daemon.cli("status", "--json").stdout)["cache"]["l3"]["trouble"]
+
+    def test_a_cache_whose_files_somebody_deletes_begins_others(self):
+        self.fill_in()
+        for file in (self.daemon.data / "l3").glob("*.seg"):
+            file.unlink()
+        self.check_kept("a", "b")
+
+    def test_a_cache_whose_folder_somebody_deletes_makes_it_again(self):
+        self.fill_in()
+        shutil.rmtree(self.daemon.data / "l3")
+        self.check_kept("a", "b")
 
 
 class Flipped(Disk):
