@@ -203,8 +203,22 @@ static int predicts_new(const job *j, mp__predict **predicts)
     int rc = 0;
 
     for (size_t i = 0; i < j->forecast_count && rc == 0; i++)
-        rc = mp__predict_new(j->policy, j->forecasts[i].capacity, &predicts[i]);
+        if (j->forecasts[i].capacity != j->capacity)
+            rc = mp__predict_new(j->policy, j->forecasts[i].capacity, &predicts[i]);
     return rc;
+}
+
+/* Of the size that was replayed nothing is to be foretold. */
+static mp__prediction counted(const job *j)
+{
+    double ratio = j->requests ? (double)j->hits / (double)j->requests : 0;
+
+    return (mp__prediction){.hit_ratio = ratio,
+                            .low = ratio,
+                            .high = ratio,
+                            .sample = 1,
+                            .entries = j->capacity,
+                            .requests = j->requests};
 }
 
 /* The replay and its predictions see every request in one pass, some at a time; what the replay
@@ -220,7 +234,7 @@ static void run_with_predicts(const work *w, mp__replay *replay, const job *j,
         to = w->trace->requests - from > STRETCH ? from + STRETCH : w->trace->requests;
         mp__replay_run(replay, from, to);
         for (size_t p = 0; p < j->forecast_count; p++)
-            for (size_t i = from; i < to; i++)
+            for (size_t i = from; predicts[p] && i < to; i++)
                 mp__predict_see_many(predicts[p], w->trace->hashes[w->trace->ids[i]], had[i - from],
                                      1);
     }
@@ -248,7 +262,10 @@ static void run_job(const work *w, job *j)
     j->hits = replay->hits;
     (void)mp__replay_free(replay);
     for (size_t i = 0; i < j->forecast_count; i++) {
-        mp__predict_read(predicts[i], &j->forecasts[i].is);
+        if (predicts[i])
+            mp__predict_read(predicts[i], &j->forecasts[i].is);
+        else
+            j->forecasts[i].is = counted(j);
         predicts[i] = mp__predict_free(predicts[i]);
     }
 }

@@ -97,6 +97,18 @@ class Replay(unittest.TestCase):
         self.assertRegex(done.stdout.decode(), r"predicted +4 +0\.3333 +from 0\.3333 to 0\.3333\n")
         self.assertRegex(done.stdout.decode(), r"predicted +100000 +unknown +too few keys")
 
+    def test_of_the_size_that_is_replayed_the_prediction_is_what_was_counted(self):
+        dice = random.Random(1)
+        trace = self.write("t", "".join(f"{int(dice.paretovariate(0.3)) % 9999}\n" for _ in range(60000)))
+        for policy in "adaptive", "s3-fifo":
+            one, two = lines("--trace", trace, "--policy", policy, "--capacity", "1000,2000",
+                             "--predict", "1000,2000")
+            for ran, same, other in (one, 0, 1), (two, 1, 0):
+                is_, not_ = ran["predictions"][same], ran["predictions"][other]
+                self.assertEqual({is_["hit_ratio"], is_["low"], is_["high"]}, {ran["hit_ratio"]})
+                self.assertEqual((is_["sample"], is_["sampled_requests"]), (1, 60000))
+                self.assertLess(not_["low"], not_["high"])
+
     def test_another_seed_predicts_from_another_sample_of_the_same_requests(self):
         dice = random.Random(1)
         trace = self.write("t", "".join(f"{int(dice.paretovariate(0.3)) % 9999}\n" for _ in range(60000)))
