@@ -116,7 +116,7 @@ typedef struct mp__listed {
     mp_str key, value, media_type; /* value: empty unless asked for */
     mp_str layer;                  /* that has it; "" unless the list is effective */
     int64_t revision, modified_ms;
-    int64_t expires_ms; /* of lists with values; 0: it stays */
+    int64_t expires_ms; /* 0: it stays */
 } mp__listed;
 int mp__cli_each(const mp__arguments *arguments, mp__client *client, mp_str prefix,
                  bool with_values, int (*each)(void *context, const mp__listed *listed),

@@ -7,7 +7,7 @@
 #include "core/json.h"
 
 const mp__flag mp__ls_flags[] = {
-    {"--long", "-l", NULL, "Revision, age and media type, too."},
+    {"--long", "-l", NULL, "Revision, age, media type and when it ends, too."},
     {"--values", NULL, NULL, "Values, too."},
     {"--effective", NULL, NULL,
      "What a reader gets: also what region, environment and base have, the nearest of each."},
@@ -41,10 +41,9 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
     int code = 0;
     mp__reply *reply;
 
-    if (with_values) {
+    words[n++] = MP_STR("EXPIRES");
+    if (with_values)
         words[n++] = MP_STR("VALUES");
-        words[n++] = MP_STR("EXPIRES");
-    }
     if (is_effective(arguments))
         words[n++] = MP_STR("EFFECTIVE");
     if (after->size) {
@@ -90,7 +89,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
             const mp__reply *item = &reply->items[i];
             mp__listed listed;
 
-            if (item->count < (with_values ? 6 : 4))
+            if (item->count < (with_values ? 6 : 5))
                 continue;
             listed = (mp__listed){
                 .key = mp__reply_text(&item->items[0]),
@@ -98,7 +97,7 @@ static int each_with(const mp__arguments *arguments, mp__client *client, mp_str 
                 .modified_ms = mp__reply_integer(&item->items[2]),
                 .media_type = mp__reply_text(&item->items[3]),
                 .value = with_values ? mp__reply_text(&item->items[4]) : mp_str_new("", 0),
-                .expires_ms = with_values ? mp__reply_integer(&item->items[5]) : 0,
+                .expires_ms = mp__reply_integer(&item->items[with_values ? 5 : 4]),
                 .layer = is_effective(arguments) ? mp__reply_text(&item->items[item->count - 1])
                                                  : mp_str_new("", 0)};
             if (!only_named_namespaces || memchr(listed.key.data, '/', listed.key.size))
@@ -164,6 +163,8 @@ static int add_json(void *context, const mp__listed *listed)
     mp__json_add_i64(&l->json, "revision", listed->revision);
     mp__json_add_i64(&l->json, "modified_ms", listed->modified_ms);
     mp__json_add_string(&l->json, "media_type", listed->media_type);
+    if (listed->expires_ms)
+        mp__json_add_i64(&l->json, "expires_ms", listed->expires_ms);
     if (listed->layer.size)
         mp__json_add_string(&l->json, "layer", listed->layer);
     if (mp__flag_given(l->arguments, "--values"))
@@ -185,6 +186,11 @@ static void print_long(const mp__listed *listed)
 
 static void print_value(const listing *l, const mp__listed *listed)
 {
+    char left[32];
+
+    if (mp__flag_given(l->arguments, "--long") && listed->expires_ms)
+        (void)printf("  (ends in %s)",
+                     mp__cli_ago(listed->expires_ms - mp__cli_now_ms(), left, sizeof(left)));
     if (mp__flag_given(l->arguments, "--values")) {
         (void)printf(" = ");
         mp__cli_put_listed(listed->value);

@@ -12,11 +12,12 @@
 #include "cli/files.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "core/record.h"
 #include "core/json_read.h"
 
 const mp__flag mp__get_flags[] = {
     {"--level", "-l", "LEVEL", "strong, eventual (default) or weak."},
-    {"--meta", "-m", NULL, "Print age, revision, tier and reason, too."},
+    {"--meta", "-m", NULL, "Print age, revision, tier, reason and when it ends, too."},
     {"--strict", NULL, NULL, "Rather an error than a stale value."},
     {"--own", NULL, NULL, "Only what this very layer holds, not what it falls back to."},
     {NULL, NULL, NULL, NULL},
@@ -136,6 +137,7 @@ static void get_remarks(const mp__reply *map, bool all)
     mp_str reason = mp__reply_text(mp__reply_member(map, "reason"));
     mp_str level = mp__reply_text(mp__reply_member(map, "level"));
     mp_str layer = mp__reply_text(mp__reply_member(map, "layer"));
+    int64_t expires_ms = mp__reply_integer(mp__reply_member(map, "expires_ms"));
     bool stale = mp__reply_integer(mp__reply_member(map, "stale")) != 0;
 
     if (!stale && !all)
@@ -148,6 +150,9 @@ static void get_remarks(const mp__reply *map, bool all)
                   mp__cli_ago(mp__reply_integer(mp__reply_member(map, "age_ms")), age, sizeof(age)),
                   (int)tier.size, tier.data, (int)level.size, level.data, (int)reason.size,
                   reason.data);
+    if (expires_ms)
+        (void)fprintf(stderr, ", ends in %s",
+                      mp__cli_ago(expires_ms - mp__cli_now_ms(), age, sizeof(age)));
     if (mp__cli_colour(2) && stale)
         mp__cli_own(stderr, "\033[0m");
     (void)fputc('\n', stderr);
@@ -402,7 +407,11 @@ static void history_text(const mp__reply *reply)
         const mp__reply *r = &reply->items[i], *value = mp__reply_member(r, "value");
         mp_str operation = mp__reply_text(mp__reply_member(r, "operation"));
         mp_str actor = mp__reply_text(mp__reply_member(r, "actor"));
+        mp_str media_type = mp__reply_text(mp__reply_member(r, "media_type"));
         char ago[32];
+
+        if (mp_str_equal(media_type, MP_STR(MP__MEDIA_MASK)))
+            operation = MP_STR("mask");
 
         (void)printf(
             "%8" PRId64 "  %-6.*s  %8s ago  %.*s",
@@ -586,6 +595,10 @@ static void explain_people(const json_t *root)
             "verified   %s ago\n",
             mp__cli_ago(mp__cli_now_ms() - number_of(root, "verified_ms"), ago, sizeof(ago)));
     }
+    if (number_of(root, "expires_ms"))
+        (void)printf(
+            "ends       in %s, and is deleted then\n",
+            mp__cli_ago(number_of(root, "expires_ms") - mp__cli_now_ms(), ago, sizeof(ago)));
     (void)printf("origin     %s, %s, revision %lld\n", text_of(origin, "kind"),
                  text_of(origin, "state"), number_of(origin, "revision"));
     if (*text_of(origin, "trouble"))

@@ -652,6 +652,21 @@ class Verbs(mp_daemon.Served):
             self.assertEqual((done.returncode, done.stdout), (2, ""))
             self.assertIn("names a region already: leave --region out", done.stderr)
 
+    def test_what_ends_is_shown_to_end_by_whoever_shows_it(self):
+        self.daemon.cli("set", "ends/a", "1", "--ttl", "1h", check=True)
+        self.daemon.cli("set", "ends/b", "2", check=True)
+        self.daemon.cli("del", "--mask", "ends/c", check=True)
+        lines = self.daemon.cli("ls", "--long", "ends/", check=True).stdout.splitlines()
+        self.assertRegex(lines[0], r"ends/a  \(ends in (59|60) min\)$")
+        self.assertRegex(lines[1], r"ends/b$")
+        listed = json.loads(self.daemon.cli("ls", "--json", "ends/", check=True).stdout)
+        self.assertEqual([("expires_ms" in key) for key in listed], [True, False, False])
+        self.assertRegex(self.daemon.cli("get", "--meta", "ends/a", check=True).stderr, r", ends in \d+ min\n$")
+        self.assertNotIn("ends in", self.daemon.cli("get", "--meta", "ends/b", check=True).stderr)
+        self.assertRegex(self.daemon.cli("explain", "ends/a", check=True).stdout, r"\nends       in \d+ min, and is deleted")
+        self.assertNotIn("deleted", self.daemon.cli("explain", "ends/b", check=True).stdout)
+        self.assertRegex(self.daemon.cli("history", "ends/c", check=True).stdout, r"^ +\d+  mask  ")
+
     def test_a_mistaken_value_of_an_option_is_a_usage_error_that_names_it(self):
         c = self.daemon.client()
         self.addCleanup(c.close)
