@@ -58,13 +58,12 @@ static inline const mp_blob *result_of(mp__hazard_record *record, mp__entry *ent
 
 /* What mp_cache_find() needs rarely is called as its last act, so that it keeps nothing for
  * afterwards: fewer instructions between two look-ups are more of them on their way to memory. */
-static __attribute__((noinline, cold)) const mp_blob *find_slowly(mp_cache *cache, mp_str key,
-                                                                  uint64_t hash)
+static __attribute__((noinline, cold)) const mp_blob *find_slowly(const mp__l1_table *table,
+                                                                  mp_str key, uint64_t hash)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    return result_of(record, mp__l1_read_slowly((mp__l1_front *)cache->l1, record, key, hash),
-                     hash);
+    return result_of(record, mp__l1_read_slowly(table->front, record, key, hash), hash);
 }
 
 /* After a resize, in another cache than before, or without a ring for uses. */
@@ -80,8 +79,7 @@ static __attribute__((noinline, cold)) const mp_blob *find_anew(mp_cache *cache,
 
 /* In the announced @table; @plain: in record->plain_table. */
 static inline __attribute__((always_inline)) const mp_blob *
-find_in(mp_cache *cache, const mp__l1_table *table, mp__hazard_record *record, mp_str key,
-        uint64_t hash, bool plain)
+find_in(const mp__l1_table *table, mp__hazard_record *record, mp_str key, uint64_t hash, bool plain)
 {
     size_t used = record->used;
     mp__entry *entry;
@@ -91,7 +89,7 @@ find_in(mp_cache *cache, const mp__l1_table *table, mp__hazard_record *record, m
     entry =
         mp__l1_look(table, record, used, key, hash, plain ? MP__L1_LOOK_PLAIN : MP__L1_LOOK_VALUE);
     if (__builtin_expect(!entry, 0))
-        return find_slowly(cache, key, hash);
+        return find_slowly(table, key, hash);
     if (plain)
         mp__l1_note_in_entry(entry);
     else
@@ -122,7 +120,7 @@ static inline __attribute__((always_inline)) const mp_blob *find_first(mp_cache 
         if (record->uses_room == 0 && mp__hazard_is_plain(record))
             record->plain_table = table;
     }
-    return find_in(cache, table, record, key, hash, false);
+    return find_in(table, record, key, hash, false);
 }
 
 static __attribute__((noinline)) const mp_blob *find_first_middle(mp_cache *cache, mp_str key,
@@ -148,17 +146,20 @@ find_hashed(mp_cache *cache, mp__hazard_record *record, mp_str key, uint64_t has
         __builtin_unreachable();
     if (__builtin_expect(record->plain_table != table, 0)) /* it is NULL outside of a section */
         return middle ? find_first_middle(cache, key, hash) : find_first_any(cache, key, hash);
-    return find_in(cache, table, record, key, hash, true);
+    return find_in(table, record, key, hash, true);
 }
 
 /* Of a key that is not bad. */
 static inline __attribute__((always_inline)) const mp_blob *find(mp_cache *cache, mp_str key,
                                                                  bool middle)
 {
+    uint64_t hash;
+
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    return find_hashed(cache, mp__hazard_mine, key, mp__hash_str_from(&cache->hash_state, key),
-                       middle);
+    hash = mp__hash_str_from(&cache->hash_state, key);
+    MP__ANEW(key.size); /* or what its check made of it is kept in a register */
+    return find_hashed(cache, mp__hazard_mine, key, hash, middle);
 }
 
 static __attribute__((noinline)) const mp_blob *find_any(mp_cache *cache, mp_str key)

@@ -79,6 +79,7 @@ static inline mp__l1_table *mp__l1_table_of(const mp__l1 *l1)
 /* Let readers go over to @table. */
 static inline void mp__l1_table_publish(mp__l1 *l1, mp__l1_table *table)
 {
+    table->front = &l1->front;
     atomic_store_explicit(&l1->front.table, table, memory_order_release);
     atomic_store_explicit(&l1->front.near_buckets, table->buckets, memory_order_relaxed);
     atomic_store_explicit(&l1->front.near_mask, table->home_mask, memory_order_relaxed);

@@ -199,7 +199,7 @@ mp__l1_look(const mp__l1_table *table, mp__hazard_record *record, size_t used, m
                                                 : !mp__entry_is_plain(entry, address),
                          0))
         return NULL;
-    record->used = (uint32_t)used + 1;
+    record->used++; /* in memory, where it is a register less than @used and one */
     return entry;
 }
 

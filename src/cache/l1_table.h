@@ -22,6 +22,7 @@ typedef struct mp__l1_table {
     size_t count, bytes; /* of buckets, a power of two; of memory */
     size_t home_mask; /* of a hash's bits: how many bytes behind @buckets its home bucket begins */
     mp__l1_bucket *buckets;
+    struct mp__l1_front *front; /* whose it is, for a look that knows no more than the table */
 } mp__l1_table;
 
 /* Where an entry stands. */

@@ -131,15 +131,22 @@ int mp__hazard_thread_begin(void)
 
 /* ---- sections ---- */
 
+static __attribute__((noinline)) int begin_first(void)
+{
+    int rc = mp__hazard_thread_begin();
+
+    if (rc == 0)
+        mp__hazard_mine->depth++;
+    return rc;
+}
+
 MP_API int mp_read_begin(void)
 {
-    if (__builtin_expect(mp__hazard_mine == &mp__hazard_nobody, 0)) {
-        int rc = mp__hazard_thread_begin();
+    mp__hazard_record *record = mp__hazard_mine;
 
-        if (rc)
-            return rc;
-    }
-    mp__hazard_mine->depth++;
+    if (__builtin_expect(record == &mp__hazard_nobody, 0))
+        return begin_first();
+    record->depth++;
     return 0;
 }
 
@@ -181,14 +188,13 @@ MP_API void mp_read_end(void)
         return;
     if (record->counters) {
         counts_add(record);
-        record->counters = NULL;
-        record->misses = 0;
+        record->counters = NULL; /* what it counted begins anew with the next look */
     }
     used = record->used;
-    for (uint32_t i = 0; i < used; i += MP__HAZARD_AT_ONCE) /* those beyond are empty */
-        slots_empty(&record->slots[i]);
+    slots_empty(record->slots);
+    for (uint32_t i = MP__HAZARD_AT_ONCE; i < used; i += MP__HAZARD_AT_ONCE)
+        slots_empty(&record->slots[i]); /* those beyond are empty */
     record->used = 0;
-    record->counted_from = 0;
     record->plain_table = NULL;
     atomic_store_explicit(&record->table, NULL, memory_order_release);
 }
