@@ -35,7 +35,7 @@ suite_options=()
 for suite in ${SUITES:-}; do
     suite_options+=(--suite "$suite")
 done
-meson test -C build --no-rebuild --print-errorlogs --num-processes "$jobs" "${suite_options[@]}" ||
+meson test -C build --no-rebuild --print-errorlogs --timeout-multiplier 3 --num-processes "$jobs" "${suite_options[@]}" ||
     true # the summary knows
 
 if [ -z "${SUITES:-}" ]; then
