@@ -17,9 +17,10 @@ enum { SUDDEN, FAST, SLOW, HORIZONS };
 static const double horizons[HORIZONS] = {2, 5, 16};
 static const double leads[HORIZONS] = {8, 4, 2};         /* over its own error, asked for */
 static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a change costs some */
-/* A change loses a hit for much of what the next one holds and the leader does not. But while it
- * has never changed, all hold nearly the same and the leader is only a guess. */
-static const double LOST = 0.4;     /* of that, the least gain of any later change */
+/* A change loses a hit for much of what the next one holds and the leader does not. The first one
+ * comes while what is counted is young and the cache may just have become full. */
+static const double LOST = 0.4;       /* of that, the least gain of a change */
+static const double LOST_FIRST = 0.5; /* and of the first */
 static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
 static const double DWELL_MAX = 64; /* in the least */
 static const double BACK = 8;       /* in waits: twice as long a wait for who comes back in these */
@@ -240,8 +241,9 @@ static bool is_ahead(const mp__panel *p, size_t i, size_t than, unsigned h)
 /* Whether @gain is worth the hits that a change to @i costs. */
 static bool pays(const mp__panel *p, size_t i, double gain)
 {
-    return p->switches == 0 ||
-           gain > LOST * (double)mp__mini_lacks(p->members[p->leader], p->members[i]);
+    double lost = p->switches ? LOST : LOST_FIRST;
+
+    return gain > lost * (double)mp__mini_lacks(p->members[p->leader], p->members[i]);
 }
 
 /* The member that serves better than row @than, by more than its error and than a change costs. */

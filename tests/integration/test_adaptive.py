@@ -79,6 +79,15 @@ class Adaptive(unittest.TestCase):
         self.assertGreater(sum(own) / len(own), max(everywhere.values()) + 0.013)
         self.assertEqual(far, [])
 
+    def test_a_short_trace_is_not_lost_by_the_first_change(self):
+        """Ten times the entries, and the best policy of its first phase is none of its second."""
+        name, entries = "cloudphysics-sample", 12243
+        ours = [replay([name], "--policy", "adaptive", "--capacity", entries, "--seed", seed)[0]["hit_ratio"]
+                for seed in range(6)]
+        best = max(table()[name][entries].values())
+        print(f"# {100 * (sum(ours) / len(ours) - best):.2f} points beside the best, {min(ours):.3f} to {max(ours):.3f}")
+        self.assertGreater(sum(ours) / len(ours), best - 0.05)
+
     def test_a_loop_between_two_phases_of_recency_is_near_the_best_of_each_phase(self):
         parts = ["corda-vaultservice"] + 5 * ["lirs-loop"] + ["corda-vaultservice"]
         fixed = "lru,s3-fifo,lirs,arc,2q,w-tinylfu:1,w-tinylfu:10,w-tinylfu:40"
