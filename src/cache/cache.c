@@ -645,6 +645,11 @@ int mp__cache_set_l2_entries(mp_cache *cache, size_t entries)
     return cache->l2 ? mp__l2_set_entries(cache->l2, entries) : MP_EINVAL;
 }
 
+int mp__cache_set_l3_bytes(mp_cache *cache, uint64_t bytes)
+{
+    return cache->l3 ? mp__l3_set_bytes(cache->l3, bytes) : 0;
+}
+
 int mp__cache_set_l2_bytes(mp_cache *cache, size_t bytes)
 {
     return cache->l2 ? mp__l2_set_bytes(cache->l2, bytes) : MP_EINVAL;

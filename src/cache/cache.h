@@ -326,6 +326,9 @@ MP_MUST_USE int mp__cache_set_l1_bytes(mp_cache *cache, size_t bytes);
 void mp__cache_set_panel_share(mp_cache *cache, double share);
 MP_MUST_USE int mp__cache_set_l2_entries(mp_cache *cache, size_t entries); /* EINVAL: no L2 */
 MP_MUST_USE int mp__cache_set_l2_bytes(mp_cache *cache, size_t bytes);
+/* Fewer are given up soon after, by L3's own thread, as for want of room. MP_EINVAL: not even four
+ * of its segments. Without an L3 nothing. */
+MP_MUST_USE int mp__cache_set_l3_bytes(mp_cache *cache, uint64_t bytes);
 MP_MUST_USE int mp__cache_set_policy(mp_cache *cache, const char *policy); /* keeps the contents */
 /* What the adaptive policy's panel shows: how each policy would have hit lately, by name, and which
  * one the cache follows. Any thread. */

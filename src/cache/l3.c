@@ -151,6 +151,15 @@ int mp__l3_open(const mp__l3_options *options, mp__l3 **ret_l3, mp__diag *diag)
     return 0;
 }
 
+int mp__l3_set_bytes(mp__l3 *l3, uint64_t bytes_max)
+{
+    if (bytes_max < SEGMENTS_LEAST * l3->segment_bytes)
+        return MP_EINVAL;
+    if (atomic_exchange(&l3->bytes_max, bytes_max) > bytes_max)
+        mp__l3_queue_kick(l3);
+    return 0;
+}
+
 /* Only what is queued needs the rest of the index, to be written. */
 mp__l3 *mp__l3_free(mp__l3 *l3)
 {

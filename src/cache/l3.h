@@ -92,6 +92,8 @@ MP_MUST_USE int mp__l3_each(mp__l3 *l3, mp_str prefix,
                             int (*each)(void *context, const mp__record *record), void *context);
 uint64_t mp__l3_revision_max(mp__l3 *l3);
 MP_MUST_USE int mp__l3_flush(mp__l3 *l3);
+/* See mp__cache_set_l3_bytes(). Any thread. */
+MP_MUST_USE int mp__l3_set_bytes(mp__l3 *l3, uint64_t bytes_max);
 int mp__l3_trouble(mp__l3 *l3, mp__diag *diag);
 uint64_t mp__l3_damaged(const mp__l3 *l3); /* stats.corrupt alone, one load */
 void mp__l3_stats_read(mp__l3 *l3, mp__l3_stats *ret_stats);

@@ -71,7 +71,8 @@ typedef struct mp__l3_load {
 struct mp__l3 {
     mp_env *env;
     char *dir;
-    uint64_t bytes_max, segment_bytes, sync_ns, pending_bytes_max;
+    _Atomic uint64_t bytes_max;
+    uint64_t segment_bytes, sync_ns, pending_bytes_max;
     const mp__priorities *priorities; /* or NULL */
     const mp__l3_keys *keys;
     const mp__l3_key *key; /* that seals what is written; NULL: none does */

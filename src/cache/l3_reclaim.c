@@ -459,7 +459,8 @@ int mp__l3_shrink(mp__l3 *l3)
         return 0;
     do
         rc = shrink_by_one(l3);
-    while (rc == 0 && l3->segments && l3->segments != l3->active && (!l3->active || is_short(l3)));
+    while (rc == 0 && l3->segments && l3->segments != l3->active &&
+           (l3->active ? is_short(l3) : atomic_load(&l3->bytes) > l3->bytes_max));
     return rc == -ENOENT ? 0 : rc;
 }
 

@@ -238,7 +238,7 @@ int mp__l3_after_open(mp__l3 *l3)
     for (mp__l3_segment *s = l3->segments; s && rc == 0; s = s->next)
         if (s->rows && s->is_ours)
             rc = write_uncertain_again(l3, s);
-    return rc ? rc : mp__l3_shrink(l3);
+    return rc;
 }
 
 /* What follows the last good record is cut off. A footer that does not come about costs the next

@@ -323,6 +323,8 @@ static int write_all(mp__l3 *l3, bool sync)
         l3->tidied = rc == 0;
     }
     if (rc == 0)
+        rc = mp__l3_shrink(l3); /* the bound may have been lowered */
+    if (rc == 0)
         rc = write_queue(l3);
     if (rc == 0 && (sync || l3->hold))
         rc = mp__l3_sync_active(l3);

@@ -143,16 +143,17 @@ const mp__option mp__option_table[] = {
      "Most of the time that the panel of the adaptive policy and the forecasts may take. When "
      "requests come faster than that pays for they see bursts of them. 0: both stand still; 100: "
      "they see every request."},
-    {"cache.l2_size", MP__OPTION_INT, "5000", 0, 1e9, NULL, "entries", false,
-     "Most entries in compressed memory (L2), which keeps what L1 had no room for. 0: no L2."},
-    {"cache.l2_bytes", MP__OPTION_BYTES, "16MiB", 4 * MIB, 1024 * GIB, NULL, "bytes", false,
+    {"cache.l2_size", MP__OPTION_INT, "5000", 0, 1e9, NULL, "entries", true,
+     "Most entries in compressed memory (L2), which keeps what L1 had no room for. 0: no L2, from "
+     "the next start on."},
+    {"cache.l2_bytes", MP__OPTION_BYTES, "16MiB", 4 * MIB, 1024 * GIB, NULL, "bytes", true,
      "Most bytes of memory that L2 takes: pages, index and dictionaries counted."},
     {"cache.l2_level", MP__OPTION_INT, "1", 1, 12, NULL, "", false,
      "Level of compression of L2 (zstd). A higher one takes longer, and its dictionaries take more "
      "memory."},
     {"cache.l2_dictionary", MP__OPTION_BYTES, "32KiB", 0, 256 * KIB, NULL, "bytes", false,
      "Size of a dictionary of L2, trained from what it holds. 0: none."},
-    {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", false,
+    {"cache.l3_size_mb", MP__OPTION_INT, "1000", 8, 1e7, NULL, "MiB", true,
      "Most space on disk (L3). When it is full the oldest entries that nobody reads are "
      "forgotten."},
     {"cache.l3_segment_bytes", MP__OPTION_BYTES, "16MiB", 64 * KIB, 128 * MIB, NULL, "bytes", false,

@@ -67,14 +67,22 @@ static int l1_take(mp_cache *cache, size_t entries, size_t bytes, const char *po
                         rc == MP_EINVAL ? "the bytes are too few" : mp_strerror(rc));
 }
 
-/* Only where memory.max divides, since the limits of L2 themselves hold until a restart. */
+static void next_start(mp__manager *manager, const char *what)
+{
+    mp__log(manager->log, MP__LOG_WARN, "daemon", "needs-restart", "%s", what);
+}
+
+/* Whether there is an L2 is decided at the start. */
 static int l2_take(mp__manager *manager, const mp__memory_plan *plan)
 {
     mp_cache_stats stats;
     int rc = 0;
 
     mp_cache_stats_read(manager->cache, &stats);
-    if (plan->max == 0 || stats.l2_bytes_max == 0 || plan->l2_bytes == 0)
+    if ((stats.l2_bytes_max == 0) != (plan->l2_entries == 0))
+        next_start(manager, stats.l2_bytes_max ? "cache.l2_size: L2 is there until a restart"
+                                               : "cache.l2_size: L2 is made at the start only");
+    if (stats.l2_bytes_max == 0 || plan->l2_entries == 0)
         return 0;
     if (plan->l2_bytes > stats.l2_bytes_max)
         rc = mp__cache_set_l2_bytes(manager->cache, plan->l2_bytes);
@@ -83,6 +91,15 @@ static int l2_take(mp__manager *manager, const mp__memory_plan *plan)
     if (rc == 0 && plan->l2_bytes < stats.l2_bytes_max)
         rc = mp__cache_set_l2_bytes(manager->cache, plan->l2_bytes);
     return rc;
+}
+
+static void l3_take(mp__manager *manager, const mp__options *options)
+{
+    uint64_t bytes = (uint64_t)mp__options_int(options, "cache.l3_size_mb") << 20;
+
+    if (mp__cache_set_l3_bytes(manager->cache, bytes) == MP_EINVAL)
+        next_start(manager, "cache.l3_size_mb: less than four segments, which become smaller at "
+                            "the next start only");
 }
 
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
@@ -103,6 +120,7 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
     rc = l2_take(manager, &plan);
     if (rc)
         return mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");
+    l3_take(manager, options);
     settings_take(manager, options);
     atomic_store(&manager->watch_bytes, plan.watch_bytes);
     if (plan.l1_entries > before.l1_entries_max || plan.l1_bytes > before.l1_bytes_max)

@@ -593,6 +593,38 @@ static void a_lower_bound_is_kept_from_the_next_start_on(void **state)
     mp_platter_free(disk);
 }
 
+static void a_bound_is_lowered_and_raised_while_it_is_used(void **state)
+{
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3 = l3_open(disk, ROOMY, SEGMENT);
+    char address[32];
+
+    (void)state;
+    for (unsigned i = 0; i < 4000; i++) {
+        snprintf(address, sizeof(address), "e/n/%u", i);
+        assert_int_equal(l3_put(l3, address, large_value(), i + 1), 0);
+        if (i % 100 == 0)
+            mp_platter_run(disk, false);
+        if (i == 2999) {
+            assert_int_equal(mp__l3_set_bytes(l3, 3 * SEGMENT), MP_EINVAL);
+            assert_int_equal(mp__l3_set_bytes(l3, TIGHT), 0);
+            mp_platter_run(disk, true);
+            assert_true(mp_platter_used(disk) <= TIGHT + 64);
+            assert_int_equal(l3_stats(l3).bytes_max, TIGHT);
+            assert_string_equal(l3_get(l3, "e/n/2999"), large_value());
+            assert_string_equal(l3_get(l3, "e/n/0"), "MP_EUNKNOWN");
+            assert_int_equal(mp__l3_set_bytes(l3, ROOMY), 0);
+        }
+    }
+    assert_int_equal(mp__l3_flush(l3), 0);
+    for (unsigned i = 2999; i < 4000; i++) { /* nothing more had to go */
+        snprintf(address, sizeof(address), "e/n/%u", i);
+        assert_string_equal(l3_get(l3, address), large_value());
+    }
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
 /* Where the bound is lowered to less than a half, the oldest of which are the critical ones. */
 static void what_is_critical_survives_a_lower_bound(void **state)
 {
@@ -833,6 +865,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(classes_do_not_stop_the_log),
     MP_TEST(overwriting_forgets_nothing),
     MP_TEST(a_lower_bound_is_kept_from_the_next_start_on),
+    MP_TEST(a_bound_is_lowered_and_raised_while_it_is_used),
     MP_TEST(what_is_critical_survives_a_lower_bound),
     MP_TEST(settings_that_cannot_work_are_refused),
     WITH_FOLDER(a_second_opener_is_refused),

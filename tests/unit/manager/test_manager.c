@@ -328,6 +328,27 @@ static void after_a_change_that_was_not_told_each_is_verified_when_it_is_next_re
     assert_int_equal(world_fetches() - before, 2); /* once */
 }
 
+static void a_reload_changes_the_limits_of_every_tier(void **state)
+{
+    static const char *const limits[][2] = {{"cache.l1_size", "700"},
+                                            {"cache.l1_bytes", "9MiB"},
+                                            {"cache.l2_size", "900"},
+                                            {"cache.l2_bytes", "6MiB"},
+                                            {"cache.l3_size_mb", "77"}};
+    mp_cache_stats stats;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+        assert_int_equal(mp__options_set(options, limits[i][0], limits[i][1], NULL), 0);
+    assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    mp_cache_stats_read(manager->cache, &stats);
+    assert_int_equal(stats.l1_entries_max, 700);
+    assert_int_equal(stats.l1_bytes_max, 9 << 20);
+    assert_int_equal(stats.l2_entries_max, 900);
+    assert_int_equal(stats.l2_bytes_max, 6 << 20);
+    assert_int_equal(stats.l3_bytes_max, 77 << 20);
+}
+
 static void a_reload_that_a_start_would_refuse_changes_nothing(void **state)
 {
     static const char *const bad[][2] = {{"cache.l1_size", "1000000000"},
@@ -696,6 +717,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
     WORLD_TEST(past_its_ttl_a_value_is_served_and_verified_behind),
     WORLD_TEST(after_a_change_that_was_not_told_each_is_verified_when_it_is_next_read),
+    WORLD_TEST(a_reload_changes_the_limits_of_every_tier),
     WORLD_TEST(a_reload_that_a_start_would_refuse_changes_nothing),
     WORLD_TEST(a_ttl_that_is_shorter_than_the_bound_holds_too),
     WORLD_TEST(a_hard_bound_that_is_shorter_than_the_other_holds_too),
