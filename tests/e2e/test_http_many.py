@@ -159,6 +159,12 @@ class Many(mp_http.Served):
                     {"keys": [{"key": "a", "name": "b"}]}, {"keys": ["a\x01"]}, [], {"keys": [], "max_age": "x"}):
             self.is_problem(self.post("/v1/batch-get", bad), 400, "invalid")
         self.is_problem(self.post("/v1/batch-get", "[" * 500 + "]" * 500), 413, "body")
+        for path, bad, says in (("/v1/batch-get", {"keys": [], "env": "staging"}, "; 'env' stands in the query, as ?env="),
+                                ("/v1/txn", {"ops": [], "dry_run": True}, "it takes compare, ops; 'dry_run' stands in"),
+                                ("/v1/batch-get", {"keys": [], "dry_run": True}, "it takes keys, "),
+                                ("/v1/batch-get", {"keys": [{"key": "a", "x": 1}]}, "it takes namespace, key")):
+            self.assertIn(says, self.is_problem(self.post(path, bad), 400, "invalid")["remedy"])
+        self.assertNotIn("query", self.post("/v1/batch-get", {"keys": [], "dry_run": True}).json["remedy"])
 
     # ---- transactions ----
 

@@ -6,6 +6,7 @@
 #include "core/option.h"
 #include "schema/tree.h"
 #include "server/http/collect.h"
+#include "server/http/openapi.h"
 
 enum { BODY_MAX = 1024 * 1024 /* read in the loop: some milliseconds */ };
 
@@ -54,6 +55,36 @@ bool mp__http_json_body_of_place(mp__exchange *x, const char *const *names,
            mp__http_scope(x, p, scope_text, ret_scope) && mp__http_json_body(x, names, ret_body);
 }
 
+static bool stands_in_query(const mp__exchange *x, const char *name)
+{
+    const mp__route_doc *doc = mp__route_doc_find(x->route);
+    const mp__route_parameter *p = doc ? doc->parameters : NULL;
+
+    while (p && p->name && strcmp(p->name, name) != 0)
+        p++;
+    return p && p->name;
+}
+
+/* Which members there are; of what stands in the query, that it does. */
+static void unknown_member(mp__exchange *x, const char *where, const char *name,
+                           const char *const *names, size_t count)
+{
+    const char *meant = mp__did_you_mean(name, names, count);
+    char detail[300], known[400];
+    size_t used = (size_t)snprintf(known, sizeof(known), "it takes");
+
+    (void)snprintf(detail, sizeof(detail), "%s has no member '%.64s'%s%s%s", where, name,
+                   meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+    for (size_t i = 0; i < count && used < sizeof(known); i++)
+        used +=
+            (size_t)snprintf(known + used, sizeof(known) - used, "%s %s", i ? "," : "", names[i]);
+    if (used < sizeof(known) && stands_in_query(x, name))
+        (void)snprintf(known + used, sizeof(known) - used,
+                       "; '%s' stands in the query, as ?%s=", name, name);
+    mp__answer_problem(
+        x, &(mp__problem){.status = 400, .type = "invalid", .detail = detail, .remedy = known});
+}
+
 bool mp__http_json_members(mp__exchange *x, const json_t *object, const char *where,
                            const char *const *names)
 {
@@ -63,19 +94,14 @@ bool mp__http_json_members(mp__exchange *x, const json_t *object, const char *wh
     while (names[count])
         count++;
     for (void *i = json_object_iter(members); i; i = json_object_iter_next(members, i)) {
-        const char *name = json_object_iter_key(i), *meant;
+        const char *name = json_object_iter_key(i);
         size_t k = 0;
 
         while (k < count && strcmp(name, names[k]) != 0)
             k++;
         if (k < count)
             continue;
-        meant = mp__did_you_mean(name, names, count);
-        if (meant)
-            mp__answer_invalid(x, "%s has no member '%.64s'; did you mean '%s'?", where, name,
-                               meant);
-        else
-            mp__answer_invalid(x, "%s has no member '%.64s'", where, name);
+        unknown_member(x, where, name, names, count);
         return false;
     }
     return true;
