@@ -256,14 +256,46 @@ static long find(const char *path)
     return -1;
 }
 
+enum { NAMES_MAX = 256, GROUP_MAX = 64 };
+
+/* The group of options that @path may mean, in @group: one with as many dots. NULL: none. */
+static const char *near_group(const char *path, char group[GROUP_MAX])
+{
+    char groups[NAMES_MAX][GROUP_MAX];
+    const char *names[NAMES_MAX], *near;
+    size_t n = 0, dots = 0;
+
+    for (const char *p = path; *p; p++)
+        dots += *p == '.';
+    for (size_t i = 0; i < mp__option_count && n < NAMES_MAX; i++) {
+        const char *end = mp__option_table[i].path;
+
+        for (size_t k = 0; end && k <= dots; k++)
+            end = strchr(end + (k > 0), '.');
+        if (!end || end - mp__option_table[i].path >= GROUP_MAX)
+            continue;
+        (void)snprintf(groups[n], GROUP_MAX, "%.*s", (int)(end - mp__option_table[i].path),
+                       mp__option_table[i].path);
+        names[n] = groups[n];
+        n++;
+    }
+    near = mp__did_you_mean(path, names, n);
+    if (near)
+        (void)snprintf(group, GROUP_MAX, "%s", near);
+    return near ? group : NULL;
+}
+
 static int unknown(const char *path, mp__diag *diag)
 {
-    const char *names[256], *near;
+    const char *names[NAMES_MAX], *near;
+    char group[GROUP_MAX];
     size_t n = 0;
 
-    for (; n < mp__option_count && n < 256; n++)
+    for (; n < mp__option_count && n < NAMES_MAX; n++)
         names[n] = mp__option_table[n].path;
     near = mp__did_you_mean(path, names, n);
+    if (!near)
+        near = near_group(path, group);
     return mp__diag_set(diag, MP_EINVAL,
                         near ? "there is no option '%.100s'; did you mean '%s'?"
                              : "there is no option '%.100s'%s",

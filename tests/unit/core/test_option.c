@@ -148,6 +148,9 @@ static void errors_name_place_and_remedy_and_change_nothing(void **state)
         const char *says;
     } cases[] = {
         {"cache:\n  l1_size: 5\n  l1_sise: 7\n", 3, 3, "did you mean 'cache.l1_size'"},
+        {"log:\n  level: warn\ncahce:\n  l1_size: 5\n", 3, 1, "did you mean 'cache'"},
+        {"monitoring:\n  alert_tresholds:\n    latency: 5\n", 2, 3,
+         "did you mean 'monitoring.alert_thresholds"},
         {"cache:\n  l1_size: many\n", 2, 12, "not a number"},
         {"cache:\n  l1_size: 0\n", 2, 12, "out of range"},
         {"cache:\n  l1_size: 1.5\n", 2, 12, "whole"},
