@@ -615,7 +615,7 @@ class Values(unittest.TestCase):
             while got.count(b'"remedy"') < 20:
                 got += s.recv(65536) or self.fail(got)
         self.assertEqual((got.count(b"HTTP/1.1 403"), got.count(b" 200 OK")), (20, 0))
-        named = Daemon().start("--set", "http.hosts=config.example")
+        named = Daemon().start("--set", "http.hosts=other.example:80,config.example:443")
         self.addCleanup(named.close)
         for host, status in (("Config.example:80", 200), ("evil.example", 403)):
             http = Http(named.http)

@@ -51,9 +51,9 @@ static mp_str name_of(mp_str host)
     return host;
 }
 
-static bool is_same(mp_str a, const char *b)
+static bool is_same(mp_str a, mp_str b)
 {
-    return strlen(b) == a.size && strncasecmp(a.data, b, a.size) == 0;
+    return a.size == b.size && strncasecmp(a.data, b.data, a.size) == 0;
 }
 
 /* Digits and dots: of an IPv4 address, since no name ends with a part of digits alone. */
@@ -67,14 +67,15 @@ static bool is_address(mp_str name)
 
 static bool is_ours(const mp__server *server, mp_str name)
 {
-    static const char below[] = ".localhost";
+    mp_str below = MP_STR(".localhost");
     size_t count = mp__options_list_count(server->options, "http.hosts");
 
-    if (name.size >= sizeof(below) &&
-        is_same(mp_str_new(name.data + name.size - sizeof(below) + 1, sizeof(below) - 1), below))
+    if (name.size > below.size &&
+        is_same(mp_str_new(name.data + name.size - below.size, below.size), below))
         return true;
     for (size_t i = 0; i < count; i++)
-        if (is_same(name, mp__options_list_at(server->options, "http.hosts", i)))
+        if (is_same(name,
+                    name_of(mp_str_of(mp__options_list_at(server->options, "http.hosts", i)))))
             return true;
     return false;
 }
