@@ -129,7 +129,8 @@ static void described(const uint8_t *data, size_t size)
             stored[at - form.meta_size] ^= bit;
     }
     rc = mp__l2_read(&form, meta, stored, data[5] & 8 ? behind : back, &from, &got);
-    got.address = rc == 0 && mp__l2_is_of(&form, record.address) ? record.address : MP_STR("");
+    got.address =
+        rc == 0 && form.check == mp__l2_check_of(record.address) ? record.address : MP_STR("");
     if (rc == 0 ? !same(&record, &got) : rc != MP_ECORRUPT || data[0] % 4 == 0)
         abort();
 }

@@ -34,6 +34,7 @@ void mp__entry_record(const mp__entry *entry, mp__record *ret_record)
         .expires_ms = entry->expires_ms,
         .fetched_ms = entry->fetched_ms,
         .verified_ms = atomic_load_explicit(&cold->verified_ms, memory_order_relaxed),
+        .is_worth_keeping = false, /* with each of them said, all need not be set to zero before */
     };
 }
 

@@ -103,14 +103,9 @@ size_t mp__l2_body_size(const mp__record *record)
            record->value.size;
 }
 
-static uint32_t check_of(mp_str address)
+uint32_t mp__l2_check_of(mp_str address)
 {
     return (uint32_t)mp__checksum(0, address.data, address.size);
-}
-
-bool mp__l2_is_of(const mp__l2_form *form, mp_str address)
-{
-    return form->check == check_of(address);
 }
 
 static uint64_t sum_of(const mp__l2_form *form, const void *meta, const void *body)
@@ -130,7 +125,7 @@ void mp__l2_meta_write(const mp__record *record, unsigned char meta[MP__L2_META_
 
     *ret_form = (mp__l2_form){
         .revision = record->revision,
-        .check = check_of(record->address),
+        .check = mp__l2_check_of(record->address),
         .body_size = (uint32_t)(media_size + record->value.size),
         .left_out = (uint16_t)(record->address.size + record->media_type.size - media_size),
         .meta_size = (uint8_t)numbers_write(record, type, meta),
@@ -159,23 +154,27 @@ static int record_of(const mp__l2_form *form, const unsigned char *meta, const u
     uint64_t type = get_number(&r), media = type < USUAL ? 0 : type - USUAL;
     uint64_t created_revision = form->revision - get_signed(&r), version = get_number(&r);
     uint64_t modified_ms = get_signed(&r), created_ms = modified_ms - get_signed(&r);
-    uint64_t fetched_ms = modified_ms + get_signed(&r);
+    uint64_t fetched_ms = modified_ms + get_signed(&r), expires_ms = get_signed(&r);
 
+    if (r.bad || media > form->body_size)
+        return MP_ECORRUPT;
     *ret_record = (mp__record){
+        /* each of them, or all of it would be set to zero before */
+        .address = {"", 0},
+        .value = {(const char *)body + media, form->body_size - (size_t)media},
+        .media_type =
+            type < USUAL ? usual_types[type] : mp_str_new((const char *)body, (size_t)media),
         .kind = MP__RECORD_VALUE,
         .revision = form->revision,
         .created_revision = created_revision,
         .version = version,
-        .modified_ms = (int64_t)modified_ms,
         .created_ms = (int64_t)created_ms,
+        .modified_ms = (int64_t)modified_ms,
+        .expires_ms = (int64_t)expires_ms,
         .fetched_ms = (int64_t)fetched_ms,
-        .expires_ms = (int64_t)get_signed(&r),
+        .verified_ms = 0,
+        .is_worth_keeping = false,
     };
-    if (r.bad || media > form->body_size)
-        return MP_ECORRUPT;
-    ret_record->media_type =
-        type < USUAL ? usual_types[type] : mp_str_new((const char *)body, (size_t)media);
-    ret_record->value = mp_str_new((const char *)body + media, form->body_size - (size_t)media);
     return 0;
 }
 

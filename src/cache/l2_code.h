@@ -53,8 +53,8 @@ static inline size_t mp__l2_whole_size(const mp__l2_form *form)
 {
     return (size_t)form->body_size + form->left_out;
 }
-/* Whether it can be of @address, of which one in 2^32 of others is taken for it. */
-bool mp__l2_is_of(const mp__l2_form *form, mp_str address);
+/* A form's check is this of its address, and of one in 2^32 of others. */
+uint32_t mp__l2_check_of(mp_str address);
 
 /* What bodies are read with: an unpacker, where a packer packed them, or else zstd. */
 typedef struct mp__l2_from {

@@ -125,7 +125,7 @@ void mp__l2_take(mp__l2 *l2, const mp__entry *entry)
 {
     uint64_t hash = mp__entry_cold_of(entry)->node.hash;
     mp__l2_pending *pending;
-    mp__record record;
+    __attribute__((uninitialized)) mp__record record;
 
     mp__entry_record(entry, &record);
     mp__l2_lock(l2);
@@ -367,10 +367,12 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratc
                mp__record *ret_record, uint32_t *ret_generation, uint32_t *ret_verify_by_s)
 {
     __attribute__((uninitialized)) mp__l2_copy copy;
+    uint32_t check;
     int rc;
 
-    mp__l2_index_prefetch(l2, hash); /* it is on its way while the lock is taken */
-    window_give(scratch);            /* of what was read into it before */
+    mp__l2_index_prefetch(l2, hash); /* it is on its way while the rest is made ready */
+    check = mp__l2_check_of(address);
+    window_give(scratch); /* of what was read into it before */
     rc = copy_out(l2, hash, scratch, &copy);
     if (rc)
         return rc;
@@ -385,7 +387,7 @@ int mp__l2_get(mp__l2 *l2, mp_str address, uint64_t hash, mp__l2_scratch *scratc
         drop_if(l2, hash, &copy.form, false);
         return MP_EUNKNOWN;
     }
-    if (!mp__l2_is_of(&copy.form, address)) /* another with the same 64 bits */
+    if (copy.form.check != check) /* another with the same 64 bits */
         return MP_EUNKNOWN;
     ret_record->address = address;
     *ret_generation = copy.generation;
