@@ -174,9 +174,11 @@ void mp__change_unseen(void *context, const char *cause)
     mp__event reset = {.kind = MP__EVENT_RESET, .address = mp_str_new("", 0)};
 
     watch_renews(manager);
-    mp__event_note(manager, "origin-unseen", "%s", cause);
-    mp__log(manager->log, MP__LOG_INFO, "origin", "unseen-change",
-            "%s; what is kept is verified when it is next read", cause);
+    if (!mp__event_was_noted(manager, "origin-unseen", cause)) {
+        mp__event_note(manager, "origin-unseen", "%s", cause);
+        mp__log(manager->log, MP__LOG_INFO, "origin", "unseen-change",
+                "%s; what is kept is verified when it is next read", cause);
+    }
     mp__watchers_tell(manager, &reset);
 }
 

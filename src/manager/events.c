@@ -9,7 +9,7 @@
 
 #include "manager/internal.h"
 
-enum { FILE_MAX = 1024 * 1024 };
+enum { FILE_MAX = 1024 * 1024, AGAIN_MS = 60000 };
 
 static void keep(mp__manager *manager, const mp__notable *notable)
 {
@@ -120,6 +120,25 @@ void mp__event_note(mp__manager *manager, const char *what, const char *format, 
         manager->event_bytes += line.size;
     (void)pthread_mutex_unlock(&manager->notable_lock);
     mp__buf_done(&line);
+}
+
+bool mp__event_was_noted(mp__manager *manager, const char *what, const char *text)
+{
+    int64_t now = mp__env_wall_ms(manager->env);
+    size_t first;
+    bool found = false;
+
+    (void)pthread_mutex_lock(&manager->notable_lock);
+    first = manager->notable_count > MP__EVENTS_KEPT ? manager->notable_count - MP__EVENTS_KEPT : 0;
+    for (size_t i = manager->notable_count; i > first && !found; i--) {
+        const mp__notable *notable = &manager->notables[(i - 1) % MP__EVENTS_KEPT];
+
+        if (notable->wall_ms > now || now - notable->wall_ms >= AGAIN_MS)
+            break;
+        found = strcmp(notable->what, what) == 0 && strcmp(notable->text, text) == 0;
+    }
+    (void)pthread_mutex_unlock(&manager->notable_lock);
+    return found;
 }
 
 void mp__events_json(mp__manager *manager, int64_t age_ms, mp__buf *out)

@@ -549,6 +549,9 @@ MP_MUST_USE int mp__events_open(mp__manager *manager);
 void mp__events_close(mp__manager *manager);
 void mp__event_note(mp__manager *manager, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Whether the same was noted within a minute: what may come each second must not push all else out.
+ * Any thread. */
+bool mp__event_was_noted(mp__manager *manager, const char *what, const char *text);
 /* Those of the last @age_ms as a JSON array, oldest first. */
 void mp__events_json(mp__manager *manager, int64_t age_ms, mp__buf *out);
 

@@ -328,6 +328,27 @@ static void after_a_change_that_was_not_told_each_is_verified_when_it_is_next_re
     assert_int_equal(world_fetches() - before, 2); /* once */
 }
 
+/* Another daemon on the database may write all day. */
+static void what_happens_again_and_again_is_noted_once_a_minute(void **state)
+{
+    mp__buf events = MP__BUF_INIT;
+    size_t count = 0;
+
+    (void)state;
+    for (int i = 0; i < 90; i++) {
+        mp__change_unseen(manager, "another one wrote");
+        mp_sim_run(sim, 1000);
+    }
+    mp__change_unseen(manager, "it was opened again");
+    mp__events_json(manager, 3600000, &events);
+    assert_int_equal(mp__buf_add_char(&events, '\0'), 0);
+    for (const char *p = events.data; (p = strstr(p, "another one wrote")); p++)
+        count++;
+    assert_int_equal(count, 2);
+    assert_non_null(strstr(events.data, "it was opened again"));
+    mp__buf_done(&events);
+}
+
 static void a_reload_changes_the_limits_of_every_tier(void **state)
 {
     static const char *const limits[][2] = {{"cache.l1_size", "700"},
@@ -717,6 +738,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_live_origin_holds_entries_fresh_and_a_hit_asks_nobody),
     WORLD_TEST(past_its_ttl_a_value_is_served_and_verified_behind),
     WORLD_TEST(after_a_change_that_was_not_told_each_is_verified_when_it_is_next_read),
+    WORLD_TEST(what_happens_again_and_again_is_noted_once_a_minute),
     WORLD_TEST(a_reload_changes_the_limits_of_every_tier),
     WORLD_TEST(a_reload_that_a_start_would_refuse_changes_nothing),
     WORLD_TEST(a_ttl_that_is_shorter_than_the_bound_holds_too),
