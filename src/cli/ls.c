@@ -63,7 +63,10 @@ static int page(const mp__arguments *arguments, mp__client *client, mp_str prefi
     }
     if (mp__reply_integer(&reply->items[0]) && !after->size)
         (void)mp__cli_fail(arguments, 0,
-                           "the origin cannot be asked; this is what is kept on disk");
+                           mp__reply_integer(&reply->items[0]) == 2
+                               ? "some of this is stale: what it comes from is broken; see "
+                                 "marketprism status"
+                               : "the origin cannot be asked; this is what is kept on disk");
     *ret_more = mp__reply_integer(&reply->items[1]);
     if (!*revision)
         *revision = mp__reply_integer(&reply->items[2]);

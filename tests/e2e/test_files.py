@@ -509,6 +509,10 @@ class Files(unittest.TestCase):
             self.assertEqual(http.get("/v1/" + path, If_None_Match=tags[path]).status, 200 if keys else 304, path)
         again = http.get("/v1/export/app", If_None_Match=exported["ETag"])
         self.assertEqual((again.status, again.body, again["MarketPrism-Stale"]), (200, exported.body, "true; reason=origin-damaged"))
+        for words in (("ls", "app/"), ("export", "app"), ("exec", "--prefix", "app/", "--print"), ("ls", "--effective", "app/")):
+            self.assertIn("some of this is stale", self.daemon.cli(*words, check=True).stderr)
+        for words in (("ls", "app2/"), ("ls", "--env", "base"), ("diff", "app2/", "--revision", "1"), ("ls", "app/x")):
+            self.assertNotIn("stale", self.daemon.cli(*words).stderr)
         self.assertTrue(http.get("/v1/diff/app/?to_env=base").json["stale"])
         self.assertFalse(http.get("/v1/diff/app2/?to_env=base").json["stale"])
         self.rename("app", "name: first\nlimit: 10\ndb:\n  host: a\n")

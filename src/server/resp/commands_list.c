@@ -198,9 +198,39 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
 
 enum ls_tells { TELLS_REVISION = 1, TELLS_EXPIRES = 2 }; /* the slot's number */
 
-/* [stale, more, item...], with REVISION [stale, more, revision, item...]: the one that is shown, 0
- * when nobody knows; an item is [name, revision, modified, media type], with VALUES then the value,
- * with EXPIRES then when it ends (0: it stays), with EFFECTIVE then the scope that has it. */
+static int note_doubt(void *context, mp_str address)
+{
+    (void)address;
+    *(bool *)context = true;
+    return 1; /* one is enough */
+}
+
+/* Whether of a key that begins so, in a layer that was looked at, the origin has a newer version
+ * that cannot be read. */
+static bool is_in_doubt(const mp__slot *slot)
+{
+    const mp__query *q = &slot->query;
+    mp__manager *manager = slot->connection->worker->server->manager;
+    mp_str layers[MP__LAYERS_MAX] = {q->environment};
+    size_t count = q->effective ? mp__watch_layers(manager, q->environment, layers) : 1;
+    char prefix[MP__ADDRESS_MAX + MP__SCOPE_MAX + 1];
+    bool found = false;
+
+    for (size_t i = 0; i < count && !found; i++) {
+        int size = snprintf(prefix, sizeof(prefix), "%.*s/%.*s", (int)layers[i].size,
+                            layers[i].data, (int)q->prefix.size, q->prefix.data);
+
+        if (size > 0 && (size_t)size < sizeof(prefix))
+            mp__manager_doubts(manager, mp_str_new(prefix, (size_t)size), note_doubt, &found);
+    }
+    return found;
+}
+
+/* [stale, more, item...], stale being 1 for a list of what is kept, and 2 where of a key of it
+ * there is a newer version that cannot be read; with REVISION [stale, more, revision, item...]: the
+ * one that is shown, 0 when nobody knows; an item is [name, revision, modified, media type], with
+ * VALUES then the value, with EXPIRES then when it ends (0: it stays), with EFFECTIVE then the
+ * scope that has it. */
 static void format_ls(mp__slot *slot, mp__buf *out)
 {
     const mp__query *q = &slot->query;
@@ -215,7 +245,7 @@ static void format_ls(mp__slot *slot, mp__buf *out)
     if (query_failed(slot, out))
         return;
     mp__resp_array(out, 2 + q->count + tells_revision);
-    mp__resp_integer(out, q->stale);
+    mp__resp_integer(out, q->stale ? 1 : !q->at_revision && is_in_doubt(slot) ? 2 : 0);
     mp__resp_integer(out, q->next != 0);
     if (tells_revision) /* all pages of a list at one revision show the same */
         mp__resp_integer(out, (int64_t)(q->at_revision && !q->stale ? q->at_revision : q->as_of));
