@@ -104,14 +104,14 @@ static inline __attribute__((always_inline)) const mp_blob *find_first(mp_cache 
 {
     mp__hazard_record *record = mp__hazard_mine;
     mp__l1_front *front = (mp__l1_front *)cache->l1;
-    const mp__l1_table *table;
+    mp__l1_table *table;
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
     if (__builtin_expect(!record->depth, 0))
         return failed(MP_EINVAL);
-    table = mp__l1_table_enter_first(front, record);
-    if (__builtin_expect(!table, 0)) {
+    table = atomic_load_explicit(&front->table, memory_order_acquire);
+    if (__builtin_expect(!mp__l1_table_enter_first(front, record, table), 0)) {
         table = atomic_load_explicit(&front->table, memory_order_acquire);
         if (__builtin_expect(atomic_load_explicit(&record->table, memory_order_relaxed) !=
                                  (const void *)table,

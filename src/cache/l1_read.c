@@ -17,12 +17,12 @@ static mp__l1_front *front_of(const mp__l1 *l1)
 
 mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
 {
-    _Atomic uint64_t *mine = mp__l1_counters_of(front, record);
+    size_t shard = mp__l1_shard_of(record);
+    _Atomic uint64_t *mine = mp__l1_counters_of(front, shard);
     mp__l1_table *table;
 
-    if (!mp__l1_uses_enter(front, record)) /* then one is made for it at the next fill */
-        atomic_fetch_or_explicit(&front->uses_wanted, (uint64_t)1 << record->index % MP__L1_SHARDS,
-                                 memory_order_relaxed);
+    if (!mp__l1_uses_enter(front, record, shard)) /* then one is made for it at the next fill */
+        atomic_fetch_or_explicit(&front->uses_wanted, (uint64_t)1 << shard, memory_order_relaxed);
     if (record->counters != mine) { /* the section's first look, or it goes on in another cache */
         mp__hazard_counts_flush(record);
         record->counters = mine;

@@ -47,17 +47,22 @@ static inline bool mp__l1_table_announce(const mp__l1_front *front, mp__hazard_r
     return atomic_load_explicit(&front->table, memory_order_acquire) == table;
 }
 
-static inline _Atomic uint64_t *mp__l1_counters_of(const mp__l1_front *front,
-                                                   const mp__hazard_record *record)
+static inline size_t mp__l1_shard_of(const mp__hazard_record *record)
 {
-    return front->counters + (size_t)(record->index % MP__L1_SHARDS) * MP__L1_SHARD_STRIDE;
+    return record->index % MP__L1_SHARDS;
+}
+
+static inline _Atomic uint64_t *mp__l1_counters_of(const mp__l1_front *front, size_t shard)
+{
+    return front->counters + shard * MP__L1_SHARD_STRIDE;
 }
 
 /* The ring of this thread, if it has one, and its room for this section. False: it has none, and
  * did not ask for one yet. */
-static inline bool mp__l1_uses_enter(const mp__l1_front *front, mp__hazard_record *record)
+static inline bool mp__l1_uses_enter(const mp__l1_front *front, mp__hazard_record *record,
+                                     size_t shard)
 {
-    uint32_t shard = record->index % MP__L1_SHARDS, held;
+    uint32_t held;
     mp__l1_uses *uses = atomic_load_explicit(&front->uses[shard], memory_order_acquire);
 
     record->uses = uses;
@@ -71,19 +76,19 @@ static inline bool mp__l1_uses_enter(const mp__l1_front *front, mp__hazard_recor
     return true;
 }
 
-/* mp__l1_table_enter() for a section that has looked into nothing yet, in few instructions: for one
- * look a section they are a fifth of it. NULL: that one finds out. */
-static inline mp__l1_table *mp__l1_table_enter_first(const mp__l1_front *front,
-                                                     mp__hazard_record *record)
+/* mp__l1_table_enter() into @table, just loaded, for a section that has looked into nothing yet, in
+ * few instructions: for one look a section they are a fifth of it. False: that one finds out. */
+static inline bool mp__l1_table_enter_first(const mp__l1_front *front, mp__hazard_record *record,
+                                            mp__l1_table *table)
 {
-    mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
+    size_t shard = mp__l1_shard_of(record);
 
     if (__builtin_expect(record->counters != NULL, 0))
-        return NULL;
-    if (__builtin_expect(!mp__l1_uses_enter(front, record), 0))
-        return NULL;
-    mp__hazard_counts_begin(record, mp__l1_counters_of(front, record));
-    return __builtin_expect(mp__l1_table_announce(front, record, table), 1) ? table : NULL;
+        return false;
+    if (__builtin_expect(!mp__l1_uses_enter(front, record, shard), 0))
+        return false;
+    mp__hazard_counts_begin(record, mp__l1_counters_of(front, shard));
+    return mp__l1_table_announce(front, record, table);
 }
 
 /* Announced once a section; a resize in between is noticed by the comparison. */
