@@ -406,14 +406,11 @@ static inline uint64_t highest(uint64_t v, unsigned count)
     return v >> ((64 - count) & 63);
 }
 
-/* Of @next, which begins with @extra others, the bits of the next states. */
-static inline uint64_t state_bits(const bits *b, uint64_t next, unsigned extra, unsigned count)
+/* The @count bits behind @extra others, of which all together are more than AT_ONCE. */
+static __attribute__((noinline)) uint64_t take_behind(bits b, unsigned extra, unsigned count)
 {
-    bits rest = {.bytes = b->bytes, .left = b->left - extra};
-
-    if (__builtin_expect(extra + count <= AT_ONCE, 1))
-        return highest(next, extra + count);
-    return rest.left < 0 ? 0 : highest(highest_bits(&rest), count);
+    b.left -= extra;
+    return b.left < 0 ? 0 : highest(highest_bits(&b), count);
 }
 
 /* All of it in locals: what is written into the body could be anything that has an address. Returns
@@ -445,17 +442,22 @@ static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t coun
             run > (size_t)(literals_end - literal))
             return NULL;
         if (--count) { /* before the copies, so that it is on its way meanwhile */
-            v = state_bits(&b, next, extra, all_bits >> 8);
-            b.left -= all_bits >> 8;
+            unsigned both = extra + (all_bits >> 8);
+
+            v = highest(next, both);
+            if (__builtin_expect(both > AT_ONCE, 0))
+                v = take_behind(b, extra, all_bits >> 8);
+            b.left -= both;
+            if (b.left < 0)
+                return NULL;
             p.offset = offset->next + lowest(v, offset_bits >> 8);
             v >>= offset_bits >> 8;
             p.match = match->next + lowest(v, match_bits >> 8);
             p.length = length->next + lowest(v >> (match_bits >> 8), length_bits >> 8);
+            next = highest_bits(&b);
+        } else {
+            b.left -= extra;
         }
-        b.left -= extra;
-        if (b.left < 0)
-            return NULL;
-        next = highest_bits(&b);
         copy_literals(at, literal, run);
         literal += run;
         at += run;

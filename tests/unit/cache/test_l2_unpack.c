@@ -114,6 +114,22 @@ static void lengths_and_offsets_of_all_sizes_come_back(void **state)
     }
 }
 
+/* Of one such the reader does not see all bits at once: those of the run, the length and the
+ * offset, and of the states of the match behind it. */
+static void a_match_with_the_longest_of_all_numbers_comes_back(void **state)
+{
+    (void)state;
+    for (size_t run = 9000; run < 20000; run += 500) {
+        size_t size = 2 * run + 3 * LINE;
+
+        make_body(size, 0); /* so that others follow */
+        for (size_t i = 0; i < run; i++)
+            body[i] = (unsigned char)random_below(256);
+        memcpy(body + run, body, run);
+        pack_and_read(size);
+    }
+}
+
 static void many_literals_in_four_streams_come_back(void **state)
 {
     (void)state;
@@ -186,6 +202,7 @@ static void what_our_packer_does_not_write_is_refused(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(every_body_comes_back_behind_its_dictionary_and_elsewhere),
     MP_TEST(lengths_and_offsets_of_all_sizes_come_back),
+    MP_TEST(a_match_with_the_longest_of_all_numbers_comes_back),
     MP_TEST(many_literals_in_four_streams_come_back),
     MP_TEST(of_what_is_damaged_nothing_outside_is_touched),
     MP_TEST(what_our_packer_does_not_write_is_refused),
