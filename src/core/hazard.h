@@ -74,7 +74,7 @@ static inline _Atomic(void *) *mp__hazard_slot(mp__hazard_record *record, size_t
 {
     char *at = (char *)record + used * sizeof(record->slots[0]);
 
-    return ((mp__hazard_record *)at)->slots;
+    return (_Atomic(void *) *)(at + offsetof(mp__hazard_record, slots));
 }
 
 /* What the section sees from here on is counted for @counters. The owner's thread. */
