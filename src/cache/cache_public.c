@@ -253,32 +253,50 @@ MP_API int mp_cache_get_many(mp_cache *cache, const mp_str *keys, size_t count,
     return values;
 }
 
+/* mp_cache_find() in a section that holds its maximum, into the slot that is left for a look which
+ * ends within a call. */
+static __attribute__((noinline, cold)) const mp_blob *find_beyond(mp_cache *cache, mp_str key)
+{
+    mp__hazard_record *record = mp__hazard_mine;
+    uint64_t hash;
+
+    if (key_is_bad(key))
+        return failed(MP_EINVAL);
+    hash = mp__hash_str_from(&cache->hash_state, key);
+    return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash);
+}
+
+static int value_copy(const mp_blob *value, void *buffer, size_t capacity, size_t *ret_size)
+{
+    *ret_size = value->size;
+    if (value->size > capacity)
+        return MP_ELIMIT;
+    if (value->size)
+        memcpy(buffer, value->data, value->size);
+    return 0;
+}
+
 MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capacity,
                          size_t *ret_size)
 {
+    mp__hazard_record *record;
     const mp_blob *value;
-    mp__entry *entry;
-    uint64_t hash;
+    uint32_t used;
     int rc;
 
-    if (!cache || key_is_bad(key) || !ret_size || (!buffer && capacity))
+    if (!cache || !ret_size || (!buffer && capacity))
         return MP_EINVAL;
     rc = mp_read_begin();
     if (rc)
         return rc;
-    hash = mp__hash_str_from(&cache->hash_state, key);
-    entry = mp__l1_read((mp__l1_front *)cache->l1, mp__hazard_mine, key, hash);
-    value = result_of(mp__hazard_mine, entry, hash);
+    record = mp__hazard_mine;
+    used = record->used;
+    value = used < MP__HAZARD_HELD ? mp_cache_find(cache, key) : find_beyond(cache, key);
     rc = mp_cache_error(value);
-    if (rc == 0) {
-        *ret_size = value->size;
-        if (value->size > capacity)
-            rc = MP_ELIMIT;
-        else if (value->size)
-            memcpy(buffer, value->data, value->size);
-    }
-    if (entry) /* so that it also works in a section that holds its maximum */
-        mp__hazard_release_last(mp__hazard_mine);
+    if (rc == 0)
+        rc = value_copy(value, buffer, capacity, ret_size);
+    if (record->depth > 1 && record->used != used) /* else the section's end gives it back */
+        mp__hazard_release_last(record);
     mp_read_end();
     return rc;
 }

@@ -270,6 +270,35 @@ static void a_full_section_lends_no_more_but_can_still_copy(void **state)
     cache = mp_cache_free(cache);
 }
 
+static void a_copy_within_a_section_borrows_nothing(void **state)
+{
+    mp_cache *cache = cache_new(10);
+    mp_cache_stats stats;
+    const mp_blob *value;
+    char buffer[8];
+    size_t size;
+
+    (void)state;
+    put(cache, "a", "value");
+    assert_int_equal(mp_cache_delete(cache, MP_STR("gone")), 0);
+    assert_int_equal(mp_read_begin(), 0);
+    for (size_t i = 0; i < MP_READ_HELD_MAX; i++) {
+        assert_int_equal(mp_cache_copy(cache, MP_STR("a"), buffer, sizeof(buffer), &size), 0);
+        assert_int_equal(mp_cache_copy(cache, MP_STR("a"), buffer, 1, &size), MP_ELIMIT);
+        assert_int_equal(mp_cache_copy(cache, MP_STR("gone"), buffer, sizeof(buffer), &size),
+                         MP_EABSENT);
+        assert_int_equal(mp_cache_copy(cache, MP_STR(""), buffer, sizeof(buffer), &size),
+                         MP_EINVAL);
+        assert_int_equal(mp_cache_get(cache, MP_STR("a"), &value), 0);
+        assert_int_equal(mp__hazard_mine->used, i + 1);
+    }
+    assert_int_equal(mp_cache_copy(cache, MP_STR(""), buffer, sizeof(buffer), &size), MP_EINVAL);
+    mp_read_end();
+    mp_cache_stats_read(cache, &stats);
+    assert_int_equal(stats.l1_hits, 4 * MP_READ_HELD_MAX);
+    cache = mp_cache_free(cache);
+}
+
 static void *find_without_a_section(void *context)
 {
     mp_read_end(); /* of a thread that never began one */
@@ -833,6 +862,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(many_keys_at_once_are_as_one_by_one),
     MP_TEST(keys_of_every_size_are_told_apart_one_by_one_and_together),
     MP_TEST(a_full_section_lends_no_more_but_can_still_copy),
+    MP_TEST(a_copy_within_a_section_borrows_nothing),
     MP_TEST(a_value_or_why_there_is_none_comes_in_one_word),
     MP_TEST(a_section_looks_plainly_only_into_the_table_it_announced_and_without_a_fence),
     MP_TEST(a_copy_says_how_much_room_it_needs),
