@@ -629,6 +629,8 @@ class Values(unittest.TestCase):
         self.assertEqual(answer["Allow"], "GET, HEAD, PUT, PATCH, DELETE")
         options = self.http("OPTIONS", BASE + "default/a")
         self.assertEqual((options.status, options["Allow"]), (204, "GET, HEAD, PUT, PATCH, DELETE"))
+        self.assertEqual(options["Accept-Patch"], "application/merge-patch+json, application/json-patch+json")
+        self.assertIsNone(self.http("OPTIONS", BASE + "default/")["Accept-Patch"])
 
     # ---- order ----
 

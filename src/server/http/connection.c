@@ -258,6 +258,8 @@ static void no_route(mp__exchange *x, const char *allowed)
     if (mp_str_equal(x->request.method, MP_STR("OPTIONS"))) {
         mp__answer_begin(x, 204);
         mp__answer_header(x, "Allow", mp_str_of(allowed));
+        if (strstr(allowed, "PATCH")) /* RFC 5789 section 3.1 */
+            mp__answer_header(x, "Accept-Patch", MP_STR(MP__PATCH_TYPES));
         mp__answer_end_empty(x);
         return;
     }

@@ -120,6 +120,9 @@ bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t si
 void mp__answer_json(mp__exchange *x, int status, mp__buf *body);
 void mp__answer_text(mp__exchange *x, int status, mp_str text);
 
+/* What Accept-Patch says: of a path that takes PATCH, and of a patch that is none. */
+#define MP__PATCH_TYPES "application/merge-patch+json, application/json-patch+json"
+
 /* application/problem+json (RFC 9457): type, title, status, detail, instance, remedy. */
 typedef struct mp__problem {
     int status;

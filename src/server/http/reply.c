@@ -352,8 +352,7 @@ void mp__answer_problem(mp__exchange *x, const mp__problem *p)
     if (p->allow)
         mp__answer_header(x, "Allow", mp_str_of(p->allow));
     if (p->accept_patch)
-        mp__answer_header(x, "Accept-Patch",
-                          MP_STR("application/merge-patch+json, application/json-patch+json"));
+        mp__answer_header(x, "Accept-Patch", MP_STR(MP__PATCH_TYPES));
     if (p->accept_encoding)
         mp__answer_header(x, "Accept-Encoding", MP_STR("gzip, identity"));
     if (p->websocket_version)
