@@ -309,8 +309,7 @@ static void *find_without_a_section(void *context)
 static void a_value_or_why_there_is_none_comes_in_one_word(void **state)
 {
     static const char *const keys[] = {"a", "a key of middle size",
-                                       "a key that is longer than those "
-                                       "of middle size are"};
+                                       "a key longer than those of middle size"};
     mp_cache *cache = cache_new(10);
     pthread_t thread;
 
