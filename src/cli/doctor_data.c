@@ -387,10 +387,10 @@ static void say_file_troubles(mp__doctor *d)
                        "mend the file (or, if the rule is wrong, its schema): it is taken at once; "
                        "until then %lld key%s of its last good version %s served",
                        keys, keys == 1 ? "" : "s", keys == 1 ? "is" : "are");
-        mp__doctor_say(d, is_error ? MP__FINDING_TROUBLE : MP__FINDING_WARNING,
-                       is_error ? remedy : "mend the file: it is served as it is",
-                       "%.200s:%s %.300s", text_of(trouble, "file"), place,
-                       text_of(trouble, "text"));
+        mp__doctor_say(
+            d, is_error ? MP__FINDING_TROUBLE : MP__FINDING_WARNING,
+            is_error ? remedy : "mend it when you can: what is read of it is served as it is",
+            "%.200s:%s %.300s", text_of(trouble, "file"), place, text_of(trouble, "text"));
     }
     if (count > FILES_NAMED)
         mp__doctor_say(d, MP__FINDING_TROUBLE, "`marketprism status` names them",
