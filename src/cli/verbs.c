@@ -610,6 +610,19 @@ static void explain_people(const json_t *root)
     print_events(root, 12);
 }
 
+static void print_back(const json_t *back)
+{
+    long long pending = number_of(back, "pending");
+    char ago[32];
+
+    (void)printf("writing    %lld on their way to the origin", pending);
+    if (pending)
+        (void)printf(", the first since %s",
+                     mp__cli_ago(number_of(back, "oldest_ms"), ago, sizeof(ago)));
+    (void)printf(", %lld conflicts%s%s\n", number_of(back, "conflicts"),
+                 *text_of(back, "trouble") ? ": " : "", text_of(back, "trouble"));
+}
+
 /* It is told in whole seconds. */
 static const char *up_for(int64_t seconds, char *text, size_t capacity)
 {
@@ -663,11 +676,7 @@ static void status_people(const json_t *root)
     (void)printf("reads      %lld, %lld of them stale, %lld unknown\n", number_of(reads, "total"),
                  number_of(reads, "stale"), number_of(reads, "unknown"));
     if (back)
-        (void)printf(
-            "writing    %lld on their way to the origin, the first since %s, %lld conflicts%s%s\n",
-            number_of(back, "pending"), mp__cli_ago(number_of(back, "oldest_ms"), up, sizeof(up)),
-            number_of(back, "conflicts"), *text_of(back, "trouble") ? ": " : "",
-            text_of(back, "trouble"));
+        print_back(back);
     (void)printf("data       %s\n\nlately\n", text_of(root, "data_dir"));
     print_events(root, 8);
 }

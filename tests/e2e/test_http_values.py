@@ -386,8 +386,9 @@ class Values(unittest.TestCase):
         with self.assertRaisesRegex(ReplyError, "^ERR MINREV contradicts level weak"):
             self.resp("MP.GET", "weakly", "MINREV", str(revision))
         self.assertEqual(self.resp("MP.GET", "weakly", "MINREV", str(revision), "LEVEL", "eventual"), b"1")
-        with self.assertRaisesRegex(ReplyError, "^ERR syntax error"):
-            self.resp("MP.GET", "weakly", "MINREV")
+        for words in ("MINREV",), ("MAXAGE", "-1"), ("LEVEL", "strongest"):
+            with self.assertRaisesRegex(ReplyError, "^ERR syntax error: MP.GET key .*MAXAGE ms.*from 0"):
+                self.resp("MP.GET", "weakly", *words)
         self.assertEqual(self.http.get(f"{BASE}default/weakly?min_rev=0&level=weak").body, b"1")
 
     def test_what_calls_itself_json_is_json(self):

@@ -365,6 +365,7 @@ class Outage(unittest.TestCase):
         for i in range(50):
             self.assertEqual(client("SET", "orders/a", f"value{i}"), "OK")
         self.assertEqual(client("GET", "orders/a"), b"value49")
+        self.assertRegex(self.daemon.cli("status").stdout, "writing +[1-9][0-9]* on their way to the origin, the first since")
         self.assertEqual(client.meta("orders/a")["reason"], b"pending")
         http = Http(self.daemon.http)
         self.addCleanup(http.close)
@@ -385,6 +386,7 @@ class Outage(unittest.TestCase):
         self.assertEqual(client("MP.GET", "orders/b", "LEVEL", "strong"), b"17")
         self.assertEqual(client("MP.GET", "orders/c", "LEVEL", "strong"), b"typed")
         self.assertFalse((self.daemon.data / "conflicts.jsonl").exists())
+        self.assertRegex(self.daemon.cli("status").stdout, "writing +0 on their way to the origin, 0 conflicts")
 
     def test_a_dry_run_says_what_a_write_would_be_told_that_is_written_back(self):
         self.daemon.stop()

@@ -74,7 +74,9 @@ static void format_mp_get(mp__slot *slot, mp__buf *out)
 static void format_syntax(mp__slot *slot, mp__buf *out)
 {
     (void)slot;
-    mp__resp_error(out, "ERR", "syntax error");
+    mp__resp_error(out, "ERR",
+                   "syntax error: MP.GET key [LEVEL strong|eventual|weak] [MAXAGE ms] [MINREV n] "
+                   "[STRICT] [STALEOK] [META] [OWN], numbers from 0");
 }
 
 static void format_contradiction(mp__slot *slot, mp__buf *out)
