@@ -184,6 +184,9 @@ class Streams(mp_daemon.Spoken):
         for accept, kind in (("text/event-stream, application/x-ndjson;q=0.5", "text/event-stream"),
                              ("Application/X-NDJSON, text/event-stream;q=0.9", "application/x-ndjson"),
                              ("application/x-ndjson;q=0, */*", "text/event-stream"),
+                             ("application/x-ndjson, */*", "application/x-ndjson"),
+                             ("*/*, application/x-ndjson", "application/x-ndjson"),
+                             ("application/x-ndjson, text/event-stream", "text/event-stream"),
                              ("application/json, text/plain, */*", "text/event-stream"), ("text/*", "text/event-stream")):
             with self.subTest(accept):
                 answer = Http(self.daemon.http)("HEAD", "/v1/watch", None, Accept=accept)

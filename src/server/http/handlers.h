@@ -105,6 +105,8 @@ void mp__http_environments(mp__exchange *x);
 /* How much @accept wants @media_type, in thousandths: the most special range that takes it counts;
  * -1: none does. */
 int mp__http_weight(mp_str accept, const char *media_type);
+/* Whether @accept says @media_type itself, and not only a range that takes it. */
+bool mp__http_names_type(mp_str accept, const char *media_type);
 /* What Accept wants of the formats; NULL: a list, where @listing. False: answered (406). */
 bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format);
 void mp__http_export_as(mp__exchange *x, const mp__format *format, const mp__parameter *place,

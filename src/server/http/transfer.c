@@ -74,6 +74,17 @@ int mp__http_weight(mp_str accept, const char *media_type)
     return best;
 }
 
+bool mp__http_names_type(mp_str accept, const char *media_type)
+{
+    mp_str item;
+    int weight;
+
+    while (mp__http_list_next(&accept, &item))
+        if (word_is(split_weight(item, &weight), media_type))
+            return true;
+    return false;
+}
+
 bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format)
 {
     mp_str accept = mp__http_header_find(&x->request, "accept");

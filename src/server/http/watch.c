@@ -303,6 +303,16 @@ static bool take_prefix(mp__exchange *x, asked *a)
     return rc == 0;
 }
 
+/* Whether @accept wants lines rather than an event stream: by weight, and among equals where lines
+ * are named and events only come under what takes anything, which many programs add by themselves. */
+static bool prefers_lines(mp_str accept, int lines, int events)
+{
+    if (lines <= 0 || lines != events)
+        return lines > 0 && lines > events;
+    return mp__http_names_type(accept, "application/x-ndjson") &&
+           !mp__http_names_type(accept, "text/event-stream");
+}
+
 /* What the client asked for; among equals an event stream. False: it takes neither, and that was
  * answered: who expects lines and reads events would wait for what never comes. */
 static bool take_kind(mp__exchange *x, asked *a)
@@ -316,7 +326,7 @@ static bool take_kind(mp__exchange *x, asked *a)
         a->kind = MP__WATCH_WEBSOCKET;
     else if (a->wait_ms >= 0)
         a->kind = MP__WATCH_POLL;
-    else if (lines > 0 && lines > events)
+    else if (prefers_lines(accept, lines, events))
         a->kind = MP__WATCH_LINES;
     else if (events <= 0) {
         mp__answer_problem(
