@@ -336,7 +336,7 @@ static int write_changes(edit *e)
         const mp__delta *d = &e->deltas.items[i];
 
         code = !d->to ? mp__staging_delete(&staging, d->from)
-                      : mp__staging_put_if(&staging, d->to, d->from ? d->from->revision : 0);
+                      : mp__staging_edit(&staging, d->to, d->from);
     }
     code = mp__staging_end(&staging, code, &changed);
     if (code)

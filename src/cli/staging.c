@@ -79,14 +79,15 @@ int mp__staging_put(mp__staging *s, const mp__key *key)
     return 0;
 }
 
-int mp__staging_put_if(mp__staging *s, const mp__key *key, int64_t revision)
+int mp__staging_edit(mp__staging *s, const mp__key *key, const mp__key *instead_of)
 {
-    int code = begin(s, "EDIT", 4, key->name.size + key->value.size);
+    bool ends = instead_of && instead_of->expires_ms; /* else what older daemons know, too */
+    int code = begin(s, ends ? "EDIT" : "CAS", 4, key->name.size + key->value.size);
 
     if (code)
         return code;
     s->words[s->count++] = key->name;
-    s->words[s->count] = revision_text(s, revision);
+    s->words[s->count] = revision_text(s, instead_of ? instead_of->revision : 0);
     s->count++;
     s->words[s->count++] = key->media_type;
     s->words[s->count++] = key->value;

@@ -35,8 +35,9 @@ void mp__staging_begin(mp__staging *staging, const mp__arguments *arguments, mp_
                        const char *doing, size_t total);
 /* Each returns 0 or an exit code; keys are borrowed until the next flush. */
 int mp__staging_put(mp__staging *staging, const mp__key *key);
-/* Only if it still has @revision; 0: is not there. */
-int mp__staging_put_if(mp__staging *staging, const mp__key *key, int64_t revision);
+/* Put @key only if @instead_of, as the daemon told it, still has its revision; NULL: if there is
+ * none. What ends then ends when it would have ended. */
+int mp__staging_edit(mp__staging *staging, const mp__key *key, const mp__key *instead_of);
 /* Only if it still has its revision. */
 int mp__staging_delete(mp__staging *staging, const mp__key *key);
 int mp__staging_flush(mp__staging *staging);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration in and out of the daemon: import, export, diff, edit, validate, MP.STAGE."""
 
+import contextlib
 import json
 import os
 import pathlib
 import pty
+import socket
 import subprocess
 import termios
 import threading
@@ -419,6 +421,42 @@ class Transfer(mp_daemon.Served):
         self.edit('sed -i s/two/2nd/ "$1"', "ending/", "--yes")
         self.assertEqual(self.c("MGET", "ending/a", "ending/b"), [b"1st", b"2nd"])
         self.assertEqual([self.c("PEXPIRETIME", key) for key in ("ending/a", "ending/b")], ends)
+
+    def older_daemon(self):
+        """The address of one that is as this one, but does not know MP.STAGE EDIT."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        host, port = self.daemon.resp.rsplit(":", 1)
+
+        def pump(source, to, back):
+            with contextlib.suppress(OSError):
+                while data := source.recv(65536):
+                    if back and b"\r\nEDIT\r\n" in data:
+                        back.sendall(b"-ERR syntax error\r\n")
+                    else:
+                        to.sendall(data)
+                to.shutdown(socket.SHUT_WR)
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    client = listening.accept()[0]
+                    inner = socket.create_connection((host, int(port)))
+                    threading.Thread(target=pump, args=(client, inner, client), daemon=True).start()
+                    threading.Thread(target=pump, args=(inner, client, None), daemon=True).start()
+
+        self.addCleanup(listening.close)
+        threading.Thread(target=serve, daemon=True).start()
+        return "127.0.0.1:%d" % listening.getsockname()[1]
+
+    def test_what_stays_is_edited_on_an_older_daemon_too_and_what_ends_is_not_made_to_stay(self):
+        older, editor = self.older_daemon(), self.file("editor.sh", 'echo two >"$1"')
+        self.c("SET", "older/stays", "one")
+        self.c("SET", "older/ends", "one", "PX", "7000000")
+        for name, code in (("stays", 0), ("ends", 1), ("new", 0)):
+            self.cli("edit", "older/" + name, "--yes", code=code, MARKETPRISM_ADDR=older,
+                     VISUAL=f"sh {editor}", TMPDIR=str(self.folder))
+        self.assertEqual(self.c("MGET", "older/stays", "older/ends", "older/new"), [b"two", b"one", b"two"])
+        self.assertEqual(len(self.left_over()), 1)
 
     def test_many_keys_are_edited_at_once(self):
         self.c("MP.PUT", "manyedit/a", "application/json", "1", "manyedit/b", "text/plain", "x",
