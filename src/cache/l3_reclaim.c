@@ -438,27 +438,32 @@ int mp__l3_room_after(mp__l3 *l3, uint64_t spare)
 }
 
 /* The oldest leaves, for half a segment at most of what shall stay of it. Where nothing can be
- * written, all of it. */
-static int shrink_by_one(mp__l3 *l3)
+ * written, and where it was made of what stayed (it is @made_from or later), all of it: else what
+ * must stay and has no room would be moved round and round. */
+static int shrink_by_one(mp__l3 *l3, uint64_t made_from)
 {
     int rc;
 
+    if (l3->segments && l3->segments->seed.number >= made_from)
+        return mp__l3_drop_oldest(l3);
     l3->is_shrinking = true;
     rc = mp__l3_active_with_room(l3, (uint32_t)(l3->segment_bytes / 2));
     l3->is_shrinking = false;
     if (rc || l3->segments == l3->active)
         return mp__l3_drop_oldest(l3);
-    return move_out(l3, l3->segments, l3->segment_bytes / 2, false, true);
+    rc = move_out(l3, l3->segments, l3->segment_bytes / 2, false, true);
+    return rc == -ENOSPC || rc == -EDQUOT ? mp__l3_drop_oldest(l3) : rc;
 }
 
 int mp__l3_shrink(mp__l3 *l3)
 {
+    uint64_t made_from = l3->next_number;
     int rc = 0;
 
     if (atomic_load(&l3->bytes) <= l3->bytes_max)
         return 0;
     do
-        rc = shrink_by_one(l3);
+        rc = shrink_by_one(l3, made_from);
     while (rc == 0 && l3->segments && l3->segments != l3->active &&
            (l3->active ? is_short(l3) : atomic_load(&l3->bytes) > l3->bytes_max));
     return rc == -ENOENT ? 0 : rc;

@@ -106,6 +106,47 @@ static void on_a_full_disk_the_oldest_make_room_for_the_newest(void **state)
     mp_platter_free(disk);
 }
 
+/* However full the active segment is, into which what is critical would be moved. */
+static void lower_the_bound_under_what_is_critical(uint64_t room_on_disk)
+{
+    static const mp_str rows[] = {MP_STR("space/*=critical")};
+    mp__priorities *priorities = NULL;
+
+    assert_int_equal(mp__priorities_new(rows, 1, NULL, 0, &priorities, NULL), 0);
+    l3_priorities = priorities;
+    for (unsigned count = 600; count < 660; count += 10) {
+        mp_platter *disk = mp_platter_new(1);
+        mp__l3 *l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+        mp__diag diag = {0};
+
+        put_numbered(l3, 0, count);
+        assert_int_equal(mp__l3_flush(l3), 0);
+        assert_true(l3_stats(l3).bytes > (uint64_t)SEGMENT * 8);
+        mp_platter_set_capacity(disk, mp_platter_used(disk) + room_on_disk);
+        assert_int_equal(mp__l3_set_bytes(l3, (uint64_t)SEGMENT * 4), 0);
+        mp_platter_run(disk, true);
+        assert_true(l3_stats(l3).bytes <= (uint64_t)SEGMENT * 4);
+        assert_int_equal(mp__l3_trouble(l3, &diag), 0);
+        assert_true(count_numbered(l3, 0, count) >= 60);
+        l3 = mp__l3_free(l3);
+        mp_platter_free(disk);
+    }
+    l3_priorities = NULL;
+    mp__priorities_free(priorities);
+}
+
+static void a_bound_below_all_that_is_critical_is_kept(void **state)
+{
+    (void)state;
+    lower_the_bound_under_what_is_critical((uint64_t)1 << 30);
+}
+
+static void a_bound_lowered_on_a_full_disk_is_kept(void **state)
+{
+    (void)state;
+    lower_the_bound_under_what_is_critical(100);
+}
+
 static void room_that_another_takes_is_made_only_once(void **state)
 {
     mp_platter *disk = mp_platter_new(1);
@@ -445,6 +486,8 @@ static void any_one_allocation_may_fail(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_full_disk_keeps_new_values_in_memory_and_recovers_by_itself),
     MP_TEST(on_a_full_disk_the_oldest_make_room_for_the_newest),
+    MP_TEST(a_bound_below_all_that_is_critical_is_kept),
+    MP_TEST(a_bound_lowered_on_a_full_disk_is_kept),
     MP_TEST(room_that_another_takes_is_made_only_once),
     MP_TEST(a_failed_sync_is_answered_by_writing_everything_again_elsewhere),
     MP_TEST(any_one_write_may_fail),
