@@ -170,6 +170,8 @@ static bool is_same_life(const char *text, const char *now)
     return alike >= 16;
 }
 
+enum { ASIDE_MAX = 99 }; /* of one life */
+
 static int set_l3_aside(mp__manager *manager, const char *epoch, mp__diag *diag)
 {
     char l3[4200], aside[4300];
@@ -179,6 +181,10 @@ static int set_l3_aside(mp__manager *manager, const char *epoch, mp__diag *diag)
         return rc;
     (void)snprintf(aside, sizeof(aside), "%s.of-%.32s", l3, epoch);
     rc = mp__env_rename(manager->env, l3, aside);
+    for (int i = 2; (rc == -ENOTEMPTY || rc == -EEXIST) && i <= ASIDE_MAX; i++) {
+        (void)snprintf(aside, sizeof(aside), "%s.of-%.32s.%d", l3, epoch, i); /* one more of it */
+        rc = mp__env_rename(manager->env, l3, aside);
+    }
     if (rc && rc != -ENOENT) /* nothing of another life may be served as of this one */
         return mp__diag_set(diag, rc,
                             "%s belongs to another life of the origin and cannot be moved "

@@ -862,9 +862,15 @@ class Start(unittest.TestCase):
         self.assertEqual((c("GET", "a"), c("GET", "of-the-other/8")), (b"1", None))
         self.assertEqual([name.name for name in self.daemon.data.glob("l3.of*")], ["l3.of-" + life])
         self.daemon.stop()
+        for times in (2, 3):  # as who copies it at each start
+            shutil.rmtree(self.daemon.data / "l3")
+            shutil.copytree(other.data / "l3", self.daemon.data / "l3")
+            self.daemon.start()
+            self.assertIsNone(self.daemon.client()("GET", "of-the-other/8"))
+            self.assertTrue((self.daemon.data / f"l3.of-{life}.{times}").is_dir())
+            self.daemon.stop()
         shutil.rmtree(self.daemon.data / "l3")  # and with the origin away
         shutil.copytree(other.data / "l3", self.daemon.data / "l3")
-        shutil.rmtree(self.daemon.data / ("l3.of-" + life))
         for file in self.daemon.data.glob("origin.*"):
             file.unlink()
         self.daemon.start()
