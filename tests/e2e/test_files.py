@@ -482,6 +482,8 @@ class Files(unittest.TestCase):
         (self.folder / "base").mkdir()
         self.rename("app", "name: behind\nextra: 1\n", "base")
         self.rename("app2", "x: 1\n")
+        (self.folder / "production~eu").mkdir()  # which has all of it itself
+        self.rename("app", "name: a\nlimit: 1\ndb:\n  host: h\n", "production~eu")
         self.start()
         http = Http(self.daemon.http)
         self.addCleanup(http.close)
@@ -511,7 +513,8 @@ class Files(unittest.TestCase):
         self.assertEqual((again.status, again.body, again["MarketPrism-Stale"]), (200, exported.body, "true; reason=origin-damaged"))
         for words in (("ls", "app/"), ("export", "app"), ("exec", "--prefix", "app/", "--print"), ("ls", "--effective", "app/")):
             self.assertIn("some of this is stale", self.daemon.cli(*words, check=True).stderr)
-        for words in (("ls", "app2/"), ("ls", "--env", "base"), ("diff", "app2/", "--revision", "1"), ("ls", "app/x")):
+        for words in (("ls", "app2/"), ("ls", "--env", "base"), ("diff", "app2/", "--revision", "1"), ("ls", "app/x"),
+                      ("ls", "--effective", "--region", "eu", "app/")):
             self.assertNotIn("stale", self.daemon.cli(*words).stderr)
         self.assertTrue(http.get("/v1/diff/app/?to_env=base").json["stale"])
         self.assertFalse(http.get("/v1/diff/app2/?to_env=base").json["stale"])

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/bytes.h"
 #include "server/resp/commands.h"
@@ -198,10 +199,41 @@ void mp__cmd_dbsize(MP__COMMAND_ARGS)
 
 enum ls_tells { TELLS_REVISION = 1, TELLS_EXPIRES = 2 }; /* the slot's number */
 
+typedef struct doubting {
+    const mp__query *query;
+    mp_str layer; /* that is asked about */
+    bool found;
+} doubting;
+
+/* What follows the scope. */
+static mp_str behind_scope(mp_str address)
+{
+    const char *slash = memchr(address.data, '/', address.size);
+
+    return slash ? mp_str_new(slash, (size_t)(address.data + address.size - slash)) : address;
+}
+
+static int compare_behind_scope(const void *address, const void *item)
+{
+    mp_str a = behind_scope(*(const mp_str *)address);
+    mp_str b = behind_scope(((const mp__list_item *)item)->address);
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* One whose place in the list a nearer layer has is no matter. */
 static int note_doubt(void *context, mp_str address)
 {
-    (void)address;
-    *(bool *)context = true;
+    doubting *d = context;
+    const mp__query *q = d->query;
+    const mp__list_item *item = NULL;
+
+    if (q->effective && q->count)
+        item = bsearch(&address, q->items, q->count, sizeof(*q->items), compare_behind_scope);
+    if (item && !mp_str_equal(item->layer, d->layer))
+        return 0;
+    d->found = true;
     return 1; /* one is enough */
 }
 
@@ -214,16 +246,17 @@ static bool is_in_doubt(const mp__slot *slot)
     mp_str layers[MP__LAYERS_MAX] = {q->environment};
     size_t count = q->effective ? mp__watch_layers(manager, q->environment, layers) : 1;
     char prefix[MP__ADDRESS_MAX + MP__SCOPE_MAX + 1];
-    bool found = false;
+    doubting d = {.query = q};
 
-    for (size_t i = 0; i < count && !found; i++) {
+    for (size_t i = 0; i < count && !d.found; i++) {
         int size = snprintf(prefix, sizeof(prefix), "%.*s/%.*s", (int)layers[i].size,
                             layers[i].data, (int)q->prefix.size, q->prefix.data);
 
+        d.layer = layers[i];
         if (size > 0 && (size_t)size < sizeof(prefix))
-            mp__manager_doubts(manager, mp_str_new(prefix, (size_t)size), note_doubt, &found);
+            mp__manager_doubts(manager, mp_str_new(prefix, (size_t)size), note_doubt, &d);
     }
-    return found;
+    return d.found;
 }
 
 /* [stale, more, item...], stale being 1 for a list of what is kept, and 2 where of a key of it
