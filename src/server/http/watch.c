@@ -304,7 +304,8 @@ static bool take_prefix(mp__exchange *x, asked *a)
 }
 
 /* Whether @accept wants lines rather than an event stream: by weight, and among equals where lines
- * are named and events only come under what takes anything, which many programs add by themselves. */
+ * are named and events only come under what takes anything, which many programs add by themselves.
+ */
 static bool prefers_lines(mp_str accept, int lines, int events)
 {
     if (lines <= 0 || lines != events)
