@@ -94,7 +94,8 @@ MP_MUST_USE int mp__cache_open(const mp__cache_options *options, mp_cache **ret_
 
 /* The fewest bytes with which an L1 of @entries, with @policy and @priorities (may be NULL), can be
  * opened. Where @bytes are plenty, and where they are fewer than the table of some millions of
- * entries takes, without what the policy takes. Any thread; makes such an L1 where it must know, as slow as that. */
+ * entries takes, without what the policy takes. Any thread; makes such an L1 where it must know, as
+ * slow as that. */
 size_t mp__cache_l1_bytes_least(size_t entries, size_t bytes, const char *policy,
                                 const struct mp__priorities *priorities);
 /* The same of an L2. Pure. */

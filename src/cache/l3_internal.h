@@ -94,7 +94,7 @@ struct mp__l3 {
     bool sealed;             /* mp__l3_seal_leftovers() is through */
     unsigned tidy_tries;
     bool is_shrinking; /* mp__l3_shrink() makes a segment */
-    bool hold; /* what the process before us did not sync is not yet written again */
+    bool hold;         /* what the process before us did not sync is not yet written again */
     mp__file *lock_file;
     unsigned char folder[16];          /* id of the folder */
     mp__l3_segment *segments, *active; /* oldest first; active is the last of them or NULL */

@@ -21,10 +21,10 @@ static const double gains[HORIZONS] = {0.2, 0.05, 0.05}; /* and hits, as a chang
  * comes while what is counted is young and the cache may just have become full. */
 static const double LOST = 0.4;       /* of that, the least gain of a change */
 static const double LOST_FIRST = 0.5; /* and of the first */
-static const double DWELL = 1;      /* sampled requests to wait between two changes, at least */
-static const double DWELL_MAX = 64; /* in the least */
-static const double BACK = 8;       /* in waits: twice as long a wait for who comes back in these */
-static const double SETTLE = 4;     /* after a change the cache has this long to become as good */
+static const double DWELL = 1;        /* sampled requests to wait between two changes, at least */
+static const double DWELL_MAX = 64;   /* in the least */
+static const double BACK = 8;     /* in waits: twice as long a wait for who comes back in these */
+static const double SETTLE = 4;   /* after a change the cache has this long to become as good */
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */
 static const double BAR = 64;     /* for so many sampled requests, twice as many each time */
 static const double BAR_MAX = 4096;

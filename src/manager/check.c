@@ -98,12 +98,12 @@ static int refuse(const mp__options *options, const char *path, size_t bytes, si
                   const char *entries_path, size_t entries, mp__diag *diag)
 {
     const char *first = mp__options_is_set(options, path) ? path : entries_path;
+    size_t hundredths = (least * 100 >> 20) + 1; /* MiB, rounded up: what is told is enough */
     int rc = mp__diag_set(diag, MP_EINVAL,
                           "%s: %.2f MiB are too few for %zu entries (%s), it takes at least "
                           "%.2f MiB; raise it or lower that",
                           path, (double)bytes / (1 << 20), entries, entries_path,
-                          /* rounded up, so that what is told is enough */
-                          (double)((least * 100 + (1 << 20)) / (1 << 20)) / 100);
+                          (double)hundredths / 100);
 
     mp__options_blame(options, first, diag);
     return rc;

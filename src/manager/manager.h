@@ -90,8 +90,8 @@ size_t mp__manager_keys_of(mp__manager *manager, uint64_t ret_keys[MP__ORIGIN_CO
  * region, environment, base. A value of MP__MEDIA_MASK ends the search: there is none. Writes go to
  * the layer that is named and to no other. */
 
-/* Whether a value of the media type @type is JSON: application/json, or one that ends in +json, with
- * or without parameters. Pure. */
+/* Whether a value of the media type @type is JSON: application/json, or one that ends in +json,
+ * with or without parameters. Pure. */
 bool mp__media_is_json(mp_str type);
 
 /* The layers that a read of @namespace_ in @scope looks at, nearest first, @scope itself included:

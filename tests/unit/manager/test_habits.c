@@ -184,7 +184,7 @@ static int set_up(void **state)
     option("cache.l1_size", "80");
     option("cache.l2_size", "0");
     option("cache.l3_scrub_rate", "0"); /* days of it would take minutes */
-    option("cache.policy", "lru"); /* what is brought comes in whatever it pushes out */
+    option("cache.policy", "lru");      /* what is brought comes in whatever it pushes out */
     option("cache.default_ttl", "30d");
     option("overlay.base", "");
     option("origin.probe_interval", "600s"); /* so that days pass quickly */
