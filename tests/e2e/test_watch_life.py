@@ -56,6 +56,8 @@ class Scopes(mp_daemon.Spoken):
         self.put("env=production", "based/k", "own")
         self.hears(stream, ("put", "own"))
         self.put("env=base", "based/k", "hidden")
+        self.put("env=base", "based/far", "far")  # what is hidden is judged when it is told, so far it is to have come
+        self.hears(stream, ("put", "far"))
         self.delete("env=production", "based/k")
         self.hears(stream, ("put", "hidden"))
         self.delete("env=base", "based/k")
