@@ -5,6 +5,7 @@
 
 #include "core/address.h"
 #include "core/alloc.h"
+#include "core/bytes.h"
 
 /* In order of their bytes; exact ones first, then those that end in *. */
 struct mp__pins {
@@ -50,14 +51,6 @@ bool mp__pin_fits(mp_str pattern, mp_str address)
            memcmp(address.data, pattern.data, pattern.size - 1) == 0;
 }
 
-static int compare(mp_str a, mp_str b)
-{
-    size_t size = a.size < b.size ? a.size : b.size;
-    int c = memcmp(a.data, b.data, size);
-
-    return c ? c : (a.size > b.size) - (a.size < b.size);
-}
-
 /* Where @pattern stands among those of its kind, or would. */
 static bool find(const mp__pins *pins, mp_str pattern, bool beginning, size_t *ret_at)
 {
@@ -65,7 +58,7 @@ static bool find(const mp__pins *pins, mp_str pattern, bool beginning, size_t *r
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int c = compare(pins->rows[middle], pattern);
+        int c = mp__bytes_order(pins->rows[middle], pattern);
 
         if (c == 0) {
             *ret_at = middle;

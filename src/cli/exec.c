@@ -7,6 +7,7 @@
 
 #include "cli/environments.h"
 #include "core/alloc.h"
+#include "core/bytes.h"
 #include "core/json.h"
 
 const mp__flag mp__exec_flags[] = {
@@ -134,18 +135,11 @@ static mp_str name_of(const variable *v)
     return mp_str_new(v->text, v->name_size);
 }
 
-static int compare_names(mp_str a, mp_str b)
-{
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-    return order ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 /* By name; of those of one name by key, so that what is said is the same each time. */
 static int compare(const void *a, const void *b)
 {
     const variable *x = a, *y = b;
-    int order = compare_names(name_of(x), name_of(y));
+    int order = mp__bytes_order(name_of(x), name_of(y));
 
     return order ? order : strcmp(x->key, y->key);
 }
@@ -207,7 +201,7 @@ static bool is_among(const variables *v, const char *text)
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = compare_names(name_of(&v->items[middle]), name);
+        int order = mp__bytes_order(name_of(&v->items[middle]), name);
 
         if (order == 0)
             return true;

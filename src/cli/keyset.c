@@ -43,17 +43,9 @@ int mp__keyset_add(mp__keyset *set, mp_str namespace_, const mp__key *key)
     return 0;
 }
 
-static int compare_names(mp_str a, mp_str b)
-{
-    size_t least = a.size < b.size ? a.size : b.size;
-    int order = memcmp(a.data, b.data, least);
-
-    return order ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static int key_compare(const void *a, const void *b)
 {
-    return compare_names(((const mp__key *)a)->name, ((const mp__key *)b)->name);
+    return mp__bytes_order(((const mp__key *)a)->name, ((const mp__key *)b)->name);
 }
 
 const mp__key *mp__keyset_sort(mp__keyset *set)
@@ -172,7 +164,7 @@ int mp__deltas_add(mp__deltas *deltas, const mp__keyset *from, const mp__keyset 
     while (rc == 0 && (i < from->count || k < to->count)) {
         int order = i == from->count ? 1
                     : k == to->count ? -1
-                                     : compare_names(from->items[i].name, to->items[k].name);
+                                     : mp__bytes_order(from->items[i].name, to->items[k].name);
         const mp__key *a = order <= 0 ? &from->items[i++] : NULL;
         const mp__key *b = order >= 0 ? &to->items[k++] : NULL;
 

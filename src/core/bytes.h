@@ -121,4 +121,13 @@ static inline mp_str mp__bytes_lay(char **at, mp_str text)
     return mp_str_new(to, text.size);
 }
 
+/* Byte by byte, what is the beginning of the other one first: below 0, 0 or above. */
+static inline int mp__bytes_order(mp_str a, mp_str b)
+{
+    size_t least = a.size < b.size ? a.size : b.size;
+    int order = least ? memcmp(a.data, b.data, least) : 0;
+
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 #endif

@@ -9,6 +9,7 @@
  * one after the other, the farthest first, and a key is given where a read of it is answered from
  * the layer at work. The cursor names the layer in its lowest bits. */
 #include "manager/internal.h"
+#include "core/bytes.h"
 
 enum { CURSOR_LAYERS = 8 }; /* as which the lowest bits of a cursor count */
 
@@ -41,13 +42,6 @@ static mp_str rest_of(mp_str address)
     size_t scope = address.size ? mp__scope_size(address) : 0;
 
     return scope ? mp_str_new(address.data + scope, address.size - scope) : address;
-}
-
-static int compare(mp_str a, mp_str b)
-{
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-    return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
 static void pages_done(merging *m)
@@ -120,7 +114,7 @@ static mp_str reach_of(const merging *m)
         if (!page->next || !page->count)
             continue;
         last = rest_of(page->items[page->count - 1].address);
-        if (!reach.size || compare(last, reach) < 0)
+        if (!reach.size || mp__bytes_order(last, reach) < 0)
             reach = last;
     }
     return reach;
@@ -137,7 +131,7 @@ static bool least_of(const merging *m, const size_t *next, mp_str *ret_rest)
         if (next[i] == m->pages[i].count)
             continue;
         rest = rest_of(m->pages[i].items[next[i]].address);
-        if (!found || compare(rest, *ret_rest) < 0)
+        if (!found || mp__bytes_order(rest, *ret_rest) < 0)
             *ret_rest = rest;
         found = true;
     }
@@ -155,7 +149,7 @@ static size_t step_over(const merging *m, size_t *next, mp_str rest)
         if (next[i] == m->pages[i].count)
             continue; /* of an empty page there are no items */
         item = &m->pages[i].items[next[i]];
-        if (compare(rest_of(item->address), rest) != 0)
+        if (mp__bytes_order(rest_of(item->address), rest) != 0)
             continue;
         next[i]++;
         if (i == 0 || falls_through(m, item->address))
@@ -173,7 +167,8 @@ static int merge(merging *m)
     int rc = 0;
 
     whole->next = reach.size != 0;
-    while (rc == 0 && least_of(m, next, &rest) && !(reach.size && compare(rest, reach) > 0)) {
+    while (rc == 0 && least_of(m, next, &rest) &&
+           !(reach.size && mp__bytes_order(rest, reach) > 0)) {
         size_t nearest;
 
         if (whole->count == whole->limit) {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/bytes.h"
 #include "manager/validate.h"
 
 /* ---- which changes ---- */
@@ -159,13 +160,6 @@ static mp__listed *listed_at(mp__validation *v)
     return &v->lists[v->of_count - 1 - v->list_at];
 }
 
-static int compare_keys(mp_str a, mp_str b)
-{
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-    return order ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 /* Of documents each, only those that change matter: what their keys begin with, and their last. */
 static mp_str range_of(mp__validation *v, const mp__schema_subject *subject)
 {
@@ -181,7 +175,7 @@ static mp_str range_of(mp__validation *v, const mp__schema_subject *subject)
             !mp__schema_fits(subject, namespace_, key))
             continue;
         begin = first ? key : mp_str_new(begin.data, mp__common_size(begin, key));
-        if (first || compare_keys(key, v->last_key) > 0)
+        if (first || mp__bytes_order(key, v->last_key) > 0)
             v->last_key = key;
         first = false;
     }
@@ -250,12 +244,12 @@ static bool goes_on(const mp__validation *v, const mp__query *page)
 
     return page->next && page->count && v->last_key.size &&
            mp__address_split(page->items[page->count - 1].address, &of, &namespace_, &key) == 0 &&
-           compare_keys(key, v->last_key) < 0;
+           mp__bytes_order(key, v->last_key) < 0;
 }
 
 static int key_order(const void *a, const void *b)
 {
-    return compare_keys(*(const mp_str *)a, *(const mp_str *)b);
+    return mp__bytes_order(*(const mp_str *)a, *(const mp_str *)b);
 }
 
 /* Whether @page has a key that is changed. Both are in the order of keys. */
@@ -274,7 +268,7 @@ static int has_changed(const mp__validation *v, const mp__query *page, bool *ret
     for (size_t i = 0; i < page->count && !*ret_has; i++) {
         if (mp__address_split(page->items[i].address, &of, &namespace_, &key) != 0)
             continue;
-        while (at < count && compare_keys(keys[at], key) < 0)
+        while (at < count && mp__bytes_order(keys[at], key) < 0)
             at++;
         *ret_has = at < count && mp_str_equal(keys[at], key);
     }

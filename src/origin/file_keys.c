@@ -6,6 +6,7 @@
  * gives, too, is not taken: the one that changed; of two the one whose name comes later. It falls
  * back to what was last taken of it. All that was taken once is free of contradictions, so falling
  * back ends. */
+#include "core/bytes.h"
 #include "origin/file.h"
 
 #include <stdio.h>
@@ -29,17 +30,9 @@ static uint64_t value_hash(mp_str value, mp_str media_type)
     return mp__checksum(mp__checksum(0, media_type.data, media_type.size), value.data, value.size);
 }
 
-static int compare_str(mp_str a, mp_str b)
-{
-    size_t least = a.size < b.size ? a.size : b.size;
-    int order = least ? memcmp(a.data, b.data, least) : 0;
-
-    return order ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static int compare_address(const void *key, const void *held)
 {
-    return compare_str(*(const mp_str *)key, ((const mp__held *)held)->address);
+    return mp__bytes_order(*(const mp_str *)key, ((const mp__held *)held)->address);
 }
 
 const mp__held *mp__held_find(const mp__held *held, size_t count, mp_str address)
@@ -51,7 +44,7 @@ const mp__held *mp__held_find(const mp__held *held, size_t count, mp_str address
 static int compare_held(const void *a, const void *b)
 {
     const mp__held *x = a, *y = b;
-    int order = compare_str(x->address, y->address);
+    int order = mp__bytes_order(x->address, y->address);
 
     if (order || x->source == y->source)
         return order;
@@ -174,7 +167,7 @@ static int settle(mp__file_origin *o, mp__file_group *group)
     for (size_t i = 0; i < group->wanted_count; i++) {
         const mp__held *held = &group->wanted[i], *last = n ? &group->wanted[n - 1] : NULL;
 
-        if (!last || compare_str(last->address, held->address) != 0) {
+        if (!last || mp__bytes_order(last->address, held->address) != 0) {
             group->wanted[n++] = *held;
         } else if (held->source && last->source) {
             int rc = clash(o, held, last->source, held->source);
@@ -246,7 +239,7 @@ static void differ(mp__file_group *group, bool distrust)
 
         if (!held && !wanted)
             return;
-        order = !held ? 1 : !wanted ? -1 : compare_str(held->address, wanted->address);
+        order = !held ? 1 : !wanted ? -1 : mp__bytes_order(held->address, wanted->address);
         if (order < 0)
             change(group, MP__CHANGE_DELETE, held);
         else if (wanted->leaf && (order > 0 || distrust || held->hash != wanted->hash))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/bytes.h"
 #include "server/http/collect.h"
 #include "server/watch.h"
 
@@ -96,9 +97,8 @@ typedef struct doubting {
 static int compare_name(const void *name, const void *item)
 {
     mp_str a = *(const mp_str *)name, b = ((const mp__walk_item *)item)->name;
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
 
-    return order ? order : (a.size > b.size) - (a.size < b.size);
+    return mp__bytes_order(a, b);
 }
 
 static int mark_doubt(void *context, mp_str address)

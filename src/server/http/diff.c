@@ -2,6 +2,7 @@
 /* What differs: one key or all of a prefix, between two revisions or two places. */
 #include <inttypes.h>
 
+#include "core/bytes.h"
 #include "format/format.h"
 #include "server/http/collect.h"
 
@@ -82,13 +83,6 @@ typedef struct prefix_work {
     mp__buf body;
 } prefix_work;
 
-static int order(mp_str a, mp_str b)
-{
-    int c = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-    return c ? c : (a.size > b.size) - (a.size < b.size);
-}
-
 static void add_difference(prefix_work *w, mp_str name, const mp__list_item *from,
                            const mp__list_item *to)
 {
@@ -105,7 +99,9 @@ static void merge(prefix_work *w, uint64_t counts[4])
     size_t i = 0, k = 0;
 
     while (i < a->count || k < b->count) {
-        int c = i == a->count ? 1 : k == b->count ? -1 : order(a->items[i].name, b->items[k].name);
+        int c = i == a->count   ? 1
+                : k == b->count ? -1
+                                : mp__bytes_order(a->items[i].name, b->items[k].name);
 
         if (c < 0) {
             counts[1]++;
@@ -297,7 +293,7 @@ static void merge_leaves(mp__buf *body, const mp__leaves *a, const mp__leaves *b
 
         if (!from && !to)
             return;
-        c = !from ? 1 : !to ? -1 : order(from->key, to->key);
+        c = !from ? 1 : !to ? -1 : mp__bytes_order(from->key, to->key);
         if (c < 0)
             add_leaf(body, "remove", from->key, from, NULL);
         else if (c > 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "core/bytes.h"
 #include "server/http/collect.h"
 
 /* ---- choosing a format ---- */
@@ -440,13 +441,6 @@ static mp_str address_of(const mp__walk_item *item)
     return item->item->address;
 }
 
-static int order(mp_str a, mp_str b)
-{
-    int c = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-
-    return c ? c : (a.size > b.size) - (a.size < b.size);
-}
-
 /* The changes are in the order of their keys, as the walk is: one pass over both. */
 static void add_import_changes(mp__buf *body, const import_work *w, uint64_t counts[3])
 {
@@ -457,7 +451,8 @@ static void add_import_changes(mp__buf *body, const import_work *w, uint64_t cou
         const mp__change *change = &w->write.changes[i];
         const mp__list_item *now = NULL;
 
-        while (at < walk->count && order(address_of(&walk->items[at]), change->address) < 0)
+        while (at < walk->count &&
+               mp__bytes_order(address_of(&walk->items[at]), change->address) < 0)
             at++;
         if (at < walk->count && mp_str_equal(address_of(&walk->items[at]), change->address))
             now = walk->items[at].item;

@@ -217,9 +217,8 @@ static int compare_behind_scope(const void *address, const void *item)
 {
     mp_str a = behind_scope(*(const mp_str *)address);
     mp_str b = behind_scope(((const mp__list_item *)item)->address);
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
 
-    return order ? order : (a.size > b.size) - (a.size < b.size);
+    return mp__bytes_order(a, b);
 }
 
 /* One whose place in the list a nearer layer has is no matter. */
