@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base64.h"
+#include "core/json.h"
 
 /* ---- SHA-1 (RFC 3174): the handshake asks for it; nothing here is kept secret by it ---- */
 
@@ -210,4 +211,27 @@ int mp__ws_parse(mp__ws_parser *p, const char *data, size_t size, size_t *ret_us
             return 0;
         }
     }
+}
+
+/* May stand in a frame: what section 7.4.1 and its registry define, but for 1004 to 1006 and 1015,
+ * which never do; 3000 and above are the applications'. */
+static bool is_close_code(unsigned code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
+}
+
+unsigned mp__ws_close_answer(mp_str payload)
+{
+    const unsigned char *bytes = (const unsigned char *)payload.data;
+    unsigned code;
+
+    if (payload.size == 0)
+        return MP__WS_NORMAL;
+    if (payload.size == 1)
+        return MP__WS_PROTOCOL_ERROR;
+    code = (unsigned)bytes[0] << 8 | bytes[1];
+    if (!is_close_code(code))
+        return MP__WS_PROTOCOL_ERROR;
+    return mp__is_utf8(mp_str_new(payload.data + 2, payload.size - 2)) ? code : MP__WS_BAD_TEXT;
 }

@@ -23,6 +23,7 @@ enum mp__ws_code {
     MP__WS_NORMAL = 1000,
     MP__WS_GOING_AWAY = 1001,
     MP__WS_PROTOCOL_ERROR = 1002,
+    MP__WS_BAD_TEXT = 1007,
     MP__WS_TOO_LARGE = 1009,
 };
 
@@ -55,5 +56,9 @@ typedef struct mp__ws_parser {
 MP_MUST_USE int mp__ws_parse(mp__ws_parser *parser, const char *data, size_t size, size_t *ret_used,
                              enum mp__ws_opcode *ret_opcode, mp_str *ret_payload,
                              enum mp__ws_code *ret_code);
+
+/* The code that answers a close frame with @payload: the client's own, MP__WS_NORMAL where it gave
+ * none, or what is wrong with it (sections 5.5.1 and 7.4). */
+unsigned mp__ws_close_answer(mp_str payload);
 
 #endif

@@ -301,6 +301,13 @@ class WebSockets(mp_daemon.Spoken):
         self.assertEqual(websocket.frame(), (8, b"\x03\xe8"))
         self.assertEqual(websocket.file.read(1), b"")
 
+    def test_an_end_of_a_clients_own_is_answered_by_the_same(self):
+        for sent, answer in ((4000, 4000), (1001, 1001), (1005, 1002)):
+            websocket = self.open("?prefix=ended/")
+            websocket.until("sync")
+            websocket.send(8, sent.to_bytes(2, "big") + b"bye")
+            self.assertEqual(websocket.frame(), (8, answer.to_bytes(2, "big")))
+
     def test_what_is_no_frame_ends_it_with_the_reason(self):
         websocket = self.open("?prefix=broken/")
         websocket.until("sync")
@@ -319,6 +326,9 @@ class WebSockets(mp_daemon.Spoken):
         self.assertEqual(self.open("", Sec_WebSocket_Key="short").status, 400)
         self.assertEqual(self.open("?from=x").status, 400)
         self.assertEqual(self.open("", Origin="http://evil.example").status, 403)
+        answer = other.get("/v1/watch", Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Version="13",
+                           Sec_WebSocket_Key="AAAAAAAAAAAAAAAAAAAAAA==", Origin="http://evil.example")
+        self.assertIn("watch from a program", answer.json["remedy"])
         self.assertEqual(self.open("", Origin="http://" + self.daemon.http).status, 101)
 
     def test_when_the_server_stops_it_says_that_it_goes_away(self):

@@ -215,7 +215,8 @@ bool mp__http_admit(mp__exchange *x)
     /* a WebSocket is not held back by a browser's same-origin rule */
     if (mp__http_is_cross_site(&x->request)) {
         refuse_body(x, 403, "cross-site", "the header Origin names another site",
-                    "write from a program, or from a page of this server");
+                    x->request.upgrade ? "watch from a program, or from a page of this server"
+                                       : "write from a program, or from a page of this server");
         return false;
     }
     if (x->request.upgrade)

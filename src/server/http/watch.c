@@ -144,7 +144,7 @@ static void send_frame(mp__exchange *x, enum mp__ws_opcode opcode, mp_str payloa
 }
 
 /* Say why, and go. */
-static void close_websocket(mp__http_watcher *w, enum mp__ws_code code)
+static void close_websocket(mp__http_watcher *w, unsigned code)
 {
     const char bytes[2] = {(char)(code >> 8), (char)code};
     mp__exchange *x = w->x;
@@ -168,7 +168,7 @@ static void websocket_read(mp__exchange *x, void *context, const char *data, siz
         if (rc == MP_EAGAIN)
             return;
         if (rc || opcode == MP__WS_CLOSE) {
-            close_websocket(w, rc ? code : MP__WS_NORMAL);
+            close_websocket(w, rc ? (unsigned)code : mp__ws_close_answer(payload));
             return;
         }
         /* who does not read his pongs is slow, and gets no more of them */

@@ -124,6 +124,36 @@ static void what_the_rfc_forbids_is_refused_with_its_code(void **state)
         }
 }
 
+static void an_end_is_answered_with_its_own_code_or_with_what_is_wrong_with_it(void **state)
+{
+    static const struct {
+        const char *payload;
+        size_t size;
+        unsigned code;
+    } cases[] = {
+        {"", 0, 1000},
+        {"\x03", 1, 1002},
+        {"\x03\xe8", 2, 1000},
+        {"\x03\xe9", 2, 1001},
+        {"\x0f\xa0", 2, 4000},
+        {"\x13\x87", 2, 4999},
+        {"\x0b\xb8 go", 5, 3000},
+        {"\x03\xe7", 2, 1002},
+        {"\x03\xed", 2, 1002},
+        {"\x03\xf7", 2, 1002},
+        {"\x07\xd0", 2, 1002},
+        {"\x13\x88", 2, 1002},
+        {"\xff\xff", 2, 1002},
+        {"\x03\xe8\xc3\xa9", 4, 1000},
+        {"\x03\xe8\xff\xff", 4, 1007},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(mp__ws_close_answer(mp_str_new(cases[i].payload, cases[i].size)),
+                         cases[i].code);
+}
+
 static void a_message_of_many_frames_has_the_limit_of_one(void **state)
 {
     enum { PIECE = 6 + 1000 };
@@ -153,6 +183,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(heads_have_the_shortest_length),
     MP_TEST(control_frames_are_unmasked_and_messages_left_out_however_the_bytes_come),
     MP_TEST(what_the_rfc_forbids_is_refused_with_its_code),
+    MP_TEST(an_end_is_answered_with_its_own_code_or_with_what_is_wrong_with_it),
     MP_TEST(a_message_of_many_frames_has_the_limit_of_one),
 };
 MP_TEST_MAIN(tests)
