@@ -2,25 +2,17 @@
 #include "cache/priority.h"
 
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/key_rule.h"
 
 enum { SHARE_LEAST = 1, SHARE_MOST = 97, SHOWN = 80 };
-
-typedef struct row {
-    char *text; /* namespace/key, without the star */
-    size_t size;
-    enum mp__priority priority;
-    bool is_beginning;
-} row;
 
 struct mp__priorities {
     unsigned used; /* a bit a class */
     unsigned shares[MP__PRIORITIES];
-    size_t count;
-    row rows[MP__PRIORITY_PATTERNS_MAX]; /* the longest first, the exact before the beginning */
+    mp__key_rules *rules;
 };
 
 static const unsigned standard_percent[MP__PRIORITIES] = {40, 30, 20, 10};
@@ -47,63 +39,18 @@ static int shown(mp_str text)
     return text.size < SHOWN ? (int)text.size : SHOWN;
 }
 
-/* What is left and right of the last '='. */
-static bool split(mp_str text, mp_str *ret_left, mp_str *ret_right)
+static int read_class(mp_str what, int64_t *ret_value)
 {
-    const char *equals = text.size ? memrchr(text.data, '=', text.size) : NULL;
+    enum mp__priority priority;
+    int rc = mp__priority_parse(what, &priority);
 
-    if (!equals || equals == text.data)
-        return false;
-    *ret_left = mp_str_new(text.data, (size_t)(equals - text.data));
-    *ret_right = mp_str_new(equals + 1, text.size - ret_left->size - 1);
-    return true;
+    if (rc == 0)
+        *ret_value = priority;
+    return rc;
 }
 
-static int add(mp__priorities *p, mp_str text, mp__diag *diag)
-{
-    row *r = &p->rows[p->count];
-    mp_str pattern, name;
-
-    if (p->count == MP__PRIORITY_PATTERNS_MAX)
-        return mp__diag_set(diag, MP_ELIMIT, "cache.priorities: at most %d patterns",
-                            MP__PRIORITY_PATTERNS_MAX);
-    if (!split(text, &pattern, &name) || mp__priority_parse(name, &r->priority) != 0)
-        return mp__diag_set(diag, MP_EINVAL,
-                            "cache.priorities: '%.*s' is not NAMESPACE/KEY=critical, =high, "
-                            "=normal or =low",
-                            shown(text), text.data);
-    r->is_beginning = pattern.data[pattern.size - 1] == '*';
-    pattern.size -= r->is_beginning;
-    if ((pattern.size && !memchr(pattern.data, '/', pattern.size)) ||
-        memchr(pattern.data, '*', pattern.size) || (pattern.size && pattern.data[0] == '/'))
-        return mp__diag_set(diag, MP_EINVAL,
-                            "cache.priorities: '%.*s' is no pattern; write NAMESPACE/KEY, "
-                            "NAMESPACE/KE* for all keys that begin so, or * for all",
-                            shown(text), text.data);
-    for (size_t i = 0; i < p->count; i++)
-        if (p->rows[i].size == pattern.size && p->rows[i].is_beginning == r->is_beginning &&
-            memcmp(p->rows[i].text, pattern.data, pattern.size) == 0)
-            return mp__diag_set(
-                diag, MP_EINVAL, "cache.priorities: '%.*s' stands twice, as %s and as %s",
-                shown(pattern), pattern.data, mp__priority_name(p->rows[i].priority),
-                mp__priority_name(r->priority));
-    r->text = mp__str_dup(pattern);
-    if (!r->text)
-        return MP_ENOMEM;
-    r->size = pattern.size;
-    p->used |= 1u << r->priority;
-    p->count++;
-    return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const row *x = a, *y = b;
-
-    if (x->size != y->size)
-        return x->size < y->size ? 1 : -1;
-    return (int)x->is_beginning - (int)y->is_beginning;
-}
+static const mp__key_rule_kind classes = {
+    "cache.priorities", "NAMESPACE/KEY=critical, =high, =normal or =low", read_class};
 
 static int take_share(unsigned percent[MP__PRIORITIES], mp_str text, mp__diag *diag)
 {
@@ -111,7 +58,7 @@ static int take_share(unsigned percent[MP__PRIORITIES], mp_str text, mp__diag *d
     mp_str name, number;
     unsigned value = 0;
 
-    if (!split(text, &name, &number) || mp__priority_parse(name, &priority) != 0)
+    if (!mp__key_rule_split(text, &name, &number) || mp__priority_parse(name, &priority) != 0)
         return mp__diag_set(diag, MP_EINVAL,
                             "cache.priority_shares: '%.*s' is not CLASS=PERCENT, as critical=40",
                             shown(text), text.data);
@@ -146,14 +93,15 @@ int mp__priorities_new(const mp_str *rows, size_t row_count, const mp_str *share
 {
     mp__priorities *p = mp__calloc(1, sizeof(*p));
     unsigned percent[MP__PRIORITIES], sum = 0;
-    int rc = 0;
+    int rc;
 
     if (!p)
         return MP_ENOMEM;
     memcpy(percent, standard_percent, sizeof(percent));
     p->used = 1u << MP__PRIORITY_NORMAL;
-    for (size_t i = 0; rc == 0 && i < row_count; i++)
-        rc = add(p, rows[i], diag);
+    rc = mp__key_rules_new(&classes, rows, row_count, &p->rules, diag);
+    for (size_t i = 0; i < mp__key_rules_count(p->rules); i++)
+        p->used |= 1u << mp__key_rules_at(p->rules, i)->value;
     for (size_t i = 0; rc == 0 && i < share_count; i++)
         rc = take_share(percent, shares[i], diag);
     for (int i = 0; i < MP__PRIORITIES; i++)
@@ -168,7 +116,6 @@ int mp__priorities_new(const mp_str *rows, size_t row_count, const mp_str *share
         (void)mp__priorities_free(p);
         return rc;
     }
-    qsort(p->rows, p->count, sizeof(p->rows[0]), compare);
     divide(p, percent);
     *ret_priorities = p;
     return 0;
@@ -176,30 +123,16 @@ int mp__priorities_new(const mp_str *rows, size_t row_count, const mp_str *share
 
 mp__priorities *mp__priorities_free(mp__priorities *priorities)
 {
-    for (size_t i = 0; priorities && i < priorities->count; i++)
-        (void)mp__free(priorities->rows[i].text);
+    if (priorities)
+        priorities->rules = mp__key_rules_free(priorities->rules);
     return mp__free(priorities);
 }
 
 enum mp__priority mp__priority_of(const mp__priorities *priorities, mp_str address)
 {
-    const char *slash;
-    mp_str name;
+    const mp__key_rule *rule = priorities ? mp__key_rules_find(priorities->rules, address) : NULL;
 
-    if (!priorities || priorities->count == 0 || address.size == 0)
-        return MP__PRIORITY_NORMAL;
-    slash = memchr(address.data, '/', address.size);
-    if (!slash) /* no key's, but a scope's */
-        return MP__PRIORITY_NORMAL;
-    name = mp_str_new(slash + 1, address.size - (size_t)(slash + 1 - address.data));
-    for (size_t i = 0; i < priorities->count; i++) {
-        const row *r = &priorities->rows[i];
-
-        if ((r->is_beginning ? name.size >= r->size : name.size == r->size) &&
-            memcmp(name.data, r->text, r->size) == 0)
-            return r->priority;
-    }
-    return MP__PRIORITY_NORMAL;
+    return rule ? (enum mp__priority)rule->value : MP__PRIORITY_NORMAL;
 }
 
 bool mp__priority_is_used(const mp__priorities *priorities, enum mp__priority priority)

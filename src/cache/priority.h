@@ -19,8 +19,6 @@ enum mp__priority {
     MP__PRIORITIES
 };
 
-enum { MP__PRIORITY_PATTERNS_MAX = 256 };
-
 /* Immutable once it is parsed: any thread. */
 typedef struct mp__priorities mp__priorities;
 
