@@ -571,6 +571,17 @@ static int explain_code(const json_t *root)
     return MP__EXIT_ABSENT;
 }
 
+/* An older daemon does not say by which rule. */
+static void print_verify(const json_t *bounds)
+{
+    char time[32];
+
+    if (*text_of(bounds, "verify_rule"))
+        (void)printf("verify     each %s (%s)\n",
+                     mp__cli_ago(number_of(bounds, "verify_after_s") * 1000, time, sizeof(time)),
+                     text_of(bounds, "verify_rule"));
+}
+
 static void explain_people(const json_t *root)
 {
     const json_t *origin = json_object_get(root, "origin"),
@@ -595,6 +606,7 @@ static void explain_people(const json_t *root)
             "verified   %s ago\n",
             mp__cli_ago(mp__cli_now_ms() - number_of(root, "verified_ms"), ago, sizeof(ago)));
     }
+    print_verify(json_object_get(root, "bounds"));
     if (number_of(root, "expires_ms"))
         (void)printf(
             "ends       in %s, and is deleted then\n",

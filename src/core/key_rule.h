@@ -30,8 +30,8 @@ typedef struct mp__key_rule_kind {
 /* What is left and right of the last '=' of @row; false: there is none, or nothing left of it. */
 bool mp__key_rule_split(mp_str row, mp_str *ret_left, mp_str *ret_right);
 
-/* MP_EINVAL, MP_ELIMIT (more than MP__KEY_RULES_MAX) with the row in @diag (may be NULL); MP_ENOMEM.
- * *ret_rules is the caller's. @rows are copied. */
+/* MP_EINVAL, MP_ELIMIT (more than MP__KEY_RULES_MAX) with the row in @diag (may be NULL);
+ * MP_ENOMEM. *ret_rules is the caller's. @rows are copied. */
 MP_MUST_USE int mp__key_rules_new(const mp__key_rule_kind *kind, const mp_str *rows, size_t count,
                                   mp__key_rules **ret_rules, mp__diag *diag);
 /* Accepts NULL, returns NULL. */

@@ -457,6 +457,17 @@ const char *mp__options_list_at(const mp__options *options, const char *path, si
     return i < v->count ? v->list[i] : "";
 }
 
+mp_str *mp__options_list_texts(const mp__options *options, const char *path, size_t *ret_count)
+{
+    const value *v = get(options, path);
+    mp_str *texts = mp__calloc(v->count + 1, sizeof(*texts));
+
+    for (size_t i = 0; texts && i < v->count; i++)
+        texts[i] = mp_str_of(v->list[i]);
+    *ret_count = v->count;
+    return texts;
+}
+
 bool mp__options_is_set(const mp__options *options, const char *path)
 {
     return get(options, path)->set;

@@ -68,6 +68,9 @@ const char *mp__options_text(const mp__options *options,
                              const char *path); /* STRING ADDRESS CHOICE */
 size_t mp__options_list_count(const mp__options *options, const char *path);
 const char *mp__options_list_at(const mp__options *options, const char *path, size_t i);
+/* All of a list, to be freed by the caller (not the texts, which live as long as @options), also
+ * where there are none; NULL: no memory. */
+mp_str *mp__options_list_texts(const mp__options *options, const char *path, size_t *ret_count);
 bool mp__options_is_set(const mp__options *options, const char *path); /* not the default */
 
 /* Let @diag name the place in the file where @path was set; leaves it as it is when it was set

@@ -200,6 +200,11 @@ const mp__option mp__option_table[] = {
      "When a value must be verified at the origin again, also while its watch is live. Never "
      "throws "
      "anything away."},
+    {"cache.ttl", MP__OPTION_LIST, "", 0, 0, NULL, "", true,
+     "The same for single keys, as app/flags.new=30s, or all that begin so, as app/flags/*=30s, in "
+     "every environment; the longest pattern that fits decides, and what was verified before a "
+     "reload keeps its time until it is verified again. What is known to be absent has the shorter "
+     "of this and cache.negative_ttl."},
     {"cache.ttl_jitter", MP__OPTION_INT, "10", 0, 50, NULL, "%", true,
      "How much earlier or later than its time to live a value is verified, by chance, so that what "
      "was loaded together is not verified together."},

@@ -25,16 +25,20 @@ void mp__ahead_init(mp__manager *manager)
 }
 
 /* How long before its time an entry is looked at: further away the throw would fail all but once
- * in e^10 times. Never more than a quarter of the time to live. */
+ * in e^10 times. Never more than a quarter of the time to live; where cache.ttl has a shorter one
+ * a quarter of that, or a second, so that what has it is not verified again as soon as it was. */
 void mp__ahead_window(mp__manager *manager)
 {
     uint64_t delta_ns = atomic_load_explicit(&manager->fetch_ns_mean, memory_order_relaxed);
     uint32_t beta = atomic_load_explicit(&manager->ahead_beta_percent, memory_order_relaxed);
     uint32_t ttl_s = atomic_load_explicit(&manager->ttl_s, memory_order_relaxed);
+    uint32_t least_s = atomic_load_explicit(&manager->ttl_least_s, memory_order_relaxed);
     uint64_t window_s = 1 + delta_ns * beta / 100 * FEW_THROWS / 1000000000u;
 
     if (window_s > WINDOW_MOST_S)
         window_s = WINDOW_MOST_S;
+    if (window_s > least_s / 4)
+        window_s = least_s < 8 ? 1 : least_s / 4;
     if (window_s > ttl_s / 4)
         window_s = ttl_s / 4;
     if (beta == 0)
@@ -58,11 +62,9 @@ static double throw_dice(uint64_t seed)
     return ((double)(mix(seed) >> 11) + 1) / 9007199254740992.0; /* 2^53 */
 }
 
-uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash)
+uint32_t mp__verify_by(mp__manager *manager, int kind, mp_str address, uint64_t hash)
 {
-    uint32_t ttl =
-        atomic_load_explicit(kind == MP__RECORD_ABSENT ? &manager->negative_ttl_s : &manager->ttl_s,
-                             memory_order_relaxed);
+    uint32_t ttl = mp__ttl_s(manager, kind, address);
     uint32_t percent = atomic_load_explicit(&manager->ttl_jitter_percent, memory_order_relaxed);
     uint32_t now = mp__manager_now_s(manager);
     uint64_t range = (uint64_t)ttl * percent / 100;

@@ -112,7 +112,7 @@ const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, 
     /* it may come late, after something newer was read, told and forgotten again */
     rc = mp__cache_put_record(manager->cache, &kept,
                               MP__PUT_NEWEST | (is_around ? MP__PUT_AROUND : 0u), generation,
-                              mp__verify_by(manager, after->kind, hash), &entry);
+                              mp__verify_by(manager, after->kind, after->address, hash), &entry);
     if (rc == -ESTALE)
         return mp__cache_entry(manager->cache, &kept); /* watchers are told of each */
     mp__shared_put(manager->shared, &kept, false);

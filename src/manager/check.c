@@ -33,6 +33,15 @@ static int check_modes(const mp__options *options, mp__diag *diag)
     return rc;
 }
 
+static int check_ttl(const mp__options *options, mp__diag *diag)
+{
+    mp__key_rules *rules = NULL;
+    int rc = mp__ttl_rules_configured(options, &rules, diag);
+
+    rules = mp__key_rules_free(rules);
+    return rc;
+}
+
 static int check_patterns(const mp__options *options, mp__diag *diag)
 {
     return mp__preload_check(options, diag);
@@ -84,13 +93,10 @@ static const struct {
     const char *path; /* of the option that is to blame */
     int (*check)(const mp__options *options, mp__diag *diag);
 } checks[] = {
-    {"resp.databases", check_environments},
-    {"overlay.base", check_base},
-    {"cache.write_modes", check_modes},
-    {"cache.preload", check_patterns},
-    {"cache.pin", check_pins},
-    {"cache.l4_url", check_shared},
-    {"http.ready_namespaces", check_ready},
+    {"resp.databases", check_environments}, {"overlay.base", check_base},
+    {"cache.write_modes", check_modes},     {"cache.ttl", check_ttl},
+    {"cache.preload", check_patterns},      {"cache.pin", check_pins},
+    {"cache.l4_url", check_shared},         {"http.ready_namespaces", check_ready},
 };
 
 /* @path has fewer bytes than @entries_path needs: the one that stands in the file is to blame. */

@@ -294,8 +294,9 @@ static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__re
             mp__shared_put(manager->shared, &kept, false);
         }
         if (!dirty)
-            mp__cache_verified(manager->cache, flight->known, flight->started_ms, generation,
-                               mp__verify_by(manager, flight->known->kind, flight->hash));
+            mp__cache_verified(
+                manager->cache, flight->known, flight->started_ms, generation,
+                mp__verify_by(manager, flight->known->kind, address_of(flight), flight->hash));
         return mp__entry_ref(flight->known);
     }
     kept = *record;
@@ -309,7 +310,8 @@ static const mp__entry *fill(mp__flight *flight, uint64_t removals, const mp__re
     if (!dirty && flight->known && flight->fetch.as_of < flight->known->revision)
         flags |= MP__PUT_FORCE;
     if (mp__cache_fill_record(manager->cache, removals, &kept, flags, dirty ? 0 : generation,
-                              mp__verify_by(manager, kept.kind, flight->hash), &entry) != 0)
+                              mp__verify_by(manager, kept.kind, kept.address, flight->hash),
+                              &entry) != 0)
         return NULL;
     if (!dirty)
         mp__shared_put(manager->shared, &kept, (flags & MP__PUT_FORCE) != 0);

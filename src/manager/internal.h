@@ -8,6 +8,7 @@
 #include "core/address.h"
 #include "core/alloc.h"
 #include "core/json.h"
+#include "core/key_rule.h"
 #include "manager/circuit.h"
 #include "manager/habits.h"
 #include "manager/manager.h"
@@ -132,6 +133,9 @@ struct mp__manager {
 
     /* settings that a reload may change */
     _Atomic uint32_t ttl_s, negative_ttl_s, ttl_jitter_percent;
+    pthread_rwlock_t ttl_lock;    /* over the rules */
+    mp__key_rules *ttl_rules;     /* or NULL */
+    _Atomic uint32_t ttl_least_s; /* of the rules; UINT32_MAX: there are none */
     _Atomic int64_t eventual_bound_ms, hard_bound_ms, timeout_ms;
 
     /* refresh ahead: see ahead.c */
@@ -269,7 +273,20 @@ void mp__disk_notes_turn(mp__manager *manager, uint32_t now_s);
 void mp__ahead_turn(mp__manager *manager, int64_t wall_ms);
 /* When a record of this kind (enum mp__record_kind) that is verified now must be verified again:
  * each a little earlier or later, so that what came together is not verified together. */
-uint32_t mp__verify_by(mp__manager *manager, int kind, uint64_t hash);
+uint32_t mp__verify_by(mp__manager *manager, int kind, mp_str address, uint64_t hash);
+
+/* ---- ttl.c ---- */
+
+/* The rules of cache.ttl. MP_EINVAL, MP_ELIMIT with the row in @diag; MP_ENOMEM. */
+MP_MUST_USE int mp__ttl_rules_configured(const mp__options *options, mp__key_rules **ret_rules,
+                                         mp__diag *diag);
+/* From now on these hold, for what is verified from now on; takes them over. */
+void mp__ttl_take(mp__manager *manager, mp__key_rules *rules);
+/* Seconds after which a record of @kind (enum mp__record_kind) must be verified again, without
+ * chance. Any thread. */
+uint32_t mp__ttl_s(mp__manager *manager, int kind, mp_str address);
+/* "verify_after_s": the same, and "verify_rule": which option, and which pattern of it. */
+void mp__ttl_json(mp__manager *manager, int kind, mp_str address, mp__buf *out);
 
 /* Bring what is pinned from the origin, at once or when the preload under way has ended. */
 void mp__preload_pins(mp__manager *manager);

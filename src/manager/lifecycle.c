@@ -104,6 +104,7 @@ static void l3_take(mp__manager *manager, const mp__options *options)
 
 int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__diag *diag)
 {
+    mp__key_rules *ttl_rules = NULL;
     mp_cache_stats before;
     mp__memory_plan plan;
     int rc = mp__memory_plan_make(options, &plan, diag);
@@ -112,15 +113,22 @@ int mp__manager_reload(mp__manager *manager, const mp__options *options, mp__dia
     if (rc == 0)
         rc = mp__manager_check(options, diag); /* what a start would refuse */
     if (rc == 0)
+        rc = mp__ttl_rules_configured(options, &ttl_rules, diag);
+    if (rc == 0)
         rc = l1_take(manager->cache, plan.l1_entries, plan.l1_bytes,
                      mp__options_text(options, "cache.policy"), diag);
-    if (rc)
+    if (rc == 0) {
+        take_panel_share(manager, options);
+        rc = l2_take(manager, &plan);
+        if (rc)
+            (void)mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");
+    }
+    if (rc) {
+        (void)mp__key_rules_free(ttl_rules);
         return rc;
-    take_panel_share(manager, options);
-    rc = l2_take(manager, &plan);
-    if (rc)
-        return mp__diag_set(diag, rc, "cache.l2_bytes is too small for cache.l2_size");
+    }
     l3_take(manager, options);
+    mp__ttl_take(manager, ttl_rules);
     settings_take(manager, options);
     atomic_store(&manager->watch_bytes, plan.watch_bytes);
     if (plan.l1_entries > before.l1_entries_max || plan.l1_bytes > before.l1_bytes_max)
@@ -429,6 +437,8 @@ static mp__manager *manager_new(const mp__manager_config *config)
     manager->started_ns = mp__env_now_ns(config->env);
     manager->started_ms = mp__env_wall_ms(config->env);
     atomic_store(&manager->wall_ahead_ms, INT64_MIN / 2);
+    (void)pthread_rwlock_init(&manager->ttl_lock, NULL);
+    atomic_store(&manager->ttl_least_s, UINT32_MAX);
     (void)pthread_mutex_init(&manager->circuit_lock, NULL);
     mp__circuit_init(&manager->circuit);
     (void)pthread_mutex_init(&manager->watch_lock, NULL);
@@ -472,6 +482,8 @@ mp__manager *mp__manager_close(mp__manager *manager)
     manager->access = mp__access_free(manager->access);
     mp__pins_free_configured(manager);
     mp__overlay_free(manager);
+    mp__ttl_take(manager, NULL);
+    (void)pthread_rwlock_destroy(&manager->ttl_lock);
     mp__schemas_free(manager);
     for (size_t i = 0; i < manager->database_count; i++)
         (void)mp__free(manager->databases[i]);
@@ -493,12 +505,18 @@ mp__manager *mp__manager_close(mp__manager *manager)
 int mp__manager_open(const mp__manager_config *config, mp__manager **ret_manager, mp__diag *diag)
 {
     mp__manager *manager = manager_new(config);
+    mp__key_rules *ttl_rules = NULL;
     int rc;
 
     if (!manager)
         return MP_ENOMEM;
+    rc = mp__ttl_rules_configured(config->options, &ttl_rules, diag);
+    if (rc)
+        mp__options_blame(config->options, "cache.ttl", diag);
+    mp__ttl_take(manager, ttl_rules);
     settings_take(manager, config->options);
-    rc = databases_take(manager, config->options, diag);
+    if (rc == 0)
+        rc = databases_take(manager, config->options, diag);
     if (rc == 0)
         rc = mp__overlay_new(manager, config->options, diag);
     if (rc == 0)

@@ -156,18 +156,11 @@ int mp__priorities_configured(const mp__options *options, mp__priorities **ret_p
                               mp__diag *diag)
 {
     static const char *const paths[2] = {"cache.priorities", "cache.priority_shares"};
-    mp_str *texts[2] = {NULL, NULL};
     size_t counts[2];
-    int rc = 0;
+    mp_str *texts[2] = {mp__options_list_texts(options, paths[0], &counts[0]),
+                        mp__options_list_texts(options, paths[1], &counts[1])};
+    int rc = texts[0] && texts[1] ? 0 : MP_ENOMEM;
 
-    for (int l = 0; l < 2; l++) {
-        counts[l] = mp__options_list_count(options, paths[l]);
-        texts[l] = mp__calloc(counts[l] ? counts[l] : 1, sizeof(mp_str));
-        if (!texts[l])
-            rc = MP_ENOMEM;
-        for (size_t i = 0; texts[l] && i < counts[l]; i++)
-            texts[l][i] = mp_str_of(mp__options_list_at(options, paths[l], i));
-    }
     if (rc == 0)
         rc = mp__priorities_new(texts[0], counts[0], texts[1], counts[1], ret_priorities, diag);
     if (rc && diag) /* the text begins with the option that is wrong */

@@ -254,6 +254,16 @@ static bool has_lost_its_watch(const mp__manager *manager, const mp__entry *entr
     return live && its != live && its != MP__GENERATION_SHARED;
 }
 
+/* How long after it was verified @entry is answered without a question that no watch makes
+ * needless: the bound, and its time to live where that is shorter. */
+static int64_t bound_ms(mp__manager *manager, const mp__entry *entry)
+{
+    int64_t bound = atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed);
+    int64_t ttl_ms = (int64_t)mp__ttl_s(manager, entry->kind, mp__entry_address(entry)) * 1000;
+
+    return ttl_ms < bound ? ttl_ms : bound;
+}
+
 static enum verdict judge_age(mp__manager *manager, const mp__read *read, const mp__entry *entry,
                               enum mp__reason *ret_reason)
 {
@@ -266,8 +276,8 @@ static enum verdict judge_age(mp__manager *manager, const mp__read *read, const 
     if (age < 0 || age > atomic_load_explicit(&manager->hard_bound_ms, memory_order_relaxed))
         return ASK_FIRST;
     *ret_reason = MP__REASON_WITHIN_BOUND;
-    if (age <= atomic_load_explicit(&manager->eventual_bound_ms, memory_order_relaxed) &&
-        !has_outlasted_its_ttl(manager, entry) && !has_lost_its_watch(manager, entry))
+    if (age <= bound_ms(manager, entry) && !has_outlasted_its_ttl(manager, entry) &&
+        !has_lost_its_watch(manager, entry))
         return SERVE;
     *ret_reason = MP__REASON_REFRESHING;
     return SERVE_AND_REFRESH;

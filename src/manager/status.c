@@ -450,7 +450,7 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__json_begin(out, '{');
     mp__json_add_i64(out, "eventual_ms", atomic_load(&manager->eventual_bound_ms));
     mp__json_add_i64(out, "hard_ms", atomic_load(&manager->hard_bound_ms));
-    mp__json_add_u64(out, "verify_after_s", atomic_load(&manager->ttl_s));
+    mp__ttl_json(manager, entry ? entry->kind : MP__RECORD_VALUE, address, out);
     mp__json_end(out, '}');
     mp__json_key(out, "events");
     mp__events_json(manager, DAY_MS, out);

@@ -291,13 +291,15 @@ static void a_hundred_thousand_that_came_together_are_not_verified_together(void
     for (size_t i = 0; i < PRELOADED; i++) {
         int n = snprintf(address, sizeof(address), "production/default/k%zu", i);
 
-        times[i] = mp__verify_by(manager, MP__RECORD_VALUE,
-                                 mp__cache_hash(manager->hash_key, mp_str_new(address, (size_t)n)));
+        mp_str name = mp_str_new(address, (size_t)n);
+
+        times[i] = mp__verify_by(manager, MP__RECORD_VALUE, name,
+                                 mp__cache_hash(manager->hash_key, name));
     }
     assert_spread(times, PRELOADED, now + 3600 - 360, now + 3600 + 360);
     option("cache.ttl_jitter", "0");
     assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
-    assert_int_equal(mp__verify_by(manager, MP__RECORD_VALUE, 17), now + 3600);
+    assert_int_equal(mp__verify_by(manager, MP__RECORD_VALUE, MP_STR("e/n/k"), 17), now + 3600);
     free(times);
 }
 
