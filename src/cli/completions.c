@@ -81,13 +81,15 @@ static bool takes_keys(const mp__verb *verb)
     return verb->is_client && strstr(verb->synopsis, "KEY") != NULL;
 }
 
-/* Within single quotes of a shell, and for zsh and fish without what they read as structure. */
-static void add_quoted(mp__buf *out, const char *text, const char *left_out)
+/* Within single quotes of a shell; @marks, which zsh would read as structure, get a backslash. */
+static void add_quoted(mp__buf *out, const char *text, const char *marks)
 {
     for (; *text; text++) {
+        if (strchr(marks, *text))
+            (void)mp__buf_add_char(out, '\\');
         if (*text == '\'')
             (void)mp__buf_add_str(out, MP_STR("'\\''"));
-        else if (!strchr(left_out, *text))
+        else
             (void)mp__buf_add_char(out, *text);
     }
 }

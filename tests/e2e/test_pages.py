@@ -213,6 +213,8 @@ class Pages(unittest.TestCase):
         zsh.complete("marketprism roll", b"rollback ")
         zsh.complete("marketprism import --dry", b"--dry-run ")
         zsh.complete("marketprism get feeds/kr", b"feeds/kraken ")
+        zsh.complete("marketprism get --\t\t", b"else 127.0.0.1:7480.")
+        zsh.complete("marketprism d\t\t", b"will be: each finding")
 
     def daemon_with(self, *keys, environments=()):
         daemon = mp_daemon.Daemon()
