@@ -16,7 +16,9 @@
 
 enum { VALUE_MAX = 8192, AREA = 3 * MP__L2_BODY_MAX };
 
-static unsigned char area[AREA], body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX + MP__L2_BODY_SLACK];
+static unsigned char area_with_room[MP__L2_BLOCK_BEFORE + AREA];
+static unsigned char *const area = area_with_room + MP__L2_BLOCK_BEFORE;
+static unsigned char body[MP__L2_BODY_MAX], back[MP__L2_BODY_MAX + MP__L2_BODY_SLACK];
 static ZSTD_CCtx *cctx;
 static ZSTD_DCtx *dctx;
 

@@ -64,8 +64,9 @@ typedef struct mp__l2_from {
 } mp__l2_from;
 
 /* Back from bytes that may be damaged. Unless it is raw, @body has room for form->body_size, and
- * MP__L2_BODY_SLACK behind it; right behind the dictionary's content it is made faster; behind
- * @stored MP__L2_BLOCK_SLACK bytes can be read; and @from says with what. Else that may be NULL.
+ * MP__L2_BODY_SLACK behind it; right behind the dictionary's content it is made faster; before
+ * @stored MP__L2_BLOCK_BEFORE bytes can be read, and behind it MP__L2_BLOCK_SLACK; and @from says
+ * with what. Else that may be NULL.
  * *ret_record's slices lie in @stored or in @body. address and verified_ms are not part of it.
  * MP_ECORRUPT: it is not what was written. */
 MP_MUST_USE int mp__l2_read(const mp__l2_form *form, const unsigned char *meta,

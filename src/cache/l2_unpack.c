@@ -3,6 +3,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef MP__L2_WIDE
+#include <immintrin.h>
+#endif
 
 #include "cache/l2_tables.h"
 #include "cache/l2_wide.h"
@@ -14,10 +17,15 @@ enum {
     RAW = 0,      /* kinds of literals: as they are, */
     TREELESS = 3, /* and by the dictionary's code */
     ALL_REPEAT = 0xfc,
-    COPY = 16,    /* bytes copied at once */
+#ifdef MP__L2_WIDE
+    COPY = 32, /* bytes copied at once */
+#else
+    COPY = 16,
+#endif
+    RUN = 16,     /* and of literals */
     FIRST = 64,   /* of a match, whatever its length: one more jump costs more */
     PAST = 80,    /* bytes behind the end of the body where its literals end: copies go on for 63 */
-    AT_ONCE = 56, /* bits that are looked at together, at least */
+    AT_ONCE = 57, /* bits that are looked at together, at least */
     BATCH = 5,    /* literals that are in so many */
     HUFFMAN = 1 << MP__L2_HUFFMAN_BITS,
 };
@@ -164,7 +172,7 @@ size_t mp__l2_unpacker_bytes(const mp__l2_unpacker *unpacker)
 
 typedef struct bits {
     const unsigned char *bytes;
-    int64_t left; /* below 0: more were asked for than there were */
+    int64_t last; /* the number of the next one; below -1: more were taken than there were */
 } bits;
 
 /* The highest bit of the last byte only says where they end. */
@@ -172,35 +180,34 @@ static bool bits_begin(bits *b, const unsigned char *bytes, const unsigned char 
 {
     if (bytes >= end || end[-1] == 0)
         return false;
-    *b = (bits){.bytes = bytes, .left = (end - bytes - 1) * 8 + (int64_t)mp__l2_log(end[-1])};
+    *b = (bits){.bytes = bytes, .last = (end - bytes - 1) * 8 + (int64_t)mp__l2_log(end[-1]) - 1};
     return true;
 }
 
-/* The next @count bits, of 56 at most, as the lowest; above them there is something. */
-static inline uint64_t bits_take(bits *b, unsigned count)
+/* The next bits as the highest, AT_ONCE of them; behind the last one, if there is one at all, those
+ * of the bytes before, MP__L2_BLOCK_BEFORE of which can be read. */
+static inline uint64_t next_bits(const bits *b)
 {
-    b->left -= count;
-    if (b->left < 0)
-        return 0;
-    return mp__load_le64(b->bytes + (b->left >> 3)) >> (b->left & 7);
+    return mp__load_le64(b->bytes + (b->last >> 3) - 7) << (~b->last & 7);
 }
 
+/* The lowest @count bits, 63 at most, that its lowest byte says. */
 static inline uint64_t lowest(uint64_t v, unsigned count)
 {
-    return v & ((UINT64_C(1) << count) - 1);
+#ifdef MP__L2_WIDE
+    return _bzhi_u64(v, count);
+#else
+    return v & ((UINT64_C(1) << (count & 63)) - 1);
+#endif
+}
+
+/* The highest @count bits of @v as the lowest; above them there is something. */
+static inline uint64_t highest(uint64_t v, unsigned count)
+{
+    return v >> ((64 - count) & 63);
 }
 
 /* ---- literals ---- */
-
-/* The next bits as the highest, AT_ONCE of them where there are so many, and zeros behind the last
- * one, if there is one at all. */
-static inline uint64_t highest_bits(const bits *b)
-{
-    int64_t from = (b->left - AT_ONCE) & ~(int64_t)7;
-
-    from &= -(int64_t)(b->left >= AT_ONCE);
-    return mp__load_le64(b->bytes + (from >> 3)) << ((64 - (b->left - from)) & 63);
-}
 
 /* @count of them to @out, where one more may be written. False: that is not what the bytes are. */
 static bool read_stream(const mp__l2_unpacker *u, const unsigned char *bytes,
@@ -215,9 +222,9 @@ static bool read_stream(const mp__l2_unpacker *u, const unsigned char *bytes,
         unsigned taken = 0;
         uint64_t v;
 
-        if (b.left <= 0)
+        if (b.last < 0)
             return false;
-        v = highest_bits(&b);
+        v = next_bits(&b);
         for (unsigned n = 0; n < BATCH && out < last; n++) {
             pair p = u->literals[v >> (64 - MP__L2_HUFFMAN_BITS)];
 
@@ -226,11 +233,11 @@ static bool read_stream(const mp__l2_unpacker *u, const unsigned char *bytes,
             taken += p.bits;
             out += p.count;
         }
-        b.left -= taken;
+        b.last -= taken;
     }
     if (out > last) /* the second one of the last two is of what is not there */
-        b.left += u->literal_bits[out[-1]];
-    return b.left == 0;
+        b.last += u->literal_bits[out[-1]];
+    return b.last == -1;
 }
 
 static bool read_streams(const mp__l2_unpacker *u, const unsigned char *bytes,
@@ -308,15 +315,24 @@ typedef struct output {
     const unsigned char *reach; /* where what lies right before the body begins */
 } output;
 
+/* COPY bytes, all of which are read before one is written. */
+static inline void copy_some(unsigned char *to, const unsigned char *from)
+{
+#ifdef MP__L2_WIDE
+    _mm256_storeu_si256((__m256i *)(void *)to,
+                        _mm256_loadu_si256((const __m256i *)(const void *)from));
+#else
+    memmove(to, from, COPY);
+#endif
+}
+
 /* Up to FIRST - 1 bytes more; @from is COPY bytes before, at least, or elsewhere. */
 static inline void copy_past(unsigned char *to, const unsigned char *from, size_t count)
 {
-    memcpy(to, from, COPY);
-    memcpy(to + COPY, from + COPY, COPY);
-    memcpy(to + 2 * COPY, from + 2 * COPY, COPY);
-    memcpy(to + 3 * COPY, from + 3 * COPY, COPY);
-    for (size_t n = FIRST; n < count; n += COPY)
-        memcpy(to + n, from + n, COPY);
+    for (size_t n = 0; n < FIRST; n += COPY)
+        copy_some(to + n, from + n);
+    for (size_t n = FIRST; __builtin_expect(n < count, 0); n += COPY)
+        copy_some(to + n, from + n);
 }
 
 /* Of a dictionary that lies elsewhere, from @back bytes before its end on, and then of the body's
@@ -336,7 +352,7 @@ static inline void copy_from_afar(const unsigned char *dictionary_end, size_t ba
         to[i] = begin[i - n];
 }
 
-/* It goes on into what it makes. */
+/* It goes on into what it makes, or begins so little before that COPY bytes at once would. */
 static void copy_near(unsigned char *to, size_t offset, size_t count)
 {
     const unsigned char *from = to - offset;
@@ -345,20 +361,26 @@ static void copy_near(unsigned char *to, size_t offset, size_t count)
         to[i] = from[i];
 }
 
-/* To @at. False: there is nothing so far before. */
-static inline bool copy_match(const output *o, unsigned char *at, size_t offset, size_t count)
+/* To @at what is not where most of it is. False: there is nothing so far before. */
+static __attribute__((noinline)) bool copy_match_else(const output *o, unsigned char *at,
+                                                      size_t offset, size_t count)
 {
     size_t made = (size_t)(at - o->begin);
 
-    if (__builtin_expect(offset > (size_t)(at - o->reach), 0)) {
-        if (offset > made + (size_t)(o->dictionary_end - o->dictionary))
-            return false;
+    if (offset == 0 || offset > made + (size_t)(o->dictionary_end - o->dictionary))
+        return false;
+    if (offset > (size_t)(at - o->reach))
         copy_from_afar(o->dictionary_end, offset - made, o->begin, at, count);
-    } else if (__builtin_expect(offset < COPY, 0)) {
+    else
         copy_near(at, offset, count);
-    } else {
-        copy_past(at, at - offset, count);
-    }
+    return true;
+}
+
+static inline bool copy_match(const output *o, unsigned char *at, size_t offset, size_t count)
+{
+    if (__builtin_expect(offset > (size_t)(at - o->reach) || offset < COPY, 0))
+        return copy_match_else(o, at, offset, count);
+    copy_past(at, at - offset, count);
     return true;
 }
 
@@ -366,24 +388,62 @@ static inline bool copy_match(const output *o, unsigned char *at, size_t offset,
  * near that both meet; that is found out at its end. */
 static inline void copy_literals(unsigned char *at, const unsigned char *from, size_t count)
 {
-    memmove(at, from, COPY);
-    if (__builtin_expect(count > COPY, 0))
+    memmove(at, from, RUN);
+    if (__builtin_expect(count > RUN, 0))
         memmove(at, from, count);
 }
 
-/* Which offset @number is, one of the last three or another, which are as after it then (3.1.1.5).
- * All by indices: of jumps here a third was guessed wrongly. 0: it is none; so is "the last one
- * less one", which is never written. */
-static inline uint32_t offset_of(uint32_t number, bool no_literals, uint32_t last[4])
-{
-    uint32_t is_new = number > 3, which = ((number - 1 + no_literals) | (0 - is_new)) & 3, offset;
+/* The last three offsets, the last one first, and a fourth that is about to be. */
+#ifdef MP__L2_WIDE
+typedef __m128i recent;
 
-    last[3] = number - 3;
+static inline recent recent_begin(const uint32_t offsets[3])
+{
+    return _mm_setr_epi32((int)offsets[0], (int)offsets[1], (int)offsets[2], 0);
+}
+
+/* The one that is @which of the four; it becomes the last one. */
+static inline uint32_t recent_use(recent *r, uint32_t which, uint32_t fourth)
+{
+    static const _Alignas(16) int orders[4][4] = {
+        {0, 1, 2, 3}, {1, 0, 2, 3}, {2, 0, 1, 3}, {3, 0, 1, 2}};
+    __m128i order = _mm_load_si128((const __m128i *)(const void *)orders[which]);
+    __m128 all = _mm_castsi128_ps(_mm_insert_epi32(*r, (int)fourth, 3));
+
+    *r = _mm_castps_si128(_mm_permutevar_ps(all, order));
+    return (uint32_t)_mm_cvtsi128_si32(*r);
+}
+#else
+typedef struct recent {
+    uint32_t offsets[4];
+} recent;
+
+static inline recent recent_begin(const uint32_t offsets[3])
+{
+    return (recent){{offsets[0], offsets[1], offsets[2]}};
+}
+
+static inline uint32_t recent_use(recent *r, uint32_t which, uint32_t fourth)
+{
+    uint32_t *last = r->offsets, offset;
+
+    last[3] = fourth;
     offset = last[which];
     last[2] = last[2 - (which >> 1)];
     last[1] = last[1 - (which > 0)];
     last[0] = offset;
     return offset;
+}
+#endif
+
+/* Which offset @number is, one of the last three or another, which are as after it then (3.1.1.5).
+ * All by indices: of jumps here a third was guessed wrongly. 0: it is none; so is "the last one
+ * less one", which is never written. */
+static inline uint32_t offset_of(uint32_t number, bool no_literals, recent *r)
+{
+    uint32_t which = number - !no_literals;
+
+    return recent_use(r, which < 3 ? which : 3, number - 3);
 }
 
 typedef struct places {
@@ -392,25 +452,22 @@ typedef struct places {
 
 static places first_places(const mp__l2_unpacker *u, bits *b)
 {
+    uint64_t v = highest(next_bits(b), u->length_log + u->offset_log + u->match_log);
     places p;
 
-    p.length = lowest(bits_take(b, u->length_log), u->length_log);
-    p.offset = lowest(bits_take(b, u->offset_log), u->offset_log);
-    p.match = lowest(bits_take(b, u->match_log), u->match_log);
+    p.match = lowest(v, u->match_log);
+    v >>= u->match_log;
+    p.offset = lowest(v, u->offset_log);
+    p.length = lowest(v >> u->offset_log, u->length_log);
+    b->last -= u->length_log + u->offset_log + u->match_log;
     return p;
-}
-
-/* The highest @count bits of @v as the lowest; above them there is something. */
-static inline uint64_t highest(uint64_t v, unsigned count)
-{
-    return v >> ((64 - count) & 63);
 }
 
 /* The @count bits behind @extra others, of which all together are more than AT_ONCE. */
 static __attribute__((noinline)) uint64_t take_behind(bits b, unsigned extra, unsigned count)
 {
-    b.left -= extra;
-    return b.left < 0 ? 0 : highest(highest_bits(&b), count);
+    b.last -= extra;
+    return b.last < -1 ? 0 : highest(next_bits(&b), count);
 }
 
 /* All of it in locals: what is written into the body could be anything that has an address. Returns
@@ -418,45 +475,46 @@ static __attribute__((noinline)) uint64_t take_behind(bits b, unsigned extra, un
 static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t count, literals *l,
                                    const output to)
 {
-    uint32_t last[4] = {u->repeats[0], u->repeats[1], u->repeats[2]};
+    recent last = recent_begin(u->repeats);
     const unsigned char *literal = l->at, *const literals_end = l->end;
     unsigned char *at = to.begin;
     places p = first_places(u, &b);
-    uint64_t next = highest_bits(&b);
+    uint64_t next;
 
+    if (b.last < -1)
+        return NULL;
+    next = next_bits(&b);
     for (;;) {
         const state *offset = &u->offsets[p.offset], *match = &u->matches[p.match];
         const state *length = &u->lengths[p.length];
         unsigned offset_bits = offset->bits, match_bits = match->bits, length_bits = length->bits;
         unsigned all_bits = offset_bits + match_bits + length_bits;
-        unsigned extra = all_bits & 255;
-        uint64_t v = highest(next, extra);
-        size_t run = length->number + lowest(v, length_bits & 255), size;
+        uint64_t v = highest(next, all_bits); /* what above eight bits of it does not count */
+        size_t run = length->number + lowest(v, length_bits), size;
         uint32_t number;
 
-        v >>= length_bits & 255;
-        size = match->number + lowest(v, match_bits & 255);
-        number = offset->number + (uint32_t)lowest(v >> (match_bits & 255), offset_bits & 255);
-        number = offset_of(number, run == 0, last);
-        if (number == 0 || run + size > (size_t)(to.end - at) ||
-            run > (size_t)(literals_end - literal))
+        v >>= length_bits & 63;
+        size = match->number + lowest(v, match_bits);
+        number = offset->number + (uint32_t)lowest(v >> (match_bits & 63), offset_bits);
+        number = offset_of(number, run == 0, &last);
+        if (run + size > (size_t)(to.end - at) || run > (size_t)(literals_end - literal))
             return NULL;
         if (--count) { /* before the copies, so that it is on its way meanwhile */
-            unsigned both = extra + (all_bits >> 8);
+            unsigned both = (all_bits & 255) + (all_bits >> 8);
 
             v = highest(next, both);
             if (__builtin_expect(both > AT_ONCE, 0))
-                v = take_behind(b, extra, all_bits >> 8);
-            b.left -= both;
-            if (b.left < 0)
+                v = take_behind(b, all_bits & 255, all_bits >> 8);
+            b.last -= both;
+            if (b.last < -1)
                 return NULL;
             p.offset = offset->next + lowest(v, offset_bits >> 8);
             v >>= offset_bits >> 8;
             p.match = match->next + lowest(v, match_bits >> 8);
             p.length = length->next + lowest(v >> (match_bits >> 8), length_bits >> 8);
-            next = highest_bits(&b);
+            next = next_bits(&b);
         } else {
-            b.left -= extra;
+            b.last -= all_bits & 255;
         }
         copy_literals(at, literal, run);
         literal += run;
@@ -468,7 +526,7 @@ static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t coun
             break;
     }
     l->at = literal;
-    return b.left == 0 ? at : NULL;
+    return b.last == -1 ? at : NULL;
 }
 
 /* ---- all of it ---- */

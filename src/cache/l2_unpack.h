@@ -10,7 +10,8 @@
 #include <stddef.h>
 
 enum {
-    MP__L2_BLOCK_SLACK = 16, /* bytes behind a block that can be read, whatever they are */
+    MP__L2_BLOCK_BEFORE = 8, /* bytes before a block that can be read, whatever they are, */
+    MP__L2_BLOCK_SLACK = 16, /* and behind it; */
     MP__L2_BODY_SLACK = 96,  /* and behind a body that may be written */
 };
 

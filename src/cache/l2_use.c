@@ -222,10 +222,10 @@ bool mp__l2_has(mp__l2 *l2, uint64_t hash)
 
 /* ---- reading ---- */
 
-/* Meta, what is stored, and the body. */
+/* Room to read before it, meta, what is stored, and the body. */
 static size_t scratch_need(const mp__l2_form *form)
 {
-    return (size_t)form->meta_size + form->stored_size +
+    return MP__L2_BLOCK_BEFORE + (size_t)form->meta_size + form->stored_size +
            (form->raw ? 0 : form->body_size + MP__L2_BODY_SLACK);
 }
 
@@ -273,6 +273,7 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
             return false;
         p = scratch->far;
     }
+    p += MP__L2_BLOCK_BEFORE;
     memcpy(p, item->bytes, (size_t)item->form.meta_size + item->form.stored_size);
     ret_copy->meta = p;
     ret_copy->stored = p + item->form.meta_size;

@@ -29,7 +29,9 @@ static inline size_t random_below(size_t n)
 /* The dictionary, and right behind it the room for a body. */
 static unsigned char dictionary[DICTIONARY + BODY + MP__L2_BODY_SLACK];
 static unsigned char body[BODY], back[BODY + MP__L2_BODY_SLACK];
-static unsigned char packed[ZSTD_COMPRESSBOUND(BODY)];
+static unsigned char packed_with_room[MP__L2_BLOCK_BEFORE + ZSTD_COMPRESSBOUND(BODY)];
+static unsigned char *const packed = packed_with_room + MP__L2_BLOCK_BEFORE;
+enum { PACKED = ZSTD_COMPRESSBOUND(BODY) };
 static size_t dictionary_size;
 static mp__l2_pack_room room;
 static ZSTD_DCtx *dctx;

@@ -112,16 +112,16 @@ static void lengths_and_offsets_of_all_sizes_come_back(void **state)
  * above; the other one's are no others. */
 static void what_is_packed_and_read_does_not_hang_on_the_processor(void **state)
 {
-    static unsigned char others[sizeof(packed)];
+    static unsigned char others[PACKED];
     mp__l2_packer *packer = packer_new();
 
     (void)state;
     for (unsigned i = 0; i < 4000; i++) {
         size_t size = i % 400 ? 8 + random_below(i % 16 ? 800 : 5000) : BODY - random_below(200);
-        size_t packed_size, other_size, capacity = 16 + random_below(sizeof(packed) - 16);
+        size_t packed_size, other_size, capacity = 16 + random_below(PACKED - 16);
 
         make_body(size, random_below(40));
-        memset(packed, 0, sizeof(packed));
+        memset(packed, 0, PACKED);
         memset(others, 0, sizeof(others));
         packed_size = mp__l2_packer_pack(packer, &room, body, size, packed, capacity);
         other_size = mp__l2_packer_pack(plain, &room, body, size, others, capacity);
@@ -189,12 +189,12 @@ static void bodies_are_no_larger_than_zstd_makes_them_at_its_first_level(void **
         size_t size = 100 + random_below(3000);
 
         make_body(size, 1);
-        sum += mp__l2_pack(&ours, body, size, packed, sizeof(packed));
-        sum_zstd += mp__l2_pack(&zstd, body, size, packed, sizeof(packed));
+        sum += mp__l2_pack(&ours, body, size, packed, PACKED);
+        sum_zstd += mp__l2_pack(&zstd, body, size, packed, PACKED);
     }
     print_message("# %zu bytes, zstd %zu\n", sum, sum_zstd);
     assert_true(sum && sum <= sum_zstd);
-    assert_int_equal(mp__l2_pack(&ours, body, MP__L2_BODY_LEAST - 1, packed, sizeof(packed)), 0);
+    assert_int_equal(mp__l2_pack(&ours, body, MP__L2_BODY_LEAST - 1, packed, PACKED), 0);
     (void)ZSTD_freeCCtx(zstd.cctx);
     (void)ZSTD_freeCDict(cdict);
     (void)mp__l2_packer_free(packer);
@@ -251,9 +251,9 @@ static void without_memory_there_is_no_packer_and_nothing_is_packed(void **state
     assert_null(mp__l2_packer_new(dictionary, dictionary_size));
     assert_true(mp_fail_end());
     mp_fail_begin(1);
-    assert_int_equal(mp__l2_packer_pack(packer, &none, body, 500, packed, sizeof(packed)), 0);
+    assert_int_equal(mp__l2_packer_pack(packer, &none, body, 500, packed, PACKED), 0);
     assert_true(mp_fail_end());
-    assert_true(mp__l2_packer_pack(packer, &none, body, 500, packed, sizeof(packed)) > 0);
+    assert_true(mp__l2_packer_pack(packer, &none, body, 500, packed, PACKED) > 0);
     mp__l2_pack_room_done(&none);
     (void)mp__l2_packer_free(packer);
 }

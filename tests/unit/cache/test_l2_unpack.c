@@ -39,6 +39,22 @@ static unsigned char *exactly(const unsigned char *bytes, size_t size, size_t sl
     return copy;
 }
 
+/* A block with as much before it and behind it as may be read, and nothing else; to be freed by
+ * block_free(). */
+static unsigned char *block_of(size_t size)
+{
+    static unsigned char all[MP__L2_BLOCK_BEFORE + PACKED];
+
+    memset(all, 0x5a, MP__L2_BLOCK_BEFORE);
+    memcpy(all + MP__L2_BLOCK_BEFORE, packed, size);
+    return exactly(all, MP__L2_BLOCK_BEFORE + size, MP__L2_BLOCK_SLACK) + MP__L2_BLOCK_BEFORE;
+}
+
+static void block_free(unsigned char *block)
+{
+    free(block - MP__L2_BLOCK_BEFORE);
+}
+
 /* Right behind the dictionary, in whose copy nothing is before and behind it. */
 static void read_behind(const unsigned char *block, size_t packed_size, size_t size)
 {
@@ -63,7 +79,7 @@ static void pack_and_read(size_t size)
 
     if (!packed_size)
         return;
-    block = exactly(packed, packed_size, MP__L2_BLOCK_SLACK);
+    block = block_of(packed_size);
     afar = malloc(size + MP__L2_BODY_SLACK);
     assert_non_null(afar);
     assert_true(mp__l2_unpacker_read(unpacker, block, packed_size, afar, size));
@@ -74,7 +90,7 @@ static void pack_and_read(size_t size)
         assert_false(mp__l2_unpacker_read(unpacker, block, packed_size - 1, afar, size));
     }
     free(afar);
-    free(block);
+    block_free(block);
 }
 
 static void every_body_comes_back_behind_its_dictionary_and_elsewhere(void **state)
@@ -152,14 +168,14 @@ static void of_what_is_damaged_nothing_outside_is_touched(void **state)
         unsigned char *block, *made;
 
         make_body(size, random_below(40));
-        packed_size = mp__l2_packer_pack(packer, &room, body, size, packed, sizeof(packed));
+        packed_size = mp__l2_packer_pack(packer, &room, body, size, packed, PACKED);
         if (!packed_size)
             continue;
         for (size_t n = 1 + random_below(4); n; n--)
             packed[i % 3 ? random_below(packed_size) : random_below(8)] ^=
                 (unsigned char)(1u << random_below(8));
         packed_size -= i % 5 ? 0 : random_below(packed_size + 1);
-        block = exactly(packed, packed_size, MP__L2_BLOCK_SLACK);
+        block = block_of(packed_size);
         made = exactly(body, size, MP__L2_BODY_SLACK + 1);
         if (mp__l2_unpacker_read(reader, block, packed_size, made, size))
             right++;
@@ -168,7 +184,7 @@ static void of_what_is_damaged_nothing_outside_is_touched(void **state)
         assert_int_equal(made[size + MP__L2_BODY_SLACK], 0xa5);
         (void)mp__l2_unpacker_read(reader, block, packed_size, dictionary + dictionary_size, size);
         free(made);
-        free(block);
+        block_free(block);
     }
     print_message("# of those that were damaged %zu were seen to be, %zu made a body\n", wrong,
                   right);
@@ -185,7 +201,7 @@ static void what_our_packer_does_not_write_is_refused(void **state)
     (void)state;
     assert_non_null(cctx);
     make_body(3000, 0);
-    packed_size = mp__l2_pack(&zstd, body, 3000, packed, sizeof(packed)); /* with its own tables */
+    packed_size = mp__l2_pack(&zstd, body, 3000, packed, PACKED); /* with its own tables */
     assert_true(packed_size > 0);
     assert_false(mp__l2_unpacker_read(unpacker, packed, packed_size, back, 3000));
     assert_false(mp__l2_unpacker_read(unpacker, packed, 0, back, 3000));
