@@ -318,27 +318,45 @@ static const mp__key *find(const void *context, const mp__told *told)
     return pointer ? mp__keyset_at(&((const edit *)context)->after, told->where, pointer) : NULL;
 }
 
+/* Stage what was edited. Editing may have taken long: the daemon may be another process by now.
+ * With 0 *staging is to be ended or checked, else it is done with. */
+static int stage_changes(edit *e, mp__staging *staging)
+{
+    int code = 0;
+
+    (void)mp__client_close(e->client);
+    e->client = mp__cli_connect(e->arguments, &code);
+    if (!e->client)
+        return code;
+    mp__staging_begin(staging, e->arguments, e->client, "writing", e->deltas.count);
+    staging->find = find;
+    staging->find_context = e;
+    for (size_t i = 0; i < e->deltas.count && code == 0; i++) {
+        const mp__delta *d = &e->deltas.items[i];
+
+        code = !d->to ? mp__staging_delete(staging, d->from)
+                      : mp__staging_edit(staging, d->to, d->from);
+    }
+    return code ? mp__staging_end(staging, code, NULL) : 0;
+}
+
+/* Whether it would be taken, before anybody is asked: 0, or the exit code of what was said. */
+static int check_changes(edit *e)
+{
+    mp__staging staging;
+    int code = stage_changes(e, &staging);
+
+    return code ? code : mp__staging_check(&staging, 0);
+}
+
 static int write_changes(edit *e)
 {
     mp__staging staging;
     int64_t changed = 0;
-    int code = 0;
+    int code = stage_changes(e, &staging);
 
-    /* Editing may have taken long: the daemon may be another process by now. */
-    (void)mp__client_close(e->client);
-    e->client = mp__cli_connect(e->arguments, &code);
-    if (!e->client)
-        return keep(e, code);
-    mp__staging_begin(&staging, e->arguments, e->client, "writing", e->deltas.count);
-    staging.find = find;
-    staging.find_context = e;
-    for (size_t i = 0; i < e->deltas.count && code == 0; i++) {
-        const mp__delta *d = &e->deltas.items[i];
-
-        code = !d->to ? mp__staging_delete(&staging, d->from)
-                      : mp__staging_edit(&staging, d->to, d->from);
-    }
-    code = mp__staging_end(&staging, code, &changed);
+    if (code == 0)
+        code = mp__staging_end(&staging, 0, &changed);
     if (code)
         return keep(e, code);
     (void)unlink(e->path);
@@ -384,6 +402,8 @@ static int rounds(edit *e)
         if (code)
             return keep(e, code);
         code = read_back(e);
+        if (code == 0 && e->deltas.count && !mp__flag_given(e->arguments, "--yes"))
+            code = check_changes(e);
         if (code) {
             answer = ask("edit again? [y/n]");
             if (answer != 'y')

@@ -466,6 +466,17 @@ class Transfer(mp_daemon.Served):
                          [b"2", None, b"07:32:00", b"7"])
         self.assertEqual(self.c.meta("manyedit/c")["media_type"], b"application/toml")
 
+    def test_what_a_schema_refuses_is_told_before_anybody_is_asked_and_can_be_mended(self):
+        self.cli("schema", "set", "judged", "-", text='{"properties": {"port": {"type": "integer", "maximum": 99}}}')
+        self.c("MP.PUT", "judged/port", "application/json", "80")
+        worse_then_good = 'if grep -q 80 "$1"; then echo 100 >"$1"; else echo 81 >"$1"; fi'
+        said = self.edit(worse_then_good, "judged/port", answers="n\n", code=1)
+        self.assertIn("at most 99", said)
+        self.assertNotIn("write this?", said)
+        self.assertEqual(len(self.left_over()), 1)
+        self.edit(worse_then_good, "judged/port", answers="y\ny\n")
+        self.assertEqual(self.c("GET", "judged/port"), b"81")
+
     def test_a_mistake_can_be_mended_and_nothing_typed_is_lost(self):
         self.c("MP.PUT", "bad/a", "application/json", "1")
         # The first time a mistake, the second time not.
