@@ -37,7 +37,14 @@ typedef struct variables {
     mp__buf name;
 } variables;
 
-/* A name that a shell can say: letters, digits and underscores, in capitals, no digit first. */
+/* A byte of a character of UTF-8 that is not its first. */
+static bool goes_on(mp_str key, size_t i)
+{
+    return i > 0 && ((unsigned char)key.data[i] & 0xc0) == 0x80 && (key.data[i - 1] & 0x80);
+}
+
+/* A name that a shell can say: letters, digits and underscores, in capitals, no digit first; any
+ * other character is one underscore. */
 static void make_name(variables *v, mp_str key)
 {
     const char *before = mp__flag_value(v->arguments, "--prepend");
@@ -51,7 +58,7 @@ static void make_name(variables *v, mp_str key)
     for (size_t i = 0; i < key.size; i++) {
         char c = key.data[i];
 
-        if (c == ']')
+        if (c == ']' || goes_on(key, i))
             continue;
         if (c >= 'a' && c <= 'z')
             c = (char)(c - 'a' + 'A');

@@ -418,6 +418,15 @@ class Tools(mp_daemon.Served):
         for line in ("DB_HOST=alpha", "DB_PORTS_0=80", "_2FAST=yes"):
             self.assertIn(line, lines)
 
+    def test_exec_makes_one_underscore_of_each_character_that_no_name_can_have(self):
+        self.c("MSET", "e1u/straße.ä", "1", "e1u/価格", "2", "e1u/aÿ", "3")
+        done = self.exec("--prefix", "e1u/", "--print")
+        self.assertEqual(sorted(done.stdout.split()), ["A_=3", "STRA_E__=1", "__=2"], done.stderr)
+        self.c("SET", "e1u/通貨", "4")
+        done = self.exec("--prefix", "e1u/", "--print")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, "e1u/.* and e1u/.* are both the variable __;")
+
     def set_many(self, prefix, count, value="v"):
         for part in range(0, count, 500):
             self.c("MSET", *(word for i in range(part, min(part + 500, count))
