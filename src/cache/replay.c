@@ -96,10 +96,12 @@ static bool is_blank(char c)
 /* The key of a line, in *ret_key; the rest must be a number or nothing. */
 static bool parse_line(mp_str line, mp_str *ret_key)
 {
-    size_t end = 0, i;
+    size_t end, i;
 
-    while (end < line.size && !is_blank(line.data[end]))
-        end++;
+    while (line.size && is_blank(*line.data))
+        line = mp_str_new(line.data + 1, line.size - 1);
+    for (end = 0; end < line.size && !is_blank(line.data[end]); end++)
+        ;
     *ret_key = mp_str_new(line.data, end);
     for (i = end; i < line.size && is_blank(line.data[i]); i++)
         ;
@@ -128,6 +130,16 @@ static int refuse(const mp__trace *trace, mp_str word, mp__diag *diag)
     return mp__diag_at(diag, MP_ESYNTAX, line, 1, "neither `key` nor `key size`");
 }
 
+/* The first line without the mark that some programs put before UTF-8. */
+static mp_str without_mark(mp_str line)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    if (line.size < 3 || memcmp(line.data, mark, 3) != 0)
+        return line;
+    return mp_str_new(line.data + 3, line.size - 3);
+}
+
 int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used, mp__diag *diag)
 {
     const mp__hash_key key = {0x6d61726b65747072u ^ trace->seed, 0x69736d2074726163u};
@@ -142,7 +154,8 @@ int mp__trace_add(mp__trace *trace, mp_str text, bool is_last, size_t *ret_used,
             break;
         line = mp_str_new(text.data + at, end ? (size_t)(end - text.data) - at : text.size - at);
         at += line.size + (end ? 1 : 0);
-        trace->lines++;
+        if (trace->lines++ == 0)
+            line = without_mark(line);
         if (is_empty(line))
             continue;
         if (!parse_line(line, &word))

@@ -369,18 +369,20 @@ static int print_all(const mp__arguments *arguments, const work *w)
     if (!as_json)
         (void)printf("%-16s %10s %10s %12s %8s\n", "policy", "capacity", "hit ratio", "hits",
                      "ns each");
-    for (size_t i = 0; i < w->count && code == 0; i++) {
+    for (size_t i = 0; i < w->count; i++) {
         const job *j = &w->jobs[i];
 
-        if (j->error)
+        if (j->error) { /* the others are worth as much without it */
             code = mp__cli_fail(arguments, MP__EXIT_ERROR, "%s with %zu entries: %s", j->policy,
                                 j->capacity, mp_strerror(j->error));
-        else if (as_json)
-            code = print_json(j);
-        else
+            continue;
+        }
+        if (as_json && print_json(j) != 0)
+            return MP__EXIT_ERROR;
+        if (!as_json)
             (void)printf("%-16s %10zu %10.4f %12" PRIu64 " %8.1f\n", j->policy, j->capacity,
                          (double)j->hits / (double)j->requests, j->hits, j->ns_per_request);
-        for (size_t p = 0; p < j->forecast_count && !as_json && code == 0; p++)
+        for (size_t p = 0; p < j->forecast_count && !as_json; p++)
             print_forecast(&j->forecasts[p]);
     }
     return code;

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import subprocess
 import tempfile
 import unittest
@@ -54,6 +55,25 @@ class Replay(unittest.TestCase):
                              ("lru", 2, 5, 2))
             self.assertAlmostEqual(got["hit_ratio"], 0.4)
             self.assertGreater(got["ns_per_request"], 0)
+
+    def test_tabs_part_and_a_byte_order_mark_is_no_part_of_a_key(self):
+        for text in ("\ufeffa\t1\nb\t22\na\n", "a\t1\n\tb 22\n a\t\n", "\ufeff\na\nb\na"):
+            got, = lines("--trace", "-", "--capacity", 2, "--policy", "lru", data=text.encode())
+            self.assertEqual((got["requests"], got["hits"]), (3, 1), text)
+        two = self.write("one", "\ufeffa\n"), self.write("two", "\ufeffa\n")
+        got, = lines("--trace", two[0], "--trace", two[1], "--policy", "lru")
+        self.assertEqual((got["requests"], got["hits"]), (2, 1))
+
+    @unittest.skipIf(SLOW, "a sanitizer's own memory is beyond every limit")
+    def test_one_that_has_no_memory_does_not_take_the_others_along(self):
+        done = subprocess.run([BINARY, "replay", "--trace", "-", "--policy", "arc,lirs", "--threads", "1", "--json",
+                               "--capacity", "1000000000,10"], input=b"a\nb\na\n", capture_output=True, check=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual([(one["policy"], one["capacity"], one["hits"]) for one in
+                          map(json.loads, done.stdout.splitlines())], [("arc", 10, 1), ("lirs", 10, 1)])
+        for policy in ("arc", "lirs"):
+            self.assertIn(f"{policy} with 1000000000 entries: ", done.stderr.decode())
 
     def test_a_trace_that_is_not_there_is_said_to_be_so(self):
         done = replay("--trace", "/none/there")
