@@ -564,6 +564,30 @@ class Values(unittest.TestCase):
         weak = self.http.get(BASE + "default/cc", Cache_Control="only-if-cached, max-stale=10")
         self.assertEqual((weak["MarketPrism-Level"], weak["MarketPrism-Tier"]), ("weak", "L1"))
 
+    def test_lines_of_what_the_client_takes_are_one_list(self):
+        path = BASE + "taken/large"
+        value = json.dumps({"list": ["abc"] * 2000})
+        self.http.put(path, value, "application/json")
+        lines = lambda *headers: self.lines("GET", path, b"", *headers)
+        for _ in range(3):  # from the second on it may go the short way
+            for first in ("br", "identity", ""):
+                packed = lines(("Accept-Encoding", first), ("Accept-Encoding", "gzip"))
+                self.assertEqual(packed["Content-Encoding"], "gzip", first)
+        for first, second in (("*", "gzip;q=0"), ("br", "gzip;q=0"), ("gzip;q=0", "*")):
+            self.assertIsNone(lines(("Accept-Encoding", first), ("Accept-Encoding", second))["Content-Encoding"])
+        for one in ("max-stale=10", "max-age=100"):
+            weak = lines(("Cache-Control", one), ("Cache-Control", "only-if-cached"))
+            self.assertEqual(weak["MarketPrism-Level"], "weak", one)
+        for first in ("image/png", "application/json;q=0.1"):
+            answer = self.lines("GET", "/v1/export/taken", b"", ("Accept", first), ("Accept", "application/yaml"))
+            self.assertEqual((answer.status, answer["Content-Type"]), (200, "application/yaml"), first)
+            watch = self.lines("HEAD", "/v1/watch", b"", ("Accept", first), ("Accept", "application/x-ndjson"))
+            self.assertEqual((watch.status, watch["Content-Type"]), (200, "application/x-ndjson"), first)
+        page = self.lines("GET", "/", b"", ("Accept", "image/png"), ("Accept", "text/html"))
+        self.assertIn("text/html", page["Content-Type"])
+        self.is_problem(self.lines("PUT", path, b"x", ("Content-Encoding", "gzip"), ("Content-Encoding", "br")), 415,
+                        "content-encoding")
+
     def test_large_values_are_compressed_for_who_takes_it(self):
         value = json.dumps({"list": ["abc"] * 2000})
         plain_tag = self.http.put(BASE + "default/large", value, "application/json")["ETag"]

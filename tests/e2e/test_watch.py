@@ -361,6 +361,18 @@ class Polls(mp_daemon.Spoken):
         again = self.poll(f"?prefix=idle/&wait=300ms&rev={answer['position']}")
         self.assertEqual((again["events"], again["position"]), ([], answer["position"]))
 
+    def test_a_short_wait_is_over_when_it_says_and_not_at_the_next_look_at_all(self):
+        position = self.poll("?prefix=idle/&wait=0s")["position"]
+        for wait_ms, most in ((0, 0.1), (1, 0.1), (100, 0.2)):
+            took = []
+            for _ in range(9):
+                began = time.monotonic()
+                answer = self.poll(f"?prefix=idle/&wait={wait_ms}ms&rev={position}")
+                took.append(time.monotonic() - began)
+                self.assertEqual(answer["events"], [])
+            self.assertGreaterEqual(min(took), wait_ms / 1000 * 0.9)
+            self.assertLess(sorted(took)[4], most, wait_ms)
+
     def test_what_is_newer_is_answered_at_once(self):
         begin = self.poll("?prefix=newer/&wait=0s")["position"]
         self.c("SET", "newer/a", "1")

@@ -67,10 +67,12 @@ static int inflate_into(mp__buf *out, mp_str body, size_t most)
 /* The body as it is meant; false: answered. */
 static bool decode_body(mp__exchange *x)
 {
-    mp_str coding = mp__http_header_find(&x->request, "content-encoding"), body = x->request.body;
+    mp_str coding, body = x->request.body;
     size_t body_max = x->worker->limits.http.body_max, most = body.size * RATIO_MAX;
     int rc;
 
+    if (!mp__http_list_of(x, "content-encoding", &coding))
+        return false;
     if (!coding.size || (coding.size == 8 && strncasecmp(coding.data, "identity", 8) == 0))
         return true;
     if (!(coding.size == 4 && strncasecmp(coding.data, "gzip", 4) == 0) &&

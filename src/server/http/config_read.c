@@ -465,17 +465,19 @@ void mp__http_config_get(mp__exchange *x)
         MP__PLACE_PARAMETERS,       [AT] = {"at"},           [LEVEL] = {"level"},
         [MAX_AGE] = {"max_age"},    [MIN_REV] = {"min_rev"}, [STRICT] = {"strict"},
         [EFFECTIVE] = {"effective"}};
-    mp_str cache_control = mp__http_header_find(&x->request, "cache-control"), scope, address;
+    mp_str cache_control, scope, address;
     char scope_text[MP__SCOPE_MAX], text[MP__ADDRESS_MAX];
-    bool plain = !cache_control.data, effective = true;
+    bool plain, effective = true;
     mp_str layers[MP__LAYERS_MAX];
     uint64_t at = 0, hash;
 
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_scope(x, p, scope_text, &scope) ||
         !mp__http_address(x, scope, x->values[0], x->values[1], text, &address) ||
         !mp__http_number_of(x, &p[AT], 1, INT64_MAX, &at) ||
-        !mp__http_flag_of(x, &p[EFFECTIVE], &effective))
+        !mp__http_flag_of(x, &p[EFFECTIVE], &effective) ||
+        !mp__http_list_of(x, "cache-control", &cache_control))
         return;
+    plain = !cache_control.data;
     if (at && effective &&
         mp__overlay_layers(x->worker->server->manager, scope, x->values[0], layers) > 1) {
         start_effective_past(x, scope, address, at);

@@ -52,6 +52,9 @@ void mp__etag_make(uint64_t revision, mp_str value, mp__etag *ret_etag);
 bool mp__etag_matches(mp_str list, const mp__etag *etag, bool weak);
 /* Whether @list is "*" or entity tags with commas between them. */
 bool mp__etags_are_sound(mp_str list);
+/* The lines of the header @name, whose value is a list, as one (RFC 9110 section 5.3); data NULL:
+ * there is none. Lives as long as the exchange. False: no memory, answered. */
+bool mp__http_list_of(mp__exchange *x, const char *name, mp_str *ret_list);
 /* The lines of If-Match or If-None-Match as one list (RFC 9110 section 5.3); data NULL: there is
  * none. One that is not sound is refused, since a condition that was not understood must not be
  * taken for one that holds. False: answered. */

@@ -26,7 +26,9 @@ typedef struct wishes {
 static bool take_wishes(const mp__server *server, const mp__http_request *head, wishes *w)
 {
     size_t at = 0;
+    mp_str line;
 
+    w->packed = false;
     if (mp__http_header_find(head, "cache-control").data ||
         mp__http_header_find(head, "if-match").data || mp__http_is_rebound(server, head))
         return false;
@@ -34,7 +36,9 @@ static bool take_wishes(const mp__server *server, const mp__http_request *head, 
     if (w->if_none_match.data && (mp__http_header_next(head, "if-none-match", &at).data ||
                                   !mp__etags_are_sound(w->if_none_match)))
         return false; /* to be joined, or refused */
-    w->packed = mp__http_header_find(head, "accept-encoding").size > 0;
+    at = 0;
+    while ((line = mp__http_header_next(head, "accept-encoding", &at)).data)
+        w->packed |= line.size > 0;
     return true;
 }
 

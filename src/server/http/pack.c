@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "server/http/connection.h"
+#include "server/http/handlers.h"
 
 enum {
     GZIP_LEAST = 1024,        /* bytes: below it the head outweighs the gain */
@@ -29,36 +30,43 @@ typedef struct mp__packer {
 
 /* ---- who takes what ---- */
 
-/* The weight that @accept gives to @coding: RFC 9110 section 12.5.3; * counts for every other. */
-static bool accepts(mp_str accept, const char *coding)
+/* What a request says of a coding: nothing, no or yes. */
+enum wish { UNSAID, NO, YES };
+
+/* What @accept, a line of Accept-Encoding, says of @coding, and of every other coding by a star,
+ * where nothing was said before. */
+static void read_wishes(mp_str accept, const char *coding, enum wish *named, enum wish *star)
 {
-    const char *p = accept.data, *end = p + accept.size;
-    bool star = false, star_yes = false;
+    mp_str item;
 
-    while (p < end) {
-        const char *stop = memchr(p, ',', (size_t)(end - p));
-        const char *name = p, *weight;
+    while (mp__http_list_next(&accept, &item)) {
+        const char *weight = memchr(item.data, '=', item.size), *end = item.data + item.size;
+        enum wish wish = weight ? NO : YES;
         size_t size;
-        bool yes;
 
-        stop = stop ? stop : end;
-        while (name < stop && (*name == ' ' || *name == '\t'))
-            name++;
-        for (size = 0; name + size < stop && name[size] != ';' && name[size] != ' '; size++)
-            continue;
-        weight = memchr(name, '=', (size_t)(stop - name));
-        yes = !weight;
-        for (weight = weight ? weight + 1 : stop; weight < stop && !yes; weight++)
-            yes = *weight != '0' && *weight != '.' && *weight != ' ';
-        if (size == strlen(coding) && strncasecmp(name, coding, size) == 0)
-            return yes;
-        if (size == 1 && *name == '*') {
-            star = true;
-            star_yes = yes;
-        }
-        p = stop + 1;
+        for (size = 0; size < item.size && item.data[size] != ';' && item.data[size] != ' ';)
+            size++;
+        for (weight = weight ? weight + 1 : end; weight < end; weight++)
+            if (*weight != '0' && *weight != '.' && *weight != ' ')
+                wish = YES;
+        if (!*named && size == strlen(coding) && strncasecmp(item.data, coding, size) == 0)
+            *named = wish;
+        if (!*star && size == 1 && *item.data == '*')
+            *star = wish;
     }
-    return star && star_yes;
+}
+
+/* Whether @request takes @coding: RFC 9110 section 12.5.3; its lines are one list, and * counts for
+ * every coding that is not named. */
+static bool accepts(const mp__http_request *request, const char *coding)
+{
+    enum wish named = UNSAID, star = UNSAID;
+    size_t at = 0;
+    mp_str line;
+
+    while ((line = mp__http_header_next(request, "accept-encoding", &at)).data)
+        read_wishes(line, coding, &named, &star);
+    return (named ? named : star) == YES;
 }
 
 static bool begins_with(mp_str text, const char *start)
@@ -78,12 +86,9 @@ bool mp__answer_varies(mp_str content_type, size_t size)
 
 bool mp__answer_compresses(const mp__exchange *x, mp_str content_type, size_t size)
 {
-    mp_str accept;
-
     if (x->repeat || !mp__answer_varies(content_type, size))
         return false; /* one that is kept is kept for every client */
-    accept = mp__http_header_find(&x->request, "accept-encoding");
-    return accept.size && accepts(accept, "gzip");
+    return accepts(&x->request, "gzip");
 }
 
 /* ---- compressing ---- */

@@ -243,11 +243,12 @@ static void answer_list(mp__exchange *x)
 
 void mp__http_root(mp__exchange *x)
 {
-    mp_str accept = mp__http_header_find(&x->request, "accept");
-    int html = accept.size ? mp__http_weight(accept, "text/html") : 0;
+    mp_str accept;
+    int html;
 
-    if (!mp__http_parameters(x, NULL, 0))
+    if (!mp__http_parameters(x, NULL, 0) || !mp__http_list_of(x, "accept", &accept))
         return;
+    html = accept.size ? mp__http_weight(accept, "text/html") : 0;
     if (html > 0 && html > mp__http_weight(accept, "text/plain"))
         answer_page(x);
     else

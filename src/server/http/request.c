@@ -353,17 +353,23 @@ static bool join_lines(mp__exchange *x, const char *name, mp_str *list)
     return true;
 }
 
-bool mp__http_etags_of(mp__exchange *x, const char *name, mp_str *ret_list)
+bool mp__http_list_of(mp__exchange *x, const char *name, mp_str *ret_list)
 {
     size_t at = 0;
     mp_str list = mp__http_header_next(&x->request, name, &at);
+
+    *ret_list = list;
+    return !list.data || !mp__http_header_next(&x->request, name, &at).data ||
+           join_lines(x, name, ret_list);
+}
+
+bool mp__http_etags_of(mp__exchange *x, const char *name, mp_str *ret_list)
+{
     char detail[80];
 
-    if (list.data && mp__http_header_next(&x->request, name, &at).data &&
-        !join_lines(x, name, &list))
+    if (!mp__http_list_of(x, name, ret_list))
         return false;
-    *ret_list = list;
-    if (!list.data || mp__etags_are_sound(list))
+    if (!ret_list->data || mp__etags_are_sound(*ret_list))
         return true;
     (void)snprintf(detail, sizeof(detail), "%s is neither * nor a list of entity tags", name);
     mp__answer_problem(x, &(mp__problem){.status = 400,

@@ -88,11 +88,13 @@ bool mp__http_names_type(mp_str accept, const char *media_type)
 
 bool mp__http_negotiate(mp__exchange *x, bool listing, const mp__format **ret_format)
 {
-    mp_str accept = mp__http_header_find(&x->request, "accept");
     const mp__format *best = NULL;
     int best_weight = 0;
     char names[256], detail[320];
+    mp_str accept;
 
+    if (!mp__http_list_of(x, "accept", &accept))
+        return false;
     /* A list is JSON by itself: it wins among equals, and over the format JSON. */
     if (listing)
         best_weight = accept.size ? mp__http_weight(accept, "application/json") : 1000;

@@ -2,17 +2,26 @@
 /* GET /v1/watch: what is asked, long polls, and time.
  *
  * Times of watchers are kept in a wheel: a scan of the worker looks at the watchers of its own slot
- * alone, so that ten thousand of them are not told of their progress in one moment. */
+ * alone, so that ten thousand of them are not told of their progress in one moment. Who waits for
+ * less than a scan is in a finer one, which turns while there is such. */
 #include <strings.h>
 
 #include "protocol/websocket.h"
 #include "server/http/watch.h"
 
-enum { SLOTS = 64, WAIT_MAX_MS = 600 * 1000, JITTER = 16 };
+enum { SLOTS = 64, FINE_MS = 4, WAIT_MAX_MS = 600 * 1000, JITTER = 16 };
+
+_Static_assert(MP__SCAN_MS / FINE_MS < SLOTS - 1, "less than a scan is less than a turn");
+
+typedef struct round {
+    mp__http_watcher *slots[SLOTS];
+    uint32_t tick; /* steps so far: scans, or turns of the timer */
+} round;
 
 struct mp__http_wheel {
-    mp__http_watcher *slots[SLOTS];
-    uint32_t tick; /* scans so far */
+    round coarse, fine;
+    size_t soon; /* watchers in the finer one, whose timer runs while there are any */
+    mp__timer *timer;
 };
 
 const char *mp__watch_epoch(const mp__http_watcher *w)
@@ -26,6 +35,7 @@ static void unschedule(mp__http_watcher *w)
 {
     if (!w->due_link)
         return;
+    w->worker->wheel->soon -= w->due_soon;
     *w->due_link = w->next_due;
     if (w->next_due)
         w->next_due->due_link = w->due_link;
@@ -36,10 +46,15 @@ void mp__watch_schedule(mp__http_watcher *w, uint64_t ms)
 {
     struct mp__http_wheel *wheel = w->worker->wheel;
     mp__http_watcher **slot;
+    round *r;
 
     unschedule(w);
-    w->due = wheel->tick + 1 + (uint32_t)(ms / MP__SCAN_MS);
-    slot = &wheel->slots[w->due % SLOTS];
+    w->due_soon = ms < MP__SCAN_MS;
+    r = w->due_soon ? &wheel->fine : &wheel->coarse;
+    if (w->due_soon && wheel->soon++ == 0)
+        mp__timer_start(wheel->timer, FINE_MS, 0);
+    w->due = r->tick + 1 + (uint32_t)(ms / (w->due_soon ? FINE_MS : MP__SCAN_MS));
+    slot = &r->slots[w->due % SLOTS];
     w->next_due = *slot;
     w->due_link = slot;
     if (w->next_due)
@@ -58,23 +73,51 @@ static void is_due(mp__http_watcher *w)
     mp__watch_stream_progress(w);
 }
 
-void mp__http_watch_scan(mp__worker_loop *worker)
+static void step(round *r)
 {
-    struct mp__http_wheel *wheel = worker->wheel;
     mp__http_watcher *next;
 
-    if (!wheel)
-        return;
-    wheel->tick++;
-    for (mp__http_watcher *w = wheel->slots[wheel->tick % SLOTS]; w; w = next) {
+    r->tick++;
+    for (mp__http_watcher *w = r->slots[r->tick % SLOTS]; w; w = next) {
         next = w->next_due;
-        if (w->due == wheel->tick)
+        if (w->due == r->tick)
             is_due(w);
     }
 }
 
+void mp__http_watch_scan(mp__worker_loop *worker)
+{
+    if (worker->wheel)
+        step(&worker->wheel->coarse);
+}
+
+static void step_fine(void *context)
+{
+    struct mp__http_wheel *wheel = context;
+
+    step(&wheel->fine);
+    if (wheel->soon)
+        mp__timer_start(wheel->timer, FINE_MS, 0);
+}
+
+/* False: no memory. */
+static bool need_wheel(mp__worker_loop *worker)
+{
+    struct mp__http_wheel *wheel;
+
+    if (worker->wheel)
+        return true;
+    wheel = mp__calloc(1, sizeof(*wheel));
+    if (wheel && mp__timer_new(worker->loop, step_fine, wheel, &wheel->timer) != 0)
+        wheel = mp__free(wheel);
+    worker->wheel = wheel;
+    return wheel != NULL;
+}
+
 void mp__http_watch_done(mp__worker_loop *worker)
 {
+    if (worker->wheel)
+        worker->wheel->timer = mp__timer_free(worker->wheel->timer);
     worker->wheel = mp__free(worker->wheel);
 }
 
@@ -318,10 +361,15 @@ static bool prefers_lines(mp_str accept, int lines, int events)
  * answered: who expects lines and reads events would wait for what never comes. */
 static bool take_kind(mp__exchange *x, asked *a)
 {
-    mp_str accept = mp__http_header_find(&x->request, "accept");
-    int events = accept.size ? mp__http_weight(accept, "text/event-stream") : 1000;
-    int lines = accept.size ? mp__http_weight(accept, "application/x-ndjson") : 0;
+    int events = 1000, lines = 0;
+    mp_str accept;
 
+    if (!mp__http_list_of(x, "accept", &accept))
+        return false;
+    if (accept.size) {
+        events = mp__http_weight(accept, "text/event-stream");
+        lines = mp__http_weight(accept, "application/x-ndjson");
+    }
     a->kind = MP__WATCH_SSE;
     if (is_websocket(x))
         a->kind = MP__WATCH_WEBSOCKET;
@@ -349,9 +397,7 @@ static mp__http_watcher *watcher_new(mp__exchange *x, const asked *a)
     mp__http_watcher *w;
     char *text;
 
-    if (!worker->wheel)
-        worker->wheel = mp__calloc(1, sizeof(*worker->wheel));
-    if (!mp__worker_watch(worker) || !worker->wheel)
+    if (!need_wheel(worker) || !mp__worker_watch(worker))
         return NULL;
     w = mp__calloc(1, sizeof(*w) + size);
     if (!w)

@@ -137,6 +137,7 @@ typedef struct mp__http_watcher {
     /* time: watch.c */
     struct mp__http_watcher *next_due, **due_link;
     uint32_t due;         /* tick */
+    bool due_soon;        /* of the finer wheel */
     mp_str prefix, scope; /* prefix: "scope/namespace/ke"; its bytes follow */
 } mp__http_watcher;
 
