@@ -360,6 +360,37 @@ class Many(mp_http.Served):
         self.assertEqual((answer.json["added"], answer.json["changed"], answer.json["same"]), (1, 1, 1))
         self.assertEqual(self.http.get(BASE + "dry/b").body, b"2")
 
+    def test_prune_deletes_what_the_file_has_not_and_its_dry_run_shows_that(self):
+        def keys(namespace):
+            return [key["key"] for key in self.http.get(f"{BASE}{namespace}/").json["keys"]]
+
+        def post(query, text):
+            return self.post("/v1/import/pruned" + query, text, "application/json")
+        post("", '{"a": "1", "b": "2", "x": {"c": "3", "d": "4"}, "z": "5"}')
+        self.post("/v1/import/pruned2", '{"a": "1"}', "application/json")
+        dry = post("?prune&dry_run", '{"b": "2", "x": {"c": "9"}, "y": "0"}').json
+        self.assertEqual([(c["key"], c["op"], c.get("from"), c.get("to")) for c in dry["changes"]],
+                         [("a", "remove", "1", None), ("x.c", "change", "3", "9"), ("x.d", "remove", "4", None),
+                          ("y", "add", None, "0"), ("z", "remove", "5", None)])
+        self.assertEqual([dry[name] for name in ("added", "changed", "same", "removed")], [1, 1, 1, 3])
+        self.assertEqual(keys("pruned"), ["a", "b", "x.c", "x.d", "z"])
+        done = post("?prune&prefix=x.", '{"c": "3"}').json  # of the prefix alone
+        self.assertEqual([done[name] for name in ("keys", "changed", "removed")], [1, 0, 1])
+        self.assertEqual(keys("pruned"), ["a", "b", "x.c", "z"])
+        done = post("?prune", '{"b": "2", "x": {"c": "9"}, "y": "0"}').json
+        self.assertEqual([done[name] for name in ("keys", "changed", "removed")], [3, 2, 2])
+        self.assertEqual(keys("pruned"), ["b", "x.c", "y"])
+        self.assertNotIn("removed", post("", '{"b": "2"}').json)
+        problem = self.is_problem(post("?prune", " \n"), 400, "file")
+        self.assertIn("write {}", problem["detail"])
+        self.assertEqual(len(keys("pruned")), 3)
+        revision = done["revision"]
+        done = post("?prune", "{}").json
+        self.assertEqual(([done[name] for name in ("keys", "changed", "removed")], keys("pruned")), ([0, 0, 3], []))
+        self.assertGreater(done["revision"], revision)
+        self.assertEqual(post("?prune", "{}").json, {"revision": 0, "keys": 0, "changed": 0, "removed": 0})
+        self.assertEqual(keys("pruned2"), ["a"])
+
     def test_a_key_that_ends_stays_once_a_file_has_it_and_the_dry_run_says_so(self):
         self.http.put(BASE + "ending/a?ttl=1h", "1", Content_Type="text/plain")
         ends = self.http.get(BASE + "ending/").json["keys"][0]["expires_ms"]

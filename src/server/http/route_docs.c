@@ -90,6 +90,9 @@ static const mp__route_parameter export_[] = {
 static const mp__route_parameter import[] = {
     PLACE,
     {"prefix", "text", "Put before every key of the file."},
+    {"prune", "flag",
+     "Delete the keys of the namespace, or those that begin with the prefix, that the file has "
+     "not."},
     {"dry_run", "flag", "Answer what would differ and change nothing."},
     END};
 static const mp__route_parameter history[] = {

@@ -281,7 +281,7 @@ typedef struct import_work {
     mp__leaves leaves;
     mp__diag diag;
     int status;
-    bool dry_run;
+    bool dry_run, prune;
     mp_str scope, prefix;
     char scope_text[MP__SCOPE_MAX];
     char *addresses; /* of the changes, one behind the other */
@@ -335,11 +335,25 @@ static int make_changes(import_work *w)
     return 0;
 }
 
+/* A file that was cut to nothing does not mean that its namespace shall have no keys. */
+static bool is_blank(mp_str text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (!strchr(" \t\r\n", text.data[i]) || !text.data[i])
+            return false;
+    return true;
+}
+
 static void import_run(mp__job *job)
 {
     import_work *w = (import_work *)job;
 
-    w->status = w->format->parse(w->job.x->request.body, &w->leaves, &w->diag);
+    if (w->prune && is_blank(w->job.x->request.body))
+        w->status = mp__diag_set(&w->diag, MP_ESYNTAX,
+                                 "the file is empty, and prune would delete all keys; if that is "
+                                 "meant, write {} or a comment into it");
+    else
+        w->status = w->format->parse(w->job.x->request.body, &w->leaves, &w->diag);
     if (w->status == 0 && w->leaves.count > IMPORT_MAX)
         w->status = mp__diag_set(&w->diag, MP_ELIMIT, "%zu keys in one file, at most %d are taken",
                                  w->leaves.count, IMPORT_MAX);
@@ -401,41 +415,35 @@ static void place_broken(const import_work *w, mp__write_request *request)
     }
 }
 
+/* Of the changes behind those of the file each deletes a key. */
+static void answer_imported(const import_work *w, uint64_t revision, size_t changed)
+{
+    mp__buf body = MP__BUF_INIT;
+
+    mp__json_begin(&body, '{');
+    mp__json_add_u64(&body, "revision", revision);
+    mp__json_add_u64(&body, "keys", w->leaves.count);
+    mp__json_add_u64(&body, "changed", changed);
+    if (w->prune)
+        mp__json_add_u64(&body, "removed", w->write.count - w->leaves.count);
+    mp__json_end(&body, '}');
+    mp__answer_json(w->job.x, 200, &body);
+}
+
 static void import_written(mp__write_request *request)
 {
     import_work *w = request->context;
-    mp__exchange *x = w->job.x;
-    mp__buf body = MP__BUF_INIT;
     size_t changed = 0;
 
     if (request->status == MP_EINVALID)
         place_broken(w, request);
     if (request->status) {
-        mp__http_answer_write_error(x, request);
+        mp__http_answer_write_error(w->job.x, request);
         return;
     }
-    for (size_t i = 0; i < request->count; i++)
+    for (size_t i = 0; i < w->leaves.count; i++)
         changed += request->changes[i].changed;
-    mp__json_begin(&body, '{');
-    mp__json_add_u64(&body, "revision", request->revision);
-    mp__json_add_u64(&body, "keys", request->count);
-    mp__json_add_u64(&body, "changed", changed);
-    mp__json_end(&body, '}');
-    mp__answer_json(x, 200, &body);
-}
-
-static void dry_run_walked(mp__walk *walk);
-
-static void written(mp__write_request *request)
-{
-    import_work *w = request->context, kept = *w; /* the exchange's memory goes with the answer */
-
-    if (w->dry_run && request->status == 0) {
-        mp__walk_start(w->walk);
-        return;
-    }
-    import_written(request);
-    import_free(&kept);
+    answer_imported(w, request->revision, changed);
 }
 
 static mp_str address_of(const mp__walk_item *item)
@@ -443,46 +451,160 @@ static mp_str address_of(const mp__walk_item *item)
     return item->item->address;
 }
 
-/* The changes are in the order of their keys, as the walk is: one pass over both. */
-static void add_import_changes(mp__buf *body, const import_work *w, uint64_t counts[3])
+enum { ADDED, CHANGED, SAME, REMOVED, COUNTS };
+
+static void add_difference(mp__buf *body, const char *op, mp_str address, const mp__list_item *now,
+                           const mp__change *change)
+{
+    mp__json_begin(body, '{');
+    mp__http_json_name(body, mp__http_name_of(address));
+    mp__json_add_text(body, "op", op);
+    if (now)
+        mp__json_add_bytes(body, "from", now->value);
+    if (now && now->expires_ms)
+        mp__json_add_i64(body, "from_expires_ms", now->expires_ms);
+    if (change)
+        mp__json_add_bytes(body, "to", change->value);
+    mp__json_end(body, '}');
+}
+
+static void compare_one(mp__buf *body, const mp__list_item *now, const mp__change *change,
+                        uint64_t counts[COUNTS])
+{
+    if (now && now->expires_ms == change->expires_ms && mp_str_equal(now->value, change->value) &&
+        mp_str_equal(now->media_type, change->media_type)) {
+        counts[SAME]++;
+        return;
+    }
+    counts[now ? CHANGED : ADDED]++;
+    add_difference(body, now ? "change" : "add", change->address, now, change);
+}
+
+/* What is there and in no file: one that goes, or that nobody asked about. */
+static void compare_other(const import_work *w, mp__buf *body, const mp__list_item *now,
+                          uint64_t counts[COUNTS])
+{
+    if (!w->prune)
+        return;
+    counts[REMOVED]++;
+    add_difference(body, "remove", now->address, now, NULL);
+}
+
+/* The changes of the file are in the order of their keys, as the walk is: one pass over both. */
+static void add_import_changes(mp__buf *body, const import_work *w, uint64_t counts[COUNTS])
 {
     const mp__walk *walk = w->walk;
     size_t at = 0;
 
-    for (size_t i = 0; i < w->write.count; i++) {
+    for (size_t i = 0; i < w->leaves.count; i++) {
         const mp__change *change = &w->write.changes[i];
         const mp__list_item *now = NULL;
 
-        while (at < walk->count &&
-               mp__bytes_order(address_of(&walk->items[at]), change->address) < 0)
-            at++;
+        for (;
+             at < walk->count && mp__bytes_order(address_of(&walk->items[at]), change->address) < 0;
+             at++)
+            compare_other(w, body, walk->items[at].item, counts);
         if (at < walk->count && mp_str_equal(address_of(&walk->items[at]), change->address))
-            now = walk->items[at].item;
-        if (now && now->expires_ms == change->expires_ms &&
-            mp_str_equal(now->value, change->value) &&
-            mp_str_equal(now->media_type, change->media_type)) {
-            counts[2]++;
-            continue;
-        }
-        counts[now != NULL]++;
-        mp__json_begin(body, '{');
-        mp__http_json_name(body, mp__http_name_of(change->address));
-        mp__json_add_text(body, "op", now ? "change" : "add");
-        if (now)
-            mp__json_add_bytes(body, "from", now->value);
-        if (now && now->expires_ms)
-            mp__json_add_i64(body, "from_expires_ms", now->expires_ms);
-        mp__json_add_bytes(body, "to", change->value);
-        mp__json_end(body, '}');
+            now = walk->items[at++].item;
+        compare_one(body, now, change, counts);
     }
+    for (; at < walk->count; at++)
+        compare_other(w, body, walk->items[at].item, counts);
 }
 
-static void dry_run_walked(mp__walk *walk)
+static void answer_dry_run(const import_work *w)
+{
+    mp__buf body = MP__BUF_INIT;
+    uint64_t counts[COUNTS] = {0};
+
+    mp__json_begin(&body, '{');
+    mp__json_add_bool(&body, "dry_run", true);
+    mp__json_key(&body, "changes");
+    mp__json_begin(&body, '[');
+    add_import_changes(&body, w, counts);
+    mp__json_end(&body, ']');
+    mp__json_add_u64(&body, "added", counts[ADDED]);
+    mp__json_add_u64(&body, "changed", counts[CHANGED]);
+    mp__json_add_u64(&body, "same", counts[SAME]);
+    if (w->prune)
+        mp__json_add_u64(&body, "removed", counts[REMOVED]);
+    mp__json_end(&body, '}');
+    mp__answer_json(w->job.x, 200, &body);
+}
+
+static void written(mp__write_request *request)
+{
+    import_work *w = request->context, kept = *w; /* the exchange's memory goes with the answer */
+
+    if (w->dry_run && request->status == 0)
+        answer_dry_run(w);
+    else
+        import_written(request);
+    import_free(&kept);
+}
+
+/* Write it, or look whether it could be. */
+static void write_all(import_work *w)
+{
+    mp__exchange *x = w->job.x;
+    import_work kept;
+
+    w->write.loop = x->worker->loop;
+    w->write.source = x->connection;
+    w->write.identity = &x->identity;
+    w->write.dry_run = w->dry_run;
+    w->write.wants_revision = true;
+    w->write.done = written;
+    w->write.context = w;
+    if (w->write.count) {
+        mp__write_start(x->worker->server->manager, &w->write);
+        return;
+    }
+    kept = *w; /* the exchange's memory goes with the answer */
+    if (w->dry_run)
+        answer_dry_run(w);
+    else
+        answer_imported(w, 0, 0);
+    import_free(&kept);
+}
+
+/* A deletion of each key that is there and not in the file, if it is still as it was seen; behind
+ * the changes of the file. MP_ENOMEM, MP_ELIMIT. */
+static int add_removals(import_work *w)
+{
+    const mp__walk *walk = w->walk;
+    size_t count = w->leaves.count, at = 0;
+    mp__change *changes = mp__calloc(count + walk->count + 1, sizeof(*changes));
+
+    if (!changes)
+        return MP_ENOMEM;
+    if (count)
+        memcpy(changes, w->write.changes, count * sizeof(*changes));
+    for (size_t i = 0; i < walk->count; i++) {
+        const mp__list_item *item = walk->items[i].item;
+
+        while (at < w->leaves.count && mp__bytes_order(changes[at].address, item->address) < 0)
+            at++;
+        if (at == w->leaves.count || !mp_str_equal(changes[at].address, item->address))
+            changes[count++] = (mp__change){.op = MP__CHANGE_DELETE,
+                                            .flags = MP__IF_REVISION,
+                                            .if_revision = item->revision,
+                                            .address = item->address};
+    }
+    (void)mp__free(w->write.changes);
+    w->write.changes = changes;
+    w->write.count = count;
+    return count <= IMPORT_MAX
+               ? 0
+               : mp__diag_set(&w->diag, MP_ELIMIT,
+                              "%zu keys to write and delete at once, at most %d are taken", count,
+                              IMPORT_MAX);
+}
+
+static void import_walked(mp__walk *walk)
 {
     import_work *w = walk->context;
     mp__exchange *x = walk->x;
-    mp__buf body = MP__BUF_INIT;
-    uint64_t counts[3] = {0};
 
     if (walk->status) {
         int status = walk->status;
@@ -491,18 +613,11 @@ static void dry_run_walked(mp__walk *walk)
         mp__answer_error(x, status, NULL);
         return;
     }
-    mp__json_begin(&body, '{');
-    mp__json_add_bool(&body, "dry_run", true);
-    mp__json_key(&body, "changes");
-    mp__json_begin(&body, '[');
-    add_import_changes(&body, w, counts);
-    mp__json_end(&body, ']');
-    mp__json_add_u64(&body, "added", counts[0]);
-    mp__json_add_u64(&body, "changed", counts[1]);
-    mp__json_add_u64(&body, "same", counts[2]);
-    mp__json_end(&body, '}');
-    import_free(w);
-    mp__answer_json(x, 200, &body);
+    w->status = w->prune ? add_removals(w) : 0;
+    if (w->status)
+        answer_file_error(x, w);
+    else
+        write_all(w);
 }
 
 static void import_parsed(mp__job *job)
@@ -514,30 +629,13 @@ static void import_parsed(mp__job *job)
         answer_file_error(x, w);
         return;
     }
-    if (w->dry_run) {
-        w->walk->context = w;
-        w->walk->done = dry_run_walked;
-    }
-    if (w->write.count == 0 && w->dry_run) {
-        mp__walk_start(w->walk);
+    if (!w->walk) {
+        write_all(w);
         return;
     }
-    if (w->write.count == 0) {
-        mp__buf body = MP__BUF_INIT;
-
-        (void)mp__buf_add_str(&body, MP_STR("{\"revision\":0,\"keys\":0,\"changed\":0}"));
-        import_free(w);
-        mp__answer_json(x, 200, &body);
-        return;
-    }
-    w->write.loop = x->worker->loop;
-    w->write.source = x->connection;
-    w->write.identity = &x->identity;
-    w->write.dry_run = w->dry_run;
-    w->write.wants_revision = true;
-    w->write.done = written;
-    w->write.context = w;
-    mp__write_start(x->worker->server->manager, &w->write);
+    w->walk->context = w;
+    w->walk->done = import_walked;
+    mp__walk_start(w->walk);
 }
 
 /* The format of the body; false: answered. */
@@ -569,9 +667,9 @@ static bool content_format(mp__exchange *x, const mp__format **ret_format)
 
 void mp__http_import(mp__exchange *x)
 {
-    enum { PREFIX = MP__PLACE_COUNT, DRY_RUN, PARAMETERS };
+    enum { PREFIX = MP__PLACE_COUNT, DRY_RUN, PRUNE, PARAMETERS };
     mp__parameter p[PARAMETERS] = {
-        MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [DRY_RUN] = {"dry_run"}};
+        MP__PLACE_PARAMETERS, [PREFIX] = {"prefix"}, [DRY_RUN] = {"dry_run"}, [PRUNE] = {"prune"}};
     import_work *w = mp__exchange_memory(x, sizeof(*w));
 
     if (!w) {
@@ -579,10 +677,11 @@ void mp__http_import(mp__exchange *x)
         return;
     }
     if (!mp__http_parameters(x, p, PARAMETERS) || !mp__http_flag_of(x, &p[DRY_RUN], &w->dry_run) ||
+        !mp__http_flag_of(x, &p[PRUNE], &w->prune) ||
         !mp__http_scope(x, p, w->scope_text, &w->scope) || !content_format(x, &w->format))
         return;
     w->prefix = p[PREFIX].value;
-    if (w->dry_run) {
+    if (w->dry_run || w->prune) {
         w->walk = walk_of(x, p, w->prefix);
         if (!w->walk)
             return;
