@@ -28,7 +28,7 @@ const mp__check mp__checks[] = {
     {"versions", "the formats of the files in it", mp__check_versions},
     {"daemon", "the daemon that answers, or that none does", mp__check_daemon},
     {"origin", "where configuration comes from", mp__check_origin},
-    {"damage", "what the cache keeps on disk", mp__check_damage},
+    {"damage", "what the cache keeps on disk, and writes back", mp__check_damage},
     {"disk", "room, inodes, and how long a synced write takes", mp__check_disk},
     {"limits", "descriptors against the clients that are allowed", mp__check_limits},
     {"memory", "memory against what the cache may take", mp__check_memory},

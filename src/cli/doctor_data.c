@@ -340,8 +340,19 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
                        "anew with `serve "
                        "--new-origin`",
                        "%s is no database of marketprism", path);
+    else if (found.pages_missing && !mp__doctor_pid(d))
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "restore a backup (marketprism restore), or begin anew with `serve "
+                       "--new-origin`; what the cache kept is served until then",
+                       "%s was cut: %" PRIu64 " pages are missing at its end", path,
+                       found.pages_missing);
     else
         say_pages(d, path, &found);
+    if (rc == 0 && found.journal_damaged && !mp__doctor_pid(d))
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "start the daemon: it moves it aside; of what was written right before a "
+                       "crash it then knows what the cache kept",
+                       "the journal beside %s is damaged", path);
 }
 
 /* Whether mp__check_folder() has told of the file, which is named from the folder on. */
@@ -433,6 +444,23 @@ static void scrub_findings(mp__doctor *d, const json_t *l3)
                        damaged, number_of(l3, "healed"));
 }
 
+/* What a daemon would say at its start, which it refuses then; one that runs has read it. */
+static void check_write_back(mp__doctor *d)
+{
+    mp__diag diag = {0};
+    char path[4300], text[900];
+    int rc = mp__doctor_path(d, "write-back.log", path, sizeof(path));
+
+    if (rc == 0 && !mp__doctor_pid(d))
+        rc = mp__back_examine(d->env, path, &diag);
+    if (rc && diag.text[0])
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "keep it elsewhere for looking at: the daemon does not start before it is "
+                       "moved away; writes in it that had not reached the origin are to be made "
+                       "again",
+                       "%.390s", mp__diag_format(&diag, text, sizeof(text)));
+}
+
 void mp__check_damage(mp__doctor *d)
 {
     mp__cache_examined found;
@@ -440,6 +468,7 @@ void mp__check_damage(mp__doctor *d)
     const json_t *l3 = json_object_get(json_object_get(d->status, "cache"), "l3");
     int rc = mp__doctor_path(d, "l3", path, sizeof(path));
 
+    check_write_back(d);
     if (rc == 0)
         rc = mp__cache_examine(d->env, path, EXAMINE_BYTES, &found);
     if (rc == -ENOENT) {

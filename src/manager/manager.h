@@ -491,5 +491,8 @@ bool mp__manager_shared(mp__manager *manager, mp__shared_stats *ret_stats);
 /* The journal of write-back at @path is a copy, made after one of the origin in which @revision is
  * the newest: make it one of that moment. Nobody else has it open. Blocks. */
 MP_MUST_USE int mp__back_cut_copy(mp_env *env, const char *path, uint64_t revision, mp__diag *diag);
+/* Whether the writes back in the journal at @path can be gone on with: 0, also where there is none,
+ * or what mp__journal_open() would say. Changes nothing. Blocks. */
+MP_MUST_USE int mp__back_examine(mp_env *env, const char *path, mp__diag *diag);
 
 #endif

@@ -62,3 +62,17 @@ int mp__back_cut_copy(mp_env *env, const char *path, uint64_t revision, mp__diag
     cutting_done(&c);
     return rc;
 }
+
+static int leave_record(void *context, mp_str record)
+{
+    (void)context;
+    (void)record;
+    return 0;
+}
+
+int mp__back_examine(mp_env *env, const char *path, mp__diag *diag)
+{
+    int rc = mp__journal_read(env, path, MP__BACK_JOURNAL_KIND, leave_record, NULL, diag);
+
+    return rc == MP_EABSENT ? 0 : rc;
+}

@@ -332,8 +332,10 @@ typedef struct mp__origin_examined {
     bool is_ours;          /* a database of ours, by its header */
     bool has_wal;          /* commits that are not in the file yet */
     bool has_sums;         /* its pages end in checksums */
+    bool journal_damaged;  /* the head of its journal */
     int version;           /* of its format */
     uint64_t bytes, pages, pages_read, pages_damaged;
+    uint64_t pages_missing; /* that its header counts and the file, though it has no WAL, has not */
     uint64_t first_damaged; /* page */
 } mp__origin_examined;
 enum { MP__ORIGIN_VERSION = 1 }; /* the newest format of a database that we know */

@@ -452,6 +452,8 @@ void mp__sqlite_mark_write(mp__sqlite *s, uint64_t revision);
 int mp__sqlite_move_aside(mp__sqlite *s);
 int mp__sqlite_wal_aside(mp__sqlite *s); /* and its index */
 int mp__sqlite_journal_aside(mp__sqlite *s);
+/* Whether the journal at @path is none that could be gone on with. Changes nothing. Blocks. */
+bool mp__sqlite_journal_is_damaged(mp_env *env, const char *path);
 
 /* ---- salvage (sqlite_salvage.c) ---- */
 int mp__sqlite_salvage(mp__origin *origin, const mp__record *records, size_t count);

@@ -6,7 +6,7 @@
 
 #include "origin/sqlite.h"
 
-enum { TRIES = 3, RESERVED_AT = 20, VERSION_AT = 60, APPLICATION_AT = 68 };
+enum { TRIES = 3, RESERVED_AT = 20, PAGES_AT = 28, VERSION_AT = 60, APPLICATION_AT = 68 };
 
 static uint32_t big_endian(const unsigned char *p)
 {
@@ -39,6 +39,8 @@ static int examine_header(mp__file *file, mp__origin_examined *found)
     found->is_ours = n == sizeof(head) && memcmp(head, "SQLite format 3", 16) == 0 &&
                      big_endian(head + APPLICATION_AT) == MP__SQLITE_APPLICATION;
     found->version = (int)big_endian(head + VERSION_AT);
+    if (found->is_ours && !found->has_wal && big_endian(head + PAGES_AT) > found->pages)
+        found->pages_missing = big_endian(head + PAGES_AT) - found->pages;
     found->has_sums = head[RESERVED_AT] == MP__VFS_RESERVED;
     /* made, and not yet brought up to what was committed: all of it is in the WAL */
     if (!found->is_ours && found->has_wal &&
@@ -64,22 +66,44 @@ static void examine_pages(mp__file *file, uint64_t bytes_most, mp__origin_examin
     }
 }
 
-/* Whether there is a file beside @path: "folder/origin.db", with @cut bytes less and @ending. */
-static bool is_beside(mp_env *env, const char *path, size_t cut, const char *ending)
+/* The name beside @path: "folder/origin.db", with @cut bytes less and @ending. NULL: no memory. */
+static char *name_beside(const char *path, size_t cut, const char *ending)
 {
     size_t size = strlen(path), capacity = size + strlen(ending) + 1;
-    MP__CLEANUP_FREE char *name = mp__malloc(capacity);
+    char *name = mp__malloc(capacity);
+
+    if (name)
+        (void)snprintf(name, capacity, "%.*s%s", (int)(size - cut), path, ending);
+    return name;
+}
+
+/* Whether there is a file of that name. */
+static bool is_beside(mp_env *env, const char *path, size_t cut, const char *ending)
+{
+    MP__CLEANUP_FREE char *name = name_beside(path, cut, ending);
     mp__stat stat;
 
-    if (!name)
-        return false;
-    (void)snprintf(name, capacity, "%.*s%s", (int)(size - cut), path, ending);
-    return mp__env_stat(env, name, &stat) == 0;
+    return name && mp__env_stat(env, name, &stat) == 0;
+}
+
+/* The bytes of ".db" at the end. */
+static size_t ending_size(const char *path)
+{
+    size_t size = strlen(path);
+
+    return size > 3 && strcmp(path + size - 3, ".db") == 0 ? 3 : 0;
+}
+
+static bool is_journal_damaged(mp_env *env, const char *path)
+{
+    MP__CLEANUP_FREE char *name = name_beside(path, ending_size(path), ".journal");
+
+    return name && mp__sqlite_journal_is_damaged(env, name);
 }
 
 static bool left_something(mp_env *env, const char *path)
 {
-    size_t size = strlen(path), cut = size > 3 && strcmp(path + size - 3, ".db") == 0 ? 3 : 0;
+    size_t cut = ending_size(path);
 
     return is_beside(env, path, cut, ".id") || is_beside(env, path, cut, ".mark") ||
            is_beside(env, path, cut, ".journal");
@@ -89,7 +113,8 @@ int mp__origin_examine(mp_env *env, const char *path, uint64_t bytes_most,
                        mp__origin_examined *ret_examined)
 {
     mp__origin_examined found = {.was_there = left_something(env, path),
-                                 .has_wal = is_beside(env, path, 0, "-wal")};
+                                 .has_wal = is_beside(env, path, 0, "-wal"),
+                                 .journal_damaged = is_journal_damaged(env, path)};
     mp__file *file;
     mp__stat stat;
     int rc = mp__file_open(env, path, MP__OPEN_READ, &file);

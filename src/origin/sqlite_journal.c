@@ -219,6 +219,18 @@ int mp__sqlite_journal_merge(mp__sqlite *s, mp__diag *diag)
     return rc;
 }
 
+static int leave_record(void *context, mp_str record)
+{
+    (void)context;
+    (void)record;
+    return 0;
+}
+
+bool mp__sqlite_journal_is_damaged(mp_env *env, const char *path)
+{
+    return mp__journal_read(env, path, JOURNAL_KIND, leave_record, NULL, NULL) == MP_ECORRUPT;
+}
+
 int mp__sqlite_share(mp__sqlite *s, mp__diag *diag)
 {
     int64_t revision = 0;

@@ -124,6 +124,29 @@ class Doctor(unittest.TestCase):
         database.write_bytes(newer)
         self.one(self.doctor(code=1), "versions", "trouble", "format 99")
 
+    def test_a_database_that_was_cut_is_told_though_all_pages_that_are_left_hold(self):
+        self.daemon.start()
+        self.fill(400)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.doctor(code=0)
+        database = self.daemon.data / "origin.db"
+        pages = database.stat().st_size // 4096
+        os.truncate(database, pages // 2 * 4096)
+        finding = self.one(self.doctor(code=1), "origin", "trouble",
+                           f"was cut: {pages - pages // 2} pages are missing")
+        self.assertIn("restore", finding["remedy"])
+
+    def test_journals_that_cannot_be_gone_on_with_are_told(self):
+        self.daemon.start()
+        self.fill()
+        self.assertEqual(self.daemon.stop(), 0)
+        (self.daemon.data / "origin.journal").write_bytes(b"no journal" * 1000)
+        finding = self.one(self.doctor(code=0), "origin", "warning", "journal beside")
+        self.assertIn("start the daemon", finding["remedy"])
+        (self.daemon.data / "write-back.log").write_bytes(b"no journal" * 1000)
+        finding = self.one(self.doctor(code=1), "damage", "trouble", "write-back.log is no journal")
+        self.assertIn("does not start", finding["remedy"])
+
     def test_a_damaged_segment_is_named(self):
         self.daemon.start()
         self.fill()
