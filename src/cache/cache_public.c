@@ -37,7 +37,7 @@ static inline mp__hazard_record *section(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    return record->depth ? record : NULL;
+    return mp__hazard_depth(record) ? record : NULL;
 }
 
 /* An error in a value's place, as mp_cache_error() reads it. */
@@ -72,7 +72,7 @@ static __attribute__((noinline, cold)) const mp_blob *find_anew(mp_cache *cache,
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    if (record->used >= MP__HAZARD_HELD)
+    if (mp__hazard_used(record) >= MP__HAZARD_HELD)
         return failed(MP_ELIMIT);
     return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash);
 }
@@ -81,15 +81,15 @@ static __attribute__((noinline, cold)) const mp_blob *find_anew(mp_cache *cache,
 static inline __attribute__((always_inline)) const mp_blob *
 find_in(const mp__l1_table *table, mp__hazard_record *record, mp_str key, uint64_t hash, bool plain)
 {
-    size_t used = record->used;
+    size_t used = mp__hazard_used(record);
     mp__entry *entry;
 
     if (__builtin_expect(used >= MP__HAZARD_HELD, 0))
-        return failed(MP_ELIMIT);
+        return failed(mp__hazard_depth(record) ? MP_ELIMIT : MP_EINVAL);
     entry =
         mp__l1_look(table, record, used, key, hash, plain ? MP__L1_LOOK_PLAIN : MP__L1_LOOK_VALUE);
     if (__builtin_expect(!entry, 0))
-        return find_slowly(table, key, hash);
+        return find_slowly(plain ? record->plain_table : table, key, hash);
     if (plain)
         mp__l1_note_in_entry(entry);
     else
@@ -97,30 +97,28 @@ find_in(const mp__l1_table *table, mp__hazard_record *record, mp_str key, uint64
     return &entry->blob.pub;
 }
 
-/* The first look of a section announces the table, the second one knows it, and those after it need
- * nothing else than to look; unless they have uses to gather, or a fence to pay for. */
+/* A look that has to think of more than to look: it is the thread's first one, or there are uses to
+ * gather or a fence to pay for, or the table is another or the cache. */
 static inline __attribute__((always_inline)) const mp_blob *find_first(mp_cache *cache, mp_str key,
                                                                        uint64_t hash, bool middle)
 {
     mp__hazard_record *record = mp__hazard_mine;
     mp__l1_front *front = (mp__l1_front *)cache->l1;
-    mp__l1_table *table;
+    uint64_t turn = atomic_load_explicit(&front->turn, memory_order_acquire);
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    if (__builtin_expect(!record->depth, 0))
+    if (__builtin_expect(mp__hazard_depth(record) == 0, 0))
         return failed(MP_EINVAL);
-    table = atomic_load_explicit(&front->table, memory_order_acquire);
-    if (__builtin_expect(!mp__l1_table_enter_first(front, record, table), 0)) {
-        table = atomic_load_explicit(&front->table, memory_order_acquire);
-        if (__builtin_expect(atomic_load_explicit(&record->table, memory_order_relaxed) !=
-                                 (const void *)table,
-                             0))
+    if (record->turn != turn) {
+        if (__builtin_expect(!mp__l1_table_enter_first(front, record, turn), 0))
             return find_anew(cache, key, hash);
-        if (record->uses_room == 0 && mp__hazard_is_plain(record))
-            record->plain_table = table;
+    } else if (record->uses_room == 0 && mp__hazard_is_plain(record)) {
+        (void)mp__l1_table_enter(front,
+                                 record); /* uses are gathered, so that it may be plain now */
     }
-    return find_in(table, record, key, hash, false);
+    return find_in(atomic_load_explicit(&record->table, memory_order_relaxed), record, key, hash,
+                   false);
 }
 
 static __attribute__((noinline)) const mp_blob *find_first_middle(mp_cache *cache, mp_str key,
@@ -140,13 +138,13 @@ static inline __attribute__((always_inline)) const mp_blob *
 find_hashed(mp_cache *cache, mp__hazard_record *record, mp_str key, uint64_t hash, bool middle)
 {
     mp__l1_front *front = (mp__l1_front *)cache->l1;
-    const mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    if (__builtin_expect(record->plain_table != table, 0)) /* it is NULL outside of a section */
+    if (__builtin_expect(
+            atomic_load_explicit(&front->turn, memory_order_acquire) != record->plain_turn, 0))
         return middle ? find_first_middle(cache, key, hash) : find_first_any(cache, key, hash);
-    return find_in(table, record, key, hash, true);
+    return find_in(NULL, record, key, hash, true);
 }
 
 /* Of a key that is not bad. */
@@ -290,12 +288,13 @@ MP_API int mp_cache_copy(mp_cache *cache, mp_str key, void *buffer, size_t capac
     if (rc)
         return rc;
     record = mp__hazard_mine;
-    used = record->used;
+    used = mp__hazard_used(record);
     value = used < MP__HAZARD_HELD ? mp_cache_find(cache, key) : find_beyond(cache, key);
     rc = mp_cache_error(value);
     if (rc == 0)
         rc = value_copy(value, buffer, capacity, ret_size);
-    if (record->depth > 1 && record->used != used) /* else the section's end gives it back */
+    if (mp__hazard_depth(record) > 1 &&
+        mp__hazard_used(record) != used) /* else the section's end gives it back */
         mp__hazard_release_last(record);
     mp_read_end();
     return rc;

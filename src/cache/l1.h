@@ -53,7 +53,7 @@ void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash);
  * be near, mp__l1_prefetch(). Inside a read section. */
 void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count);
 /* Inside a read section: NULL or a borrowed entry; notes the use and counts hit or miss. NULL
- * without a look when the section holds its maximum (mp__hazard_mine->used). cache/l1_read.h has
+ * without a look when the section holds its maximum (mp__hazard_used()). cache/l1_read.h has
  * the same inline. */
 const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash);
 /* The same, noting and counting nothing. */

@@ -76,6 +76,11 @@ static inline mp__l1_table *mp__l1_table_of(const mp__l1 *l1)
     return atomic_load_explicit(&l1->front.table, memory_order_relaxed);
 }
 
+/* A turn that no L1 of this process has had: readers that know @l1 from earlier sections look again
+ * what table it has and what they have to gather. After either has changed, before what was there
+ * is retired. Under the lock. */
+void mp__l1_turn_next(mp__l1 *l1);
+
 /* Let readers go over to @table. */
 static inline void mp__l1_table_publish(mp__l1 *l1, mp__l1_table *table)
 {
@@ -83,6 +88,7 @@ static inline void mp__l1_table_publish(mp__l1 *l1, mp__l1_table *table)
     atomic_store_explicit(&l1->front.table, table, memory_order_release);
     atomic_store_explicit(&l1->front.near_buckets, table->buckets, memory_order_relaxed);
     atomic_store_explicit(&l1->front.near_mask, table->home_mask, memory_order_relaxed);
+    mp__l1_turn_next(l1);
 }
 
 static inline void mp__l1_lock(mp__l1 *l1)

@@ -20,17 +20,18 @@ mp__l1_table *mp__l1_table_enter(mp__l1_front *front, mp__hazard_record *record)
     size_t shard = mp__l1_shard_of(record);
     _Atomic uint64_t *mine = mp__l1_counters_of(front, shard);
     mp__l1_table *table;
+    uint64_t turn;
 
-    if (!mp__l1_uses_enter(front, record, shard)) /* then one is made for it at the next fill */
-        atomic_fetch_or_explicit(&front->uses_wanted, (uint64_t)1 << shard, memory_order_relaxed);
-    if (record->counters != mine) { /* the section's first look, or it goes on in another cache */
-        mp__hazard_counts_flush(record);
-        record->counters = mine;
-    }
-    record->plain_table = NULL;
-    do
+    if (record->counters != mine) /* the first look, or it goes on in another cache */
+        mp__hazard_counts_begin(record, mine);
+    do {
+        turn = atomic_load_explicit(&front->turn, memory_order_acquire);
         table = atomic_load_explicit(&front->table, memory_order_acquire);
-    while (!mp__l1_table_announce(front, record, table));
+        if (!mp__l1_uses_enter(front, record, shard)) /* one is made for it at the next fill */
+            atomic_fetch_or_explicit(&front->uses_wanted, (uint64_t)1 << shard,
+                                     memory_order_relaxed);
+    } while (!mp__l1_table_announce(front, record, table));
+    mp__l1_table_entered(record, table, turn);
     return table;
 }
 
@@ -63,7 +64,7 @@ static mp__entry *bucket_read(const mp__hazard_record *record, _Atomic(void *) *
 static mp__entry *table_read(const mp__l1_table *table, mp__hazard_record *record, mp_str address,
                              uint64_t hash)
 {
-    _Atomic(void *) *slot = &record->slots[record->used];
+    _Atomic(void *) *slot = mp__hazard_slot(record, mp__hazard_used(record));
 
     for (mp__l1_bucket *bucket = mp__l1_home(table, hash);; bucket = mp__l1_after(table, bucket)) {
         uint64_t tags = atomic_load_explicit(&bucket->tags, memory_order_acquire);
@@ -85,7 +86,7 @@ mp__entry *mp__l1_read_slowly(mp__l1_front *front, mp__hazard_record *record, mp
         mp__l1_table *now = atomic_load_explicit(&front->table, memory_order_acquire);
 
         if (entry && (!entry->expires || !is_expired(front, entry))) {
-            record->used++;
+            mp__hazard_take(record);
             return entry;
         }
         if (entry)
@@ -95,8 +96,9 @@ mp__entry *mp__l1_read_slowly(mp__l1_front *front, mp__hazard_record *record, mp
         /* What was not found may have moved before we looked. */
         table = mp__l1_table_enter(front, record);
     }
-    atomic_store_explicit(&record->slots[record->used], NULL, memory_order_release);
-    record->misses++;
+    atomic_store_explicit(mp__hazard_slot(record, mp__hazard_used(record)), NULL,
+                          memory_order_release);
+    mp__hazard_count(record, 0, 1);
     return NULL;
 }
 
@@ -113,8 +115,8 @@ const mp__entry *mp__l1_find(mp__l1 *l1, mp_str address, uint64_t hash)
     mp__hazard_record *record = mp__hazard_mine;
     mp__entry *entry;
 
-    if (__builtin_expect(record->used >= MP__HAZARD_HELD, 0)) {
-        record->misses++; /* as mp__l1_read() counts one */
+    if (__builtin_expect(mp__hazard_used(record) >= MP__HAZARD_HELD, 0)) {
+        mp__hazard_count(record, 0, 1); /* as mp__l1_read() counts one */
         return NULL;
     }
     entry = mp__l1_read(front_of(l1), record, address, hash);
@@ -128,13 +130,13 @@ const mp__entry *mp__l1_peek(mp__l1 *l1, mp_str address, uint64_t hash)
     mp__hazard_record *record = mp__hazard_mine;
     const mp__entry *entry;
 
-    if (record->used >= MP__HAZARD_HELD)
+    if (mp__hazard_used(record) >= MP__HAZARD_HELD)
         return NULL;
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (entry)
-        record->counted_from++;
+        mp__hazard_count(record, -1, 0);
     else
-        record->misses--;
+        mp__hazard_count(record, 0, -1);
     return entry;
 }
 
@@ -143,14 +145,14 @@ const mp__entry *mp__l1_find_part(mp__l1 *l1, mp_str address, uint64_t hash)
     mp__hazard_record *record = mp__hazard_mine;
     mp__entry *entry;
 
-    if (record->used >= MP__HAZARD_HELD)
+    if (mp__hazard_used(record) >= MP__HAZARD_HELD)
         return NULL;
     entry = mp__l1_read(front_of(l1), record, address, hash);
     if (entry) {
         mp__l1_note_use(record, entry, hash);
-        record->counted_from++;
+        mp__hazard_count(record, -1, 0);
     } else {
-        record->misses--;
+        mp__hazard_count(record, 0, -1);
     }
     return entry;
 }
@@ -160,8 +162,7 @@ void mp__l1_count(mp__l1 *l1, int hits, int misses)
     mp__hazard_record *record = mp__hazard_mine;
 
     (void)mp__l1_table_announced(front_of(l1), record); /* the counters of this one */
-    record->counted_from -= hits;
-    record->misses += misses;
+    mp__hazard_count(record, hits, misses);
 }
 
 void mp__l1_prefetch(const mp__l1 *l1, uint64_t hash)
@@ -180,7 +181,7 @@ void mp__l1_prefetch_many(const mp__l1 *l1, const uint64_t *hashes, size_t count
     mp__hazard_record *record = mp__hazard_mine;
     const mp__l1_table *table;
 
-    if (!record->depth) /* nothing would keep the table */
+    if (mp__hazard_depth(record) == 0) /* nothing would keep the table */
         return;
     table = mp__l1_table_announced(front_of(l1), record);
     for (size_t i = 0; i < count; i++) {

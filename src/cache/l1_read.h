@@ -14,15 +14,19 @@
  * all cores. */
 typedef struct mp__l1_front {
     _Atomic(mp__l1_table *) table;
+    /* Another number, never used before by any L1, when @table is another or there is room for uses
+     * again: a thread for which neither has changed since its last section need not ask. Stored
+     * after what it tells of, loaded before. */
+    _Atomic uint64_t turn;
     _Atomic int64_t wall_ms;      /* coarse; 0: nobody ticks, so the clock is asked */
     _Atomic uint64_t *counters;   /* MP__L1_SHARDS pairs of hits and misses, a shard a thread */
     _Atomic(mp__l1_uses *) *uses; /* a ring a shard, or NULL */
     _Atomic uint64_t uses_wanted; /* a bit a shard whose reader has none yet */
-    mp_env *env;
     /* Hints for a prefetch outside a section: of the table of just now, perhaps of two tables.
      * Never looked into. */
     _Atomic(mp__l1_bucket *) near_buckets;
     _Atomic size_t near_mask; /* its home_mask */
+    mp_env *env;              /* behind the line */
 } mp__l1_front;
 
 enum {
@@ -76,30 +80,48 @@ static inline bool mp__l1_uses_enter(const mp__l1_front *front, mp__hazard_recor
     return true;
 }
 
-/* mp__l1_table_enter() into @table, just loaded, for a section that has looked into nothing yet, in
- * few instructions: for one look a section they are a fifth of it. False: that one finds out. */
+/* The section looks into @table, announced, of an L1 of whose @turn it is. The next ones may find
+ * that so, unless they have uses to gather or a fence to pay for. */
+static inline void mp__l1_table_entered(mp__hazard_record *record, const mp__l1_table *table,
+                                        uint64_t turn)
+{
+    bool plain = record->uses_room == 0 && mp__hazard_is_plain(record);
+
+    record->turn = turn;
+    record->plain_turn = plain ? turn : 0;
+    record->plain_table = plain ? table : NULL;
+    record->plain_place = (char *)table->buckets;
+    record->plain_mask = table->home_mask;
+    if (!plain)
+        record->state |= MP__HAZARD_ODD;
+}
+
+/* mp__l1_table_enter() for a section that has looked into nothing yet, in few instructions: for one
+ * look a section they are a fifth of it. False: that one finds out. */
 static inline bool mp__l1_table_enter_first(const mp__l1_front *front, mp__hazard_record *record,
-                                            mp__l1_table *table)
+                                            uint64_t turn)
 {
     size_t shard = mp__l1_shard_of(record);
+    mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
 
-    if (__builtin_expect(record->counters != NULL, 0))
+    if (__builtin_expect((uint16_t)record->state != 0, 0))
         return false;
     if (__builtin_expect(!mp__l1_uses_enter(front, record, shard), 0))
         return false;
-    mp__hazard_counts_begin(record, mp__l1_counters_of(front, shard));
-    return mp__l1_table_announce(front, record, table);
+    record->counters = mp__l1_counters_of(front, shard); /* for those before nothing waits */
+    if (__builtin_expect(!mp__l1_table_announce(front, record, table), 0))
+        return false;
+    mp__l1_table_entered(record, table, turn);
+    return true;
 }
 
-/* Announced once a section; a resize in between is noticed by the comparison. */
+/* Announced once a section; a resize in between is noticed by the turn. */
 static inline mp__l1_table *mp__l1_table_announced(mp__l1_front *front, mp__hazard_record *record)
 {
-    mp__l1_table *table = atomic_load_explicit(&front->table, memory_order_acquire);
-
-    if (__builtin_expect(
-            atomic_load_explicit(&record->table, memory_order_relaxed) != (void *)table, 0))
+    if (__builtin_expect(atomic_load_explicit(&front->turn, memory_order_acquire) != record->turn,
+                         0))
         return mp__l1_table_enter(front, record);
-    return table;
+    return (mp__l1_table *)atomic_load_explicit(&record->table, memory_order_relaxed);
 }
 
 /* Where an entry of @hash stands, if any, for a prefetch: no entry is announced, since a prefetch
@@ -175,8 +197,8 @@ static inline __attribute__((always_inline)) mp__entry *
 mp__l1_look(const mp__l1_table *table, mp__hazard_record *record, size_t used, mp_str address,
             uint64_t hash, enum mp__l1_look how)
 {
-    size_t home = hash & table->home_mask, bit;
-    char *buckets = (char *)table->buckets;
+    size_t home = hash & (how == MP__L1_LOOK_PLAIN ? record->plain_mask : table->home_mask), bit;
+    char *buckets = how == MP__L1_LOOK_PLAIN ? record->plain_place : (char *)table->buckets;
     uint64_t match = mp__l1_match(
         atomic_load_explicit(&((mp__l1_bucket *)(buckets + home))->tags, memory_order_acquire),
         mp__l1_tag(hash));
@@ -204,7 +226,7 @@ mp__l1_look(const mp__l1_table *table, mp__hazard_record *record, size_t used, m
                                                 : !mp__entry_is_plain(entry, address),
                          0))
         return NULL;
-    record->used++; /* in memory, where it is a register less than @used and one */
+    mp__hazard_take(record); /* in memory, where it is a register less than @used and one */
     return entry;
 }
 
@@ -214,7 +236,8 @@ static inline __attribute__((always_inline)) mp__entry *
 mp__l1_read(mp__l1_front *front, mp__hazard_record *record, mp_str address, uint64_t hash)
 {
     mp__l1_table *table = mp__l1_table_announced(front, record);
-    mp__entry *entry = mp__l1_look(table, record, record->used, address, hash, MP__L1_LOOK_ANY);
+    mp__entry *entry =
+        mp__l1_look(table, record, mp__hazard_used(record), address, hash, MP__L1_LOOK_ANY);
 
     return __builtin_expect(entry != NULL, 1) ? entry
                                               : mp__l1_read_slowly(front, record, address, hash);

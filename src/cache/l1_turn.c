@@ -4,6 +4,15 @@
 #include "cache/panel.h"
 #include "cache/policy/policies.h"
 
+void mp__l1_turn_next(mp__l1 *l1)
+{
+    static _Atomic uint64_t turns; /* of all L1 of the process; 0 is none */
+
+    atomic_store_explicit(&l1->front.turn,
+                          atomic_fetch_add_explicit(&turns, 1, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
 static size_t table_drop(mp__retired *retired)
 {
     mp__l1_table *table = retired->pointer;

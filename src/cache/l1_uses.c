@@ -34,6 +34,7 @@ static void make_rings(mp__l1 *l1)
         l1->rings[l1->ring_count++] = ring;
         l1->uses_bytes += bytes;
         atomic_store_explicit(&l1->uses[shard], ring, memory_order_release);
+        mp__l1_turn_next(l1); /* for its reader, who knows that it has none */
         mp__l1_shrink(l1, limit - bytes);
     }
 }
@@ -60,11 +61,13 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     }
 }
 
+/* Whoever filled @ring asks for room only in a new turn. */
 static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
 {
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed), count = head - tail;
     const mp__l1_table *table = mp__l1_table_of(l1);
+    bool was_full = count >= MP__L1_USES;
 
     if (count > MP__L1_USES) { /* two readers share it: one put the head back, or both filled it */
         tail = head;
@@ -83,6 +86,8 @@ static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
     l1->uses_credit -= count;
     l1->uses_reported += count;
     atomic_store_explicit(&ring->tail, tail + count, memory_order_release);
+    if (was_full)
+        mp__l1_turn_next(l1);
 }
 
 /* How many hits stand behind one that was reported, or is one of @pending. */

@@ -13,7 +13,7 @@
 
 _Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header promises");
 
-mp__hazard_record mp__hazard_nobody;
+mp__hazard_record mp__hazard_nobody = {.state = MP__HAZARD_IDLE | MP__HAZARD_NOBODY};
 _Thread_local mp__hazard_record *mp__hazard_mine __attribute__((tls_model("initial-exec"))) =
     &mp__hazard_nobody;
 
@@ -31,15 +31,27 @@ static _Atomic size_t retired_bytes, retired_enough = MP__HAZARD_ENOUGH;
 
 /* ---- records ---- */
 
+/* Nothing of it holds for a section to come. */
+static void record_forget(mp__hazard_record *record)
+{
+    record->turn = record->plain_turn = 0;
+    record->plain_table = NULL;
+}
+
+static void record_idle(mp__hazard_record *record)
+{
+    record_forget(record);
+    record->counters = record->nowhere;
+    record->counted_from = record->misses = 0;
+    record->state = MP__HAZARD_IDLE;
+}
+
 static void record_release(mp__hazard_record *record)
 {
     for (uint32_t i = 0; i < MP__HAZARD_SLOTS; i++)
         atomic_store_explicit(&record->slots[i], NULL, memory_order_release);
     atomic_store_explicit(&record->table, NULL, memory_order_release);
-    record->plain_table = NULL;
-    record->used = record->depth = 0;
-    record->counters = NULL;
-    record->counted_from = record->misses = 0;
+    record_idle(record);
     atomic_store_explicit(&record->active, 0, memory_order_release);
 }
 
@@ -63,7 +75,7 @@ static void after_fork_in_child(void)
     fence_in_reader = !membarrier_register();
     for (mp__hazard_record *r = atomic_load(&records); r; r = r->next) {
         r->fence = fence_in_reader;
-        r->plain_table = NULL; /* the barrier may be another now */
+        record_forget(r); /* the barrier may be another now */
         if (r != mp__hazard_mine)
             record_release(r);
     }
@@ -100,6 +112,7 @@ static mp__hazard_record *record_make(void)
     if (!record)
         return NULL;
     memset(record, 0, sizeof(*record));
+    record_idle(record);
     atomic_store(&record->active, 1);
     record->fence = fence_in_reader;
     record->index = atomic_fetch_add(&record_count, 1);
@@ -131,44 +144,67 @@ int mp__hazard_thread_begin(void)
 
 /* ---- sections ---- */
 
-static __attribute__((noinline)) int begin_first(void)
+/* The thread's first section, or one within another. */
+static __attribute__((noinline)) int begin_slowly(mp__hazard_record *record)
 {
-    int rc = mp__hazard_thread_begin();
+    int rc;
 
+    if (record != &mp__hazard_nobody) {
+        record->state += MP__HAZARD_OPEN;
+        return 0;
+    }
+    rc = mp__hazard_thread_begin();
     if (rc == 0)
-        mp__hazard_mine->depth++;
+        mp__hazard_mine->state = MP__HAZARD_OPEN;
     return rc;
 }
 
+/* The table that the last section looked into is announced before anybody asks for it: who looks
+ * and finds that its L1 has still the same turn has looked again. Whether it is there any more does
+ * not matter before that. */
 MP_API int mp_read_begin(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
+    void *table;
 
-    if (__builtin_expect(record == &mp__hazard_nobody, 0))
-        return begin_first();
-    record->depth++;
+    if (__builtin_expect(record->state != MP__HAZARD_IDLE, 0))
+        return begin_slowly(record);
+    record->state = MP__HAZARD_OPEN;
+    memcpy(&table, &record->plain_table, sizeof(table)); /* nobody writes through it */
+    atomic_store_explicit(&record->table, table, memory_order_release);
+    mp__hazard_barrier_plain();
     return 0;
 }
 
-/* The shard is this thread's, so that no other adds to it: two plain stores, no locked add. */
-static void count(_Atomic uint64_t *counter, uint64_t more)
+/* The shard is this thread's, so that no other adds to it: a plain store, no locked add. */
+static inline void count(_Atomic uint64_t *counter, uint64_t more)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
                           memory_order_relaxed);
 }
 
-static inline void counts_add(const mp__hazard_record *record)
+/* Add what the section counted, if anything: else its counters may be of an earlier section's
+ * cache, which is gone. */
+static void counts_add(const mp__hazard_record *record)
 {
-    count(&record->counters[0], (uint64_t)(record->used - record->counted_from));
-    if (__builtin_expect(record->misses != 0, 0))
+    int64_t hits = mp__hazard_used(record) - record->counted_from;
+
+    if (hits)
+        count(&record->counters[0], (uint64_t)hits);
+    if (record->misses)
         count(&record->counters[1], (uint64_t)record->misses);
 }
 
-void mp__hazard_counts_flush(mp__hazard_record *record)
+void mp__hazard_counts_begin(mp__hazard_record *record, _Atomic uint64_t *counters)
 {
-    if (record->counters)
-        counts_add(record);
-    mp__hazard_counts_begin(record, NULL);
+    uint32_t used = mp__hazard_used(record);
+
+    counts_add(record);
+    record->counted_from = used;
+    record->misses = 0;
+    record->counters = counters;
+    if (used)
+        record->state |= MP__HAZARD_ODD;
 }
 
 /* The stores are the same whether one of them empties a slot or all of them. */
@@ -179,24 +215,38 @@ static inline void slots_empty(_Atomic(void *) *slots)
         atomic_store_explicit(&slots[i], NULL, memory_order_release);
 }
 
+static __attribute__((noinline)) void end_slowly(mp__hazard_record *record)
+{
+    uint32_t used = mp__hazard_used(record);
+
+    if (mp__hazard_depth(record) == 0)
+        return; /* one end too many */
+    if (mp__hazard_depth(record) > 1) {
+        record->state -= MP__HAZARD_OPEN;
+        return;
+    }
+    counts_add(record);
+    record->counted_from = record->misses = 0;
+    for (uint32_t i = 0; i < used; i += MP__HAZARD_AT_ONCE)
+        slots_empty(&record->slots[i]); /* those beyond are empty */
+    record->turn = record->plain_turn;
+    atomic_store_explicit(&record->table, NULL, memory_order_release);
+    record->state = MP__HAZARD_IDLE;
+}
+
+/* Most sections lend one value or many; those that lend one have a way without a question. */
 MP_API void mp_read_end(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
-    uint32_t used;
 
-    if (!record->depth || --record->depth)
+    if (__builtin_expect(record->state != MP__HAZARD_OPEN + 1, 0)) {
+        end_slowly(record);
         return;
-    if (record->counters) {
-        counts_add(record);
-        record->counters = NULL; /* what it counted begins anew with the next look */
     }
-    used = record->used;
-    slots_empty(record->slots);
-    for (uint32_t i = MP__HAZARD_AT_ONCE; i < used; i += MP__HAZARD_AT_ONCE)
-        slots_empty(&record->slots[i]); /* those beyond are empty */
-    record->used = 0;
-    record->plain_table = NULL;
+    atomic_store_explicit(&record->slots[0], NULL, memory_order_release);
     atomic_store_explicit(&record->table, NULL, memory_order_release);
+    record->state = MP__HAZARD_IDLE;
+    count(&record->counters[0], 1);
 }
 
 /* ---- retiring ---- */

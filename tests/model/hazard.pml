@@ -5,13 +5,19 @@
  * and the entry; their stores become visible only some time later, as on every processor with a
  * store buffer, since readers have no fence. Writers replace the entry or the table, wait until every
  * reader's buffer was empty once (membarrier), look at all announcements and free what is in none.
- * A freed entry or table may come back as a new one at once.
+ * A freed entry or table may come back as a new one at once. A reader's next section announces the
+ * table of its last one before it looks, and takes it as it is if L1's turn is still the same: turns
+ * are never used again, so that all that matters of them is who knows the latest one.
  *
  * What must hold: nobody uses what is freed, and no reader misses the address. Each of these breaks
  * it, so that the model is known to see it:
  *   -DNO_BARRIER    the writer does not wait for the readers' stores
- *   -DNO_SECOND_LOOK  the reader does not look again after it announced
+ *   -DNO_SECOND_LOOK, -DNO_SECOND_LOOK_AT_ENTRY
+ *                   the reader does not look again after it announced the table, the entry
  *   -DKEEP_OLD      the old table still points to entries after the new one is published
+ *   -DEARLY_TURN    a section looks at the turn before it announces what it knows
+ *   -DSAME_TURN     the turn stays when the table is replaced
+ *   -DLATE_TURN     it changes only after the old table was retired
  *   -DNO_RETRY      a reader that finds nothing does not look whether the table was changed
  */
 #ifndef READERS
@@ -25,6 +31,9 @@ byte table = 0;       /* the published table */
 byte cell[TABLES];    /* the entry that stands in each */
 bool entry_freed[ENTRIES], table_freed[TABLES];
 bool entry_retired[ENTRIES], table_retired[TABLES];
+
+bool loaded[READERS]; /* whether the turn that each loaded last is still the latest */
+bool knows[READERS];  /* the same of the turn of the table that its last section entered */
 
 /* What each reader announces, as others see it, and its stores on the way there. */
 byte sees_table[READERS], sees_entry[READERS];
@@ -50,20 +59,35 @@ end:
 
 proctype reader(byte me)
 {
-    byte t, e, again;
+    byte t, e, again, last = NONE; /* the table that was entered last */
+    bool same;
 
 end:
     do
-    :: t = table;
+    :: t = last;
+#ifdef EARLY_TURN
+        same = knows[me];
+#endif
+        stores[me]!true, t;
+#ifndef EARLY_TURN
+        same = knows[me];
+#endif
+        if
+        :: same -> goto look
+        :: else
+        fi;
 enter:
+        loaded[me] = true;
+        t = table;
         stores[me]!true, t;
 #ifndef NO_SECOND_LOOK
         again = table;
         if
-        :: again != t -> t = again; goto enter
+        :: again != t -> goto enter
         :: else
         fi;
 #endif
+        d_step { knows[me] = loaded[me]; last = t };
 look:
         assert(!table_freed[t]);
         e = cell[t];
@@ -72,7 +96,7 @@ look:
 #ifndef NO_RETRY
             again = table;
             if
-            :: again != t -> t = again; goto enter
+            :: again != t -> goto enter
             :: else
             fi;
 #endif
@@ -80,7 +104,7 @@ look:
         :: else
         fi;
         stores[me]!false, e;
-#ifndef NO_SECOND_LOOK
+#ifndef NO_SECOND_LOOK_AT_ENTRY
         assert(!table_freed[t]);
         again = cell[t];
         if
@@ -166,6 +190,15 @@ inline scan()
     held = false
 }
 
+/* One store: nobody knows it yet. */
+inline next_turn()
+{
+    d_step {
+        for (i : 0 .. READERS - 1) { knows[i] = false; loaded[i] = false }
+        i = 0
+    }
+}
+
 /* All writers in one, since they exclude each other. */
 proctype writer()
 {
@@ -201,13 +234,19 @@ end:
             old = table;
             cell[new] = cell[old];
             table = new;
+#if !defined(SAME_TURN) && !defined(LATE_TURN)
+            next_turn();
+#endif
 #ifndef KEEP_OLD
             cell[old] = NONE;
 #endif
             table_retired[old] = true
         :: else
         fi;
-        scan()
+        scan();
+#ifdef LATE_TURN
+        next_turn();
+#endif
     od
 }
 

@@ -20,6 +20,16 @@ class HazardModel(mp_spin.Model):
 
     def test_without_the_second_look_it_breaks(self):
         self.assert_broken("-DNO_SECOND_LOOK", " !(table_freed[t])")
+        self.assert_broken("-DNO_SECOND_LOOK_AT_ENTRY", " !(entry_freed[e])")
+
+    def test_with_a_turn_looked_at_before_the_announcement_it_breaks(self):
+        self.assert_broken("-DEARLY_TURN", " !(table_freed[t])")
+
+    def test_with_a_turn_that_outlives_its_table_it_breaks(self):
+        self.assert_broken("-DSAME_TURN", " !(table_freed[t])")
+
+    def test_with_a_turn_that_changes_after_the_table_was_retired_it_breaks(self):
+        self.assert_broken("-DLATE_TURN", " !(table_freed[t])")
 
     def test_with_entries_left_in_the_old_table_it_breaks(self):
         self.assert_broken("-DKEEP_OLD", " !(entry_freed[e])")

@@ -105,6 +105,29 @@ static void hits_beyond_the_room_are_noted_in_the_entry(void **state)
     l1 = mp__l1_free(l1);
 }
 
+/* A thread whose ring is full does not ask at each section whether it still is. */
+static void who_had_no_room_sees_that_there_is_some_again(void **state)
+{
+    mp__l1 *l1 = l1_new(4, "lru");
+    mp__cache_forecast forecast;
+
+    (void)state;
+    (void)get(l1, 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(put(l1, i), 0);
+    for (unsigned i = 0; i < MP__L1_USES; i++)
+        assert_true(get(l1, 3));
+    assert_true(get(l1, 0));                      /* without room */
+    (void)mp__l1_predict(l1, NULL, 0, &forecast); /* what is in the ring is reported first */
+    assert_true(get(l1, 1));
+    assert_true(get(l1, 0));
+    for (unsigned i = 4; i < 7; i++) /* 2, 3 and 1 go; by what entries note, 0 would before 1 */
+        assert_int_equal(put(l1, i), 0);
+    assert_false(holds(l1, 1));
+    assert_true(holds(l1, 0));
+    l1 = mp__l1_free(l1);
+}
+
 static void what_was_used_and_then_removed_does_no_harm(void **state)
 {
     mp__l1 *l1 = l1_new(64, "adaptive");
@@ -263,6 +286,7 @@ static void many_readers_and_a_writer_do_not_disturb_one_another(void **state)
 static const struct CMUnitTest tests[] = {
     MP_TEST(hits_between_fills_are_seen_in_their_order),
     MP_TEST(hits_beyond_the_room_are_noted_in_the_entry),
+    MP_TEST(who_had_no_room_sees_that_there_is_some_again),
     MP_TEST(what_was_used_and_then_removed_does_no_harm),
     MP_TEST(rings_are_within_the_bytes_and_shown),
     MP_TEST(a_running_cache_hits_what_a_replay_says),

@@ -49,7 +49,8 @@ static void announce(thing *t)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
-    atomic_store(&record->slots[record->used++], t);
+    atomic_store(mp__hazard_slot(record, mp__hazard_used(record)), t);
+    mp__hazard_take(record);
     mp__hazard_barrier(record);
 }
 
@@ -361,10 +362,11 @@ static void *read_cells(void *context)
         record = mp__hazard_mine;
         do {
             t = atomic_load_explicit(cell, memory_order_acquire);
-            atomic_store_explicit(&record->slots[record->used], t, memory_order_release);
+            atomic_store_explicit(mp__hazard_slot(record, mp__hazard_used(record)), t,
+                                  memory_order_release);
             mp__hazard_barrier(record);
         } while (t != atomic_load_explicit(cell, memory_order_acquire));
-        record->used++;
+        mp__hazard_take(record);
         wrong += t->value != (int)(i % CELLS);
         mp_read_end();
     }
