@@ -256,9 +256,6 @@ static int set_flags_check(const mp__arguments *arguments, char ttl_ms[24])
     uint64_t number;
     int64_t ms;
 
-    if (ttl && (revision || mp__flag_given(arguments, "--type")))
-        return mp__cli_fail(arguments, MP__EXIT_USAGE,
-                            "--ttl goes with neither --type nor --if-revision");
     if (ttl && (!mp__duration_ms(mp_str_of(ttl), &ms) || ms == 0))
         return mp__cli_fail(arguments, MP__EXIT_USAGE,
                             "--ttl: '%s' is no time, such as 30s, 5m, 1h or 7d; a plain number is "
@@ -278,7 +275,7 @@ int mp__verb_set(const mp__arguments *arguments)
     MP__CLEANUP_FREE char *input = NULL;
     size_t input_size;
     mp__buf key = MP__BUF_INIT;
-    mp_str name = mp__cli_key(arguments, arguments->words[0], &key), words[6];
+    mp_str name = mp__cli_key(arguments, arguments->words[0], &key), words[7];
     mp_str value = mp_str_of(arguments->words[1]);
     mp__client *client;
     mp__reply *reply;
@@ -299,13 +296,18 @@ int mp__verb_set(const mp__arguments *arguments)
         }
         value = mp_str_new(input, input_size);
     }
-    if (revision) {
-        mp_str cas[] = {MP_STR("MP.CAS"), name, mp_str_of(revision), value,
-                        mp_str_of(type ? type : "")};
+    if (revision || (type && ttl)) {
+        mp_str cas[] = {MP_STR("MP.CAS"),
+                        name,
+                        mp_str_of(revision ? revision : "*"),
+                        value,
+                        mp_str_of(type ? type : ""),
+                        MP_STR("PX"),
+                        mp_str_of(ttl_ms)};
 
         memcpy(words, cas, sizeof(cas));
-        n = 5;
-    } else if (type && !ttl) {
+        n = ttl ? 7 : 5;
+    } else if (type) {
         mp_str put[] = {MP_STR("MP.PUT"), name, mp_str_of(type), value};
 
         memcpy(words, put, sizeof(put));

@@ -519,6 +519,32 @@ class Commands(mp_daemon.Served):
         c("MP.CAS", k, newest, "four")
         self.assertEqual(c("GET", k), b"four")
 
+    def test_compare_and_set_takes_a_type_and_an_expiry_too(self):
+        c, k = self.c, self.key
+        c("MP.CAS", k, 0, "1", "application/json", "PX", 3600000)
+        self.assertIn(c("TTL", k), range(3590, 3601))
+        self.assertEqual(c.meta(k)["media_type"], b"application/json")
+        newest = c("MP.CAS", k, "*", "2")
+        self.assertEqual((c("GET", k), c("TTL", k)), (b"2", -1))
+        for words in ([newest, "3", "", "PX"], [newest, "3", "", "EX", 1], [newest, "3", "", "PX", 0],
+                      [newest, "3", "", "PX", -1], [newest, "3", "", "PX", "x"], ["**", "3"]):
+            with self.assertRaisesRegex(ReplyError, "^ERR"):
+                c("MP.CAS", k, *words)
+        self.assertEqual(c("GET", k), b"2")
+
+    def test_set_takes_any_of_its_options_with_any_other(self):
+        k = "options/" + self.key.replace("/", "-")
+        for revision in (None, "0"):
+            self.daemon.cli("del", k)
+            words = ["--if-revision", revision] if revision else []
+            self.daemon.cli("set", k, "[1]", "--ttl", "1h", "--type", "application/json", *words, check=True)
+            self.assertIn(self.c("TTL", k), range(3590, 3601))
+            self.assertEqual(self.c.meta(k)["media_type"], b"application/json")
+        self.assertEqual(self.daemon.cli("set", k, "2", "--ttl", "1h", "--if-revision", "0").returncode, 1)
+        done = self.daemon.cli("set", k, "[", "--ttl", "1h", "--type", "application/json")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.c("GET", k), b"[1]")
+
     def test_every_answer_can_say_how_it_came(self):
         c, k = self.c, self.key
         c("SET", k, "v")

@@ -45,8 +45,8 @@ const mp__command mp__commands[] = {
      mp__cmd_memory},
     {"MGET", -2, R, 1, -1, 1, "string", "1.0.0", "The values of keys.", mp__cmd_mget},
     {"MP.CAS", -4, W, 1, 1, 1, "marketprism", "0.1.0",
-     "MP.CAS key revision value [media-type]: set if the key still has that revision (0: does not "
-     "exist).",
+     "MP.CAS key revision value [media-type [PX milliseconds]]: set if the key still has that "
+     "revision (0: does not exist; *: whatever it has); with PX it deletes itself then.",
      mp__cmd_mp_cas},
     {"MP.CHANGES", -1, R, 0, 0, 0, "marketprism", "0.1.0",
      "MP.CHANGES [FROM position] [PREFIX p] [COUNT n]: where the data are now, or what changed "

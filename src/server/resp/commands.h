@@ -97,6 +97,10 @@ bool mp__connection_name(mp__connection *c, mp_str name);
 bool mp__connection_note(mp__connection *c, const char *what, char *to, size_t capacity,
                          mp_str text);
 void mp__reply_not_integer(mp__connection *c);
+void mp__reply_bad_expiry(mp__connection *c, const char *command);
+/* The time of an expiry as Unix ms; false when it is none. */
+bool mp__expiry_of(const mp__connection *c, mp_str text, bool seconds, bool absolute,
+                   int64_t *ret_ms);
 
 /* A slot of @count reads of the keys @keys (each @step arguments apart), addresses prepared; NULL:
  * an error was answered. */

@@ -288,9 +288,8 @@ static void format_set(mp__slot *slot, mp__buf *out)
     }
 }
 
-/* The time of an expiry as Unix ms; false when it is none. */
-static bool expiry_of(const mp__connection *c, mp_str text, bool seconds, bool absolute,
-                      int64_t *ret_ms)
+bool mp__expiry_of(const mp__connection *c, mp_str text, bool seconds, bool absolute,
+                   int64_t *ret_ms)
 {
     int64_t value;
 
@@ -304,7 +303,7 @@ static bool expiry_of(const mp__connection *c, mp_str text, bool seconds, bool a
     return true;
 }
 
-static void bad_expiry(mp__connection *c, const char *command)
+void mp__reply_bad_expiry(mp__connection *c, const char *command)
 {
     mp__resp_error(mp__connection_out(c), "ERR", "invalid expire time in '%s' command", command);
 }
@@ -330,8 +329,8 @@ static int set_expiry(mp__connection *c, const mp_str *arguments, set_options *o
         mp__reply_not_integer(c);
         return MP_EINVAL;
     }
-    if (number <= 0 || !expiry_of(c, arguments[1], seconds, absolute, &o->expires_ms)) {
-        bad_expiry(c, "set");
+    if (number <= 0 || !mp__expiry_of(c, arguments[1], seconds, absolute, &o->expires_ms)) {
+        mp__reply_bad_expiry(c, "set");
         return MP_EINVAL;
     }
     return 0;
@@ -401,8 +400,8 @@ void mp__cmd_setex(MP__COMMAND_ARGS)
         mp__reply_not_integer(c);
         return;
     }
-    if (number <= 0 || !expiry_of(c, arguments[2], seconds, false, &o.expires_ms)) {
-        bad_expiry(c, seconds ? "setex" : "psetex");
+    if (number <= 0 || !mp__expiry_of(c, arguments[2], seconds, false, &o.expires_ms)) {
+        mp__reply_bad_expiry(c, seconds ? "setex" : "psetex");
         return;
     }
     start_set(c, arguments[1], arguments[3], &o, format_set);
@@ -562,8 +561,8 @@ void mp__cmd_expire(MP__COMMAND_ARGS)
     }
     if (!expiry_flags(c, arguments + 3, count - 3, &flags))
         return;
-    if (!expiry_of(c, arguments[2], !ms, at, &expires_ms)) {
-        bad_expiry(c, c->last_command);
+    if (!mp__expiry_of(c, arguments[2], !ms, at, &expires_ms)) {
+        mp__reply_bad_expiry(c, c->last_command);
         return;
     }
     slot = mp__slot_changes(c, arguments + 1, 1, 1, 0, format_expire, &changes, &more);

@@ -223,20 +223,38 @@ void mp__cmd_mp_put(MP__COMMAND_ARGS)
     mp__slot_write_start(slot, changes, n);
 }
 
+/* The condition of MP.CAS; false: it is none. */
+static bool take_condition(mp_str text, mp__change *change)
+{
+    int64_t revision;
+
+    if (mp_str_equal(text, MP_STR("*")))
+        return true;
+    if (!mp__integer_parse(text, &revision) || revision < 0)
+        return false;
+    change->flags = revision ? MP__IF_REVISION : MP__IF_ABSENT;
+    change->if_revision = (uint64_t)revision;
+    return true;
+}
+
 void mp__cmd_mp_cas(MP__COMMAND_ARGS)
 {
     mp_str type = count > 4 ? arguments[4] : mp_str_new("", 0);
-    mp__change *changes;
+    mp__change change = {.op = MP__CHANGE_PUT}, *changes;
     mp__slot *slot;
-    int64_t revision;
     char *more;
 
-    if (count > 5) {
+    if (count > 7 || count == 6 || (count == 7 && !mp__word_is(arguments[5], "PX"))) {
         mp__reply_syntax(c);
         return;
     }
-    if (!mp__integer_parse(arguments[2], &revision) || revision < 0) {
+    if (!take_condition(arguments[2], &change)) {
         mp__reply_not_integer(c);
+        return;
+    }
+    if (count == 7 && (!mp__expiry_of(c, arguments[6], false, false, &change.expires_ms) ||
+                       change.expires_ms <= mp__env_wall_ms(c->worker->server->env))) {
+        mp__reply_bad_expiry(c, "mp.cas");
         return;
     }
     if (!mp__media_type_is_good(c, type))
@@ -245,11 +263,10 @@ void mp__cmd_mp_cas(MP__COMMAND_ARGS)
                             &changes, &more);
     if (!slot)
         return;
-    changes[0].op = MP__CHANGE_PUT;
-    changes[0].flags = revision ? MP__IF_REVISION : MP__IF_ABSENT;
-    changes[0].if_revision = (uint64_t)revision;
-    changes[0].value = mp__bytes_lay(&more, arguments[3]);
-    changes[0].media_type = mp__bytes_lay(&more, type);
+    change.address = changes[0].address;
+    change.value = mp__bytes_lay(&more, arguments[3]);
+    change.media_type = mp__bytes_lay(&more, type);
+    changes[0] = change;
     mp__slot_write_start(slot, changes, 1);
 }
 
