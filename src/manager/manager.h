@@ -230,6 +230,11 @@ typedef struct mp__write_request {
     char text[640];      /* why not, for the client */
     mp__broken *broken;  /* MP_EINVALID: why, valid while done() runs */
     size_t broken_count; /* found; told are the first MP__BROKEN_MAX */
+    /* What schemas among the changes, or the one that is examined, probably do not mean, as a
+     * keyword that is nearly a known one: where, schema and text of each, valid while done() runs;
+     * none hinders the write. */
+    mp__broken *warned;
+    size_t warned_count; /* at most MP__BROKEN_MAX */
     /* the manager's */
     mp__write write;
     mp__task task;

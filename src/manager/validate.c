@@ -329,6 +329,37 @@ bool mp__validation_puts(const mp__validation *v, size_t i, mp_str *ret_value, m
     return rolls ? !v->rolled[i].gone : change->op == MP__CHANGE_PUT;
 }
 
+static void note_warnings(mp__write_request *request, const char *name,
+                          const mp__violations *warnings)
+{
+    for (size_t i = 0; i < warnings->count && i < warnings->capacity; i++) {
+        mp__broken *warned;
+
+        if (!request->warned)
+            request->warned = mp__calloc(MP__BROKEN_MAX, sizeof(*request->warned));
+        if (!request->warned || request->warned_count == MP__BROKEN_MAX)
+            return; /* the write does not fail for want of them */
+        warned = &request->warned[request->warned_count++];
+        (void)snprintf(warned->where, sizeof(warned->where), "%s", name);
+        (void)snprintf(warned->schema, sizeof(warned->schema), "%s", warnings->items[i].schema);
+        (void)snprintf(warned->text, sizeof(warned->text), "%s", warnings->items[i].text);
+    }
+}
+
+/* Compile the schema @name, and note what it probably does not mean. As mp__schema_compile(). */
+static int compile_warning(mp__write_request *request, const char *name, mp_str text,
+                           mp__schema **ret_schema, mp__diag *diag)
+{
+    mp__violation *items = mp__calloc(MP__BROKEN_MAX, sizeof(*items));
+    mp__violations warnings = {.items = items, .capacity = items ? MP__BROKEN_MAX : 0};
+    int rc = mp__schema_compile(text, ret_schema, &warnings, diag);
+
+    if (rc == 0)
+        note_warnings(request, name, &warnings);
+    (void)mp__free(items);
+    return rc;
+}
+
 /* Schemas among the changes must compile. Whether what is there keeps them nobody asks here: that
  * is told by mp__schema_examine(), and the next write to the document must mend it. */
 static int check_schemas(mp__validation *v)
@@ -336,6 +367,7 @@ static int check_schemas(mp__validation *v)
     mp_str namespace_, key, value, type;
     int rc = 0;
 
+    v->request->warned_count = 0;
     for (size_t i = 0; i < v->request->count && rc == 0; i++) {
         mp__schema *schema = NULL;
         mp__diag diag = {0};
@@ -347,7 +379,7 @@ static int check_schemas(mp__validation *v)
             continue;
         (void)snprintf(name, sizeof(name), MP__SCHEMA_NAMESPACE "/%.*s",
                        (int)(key.size < 160 ? key.size : 160), key.data);
-        rc = mp__schema_compile(value, &schema, NULL, &diag);
+        rc = compile_warning(v->request, name, value, &schema, &diag);
         (void)mp__schema_free(schema);
         if (rc == 0 || rc == MP_ENOMEM)
             continue;
@@ -761,8 +793,8 @@ static int compile_examined(mp__validation *v)
     if (!v->examined.name)
         return MP_ENOMEM;
     memcpy(v->examined.name, name.data, name.size);
-    return mp__schema_compile(v->request->examine_schema, &v->examined.schema, NULL,
-                              &v->verdict_diag);
+    return compile_warning(v->request, v->examined.name, v->request->examine_schema,
+                           &v->examined.schema, &v->verdict_diag);
 }
 
 static void examined_compiled(mp__validation *v)

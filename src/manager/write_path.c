@@ -30,10 +30,11 @@ static void run_done(mp__task *task)
     mp__write_request *request =
         (mp__write_request *)((char *)task - offsetof(mp__write_request, task));
 
-    mp__broken *broken = request->broken;
+    mp__broken *broken = request->broken, *warned = request->warned;
 
     request->done(request); /* the request may be gone from here on */
     (void)mp__free(broken);
+    (void)mp__free(warned);
 }
 
 void mp__write_reply(mp__write_request *request)
@@ -248,8 +249,8 @@ void mp__write_prepare(mp__manager *manager, mp__write_request *request)
     request->started_ns = mp__env_now_ns(manager->env);
     request->started_ms = mp__manager_wall_ms(manager);
     request->generation = atomic_load(&manager->generation);
-    request->broken = NULL;
-    request->broken_count = 0;
+    request->broken = request->warned = NULL;
+    request->broken_count = request->warned_count = 0;
     request->is_gated = false;
 }
 

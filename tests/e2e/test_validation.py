@@ -313,6 +313,26 @@ class Validation(unittest.TestCase):
         self.resp("MP.STAGE", "PUT", "limits/high", "application/json", "50")
         self.assertEqual(self.resp("MP.STAGE", "COMMIT", "WHY")[0], 1)
 
+    def test_a_schema_with_a_mistyped_keyword_is_put_with_a_warning(self):
+        typo, good = '{"properties": {"high": {"maxmum": 9}}}', '{"properties": {"high": {"maximum": 9}}}'
+        text = "the unknown keyword 'maxmum' is ignored; did you mean 'maximum'?"
+        warned = [{"where": "_schema/typed", "schema": "/properties/high/maxmum", "text": text}]
+        http, c = Http(self.daemon.http), self.daemon.client()
+        self.addCleanup(c.close)
+        self.assertEqual(c("MP.SCHEMA", "WARNINGS", "typed", typo), [[b"/properties/high/maxmum", text.encode()]])
+        self.assertEqual(c("MP.SCHEMA", "WARNINGS", "typed", good), [])
+        path = "/v1/config/_schema/typed"
+        for query, status in (("?dry_run", 200), ("", 201)):
+            answer = http.put(path + query, typo, "application/schema+json")
+            self.assertEqual((answer.status, answer.json["warnings"]), (status, warned), query)
+        done = http("POST", "/v1/txn", {"ops": [{"op": "put", "namespace": "_schema", "key": "typed", "value": typo},
+                                                {"op": "put", "namespace": "else", "key": "a", "value": "1"}]})
+        self.assertEqual((done.status, done.json["warnings"]), (200, warned))
+        self.assertNotIn("warnings", http.put(path, good, "application/schema+json").json)
+        done = http("POST", "/v1/import/_schema?dry_run", json.dumps({"typed": typo}), "application/json")
+        self.assertEqual((done.status, done.json["warnings"]), (200, warned))
+        self.assertEqual(http("DELETE", path).status, 200)
+
     def test_the_command_line_sets_checks_and_lists_schemas(self):
         self.resp("SET", "limits/high", "500")
         path = self.file("schema.json", json.dumps(LIMITS))

@@ -147,6 +147,22 @@ const char *mp__http_would(const mp__change *change, const mp__entry *own)
                : "change";
 }
 
+void mp__http_add_warnings(mp__buf *body, const mp__write_request *request)
+{
+    if (!request->warned_count)
+        return;
+    mp__json_key(body, "warnings");
+    mp__json_begin(body, '[');
+    for (size_t i = 0; i < request->warned_count; i++) {
+        mp__json_begin(body, '{');
+        mp__json_add_text(body, "where", request->warned[i].where);
+        mp__json_add_text(body, "schema", request->warned[i].schema);
+        mp__json_add_text(body, "text", request->warned[i].text);
+        mp__json_end(body, '}');
+    }
+    mp__json_end(body, ']');
+}
+
 static void answer_dry_run(const write_work *w)
 {
     mp__buf body = MP__BUF_INIT;
@@ -155,6 +171,7 @@ static void answer_dry_run(const write_work *w)
     mp__json_add_bool(&body, "dry_run", true);
     mp__json_add_text(&body, "would", w->would);
     mp__json_add_u64(&body, "revision", w->revision);
+    mp__http_add_warnings(&body, &w->write);
     mp__json_end(&body, '}');
     mp__answer_json(w->x, 200, &body);
 }
@@ -184,6 +201,7 @@ static void answer_done(write_work *w)
     mp__json_add_bool(&body, "changed", change->changed);
     if (change->op == MP__CHANGE_PUT)
         mp__json_add_u64(&body, "version", change->after.version);
+    mp__http_add_warnings(&body, &w->write);
     mp__json_end(&body, '}');
     (void)mp__buf_add_char(&body, '\n');
     mp__answer_begin(x, created ? 201 : 200);

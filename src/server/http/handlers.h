@@ -94,6 +94,9 @@ bool mp__http_media_type(mp__exchange *x, mp_str *ret_type);
 const mp__entry *mp__http_own(const mp__read *read);
 /* "create", "change", "delete" or "nothing": what @change would do to @own. */
 const char *mp__http_would(const mp__change *change, const mp__entry *own);
+/* "warnings": what schemas that were put probably do not mean, if there is any; while done() of the
+ * write runs. */
+void mp__http_add_warnings(mp__buf *body, const mp__write_request *request);
 /* What a refused write is answered with. */
 void mp__http_answer_write_error(mp__exchange *x, const mp__write_request *request);
 

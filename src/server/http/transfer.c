@@ -426,6 +426,7 @@ static void answer_imported(const import_work *w, uint64_t revision, size_t chan
     mp__json_add_u64(&body, "changed", changed);
     if (w->prune)
         mp__json_add_u64(&body, "removed", w->write.count - w->leaves.count);
+    mp__http_add_warnings(&body, &w->write);
     mp__json_end(&body, '}');
     mp__answer_json(w->job.x, 200, &body);
 }
@@ -528,6 +529,7 @@ static void answer_dry_run(const import_work *w)
     mp__json_add_u64(&body, "same", counts[SAME]);
     if (w->prune)
         mp__json_add_u64(&body, "removed", counts[REMOVED]);
+    mp__http_add_warnings(&body, &w->write);
     mp__json_end(&body, '}');
     mp__answer_json(w->job.x, 200, &body);
 }

@@ -311,6 +311,7 @@ static void written(mp__write_request *request)
     mp__json_begin(&body, '{');
     mp__json_add_u64(&body, "revision", request->revision);
     add_results(&body, w);
+    mp__http_add_warnings(&body, request);
     mp__json_end(&body, '}');
     mp__answer_json(x, 200, &body);
 }

@@ -101,7 +101,8 @@ const mp__command mp__commands[] = {
      "MP.ROLLBACK key revision: make an earlier value the newest again.", mp__cmd_mp_rollback},
     {"MP.SCHEMA", 4, R, 0, 0, 0, "marketprism", "0.1.0",
      "MP.SCHEMA CHECK name schema: what is there now and would break that schema of NAMESPACE, "
-     "NAMESPACE/PATH or NAMESPACE/BEGIN/.",
+     "NAMESPACE/PATH or NAMESPACE/BEGIN/. WARNINGS: what the schema itself probably does not mean, "
+     "as a mistyped keyword.",
      mp__cmd_mp_schema},
     {"MP.SCOPE", -1, A, 0, 0, 0, "marketprism", "0.1.0",
      "MP.SCOPE [region [instance]]: choose the region and instance of the environment, \"\" for "

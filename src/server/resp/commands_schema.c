@@ -24,6 +24,23 @@ static void format_check(mp__slot *slot, mp__buf *out)
     }
 }
 
+/* [[place, text]...]: what the schema probably does not mean. */
+static void format_warnings(mp__slot *slot, mp__buf *out)
+{
+    const mp__write_request *request = &slot->write;
+
+    if (request->status && request->status != MP_EINVALID) {
+        mp__reply_status(slot->connection, out, request->status, request->text);
+        return;
+    }
+    mp__resp_array(out, request->warned_count);
+    for (size_t i = 0; i < request->warned_count; i++) {
+        mp__resp_array(out, 2);
+        mp__resp_bulk(out, mp_str_of(request->warned[i].schema));
+        mp__resp_bulk(out, mp_str_of(request->warned[i].text));
+    }
+}
+
 static void check_done(mp__write_request *request)
 {
     mp__slot_ready_now(request->context); /* what is broken is lent for this call */
@@ -37,7 +54,7 @@ void mp__cmd_mp_schema(MP__COMMAND_ARGS)
     mp__slot *slot;
 
     (void)count;
-    if (!mp__word_is(arguments[1], "CHECK")) {
+    if (!mp__word_is(arguments[1], "CHECK") && !mp__word_is(arguments[1], "WARNINGS")) {
         mp__reply_syntax(c);
         return;
     }
@@ -47,7 +64,7 @@ void mp__cmd_mp_schema(MP__COMMAND_ARGS)
         return;
     }
     slot = mp__slot_new(c, MP__SLOT_READ, 0, c->environment_size + name.size + schema.size,
-                        format_check);
+                        mp__word_is(arguments[1], "CHECK") ? format_check : format_warnings);
     if (!slot)
         return;
     more = slot->memory;
