@@ -12,7 +12,8 @@
  *
  * An origin that answers none of them, or is silent (circuit.h), is not asked for more: so it has a
  * bounded number of them, and who comes next does not wait for what nobody was told. The first
- * answer, to whom ever, ends that. */
+ * answer, to whom ever, ends that. Where there is none for long it is silent, though nobody reads:
+ * else what is kept would not count, by which a write back is judged (validate.c). */
 #include <stdlib.h>
 
 #include "core/bytes.h"
@@ -108,7 +109,7 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
 {
     mp__query *late = NULL, **last = &late;
     mp__asked *next;
-    uint64_t asked_ns[MP__CIRCUIT_LATE_MAX];
+    uint64_t asked_ns[MP__CIRCUIT_LATE_MAX], vain_since_ns;
     size_t count = 0;
 
     (void)pthread_mutex_lock(&manager->queries_lock);
@@ -116,7 +117,10 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
         next = a->next;
         if (a->query->loop != loop || a->query->is_patient)
             continue;
-        manager->asked_in_vain |= manager->asked_answered_ns < a->started_ns;
+        if (!manager->asked_in_vain && manager->asked_answered_ns < a->started_ns) {
+            manager->asked_in_vain = true;
+            manager->asked_vain_since_ns = a->started_ns;
+        }
         manager->asked_given_up++;
         if (counts && count < MP__CIRCUIT_LATE_MAX)
             asked_ns[count++] = a->started_ns;
@@ -126,9 +130,13 @@ void mp__ask_late(mp__manager *manager, const mp__loop *loop, uint64_t before_ns
         a->query = NULL;
         unlink_asked(a);
     }
+    vain_since_ns = manager->asked_in_vain ? manager->asked_vain_since_ns : 0;
     (void)pthread_mutex_unlock(&manager->queries_lock);
     for (size_t i = 0; i < count; i++)
         mp__origin_is_late(manager, asked_ns[i]);
+    /* no other is put behind it that could be late, too */
+    if (counts && vain_since_ns)
+        mp__origin_question_stands(manager, vain_since_ns, mp__env_now_ns(manager->env));
     while (late) {
         mp__query *query = late;
 

@@ -442,6 +442,13 @@ void mp__origin_page_stands(mp__manager *manager, uint64_t since_ns, uint64_t no
            "answered");
 }
 
+void mp__origin_question_stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns)
+{
+    stands(manager, since_ns, now_ns,
+           "a list waits for its answer for three times origin.timeout, and nothing else was "
+           "answered");
+}
+
 bool mp__origin_takes_writes(const mp__manager *manager)
 {
     uint64_t timeout_ns = (uint64_t)mp__manager_timeout_ms(manager) * 1000000u;

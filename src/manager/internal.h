@@ -196,11 +196,13 @@ struct mp__manager {
     unsigned queries_under_way;
     mp__query *queries_first, **queries_last; /* those that wait for a place */
     /* what the origin is asked for, and somebody waits for, the oldest first; how many questions it
-     * has that nobody waits for any more; when it answered last; whether it does at all: asked.c */
+     * has that nobody waits for any more; when it answered last; whether it does at all, and since
+     * when the first that was given up waits if it does not: asked.c */
     struct mp__asked *asked_first, *asked_last;
     unsigned asked_given_up;
     uint64_t asked_answered_ns;
     bool asked_in_vain;
+    uint64_t asked_vain_since_ns;
 
     pthread_mutex_t counted_lock;
     mp__counted counted[MP__COUNTED_MAX];
@@ -512,6 +514,8 @@ void mp__origin_probe(mp__manager *manager);
 void mp__origin_writes_stand(mp__manager *manager, uint64_t now_ns);
 /* The same for a page of a preload that was asked for at @since_ns. */
 void mp__origin_page_stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns);
+/* The same for a list, count or history, behind which none of the others is put. */
+void mp__origin_question_stands(mp__manager *manager, uint64_t since_ns, uint64_t now_ns);
 /* Whether a write may go out by what is known of others: the origin answers, or it is silent, but
  * none stands unanswered for origin.timeout. Any thread. */
 bool mp__origin_takes_writes(const mp__manager *manager);

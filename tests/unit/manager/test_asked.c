@@ -136,6 +136,22 @@ static void who_comes_while_it_hangs_neither_waits_nor_burdens_it_more(void **st
     forget_many(MOST);
 }
 
+static void one_list_that_hangs_for_long_is_silence_though_nothing_else_is_asked(void **state)
+{
+    (void)state;
+    mp_truth_stop(truth, 0, true);
+    ask(&askers[0], 0);
+    world_wait(&askers[0].is_done);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+    mp_sim_run(sim, 2 * TIMEOUT_MS + 300);
+    assert_true(mp__circuit_is_open(&manager->circuit));
+    assert_int_equal(atomic_load(&manager->generation), 0); /* what is kept counts from now on */
+    mp__query_done(&askers[0].query);
+    mp_truth_stop(truth, 0, false);
+    mp_sim_run(sim, 5000);
+    assert_false(mp__circuit_is_open(&manager->circuit));
+}
+
 static void late_answers_go_to_nobody_and_lists_are_of_the_origin_again(void **state)
 {
     (void)state;
@@ -223,6 +239,7 @@ static const struct CMUnitTest tests[] = {
     EACH(a_ninth_list_is_answered_while_eight_hang_at_the_origin),
     EACH(a_list_that_nothing_kept_can_answer_times_out),
     EACH(who_comes_while_it_hangs_neither_waits_nor_burdens_it_more),
+    EACH(one_list_that_hangs_for_long_is_silence_though_nothing_else_is_asked),
     EACH(late_answers_go_to_nobody_and_lists_are_of_the_origin_again),
     EACH(an_origin_that_answers_some_has_a_bounded_number_of_the_others),
     EACH(who_is_patient_is_answered_by_the_origin_and_keeps_nobody_waiting),
