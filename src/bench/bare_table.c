@@ -112,8 +112,8 @@ static __attribute__((noinline)) mp_str get_any(const mp__bare_table *table, mp_
     return get(table, key, false);
 }
 
-/* As mp_cache_get() does it. */
-mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
+/* As mp_cache_find() does it. */
+MP__AT_LINE mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
 {
     if (__builtin_expect(!mp__bytes_are_middle(key.size), 0))
         return get_any(table, key);

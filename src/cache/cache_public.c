@@ -114,8 +114,8 @@ static inline __attribute__((always_inline)) const mp_blob *find_first(mp_cache 
         if (__builtin_expect(!mp__l1_table_enter_first(front, record, turn), 0))
             return find_anew(cache, key, hash);
     } else if (record->uses_room == 0 && mp__hazard_is_plain(record)) {
-        (void)mp__l1_table_enter(front,
-                                 record); /* uses are gathered, so that it may be plain now */
+        /* Uses are gathered, so that it may be plain now. */
+        (void)mp__l1_table_enter(front, record);
     }
     return find_in(atomic_load_explicit(&record->table, memory_order_relaxed), record, key, hash,
                    false);
@@ -165,7 +165,7 @@ static __attribute__((noinline)) const mp_blob *find_any(mp_cache *cache, mp_str
     return key_is_bad(key) ? failed(MP_EINVAL) : find(cache, key, false);
 }
 
-MP_API const mp_blob *mp_cache_find(mp_cache *cache, mp_str key)
+MP_API MP__AT_LINE const mp_blob *mp_cache_find(mp_cache *cache, mp_str key)
 {
     /* Most keys are of these sizes, and code that knows it saves fewer registers. */
     if (__builtin_expect(!mp__bytes_are_middle(key.size) || !key.data, 0))

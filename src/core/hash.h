@@ -26,6 +26,10 @@ static inline mp__hash_state mp__hash_state_of(mp__hash_key key)
                             key.k0 ^ 0x6c7967656e657261ULL, key.k1 ^ 0x7465646279746573ULL};
 }
 
+/* A function that begins at a line of the cache, so that what it costs does not change with what is
+ * linked before it. */
+#define MP__AT_LINE __attribute__((aligned(64)))
+
 #define MP__SIP_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 #define MP__SIP_ROUND(v0, v1, v2, v3)                                                              \
     do {                                                                                           \

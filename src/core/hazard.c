@@ -10,6 +10,7 @@
 #include <marketprism/cache.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
 
 _Static_assert(MP__HAZARD_HELD == MP_READ_HELD_MAX, "what the public header promises");
 
@@ -162,7 +163,7 @@ static __attribute__((noinline)) int begin_slowly(mp__hazard_record *record)
 /* The table that the last section looked into is announced before anybody asks for it: who looks
  * and finds that its L1 has still the same turn has looked again. Whether it is there any more does
  * not matter before that. */
-MP_API int mp_read_begin(void)
+MP_API MP__AT_LINE int mp_read_begin(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
     void *table;
@@ -235,7 +236,7 @@ static __attribute__((noinline)) void end_slowly(mp__hazard_record *record)
 }
 
 /* Most sections lend one value or many; those that lend one have a way without a question. */
-MP_API void mp_read_end(void)
+MP_API MP__AT_LINE void mp_read_end(void)
 {
     mp__hazard_record *record = mp__hazard_mine;
 
