@@ -229,6 +229,27 @@ class Files(unittest.TestCase):
         self.check_doubt("app/name", False)
         self.check_doubt("app/limit", False)
 
+    def test_a_page_of_a_list_is_in_doubt_for_its_own_keys_only(self):
+        self.rename("a", "x: 1\ny: 2\n")
+        self.rename("zz", "x: 1\ny: 2\n")
+        self.start()
+        self.rename("app", "name: second\nlist: [1, 2\n")
+        self.is_state("degraded")
+        for more in ((), ("EFFECTIVE",)):
+            told, after = [], None
+            for _ in range(20):
+                page = self.client("MP.LS", "COUNT", 1, *(("AFTER", after) if after else ()), *more)
+                if len(page) < 3:
+                    break
+                after = page[2][0]
+                told.append((after.split(b"/")[0], page[0]))
+            self.assertIn((b"app", 2), told)
+            self.assertGreaterEqual(told.count((b"a", 0)), 1)
+            self.assertEqual(told.count((b"zz", 0)), 2)
+            for namespace, doubt in told:
+                self.assertIn((namespace, doubt), ((b"a", 0), (b"app", 2), (b"zz", 0)))
+            self.assertEqual(self.client("MP.LS", *more)[0], 2)
+
     def watch(self, query, **more):
         stream = Stream(self.daemon.http, "/v1/watch" + query, **more)
         self.addCleanup(stream.close)

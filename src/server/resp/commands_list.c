@@ -221,6 +221,16 @@ static int compare_behind_scope(const void *address, const void *item)
     return mp__bytes_order(a, b);
 }
 
+/* Whether @address, did it hold, would be on another page. */
+static bool is_beyond(const mp__query *q, mp_str address)
+{
+    mp_str name = behind_scope(address);
+
+    return (q->after_address.size && mp__bytes_order(name, behind_scope(q->after_address)) <= 0) ||
+           (q->next && q->count &&
+            mp__bytes_order(name, behind_scope(q->items[q->count - 1].address)) > 0);
+}
+
 /* One whose place in the list a nearer layer has is no matter. */
 static int note_doubt(void *context, mp_str address)
 {
@@ -228,6 +238,8 @@ static int note_doubt(void *context, mp_str address)
     const mp__query *q = d->query;
     const mp__list_item *item = NULL;
 
+    if (is_beyond(q, address))
+        return 0;
     if (q->effective && q->count)
         item = bsearch(&address, q->items, q->count, sizeof(*q->items), compare_behind_scope);
     if (item && !mp_str_equal(item->layer, d->layer))
@@ -236,8 +248,8 @@ static int note_doubt(void *context, mp_str address)
     return 1; /* one is enough */
 }
 
-/* Whether of a key that begins so, in a layer that was looked at, the origin has a newer version
- * that cannot be read. */
+/* Whether of a key that begins so, of this page, in a layer that was looked at, the origin has a
+ * newer version that cannot be read. */
 static bool is_in_doubt(const mp__slot *slot)
 {
     const mp__query *q = &slot->query;
