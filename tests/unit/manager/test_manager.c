@@ -535,6 +535,19 @@ static void a_value_past_its_expiry_is_not_there(void **state)
     assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EABSENT);
 }
 
+static void past_its_expiry_without_an_origin_a_value_is_unknown_and_not_absent(void **state)
+{
+    int64_t at = mp__env_wall_ms(mp_sim_env(sim)) + 60000;
+
+    (void)state;
+    assert_int_equal(change(MP__CHANGE_PUT, "production/default/a", "1", at), 0);
+    world_origin_goes();
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), 0);
+    mp_sim_run(sim, 61000);
+    assert_int_equal(get("production/default/a", MP__LEVEL_EVENTUAL), MP_EUNKNOWN);
+    assert_int_equal(get("production/default/a", MP__LEVEL_WEAK), MP_EUNKNOWN);
+}
+
 static void writes_are_refused_without_an_origin_and_nothing_changes(void **state)
 {
     (void)state;
@@ -749,6 +762,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(an_answer_that_took_long_is_as_old_as_the_question),
     WORLD_TEST(a_reader_with_an_age_of_his_own_asks_anew),
     WORLD_TEST(a_value_past_its_expiry_is_not_there),
+    WORLD_TEST(past_its_expiry_without_an_origin_a_value_is_unknown_and_not_absent),
     WORLD_TEST(writes_are_refused_without_an_origin_and_nothing_changes),
     WORLD_TEST(a_full_disk_refuses_writes_only_while_it_is_full),
     WORLD_TEST(watchers_hear_of_every_change_in_its_order),
