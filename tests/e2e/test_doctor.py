@@ -124,6 +124,19 @@ class Doctor(unittest.TestCase):
         database.write_bytes(newer)
         self.one(self.doctor(code=1), "versions", "trouble", "format 99")
 
+    def test_a_database_elsewhere_that_only_the_daemon_knows_of_is_no_trouble(self):
+        elsewhere = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, elsewhere)
+        place = f"origin.path={elsewhere / 'o.db'}"
+        self.daemon.options += ["--set", place]
+        self.daemon.start()
+        self.fill()
+        report = self.doctor("--resp", self.daemon.resp, code=0)
+        finding = self.one(report, "origin", "warning", "is not looked at")
+        self.assertIn("--config", finding["remedy"])
+        report = self.doctor("--resp", self.daemon.resp, "--set", place, code=0)
+        self.one(report, "origin", "ok", "hold their checksum")
+
     def test_a_database_that_was_cut_is_told_though_all_pages_that_are_left_hold(self):
         self.daemon.start()
         self.fill(400)
