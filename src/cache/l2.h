@@ -66,8 +66,7 @@ bool mp__l2_goes_up(mp__l2 *l2, uint64_t hash, uint64_t revision);
 typedef struct mp__l2_scratch {
     void *far; /* for larger ones */
     size_t far_size;
-    mp__l2 *window_in;                   /* whose window the record is in, and which; or NULL */
-    struct mp__l2_dictionary *window_of; /* with a reference */
+    struct mp__l2_dictionary *window_of; /* in whose window the record is, or NULL */
     unsigned char near[4096];
 } mp__l2_scratch;
 static inline void mp__l2_scratch_init(mp__l2_scratch *scratch)

@@ -208,17 +208,44 @@ mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group)
     return d ? mp__l2_dictionary_ref(l2, (uint8_t)(d->number + 1)) : NULL;
 }
 
+static bool is_read(const mp__l2_dictionary *d)
+{
+    return atomic_load_explicit(&d->window_taken, memory_order_acquire);
+}
+
+/* Nobody refers to it. */
+static void go(mp__l2 *l2, mp__l2_dictionary *d)
+{
+    l2->dictionaries[d->number] = NULL;
+    l2->dictionary_bytes_held -= d->bytes;
+    (void)mp__l2_dictionary_free(d);
+}
+
+void mp__l2_dictionaries_leave(mp__l2 *l2)
+{
+    for (size_t i = 0; i < MP__L2_DICTIONARIES && l2->leaving; i++) {
+        mp__l2_dictionary *d = l2->dictionaries[i];
+
+        if (!d || !d->is_leaving || is_read(d))
+            continue;
+        l2->leaving--;
+        go(l2, d);
+    }
+}
+
 void mp__l2_dictionary_unref(mp__l2 *l2, mp__l2_dictionary *dictionary, bool locked)
 {
     if (!dictionary || atomic_fetch_sub_explicit(&dictionary->refs, 1, memory_order_acq_rel) != 1)
         return;
     if (!locked)
         mp__l2_lock(l2);
-    l2->dictionaries[dictionary->number] = NULL;
-    l2->dictionary_bytes_held -= dictionary->bytes;
+    dictionary->is_leaving = is_read(dictionary);
+    if (dictionary->is_leaving)
+        l2->leaving++;
+    else
+        go(l2, dictionary);
     if (!locked)
         mp__l2_unlock(l2);
-    (void)mp__l2_dictionary_free(dictionary);
 }
 
 /* Nothing is compressed with it any more; it can still be read with. */
@@ -261,6 +288,7 @@ bool mp__l2_dictionary_install(mp__l2 *l2, uint8_t group, mp__l2_dictionary *d, 
 
     (void)mp__l2_cctx_use(l2, NULL); /* what it refers to may go */
     mp__l2_lock(l2);
+    mp__l2_dictionaries_leave(l2);
     while (number < MP__L2_DICTIONARIES && l2->dictionaries[number])
         number++;
     fits =

@@ -102,7 +102,7 @@ typedef struct mp__l2_ring {
 /* ---- dictionaries ---- */
 
 typedef struct mp__l2_dictionary {
-    _Atomic uint32_t refs; /* its group's, one an item, one a reader */
+    _Atomic uint32_t refs; /* its group's, one an item, one a reader without the window */
     uint8_t number, group;
     /* What packs with it, the worker's; neither: it is no longer its group's. */
     mp__l2_packer *packer;
@@ -113,8 +113,10 @@ typedef struct mp__l2_dictionary {
     size_t bytes; /* of all */
     /* Room for a body right behind the content, for one reader at a time: to zstd the body then
      * goes on where the dictionary ends, so that it copies in line what it finds there, and need
-     * not call for each match. */
+     * not call for each match. Taken under the lock and given back without; who has it needs no
+     * reference, for until then the dictionary stays, though there were none. */
     _Atomic bool window_taken;
+    bool is_leaving;         /* there is none, and somebody in the window; under the lock */
     size_t size;             /* of what it is made of, */
     unsigned char content[]; /* which both refer to; then the window */
 } mp__l2_dictionary;
@@ -151,6 +153,7 @@ struct mp__l2 {
     size_t group_count;
     mp__l2_dictionary *dictionaries[MP__L2_DICTIONARIES];
     size_t dictionary_bytes_held;
+    size_t leaving;                    /* dictionaries that are */
     mp__l2_queue queue;                /* also what the worker has in hand */
     uint64_t body_bytes, stored_bytes; /* address, media type and value, and what is kept of them */
     uint64_t hits, misses, inserts, evictions, refused, dropped, corrupt, trainings;
@@ -267,8 +270,11 @@ mp__l2_dictionary *mp__l2_dictionary_of(const mp__l2 *l2, uint8_t group);
 /* The same, a reference. */
 mp__l2_dictionary *mp__l2_dictionary_for(mp__l2 *l2, uint8_t group);
 mp__l2_dictionary *mp__l2_dictionary_ref(mp__l2 *l2, uint8_t number_and_1); /* NULL for 0 */
-/* Gone with the last one. @locked: whether the caller holds the lock. Accepts NULL. */
+/* Gone with the last one, or when it is next seen to after its window was given back. @locked:
+ * whether the caller holds the lock. Accepts NULL. */
 void mp__l2_dictionary_unref(mp__l2 *l2, mp__l2_dictionary *dictionary, bool locked);
+/* Those that are leaving go, if nobody is in their windows any more. */
+void mp__l2_dictionaries_leave(mp__l2 *l2);
 void mp__l2_dictionary_note(mp__l2 *l2, uint8_t group, size_t in, size_t out);
 void mp__l2_dictionaries_forget(mp__l2 *l2); /* all groups let go of theirs; the worker's thread */
 /* Made of @size bytes at @bytes, for the level of now. NULL: no memory. No lock. */
@@ -320,8 +326,8 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
 /* The worker's, without the lock: pack what @copy is of with @dictionary, unless it is so already,
  * or would be no better for it. Gives back what the copy refers to. */
 void mp__l2_repack(mp__l2 *l2, mp__l2_copy *copy, mp__l2_dictionary *dictionary);
-/* Without the lock: read it, and give its dictionary back; with a @scratch, which may be NULL, when
- * that one is done, for the record may lie in the dictionary's window until then. */
+/* Without the lock: read it, and give its dictionary back; where @scratch,
+ * which may be NULL, has its window, it is that which keeps it, and the record lies there. */
 MP_MUST_USE int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__l2_scratch *scratch,
                                  mp__record *ret_record);
 /* Without the lock: make @scratch large enough for anything of @form. */

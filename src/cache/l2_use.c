@@ -229,14 +229,23 @@ static size_t scratch_need(const mp__l2_form *form)
            (form->raw ? 0 : form->body_size + MP__L2_BODY_SLACK);
 }
 
+/* Under the lock, which the next one to take it has, too; it is given back without. False: somebody
+ * else has it, or it is too small for @form. */
+static bool window_take(mp__l2_dictionary *d, const mp__l2_form *form, mp__l2_scratch *scratch)
+{
+    if (!d || form->raw || form->body_size + MP__L2_BODY_SLACK > MP__L2_WINDOW ||
+        atomic_load_explicit(&d->window_taken, memory_order_acquire))
+        return false;
+    atomic_store_explicit(&d->window_taken, true, memory_order_relaxed);
+    scratch->window_of = d;
+    return true;
+}
+
 static void window_give(mp__l2_scratch *scratch)
 {
-    mp__l2_dictionary *d = scratch->window_of;
-
-    if (!d)
+    if (!scratch->window_of)
         return;
-    atomic_store_explicit(&d->window_taken, false, memory_order_release);
-    mp__l2_dictionary_unref(scratch->window_in, d, false);
+    atomic_store_explicit(&scratch->window_of->window_taken, false, memory_order_release);
     scratch->window_of = NULL;
 }
 
@@ -257,8 +266,8 @@ int mp__l2_scratch_grow(mp__l2_scratch *scratch, const mp__l2_form *form)
     return 0;
 }
 
-bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,
-                      mp__l2_copy *ret_copy)
+/* All but the dictionary. False: @scratch has not room enough. */
+static bool copy_bytes(const mp__l2_item *item, mp__l2_scratch *scratch, mp__l2_copy *ret_copy)
 {
     unsigned char *p = scratch->near;
 
@@ -281,22 +290,31 @@ bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scrat
     ret_copy->verified_ms = item->verified_ms;
     ret_copy->generation = item->generation;
     ret_copy->verify_by_s = item->verify_by_s;
+    return true;
+}
+
+bool mp__l2_copy_item(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,
+                      mp__l2_copy *ret_copy)
+{
+    if (!copy_bytes(item, scratch, ret_copy))
+        return false;
     ret_copy->dictionary = mp__l2_dictionary_ref(l2, item->dictionary);
     return true;
 }
 
-/* @scratch has the window behind what @copy is read with, and that one's reference. False: somebody
- * else has it, or it is too small. */
-static bool window_take(mp__l2 *l2, const mp__l2_copy *copy, mp__l2_scratch *scratch)
+/* The same; instead of a reference @scratch has the window of the dictionary, where that is free.
+ */
+static bool copy_with_window(mp__l2 *l2, const mp__l2_item *item, mp__l2_scratch *scratch,
+                             mp__l2_copy *ret_copy)
 {
-    mp__l2_dictionary *d = copy->dictionary;
+    mp__l2_dictionary *d = item->dictionary ? l2->dictionaries[item->dictionary - 1] : NULL;
 
-    if (!d || copy->form.raw || copy->form.body_size + MP__L2_BODY_SLACK > MP__L2_WINDOW ||
-        atomic_load_explicit(&d->window_taken, memory_order_relaxed) ||
-        atomic_exchange_explicit(&d->window_taken, true, memory_order_acquire))
+    if (!copy_bytes(item, scratch, ret_copy))
         return false;
-    scratch->window_in = l2;
-    scratch->window_of = d;
+    if (window_take(d, &item->form, scratch))
+        ret_copy->dictionary = d;
+    else
+        ret_copy->dictionary = mp__l2_dictionary_ref(l2, item->dictionary);
     return true;
 }
 
@@ -305,7 +323,7 @@ int mp__l2_copy_read(mp__l2 *l2, mp__l2_copy *copy, mp__l2_scratch *scratch, mp_
     const mp__l2_dictionary *d = copy->dictionary;
     mp__l2_from from = {.unpacker = d ? d->unpacker : NULL, .dictionary = d ? d->expand : NULL};
     bool is_zstd = !copy->form.raw && !from.unpacker;
-    bool with_window = scratch && window_take(l2, copy, scratch);
+    bool with_window = scratch && scratch->window_of;
     int rc = MP_ENOMEM;
 
     if (with_window)
@@ -348,7 +366,7 @@ static int copy_out(mp__l2 *l2, uint64_t hash, mp__l2_scratch *scratch, mp__l2_c
         slot = mp__l2_find(l2, hash);
         if (!slot) {
             l2->misses++;
-        } else if ((copied = mp__l2_copy_item(l2, slot->item, scratch, ret_copy))) {
+        } else if ((copied = copy_with_window(l2, slot->item, scratch, ret_copy))) {
             l2->hits++;
             if (slot->item->uses < USES_MAX)
                 slot->item->uses++;

@@ -178,6 +178,7 @@ static size_t pack_some(mp__l2 *l2, walk *w, job jobs[SETTLED])
 static void settle_some(mp__l2 *l2, const job *jobs, size_t count)
 {
     mp__l2_lock(l2);
+    mp__l2_dictionaries_leave(l2);
     l2->cctx_bytes = ZSTD_sizeof_CCtx(l2->cctx) + l2->pack_room.size;
     mp__l2_ring_limit_update(l2);
     for (size_t i = 0; i < count; i++)
