@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Export of a namespace as a file, and import of a file: the format is a media type, in Accept or
  * Content-Type, of the table mp__formats. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
@@ -518,6 +519,7 @@ static void answer_dry_run(const import_work *w)
     mp__buf body = MP__BUF_INIT;
     uint64_t counts[COUNTS] = {0};
 
+    assert(w->walk); /* every dry run looks at what is there */
     mp__json_begin(&body, '{');
     mp__json_add_bool(&body, "dry_run", true);
     mp__json_key(&body, "changes");
