@@ -293,8 +293,8 @@ static void a_hundred_thousand_that_came_together_are_not_verified_together(void
 
         mp_str name = mp_str_new(address, (size_t)n);
 
-        times[i] = mp__verify_by(manager, MP__RECORD_VALUE, name,
-                                 mp__cache_hash(manager->hash_key, name));
+        times[i] =
+            mp__verify_by(manager, MP__RECORD_VALUE, name, mp__cache_hash(manager->hash_key, name));
     }
     assert_spread(times, PRELOADED, now + 3600 - 360, now + 3600 + 360);
     option("cache.ttl_jitter", "0");
