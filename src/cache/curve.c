@@ -244,7 +244,7 @@ static void read_point(const mp__curve *c, size_t at, mp__prediction *ret)
     if (at == SELF)
         read_self(c, ret);
     else if (p->predict)
-        mp__predict_read(p->predict, ret);
+        mp__predict_read_as(p->predict, c->passed, ret);
     else
         read_panel(c, p, ret);
 }
@@ -344,7 +344,7 @@ const char *mp__curve_policy(const mp__curve *c, size_t i, mp__prediction *ret_p
     }
     for (size_t o = 0; o < OTHERS; o++)
         if (c->beside[o] && --i == 0) {
-            mp__predict_read(c->beside[o], ret_prediction);
+            mp__predict_read_as(c->beside[o], c->passed, ret_prediction);
             mp__tally_spread(ret_prediction, seen_of(c));
             return others[o];
         }

@@ -404,12 +404,12 @@ size_t mp__predict_bytes(const mp__predict *p)
  * a policy that is made small (LIRS has a hundredth of the entries for newcomers). A miniature of
  * half as many entries has both errors larger by about as much as there is of them, so the
  * difference is one more. */
-static void add_half(const mp__predict *half, mp__prediction *is)
+static void add_half(const mp__predict *half, const double passed[MP__STRATA], mp__prediction *is)
 {
     mp__prediction of_half;
     double apart;
 
-    mp__tally_read(&half->tally, &of_half);
+    mp__tally_read_as(&half->tally, passed, &of_half);
     apart = of_half.requests ? of_half.hit_ratio - is->hit_ratio : 0;
     is->low = fmax(is->hit_ratio - hypot(is->hit_ratio - is->low, apart), 0);
     is->high = fmin(is->hit_ratio + hypot(is->high - is->hit_ratio, apart), 1);
@@ -417,12 +417,17 @@ static void add_half(const mp__predict *half, mp__prediction *is)
 
 void mp__predict_read(const mp__predict *p, mp__prediction *ret)
 {
-    mp__tally_read(&p->tally, ret);
+    mp__predict_read_as(p, p->tally.all, ret);
+}
+
+void mp__predict_read_as(const mp__predict *p, const double passed[MP__STRATA], mp__prediction *ret)
+{
+    mp__tally_read_as(&p->tally, passed, ret);
     ret->entries = p->capacity;
     span(&p->cliff, ret);
     if (!p->half || ret->requests == 0)
         return;
-    add_half(p->half, ret);
+    add_half(p->half, passed, ret);
     if (p->policy->ops == &mp__policy_adaptive)
         mp__tally_loosen(ret);
 }

@@ -41,6 +41,9 @@ void mp__predict_warm(mp__predict *predict, uint64_t hash);
 void mp__predict_age(mp__predict *predict);
 size_t mp__predict_bytes(const mp__predict *predict);
 void mp__predict_read(const mp__predict *predict, mp__prediction *ret_prediction);
+/* The same where @passed requests of each stratum are known to have been, not all of them told. */
+void mp__predict_read_as(const mp__predict *predict, const double passed[MP__STRATA],
+                         mp__prediction *ret_prediction);
 /* What the sample may have too many or too few keys in use is worth, in hit ratio to either side
  * (nine times of ten), beyond what the intervals of mp__predict_read() show of it: the slope of the
  * curve where the miniature stands. 0 under policies of which it tells nothing. */

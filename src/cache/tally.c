@@ -109,6 +109,42 @@ void mp__tally_read(const mp__tally *t, mp__prediction *ret)
         widen(ret, 0);
 }
 
+/* Let the requests of @stratum count @times as much. */
+static void weigh(mp__tally *t, size_t stratum, double times)
+{
+    t->all[stratum] *= times;
+    for (size_t i = 0; i < PARTS; i++) {
+        t->requests[stratum][i] *= times;
+        t->hits[stratum][i] *= times;
+    }
+}
+
+void mp__tally_read_as(const mp__tally *t, const double passed[MP__STRATA], mp__prediction *ret)
+{
+    mp__tally as = *t;
+    double all = 0, told = 0, of_told = 0, untold;
+    mp__prediction raw;
+
+    for (size_t s = 0; s < MP__STRATA; s++) {
+        all += passed[s];
+        told += t->all[s];
+        of_told += t->all[s] > 0 ? passed[s] : 0;
+    }
+    mp__tally_read(t, ret);
+    if (of_told <= 0 || ret->requests == 0)
+        return;
+    raw = *ret;
+    for (size_t s = 0; s < MP__STRATA; s++)
+        if (t->all[s] > 0)
+            weigh(&as, s, passed[s] / of_told * told / t->all[s]);
+    mp__tally_read(&as, ret);
+    ret->requests = raw.requests;
+    untold = 1 - of_told / all;
+    ret->hit_ratio = ret->hit_ratio * (1 - untold) + (t->all[true] > 0 ? 0 : untold);
+    ret->low *= 1 - untold;
+    ret->high = ret->high * (1 - untold) + untold;
+}
+
 /* docs/cache.md has what holds with and without. */
 void mp__tally_loosen(mp__prediction *is)
 {

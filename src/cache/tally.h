@@ -39,6 +39,11 @@ void mp__tally_age(mp__tally *tally);
 /* Exact where the sample is everything; 0 to 1 where it is of hardly any keys. The number of
  * entries stays the caller's to tell. */
 void mp__tally_read(const mp__tally *tally, mp__prediction *ret_prediction);
+/* The same where it is known that of each stratum there were @passed requests, of which not all
+ * were told: those that were stand for the others of their stratum. Of one of which none were told
+ * it is taken that the second has all hits and the first none, and the interval has either. */
+void mp__tally_read_as(const mp__tally *tally, const double passed[MP__STRATA],
+                       mp__prediction *ret_prediction);
 /* A fifth and 0.2 points wider: when a panel changes its leader hangs on a few requests, which the
  * scatter between parts of the sample does not show. */
 void mp__tally_loosen(mp__prediction *is);

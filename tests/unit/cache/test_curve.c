@@ -321,6 +321,41 @@ static void a_cache_that_has_all_is_told_to_hit_all(void **state)
     live_close(&l);
 }
 
+/* Of hits that are used all the time few are told of, of misses all: a cache that evicts nothing
+ * hits as much under each policy, and that is said from the first second on. */
+static void what_each_policy_has_room_for_is_foretold_from_the_beginning(void **state)
+{
+    enum { ENTRIES = 2000, KEYS = ENTRIES, SECONDS = 3 };
+    mp__cache_forecast f[MP__CACHE_FORECASTS];
+    unsigned others = 0;
+    live l;
+
+    (void)state;
+    random_state = 5;
+    live_open(&l, "adaptive", ENTRIES, MEMORY);
+    for (unsigned s = 1; s <= SECONDS; s++) {
+        size_t count;
+        double is;
+
+        for (unsigned i = 0; i < 20000; i++)
+            ask(&l, (unsigned)fmin(pow(((double)dice(1u << 30) + 1) / (1u << 30), -1 / 0.9), KEYS));
+        second_passes(&l, s);
+        is = (double)l.hits / (double)l.requests;
+        count = mp__cache_forecasts(l.cache, f);
+        for (size_t i = 0; i < count; i++) {
+            if (strcmp(f[i].policy, "adaptive") == 0)
+                continue;
+            print_message("# %s after %u s: %.4f (%.4f to %.4f), is %.4f\n", f[i].policy, s,
+                          f[i].hit_ratio, f[i].low, f[i].high, is);
+            assert_true(is >= f[i].low && is <= f[i].high);
+            assert_true(f[i].high - f[i].low < 0.01);
+            others++;
+        }
+    }
+    assert_true(others >= 4 * SECONDS);
+    live_close(&l);
+}
+
 static void a_cache_too_small_for_it_keeps_no_curve(void **state)
 {
     const mp__cache_options options = {
@@ -439,6 +474,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_change_of_size_hits_what_was_said_before),
     MP_TEST(a_knob_tells_what_it_would_do),
     MP_TEST(a_cache_that_has_all_is_told_to_hit_all),
+    MP_TEST(what_each_policy_has_room_for_is_foretold_from_the_beginning),
     MP_TEST(a_cache_too_small_for_it_keeps_no_curve),
     MP_TEST(it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel),
     MP_TEST(every_policy_has_a_curve_within_a_hundredth_of_the_standard_memory),
