@@ -12,8 +12,8 @@
  * An error is an answer, too: what says no at once makes nobody wait. And a question counts only
  * where nothing at all was answered since it was put, so that an origin which is slow and answers
  * one after the other does not open it, however many wait in its line. A write may take longer, as
- * may a page of a preload or a list, so one alone opens it after MP__CIRCUIT_WRITE_TIMES the time, if nothing
- * was answered meanwhile.
+ * may a page of a preload or a list, so one alone opens it after MP__CIRCUIT_WRITE_TIMES the time,
+ * if nothing was answered meanwhile.
  *
  * While it is open questions are not put. Writes are, since an origin may write where it does not
  * read, until one of them stands for the time of a question: mp__origin_takes_writes(). "Not within

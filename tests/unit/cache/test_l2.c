@@ -224,6 +224,22 @@ static void a_body_is_read_behind_its_dictionary_as_far_as_it_fits_there(void **
     tiers_free(&t);
 }
 
+/* Fills, reads the first into *ret_record, and returns in whose window that lies. */
+static mp__l2_dictionary *read_in_window(tiers *t, mp__l2_scratch *scratch, mp__record *ret_record)
+{
+    uint32_t generation, verify_by_s;
+    char name[64];
+    mp_str address = address_of(0, name);
+
+    fill(t, 0, 2000, 1, 0);
+    mp__l2_scratch_init(scratch);
+    assert_int_equal(mp__l2_get(t->l2, address, hash_of(t, address), scratch, ret_record,
+                                &generation, &verify_by_s),
+                     0);
+    assert_non_null(scratch->window_of);
+    return scratch->window_of;
+}
+
 /* Who has the window gives it back with the next read, not with the last. */
 static void a_reader_that_goes_on_keeps_no_dictionary_of_before(void **state)
 {
@@ -233,16 +249,10 @@ static void a_reader_that_goes_on_keeps_no_dictionary_of_before(void **state)
     mp__l2_scratch scratch;
     mp__record record;
     char name[64];
-    mp_str address = address_of(0, name);
+    mp_str address;
 
     (void)state;
-    fill(&t, 0, 2000, 1, 0);
-    mp__l2_scratch_init(&scratch);
-    assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
-                                &verify_by_s),
-                     0);
-    first = scratch.window_of;
-    assert_non_null(first);
+    first = read_in_window(&t, &scratch, &record);
     address = address_of(2000000, name); /* not here */
     assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
                                 &verify_by_s),
@@ -268,20 +278,12 @@ static void a_dictionary_that_nobody_needs_stays_until_its_window_is_given_back(
 {
     tiers t = tiers_new(L2_ENTRIES, L2_BYTES);
     const mp__l2_dictionary *first;
-    uint32_t generation, verify_by_s;
     mp__l2_scratch scratch;
     mp__record record;
     char name[64], text[TEXT];
-    mp_str address = address_of(0, name);
 
     (void)state;
-    fill(&t, 0, 2000, 1, 0);
-    mp__l2_scratch_init(&scratch);
-    assert_int_equal(mp__l2_get(t.l2, address, hash_of(&t, address), &scratch, &record, &generation,
-                                &verify_by_s),
-                     0);
-    first = scratch.window_of;
-    assert_non_null(first);
+    first = read_in_window(&t, &scratch, &record);
     mp__l2_set_dictionary(t.l2, 0);
     fill(&t, 2000, 3000, 1, 0); /* no group has one any more */
     for (size_t i = 0; i < 3000; i++)
