@@ -75,6 +75,12 @@ static inline bool mp__l1_uses_enter(const mp__l1_front *front, mp__hazard_recor
         return atomic_load_explicit(&front->uses_wanted, memory_order_relaxed) >> shard & 1;
     held = atomic_load_explicit(&uses->head, memory_order_relaxed) -
            atomic_load_explicit(&uses->tail, memory_order_acquire);
+    if (__builtin_expect(held >= MP__L1_USES, 0) && mp__hazard_is_plain(record)) {
+        /* It is believed until the next turn: report_ring() in l1_uses.c has the other half. */
+        atomic_thread_fence(memory_order_seq_cst);
+        held = atomic_load_explicit(&uses->head, memory_order_relaxed) -
+               atomic_load_explicit(&uses->tail, memory_order_acquire);
+    }
     if (held < MP__L1_USES)
         record->uses_room = MP__L1_USES - held;
     return true;

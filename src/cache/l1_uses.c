@@ -13,30 +13,41 @@ enum {
 
 static const double SHARE_LEAST = 1.0 / 64; /* a few uses must not stand for all of them */
 
-/* Rings for the readers that came since. A ring stays until L1 goes, as the thread's number does.
- */
-static void make_rings(mp__l1 *l1)
+/* A ring for the reader of @shard. False: there is no room for one now, or no memory. */
+static bool make_ring(mp__l1 *l1, unsigned shard)
 {
     const size_t bytes = sizeof(mp__l1_uses) + MP__L1_USES * sizeof(uint64_t);
+    size_t limit = l1->slab_bytes;
+    mp__l1_uses *ring = NULL;
+
+    if (limit >= 4 * bytes)
+        ring = mp__aligned_alloc(128, (bytes + 127) / 128 * 128);
+    if (!ring)
+        return false;
+    memset(ring, 0, bytes);
+    l1->rings[l1->ring_count++] = ring;
+    l1->uses_bytes += bytes;
+    atomic_store_explicit(&l1->uses[shard], ring, memory_order_release);
+    mp__l1_turn_next(l1); /* for its reader, who knows that it has none */
+    mp__l1_shrink(l1, limit - bytes);
+    return true;
+}
+
+/* Rings for the readers that came since. A ring stays until L1 goes, as the thread's number does.
+ * Who gets none now is thought of again at the next fill, since it asks no second time. */
+static void make_rings(mp__l1 *l1)
+{
     uint64_t wanted = atomic_exchange_explicit(&l1->front.uses_wanted, 0, memory_order_relaxed);
+    uint64_t later = 0;
 
     for (; wanted; wanted &= wanted - 1) {
         unsigned shard = (unsigned)__builtin_ctzl(wanted);
-        size_t limit = l1->slab_bytes;
-        mp__l1_uses *ring;
 
-        if (atomic_load_explicit(&l1->uses[shard], memory_order_relaxed) || limit < 4 * bytes)
-            continue;
-        ring = mp__aligned_alloc(128, (bytes + 127) / 128 * 128);
-        if (!ring)
-            return; /* its reader asks again */
-        memset(ring, 0, bytes);
-        l1->rings[l1->ring_count++] = ring;
-        l1->uses_bytes += bytes;
-        atomic_store_explicit(&l1->uses[shard], ring, memory_order_release);
-        mp__l1_turn_next(l1); /* for its reader, who knows that it has none */
-        mp__l1_shrink(l1, limit - bytes);
+        if (!atomic_load_explicit(&l1->uses[shard], memory_order_relaxed) && !make_ring(l1, shard))
+            later |= (uint64_t)1 << shard;
     }
+    if (later)
+        atomic_fetch_or_explicit(&l1->front.uses_wanted, later, memory_order_relaxed);
 }
 
 /* The policy of what is cached sees a hit. What left meanwhile was one all the same, which the
@@ -61,14 +72,18 @@ static void report_use(mp__l1 *l1, uint64_t hash)
     }
 }
 
-/* Whoever filled @ring asks for room only in a new turn. */
+/* Whoever filled @ring, also meanwhile, asks for room only in a new turn. Its reader stores the
+ * head and then loads the tail, here it is the other way round, both with a fence between: so that
+ * one of them at least sees what the other stored. */
 static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
 {
     uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed), count = head - tail;
+    const uint32_t before = tail;
     const mp__l1_table *table = mp__l1_table_of(l1);
-    bool was_full = count >= MP__L1_USES;
 
+    if (count == 0)
+        return;
     if (count > MP__L1_USES) { /* two readers share it: one put the head back, or both filled it */
         tail = head;
         count = 0;
@@ -86,7 +101,8 @@ static void report_ring(mp__l1 *l1, mp__l1_uses *ring)
     l1->uses_credit -= count;
     l1->uses_reported += count;
     atomic_store_explicit(&ring->tail, tail + count, memory_order_release);
-    if (was_full)
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&ring->head, memory_order_relaxed) - before >= MP__L1_USES)
         mp__l1_turn_next(l1);
 }
 

@@ -3,6 +3,7 @@
  * limit or of another thread. */
 #include "mp_test.h"
 #include "mp_dice.h"
+#include "mp_fail.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -125,6 +126,77 @@ static void who_had_no_room_sees_that_there_is_some_again(void **state)
         assert_int_equal(put(l1, i), 0);
     assert_false(holds(l1, 1));
     assert_true(holds(l1, 0));
+    l1 = mp__l1_free(l1);
+}
+
+/* ---- a reader that fills its ring while it is emptied ---- */
+
+static struct {
+    mp__policy_ops ops;
+    void (*hit)(mp__policy *policy, mp__policy_node *node);
+    mp__l1 *l1;
+    unsigned seen;
+    bool reads; /* at the next hit that is reported */
+} spy;
+
+static void spy_hit(mp__policy *policy, mp__policy_node *node)
+{
+    spy.hit(policy, node);
+    spy.seen++;
+    if (!spy.reads)
+        return;
+    spy.reads = false;
+    for (unsigned i = 0; i < MP__L1_USES + 8; i++) /* reads take no lock: as another thread would */
+        assert_true(get(spy.l1, 1));
+}
+
+static void a_ring_filled_while_it_is_emptied_is_filled_again_later(void **state)
+{
+    mp__cache_forecast forecast;
+    unsigned before;
+
+    (void)state;
+    spy.ops = *mp__policy_find("lru");
+    spy.hit = spy.ops.hit;
+    spy.ops.hit = spy_hit;
+    assert_int_equal(mp__l1_new(mp__env_real(), 64, 8u << 20, 10, &spy.ops, &spy.l1), 0);
+    (void)get(spy.l1, 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(put(spy.l1, i), 0);
+    for (unsigned i = 0; i < MP__L1_USES / 2; i++)
+        assert_true(get(spy.l1, 1));
+    spy.reads = true;
+    (void)mp__l1_predict(spy.l1, NULL, 0, &forecast); /* reports what is in the ring */
+    assert_false(spy.reads);
+    (void)mp__l1_predict(spy.l1, NULL, 0, &forecast);
+    before = spy.seen;
+    for (unsigned i = 0; i < 100; i++)
+        assert_true(get(spy.l1, 2));
+    (void)mp__l1_predict(spy.l1, NULL, 0, &forecast);
+    assert_int_equal(spy.seen - before, 100);
+    spy.l1 = mp__l1_free(spy.l1);
+}
+
+/* A thread that asked for a ring does not ask again before it is told of one. */
+static void a_ring_that_found_no_memory_is_made_later(void **state)
+{
+    mp__l1_stats before, without, with;
+    mp__l1 *l1 = l1_new(64, "lru");
+    mp__cache_forecast forecast;
+
+    (void)state;
+    assert_int_equal(put(l1, 0), 0);
+    mp__l1_stats_read(l1, &before);
+    assert_true(get(l1, 0));
+    mp_fail_begin(1);
+    (void)mp__l1_predict(l1, NULL, 0, &forecast);
+    assert_true(mp_fail_end());
+    assert_true(get(l1, 0));
+    mp__l1_stats_read(l1, &without);
+    (void)mp__l1_predict(l1, NULL, 0, &forecast);
+    mp__l1_stats_read(l1, &with);
+    assert_int_equal(without.bytes, before.bytes);
+    assert_true(with.bytes >= before.bytes + MP__L1_USES * sizeof(uint64_t));
     l1 = mp__l1_free(l1);
 }
 
@@ -287,6 +359,8 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(hits_between_fills_are_seen_in_their_order),
     MP_TEST(hits_beyond_the_room_are_noted_in_the_entry),
     MP_TEST(who_had_no_room_sees_that_there_is_some_again),
+    MP_TEST(a_ring_filled_while_it_is_emptied_is_filled_again_later),
+    MP_TEST(a_ring_that_found_no_memory_is_made_later),
     MP_TEST(what_was_used_and_then_removed_does_no_harm),
     MP_TEST(rings_are_within_the_bytes_and_shown),
     MP_TEST(a_running_cache_hits_what_a_replay_says),
