@@ -134,14 +134,20 @@ class Scopes(mp_daemon.Spoken):
         position = self.c("MP.CHANGES")[0]
         prefix("MP.WATCH", "PREFIX", "shows/")
         channel("PSUBSCRIBE", "__keyspace@0__:shows/*")
-        self.delete("env=production", "shows/k")
-        self.put("env=production", "shows/gone", "1")
-        self.delete("env=production", "shows/gone")
-        self.delete("env=base", "shows/k")
+
+        def both_hear(*told):
+            self.assertEqual([tuple(prefix.read()[1:3]) for _ in told], list(told))
+            self.assertEqual([channel.read()[3] for _ in told], [word for _, word in told])
+
         told = [(b"shows/k", b"set"), (b"shows/gone", b"set"), (b"shows/gone", b"del"),
                 (b"shows/k", b"del")]
-        self.assertEqual([tuple(prefix.read()[1:3]) for _ in told], told)
-        self.assertEqual([channel.read()[3] for _ in told], [word for _, word in told])
+        self.delete("env=production", "shows/k")
+        both_hear(told[0])  # before the base goes, too: it is told as of when it is told
+        self.put("env=production", "shows/gone", "1")
+        both_hear(told[1])
+        self.delete("env=production", "shows/gone")
+        self.delete("env=base", "shows/k")
+        both_hear(*told[2:])
         page = self.c("MP.CHANGES", "FROM", position)[2:]
         # what is seen now: the base has no value any more that shows
         self.assertEqual([tuple(change[:2]) for change in page],
