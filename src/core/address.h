@@ -64,6 +64,14 @@ static inline size_t mp__scope_size(mp_str address)
     return slash ? (size_t)(slash - address.data) : address.size;
 }
 
+/* What follows the scope: "/namespace/key". */
+static inline mp_str mp__scope_rest(mp_str address)
+{
+    size_t scope = mp__scope_size(address);
+
+    return mp_str_new(address.data + scope, address.size - scope);
+}
+
 /* Bytes that both begin with. */
 static inline size_t mp__common_size(mp_str a, mp_str b)
 {

@@ -125,17 +125,9 @@ size_t mp__overlay_layers(const mp__manager *manager, mp_str scope, mp_str names
     return 1;
 }
 
-/* "/namespace/key" of an address. */
-static mp_str rest_of(mp_str address)
-{
-    size_t scope = mp__scope_size(address);
-
-    return mp_str_new(address.data + scope, address.size - scope);
-}
-
 static mp_str namespace_of(mp_str address)
 {
-    mp_str rest = rest_of(address);
+    mp_str rest = mp__scope_rest(address);
     const char *end = rest.size > 1 ? memchr(rest.data + 1, '/', rest.size - 1) : NULL;
 
     return end ? mp_str_new(rest.data + 1, (size_t)(end - rest.data) - 1) : mp_str_new("", 0);
@@ -155,7 +147,8 @@ size_t mp__overlay_layers_of(const mp__manager *manager, mp_str address,
 
 bool mp__overlay_sees(const mp__manager *manager, mp_str scope, mp_str address, mp_str *ret_rest)
 {
-    mp_str changed = mp_str_new(address.data, mp__scope_size(address)), rest = rest_of(address);
+    mp_str changed = mp_str_new(address.data, mp__scope_size(address)),
+           rest = mp__scope_rest(address);
     mp_str layers[MP__LAYERS_MAX];
     size_t count;
 
@@ -183,7 +176,7 @@ static mp_str address_in(mp_str scope, mp_str rest, char out[MP__ADDRESS_MAX])
 
 static mp__overlay_stripe *stripe_of(mp__manager *manager, mp_str address)
 {
-    mp_str rest = rest_of(address);
+    mp_str rest = mp__scope_rest(address);
 
     return &manager->stripes[mp__checksum(0, rest.data, rest.size) % MP__OVERLAY_STRIPES];
 }
@@ -323,7 +316,7 @@ bool mp__overlay_is_empty(mp__manager *manager, mp_str scope)
  * there. */
 static const mp__entry *first_of_layers(mp__manager *manager, mp_str address, enum mark_needs needs)
 {
-    mp_str layers[MP__LAYERS_MAX], rest = rest_of(address);
+    mp_str layers[MP__LAYERS_MAX], rest = mp__scope_rest(address);
     size_t count = mp__overlay_layers_of(manager, address, layers);
     char text[MP__ADDRESS_MAX];
     const mp__entry *entry = NULL;
@@ -556,8 +549,9 @@ static bool look(walk *w, bool at_mark)
     w->is_mark = at_mark;
     w->part = (mp__read){
         .loop = whole->loop,
-        .address = at_mark ? w->layers[w->at]
-                           : address_in(w->layers[w->at], rest_of(whole->address), w->address),
+        .address = at_mark
+                       ? w->layers[w->at]
+                       : address_in(w->layers[w->at], mp__scope_rest(whole->address), w->address),
         .identity = whole->identity,
         .level = whole->level,
         .strict = whole->strict,

@@ -205,18 +205,10 @@ typedef struct doubting {
     bool found;
 } doubting;
 
-/* What follows the scope. */
-static mp_str behind_scope(mp_str address)
-{
-    const char *slash = memchr(address.data, '/', address.size);
-
-    return slash ? mp_str_new(slash, (size_t)(address.data + address.size - slash)) : address;
-}
-
 static int compare_behind_scope(const void *address, const void *item)
 {
-    mp_str a = behind_scope(*(const mp_str *)address);
-    mp_str b = behind_scope(((const mp__list_item *)item)->address);
+    mp_str a = mp__scope_rest(*(const mp_str *)address);
+    mp_str b = mp__scope_rest(((const mp__list_item *)item)->address);
 
     return mp__bytes_order(a, b);
 }
@@ -224,11 +216,12 @@ static int compare_behind_scope(const void *address, const void *item)
 /* Whether @address, did it hold, would be on another page. */
 static bool is_beyond(const mp__query *q, mp_str address)
 {
-    mp_str name = behind_scope(address);
+    mp_str name = mp__scope_rest(address);
 
-    return (q->after_address.size && mp__bytes_order(name, behind_scope(q->after_address)) <= 0) ||
+    return (q->after_address.size &&
+            mp__bytes_order(name, mp__scope_rest(q->after_address)) <= 0) ||
            (q->next && q->count &&
-            mp__bytes_order(name, behind_scope(q->items[q->count - 1].address)) > 0);
+            mp__bytes_order(name, mp__scope_rest(q->items[q->count - 1].address)) > 0);
 }
 
 /* One whose place in the list a nearer layer has is no matter. */
