@@ -177,7 +177,7 @@ static void ask(const mp__config_values *v, uint64_t *random, asked batch[BATCH]
  * and the median of all batches, for that one goes on while others run. */
 static int get_all(mp_cache *cache, const mp__config_values *v, double *ret_ns, double *ret_ask_ns)
 {
-    mp__hash_key key = mp__cache_hash_key(cache);
+    const mp__hasher *hasher = mp__cache_hasher(cache);
     static double asking[GETS / BATCH];
     asked batch[BATCH];
     uint64_t random = 3;
@@ -200,7 +200,8 @@ static int get_all(mp_cache *cache, const mp__config_values *v, double *ret_ns, 
             asking[i / BATCH] = cpu_ns(CLOCK_MONOTONIC) - asks;
         }
         value = &v->values[a->value];
-        if (mp__cache_peek_memory(cache, a->address, mp__cache_hash(key, a->address), &entry) != 0)
+        if (mp__cache_peek_memory(cache, a->address, mp__cache_hash(hasher, a->address), &entry) !=
+            0)
             continue;
         found += i % BATCH != 0 ||
                  mp_str_equal(mp_blob_str(&entry->blob.pub), mp_str_new(value->value, value->size));

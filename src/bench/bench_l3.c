@@ -113,14 +113,14 @@ static bool is_right(const mp__entry *entry, size_t index)
  * system's memory just now would go to the reader thread: it is counted and passed over. */
 static int turn_ours(run *r, double *ret_ns, mp__diag *diag)
 {
-    mp__hash_key key = mp__cache_hash_key(r->cache);
+    const mp__hasher *hasher = mp__cache_hasher(r->cache);
     double began = cpu_ns();
 
     for (size_t i = 0; i < REQUESTS; i++) {
         size_t index = r->workload.sequence[i];
         mp_str address = mp__workload_key(&r->workload, index);
         const mp__entry *entry;
-        int rc = mp__cache_load_nowait(r->cache, address, mp__cache_hash(key, address), &entry);
+        int rc = mp__cache_load_nowait(r->cache, address, mp__cache_hash(hasher, address), &entry);
         bool right = rc == MP_EAGAIN || (rc == 0 && (i % 64 != 0 || is_right(entry, index)));
 
         if (rc == 0)

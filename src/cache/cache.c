@@ -95,6 +95,7 @@ static int open_l3(mp_cache *cache, const mp__cache_options *options, mp__diag *
     rc = mp__l3_open(&l3, &cache->l3, diag);
     if (rc == 0) {
         cache->hash_key = mp__l3_hash_key(cache->l3);
+        cache->hasher = *mp__l3_hasher(cache->l3);
         atomic_store(&cache->counted, mp__l3_revision_max(cache->l3));
     }
     return rc;
@@ -154,6 +155,7 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
     cache->on_damaged = options->on_damaged;
     cache->context = options->context;
     mp__env_random(options->env, &cache->hash_key, sizeof(cache->hash_key));
+    mp__hasher_init(&cache->hasher, cache->hash_key, mp__hasher_may_be_fast());
     rc = mp__slab_new(0, &cache->heap);
     mp__l2_prepare_fork(); /* behind the slabs, before the first L1 */
     if (rc == 0 && options->l3_dir && options->l3_keys.size)
@@ -179,7 +181,6 @@ int mp__cache_open(const mp__cache_options *options, mp_cache **ret_cache, mp__d
         (void)mp_cache_free(cache);
         return rc;
     }
-    cache->hash_state = mp__hash_state_of(cache->hash_key); /* L3's, if there is one */
     atomic_store(&cache->is_open, true);
     if (cache->l2)
         mp__l1_set_below(cache->l1, cache->l2);
@@ -205,6 +206,11 @@ MP_API mp_cache *mp_cache_free(mp_cache *cache)
 mp__hash_key mp__cache_hash_key(const mp_cache *cache)
 {
     return cache->hash_key;
+}
+
+const mp__hasher *mp__cache_hasher(const mp_cache *cache)
+{
+    return &cache->hasher;
 }
 
 enum mp__priority mp__cache_priority(const mp_cache *cache, mp_str address)
@@ -517,7 +523,7 @@ int mp__cache_fill_record(mp_cache *cache, uint64_t removals, const mp__record *
                           unsigned flags, uint32_t generation, uint32_t verify_by_s,
                           const mp__entry **ret_entry)
 {
-    uint64_t hash = mp__hash_str(cache->hash_key, record->address);
+    uint64_t hash = mp__hasher_hash(&cache->hasher, record->address);
     bool force = (flags & MP__PUT_FORCE) != 0;
     int rc;
 
@@ -552,7 +558,7 @@ int mp__cache_put_record(mp_cache *cache, const mp__record *record, unsigned fla
 
 const mp__entry *mp__cache_entry(mp_cache *cache, const mp__record *record)
 {
-    return mp__entry_make(cache->heap, mp__hash_str(cache->hash_key, record->address), record, 0,
+    return mp__entry_make(cache->heap, mp__hasher_hash(&cache->hasher, record->address), record, 0,
                           0);
 }
 

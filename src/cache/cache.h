@@ -17,7 +17,7 @@
 #include "cache/priority.h"
 #include "core/blob.h"
 #include "core/env.h"
-#include "core/hash.h"
+#include "core/hasher.h"
 #include "core/knob.h"
 #include "core/record.h"
 
@@ -103,9 +103,11 @@ size_t mp__cache_l2_bytes_least(size_t entries);
 
 /* The secret of this cache's table: hash an address once, pass the hash along. */
 mp__hash_key mp__cache_hash_key(const mp_cache *cache);
-static inline uint64_t mp__cache_hash(mp__hash_key key, mp_str address)
+/* What hashes with it; as long as the cache is there. */
+const mp__hasher *mp__cache_hasher(const mp_cache *cache);
+static inline uint64_t mp__cache_hash(const mp__hasher *hasher, mp_str address)
 {
-    return mp__hash_str(key, address);
+    return mp__hasher_hash(hasher, address);
 }
 
 /* Whether anybody has used @entry since it is there. What readers of L1 noted lately counts once
@@ -306,7 +308,7 @@ typedef struct mp__cache_soundness {
     uint64_t damaged;                /* records that this found */
     uint64_t healed;                 /* values that came again after their record was lost */
     int64_t passed_ms;               /* Unix ms when the last whole pass ended; 0: none has */
-    uint64_t to_rewrite;             /* segments that are not sealed with the newest key yet */
+    uint64_t to_rewrite;             /* as of L3 */
     bool is_sealed;                  /* with a key */
     uint64_t expired, not_admitted;  /* room taken back; fills for which there was hardly room */
 } mp__cache_soundness;

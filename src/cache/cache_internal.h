@@ -16,8 +16,8 @@ struct mp_cache {
     mp__l3 *l3;                 /* or NULL */
     mp__l3_keys *l3_keys;       /* or NULL */
     mp__priorities *priorities; /* or NULL */
-    mp__hash_key hash_key;
-    mp__hash_state hash_state;  /* of that key, for the hot path */
+    mp__hash_key hash_key;      /* L3's, if there is one */
+    mp__hasher hasher;          /* of that key */
     mp__slab *heap;             /* entries that L1 does not take: too large for it, or no room */
     _Atomic uint64_t counted;   /* revisions that this cache counts itself: mp_cache_put() */
     _Atomic bool is_open;       /* L1 is there: L3's scrubber may look into it */

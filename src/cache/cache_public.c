@@ -155,7 +155,7 @@ static inline __attribute__((always_inline)) const mp_blob *find(mp_cache *cache
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    hash = mp__hash_str_from(&cache->hash_state, key);
+    hash = mp__hasher_hash(&cache->hasher, key);
     MP__ANEW(key.size); /* or what its check made of it is kept in a register */
     return find_hashed(cache, mp__hazard_mine, key, hash, middle);
 }
@@ -207,7 +207,7 @@ static inline bool hash_many(const mp_cache *cache, const mp__l1_table *table, c
         if (__builtin_expect(key_is_bad(keys[i]), 0))
             good = false;
         else
-            hash = mp__hash_str_from(&cache->hash_state, keys[i]);
+            hash = mp__hasher_hash(&cache->hasher, keys[i]);
         ret_hashes[i] = hash;
         __builtin_prefetch(mp__l1_home(table, hash));
     }
@@ -260,7 +260,7 @@ static __attribute__((noinline, cold)) const mp_blob *find_beyond(mp_cache *cach
 
     if (key_is_bad(key))
         return failed(MP_EINVAL);
-    hash = mp__hash_str_from(&cache->hash_state, key);
+    hash = mp__hasher_hash(&cache->hasher, key);
     return result_of(record, mp__l1_read((mp__l1_front *)cache->l1, record, key, hash), hash);
 }
 
@@ -317,7 +317,7 @@ MP_API int mp_cache_load(mp_cache *cache, mp_str key, mp_blob **ret_value)
 
     if (!cache || !ret_value || key_is_bad(key))
         return MP_EINVAL;
-    hash = mp__hash_str_from(&cache->hash_state, key);
+    hash = mp__hasher_hash(&cache->hasher, key);
     rc = mp_read_begin();
     if (rc)
         return rc;

@@ -72,6 +72,7 @@ static mp__l3 *l3_make(const mp__l3_options *options)
     l3->keys = options->keys;
     l3->key = mp__l3_keys_first(options->keys);
     l3->load.is_lazy = options->is_lazy;
+    l3->hashes_fast = !options->hashes_plainly && mp__hasher_may_be_fast();
     l3->on_damaged = options->on_damaged;
     l3->context = options->context;
     l3->kick.run = nothing;
@@ -119,7 +120,10 @@ static int check_options(const mp__l3_options *options, mp__diag *diag)
  * this process; what it writes until then is kept under a secret of its own. */
 static void open_later(mp__l3 *l3, int error)
 {
-    mp__env_random(l3->env, &l3->hash_key, sizeof(l3->hash_key));
+    mp__hash_key secret;
+
+    mp__env_random(l3->env, &secret, sizeof(secret));
+    mp__l3_set_secret(l3, secret);
     mp__l3_open_failed(l3, error);
 }
 
@@ -179,6 +183,11 @@ mp__l3 *mp__l3_free(mp__l3 *l3)
 mp__hash_key mp__l3_hash_key(const mp__l3 *l3)
 {
     return l3->hash_key;
+}
+
+const mp__hasher *mp__l3_hasher(const mp__l3 *l3)
+{
+    return &l3->hasher;
 }
 
 /* ---- putting ---- */

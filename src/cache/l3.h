@@ -26,7 +26,8 @@ typedef struct mp__l3_options {
      * for it again where it may be had. On the thread "mp-l3-scrub", until mp__l3_scrub_stop(). */
     void (*on_damaged)(void *context, mp_str address, uint64_t hash, uint64_t revision);
     void *context;
-    bool is_lazy; /* for tests: also a small index is brought in when it is asked for */
+    bool is_lazy;        /* for tests: also a small index is brought in when it is asked for */
+    bool hashes_plainly; /* for tests: as where the processor has no AES */
 } mp__l3_options;
 
 typedef struct mp__l3_stats {
@@ -37,7 +38,7 @@ typedef struct mp__l3_stats {
     uint64_t not_admitted; /* fills that were not kept since it was nearly full */
     uint64_t healed;       /* values that came again after their record was lost */
     uint64_t scrubbed_bytes, scrub_passes, scrub_damaged;
-    uint64_t to_rewrite;     /* segments that are not sealed with the first key yet */
+    uint64_t to_rewrite;     /* segments that are not sealed with the first key, or not ours, yet */
     int64_t scrub_passed_ms; /* Unix ms when the last whole pass ended; 0: none has */
 } mp__l3_stats;
 
@@ -53,6 +54,7 @@ void mp__l3_scrub_stop(mp__l3 *l3);
 
 /* The secret that hashes passed in are made with: kept in the folder, so that footers stay true. */
 mp__hash_key mp__l3_hash_key(const mp__l3 *l3);
+const mp__hasher *mp__l3_hasher(const mp__l3 *l3); /* of that secret; as long as L3 is there */
 
 enum mp__l3_put_flags {
     MP__L3_PUT_FORCE = 1,

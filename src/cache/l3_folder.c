@@ -224,17 +224,24 @@ static int id_from_segments(mp__l3 *l3, const mp__l3_numbers *numbers, identity 
         mp__file_close(file);
         if (n > 0 && mp__l3_head_read(bytes, (size_t)n, &head) == 0) {
             memcpy(ret_id->folder, head.folder, 16);
-            ret_id->secret = head.secret;
+            ret_id->secret = head.made_of;
             return 0;
         }
     }
     return MP_EUNKNOWN;
 }
 
+void mp__l3_set_secret(mp__l3 *l3, mp__hash_key secret)
+{
+    l3->secret = secret;
+    l3->hash_key = mp__hasher_secret(secret, l3->hashes_fast);
+    mp__hasher_init(&l3->hasher, l3->hash_key, l3->hashes_fast);
+}
+
 int mp__l3_folder_again(mp__l3 *l3)
 {
     char path[MP__L3_PATH_MAX];
-    identity id = {.secret = l3->hash_key};
+    identity id = {.secret = l3->secret};
     int rc;
 
     mp__file_close(l3->lock_file); /* of a file that has no name any more */
@@ -274,7 +281,7 @@ int mp__l3_folder_id(mp__l3 *l3, const mp__l3_numbers *numbers, mp__diag *diag)
         (void)id_write(l3, path, &id); /* every segment carries it, too */
     }
     memcpy(l3->folder, id.folder, sizeof(l3->folder));
-    if (memcmp(&l3->hash_key, &none, sizeof(none)) == 0)
-        l3->hash_key = id.secret;
+    if (memcmp(&l3->secret, &none, sizeof(none)) == 0)
+        mp__l3_set_secret(l3, id.secret);
     return 0;
 }

@@ -302,6 +302,8 @@ void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3
     put64(out + 48, head->secret.k1);
     put64(out + 56, (uint64_t)head->created_ms);
     put64(out + 64, head->key_id);
+    put64(out + 72, head->made_of.k0);
+    put64(out + 80, head->made_of.k1);
     put64(out + 120, mp__checksum(0, out, 120));
 }
 
@@ -339,6 +341,9 @@ int mp__l3_head_read(const unsigned char *bytes, size_t size, mp__l3_segment_hea
     ret_head->secret = (mp__hash_key){get64(data + 40), get64(data + 48)};
     ret_head->created_ms = (int64_t)get64(data + 56);
     ret_head->key_id = get64(data + 64);
+    ret_head->made_of = (mp__hash_key){get64(data + 72), get64(data + 80)};
+    if (!(ret_head->made_of.k0 | ret_head->made_of.k1)) /* of an older version */
+        ret_head->made_of = ret_head->secret;
     return 0;
 }
 

@@ -80,7 +80,8 @@ typedef struct mp__l3_seed {
 typedef struct mp__l3_segment_head {
     uint64_t number;
     unsigned char folder[16]; /* of the folder it was written in */
-    mp__hash_key secret;      /* of the folder: sums, and the hashes in the footer */
+    mp__hash_key secret;      /* of sums, and of the hashes in the footer */
+    mp__hash_key made_of;     /* the folder's secret, mp__hasher_secret() */
     int64_t created_ms;
     uint64_t key_id; /* 0: no record is sealed */
 } mp__l3_segment_head;

@@ -24,7 +24,7 @@
 #include "cache/l3.h"
 #include "cache/l3_index.h"
 #include "core/alloc.h"
-#include "core/hash.h"
+#include "core/hasher.h"
 
 #define MP__L3_PATH_MAX 4352             /* the folder's path, and a name */
 enum { MP__L3_RUN_BYTES = 1024 * 1024 }; /* most bytes of one write, unless one record is larger */
@@ -76,8 +76,10 @@ struct mp__l3 {
     const mp__priorities *priorities; /* or NULL */
     const mp__l3_keys *keys;
     const mp__l3_key *key; /* that seals what is written; NULL: none does */
-    mp__hash_key
-        hash_key; /* of this process; the folder's, unless that could not be read in time */
+    mp__hash_key secret; /* of this process; the folder's, unless that could not be read in time */
+    mp__hash_key hash_key; /* made of it: of hashes and sums */
+    mp__hasher hasher;     /* of that */
+    bool hashes_fast;
     mp__l3_index index;
     mp__l3_load load;
 
@@ -237,6 +239,7 @@ MP_MUST_USE int mp__l3_folder_again(mp__l3 *l3);
 MP_MUST_USE int mp__l3_folder_list(mp__l3 *l3, mp__l3_numbers *ret_numbers);
 /* Its id, and its secret unless @l3 has one already. */
 MP_MUST_USE int mp__l3_folder_id(mp__l3 *l3, const mp__l3_numbers *numbers, mp__diag *diag);
+void mp__l3_set_secret(mp__l3 *l3, mp__hash_key secret);
 /* Rename a file that is no segment of ours to *.bad. */
 void mp__l3_folder_set_aside(mp__l3 *l3, uint64_t number);
 
@@ -299,8 +302,8 @@ MP_MUST_USE int mp__l3_room_before(mp__l3 *l3);
 MP_MUST_USE int mp__l3_room_after(mp__l3 *l3, uint64_t spare);
 /* The bound was higher once: room, as above, of what is there. */
 MP_MUST_USE int mp__l3_shrink(mp__l3 *l3);
-/* Of the segments that are not sealed with the first key, move what lives out of the oldest into
- * the active one, once in a while. */
+/* Of the segments that are not sealed with the first key, or hashed with another secret, move what
+ * lives out of the oldest into the active one, once in a while. */
 MP_MUST_USE int mp__l3_rewrite_one(mp__l3 *l3);
 void mp__l3_rewrite_note(mp__l3 *l3); /* count them */
 /* Delete segments in which nothing is needed; whether there were any. */

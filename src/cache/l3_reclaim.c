@@ -469,15 +469,23 @@ int mp__l3_shrink(mp__l3 *l3)
     return rc == -ENOENT ? 0 : rc;
 }
 
-/* ---- under another key ---- */
+/* ---- under another key or secret ---- */
+
+/* Sealed with another key, or with hashes in its footer that are not ours, so that each start would
+ * have to read all of it. */
+static bool is_to_be_rewritten(const mp__l3 *l3, const mp__l3_segment *segment)
+{
+    return segment != l3->active &&
+           ((l3->key && segment->seed.key != l3->key) || !segment->is_ours);
+}
 
 static mp__l3_segment *first_to_rewrite(mp__l3 *l3)
 {
     mp__l3_segment *first = NULL;
     uint64_t count = 0;
 
-    for (mp__l3_segment *s = l3->segments; s && l3->key; s = s->next) {
-        if (s->seed.key == l3->key || s == l3->active)
+    for (mp__l3_segment *s = l3->segments; s; s = s->next) {
+        if (!is_to_be_rewritten(l3, s))
             continue;
         count++;
         if (!first && !s->is_kept_as_it_is)

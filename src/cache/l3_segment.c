@@ -142,6 +142,7 @@ int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
     mp__l3_seed seed = {l3->hash_key, l3->next_number, l3->key};
     mp__l3_segment_head head = {.number = seed.number,
                                 .secret = seed.secret,
+                                .made_of = l3->secret,
                                 .created_ms = mp__env_wall_ms(l3->env),
                                 .key_id = l3->key ? mp__l3_key_id(l3->key) : 0};
     const int how = MP__OPEN_WRITE | MP__OPEN_CREATE | MP__OPEN_EXCLUSIVE;
@@ -256,7 +257,7 @@ int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size
 }
 
 typedef struct scan {
-    mp__hash_key key;
+    const mp__hasher *hasher;
     unsigned char *data; /* a piece of the segment, */
     size_t base;         /* which begins here */
     const mp__l3_seed *seed;
@@ -296,7 +297,7 @@ static void scan_record(void *context, const mp__l3_found *as_read)
         s->capacity = capacity;
     }
     s->rows[s->count++] = (mp__l3_row){
-        .hash = mp__hash_str(s->key, found->record.address),
+        .hash = mp__hasher_hash(s->hasher, found->record.address),
         .revision = found->record.revision,
         .offset = found->offset,
         .size = found->size,
@@ -371,7 +372,7 @@ static int walk_file(mp__l3_segment *segment, scan *s, mp__l3_walk *walk)
 int mp__l3_rows_from_scan(mp__l3 *l3, mp__l3_segment *segment, mp__l3_row **ret_rows,
                           size_t *ret_count, mp__l3_scan *ret_scan)
 {
-    scan s = {.key = l3->hash_key, .seed = &segment->seed};
+    scan s = {.hasher = &l3->hasher, .seed = &segment->seed};
     mp__l3_walk walk = mp__l3_walk_begin();
     int rc = walk_file(segment, &s, &walk);
 

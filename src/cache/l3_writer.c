@@ -355,10 +355,10 @@ int mp__l3_write_all(mp__l3 *l3, bool sync)
     return rc;
 }
 
-/* When there is nothing else to do: a segment that is not sealed with the newest key. */
+/* When there is nothing else to do: a segment that is not as this process would have written it. */
 static void rewrite(mp__l3 *l3)
 {
-    int rc = l3->key ? mp__l3_rewrite_one(l3) : 0;
+    int rc = atomic_load(&l3->to_rewrite) ? mp__l3_rewrite_one(l3) : 0;
 
     if (rc)
         failed(l3, rc, NULL);

@@ -122,7 +122,7 @@ void mp__ahead_maybe(mp__manager *manager, const mp__entry *entry, uint64_t hash
 /* In use, and its time is about to come or just has: verify it, if that is not done already. */
 static void refresh_due(mp__manager *manager, const mp__entry *entry)
 {
-    uint64_t hash = mp__cache_hash(manager->hash_key, mp__entry_address(entry));
+    uint64_t hash = mp__cache_hash(manager->hasher, mp__entry_address(entry));
     uint32_t live = atomic_load_explicit(&manager->generation, memory_order_relaxed);
 
     /* what no live watch held is its readers' to judge: it may have been wrong for long */

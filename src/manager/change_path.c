@@ -95,7 +95,7 @@ void mp__change_publish(mp__manager *manager, const mp__record *after, const mp_
 const mp__entry *mp__change_keep(mp__manager *manager, const mp__record *after, uint32_t generation,
                                  int64_t as_of_ms)
 {
-    uint64_t hash = mp__cache_hash(manager->hash_key, after->address);
+    uint64_t hash = mp__cache_hash(manager->hasher, after->address);
     bool is_around = mp__write_mode_of(manager->write_modes, after->address) == MP__WRITE_AROUND &&
                      !mp__overlay_is_mark(after->address);
     const mp__entry *entry = NULL;
@@ -185,7 +185,7 @@ void mp__change_unseen(void *context, const char *cause)
 /* What is kept was true until now, and is asked for again before it counts as so. */
 static void doubt(mp__manager *manager, mp_str address)
 {
-    uint64_t hash = mp__cache_hash(manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(manager->hasher, address);
     const mp__entry *entry = NULL;
     int rc = MP_EUNKNOWN;
 
@@ -483,5 +483,5 @@ void mp__origin_probe(mp__manager *manager)
              !has_probe(manager);
     (void)pthread_mutex_unlock(&manager->circuit_lock);
     if (is_due)
-        mp__flight_probe(manager, mark, mp__cache_hash(manager->hash_key, mark));
+        mp__flight_probe(manager, mark, mp__cache_hash(manager->hasher, mark));
 }

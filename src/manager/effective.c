@@ -320,7 +320,7 @@ static int check_all(merging *m)
                              .identity = whole->identity,
                              .age_max_ms = -1,
                              .done = check_done};
-        c->read.hash = mp__cache_hash(whole->manager->hash_key, c->read.address);
+        c->read.hash = mp__cache_hash(whole->manager->hasher, c->read.address);
         p += c->read.address.size;
         if (mp__read_start(whole->manager, &c->read))
             m->waiting--;

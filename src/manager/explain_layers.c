@@ -7,7 +7,7 @@ enum { SHOWN_MAX = 1024 }; /* bytes of a value that is shown itself */
 /* Whoever looks must not change what he looks at: nothing comes up a tier by it. */
 static const mp__entry *kept(mp__manager *manager, mp_str address)
 {
-    uint64_t hash = mp__cache_hash(manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(manager->hasher, address);
     const mp__entry *entry = NULL;
 
     if (mp__back_may_have(&manager->back_filter, hash))
@@ -44,7 +44,7 @@ void mp__explained_take(mp__manager *manager, mp_str address, mp__explained *ret
         e->entries[i] = kept(manager, mp_str_new(text, e->scopes[i].size + rest.size));
         if (!e->entries[i]) {
             const mp__entry *mark = kept(manager, e->scopes[i]);
-            uint64_t hash = mp__cache_hash(manager->hash_key, e->scopes[i]);
+            uint64_t hash = mp__cache_hash(manager->hasher, e->scopes[i]);
 
             e->is_empty[i] = mark && mark->kind == MP__RECORD_ABSENT &&
                              !mp__back_may_have(&manager->back_filter, hash);

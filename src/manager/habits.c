@@ -69,7 +69,7 @@ struct mp__habits {
 /* Whoever reads what was brought, was saved a miss. */
 static void note_read(mp__habits *habits, mp_str address)
 {
-    uint64_t hash = mp__cache_hash(habits->manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(habits->manager->hasher, address);
 
     for (size_t i = 0; i < habits->brought_count; i++)
         if (habits->brought[i].hash == hash)
@@ -245,7 +245,7 @@ static void bring(mp__habits *habits, char *text)
 {
     mp__manager *manager = habits->manager;
     mp_str address = mp_str_of(text);
-    uint64_t hash = mp__cache_hash(manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(manager->hasher, address);
     const mp__entry *entry = NULL;
 
     if (mp__cache_expect(manager->cache, address, hash, USES) >= 0) { /* it shall stay */

@@ -105,6 +105,7 @@ struct mp__manager {
     mp__shared *shared; /* L4, or NULL */
     mp__origin *origin;
     mp__hash_key hash_key;
+    const mp__hasher *hasher; /* of addresses, the cache's */
     char *data_dir;
     mp__file *lock_file;
     /* what takes longer than a loop may: lists of what L3 kept, checks of large values */

@@ -281,8 +281,10 @@ static int open_cache(mp__manager *manager, const mp__options *options, mp__diag
         (void)snprintf(diag->file, sizeof(diag->file), "%.255s",
                        file[0] ? file : "MARKETPRISM_L3_KEYS");
     }
-    if (rc == 0)
+    if (rc == 0) {
         manager->hash_key = mp__cache_hash_key(manager->cache);
+        manager->hasher = mp__cache_hasher(manager->cache);
+    }
     atomic_store(&manager->watch_bytes, plan.watch_bytes);
     return rc;
 }
@@ -625,4 +627,9 @@ mp__access *mp__manager_access(mp__manager *manager)
 mp__hash_key mp__manager_hash_key(const mp__manager *manager)
 {
     return manager->hash_key;
+}
+
+const mp__hasher *mp__manager_hasher(const mp__manager *manager)
+{
+    return manager->hasher;
 }

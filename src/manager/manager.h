@@ -76,7 +76,8 @@ int64_t mp__manager_timeout_ms(const mp__manager *manager);
 
 mp_cache *mp__manager_cache(mp__manager *manager);
 mp__access *mp__manager_access(mp__manager *manager);
-mp__hash_key mp__manager_hash_key(const mp__manager *manager);
+mp__hash_key mp__manager_hash_key(const mp__manager *manager);    /* for tables of one's own */
+const mp__hasher *mp__manager_hasher(const mp__manager *manager); /* for addresses */
 
 /* The name of the n-th environment of `resp.databases`, "" when there is none. */
 mp_str mp__manager_environment(const mp__manager *manager, unsigned database);

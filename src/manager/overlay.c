@@ -244,7 +244,7 @@ void mp__overlay_warm(mp__manager *manager)
     mp_str base = mp__overlay_base(manager);
 
     if (atomic_load(&manager->may_warm) && mp__origin_vouches(manager) && base.size)
-        mp__flight_heal(manager, base, mp__cache_hash(manager->hash_key, base));
+        mp__flight_heal(manager, base, mp__cache_hash(manager->hasher, base));
 }
 
 /* A mark is put at each change, though it says what it said: one of an older revision could be
@@ -285,7 +285,7 @@ static bool is_good(const mp__manager *manager, const mp__entry *entry, bool is_
 static const mp__entry *held(mp__manager *manager, mp_str address, bool is_mark,
                              enum mark_needs needs)
 {
-    uint64_t hash = mp__cache_hash(manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(manager->hasher, address);
     const mp__entry *entry = mp__back_may_have(&manager->back_filter, hash) ? NULL
                              : is_mark ? mp__cache_peek(manager->cache, address, hash)
                                        : mp__cache_find_part(manager->cache, address, hash);
@@ -564,7 +564,7 @@ static bool look(walk *w, bool at_mark)
         .is_part = true,
         .started_ns = whole->started_ns, /* the time that it may take is that of the whole */
     };
-    w->part.hash = mp__cache_hash(manager->hash_key, w->part.address);
+    w->part.hash = mp__cache_hash(manager->hasher, w->part.address);
     if (w->looks > LOOKS_AT_CACHE && whole->level != MP__LEVEL_STRONG) {
         w->part.level = MP__LEVEL_STRONG; /* the cache does not come to rest, the origin is of one
                                            * piece */

@@ -204,7 +204,7 @@ void mp__pins_patterns_free(char **rows, size_t count)
 static int bring_up(void *context, const mp__record *record)
 {
     mp__manager *manager = context;
-    uint64_t hash = mp__cache_hash(manager->hash_key, record->address);
+    uint64_t hash = mp__cache_hash(manager->hasher, record->address);
 
     if (!(mp__cache_where(manager->cache, record->address, hash) & 1u << MP__TIER_L1))
         (void)mp__cache_put_record(manager->cache, record, MP__PUT_L1_ONLY, 0, 0, NULL);

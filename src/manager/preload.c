@@ -161,7 +161,7 @@ static void track(mp__preload *p, mp_str address, uint64_t hash)
 static void keep(mp__preload *p, const mp__record *record)
 {
     mp__manager *manager = p->manager;
-    uint64_t hash = mp__cache_hash(manager->hash_key, record->address);
+    uint64_t hash = mp__cache_hash(manager->hasher, record->address);
     bool was_there = mp__cache_where(manager->cache, record->address, hash) & 1u << MP__TIER_L1;
     uint32_t verify_by = mp__verify_by(manager, record->kind, record->address, hash);
     const mp__entry *entry = NULL;

@@ -81,7 +81,7 @@ static void count_pending(mp__back *back, const mp__pending *p, uint32_t by)
 {
     mp_str address = mp__entry_address(p->entry);
     mp_str scope = mp_str_new(address.data, mp__scope_size(address));
-    uint64_t of_scope = mp__cache_hash(back->manager->hash_key, scope);
+    uint64_t of_scope = mp__cache_hash(back->manager->hasher, scope);
 
     (void)atomic_fetch_add(&back->filter->slots[p->hash % MP__BACK_FILTER], by);
     (void)atomic_fetch_add(&back->filter->slots[of_scope % MP__BACK_FILTER], by);
@@ -120,7 +120,7 @@ static bool request_waits(const mp__back *back, const mp__write_request *request
 {
     for (size_t i = 0; i < request->count; i++) {
         mp_str address = request->changes[i].address;
-        uint64_t hash = mp__cache_hash(back->manager->hash_key, address);
+        uint64_t hash = mp__cache_hash(back->manager->hasher, address);
 
         if (back->coming[hash % MP__BACK_FILTER] || find(back, address, hash))
             return true;
@@ -459,7 +459,7 @@ static mp__pending *pending_new(mp__back *back, const mp__record *record, mp_str
     if (!p)
         return NULL;
     p->back = back;
-    p->hash = mp__cache_hash(back->manager->hash_key, record->address);
+    p->hash = mp__cache_hash(back->manager->hasher, record->address);
     p->entry = mp__cache_entry(back->manager->cache, record);
     (void)snprintf(p->identity.name, sizeof(p->identity.name), "%.*s", (int)actor.size,
                    actor.data ? actor.data : "");
@@ -531,7 +531,7 @@ static void answer_all(mp__back *back, mp__task *tasks, int rc)
 {
     while (tasks) {
         mp__write_request *request = request_of(tasks);
-        uint64_t hash = mp__cache_hash(back->manager->hash_key, request->changes[0].address);
+        uint64_t hash = mp__cache_hash(back->manager->hasher, request->changes[0].address);
 
         tasks = tasks->next;
         if (request->status == 0)
@@ -661,7 +661,7 @@ static bool is_plain(const mp__back *back, const mp__write_request *request)
 static void count_through(mp__back *back, const mp__write_request *request, uint32_t by)
 {
     for (size_t i = 0; i < request->count; i++) {
-        uint64_t hash = mp__cache_hash(back->manager->hash_key, request->changes[i].address);
+        uint64_t hash = mp__cache_hash(back->manager->hasher, request->changes[i].address);
 
         (void)atomic_fetch_add(&back->through[hash % MP__BACK_FILTER], by);
     }
@@ -671,7 +671,7 @@ static void count_through(mp__back *back, const mp__write_request *request, uint
  * was not the newest any more by the time it is in the table. Under the lock. */
 static void note_coming(mp__back *back, const mp__write_request *request)
 {
-    uint64_t hash = mp__cache_hash(back->manager->hash_key, request->changes[0].address);
+    uint64_t hash = mp__cache_hash(back->manager->hasher, request->changes[0].address);
 
     back->coming[hash % MP__BACK_FILTER]++;
 }
@@ -685,7 +685,7 @@ static bool concerns(const mp__back *back, const mp__write_request *request)
         mp_str address = request->changes[i].address;
 
         if (mp__write_mode_of(manager->write_modes, address) == MP__WRITE_BACK ||
-            mp__back_may_have(back->filter, mp__cache_hash(manager->hash_key, address)))
+            mp__back_may_have(back->filter, mp__cache_hash(manager->hasher, address)))
             return true;
     }
     return false;
@@ -694,7 +694,7 @@ static bool concerns(const mp__back *back, const mp__write_request *request)
 static bool may_take(const mp__back *back, const mp__write_request *request)
 {
     mp_str address = request->changes[0].address;
-    uint64_t hash = mp__cache_hash(back->manager->hash_key, address);
+    uint64_t hash = mp__cache_hash(back->manager->hasher, address);
 
     /* What is checked against a schema must be at the origin, where the next check looks; and what
      * can never arrive is not answered as if it would. */

@@ -72,6 +72,7 @@ typedef struct mp__worker_loop {
     mp__listener *resp_listener, *http_listener;
     mp__timer *scan;
     mp__hash_key hash_key;
+    const mp__hasher *hasher; /* of addresses */
     mp__server_limits limits;
     uint64_t tick_ns; /* of the turn for which the manager was told the time */
     int64_t wall_ms;  /* then */
@@ -153,7 +154,7 @@ static inline uint64_t mp__batch_addressed(mp__worker_loop *worker, uint32_t i, 
     mp__get_batch *batch = &worker->batch;
 
     batch->sizes[i] = (uint16_t)size;
-    batch->hashes[i] = mp__cache_hash(worker->hash_key, mp_str_new(batch->addresses[i], size));
+    batch->hashes[i] = mp__cache_hash(worker->hasher, mp_str_new(batch->addresses[i], size));
     return batch->hashes[i];
 }
 

@@ -341,6 +341,7 @@ static int worker_start(mp__server *server, mp__worker_loop *worker)
     (void)snprintf(name, sizeof(name), "mp-loop-%u", worker->index);
     worker->server = server;
     worker->hash_key = mp__manager_hash_key(server->manager);
+    worker->hasher = mp__manager_hasher(server->manager);
     (void)pthread_mutex_init(&worker->list_lock, NULL);
     worker_limits(worker);
     rc = mp__loop_new(server->env, name, &worker->loop);

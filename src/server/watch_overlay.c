@@ -57,7 +57,7 @@ void mp__watch_leave_layers(mp__watch *watch, mp__watch_points *points)
 
 static const mp__entry *resolved(mp__manager *manager, mp_str address)
 {
-    uint64_t hash = mp__cache_hash(mp__manager_hash_key(manager), address);
+    uint64_t hash = mp__cache_hash(mp__manager_hasher(manager), address);
     const mp__entry *entry;
 
     if (mp_read_begin() != 0)
@@ -93,7 +93,7 @@ static bool has_own(mp__manager *manager, mp_str layer, mp_str rest)
         return false;
     address = join_text(layer, rest, text);
     entry = mp__cache_peek(mp__manager_cache(manager), address,
-                           mp__cache_hash(mp__manager_hash_key(manager), address));
+                           mp__cache_hash(mp__manager_hasher(manager), address));
     has = entry && entry->kind != MP__RECORD_ABSENT;
     mp_read_end();
     return has;

@@ -268,7 +268,7 @@ static void begin_read(client *c)
                          .own_layer = c->key >= FIRST_BACK || mp_sim_random(l.sim, 2),
                          .done = read_done,
                          .context = c};
-    c->read.hash = mp__cache_hash(mp__manager_hash_key(manager), c->read.address);
+    c->read.hash = mp__cache_hash(mp__manager_hasher(manager), c->read.address);
     c->operation = mp_history_read(
         l.history, c->key, level == MP__LEVEL_STRONG ? MP_HISTORY_STRONG : MP_HISTORY_BOUNDED,
         now_ns());

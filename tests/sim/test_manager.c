@@ -189,7 +189,7 @@ static void begin_read(life *l, client *c)
     c->is_write = false;
     c->read.loop = l->loop;
     c->read.address = mp_str_of(c->address);
-    c->read.hash = mp__cache_hash(mp__manager_hash_key(l->manager), c->read.address);
+    c->read.hash = mp__cache_hash(mp__manager_hasher(l->manager), c->read.address);
     c->read.identity = &identity;
     c->read.level = (enum mp__level)mp_sim_random(l->sim, 3);
     c->read.age_max_ms = -1;

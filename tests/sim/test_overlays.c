@@ -156,7 +156,7 @@ static void read_one(reader *r)
                          .age_max_ms = -1,
                          .done = read_done,
                          .context = r};
-    r->read.hash = mp__cache_hash(mp__manager_hash_key(l.manager), r->read.address);
+    r->read.hash = mp__cache_hash(mp__manager_hasher(l.manager), r->read.address);
     if (mp__read_start(l.manager, &r->read))
         check(r);
 }

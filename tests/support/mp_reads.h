@@ -16,7 +16,7 @@ static inline void prepare(mp__read *read, const char *address, enum mp__level l
 {
     *read = (mp__read){.loop = loop,
                        .address = mp_str_of(address),
-                       .hash = mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                       .hash = mp__cache_hash(mp__manager_hasher(manager), mp_str_of(address)),
                        .identity = &identity,
                        .level = level,
                        .age_max_ms = -1,

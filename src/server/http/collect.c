@@ -409,7 +409,7 @@ static void go_on_reading(mp__gather *gather)
         }
         read->loop = worker->loop;
         read->identity = &gather->x->identity;
-        read->hash = mp__cache_hash(worker->hash_key, read->address);
+        read->hash = mp__cache_hash(worker->hasher, read->address);
         read->done = read_done;
         read->context = gather;
         if (mp__read_start(worker->server->manager, read))

@@ -489,7 +489,7 @@ void mp__http_config_get(mp__exchange *x)
     }
     for (int i = AT; i < PARAMETERS; i++)
         plain = plain && !p[i].value.data;
-    hash = mp__cache_hash(x->worker->hash_key, address);
+    hash = mp__cache_hash(x->worker->hasher, address);
     if (mp__tap_wants(&x->worker->tap, (uintptr_t)x->connection, x->worker->tick_ns))
         mp__tap_read(x->worker->server->manager, &x->worker->tap, (uintptr_t)x->connection,
                      x->worker->tick_ns, address);

@@ -541,7 +541,7 @@ static void run(mp__exchange *x, enum write_kind kind)
         w->kind = kind = PUT;
         w->changes[0].media_type = MP_STR(MP__MEDIA_MASK);
     }
-    w->read.hash = mp__cache_hash(x->worker->hash_key, w->read.address);
+    w->read.hash = mp__cache_hash(x->worker->hasher, w->read.address);
     w->conditional = w->if_match.data || w->if_none_match.data;
     w->changes[0].op = kind == DELETE ? MP__CHANGE_DELETE : MP__CHANGE_PUT;
     w->changes[0].address = w->read.address;

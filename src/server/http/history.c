@@ -316,6 +316,6 @@ void mp__http_explain(mp__exchange *x)
         return;
     }
     (void)mp__manager_explain(x->worker->server->manager, address,
-                              mp__cache_hash(x->worker->hash_key, address), &body);
+                              mp__cache_hash(x->worker->hasher, address), &body);
     mp__answer_json(x, 200, &body);
 }

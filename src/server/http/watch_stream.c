@@ -633,7 +633,7 @@ static bool ask(mp__http_watcher *w, const mp__event *event, const mp__watch_vie
                          .age_max_ms = -1,
                          .done = read_done,
                          .context = a};
-    a->read.hash = mp__cache_hash(w->worker->hash_key, a->read.address);
+    a->read.hash = mp__cache_hash(w->worker->hasher, a->read.address);
     w->asking = a;
     if (mp__read_start(w->worker->server->manager, &a->read))
         answered(a);

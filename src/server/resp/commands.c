@@ -464,7 +464,7 @@ mp__slot *mp__slot_reads(mp__connection *c, const mp_str *keys, uint32_t count,
         mp__read *read = &slot->reads[i];
 
         read->address = take_address(c, keys[i], &at);
-        read->hash = mp__cache_hash(c->worker->hash_key, read->address);
+        read->hash = mp__cache_hash(c->worker->hasher, read->address);
         read->level = c->level;
         read->strict = c->strict;
         read->age_max_ms = -1;

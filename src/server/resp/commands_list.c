@@ -525,7 +525,7 @@ static void prepare_read(mp__slot *slot, mp__read *read, mp_str changed, char **
     (void)mp__bytes_lay(text, slot->query.environment);
     (void)mp__bytes_lay(text, mp_str_new(changed.data + from, changed.size - from));
     read->address = mp_str_new(begin, (size_t)(*text - begin));
-    read->hash = mp__cache_hash(slot->worker->hash_key, read->address);
+    read->hash = mp__cache_hash(slot->worker->hasher, read->address);
     read->level = MP__LEVEL_EVENTUAL;
     read->age_max_ms = -1;
 }

@@ -398,7 +398,7 @@ void mp__cmd_mp_explain(MP__COMMAND_ARGS)
         return;
     }
     (void)mp__manager_explain(c->worker->server->manager, text,
-                              mp__cache_hash(c->worker->hash_key, text), &json);
+                              mp__cache_hash(c->worker->hasher, text), &json);
     reply_json(c, &json);
 }
 

@@ -527,7 +527,7 @@ static bool ask(mp__connection *c, mp_str address)
                          .age_max_ms = -1,
                          .done = read_done,
                          .context = r};
-    r->read.hash = mp__cache_hash(c->worker->hash_key, r->read.address);
+    r->read.hash = mp__cache_hash(c->worker->hasher, r->read.address);
     c->tell_read = r;
     if (mp__read_start(c->worker->server->manager, &r->read)) {
         take_answer(r);

@@ -16,6 +16,7 @@ static uint64_t l3_scrub_rate;              /* of those opened from now on */
 static const mp__l3_keys *l3_keys;          /* the same */
 static bool l3_is_lazy;                     /* the same */
 static const mp__priorities *l3_priorities; /* the same */
+static bool l3_hashes_plainly;              /* the same */
 
 static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               uint64_t segment_bytes, mp__l3 **ret_l3, mp__diag *diag)
@@ -29,7 +30,8 @@ static inline int l3_try_open(mp_env *env, const char *dir, uint64_t bytes_max,
                               .keys = l3_keys,
                               .priorities = l3_priorities,
                               .scrub_rate = l3_scrub_rate,
-                              .is_lazy = l3_is_lazy};
+                              .is_lazy = l3_is_lazy,
+                              .hashes_plainly = l3_hashes_plainly};
 
     return mp__l3_open(&options, ret_l3, diag);
 }
@@ -47,7 +49,7 @@ static inline mp__l3 *l3_open(mp_platter *disk, uint64_t bytes_max, uint64_t seg
 
 static inline uint64_t l3_hash(mp__l3 *l3, const char *address)
 {
-    return mp__hash_str(mp__l3_hash_key(l3), mp_str_of(address));
+    return mp__hasher_hash(mp__l3_hasher(l3), mp_str_of(address));
 }
 
 /* @value NULL: ABSENT. */

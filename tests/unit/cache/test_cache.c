@@ -577,7 +577,7 @@ static void an_entry_tells_its_record_and_how_fresh_it_is(void **state)
                                       .fetched_ms = 30,
                                       .verified_ms = 40};
     mp_cache *cache = cache_new(100);
-    uint64_t hash = mp__cache_hash(mp__cache_hash_key(cache), record.address);
+    uint64_t hash = mp__cache_hash(mp__cache_hasher(cache), record.address);
     const mp__entry *held = NULL, *found;
     mp__record got;
 
@@ -649,7 +649,7 @@ static int put_revision(mp_cache *cache, mp_str address, uint64_t revision, unsi
 /* What reads of memory find, of L2 where L1 has none; 0: nothing. */
 static uint64_t revision_in_memory(mp_cache *cache, mp_str address)
 {
-    uint64_t hash = mp__cache_hash(mp__cache_hash_key(cache), address), revision = 0;
+    uint64_t hash = mp__cache_hash(mp__cache_hasher(cache), address), revision = 0;
     const mp__entry *entry;
 
     assert_int_equal(mp_read_begin(), 0);
@@ -666,13 +666,13 @@ static uint64_t revision_in_memory(mp_cache *cache, mp_str address)
 /* An address of which L3 remembers what it does of @address: the same shard, the same low bits. */
 static void find_companion(mp_cache *cache, mp_str address, char *ret_companion, size_t size)
 {
-    mp__hash_key key = mp__cache_hash_key(cache);
-    uint64_t hash = mp__cache_hash(key, address), other;
+    const mp__hasher *hasher = mp__cache_hasher(cache);
+    uint64_t hash = mp__cache_hash(hasher, address), other;
     unsigned i = 0;
 
     do {
         snprintf(ret_companion, size, "e/n/companion-%u", i++);
-        other = mp__cache_hash(key, mp_str_of(ret_companion));
+        other = mp__cache_hash(hasher, mp_str_of(ret_companion));
     } while (other >> 56 != hash >> 56 || ((other ^ hash) & 0xfff) != 0);
 }
 
@@ -724,7 +724,7 @@ static void a_fill_beside_a_removal_leaves_nothing_older_in_l2(void **state)
     assert_int_equal(revision_in_memory(cache, newer.address), 1);
     removals = mp__cache_removals(cache);
     mp__cache_forget_l1(cache, MP_STR("e/n/b"),
-                        mp__cache_hash(mp__cache_hash_key(cache), MP_STR("e/n/b")));
+                        mp__cache_hash(mp__cache_hasher(cache), MP_STR("e/n/b")));
     assert_int_equal(mp__cache_fill_record(cache, removals, &newer, MP__PUT_FILL, 1, 1, &told), 0);
     assert_int_equal(told->revision, 2);
     assert_int_equal(revision_in_memory(cache, newer.address), 0);
@@ -816,7 +816,7 @@ static void what_is_written_around_memory_leaves_nothing_older_there(void **stat
     (void)state;
     assert_non_null(mkdtemp(folder));
     assert_int_equal(mp__cache_open(&options, &a.cache, NULL), 0);
-    a.hash = mp__cache_hash(mp__cache_hash_key(a.cache), a.address);
+    a.hash = mp__cache_hash(mp__cache_hasher(a.cache), a.address);
     for (int round = 0; round < AROUND_ROUNDS; round++) {
         atomic_store(&a.is_over, false);
         assert_int_equal(pthread_create(&thread, NULL, load_on_and_on, &a), 0);

@@ -564,7 +564,7 @@ static void the_cache_answers_an_older_write_with_the_newer_copy(void **state)
 
     (void)state;
     assert_int_equal(mp__cache_open(&options, &cache, NULL), 0);
-    hash = mp__cache_hash(mp__cache_hash_key(cache), record.address);
+    hash = mp__cache_hash(mp__cache_hasher(cache), record.address);
     assert_int_equal(mp__cache_put_record(cache, &record, 0, 1, 1, NULL), 0);
     for (int i = 0; i < 100; i++) {
         char name[16];

@@ -13,6 +13,7 @@ typedef struct small {
     size_t ends[RECORDS]; /* of the records */
     unsigned char id[64]; /* of its folder */
     mp__l3_seed seed;
+    mp__hasher hasher;
 } small;
 
 /* Records 0 and 1 are old values of the addresses 0 and 1, then come the newest of all. */
@@ -44,8 +45,8 @@ static uint32_t add_record(small *s, unsigned n, mp__l3_row *ret_row)
     record.media_type = MP_STR("text/plain");
     mp__l3_record_write(&record, MP__RECORD_VALUE, 0, s->bytes + s->size);
     mp__l3_record_seal(s->bytes + s->size, &s->seed, offset, 0);
-    *ret_row = (mp__l3_row){mp__hash_str(s->seed.secret, record.address), record.revision,  offset,
-                            (uint32_t)mp__l3_record_size(&record),        MP__RECORD_VALUE, 0};
+    *ret_row = (mp__l3_row){mp__hasher_hash(&s->hasher, record.address), record.revision,  offset,
+                            (uint32_t)mp__l3_record_size(&record),       MP__RECORD_VALUE, 0};
     s->size += ret_row->size;
     s->ends[n] = s->size;
     return ret_row->size;
@@ -65,6 +66,8 @@ static small small_make(bool sealed)
     assert_int_equal(size, sizeof(s.id));
     memcpy(head.folder, l3->folder, sizeof(head.folder));
     head.secret = mp__l3_hash_key(l3);
+    head.made_of = l3->secret;
+    s.hasher = *mp__l3_hasher(l3);
     s.seed = (mp__l3_seed){head.secret, 1};
     mp__l3_free(l3);
     mp_platter_free(disk);
@@ -224,7 +227,7 @@ static void a_record_inside_a_value_is_never_believed(void **state)
     memcpy(value + 7, inner, size); /* address 17 + 7: aligned to 8 */
     outer.value = mp_str_new(value, sizeof(value));
     assert_int_equal(
-        mp__l3_put(l3, mp__hash_str(mp__l3_hash_key(l3), outer.address), &outer, false, 0, 0), 0);
+        mp__l3_put(l3, mp__hasher_hash(mp__l3_hasher(l3), outer.address), &outer, false, 0, 0), 0);
     l3 = mp__l3_free(l3);
     file = mp_platter_bytes(disk, L3_SEGMENT_1, &file_size);
     assert_memory_equal(file + offset, inner, size);
@@ -328,7 +331,9 @@ static void a_damaged_or_missing_id_costs_nothing(void **state)
         else
             mp_platter_put(disk, L3_DIR "/l3.id", "", 0);
         l3 = l3_open(disk, BYTES_MAX, SEGMENT);
-        assert_memory_equal(&key, &l3->hash_key, sizeof(key));
+        assert_memory_equal(&key, &l3->secret, sizeof(key));
+        for (const mp__l3_segment *s = l3->segments; s; s = s->next)
+            assert_true(s->is_ours);
         assert_string_equal(l3_get(l3, "env/space/a"), "one");
         assert_string_equal(l3_get(l3, "env/space/b"), "two");
         l3 = mp__l3_free(l3);

@@ -428,7 +428,7 @@ static void *read_and_replace(void *context)
         many_address(i, address);
         record.address = mp_str_of(address);
         record.value = mp_str_of(address);
-        hash = mp__hash_str(mp__l3_hash_key(r->l3), record.address);
+        hash = mp__hasher_hash(mp__l3_hasher(r->l3), record.address);
         if (i % EVERY == 0)
             assert_int_equal(mp__l3_put(r->l3, hash, &record, false, 0, 0), 0);
         rc = mp__l3_get(r->l3, mp_str_of(address), hash, i % 3 == 0, &record, &memory, &generation,

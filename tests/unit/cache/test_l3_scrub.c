@@ -256,7 +256,7 @@ static void what_is_lost_on_disk_comes_back_from_l1_or_the_origin_is_asked(void 
     put_value(cache, "e/n/gone", "the value of gone");
     assert_int_equal(mp__cache_flush(cache), 0);
     mp__cache_forget_l1(cache, MP_STR("e/n/gone"),
-                        mp__cache_hash(mp__cache_hash_key(cache), MP_STR("e/n/gone")));
+                        mp__cache_hash(mp__cache_hasher(cache), MP_STR("e/n/gone")));
     bytes = mp_platter_bytes(disk, L3_SEGMENT_1, &size);
     for (size_t i = 0; i + 12 < size; i++)
         if (memcmp(bytes + i, "the value of", 12) == 0)

@@ -278,6 +278,50 @@ static void any_one_open_or_look_may_fail(void **state)
     each_call_fails_once(MP_PLATTER_LOOK, -EIO);
 }
 
+/* ---- a folder whose hashes are made otherwise ---- */
+
+/* How many segments have footers with hashes that are not ours. */
+static unsigned not_ours(const mp__l3 *l3)
+{
+    unsigned count = 0;
+
+    for (const mp__l3_segment *s = l3->segments; s; s = s->next)
+        count += !s->is_ours;
+    return count;
+}
+
+/* There and back again: from a processor with AES, or a version that did not use it. */
+static void a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours(void **state)
+{
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3;
+
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    for (unsigned turn = 0; turn < 3; turn++) {
+        l3_hashes_plainly = turn != 1;
+        l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+        assert_int_equal(not_ours(l3) > 0, turn > 0);
+        assert_int_equal(count_numbered(l3, 0, turn * 100), turn * 100);
+        put_numbered(l3, turn * 100, (turn + 1) * 100);
+        for (unsigned i = 0; i < 3 || l3_stats(l3).to_rewrite; i++) {
+            assert_true(i < 100);
+            mp_platter_turn(disk, 1000);
+            mp_platter_run(disk, true);
+        }
+        assert_int_equal(not_ours(l3), 0);
+        l3 = mp__l3_free(l3);
+        l3 = l3_open(disk, BYTES_MAX, SEGMENT); /* now by footers */
+        assert_int_equal(not_ours(l3), 0);
+        assert_int_equal(count_numbered(l3, 0, (turn + 1) * 100), (turn + 1) * 100);
+        assert_int_equal(l3_stats(l3).corrupt, 0);
+        l3 = mp__l3_free(l3);
+    }
+    l3_hashes_plainly = false;
+    mp_platter_free(disk);
+}
+
 /* ---- a folder that cannot be opened ---- */
 
 static void a_folder_that_cannot_be_opened_is_opened_later(void **state)
@@ -494,6 +538,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_one_sync_may_fail),
     MP_TEST(any_one_change_of_a_name_or_size_may_fail),
     MP_TEST(any_one_open_or_look_may_fail),
+    MP_TEST(a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours),
     MP_TEST(a_folder_that_cannot_be_opened_is_opened_later),
     MP_TEST(a_disk_that_can_only_be_read_is_read),
     MP_TEST(what_does_not_fit_into_the_queue_hides_what_is_older_for_good),

@@ -48,7 +48,7 @@ static bool read_one(const char *address)
                      .done = world_read_done,
                      .context = &done};
 
-    read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
+    read.hash = mp__cache_hash(mp__manager_hasher(manager), read.address);
     assert_int_equal(mp_read_begin(), 0);
     at_once = mp__read_now(manager, read.address, read.hash, read.level, 0) != NULL;
     mp_read_end();
@@ -129,7 +129,7 @@ static void fill_many(void)
     for (int i = 0; i < 20; i++) {
         (void)read_one("production/default/slow");
         mp__cache_forget_l1(manager->cache, MP_STR("production/default/slow"),
-                            mp__cache_hash(manager->hash_key, MP_STR("production/default/slow")));
+                            mp__cache_hash(manager->hasher, MP_STR("production/default/slow")));
     }
 }
 
@@ -144,13 +144,13 @@ static uint32_t most_under_way(void)
             const mp__entry *entry = NULL;
 
             snprintf(address, sizeof(address), "production/default/k%d", (i + round) % MANY);
-            assert_int_equal(mp__cache_load_nowait(
-                                 manager->cache, mp_str_of(address),
-                                 mp__cache_hash(manager->hash_key, mp_str_of(address)), &entry),
-                             0);
+            assert_int_equal(
+                mp__cache_load_nowait(manager->cache, mp_str_of(address),
+                                      mp__cache_hash(manager->hasher, mp_str_of(address)), &entry),
+                0);
             if (atomic_load(&entry->verify_by_s) > mp__manager_now_s(manager))
                 mp__ahead_maybe(manager, entry,
-                                mp__cache_hash(manager->hash_key, mp_str_of(address)));
+                                mp__cache_hash(manager->hasher, mp_str_of(address)));
             (void)mp__entry_unref(entry);
         }
         mp_sim_run(sim, 5);
@@ -205,7 +205,7 @@ static bool is_in_l1(const char *address)
 {
     mp_str name = mp_str_of(address);
 
-    return mp__cache_where(manager->cache, name, mp__cache_hash(manager->hash_key, name)) &
+    return mp__cache_where(manager->cache, name, mp__cache_hash(manager->hasher, name)) &
            1u << MP__TIER_L1;
 }
 
@@ -247,7 +247,7 @@ static void what_is_absent_leaves_memory_when_nobody_asks_for_it(void **state)
                      .context = &done};
 
     (void)state;
-    read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
+    read.hash = mp__cache_hash(mp__manager_hasher(manager), read.address);
     assert_false(mp__read_start(manager, &read));
     world_wait(&done);
     assert_int_equal(read.status, MP_EABSENT);
@@ -294,7 +294,7 @@ static void a_hundred_thousand_that_came_together_are_not_verified_together(void
         mp_str name = mp_str_new(address, (size_t)n);
 
         times[i] =
-            mp__verify_by(manager, MP__RECORD_VALUE, name, mp__cache_hash(manager->hash_key, name));
+            mp__verify_by(manager, MP__RECORD_VALUE, name, mp__cache_hash(manager->hasher, name));
     }
     assert_spread(times, PRELOADED, now + 3600 - 360, now + 3600 + 360);
     option("cache.ttl_jitter", "0");
@@ -329,7 +329,7 @@ static void what_is_preloaded_is_spread_too(void **state)
         assert_int_equal(mp_read_begin(), 0);
         snprintf(address, sizeof(address), "production/default/p%d", i);
         entry = mp__cache_peek(manager->cache, mp_str_of(address),
-                               mp__cache_hash(manager->hash_key, mp_str_of(address)));
+                               mp__cache_hash(manager->hasher, mp_str_of(address)));
         assert_non_null(entry);
         by = atomic_load(&entry->verify_by_s);
         least = by < least ? by : least;

@@ -244,7 +244,7 @@ static void a_late_answer_of_what_it_was_changed_to_leaves_it_held_fresh(void **
     mp_sim_run(sim, 2000);
     assert_int_equal(mp_read_begin(), 0);
     assert_non_null(mp__read_now(manager, address,
-                                 mp__cache_hash(mp__manager_hash_key(manager), address),
+                                 mp__cache_hash(mp__manager_hasher(manager), address),
                                  MP__LEVEL_EVENTUAL, 0));
     mp_read_end();
     mp_sim_slow(sim, "", 0, 0);

@@ -220,7 +220,7 @@ static bool read_one(uint64_t who, int key)
 
     snprintf(address, sizeof(address), "production/app/%d", key);
     read.address = mp_str_of(address);
-    read.hash = mp__cache_hash(mp__manager_hash_key(manager), read.address);
+    read.hash = mp__cache_hash(mp__manager_hasher(manager), read.address);
     if (mp__tap_wants(&tap, who, now))
         mp__tap_read(manager, &tap, who, now, read.address);
     assert_int_equal(mp_read_begin(), 0);

@@ -723,7 +723,7 @@ static void explain_says_why(void **state)
 {
     mp__buf json = MP__BUF_INIT;
     mp_str address = MP_STR("production/default/a");
-    uint64_t hash = mp__cache_hash(mp__manager_hash_key(manager), address);
+    uint64_t hash = mp__cache_hash(mp__manager_hasher(manager), address);
 
     (void)state;
     assert_int_equal(put("production/default/a", "1"), 0);

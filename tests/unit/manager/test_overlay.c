@@ -65,7 +65,7 @@ static bool now_is(const char *address, const char *value)
 
     assert_int_equal(mp_read_begin(), 0);
     entry = mp__read_now(manager, mp_str_of(address),
-                         mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                         mp__cache_hash(mp__manager_hasher(manager), mp_str_of(address)),
                          MP__LEVEL_EVENTUAL, 0);
     is = entry && (value ? entry->kind == MP__RECORD_VALUE &&
                                mp_str_equal(mp_blob_str(&entry->blob.pub), mp_str_of(value))
@@ -82,7 +82,7 @@ static bool glance_is_absent(const char *address)
 
     assert_int_equal(mp_read_begin(), 0);
     entry = mp__overlay_glance(manager, mp_str_of(address),
-                               mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)));
+                               mp__cache_hash(mp__manager_hasher(manager), mp_str_of(address)));
     is = entry && entry->kind == MP__RECORD_ABSENT;
     mp_read_end();
     return is;

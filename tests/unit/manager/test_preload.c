@@ -126,7 +126,7 @@ static bool is_answered_now(mp_str address)
     const mp__entry *entry;
 
     assert_int_equal(mp_read_begin(), 0);
-    entry = mp__read_now(manager, address, mp__cache_hash(mp__manager_hash_key(manager), address),
+    entry = mp__read_now(manager, address, mp__cache_hash(mp__manager_hasher(manager), address),
                          MP__LEVEL_EVENTUAL, 0);
     mp_read_end();
     return entry != NULL;

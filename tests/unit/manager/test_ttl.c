@@ -118,8 +118,8 @@ static void explained(const char *address, const char *text)
     mp__buf json = MP__BUF_INIT;
     mp_str name = mp_str_of(address);
 
-    assert_int_equal(mp__manager_explain(
-                         manager, name, mp__cache_hash(mp__manager_hash_key(manager), name), &json),
+    assert_int_equal(mp__manager_explain(manager, name,
+                                         mp__cache_hash(mp__manager_hasher(manager), name), &json),
                      0);
     assert_int_equal(mp__buf_add_char(&json, '\0'), 0);
     assert_non_null(strstr(json.data, text));

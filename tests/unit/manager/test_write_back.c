@@ -86,7 +86,7 @@ static int read_at(const char *address, enum mp__level level, bool stale_if_erro
 
     last = (mp__read){.loop = loop,
                       .address = mp_str_of(address),
-                      .hash = mp__cache_hash(mp__manager_hash_key(manager), mp_str_of(address)),
+                      .hash = mp__cache_hash(mp__manager_hasher(manager), mp_str_of(address)),
                       .identity = &identity,
                       .level = level,
                       .stale_if_error = stale_if_error,
@@ -803,7 +803,7 @@ static void writing_around_leaves_memory_to_what_is_read(void **state)
     (void)state;
     assert_int_equal(put("production/logs/a", "1"), 0);
     assert_false(was_pending);
-    hash = mp__cache_hash(mp__manager_hash_key(manager), MP_STR("production/logs/a"));
+    hash = mp__cache_hash(mp__manager_hasher(manager), MP_STR("production/logs/a"));
     where = mp__cache_where(mp__manager_cache(manager), MP_STR("production/logs/a"), hash);
     assert_int_equal(where, 1u << MP__TIER_L3);
     assert_int_equal(get("production/logs/a"), 0);
