@@ -30,7 +30,7 @@ static size_t object_round(size_t bytes)
     return (sizeof(mp__bare_object) + bytes + 15) & ~(size_t)15;
 }
 
-int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
+int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, bool is_alike, size_t entries,
                         size_t object_bytes)
 {
     size_t count = 16;
@@ -38,7 +38,9 @@ int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
     while (count < entries * 2)
         count *= 2;
     *table = (mp__bare_table){.state = mp__hash_state_of(key),
+                              .is_alike = is_alike,
                               .home_mask = (count - 1) * sizeof(mp__bare_slot)};
+    mp__hasher_init(&table->hasher, key, mp__hasher_may_be_fast());
     table->slots_bytes = count * sizeof(mp__bare_slot);
     table->arena_bytes = entries * object_round(object_bytes);
     table->slots = memory_new(&table->slots_bytes);
@@ -56,6 +58,13 @@ void mp__bare_table_done(mp__bare_table *table)
     table->arena = mp__free(table->arena);
 }
 
+static inline __attribute__((always_inline)) uint64_t hash_of(const mp__bare_table *table,
+                                                              mp_str key, bool is_alike)
+{
+    return is_alike ? mp__hasher_hash(&table->hasher, key)
+                    : mp__siphash13_from(&table->state, key.data, key.size);
+}
+
 /* As L1 does it: the hash's bits are taken where they are an offset as they are. */
 static inline mp__bare_slot *home(const mp__bare_table *table, uint64_t hash)
 {
@@ -71,7 +80,7 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
 {
     size_t bytes = object_round(key.size + value.size);
     mp__bare_object *object;
-    uint64_t hash = mp__hash_str_from(&table->state, key);
+    uint64_t hash = hash_of(table, key, table->is_alike);
     mp__bare_slot *slot = home(table, hash);
 
     if (bytes > table->arena_bytes - table->arena_used)
@@ -89,13 +98,13 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value)
 }
 
 static inline __attribute__((always_inline)) mp_str get(const mp__bare_table *table, mp_str key,
-                                                        bool middle)
+                                                        bool is_alike, bool middle)
 {
     uint64_t hash;
 
     if (middle && !mp__bytes_are_middle(key.size))
         __builtin_unreachable();
-    hash = mp__hash_str_from(&table->state, key);
+    hash = hash_of(table, key, is_alike);
     for (const mp__bare_slot *slot = home(table, hash);; slot = after(table, slot)) {
         const mp__bare_object *object = slot->object;
 
@@ -109,7 +118,7 @@ static inline __attribute__((always_inline)) mp_str get(const mp__bare_table *ta
 
 static __attribute__((noinline)) mp_str get_any(const mp__bare_table *table, mp_str key)
 {
-    return get(table, key, false);
+    return get(table, key, table->is_alike, false);
 }
 
 /* As mp_cache_find() does it. */
@@ -117,5 +126,12 @@ MP__AT_LINE mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key)
 {
     if (__builtin_expect(!mp__bytes_are_middle(key.size), 0))
         return get_any(table, key);
-    return get(table, key, true);
+    return get(table, key, false, true);
+}
+
+MP__AT_LINE mp_str mp__bare_table_get_alike(const mp__bare_table *table, mp_str key)
+{
+    if (__builtin_expect(!mp__bytes_are_middle(key.size), 0))
+        return get_any(table, key);
+    return get(table, key, true, true);
 }

@@ -11,7 +11,7 @@
 
 #include <marketprism/str.h>
 
-#include "core/hash.h"
+#include "core/hasher.h"
 
 typedef struct mp__bare_object {
     uint32_t key_size, value_size;
@@ -24,7 +24,9 @@ typedef struct mp__bare_slot {
 } mp__bare_slot;
 
 typedef struct mp__bare_table {
-    mp__hash_state state; /* of the hash's key, as the cache keeps it */
+    mp__hash_state state; /* of the hash's key, made beforehand */
+    mp__hasher hasher;    /* of the same key, as the cache hashes */
+    bool is_alike;        /* the second counts */
     mp__bare_slot *slots;
     size_t home_mask; /* of a hash's bits: how many bytes behind @slots its home slot begins */
     size_t slots_bytes;
@@ -32,8 +34,9 @@ typedef struct mp__bare_table {
     size_t arena_used, arena_bytes;
 } mp__bare_table;
 
-/* Room for @entries objects of @object_bytes (key and value together). 0 or MP_ENOMEM. */
-int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, size_t entries,
+/* Room for @entries objects of @object_bytes (key and value together). @is_alike: its keys are
+ * hashed as the cache hashes them; else by SipHash-1-3. 0 or MP_ENOMEM. */
+int mp__bare_table_init(mp__bare_table *table, mp__hash_key key, bool is_alike, size_t entries,
                         size_t object_bytes);
 void mp__bare_table_done(mp__bare_table *table);
 
@@ -42,5 +45,7 @@ int mp__bare_table_put(mp__bare_table *table, mp_str key, mp_str value);
 
 /* The value, or data NULL. A call like the cache's own, so that both pay for one. */
 mp_str mp__bare_table_get(const mp__bare_table *table, mp_str key) __attribute__((noinline));
+/* Of a table whose keys are hashed as the cache hashes them. */
+mp_str mp__bare_table_get_alike(const mp__bare_table *table, mp_str key) __attribute__((noinline));
 
 #endif

@@ -40,16 +40,26 @@ static int nothing_wrong(const mp__l1_run *run, mp__diag *diag)
 
 /* ---- l1-get ---- */
 
+/* What the cache hashes addresses with on this machine. */
+static const char *hash_name(void)
+{
+    return mp__hasher_may_be_fast() ? "PH and three rounds of AES" : "SipHash-1-3";
+}
+
 static void print_json_figures(mp__buf *out, const result *r, unsigned threads,
                                const mp__l1_figures *f)
 {
     (void)mp__buf_printf(out,
                          "{\"keys\":%zu,\"threads\":%u,\"reference_ns\":%.2f,\"single_ns\":%.2f,"
                          "\"single_ratio\":%.3f,\"batched_ns\":%.2f,\"batched_ratio\":%.3f,"
-                         "\"copy_ns\":%.2f,\"copy_ratio\":%.3f",
+                         "\"copy_ns\":%.2f,\"copy_ratio\":%.3f,\"alike_ns\":%.2f,"
+                         "\"single_to_alike\":%.3f,\"batched_to_alike\":%.3f,"
+                         "\"copy_to_alike\":%.3f",
                          r->keys, threads, f->ns[MP__L1_BARE], f->ns[MP__L1_SINGLE],
                          f->ratio[MP__L1_SINGLE], f->ns[MP__L1_BATCHED], f->ratio[MP__L1_BATCHED],
-                         f->ns[MP__L1_COPY], f->ratio[MP__L1_COPY]);
+                         f->ns[MP__L1_COPY], f->ratio[MP__L1_COPY], f->ns[MP__L1_ALIKE],
+                         f->to_alike[MP__L1_SINGLE], f->to_alike[MP__L1_BATCHED],
+                         f->to_alike[MP__L1_COPY]);
     if (threads > 1)
         (void)mp__buf_printf(out,
                              ",\"single_to_one_thread\":%.3f,\"batched_to_one_thread\":%.3f,"
@@ -60,9 +70,10 @@ static void print_json_figures(mp__buf *out, const result *r, unsigned threads,
         (void)mp__buf_printf(
             out,
             ",\"lone_p50_ns\":%.1f,\"lone_get_p50_ns\":%.1f,"
-            "\"lone_reference_p50_ns\":%.1f,\"lone_p99_ns\":%.1f,\"lone_reference_p99_ns\":%.1f}",
-            r->lone.cache_p50, r->lone.get_p50, r->lone.bare_p50, r->lone.cache_p99,
-            r->lone.bare_p99);
+            "\"lone_reference_p50_ns\":%.1f,\"lone_alike_p50_ns\":%.1f,\"lone_p99_ns\":%.1f,"
+            "\"lone_reference_p99_ns\":%.1f}",
+            r->lone.cache_p50, r->lone.get_p50, r->lone.bare_p50, r->lone.alike_p50,
+            r->lone.cache_p99, r->lone.bare_p99);
 }
 
 static void print_json(mp__buf *out, const mp__l1_run *run, const result results[SIZES])
@@ -71,8 +82,9 @@ static void print_json(mp__buf *out, const mp__l1_run *run, const result results
         out,
         "{\"bench\":\"l1-get\",\"key_bytes\":%d,\"value_bytes\":%d,"
         "\"distribution\":\"zipf 1.0\",\"rounds\":%u,\"reference\":\"read-only table, "
-        "open addressing, same keys, same hash, in turns\",\"results\":[",
-        MP__WORKLOAD_KEY_BYTES, MP__WORKLOAD_VALUE_BYTES, run->rounds);
+        "open addressing, same keys by SipHash-1-3, in turns; alike: the same table with the "
+        "cache's hash\",\"hash\":\"%s\",\"results\":[",
+        MP__WORKLOAD_KEY_BYTES, MP__WORKLOAD_VALUE_BYTES, run->rounds, hash_name());
     for (size_t i = 0; i < SIZES; i++) {
         if (i)
             (void)mp__buf_add_char(out, ',');
@@ -96,6 +108,13 @@ static void print_row(mp__buf *out, size_t keys, unsigned threads, const mp__l1_
     (void)mp__buf_printf(out, "\n");
 }
 
+static void print_alike(mp__buf *out, size_t keys, unsigned threads, const mp__l1_figures *f)
+{
+    (void)mp__buf_printf(out, "%8zu %7u %8.1f ns %17.2fx %18.2fx %18.2fx\n", keys, threads,
+                         f->ns[MP__L1_ALIKE], f->to_alike[MP__L1_SINGLE],
+                         f->to_alike[MP__L1_BATCHED], f->to_alike[MP__L1_COPY]);
+}
+
 static void print_table(mp__buf *out, const mp__l1_run *run, const result results[SIZES])
 {
     (void)mp__buf_printf(
@@ -109,15 +128,23 @@ static void print_table(mp__buf *out, const mp__l1_run *run, const result result
         if (run->threads > 1)
             print_row(out, results[i].keys, run->threads, &results[i].many);
     }
+    (void)mp__buf_printf(
+        out, "\nThe same table with the cache's own hash (%s), and the ratios to it\n\n",
+        hash_name());
+    for (size_t i = 0; i < SIZES; i++) {
+        print_alike(out, results[i].keys, 1, &results[i].one);
+        if (run->threads > 1)
+            print_alike(out, results[i].keys, run->threads, &results[i].many);
+    }
     (void)mp__buf_printf(out,
                          "\nA lone get, each waiting for the one before (median, 99 of 100):\n");
     for (size_t i = 0; i < SIZES; i++)
         (void)mp__buf_printf(out,
                              "%8zu keys: %.1f ns, %.1f ns; by mp_cache_get() %.1f ns; bare table "
-                             "%.1f ns, %.1f ns\n",
+                             "%.1f ns, %.1f ns; with the cache's hash %.1f ns\n",
                              results[i].keys, results[i].lone.cache_p50, results[i].lone.cache_p99,
                              results[i].lone.get_p50, results[i].lone.bare_p50,
-                             results[i].lone.bare_p99);
+                             results[i].lone.bare_p99, results[i].lone.alike_p50);
 }
 
 static int measure(mp__l1_run *run, size_t keys, result *ret_result, mp__diag *diag)

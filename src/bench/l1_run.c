@@ -48,6 +48,18 @@ static void turn_bare(worker *w, const uint32_t *sequence, size_t count)
     }
 }
 
+static void turn_alike(worker *w, const uint32_t *sequence, size_t count)
+{
+    const mp__l1_run *run = w->run;
+
+    for (size_t i = 0; i < count; i++) {
+        mp_str value =
+            mp__bare_table_get_alike(&run->alike, mp__workload_key(&run->workload, sequence[i]));
+
+        w->sum += touch(value.data, value.size);
+    }
+}
+
 static void missed(mp__l1_run *run)
 {
     if (!run->may_miss)
@@ -111,10 +123,8 @@ static void turn_copy(worker *w, const uint32_t *sequence, size_t count)
 }
 
 static void (*const turns[MP__L1_WAYS])(worker *, const uint32_t *, size_t) = {
-    [MP__L1_BARE] = turn_bare,
-    [MP__L1_SINGLE] = turn_single,
-    [MP__L1_BATCHED] = turn_batched,
-    [MP__L1_COPY] = turn_copy,
+    [MP__L1_BARE] = turn_bare,       [MP__L1_ALIKE] = turn_alike, [MP__L1_SINGLE] = turn_single,
+    [MP__L1_BATCHED] = turn_batched, [MP__L1_COPY] = turn_copy,
 };
 
 static uint64_t clock_ns(clockid_t clock)
@@ -177,6 +187,7 @@ static void fold(const worker *workers, unsigned threads, int phase, mp__l1_figu
 {
     double ns[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
     double ratio[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
+    double alike[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
     double alone[MP__L1_RUN_THREADS_MAX * MP__L1_RUN_ROUNDS_MAX] = {0};
     unsigned rounds = workers[0].run->rounds;
 
@@ -187,10 +198,12 @@ static void fold(const worker *workers, unsigned threads, int phase, mp__l1_figu
             for (unsigned r = 0; r < rounds; r++, n++) {
                 ns[n] = workers[t].ns[phase][way][r];
                 ratio[n] = ns[n] / workers[t].ns[phase][MP__L1_BARE][r];
+                alike[n] = ns[n] / workers[t].ns[phase][MP__L1_ALIKE][r];
                 alone[n] = ns[n] / workers[0].ns[ALONE][way][r];
             }
         figures->ns[way] = mp__l1_run_median(ns, n);
         figures->ratio[way] = mp__l1_run_median(ratio, n);
+        figures->to_alike[way] = mp__l1_run_median(alike, n);
         figures->to_one_thread[way] = mp__l1_run_median(alone, n);
     }
 }
@@ -248,13 +261,24 @@ static inline size_t answer_of(const void *data)
     return (size_t)(((const unsigned char *)data)[8] - '0');
 }
 
-static double chain_bare(const mp__l1_run *run, size_t from)
+static double chain_bare(mp__l1_run *run, size_t from)
 {
     uint64_t start = clock_ns(CLOCK_MONOTONIC);
     size_t answer = 0;
 
     for (size_t i = 0; i < CHAIN; i++)
         answer = answer_of(mp__bare_table_get(&run->bare, key_after(run, from + i, answer)).data);
+    return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
+}
+
+static double chain_alike(mp__l1_run *run, size_t from)
+{
+    uint64_t start = clock_ns(CLOCK_MONOTONIC);
+    size_t answer = 0;
+
+    for (size_t i = 0; i < CHAIN; i++)
+        answer =
+            answer_of(mp__bare_table_get_alike(&run->alike, key_after(run, from + i, answer)).data);
     return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
 }
 
@@ -299,14 +323,15 @@ static double chain_cache_get(mp__l1_run *run, size_t from)
     return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
 }
 
-/* By turns with the bare table, so that both find the caches of the processor alike. */
-static void lone_turns(mp__l1_run *run, double (*chain)(mp__l1_run *run, size_t from),
-                       double *ret_bare, double *ret_cache)
+/* By turns with a bare table, so that both find the caches of the processor alike. */
+static void lone_turns(mp__l1_run *run, double (*bare)(mp__l1_run *run, size_t from),
+                       double (*chain)(mp__l1_run *run, size_t from), double *ret_bare,
+                       double *ret_cache)
 {
     for (size_t i = 0; i < CHAINS; i++) {
         size_t from = i * CHAIN * 3 % (MP__L1_RUN_REQUESTS - CHAIN);
 
-        ret_bare[i] = chain_bare(run, from);
+        ret_bare[i] = bare(run, from);
         ret_cache[i] = chain(run, (from + MP__L1_RUN_REQUESTS / 2) % (MP__L1_RUN_REQUESTS - CHAIN));
     }
 }
@@ -318,9 +343,11 @@ int mp__l1_run_lone(mp__l1_run *run, mp__l1_lone *ret_lone)
 
     if (!bare || !cache)
         return MP_ENOMEM;
-    lone_turns(run, chain_cache_get, bare, cache);
+    lone_turns(run, chain_alike, chain_cache_get, bare, cache);
     ret_lone->get_p50 = mp__l1_run_median(cache, CHAINS);
-    lone_turns(run, chain_cache, bare, cache);
+    ret_lone->alike_p50 = mp__l1_run_median(bare, CHAINS);
+    ret_lone->alike_p99 = bare[CHAINS / 100 * 99];
+    lone_turns(run, chain_bare, chain_cache, bare, cache);
     ret_lone->bare_p50 = mp__l1_run_median(bare, CHAINS);
     ret_lone->cache_p50 = mp__l1_run_median(cache, CHAINS);
     ret_lone->bare_p99 = bare[CHAINS / 100 * 99];
@@ -341,6 +368,8 @@ static int fill(mp__l1_run *run)
 
         rc = mp__bare_table_put(&run->bare, key, value);
         if (rc == 0)
+            rc = mp__bare_table_put(&run->alike, key, value);
+        if (rc == 0)
             rc = mp_cache_put(run->cache, key, value, 0);
     }
     return rc;
@@ -350,6 +379,7 @@ void mp__l1_run_done(mp__l1_run *run)
 {
     run->cache = mp_cache_free(run->cache);
     mp__bare_table_done(&run->bare);
+    mp__bare_table_done(&run->alike);
     mp__workload_done(&run->workload);
 }
 
@@ -361,7 +391,10 @@ int mp__l1_run_init(mp__l1_run *run, size_t keys)
     int rc = mp__workload_init(&run->workload, keys, MP__L1_RUN_REQUESTS, 42);
 
     if (rc == 0)
-        rc = mp__bare_table_init(&run->bare, key, keys,
+        rc = mp__bare_table_init(&run->bare, key, false, keys,
+                                 MP__WORKLOAD_KEY_BYTES + MP__WORKLOAD_VALUE_BYTES);
+    if (rc == 0)
+        rc = mp__bare_table_init(&run->alike, key, true, keys,
                                  MP__WORKLOAD_KEY_BYTES + MP__WORKLOAD_VALUE_BYTES);
     if (rc == 0)
         rc = mp_cache_new(&config, &run->cache);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hashes: SipHash-1-3 with a secret key for every table whose keys come from outside (Aumasson and
+/* Hashes: SipHash-1-3 with a secret key for tables whose keys come from outside (Aumasson and
  * Bernstein, "SipHash: a fast short-input PRF", 2012; the 1-3 variant as in Rust's and Python's
- * tables), XXH3-64 for checksums. */
+ * tables; that of the cache has core/hasher.h), XXH3-64 for checksums. */
 #ifndef MP_CORE_HASH_H
 #define MP_CORE_HASH_H
 
@@ -166,12 +166,6 @@ static inline __attribute__((always_inline)) uint64_t mp__siphash13(mp__hash_key
 static inline __attribute__((always_inline)) uint64_t mp__hash_str(mp__hash_key key, mp_str s)
 {
     return mp__siphash13(key, s.data, s.size);
-}
-
-static inline __attribute__((always_inline)) uint64_t mp__hash_str_from(const mp__hash_state *state,
-                                                                        mp_str s)
-{
-    return mp__siphash13_from(state, s.data, s.size);
 }
 
 /* XXH3-64 of one run, or chained over several by passing the last result as @seed. Pure. */

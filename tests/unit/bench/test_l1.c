@@ -5,28 +5,39 @@
 #include "bench/l1_run.h"
 #include "core/core.h"
 
-static void the_bare_table_has_what_was_put_and_nothing_else(void **state)
+static mp_str look(const mp__bare_table *table, mp_str key)
+{
+    return table->is_alike ? mp__bare_table_get_alike(table, key) : mp__bare_table_get(table, key);
+}
+
+static void bare_table_has_what_was_put(bool is_alike)
 {
     static const mp__hash_key key = {1, 2};
     char value[MP__WORKLOAD_VALUE_BYTES];
     mp__bare_table table;
     mp__workload w;
 
-    (void)state;
     assert_int_equal(mp__workload_init(&w, 500, 64, 1), 0);
-    assert_int_equal(
-        mp__bare_table_init(&table, key, 400, MP__WORKLOAD_KEY_BYTES + MP__WORKLOAD_VALUE_BYTES),
-        0);
+    assert_int_equal(mp__bare_table_init(&table, key, is_alike, 400,
+                                         MP__WORKLOAD_KEY_BYTES + MP__WORKLOAD_VALUE_BYTES),
+                     0);
     for (size_t i = 0; i < 400; i++)
         assert_int_equal(
             mp__bare_table_put(&table, mp__workload_key(&w, i), mp__workload_value(i, value)), 0);
     for (size_t i = 0; i < 400; i++)
-        assert_true(mp_str_equal(mp__bare_table_get(&table, mp__workload_key(&w, i)),
-                                 mp__workload_value(i, value)));
+        assert_true(
+            mp_str_equal(look(&table, mp__workload_key(&w, i)), mp__workload_value(i, value)));
     for (size_t i = 400; i < 500; i++)
-        assert_null(mp__bare_table_get(&table, mp__workload_key(&w, i)).data);
+        assert_null(look(&table, mp__workload_key(&w, i)).data);
     mp__bare_table_done(&table);
     mp__workload_done(&w);
+}
+
+static void the_bare_table_has_what_was_put_and_nothing_else(void **state)
+{
+    (void)state;
+    bare_table_has_what_was_put(false);
+    bare_table_has_what_was_put(true);
 }
 
 static void requests_follow_zipfs_law(void **state)
@@ -64,7 +75,7 @@ static void a_run_measures_every_way_and_finds_everything(void **state)
         assert_true(one.ns[way] > 0 && one.ratio[way] > 0);
         assert_true(many.ns[way] > 0 && many.to_one_thread[way] > 0);
     }
-    assert_true(one.ratio[MP__L1_BARE] == 1);
+    assert_true(one.ratio[MP__L1_BARE] == 1 && one.to_alike[MP__L1_ALIKE] == 1);
 }
 
 static void a_value_that_is_missing_is_noticed(void **state)
