@@ -196,6 +196,8 @@ static void raw(const uint8_t *data, size_t size)
 
     if (end > size && end != MP__L3_SEGMENT_HEAD) /* where the first record would begin */
         abort();
+    if (end < size)
+        (void)mp__l3_record_is_cut(data + end, size - end, &seed, (uint32_t)end);
     (void)mp__l3_head_read(data, size, &head);
     if (size >= MP__L3_TRAILER &&
         mp__l3_trailer_read(data + size - MP__L3_TRAILER, size, &seed, &footer) == 0 &&

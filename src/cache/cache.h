@@ -374,6 +374,12 @@ const char *mp__cache_policy_at(size_t i, const char **ret_text);
 #define MP__CACHE_METRIC_L1_HIT_RATIO "cache_l1_hit_ratio"
 extern const mp__knob_table mp__cache_knobs; /* module = mp_cache */
 
+/* What follows the last whole record of a segment that was not sealed: a start cuts it off. */
+typedef struct mp__cache_tail {
+    char name[64]; /* "": there is none */
+    uint64_t bytes, records_kept;
+} mp__cache_tail;
+
 /* What a look at a folder of L3 from outside found. */
 typedef struct mp__cache_examined {
     size_t segments, set_aside; /* set aside: quarantined for damage, *.seg.bad */
@@ -381,6 +387,9 @@ typedef struct mp__cache_examined {
     uint64_t bytes_read, records, damaged_records;
     bool newer; /* a segment was written by a newer version */
     char first_damaged[64];
+    mp__cache_tail torn;   /* of the newest that ends within a record, as a crash leaves it */
+    mp__cache_tail spoilt; /* of the newest with one that is no beginning of a record */
+    char headless[64];     /* the newest that is shorter than its head */
 } mp__cache_examined;
 /* Read the newest segments in @l3_dir, about @bytes_most of them, and check every sum. Changes
  * nothing and needs no lock. Blocks. -ENOENT: there is none. */

@@ -47,7 +47,40 @@ static void count_record(void *context, const mp__l3_found *found)
 {
     mp__cache_examined *into = context;
 
-    into->records += !found->damaged;
+    into->records += !found->damaged && found->kind != MP__L3_MARK;
+}
+
+static void note_tail(mp__cache_tail *tail, const char *name, uint64_t bytes, uint64_t records)
+{
+    if (tail->name[0])
+        return;
+    (void)snprintf(tail->name, sizeof(tail->name), "%s", name);
+    tail->bytes = bytes;
+    tail->records_kept = records;
+}
+
+/* Where a footer says that the records end, everything before it was whole once. Without one, what
+ * nothing good follows may never have been. Returns places that are damaged. */
+static size_t examine_records(const char *name, const unsigned char *data, size_t size,
+                              const mp__l3_seed *seed, mp__cache_examined *into)
+{
+    uint64_t before = into->records;
+    size_t end = size, damaged, good;
+    mp__l3_footer footer;
+    bool is_sealed = size >= MP__L3_SEGMENT_HEAD + MP__L3_TRAILER &&
+                     mp__l3_trailer_read(data + size - MP__L3_TRAILER, size, seed, &footer) == 0;
+
+    if (is_sealed)
+        end = footer.directory_at ? footer.directory_at : footer.rows_at;
+    good = mp__l3_segment_parse(data, end, seed, count_record, into, &damaged);
+    if (good == end)
+        return damaged;
+    if (is_sealed)
+        return damaged + 1;
+    note_tail(mp__l3_record_is_cut(data + good, end - good, seed, (uint32_t)good) ? &into->torn
+                                                                                  : &into->spoilt,
+              name, end - good, into->records - before);
+    return damaged;
 }
 
 static void examine_bytes(const char *name, const unsigned char *data, size_t size,
@@ -61,7 +94,7 @@ static void examine_bytes(const char *name, const unsigned char *data, size_t si
     if (rc == 0) {
         mp__l3_seed seed = {head.secret, head.number};
 
-        (void)mp__l3_segment_parse(data, size, &seed, count_record, into, &damaged);
+        damaged = examine_records(name, data, size, &seed, into);
     }
     into->damaged_records += damaged;
     into->damaged_segments += damaged > 0 || rc == MP_ECORRUPT;
@@ -69,7 +102,8 @@ static void examine_bytes(const char *name, const unsigned char *data, size_t si
         (void)snprintf(into->first_damaged, sizeof(into->first_damaged), "%s", name);
 }
 
-/* A segment that is being begun has no head yet; one that is gone now was reclaimed. */
+/* A segment that is being begun has no head yet; one that is gone now was reclaimed. A head is
+ * synced before a record follows, so that nothing is lost with a part of one. */
 static int examine_segment(mp_env *env, const char *dir, uint64_t number, mp__cache_examined *into)
 {
     char path[MP__L3_PATH_MAX], name[64];
@@ -81,8 +115,11 @@ static int examine_segment(mp_env *env, const char *dir, uint64_t number, mp__ca
     (void)snprintf(name, sizeof(name), "l3-%010" PRIu64 ".seg", number);
     (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
     rc = mp__env_stat(env, path, &stat);
-    if (rc == 0 && stat.size < MP__L3_SEGMENT_HEAD)
+    if (rc == 0 && stat.size < MP__L3_SEGMENT_HEAD) {
+        if (!into->headless[0])
+            (void)snprintf(into->headless, sizeof(into->headless), "%s", name);
         return 0;
+    }
     if (rc == 0)
         rc = mp__env_read_file(env, path, MP__L3_SEGMENT_MAX + (16u << 20), &data, &size);
     if (rc == -ENOENT)

@@ -289,6 +289,24 @@ int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed
     return 0;
 }
 
+/* Of a head whose address is cut, too, the sum cannot be had. */
+bool mp__l3_record_is_cut(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                          uint32_t offset)
+{
+    unsigned char head[MP__L3_RECORD_HEAD] = {0};
+    size_t n = size < sizeof(head) ? size : sizeof(head);
+    mp__l3_found found;
+
+    put32(head, RECORD_MAGIC);
+    if (memcmp(data, head, n < 4 ? n : 4) != 0)
+        return false;
+    if (size < sizeof(head))
+        return true;
+    if (size < sizeof(head) + get16(data + AT_ADDRESS_SIZE))
+        return get16(data + AT_ADDRESS_SIZE) <= MP__L3_ADDRESS_MAX && get32(data + AT_SIZE) > size;
+    return mp__l3_record_read(data, size, seed, offset, &found) == MP_EAGAIN;
+}
+
 /* ---- segment heads ---- */
 
 void mp__l3_head_write(const mp__l3_segment_head *head, unsigned char out[MP__L3_SEGMENT_HEAD])

@@ -125,6 +125,11 @@ void mp__l3_record_open(const unsigned char *bytes, mp__l3_found *ret_found);
 int mp__l3_record_read(const unsigned char *data, size_t size, const mp__l3_seed *seed,
                        uint32_t offset, mp__l3_found *ret_found);
 
+/* Whether @data, the last @size bytes of a segment, from @offset on, begin a record that goes on
+ * behind them, as far as they tell: the writer was ended while it wrote. */
+bool mp__l3_record_is_cut(const unsigned char *data, size_t size, const mp__l3_seed *seed,
+                          uint32_t offset);
+
 /* Decrypt @bytes, of which @found was read, in their place, and set @found anew; one that is not
  * sealed stays. MP_ECORRUPT: not with this key, or somebody changed it who could make sums. */
 MP_MUST_USE int mp__l3_record_unseal(unsigned char *bytes, const mp__l3_seed *seed,

@@ -121,16 +121,18 @@ static void say_file_modes(mp__doctor *d)
     struct stat st;
 
     for (size_t i = 0; i <= sizeof(names) / sizeof(names[0]); i++) {
-        bool is_named = i < sizeof(names) / sizeof(names[0]);
+        bool is_named = i < sizeof(names) / sizeof(names[0]), is_folder;
 
         if (is_named ? mp__doctor_path(d, names[i], path, sizeof(path)) != 0
                      : !database_path(d, path, sizeof(path)) || path[0] != '/' ||
                            strncmp(path, d->data_dir, strlen(d->data_dir)) == 0)
             continue;
-        if (stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)))
+        is_folder = is_named && strcmp(names[i], "l3") == 0;
+        if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) == is_folder &&
+            (st.st_mode & (S_IRWXG | S_IRWXO)))
             mp__doctor_say(d, MP__FINDING_WARNING,
-                           S_ISDIR(st.st_mode) ? "chmod 700 it: configuration is in it"
-                                               : "chmod 600 it: configuration is in it",
+                           is_folder ? "chmod 700 it: configuration is in it"
+                                     : "chmod 600 it: configuration is in it",
                            "%s is open to others (mode %04o)", path, st.st_mode & 07777);
     }
 }
@@ -218,24 +220,33 @@ void mp__check_versions(mp__doctor *d)
     mp__origin_examined found;
     size_t size;
     long format = FORMAT;
-    bool newer = false;
+    bool told = false;
+    int rc = mp__doctor_path(d, "format", path, sizeof(path));
 
-    if (mp__doctor_path(d, "format", path, sizeof(path)) == 0 &&
-        mp__env_read_file(d->env, path, 64, &text, &size) == 0)
+    if (rc == 0)
+        rc = mp__env_read_file(d->env, path, 64, &text, &size);
+    if (rc == 0)
         format = mp__dir_format(mp_str_new(text, size));
+    if (format == 0 || rc == MP_ELIMIT) {
+        told = true;
+        mp__doctor_say(d, MP__FINDING_WARNING,
+                       "look at the disk (smartctl, dmesg); it is written anew at the next start, "
+                       "and the files beside it say themselves which version they are of",
+                       "%s is damaged: it does not say which version wrote the folder", path);
+    }
     if (format > FORMAT) {
-        newer = true;
+        told = true;
         mp__doctor_say(d, MP__FINDING_TROUBLE, "run the version that wrote it, or a newer one",
                        "%s is of format %ld, this version knows %d", d->data_dir, format, FORMAT);
     }
     if (database_path(d, path, sizeof(path)) && mp__origin_examine(d->env, path, 0, &found) == 0 &&
         found.is_ours && found.version > MP__ORIGIN_VERSION) {
-        newer = true;
+        told = true;
         mp__doctor_say(d, MP__FINDING_TROUBLE, "run the version that wrote it, or a newer one",
                        "%s is of format %d, this version knows %d", path, found.version,
                        MP__ORIGIN_VERSION);
     }
-    if (!newer)
+    if (!told)
         mp__doctor_say(d, MP__FINDING_OK, "", "nothing was written by a newer version");
 }
 
@@ -471,6 +482,29 @@ static void check_write_back(mp__doctor *d)
                        "%.390s", mp__diag_format(&diag, text, sizeof(text)));
 }
 
+/* What is torn beside a daemon is what it writes at this moment. */
+static void say_tails(mp__doctor *d, const mp__cache_examined *found)
+{
+    static const char remedy[] = "nothing where the power failed; else look at the disk (smartctl, "
+                                 "dmesg): what is lost is fetched again";
+    const mp__cache_tail *torn = &found->torn, *spoilt = &found->spoilt;
+
+    if (torn->name[0] && !mp__doctor_pid(d))
+        mp__doctor_say(d, MP__FINDING_OK, "",
+                       "%s ends within a record, as a crash leaves it: its last %" PRIu64
+                       " bytes are cut off at the next start, its %" PRIu64 " records stay",
+                       torn->name, torn->bytes, torn->records_kept);
+    if (spoilt->name[0])
+        mp__doctor_say(d, MP__FINDING_WARNING, remedy,
+                       "the last %" PRIu64 " bytes of %s are no whole record: they are cut off at "
+                       "the next start, its %" PRIu64 " records stay",
+                       spoilt->bytes, spoilt->name, spoilt->records_kept);
+    if (found->headless[0] && !mp__doctor_pid(d))
+        mp__doctor_say(d, MP__FINDING_WARNING, remedy,
+                       "%s is shorter than its head: it is set aside at the next start",
+                       found->headless);
+}
+
 void mp__check_damage(mp__doctor *d)
 {
     mp__cache_examined found;
@@ -483,6 +517,14 @@ void mp__check_damage(mp__doctor *d)
         rc = mp__cache_examine(d->env, path, EXAMINE_BYTES, &found);
     if (rc == -ENOENT) {
         mp__doctor_say(d, MP__FINDING_OK, "", "nothing is kept on disk yet");
+        return;
+    }
+    if (rc == -ENOTDIR) {
+        mp__doctor_say(d, MP__FINDING_TROUBLE,
+                       "move it away: the folder is made in its place, also while a daemon runs",
+                       "%s is a file: it stands where the folder of the cache belongs, and nothing "
+                       "is kept on disk",
+                       path);
         return;
     }
     if (rc) {
@@ -503,6 +545,7 @@ void mp__check_damage(mp__doctor *d)
             "%zu of %zu segments read are damaged (%" PRIu64 " places), %s first",
             found.damaged_segments, found.segments_read, found.damaged_records,
             found.first_damaged);
+    say_tails(d, &found);
     if (found.set_aside)
         mp__doctor_say(d, MP__FINDING_WARNING,
                        "they are for looking at; remove l3/*.seg.bad when you have",

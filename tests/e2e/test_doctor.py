@@ -173,6 +173,99 @@ class Doctor(unittest.TestCase):
         segment.rename(segment.with_name(segment.name + ".bad"))
         self.one(self.doctor(code=0), "damage", "warning", "set aside")
 
+    def left_segment(self):
+        """The newest segment of a daemon that was killed, which is not sealed, and its bytes up to the
+        end of the last value."""
+        self.daemon.start()
+        self.fill()
+        folder = self.daemon.data / "l3"
+        wait_until(lambda: any(b"app/key49value" in path.read_bytes() for path in folder.glob("l3-*.seg")))
+        self.daemon.kill()
+        segment = sorted(folder.glob("l3-*.seg"))[-1]
+        data = segment.read_bytes()
+        last = data.rindex(b"app/key49value")
+        return segment, data[:data.rindex(b"MPCR", 0, last) + int.from_bytes(data[last - 107:last - 103], "little")]
+
+    def test_a_torn_tail_is_told_as_one_with_what_goes_and_what_stays(self):
+        segment, whole = self.left_segment()
+        kept = int(self.one(self.doctor(code=0), "damage", "ok", " records in ")["what"].split()[0])
+        last = whole.rindex(b"MPCR")
+        for end in (last + 1, last + 95, last + 101, len(whole) - 1):
+            segment.write_bytes(whole[:end])
+            report = self.doctor(code=0)
+            self.one(report, "damage", "ok", f"{segment.name} ends within a record, as a crash leaves it: "
+                                             f"its last {end - last} bytes are cut off at the next start, "
+                                             f"its {kept - 1} records stay")
+            self.assertFalse([f for f in report["findings"]
+                              if f["check"] == "damage" and f["severity"] != "ok"])
+
+    def test_a_tail_that_was_not_merely_cut_is_a_warning(self):
+        segment, whole = self.left_segment()
+        last = whole.rindex(b"MPCR")
+        flipped = bytearray(whole)
+        flipped[-9] ^= 1
+        for data in (flipped, whole[:last] + bytes(4096), whole[:last] + b"garbage" * 99):
+            segment.write_bytes(data)
+            finding = self.one(self.doctor(code=0), "damage", "warning",
+                               f"the last {len(data) - last} bytes of {segment.name} are no whole record")
+            self.assertIn("power", finding["remedy"])
+            self.assertIn("smartctl", finding["remedy"])
+
+    def test_damage_before_the_last_record_of_a_segment_that_was_not_sealed_is_told(self):
+        segment, whole = self.left_segment()
+        for place in (whole.index(b"value7") + 3, whole.index(b"MPCR") + 40):
+            data = bytearray(whole)
+            data[place] ^= 1
+            segment.write_bytes(data)
+            self.one(self.doctor(code=1), "damage", "trouble", segment.name)
+
+    def test_a_segment_without_a_whole_head_is_a_warning(self):
+        segment, whole = self.left_segment()
+        segment.write_bytes(whole[:100])
+        self.one(self.doctor(code=0), "damage", "warning", f"{segment.name} is shorter than its head")
+
+    def test_a_damaged_last_record_of_a_sealed_segment_is_told(self):
+        self.daemon.options += ["--set", "cache.l3_size_mb=8"]
+        self.daemon.start()
+        client = self.daemon.client()
+        for i in range(60):
+            client("SET", f"app/key{i}", os.urandom(50000).hex())
+        client.close()
+        folder = self.daemon.data / "l3"
+        wait_until(lambda: len(list(folder.glob("l3-*.seg"))) > 1)
+        self.assertEqual(self.daemon.stop(), 0)
+        segment = sorted(folder.glob("l3-*.seg"))[0]
+        data = bytearray(segment.read_bytes())
+        data[data.rindex(b"production/app/key") + 100] ^= 1
+        segment.write_bytes(data)
+        self.one(self.doctor(code=1), "damage", "trouble", segment.name)
+
+    def test_a_damaged_file_format_is_told(self):
+        self.daemon.start()
+        self.assertEqual(self.daemon.stop(), 0)
+        for text in (b"garbage\n", b"", b"3\n", b"x" * 5000):
+            (self.daemon.data / "format").write_bytes(text)
+            report = self.doctor(code=0)
+            finding = self.one(report, "versions", "warning", f"{self.daemon.data}/format is damaged")
+            self.assertIn("written anew at the next start", finding["remedy"])
+            self.assertFalse([f for f in report["findings"] if (f["check"], f["severity"]) == ("versions", "ok")])
+        (self.daemon.data / "format").write_bytes(b"7\n")
+        self.one(self.doctor(code=1), "versions", "trouble", "format 7")
+
+    def test_a_file_in_the_place_of_the_caches_folder_is_to_be_moved_away(self):
+        self.daemon.data.mkdir(mode=0o700)
+        (self.daemon.data / "l3").write_text("")
+        report = self.doctor(code=1)
+        finding = self.one(report, "damage", "trouble", f"{self.daemon.data}/l3 is a file")
+        self.assertIn("move it away", finding["remedy"])
+        self.daemon.start()
+        client = self.daemon.client()
+        client("SET", "app/key", "value")
+        client.close()
+        (self.daemon.data / "l3").unlink()
+        wait_until(lambda: list((self.daemon.data / "l3").glob("l3-*.seg")), 30)
+        self.assertFalse([f for f in report["findings"] if "chmod" in f["remedy"] and "l3" in f["what"]])
+
     def test_a_taken_port_is_told_with_its_holder(self):
         self.daemon.data.mkdir()
         with socket.socket() as taken:
