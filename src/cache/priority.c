@@ -7,7 +7,7 @@
 #include "core/alloc.h"
 #include "core/key_rule.h"
 
-enum { SHARE_LEAST = 1, SHARE_MOST = 97, SHOWN = 80 };
+enum { SHARE_LEAST = 1, SHARE_MOST = 97 };
 
 struct mp__priorities {
     unsigned used; /* a bit a class */
@@ -34,11 +34,6 @@ int mp__priority_parse(mp_str text, enum mp__priority *ret_priority)
     return MP_EINVAL;
 }
 
-static int shown(mp_str text)
-{
-    return text.size < SHOWN ? (int)text.size : SHOWN;
-}
-
 static int read_class(mp_str what, int64_t *ret_value)
 {
     enum mp__priority priority;
@@ -61,15 +56,16 @@ static int take_share(unsigned percent[MP__PRIORITIES], mp_str text, mp__diag *d
     if (!mp__key_rule_split(text, &name, &number) || mp__priority_parse(name, &priority) != 0)
         return mp__diag_set(diag, MP_EINVAL,
                             "cache.priority_shares: '%.*s' is not CLASS=PERCENT, as critical=40",
-                            shown(text), text.data);
+                            mp__diag_shown(text), text.data);
     for (size_t i = 0; i < number.size && value <= SHARE_MOST; i++)
         value = number.data[i] >= '0' && number.data[i] <= '9'
                     ? value * 10 + (unsigned)(number.data[i] - '0')
                     : UINT_MAX / 20;
     if (value < SHARE_LEAST || value > SHARE_MOST)
-        return mp__diag_set(
-            diag, MP_EINVAL, "cache.priority_shares: %s must have %d to %d percent, not '%.*s'",
-            mp__priority_name(priority), SHARE_LEAST, SHARE_MOST, shown(number), number.data);
+        return mp__diag_set(diag, MP_EINVAL,
+                            "cache.priority_shares: %s must have %d to %d percent, not '%.*s'",
+                            mp__priority_name(priority), SHARE_LEAST, SHARE_MOST,
+                            mp__diag_shown(number), number.data);
     percent[priority] = value;
     return 0;
 }

@@ -36,6 +36,18 @@ int mp__diag_at(mp__diag *diag, int error, int line, int column, const char *for
     return error;
 }
 
+int mp__diag_shown(mp_str text)
+{
+    enum { MOST = 80, CHARACTER_MOST = 4 };
+    size_t size = MOST;
+
+    if (text.size <= MOST)
+        return (int)text.size;
+    while (size > MOST - CHARACTER_MOST && ((unsigned char)text.data[size] & 0xc0) == 0x80)
+        size--;
+    return (int)size;
+}
+
 const char *mp__diag_format(const mp__diag *diag, char *buffer, size_t capacity)
 {
     if (diag->file[0] && diag->line > 0)

@@ -24,6 +24,10 @@ int mp__diag_set(mp__diag *diag, int error, const char *format, ...)
 int mp__diag_at(mp__diag *diag, int error, int line, int column, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* How many bytes of @text, which came from outside, an error shows: at most 80, and whole
+ * characters. For "%.*s". */
+int mp__diag_shown(mp_str text);
+
 /* "file:line:column: text" as far as known, into @buffer, always terminated. Returns @buffer. */
 const char *mp__diag_format(const mp__diag *diag, char *buffer, size_t capacity);
 

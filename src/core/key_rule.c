@@ -6,8 +6,6 @@
 
 #include "core/alloc.h"
 
-enum { SHOWN = 80 };
-
 typedef struct row {
     mp__key_rule rule;
     char *text; /* namespace/key[*]=what */
@@ -30,11 +28,6 @@ bool mp__key_rule_split(mp_str text, mp_str *ret_left, mp_str *ret_right)
     *ret_left = mp_str_new(text.data, (size_t)(equals - text.data));
     *ret_right = mp_str_new(equals + 1, text.size - ret_left->size - 1);
     return true;
-}
-
-static int shown(mp_str text)
-{
-    return text.size < SHOWN ? (int)text.size : SHOWN;
 }
 
 /* NAMESPACE/KEY without a star, or the part of it before one; nothing of "*". */
@@ -61,21 +54,22 @@ static int add(mp__key_rules *rules, const mp__key_rule_kind *kind, mp_str text,
     const row *same;
 
     if (!mp__key_rule_split(text, &pattern, &what) || kind->read(what, &r->rule.value) != 0)
-        return mp__diag_set(diag, MP_EINVAL, "%s: '%.*s' is not %s", kind->option, shown(text),
-                            text.data, kind->form);
+        return mp__diag_set(diag, MP_EINVAL, "%s: '%.*s' is not %s", kind->option,
+                            mp__diag_shown(text), text.data, kind->form);
     r->is_beginning = pattern.data[pattern.size - 1] == '*';
     r->size = pattern.size - r->is_beginning;
     if (!is_pattern(mp_str_new(pattern.data, r->size)))
         return mp__diag_set(diag, MP_EINVAL,
                             "%s: '%.*s' is no pattern; write NAMESPACE/KEY, NAMESPACE/KE* for all "
                             "keys that begin so, or * for all",
-                            kind->option, shown(text), text.data);
+                            kind->option, mp__diag_shown(text), text.data);
     r->rule.pattern = pattern;
     same = find_same(rules, r);
     if (same)
         return mp__diag_set(diag, MP_EINVAL, "%s: '%.*s' stands twice, as %.*s and as %.*s",
-                            kind->option, shown(pattern), pattern.data, shown(same->what),
-                            same->what.data, shown(what), what.data);
+                            kind->option, mp__diag_shown(pattern), pattern.data,
+                            mp__diag_shown(same->what), same->what.data, mp__diag_shown(what),
+                            what.data);
     r->text = mp__str_dup(text);
     if (!r->text)
         return MP_ENOMEM;

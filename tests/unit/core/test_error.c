@@ -43,6 +43,23 @@ static void a_diag_is_shown_with_as_much_of_its_place_as_is_known(void **state)
     assert_int_equal(mp__diag_set(NULL, MP_EINVAL, "nobody asks"), MP_EINVAL);
 }
 
+static void an_error_shows_so_much_of_a_text_and_whole_characters(void **state)
+{
+    char text[200];
+
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(mp__diag_shown(mp_str_new(NULL, 0)), 0);
+    assert_int_equal(mp__diag_shown(mp_str_new(text, 80)), 80);
+    assert_int_equal(mp__diag_shown(mp_str_new(text, 200)), 80);
+    memcpy(text + 78, "\xe4\xba\xa4", 3);
+    assert_int_equal(mp__diag_shown(mp_str_new(text, 200)), 78);
+    memcpy(text + 77, "\xe4\xba\xa4x", 4);
+    assert_int_equal(mp__diag_shown(mp_str_new(text, 200)), 80);
+    memset(text, 0x80, sizeof(text)); /* no text at all */
+    assert_in_range(mp__diag_shown(mp_str_new(text, 200)), 76, 80);
+}
+
 static double turned;
 
 static int turn(void *module, double value, mp__diag *diag)
@@ -78,6 +95,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(system_errors_have_the_names_and_texts_of_the_system),
     MP_TEST(our_errors_say_what_can_be_done),
     MP_TEST(a_diag_is_shown_with_as_much_of_its_place_as_is_known),
+    MP_TEST(an_error_shows_so_much_of_a_text_and_whole_characters),
     MP_TEST(a_knob_is_turned_only_within_its_range),
 };
 
