@@ -99,7 +99,7 @@ int mp__priorities_new(const mp_str *rows, size_t row_count, const mp_str *share
     for (size_t i = 0; i < mp__key_rules_count(p->rules); i++)
         p->used |= 1u << mp__key_rules_at(p->rules, i)->value;
     for (size_t i = 0; rc == 0 && i < share_count; i++)
-        rc = take_share(percent, shares[i], diag);
+        rc = mp__diag_row(diag, take_share(percent, shares[i], diag), i);
     for (int i = 0; i < MP__PRIORITIES; i++)
         sum += percent[i];
     if (rc == 0 && sum != 100)

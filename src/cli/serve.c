@@ -122,7 +122,8 @@ static int check_log_levels(const mp__options *options, mp__diag *diag)
     int rc = 0;
 
     for (size_t i = 0; i < mp__options_list_count(options, "log.levels") && rc == 0; i++)
-        rc = mp__log_level_check(mp__options_list_at(options, "log.levels", i), diag);
+        rc = mp__diag_row(
+            diag, mp__log_level_check(mp__options_list_at(options, "log.levels", i), diag), i);
     if (rc)
         mp__options_blame(options, "log.levels", diag);
     return rc;

@@ -13,6 +13,7 @@ static void diag_write(mp__diag *diag, int line, int column, const char *format,
         return;
     diag->line = line;
     diag->column = column;
+    diag->row = 0;
     (void)vsnprintf(diag->text, sizeof(diag->text), format, args);
 }
 
@@ -33,6 +34,13 @@ int mp__diag_at(mp__diag *diag, int error, int line, int column, const char *for
     va_start(args, format);
     diag_write(diag, line, column, format, args);
     va_end(args);
+    return error;
+}
+
+int mp__diag_row(mp__diag *diag, int error, size_t i)
+{
+    if (diag && error)
+        diag->row = (int)i + 1;
     return error;
 }
 

@@ -12,6 +12,7 @@
 typedef struct mp__diag {
     char file[256];   /* "" when it has none */
     int line, column; /* from 1; 0: no place */
+    int row;          /* of a list that was judged, from 1; 0: none of them, or no list */
     char text[512];   /* what is wrong and what to do, one line, no full stop */
 } mp__diag;
 
@@ -23,6 +24,10 @@ int mp__diag_set(mp__diag *diag, int error, const char *format, ...)
 /* The same with a place. */
 int mp__diag_at(mp__diag *diag, int error, int line, int column, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* The @i-th row of a list, from 0, is what @diag tells of; it may be NULL, and stays when @error is
+ * 0. Returns @error. */
+int mp__diag_row(mp__diag *diag, int error, size_t i);
 
 /* How many bytes of @text, which came from outside, an error shows: at most 80, and whole
  * characters. For "%.*s". */

@@ -101,7 +101,7 @@ int mp__key_rules_new(const mp__key_rule_kind *kind, const mp_str *rows, size_t 
     if (!rules)
         return MP_ENOMEM;
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = add(rules, kind, rows[i], diag);
+        rc = mp__diag_row(diag, add(rules, kind, rows[i], diag), i);
     if (rc) {
         (void)mp__key_rules_free(rules);
         return rc;

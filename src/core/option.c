@@ -9,13 +9,18 @@
 
 #include "core/alloc.h"
 
+typedef struct item {
+    char *text;
+    int line, column; /* as below */
+} item;
+
 typedef struct value {
     bool set;
     int line, column; /* in the file; 0: it was set elsewhere */
     int64_t integer;  /* BOOL INT BYTES DURATION CHOICE */
     double real;
     char *text; /* STRING ADDRESS */
-    char **list;
+    item *list;
     size_t count;
 } value;
 
@@ -30,7 +35,7 @@ static void value_done(value *v)
 {
     (void)mp__free(v->text);
     for (size_t i = 0; i < v->count; i++)
-        (void)mp__free(v->list[i]);
+        (void)mp__free(v->list[i].text);
     (void)mp__free(v->list);
     *v = (value){0};
 }
@@ -160,15 +165,15 @@ static int parse_text(const mp__option *option, const char *text, value *v, mp__
     return v->text ? 0 : MP_ENOMEM;
 }
 
-static int list_add(value *v, mp_str item)
+static int list_add(value *v, mp_str text)
 {
-    char **list = mp__realloc_array(v->list, v->count + 1, sizeof(*list));
+    item *list = mp__realloc_array(v->list, v->count + 1, sizeof(*list));
 
     if (!list)
         return MP_ENOMEM;
     v->list = list;
-    v->list[v->count] = mp__str_dup(item);
-    if (!v->list[v->count])
+    v->list[v->count] = (item){.text = mp__str_dup(text)};
+    if (!v->list[v->count].text)
         return MP_ENOMEM;
     v->count++;
     return 0;
@@ -181,12 +186,12 @@ static int parse_list(const char *text, value *v)
 
     while (*text && rc == 0) {
         size_t size = strcspn(text, ",");
-        mp_str item = mp_str_new(text, size);
+        mp_str word = mp_str_new(text, size);
 
-        while (item.size && item.data[item.size - 1] == ' ')
-            item.size--;
-        if (item.size)
-            rc = list_add(v, item);
+        while (word.size && word.data[word.size - 1] == ' ')
+            word.size--;
+        if (word.size)
+            rc = list_add(v, word);
         text += size;
         text += strspn(text, ", ");
     }
@@ -364,15 +369,26 @@ void mp__options_place(mp__options *options, const char *path, int line, int col
     options->values[i].column = column;
 }
 
+void mp__options_place_item(mp__options *options, const char *path, int line, int column)
+{
+    value *v = &options->values[find(path)];
+
+    assert(v->count);
+    v->list[v->count - 1].line = line;
+    v->list[v->count - 1].column = column;
+}
+
 void mp__options_blame(const mp__options *options, const char *path, mp__diag *diag)
 {
     const value *v = &options->values[find(path)];
+    const item *row;
 
     if (!diag || !v->line || !options->file)
         return;
     (void)snprintf(diag->file, sizeof(diag->file), "%s", options->file);
-    diag->line = v->line;
-    diag->column = v->column;
+    row = diag->row > 0 && (size_t)diag->row <= v->count ? &v->list[diag->row - 1] : NULL;
+    diag->line = row && row->line ? row->line : v->line;
+    diag->column = row && row->line ? row->column : v->column;
 }
 
 int mp__options_copy(const mp__options *from, mp__options **ret_copy)
@@ -392,8 +408,13 @@ int mp__options_copy(const mp__options *from, mp__options **ret_copy)
         to->real = v->real;
         if (v->text && !(to->text = mp__strdup(v->text)))
             rc = MP_ENOMEM;
-        for (size_t k = 0; k < v->count && rc == 0; k++)
-            rc = list_add(to, mp_str_of(v->list[k]));
+        for (size_t k = 0; k < v->count && rc == 0; k++) {
+            rc = list_add(to, mp_str_of(v->list[k].text));
+            if (rc == 0) {
+                to->list[k].line = v->list[k].line;
+                to->list[k].column = v->list[k].column;
+            }
+        }
     }
     if (rc == 0 && from->file)
         rc = mp__options_file(copy, from->file);
@@ -454,7 +475,7 @@ const char *mp__options_list_at(const mp__options *options, const char *path, si
 {
     const value *v = get(options, path);
 
-    return i < v->count ? v->list[i] : "";
+    return i < v->count ? v->list[i].text : "";
 }
 
 mp_str *mp__options_list_texts(const mp__options *options, const char *path, size_t *ret_count)
@@ -463,7 +484,7 @@ mp_str *mp__options_list_texts(const mp__options *options, const char *path, siz
     mp_str *texts = mp__calloc(v->count + 1, sizeof(*texts));
 
     for (size_t i = 0; texts && i < v->count; i++)
-        texts[i] = mp_str_of(v->list[i]);
+        texts[i] = mp_str_of(v->list[i].text);
     *ret_count = v->count;
     return texts;
 }
@@ -497,7 +518,7 @@ int mp__options_print(const mp__options *options, const mp__option *option, mp__
     }
     (void)mp__buf_add_char(out, '[');
     for (size_t i = 0; i < v->count; i++)
-        (void)mp__buf_printf(out, "%s%s", i ? ", " : "", v->list[i]);
+        (void)mp__buf_printf(out, "%s%s", i ? ", " : "", v->list[i].text);
     return mp__buf_add_char(out, ']');
 }
 

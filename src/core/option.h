@@ -73,11 +73,13 @@ const char *mp__options_list_at(const mp__options *options, const char *path, si
 mp_str *mp__options_list_texts(const mp__options *options, const char *path, size_t *ret_count);
 bool mp__options_is_set(const mp__options *options, const char *path); /* not the default */
 
-/* Let @diag name the place in the file where @path was set; leaves it as it is when it was set
- * elsewhere. */
+/* Let @diag name the place in the file where @path was set, of a list that of the row it tells of;
+ * leaves it as it is when it was set elsewhere. */
 void mp__options_blame(const mp__options *options, const char *path, mp__diag *diag);
 /* For the reader of the file. */
 void mp__options_place(mp__options *options, const char *path, int line, int column);
+/* The same for the last row of a list. */
+void mp__options_place_item(mp__options *options, const char *path, int line, int column);
 MP_MUST_USE int mp__options_file(mp__options *options, const char *file);
 
 /* Call @each for every option whose value differs between the two. */

@@ -41,6 +41,8 @@ static int set_list(reader *r, const char *path, const yaml_node_t *node)
                                   r->diag);
         if (rc)
             return at(r, item, rc);
+        mp__options_place_item(r->options, path, (int)item->start_mark.line + 1,
+                               (int)item->start_mark.column + 1);
     }
     mp__options_place(r->options, path, (int)node->start_mark.line + 1,
                       (int)node->start_mark.column + 1);

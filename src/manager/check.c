@@ -13,7 +13,7 @@ static int check_environments(const mp__options *options, mp__diag *diag)
         int rc = mp__database_check(mp__options_list_at(options, "resp.databases", i), diag);
 
         if (rc)
-            return rc;
+            return mp__diag_row(diag, rc, i);
     }
     return count ? 0
                  : mp__diag_set(diag, MP_EINVAL, "resp.databases: name at least one environment");
@@ -52,34 +52,45 @@ static int check_pins(const mp__options *options, mp__diag *diag)
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < mp__options_list_count(options, "cache.pin"); i++)
-        rc = mp__cache_pin_check(mp_str_of(mp__options_list_at(options, "cache.pin", i)), diag);
+        rc = mp__diag_row(
+            diag,
+            mp__cache_pin_check(mp_str_of(mp__options_list_at(options, "cache.pin", i)), diag), i);
     return rc;
+}
+
+static const char ready_path[] = "http.ready_namespaces";
+
+static int check_ready_name(const char *name, mp__diag *diag)
+{
+    const char *slash = strchr(name, '/');
+    mp_str scope = slash ? mp_str_new(name, (size_t)(slash - name)) : MP_STR("x");
+    mp_str namespace_ = mp_str_of(slash ? slash + 1 : name);
+    char address[MP__ADDRESS_MAX];
+    mp__diag why = {0};
+
+    if (memchr(namespace_.data, '/', namespace_.size))
+        return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' has more than one slash", ready_path,
+                            name);
+    if (mp__scope_check(scope, &why) != 0 ||
+        mp__address_join(scope, namespace_, MP_STR("x"), address, &why) < 0)
+        return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' is no namespace: %s", ready_path, name,
+                            why.text);
+    return 0;
 }
 
 /* [SCOPE/]NAMESPACE, each a question to the origin. */
 static int check_ready(const mp__options *options, mp__diag *diag)
 {
-    static const char path[] = "http.ready_namespaces";
-    size_t count = mp__options_list_count(options, path);
-    char address[MP__ADDRESS_MAX];
-    mp__diag why = {0};
+    size_t count = mp__options_list_count(options, ready_path);
+    int rc = 0;
 
     if (count > READY_MOST)
-        return mp__diag_set(diag, MP_EINVAL, "%s: %zu are too many, at most %d are looked at", path,
-                            count, READY_MOST);
-    for (size_t i = 0; i < count; i++) {
-        const char *name = mp__options_list_at(options, path, i), *slash = strchr(name, '/');
-        mp_str scope = slash ? mp_str_new(name, (size_t)(slash - name)) : MP_STR("x");
-        mp_str namespace_ = mp_str_of(slash ? slash + 1 : name);
-
-        if (memchr(namespace_.data, '/', namespace_.size))
-            return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' has more than one slash", path, name);
-        if (mp__scope_check(scope, &why) != 0 ||
-            mp__address_join(scope, namespace_, MP_STR("x"), address, &why) < 0)
-            return mp__diag_set(diag, MP_EINVAL, "%s: '%.80s' is no namespace: %s", path, name,
-                                why.text);
-    }
-    return 0;
+        return mp__diag_set(diag, MP_EINVAL, "%s: %zu are too many, at most %d are looked at",
+                            ready_path, count, READY_MOST);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = mp__diag_row(diag, check_ready_name(mp__options_list_at(options, ready_path, i), diag),
+                          i);
+    return rc;
 }
 
 static int check_shared(const mp__options *options, mp__diag *diag)
@@ -96,7 +107,7 @@ static const struct {
     {"resp.databases", check_environments}, {"overlay.base", check_base},
     {"cache.write_modes", check_modes},     {"cache.ttl", check_ttl},
     {"cache.preload", check_patterns},      {"cache.pin", check_pins},
-    {"cache.l4_url", check_shared},         {"http.ready_namespaces", check_ready},
+    {"cache.l4_url", check_shared},         {ready_path, check_ready},
 };
 
 /* @path has fewer bytes than @entries_path needs: the one that stands in the file is to blame. */

@@ -285,7 +285,7 @@ int mp__pins_open(mp__manager *manager, const mp__options *options, mp__diag *di
         manager->pin_count += manager->pins_configured[i] != NULL;
         rc = manager->pins_configured[i] ? mp__cache_pin(manager->cache, mp_str_of(pattern), diag)
                                          : MP_ENOMEM;
-        if (rc && diag)
+        if (mp__diag_row(diag, rc, i))
             mp__options_blame(options, "cache.pin", diag);
     }
     if (rc == 0)

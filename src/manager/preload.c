@@ -342,11 +342,13 @@ static int check_patterns(const mp_str *patterns, size_t count, mp__diag *diag)
         return mp__diag_set(diag, MP_EINVAL, "name 1 to %d patterns", PATTERNS_MAX);
     for (size_t i = 0; i < count; i++)
         if (!pattern_split(patterns[i], &environment, &prefix, &is_exact))
-            return mp__diag_set(diag, MP_EINVAL,
-                                "'%.*s' is no pattern; write environment/namespace/key, or "
-                                "environment/namespace/ke* for all keys that begin so",
-                                (int)(patterns[i].size < 80 ? patterns[i].size : 80),
-                                patterns[i].data);
+            return mp__diag_row(
+                diag,
+                mp__diag_set(diag, MP_EINVAL,
+                             "'%.*s' is no pattern; write environment/namespace/key, or "
+                             "environment/namespace/ke* for all keys that begin so",
+                             mp__diag_shown(patterns[i]), patterns[i].data),
+                i);
     return 0;
 }
 

@@ -72,7 +72,8 @@ int mp__write_modes_new(const mp__options *options, mp__write_modes **ret_modes,
     rc = mode_of(mp__options_text(options, "cache.write_mode"), &modes->standard);
     modes->has_back = modes->standard == MP__WRITE_BACK;
     for (size_t i = 0; rc == 0 && i < mp__options_list_count(options, "cache.write_modes"); i++)
-        rc = add(modes, mp__options_list_at(options, "cache.write_modes", i), diag);
+        rc = mp__diag_row(
+            diag, add(modes, mp__options_list_at(options, "cache.write_modes", i), diag), i);
     if (rc) {
         (void)mp__write_modes_free(modes);
         return rc;

@@ -122,6 +122,32 @@ class Unit(unittest.TestCase):
                 self.assertEqual(*(done.stderr.split(": ", 1)[1] for done in told))
                 self.assertFalse(data.exists())
 
+    def test_a_wrong_row_of_a_list_is_told_with_its_own_place(self):
+        rows = {"resp.databases": ("production", "staging", "a b"), "cache.priorities": ("a/*=high", "b/*=low", "c/*=l"),
+                "cache.priority_shares": ("critical=40", "high=30", "normal=x"), "cache.ttl": ("a/*=5s", "b/*=5s", "c/*=0s"),
+                "cache.write_modes": ("a=back", "b=around", "a=through"), "cache.pin": ("a/b/c", "a/b/d", "///"),
+                "cache.preload": ("a/b/c", "a/b/d", "*"), "http.ready_namespaces": ("a", "b/c", "a/b/c"),
+                "log.levels": ("origin=debug", "cache=warn", "cache=loud")}
+        for option, (*good, bad) in rows.items():
+            with self.subTest(option), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder, "one.yaml")
+                section, key = option.split(".")
+                text = "".join(f"    - '{row}'\n" for row in (*good, bad, bad))
+                path.write_text(f"{section}:\n  {key}:\n    # here\n{text}", encoding="utf-8")
+                for words in (("check-config", path), ("serve", "--config", path, "--data-dir", pathlib.Path(folder, "d"))):
+                    done = run(mp_daemon.BINARY, *words)
+                    self.assertNotEqual(done.returncode, 0)
+                    self.assertIn(f"{path}:6:7: ", done.stderr)
+                path.write_text(f"{section}:\n  {key}: ['{good[0]}', '{bad}']\n", encoding="utf-8")
+                self.assertIn(f"{path}:2:{10 + len(key) + len(good[0])}: ",
+                              run(mp_daemon.BINARY, "check-config", path).stderr)
+
+    def test_what_is_wrong_with_a_list_as_a_whole_is_told_with_its_beginning(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "one.yaml")
+            path.write_text("cache:\n  priority_shares:\n    - critical=41\n    - high=30\n", encoding="utf-8")
+            self.assertIn(f"{path}:3:5: ", run(mp_daemon.BINARY, "check-config", path).stderr)
+
     def test_the_check_of_a_configuration_can_be_read_by_programs(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "one.yaml")

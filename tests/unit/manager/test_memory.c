@@ -125,8 +125,11 @@ static void a_contradiction_is_refused_at_its_place(void **state)
     assert_refused("memory:\n  max: 64MiB\ncache:\n  write_mode: back\n"
                    "  write_back_bytes: 60MiB\n",
                    5, 21, "less than 2 MiB for L1");
-    assert_refused("cache:\n  priorities: [a=b]\n", 2, 15, "'a=b' is not NAMESPACE/KEY");
-    assert_refused("cache:\n  priority_shares:\n    - low=99\n", 3, 5, "1 to 97 percent");
+    assert_refused("cache:\n  priorities: [a=b]\n", 2, 16, "'a=b' is not NAMESPACE/KEY");
+    assert_refused("cache:\n  priorities:\n    - x/*=low\n    - a=b\n", 4, 7,
+                   "'a=b' is not NAMESPACE/KEY");
+    assert_refused("cache:\n  priority_shares: [high=20]\n", 2, 20, "must be 100");
+    assert_refused("cache:\n  priority_shares:\n    - low=99\n", 3, 7, "1 to 97 percent");
 }
 
 static void what_is_too_little_for_its_entries_is_refused_at_its_place(void **state)
