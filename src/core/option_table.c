@@ -199,17 +199,18 @@ const mp__option mp__option_table[] = {
     {"cache.default_ttl", MP__OPTION_DURATION, "3600s", 1 * S, 365 * DAY, NULL, "ms", true,
      "When a value must be verified at the origin again, also while its watch is live. Never "
      "throws "
-     "anything away."},
+     "anything away. In whole seconds."},
     {"cache.ttl", MP__OPTION_LIST, "", 0, 0, NULL, "", true,
      "The same for single keys, as app/flags.new=30s, or all that begin so, as app/flags/*=30s, in "
-     "every environment; the longest pattern that fits decides, and what was verified before a "
+     "every environment, in whole seconds; the longest pattern that fits decides, and what was "
+     "verified before a "
      "reload keeps its time until it is verified again. What is known to be absent has the shorter "
      "of this and cache.negative_ttl."},
     {"cache.ttl_jitter", MP__OPTION_INT, "10", 0, 50, NULL, "%", true,
      "How much earlier or later than its time to live a value is verified, by chance, so that what "
      "was loaded together is not verified together."},
     {"cache.negative_ttl", MP__OPTION_DURATION, "60s", 0, 365 * DAY, NULL, "ms", true,
-     "The same for the knowledge that there is no value."},
+     "The same for the knowledge that there is no value. In whole seconds."},
     {"cache.preload", MP__OPTION_LIST, "", 0, 0, NULL, "", false,
      "What is brought into L1 at the start, before anybody reads it: environment/namespace/key, or "
      "environment/namespace/ke* for all keys that begin so. marketprism preload does the "

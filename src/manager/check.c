@@ -42,6 +42,27 @@ static int check_ttl(const mp__options *options, mp__diag *diag)
     return rc;
 }
 
+static int check_seconds(const mp__options *options, const char *path, mp__diag *diag)
+{
+    long long ms = mp__options_int(options, path), s = ms / 1000;
+
+    return ms % 1000
+               ? mp__diag_set(diag, MP_EINVAL,
+                              "%s: %lldms is no whole number of seconds; write %llds or %llds",
+                              path, ms, s, s + 1)
+               : 0;
+}
+
+static int check_default_ttl(const mp__options *options, mp__diag *diag)
+{
+    return check_seconds(options, "cache.default_ttl", diag);
+}
+
+static int check_negative_ttl(const mp__options *options, mp__diag *diag)
+{
+    return check_seconds(options, "cache.negative_ttl", diag);
+}
+
 static int check_patterns(const mp__options *options, mp__diag *diag)
 {
     return mp__preload_check(options, diag);
@@ -104,10 +125,11 @@ static const struct {
     const char *path; /* of the option that is to blame */
     int (*check)(const mp__options *options, mp__diag *diag);
 } checks[] = {
-    {"resp.databases", check_environments}, {"overlay.base", check_base},
-    {"cache.write_modes", check_modes},     {"cache.ttl", check_ttl},
-    {"cache.preload", check_patterns},      {"cache.pin", check_pins},
-    {"cache.l4_url", check_shared},         {ready_path, check_ready},
+    {"resp.databases", check_environments},   {"overlay.base", check_base},
+    {"cache.write_modes", check_modes},       {"cache.ttl", check_ttl},
+    {"cache.default_ttl", check_default_ttl}, {"cache.negative_ttl", check_negative_ttl},
+    {"cache.preload", check_patterns},        {"cache.pin", check_pins},
+    {"cache.l4_url", check_shared},           {ready_path, check_ready},
 };
 
 /* @path has fewer bytes than @entries_path needs: the one that stands in the file is to blame. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How long what is kept of a key is good until it must be verified again: the rule of cache.ttl
  * that fits, else cache.default_ttl; of what is known to be absent never longer than
- * cache.negative_ttl. Says nothing of how long it is kept. */
+ * cache.negative_ttl. Says nothing of how long it is kept. An entry knows whole seconds, so that
+ * is what can be asked for. */
 #include "manager/internal.h"
 
 enum { S = 1000, TTL_LEAST_MS = 1 * S };
@@ -12,14 +13,15 @@ static int read_ttl(mp_str what, int64_t *ret_value)
 {
     int64_t ms;
 
-    if (!mp__duration_ms(what, &ms) || ms < TTL_LEAST_MS || ms > TTL_MOST_MS)
+    if (!mp__duration_ms(what, &ms) || ms < TTL_LEAST_MS || ms > TTL_MOST_MS || ms % S)
         return MP_EINVAL;
     *ret_value = ms / S;
     return 0;
 }
 
 static const mp__key_rule_kind kind_of_rules = {
-    "cache.ttl", "NAMESPACE/KEY=TTL, as app/flags/*=30s, with a TTL of 1s to 365d", read_ttl};
+    "cache.ttl", "NAMESPACE/KEY=TTL, as app/flags/*=30s, with a TTL of whole seconds, 1s to 365d",
+    read_ttl};
 
 int mp__ttl_rules_configured(const mp__options *options, mp__key_rules **ret_rules, mp__diag *diag)
 {

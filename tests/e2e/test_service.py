@@ -106,7 +106,7 @@ class Unit(unittest.TestCase):
         wrong = {"resp.listen": '"10.1.1.1:99"', "http.listen": '"https://"', "resp.databases": '["a b"]',
                  "overlay.base": '"///"', "cache.l4_url": '"10.1.1.1:99"', "cache.write_modes": '["x=y"]',
                  "cache.preload": '["*"]', "cache.pin": '["///"]', "cache.priorities": '["x=lo"]',
-                 "cache.ttl": '["app/*=0s"]',
+                 "cache.ttl": '["app/*=1500ms"]', "cache.default_ttl": "1500ms", "cache.negative_ttl": "500ms",
                  "log.levels": '["origin=loud"]'}
         for option, value in wrong.items():
             with self.subTest(option), tempfile.TemporaryDirectory() as folder:

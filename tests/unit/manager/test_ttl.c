@@ -141,8 +141,8 @@ static void explain_says_which_rule_set_it(void **state)
 
 static void a_wrong_row_changes_nothing(void **state)
 {
-    static const char *const bad[] = {"app/*=0s", "app/*=366d", "app/*=soon", "app/*=-1s",
-                                      "app=1s"};
+    static const char *const bad[] = {"app/*=0s", "app/*=366d",  "app/*=soon",   "app/*=-1s",
+                                      "app=1s",   "app/*=500ms", "app/*=1500ms", "app/*=1.5s"};
 
     (void)state;
     reload("cache.ttl", "app/*=30s");
@@ -156,6 +156,27 @@ static void a_wrong_row_changes_nothing(void **state)
     }
 }
 
+static void a_time_of_no_whole_second_is_refused_and_never_rounded(void **state)
+{
+    static const char *const paths[] = {"cache.default_ttl", "cache.negative_ttl"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        mp__diag diag = {0};
+
+        option(paths[i], "2500ms");
+        assert_int_equal(mp__manager_reload(manager, options, &diag), MP_EINVAL);
+        assert_non_null(strstr(diag.text, paths[i]));
+        assert_non_null(strstr(diag.text, "2500ms is no whole number of seconds; write 2s or 3s"));
+        option(paths[i], "2000ms");
+        assert_int_equal(mp__manager_reload(manager, options, NULL), 0);
+    }
+    assert_int_equal(ttl_of(MP__RECORD_VALUE, "e/app/k"), 2);
+    assert_int_equal(ttl_of(MP__RECORD_ABSENT, "e/app/k"), 2);
+    reload("cache.ttl", "app/*=3000ms");
+    assert_int_equal(ttl_of(MP__RECORD_VALUE, "e/app/k"), 3);
+}
+
 static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_value_is_verified_when_its_own_rule_says),
     WORLD_TEST(a_longer_one_wins_over_the_default),
@@ -165,6 +186,7 @@ static const struct CMUnitTest tests[] = {
     WORLD_TEST(a_short_one_takes_refresh_ahead_from_nobody),
     WORLD_TEST(explain_says_which_rule_set_it),
     WORLD_TEST(a_wrong_row_changes_nothing),
+    WORLD_TEST(a_time_of_no_whole_second_is_refused_and_never_rounded),
 };
 
 MP_TEST_MAIN(tests)
