@@ -323,11 +323,13 @@ static bool has_kept(mp__doctor *d)
            mp__env_stat(d->env, path, &stat) == 0;
 }
 
-/* The daemon that runs on the folder can ask its origin, which then is not in it. */
+/* The daemon that runs on the folder has its origin open, which then is not in it. */
 static bool is_elsewhere(const mp__doctor *d)
 {
+    const char *state = text_of(json_object_get(d->status, "origin"), "state");
+
     return d->status && is_its_folder(d) &&
-           strcmp(text_of(json_object_get(d->status, "origin"), "state"), "live") == 0;
+           (strcmp(state, "live") == 0 || strcmp(state, "silent") == 0);
 }
 
 static void check_database(mp__doctor *d, const char *path, bool is_store)
@@ -342,7 +344,8 @@ static void check_database(mp__doctor *d, const char *path, bool is_store)
                        "%s cannot be read: %s", path, mp_strerror(rc));
     else if (!found.there && !is_store && !found.was_there && is_elsewhere(d))
         mp__doctor_say(d, MP__FINDING_WARNING, "give the daemon's own --config or --set here",
-                       "the daemon's origin is live, and is not %s: it is not looked at", path);
+                       "the daemon's origin is %s, and is not %s: it is not looked at",
+                       text_of(json_object_get(d->status, "origin"), "state"), path);
     else if (!found.there && !is_store && (found.was_there || has_kept(d)))
         mp__doctor_say(d, MP__FINDING_TROUBLE,
                        "put it back (noticed within a second), restore a backup (marketprism "

@@ -643,6 +643,19 @@ static const char *up_for(int64_t seconds, char *text, size_t capacity)
     return seconds < 1 ? "under 1 s" : mp__cli_ago(seconds * 1000, text, capacity);
 }
 
+/* Since when it is silent stands beside it. */
+static void print_state(const json_t *origin)
+{
+    long long since = number_of(json_object_get(origin, "circuit"), "since_ms");
+    const char *state = text_of(origin, "state");
+    char ago[32];
+
+    (void)printf("origin     %s, %s", text_of(origin, "kind"), state);
+    if (strcmp(state, "silent") == 0 && since)
+        (void)printf(" for %s", mp__cli_ago(mp__cli_now_ms() - since, ago, sizeof(ago)));
+    (void)printf("%s, ", json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes");
+}
+
 static void status_people(const json_t *root)
 {
     const json_t *origin = json_object_get(root, "origin");
@@ -657,8 +670,7 @@ static void status_people(const json_t *root)
                  json_is_true(json_object_get(root, "ready")) ? "ready" : "not ready");
     if (*text_of(root, "trouble"))
         (void)printf("trouble    %s\n", text_of(root, "trouble"));
-    (void)printf("origin     %s, %s%s, ", text_of(origin, "kind"), text_of(origin, "state"),
-                 json_is_true(json_object_get(origin, "writable")) ? "" : ", no writes");
+    print_state(origin);
     if (json_is_false(json_object_get(origin, "known")) && number_of(origin, "revision"))
         (void)printf("not seen since the start: revision %lld or more, keys unknown\n",
                      number_of(origin, "revision"));

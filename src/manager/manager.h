@@ -475,6 +475,8 @@ int mp__manager_status(mp__manager *manager, const mp__identity *identity, mp__b
 
 typedef struct mp__summary {
     enum mp__origin_state origin;
+    const char
+        *state; /* how that is told: its name, or "silent" where it only says that it lives */
     bool writable, ready;
     bool silent;    /* it says that it is live, and answers nothing in time */
     bool degraded;  /* it serves, but answers may be stale or are not kept: the origin is not live,

@@ -37,6 +37,7 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     mp__origin_stats stats;
     enum mp__origin_state state = (enum mp__origin_state)mp__state_now(&manager->origin->state);
     mp__summary s = {.origin = state,
+                     .state = mp__origin_states.states[state],
                      .silent = mp__circuit_is_open(&manager->circuit),
                      .late = atomic_load(&manager->circuit.late),
                      .opened = atomic_load(&manager->circuit.opened),
@@ -44,6 +45,8 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     mp_cache_stats cache;
     mp__diag disk = {0};
 
+    if (state == MP__ORIGIN_LIVE && s.silent)
+        s.state = "silent";
     s.writable = state == MP__ORIGIN_LIVE && !s.silent && !manager->origin->ops->read_only;
     s.degraded =
         state != MP__ORIGIN_LIVE || s.silent || mp__cache_l3_trouble(manager->cache, &disk) != 0;
@@ -55,8 +58,7 @@ void mp__manager_summary(mp__manager *manager, mp__summary *ret_summary)
     (void)snprintf(s.epoch, sizeof(s.epoch), "%s", mp__origin_epoch(manager->origin));
     (void)pthread_mutex_lock(&manager->notable_lock);
     if (state != MP__ORIGIN_LIVE)
-        (void)snprintf(s.text, sizeof(s.text), "origin %s: %.250s; %s",
-                       mp__origin_states.states[state], manager->trouble,
+        (void)snprintf(s.text, sizeof(s.text), "origin %s: %.250s; %s", s.state, manager->trouble,
                        remedy(manager->origin, state));
     else if (s.silent)
         (void)snprintf(s.text, sizeof(s.text),
@@ -242,7 +244,7 @@ static void origin_json(mp__manager *manager, const mp__summary *summary, mp__bu
     mp__json_key(out, "origin");
     mp__json_begin(out, '{');
     mp__json_add_text(out, "kind", manager->origin->ops->name);
-    mp__json_add_text(out, "state", mp__origin_states.states[summary->origin]);
+    mp__json_add_text(out, "state", summary->state);
     mp__json_add_bool(out, "writable", summary->writable);
     circuit_json(manager, summary, out);
     mp__json_add_text(out, "epoch", summary->epoch);
@@ -439,7 +441,7 @@ int mp__manager_explain(mp__manager *manager, mp_str address, uint64_t hash, mp_
     mp__json_key(out, "origin");
     mp__json_begin(out, '{');
     mp__json_add_text(out, "kind", manager->origin->ops->name);
-    mp__json_add_text(out, "state", mp__origin_states.states[summary.origin]);
+    mp__json_add_text(out, "state", summary.state);
     mp__json_add_text(out, "circuit", mp__state_name(&manager->circuit.state));
     mp__json_add_u64(out, "revision", summary.revision);
     mp__json_add_text(out, "trouble", summary.text);

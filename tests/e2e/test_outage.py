@@ -290,6 +290,11 @@ class Outage(unittest.TestCase):
         self.assertEqual(checked.returncode, 5)
         self.assertIn("origin silent", checked.stdout)
         status = http.get("/v1/status").json
+        self.assertEqual(status["origin"]["state"], "silent")
+        self.assertEqual(http.get("/readyz").json["origin"], "silent")
+        self.assertIn(b"origin_state:silent", client("INFO", "marketprism"))
+        self.assertRegex(daemon.cli("status").stdout, "origin     sqlite, silent for [0-9]+ m?s, no writes, ")
+        self.assertEqual(daemon.cli("explain", "app/none-kept").returncode, 4)  # a read does not wait for it
         self.assertIn(status["origin"]["circuit"]["state"], ("open", "half-open"))
         self.assertGreaterEqual(status["origin"]["circuit"]["refused"], 90)
         self.assertIn("origin-silent", [event["event"] for event in status["events"]])

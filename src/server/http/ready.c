@@ -97,7 +97,7 @@ static void answer_ready(const probe *p)
     mp__json_begin(&body, '{');
     mp__json_add_bool(&body, "ready", ready);
     mp__json_add_bool(&body, "degraded", s.degraded);
-    mp__json_add_text(&body, "origin", mp__origin_states.states[s.origin]);
+    mp__json_add_text(&body, "origin", s.state);
     mp__json_add_bool(&body, "writable", s.writable);
     mp__json_add_text(&body, "trouble", trouble_of(&s, is_short));
     mp__json_key(&body, "missing");

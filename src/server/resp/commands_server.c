@@ -142,9 +142,9 @@ static void info_marketprism(mp__connection *c, mp__buf *text)
         "l1_entries:%" PRIu64 "\r\nl2_entries:%" PRIu64 "\r\nl3_entries:%" PRIu64
         "\r\nl3_bytes:%" PRIu64 "\r\nl3_corrupt:%" PRIu64 "\r\nstale_served:%" PRIu64
         "\r\nunknown:%" PRIu64 "\r\nhttp_address:%s\r\n",
-        MP_VERSION, mp__origin_states.states[s.origin], s.writable, s.revision, s.epoch, s.ready,
-        s.text, cache.l1_entries, cache.l2_entries, cache.l3_entries, cache.l3_bytes,
-        cache.l3_corrupt, mp__monitor_events(server->monitor, MP__EVENT_STALE_SERVED),
+        MP_VERSION, s.state, s.writable, s.revision, s.epoch, s.ready, s.text, cache.l1_entries,
+        cache.l2_entries, cache.l3_entries, cache.l3_bytes, cache.l3_corrupt,
+        mp__monitor_events(server->monitor, MP__EVENT_STALE_SERVED),
         mp__monitor_events(server->monitor, MP__EVENT_UNKNOWN), server->http_address);
 }
 

@@ -381,9 +381,11 @@ static void the_first_answer_closes_it_and_everybody_is_told(void **state)
     mp__manager_summary(manager, &summary);
     assert_true(summary.silent && summary.degraded && !summary.writable && summary.ready);
     assert_non_null(strstr(summary.text, "origin silent"));
+    assert_string_equal(summary.state, "silent");
     assert_int_equal(mp__manager_status(manager, &identity, &status), 0);
     assert_int_equal(mp__buf_add_char(&status, '\0'), 0);
-    assert_non_null(strstr(status.data, "\"circuit\":{\"state\":\"open\""));
+    assert_non_null(strstr(status.data, "\"state\":\"silent\",\"writable\":false,"
+                                        "\"circuit\":{\"state\":\"open\""));
     assert_non_null(strstr(status.data, "\"origin-silent\""));
     mp__buf_reset(&status);
     mp_truth_stop(truth, 0, false);
@@ -394,6 +396,7 @@ static void the_first_answer_closes_it_and_everybody_is_told(void **state)
     mp__manager_summary(manager, &summary);
     assert_false(summary.silent || summary.degraded);
     assert_string_equal(summary.text, "");
+    assert_string_equal(summary.state, "live");
     assert_int_equal(mp__manager_status(manager, &identity, &status), 0);
     assert_int_equal(mp__buf_add_char(&status, '\0'), 0);
     assert_non_null(strstr(status.data, "\"origin-answers\""));
