@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watching over HTTP: event streams, WebSockets and long polls; what is heard, in which order."""
 
+import contextlib
 import http.client
 import json
+import pathlib
+import re
 import socket
 import threading
 import time
@@ -372,6 +375,48 @@ class Polls(mp_daemon.Spoken):
                 self.assertEqual(answer["events"], [])
             self.assertGreaterEqual(min(took), wait_ms / 1000 * 0.9)
             self.assertLess(sorted(took)[4], most, wait_ms)
+
+    def test_a_longer_wait_is_over_when_it_says_and_not_at_the_next_look_at_all(self):
+        """But for the sixteenth by which it is lengthened."""
+        position = self.poll("?prefix=idle/&wait=0s")["position"]
+        late = {300: [], 700: []}
+
+        def many(wait_ms, count):
+            with contextlib.closing(Http(self.daemon.http)) as http:
+                for _ in range(count):
+                    began = time.monotonic()
+                    events = http.get(f"/v1/watch?prefix=idle/&wait={wait_ms}ms&rev={position}").json["events"]
+                    late[wait_ms].append((time.monotonic() - began) * 1000 - wait_ms + 1000 * len(events))
+
+        threads = [threading.Thread(target=many, args=(wait_ms, 3000 // wait_ms)) for wait_ms in late for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for wait_ms, each in late.items():
+            each.sort()
+            self.assertEqual(len(each), 3000 // wait_ms * 3)
+            self.assertGreaterEqual(each[0], 0, each)
+            self.assertLess(each[len(each) // 2], wait_ms / 32 + 20, each)  # half of a sixteenth, in the middle
+
+    def loop_switches(self):
+        """How often a loop has slept."""
+        count = 0
+        for task in pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir():
+            if (task / "comm").read_text().startswith("mp-loop"):
+                count += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)[1])
+        return count
+
+    def test_polls_that_were_left_leave_nothing_that_wakes_a_loop(self):
+        position = self.poll("?prefix=idle/&wait=0s")["position"]
+        for _ in range(8):
+            with contextlib.closing(Http(self.daemon.http)) as http:
+                http.connection.request("GET", f"/v1/watch?prefix=idle/&wait=240ms&rev={position}")
+                wait_until(lambda: gauge(self.daemon, "watchers") > 0)
+        wait_until(lambda: gauge(self.daemon, "watchers") == 0)
+        before = self.loop_switches()
+        self.poll(f"?prefix=idle/&wait=1s&rev={position}")  # a second in which nothing else happens
+        self.assertLess(self.loop_switches() - before, 100)
 
     def test_what_is_newer_is_answered_at_once(self):
         begin = self.poll("?prefix=newer/&wait=0s")["position"]

@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /v1/watch: what is asked, long polls, and time.
  *
- * Times of watchers are kept in a wheel: a scan of the worker looks at the watchers of its own slot
- * alone, so that ten thousand of them are not told of their progress in one moment. Who waits for
- * less than a scan is in a finer one, which turns while there is such. */
+ * Times of watchers are kept in a wheel (Varghese and Lauck, "Hashed and Hierarchical Timing
+ * Wheels", SOSP 1987): a scan of the worker looks at the watchers of its own slots alone, so that
+ * ten thousand of them are not told of their progress in one moment. A stream's progress need not
+ * be on time. A long poll goes over to a finer wheel before its time comes; that one has a timer,
+ * which is set to the next slot that has somebody, and to none while nobody waits so shortly. */
 #include <strings.h>
 
 #include "protocol/websocket.h"
 #include "server/http/watch.h"
 
-enum { SLOTS = 64, FINE_MS = 4, WAIT_MAX_MS = 600 * 1000, JITTER = 16 };
+enum {
+    SLOTS = 64,
+    FINE_MS = 4,  /* a tick: what all times are counted in, modulo 2^32 */
+    WIDE = SLOTS, /* ticks of a slot of the coarse wheel */
+    WAIT_MAX_MS = 600 * 1000,
+    JITTER = 16,
+};
 
-_Static_assert(MP__SCAN_MS / FINE_MS < SLOTS - 1, "less than a scan is less than a turn");
-
-typedef struct round {
-    mp__http_watcher *slots[SLOTS];
-    uint32_t tick; /* steps so far: scans, or turns of the timer */
-} round;
+_Static_assert(MP__SCAN_MS <= WIDE * FINE_MS, "a scan comes in each slot, or nearly");
 
 struct mp__http_wheel {
-    round coarse, fine;
-    size_t soon; /* watchers in the finer one, whose timer runs while there are any */
+    mp__http_watcher *coarse[SLOTS], *fine[SLOTS];
+    uint32_t coarse_at; /* a tick: up to here it was looked at, in whole slots */
+    uint32_t fine_at;   /* the same of the finer one */
+    uint32_t timer_at;  /* while there is anybody in the finer one */
+    size_t soon;        /* watchers in the finer one */
     mp__timer *timer;
+    mp_env *env;
 };
 
 const char *mp__watch_epoch(const mp__http_watcher *w)
@@ -31,7 +38,37 @@ const char *mp__watch_epoch(const mp__http_watcher *w)
 
 /* ---- time ---- */
 
-static void unschedule(mp__http_watcher *w)
+static uint64_t now_ms(const struct mp__http_wheel *wheel)
+{
+    return mp__env_now_ns(wheel->env) / 1000000;
+}
+
+static uint32_t now_tick(const struct mp__http_wheel *wheel)
+{
+    return (uint32_t)(now_ms(wheel) / FINE_MS);
+}
+
+/* The first one that is @ms away, or more. */
+static uint32_t tick_in(const struct mp__http_wheel *wheel, uint64_t ms)
+{
+    return (uint32_t)((now_ms(wheel) + ms) / FINE_MS) + 1;
+}
+
+static bool is_after(uint32_t tick, uint32_t other)
+{
+    return (int32_t)(tick - other) > 0;
+}
+
+/* The slot of the coarse wheel in which @w is looked at, as the tick at which it begins: of a long
+ * poll so early that a scan which is late still finds it in time. */
+static uint32_t looked_at(const mp__http_watcher *w)
+{
+    uint32_t slot = w->due - w->due % WIDE;
+
+    return w->kind == MP__WATCH_POLL ? slot - 2 * WIDE : slot;
+}
+
+void mp__watch_unschedule(mp__http_watcher *w)
 {
     if (!w->due_link)
         return;
@@ -42,19 +79,35 @@ static void unschedule(mp__http_watcher *w)
     w->due_link = NULL;
 }
 
-void mp__watch_schedule(mp__http_watcher *w, uint64_t ms)
+static void set_timer(struct mp__http_wheel *wheel, uint32_t tick)
+{
+    uint64_t now = now_ms(wheel);
+    int32_t ticks = (int32_t)(tick - (uint32_t)(now / FINE_MS));
+
+    wheel->timer_at = tick;
+    mp__timer_start(wheel->timer, ticks > 0 ? (uint64_t)ticks * FINE_MS - now % FINE_MS : 0, 0);
+}
+
+static void place(mp__http_watcher *w)
 {
     struct mp__http_wheel *wheel = w->worker->wheel;
+    bool is_near = !is_after(looked_at(w), wheel->coarse_at);
     mp__http_watcher **slot;
-    round *r;
 
-    unschedule(w);
-    w->due_soon = ms < MP__SCAN_MS;
-    r = w->due_soon ? &wheel->fine : &wheel->coarse;
-    if (w->due_soon && wheel->soon++ == 0)
-        mp__timer_start(wheel->timer, FINE_MS, 0);
-    w->due = r->tick + 1 + (uint32_t)(ms / (w->due_soon ? FINE_MS : MP__SCAN_MS));
-    slot = &r->slots[w->due % SLOTS];
+    w->due_soon = is_near && w->kind == MP__WATCH_POLL;
+    if (is_near && !w->due_soon)
+        w->due = wheel->coarse_at + WIDE; /* the next scan */
+    if (w->due_soon) {
+        if (wheel->soon++ == 0)
+            wheel->fine_at = now_tick(wheel);
+        if (!is_after(w->due, wheel->fine_at))
+            w->due = wheel->fine_at + 1;
+        if (wheel->soon == 1 || is_after(wheel->timer_at, w->due))
+            set_timer(wheel, w->due);
+        slot = &wheel->fine[w->due % SLOTS];
+    } else {
+        slot = &wheel->coarse[looked_at(w) / WIDE % SLOTS];
+    }
     w->next_due = *slot;
     w->due_link = slot;
     if (w->next_due)
@@ -62,9 +115,22 @@ void mp__watch_schedule(mp__http_watcher *w, uint64_t ms)
     *slot = w;
 }
 
+void mp__watch_schedule(mp__http_watcher *w, uint64_t ms)
+{
+    mp__watch_unschedule(w);
+    w->due = tick_in(w->worker->wheel, ms);
+    place(w);
+}
+
+void mp__watch_hasten(mp__http_watcher *w, uint64_t ms)
+{
+    if (!w->due_link || is_after(w->due, tick_in(w->worker->wheel, ms)))
+        mp__watch_schedule(w, ms);
+}
+
 static void is_due(mp__http_watcher *w)
 {
-    unschedule(w);
+    mp__watch_unschedule(w);
     if (w->kind == MP__WATCH_POLL) {
         mp__watch_poll_answer(w, mp_str_new("", 0), false);
         return;
@@ -73,31 +139,60 @@ static void is_due(mp__http_watcher *w)
     mp__watch_stream_progress(w);
 }
 
-static void step(round *r)
+/* After a pause of more than a turn, as of a stopped process, each slot is looked at once. */
+static uint32_t begin_at(uint32_t at, uint32_t now, uint32_t turn)
 {
+    return is_after(now, at + turn) ? now - turn : at;
+}
+
+static void step_coarse(struct mp__http_wheel *wheel)
+{
+    uint32_t now = now_tick(wheel), end = now - now % WIDE;
     mp__http_watcher *next;
 
-    r->tick++;
-    for (mp__http_watcher *w = r->slots[r->tick % SLOTS]; w; w = next) {
-        next = w->next_due;
-        if (w->due == r->tick)
-            is_due(w);
+    wheel->coarse_at = begin_at(wheel->coarse_at, end, SLOTS * WIDE);
+    while (is_after(end, wheel->coarse_at)) {
+        wheel->coarse_at += WIDE;
+        for (mp__http_watcher *w = wheel->coarse[wheel->coarse_at / WIDE % SLOTS]; w; w = next) {
+            next = w->next_due;
+            if (is_after(looked_at(w), wheel->coarse_at))
+                continue; /* of another turn */
+            if (w->kind == MP__WATCH_POLL) {
+                mp__watch_unschedule(w);
+                place(w);
+            } else {
+                is_due(w);
+            }
+        }
     }
 }
 
 void mp__http_watch_scan(mp__worker_loop *worker)
 {
     if (worker->wheel)
-        step(&worker->wheel->coarse);
+        step_coarse(worker->wheel);
 }
 
 static void step_fine(void *context)
 {
     struct mp__http_wheel *wheel = context;
+    uint32_t now = now_tick(wheel), tick;
+    mp__http_watcher *next;
 
-    step(&wheel->fine);
-    if (wheel->soon)
-        mp__timer_start(wheel->timer, FINE_MS, 0);
+    wheel->fine_at = begin_at(wheel->fine_at, now, SLOTS);
+    while (is_after(now, wheel->fine_at)) {
+        wheel->fine_at++;
+        for (mp__http_watcher *w = wheel->fine[wheel->fine_at % SLOTS]; w; w = next) {
+            next = w->next_due;
+            if (!is_after(w->due, wheel->fine_at))
+                is_due(w);
+        }
+    }
+    if (wheel->soon == 0)
+        return;
+    for (tick = wheel->fine_at + 1; !wheel->fine[tick % SLOTS];)
+        tick++;
+    set_timer(wheel, tick);
 }
 
 /* False: no memory. */
@@ -110,6 +205,11 @@ static bool need_wheel(mp__worker_loop *worker)
     wheel = mp__calloc(1, sizeof(*wheel));
     if (wheel && mp__timer_new(worker->loop, step_fine, wheel, &wheel->timer) != 0)
         wheel = mp__free(wheel);
+    if (wheel) {
+        wheel->env = worker->server->env;
+        wheel->fine_at = now_tick(wheel);
+        wheel->coarse_at = wheel->fine_at - wheel->fine_at % WIDE;
+    }
     worker->wheel = wheel;
     return wheel != NULL;
 }

@@ -137,7 +137,7 @@ typedef struct mp__http_watcher {
     /* time: watch.c */
     struct mp__http_watcher *next_due, **due_link;
     uint32_t due;         /* tick */
-    bool due_soon;        /* of the finer wheel */
+    bool due_soon;        /* in the finer wheel */
     mp_str prefix, scope; /* prefix: "scope/namespace/ke"; its bytes follow */
 } mp__http_watcher;
 
@@ -157,8 +157,12 @@ void mp__watch_end(mp__http_watcher *w);
 
 /* Answer a long poll, which ends it: @events are the members of a JSON array. */
 void mp__watch_poll_answer(mp__http_watcher *w, mp_str events, bool reset);
-/* Look at @w again after @ms, in steps of some 250 ms; again: later than asked before. */
+/* Look at @w again in @ms, and not when that was asked for before: of a long poll, some 5 ms after
+ * that at most; of a stream, as far as 250 ms before or behind. */
 void mp__watch_schedule(mp__http_watcher *w, uint64_t ms);
+/* The same, unless it is looked at sooner. */
+void mp__watch_hasten(mp__http_watcher *w, uint64_t ms);
+void mp__watch_unschedule(mp__http_watcher *w);
 const char *mp__watch_epoch(const mp__http_watcher *w);
 
 #endif

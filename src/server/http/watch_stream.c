@@ -369,7 +369,7 @@ static void looked(mp__query *query)
         reset(w, query->status == MP_EINVAL ? "this position is not there yet"
                                             : "what changed since is not known any more");
     } else if (query->status) {
-        mp__watch_schedule(w, RETRY_MS); /* also looked at when the origin is back */
+        mp__watch_hasten(w, RETRY_MS); /* also looked at when the origin is back */
     } else {
         go_on(w);
     }
@@ -939,12 +939,7 @@ void mp__watch_stream_progress(mp__http_watcher *w)
 
 void mp__watch_end(mp__http_watcher *w)
 {
-    if (w->due_link) {
-        *w->due_link = w->next_due;
-        if (w->next_due)
-            w->next_due->due_link = w->due_link;
-        w->due_link = NULL;
-    }
+    mp__watch_unschedule(w);
     if (w->worker->watch)
         mp__watch_leave_layers(w->worker->watch, &w->points);
     mp__watch_pending_clear(&w->waits);
