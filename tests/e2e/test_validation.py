@@ -325,9 +325,13 @@ class Validation(unittest.TestCase):
         for query, status in (("?dry_run", 200), ("", 201)):
             answer = http.put(path + query, typo, "application/schema+json")
             self.assertEqual((answer.status, answer.json["warnings"]), (status, warned), query)
-        done = http("POST", "/v1/txn", {"ops": [{"op": "put", "namespace": "_schema", "key": "typed", "value": typo},
-                                                {"op": "put", "namespace": "else", "key": "a", "value": "1"}]})
-        self.assertEqual((done.status, done.json["warnings"]), (200, warned))
+        ops = [{"op": "put", "namespace": "_schema", "key": "typed", "value": typo},
+               {"op": "put", "namespace": "else", "key": "a", "value": "1"}]
+        for query in ("?dry_run", ""):
+            done = http("POST", "/v1/txn" + query, {"ops": ops})
+            self.assertEqual((done.status, done.json.get("warnings")), (200, warned), query)
+        ops[0]["value"] = good
+        self.assertNotIn("warnings", http("POST", "/v1/txn?dry_run", {"ops": ops}).json)
         self.assertNotIn("warnings", http.put(path, good, "application/schema+json").json)
         done = http("POST", "/v1/import/_schema?dry_run", json.dumps({"typed": typo}), "application/json")
         self.assertEqual((done.status, done.json["warnings"]), (200, warned))

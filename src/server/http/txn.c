@@ -284,6 +284,19 @@ static void add_results(mp__buf *body, const txn_work *w)
 
 static void start_reads(txn_work *w);
 
+/* What schemas were warned of is told behind the reads, and was lent until then. False: no memory.
+ */
+static bool keep_warnings(txn_work *w)
+{
+    size_t size = w->write.warned_count * sizeof(*w->write.warned);
+    mp__broken *copy = size ? mp__exchange_memory(w->x, size) : NULL;
+
+    if (copy)
+        memcpy(copy, w->write.warned, size);
+    w->write.warned = copy;
+    return !size || copy;
+}
+
 static void written(mp__write_request *request)
 {
     txn_work *w = request->context;
@@ -305,7 +318,10 @@ static void written(mp__write_request *request)
         return;
     }
     if (request->dry_run) {
-        start_reads(w);
+        if (keep_warnings(w))
+            start_reads(w);
+        else
+            mp__answer_no_memory(x);
         return;
     }
     mp__json_begin(&body, '{');
@@ -349,6 +365,7 @@ static void answer_dry_run(txn_work *w)
         mp__json_end(&body, '}');
     }
     mp__json_end(&body, ']');
+    mp__http_add_warnings(&body, &w->write);
     mp__json_end(&body, '}');
     mp__answer_json(w->x, 200, &body);
 }
