@@ -167,7 +167,7 @@ static int read_leaves(const mp__sources *sources, mp__source *s, const char *pa
 
     if (rc)
         return fail_to_read(sources, s->path, rc);
-    s->is_blank = strspn(text, " \t\r\n") == size;
+    s->is_blank = mp__format_is_blank(s->format, mp_str_new(text, size));
     rc = s->format->parse(mp_str_new(text, size), &s->leaves, &diag);
     (void)mp__free(text);
     if (rc == 0)

@@ -14,7 +14,7 @@ typedef struct mp__source {
     char *namespace_;
     char *path;
     const mp__format *format;
-    bool is_blank; /* nothing but white space is in it, as a failed write leaves a file */
+    bool is_blank; /* nothing is in it, as a failed write leaves a file */
     mp__leaves leaves;
 } mp__source;
 

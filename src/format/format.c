@@ -23,6 +23,41 @@ const mp__format *mp__format_find(const char *name)
     return NULL;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_null(mp_str word)
+{
+    static const char *const words[] = {"null", "Null", "NULL", "~", "---", "...", NULL};
+
+    for (const char *const *w = words; *w; w++)
+        if (mp_str_equal(word, mp_str_of(*w)))
+            return true;
+    return false;
+}
+
+bool mp__format_is_blank(const mp__format *format, mp_str bytes)
+{
+    bool has_null = format == &mp__format_json || format == &mp__format_yaml;
+    size_t at = 0, begin;
+
+    if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0)
+        at = 3;
+    while (true) {
+        while (at < bytes.size && is_space(bytes.data[at]))
+            at++;
+        if (at == bytes.size)
+            return true;
+        begin = at;
+        while (at < bytes.size && !is_space(bytes.data[at]))
+            at++;
+        if (!has_null || !is_null(mp_str_new(bytes.data + begin, at - begin)))
+            return false;
+    }
+}
+
 static bool ends_with(const char *path, const char *ending)
 {
     size_t size = strlen(path), tail = strlen(ending);

@@ -59,6 +59,11 @@ const mp__format *mp__format_of_path(const char *path);           /* by its endi
 const mp__format *mp__format_of_media_type(mp_str type);          /* other names of one, too */
 #define MP__FORMAT_NAMES "json, yaml, env, ini, properties, toml" /* for messages */
 
+/* Whether the bytes of a file hold nothing that somebody would write who means "no keys", as {} or
+ * a comment: white space, a byte order mark, null, or the marks of an empty YAML document. A file
+ * that was cut or a query that found nothing leaves that. */
+bool mp__format_is_blank(const mp__format *format, mp_str bytes);
+
 /* Add a copy of one leaf; only the text of @media_type is not copied, and stays as long as the
  * leaves do: a constant (_add), or what whoever made the value keeps (_add_typed). MP_ENOMEM,
  * MP_ELIMIT. */

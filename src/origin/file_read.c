@@ -45,14 +45,6 @@ bool mp__file_same(const mp__stat *a, const mp__stat *b)
            a->changed_ns == b->changed_ns;
 }
 
-static bool is_blank(mp_str text)
-{
-    for (size_t i = 0; i < text.size; i++)
-        if (!strchr(" \t\r\n", text.data[i]) || !text.data[i])
-            return false;
-    return true;
-}
-
 static bool gave_keys(const mp__file_source *source)
 {
     const mp__file_group *g = source->group;
@@ -92,7 +84,7 @@ static int parse(mp__file_source *source, mp_str text)
     mp__diag diag = {0};
     int rc;
 
-    if (is_blank(text) && gave_keys(source))
+    if (mp__format_is_blank(source->format, text) && gave_keys(source))
         return mp__file_break(source,
                               "is empty, and was not; if it is to have no keys delete it, or "
                               "write {} into it");

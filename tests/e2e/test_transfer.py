@@ -140,8 +140,8 @@ class Transfer(mp_daemon.Served):
                 self.assertIn(key, said)
             self.assertIn("1 to add, 1 to change, 3 to remove, 0 the same" if "--prune" in words
                           else "1 added, 1 changed, 3 removed, 0 the same", said)
-        zero = self.file("zero.yaml", "\n")
-        for words in ((), ("--dry-run",)):
+        for words, text in (((), "\n"), (("--dry-run",), "\n"), ((), "---\nnull\n")):
+            zero = self.file("zero.yaml", text)
             said = self.cli("import", "--prune", *words, folder, zero, "--env", "bare", code=1)
             self.assertIn(f"{zero}: is empty, and --prune would delete all keys of zero", said)
         self.assertIn("removed 3", self.cli("import", "--prune", folder, "--env", "bare"))

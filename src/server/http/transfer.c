@@ -337,19 +337,11 @@ static int make_changes(import_work *w)
 }
 
 /* A file that was cut to nothing does not mean that its namespace shall have no keys. */
-static bool is_blank(mp_str text)
-{
-    for (size_t i = 0; i < text.size; i++)
-        if (!strchr(" \t\r\n", text.data[i]) || !text.data[i])
-            return false;
-    return true;
-}
-
 static void import_run(mp__job *job)
 {
     import_work *w = (import_work *)job;
 
-    if (w->prune && is_blank(w->job.x->request.body))
+    if (w->prune && mp__format_is_blank(w->format, w->job.x->request.body))
         w->status = mp__diag_set(&w->diag, MP_ESYNTAX,
                                  "the file is empty, and prune would delete all keys; if that is "
                                  "meant, write {} or a comment into it");

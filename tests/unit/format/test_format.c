@@ -977,7 +977,31 @@ static void a_path_chooses_its_format_by_its_ending(void **state)
     assert_null(mp__format_find("toml5"));
 }
 
+static void a_file_that_says_nothing_is_told_from_one_that_has_no_keys(void **state)
+{
+    static const struct {
+        const char *format;
+        const char *text;
+        bool is_blank;
+    } cases[] = {
+        {"json", "", true},           {"json", " \t\r\n", true},
+        {"json", "null\n", true},     {"yaml", "---\nnull\n...\n", true},
+        {"yaml", "--- ~", true},      {"yaml", "\xef\xbb\xbf\n", true},
+        {"json", "{}", false},        {"yaml", "# none\n", false},
+        {"yaml", "nullable:", false}, {"properties", "null", false},
+        {"ini", "; none\n", false},   {"toml", "\n", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (mp__format_is_blank(mp__format_find(cases[i].format), mp_str_of(cases[i].text)) !=
+            cases[i].is_blank)
+            fail_msg("'%s'", cases[i].text);
+    assert_false(mp__format_is_blank(mp__format_find("yaml"), mp_str_new("\0", 1)));
+}
+
 static const struct CMUnitTest tests[] = {
+    MP_TEST(a_file_that_says_nothing_is_told_from_one_that_has_no_keys),
     MP_TEST(json_becomes_leaves_with_their_types),
     MP_TEST(names_with_dots_and_brackets_are_escaped),
     MP_TEST(json_errors_name_their_place),
