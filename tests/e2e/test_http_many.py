@@ -3,9 +3,12 @@
 """Many keys over HTTP: lists, batches, transactions, differences, export and import."""
 
 import base64
+import contextlib
+import itertools
 import json
 import pathlib
 import shutil
+import threading
 import unittest
 
 import mp_http
@@ -391,6 +394,84 @@ class Many(mp_http.Served):
         self.assertGreater(done["revision"], revision)
         self.assertEqual(post("?prune", "{}").json, {"revision": 0, "keys": 0, "changed": 0, "removed": 0})
         self.assertEqual(keys("pruned2"), ["a"])
+
+    def test_a_prune_that_is_refused_deletes_and_writes_nothing(self):
+        path, keys = "/v1/import/refused", {"a": "1", "b": "2", "x.c": "3"}
+        self.fill("refused", keys)
+        schema = '{"properties": {"a": {"type": "integer"}}, "required": ["a"]}'
+        self.http.put(BASE + "_schema/refused", schema, "application/schema+json")
+        good, type = '{"a": 5}', "application/json"
+        refusals = [("?prune=perhaps", good, type, 400, "invalid", {}), ("?prun", good, type, 400, "invalid", {}),
+                    ("?prune&env=a%20b", good, type, 400, "invalid", {}),
+                    ("?prune", '{"a": 5', type, 400, "file", {}), ("?prune", '"x"', type, 400, "file", {}),
+                    ("?prune", good, "text/plain", 415, "format", {}), ("?prune", good, None, 415, "format", {}),
+                    ("?prune", good, type, 403, "cross-site", {"Origin": "http://evil.example"}),
+                    ("?prune", '{"b": 5}', type, 422, "invalid-value", {}),  # with it goes what the schema wants
+                    ("?prune", '{"a": "5"}', type, 422, "invalid-value", {}),
+                    ("?prune", json.dumps({f"k{i}": i for i in range(20001)}), type, 413, "limit", {})]
+        for query, body, type_, status, problem, headers in refusals:
+            for dry in ("", "&dry_run"):
+                with self.subTest(query=query + dry, body=body[:20], type=type_, headers=headers):
+                    self.is_problem(self.post(path + query + dry, body, type_, **headers), status, problem)
+                    kept = {key["key"]: key["value"] for key in self.http.get(BASE + "refused/").json["keys"]}
+                    self.assertEqual(kept, keys)
+        self.assertEqual(self.http.get(path + "?prune").status, 405)
+        self.assertEqual(self.post(path + "?prune&dry_run", good, type).json["removed"], 2)
+
+    def test_a_prune_deletes_of_its_own_layer_alone(self):
+        self.fill("layered", {"a": "1", "b": "2"})
+        here = "/v1/import/layered?region=eu"
+        self.post(here, '{"b": "3", "c": "4"}', "application/json")
+        self.assertEqual(self.post(here + "&prune", '{"b": "5"}', "application/json").json["removed"], 1)
+        self.assertEqual(self.names(self.http.get(BASE + "layered/")), ["a", "b"])
+        self.assertEqual([self.http.get(f"{BASE}layered/{key}?region=eu").body for key in "ab"], [b"1", b"5"])
+        self.assertEqual(self.http.get(BASE + "layered/c?region=eu").status, 404)
+
+    def test_a_key_that_is_written_while_a_prune_would_delete_it_stops_it_and_is_named(self):
+        done = threading.Event()
+
+        def write():
+            with contextlib.closing(self.daemon.client()) as client:
+                for i in itertools.count():
+                    if done.is_set():
+                        return
+                    client(*(("SET", "raced/new", i) if i % 3 else ("DEL", "raced/new")))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            statuses = set()
+
+            def is_seen():
+                self.http.put(BASE + "raced/b", "old", "text/plain")
+                answer = self.post("/v1/import/raced?prune", '{"a": "1"}', "application/json")
+                statuses.add(answer.status)
+                if answer.status == 200:
+                    return False
+                problem = self.is_problem(answer, 409, "conflict")
+                self.assertIn("raced/new was written or deleted", problem["detail"])
+                self.assertIn("send it again", problem["remedy"])
+                self.assertEqual(self.http.get(BASE + "raced/b").body, b"old")  # nothing of it was done
+                return True
+            wait_until(is_seen, 30)
+        finally:
+            done.set()
+            writer.join()
+        self.assertLessEqual(statuses, {200, 409})
+
+    def test_a_prune_of_an_origin_that_takes_no_writes_is_refused(self):
+        daemon = Daemon().start()
+        self.addCleanup(daemon.close)
+        http = Http(daemon.http)
+        self.addCleanup(http.close)
+        http.put(BASE + "gone/a", "1", "text/plain")
+        for file in daemon.data.glob("origin.db*"):
+            file.unlink()
+        wait_until(lambda: not http.get("/readyz").json["writable"])
+        for dry in ("", "&dry_run"):
+            answer = http("POST", "/v1/import/gone?prune" + dry, '{"b": 2}', "application/json")
+            self.assertEqual(answer.status, 503, answer)
+        self.assertEqual(http.get(BASE + "gone/a").body, b"1")
 
     def test_a_key_that_ends_stays_once_a_file_has_it_and_the_dry_run_says_so(self):
         self.http.put(BASE + "ending/a?ttl=1h", "1", Content_Type="text/plain")

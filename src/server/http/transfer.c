@@ -424,6 +424,25 @@ static void answer_imported(const import_work *w, uint64_t revision, size_t chan
     mp__answer_json(w->job.x, 200, &body);
 }
 
+/* A key that should go is not as it was when what is there was looked at. */
+static void answer_raced(const import_work *w)
+{
+    const mp__change *changes = w->write.changes;
+    size_t i = w->leaves.count;
+    char detail[360];
+    mp_str name;
+
+    while (i + 1 < w->write.count && changes[i].status != MP_ECONFLICT)
+        i++;
+    name = mp__http_name_of(changes[i].address);
+    (void)snprintf(detail, sizeof(detail), "%.*s was written or deleted while this was under way",
+                   mp__diag_shown(name), name.data);
+    mp__answer_problem(w->job.x, &(mp__problem){.status = 409,
+                                                .type = "conflict",
+                                                .detail = detail,
+                                                .remedy = "nothing was changed; send it again"});
+}
+
 static void import_written(mp__write_request *request)
 {
     import_work *w = request->context;
@@ -431,6 +450,10 @@ static void import_written(mp__write_request *request)
 
     if (request->status == MP_EINVALID)
         place_broken(w, request);
+    if (request->status == MP_ECONFLICT && w->prune) {
+        answer_raced(w);
+        return;
+    }
     if (request->status) {
         mp__http_answer_write_error(w->job.x, request);
         return;
