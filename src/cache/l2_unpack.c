@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cache/l2_unpack.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 #ifdef MP__L2_WIDE
@@ -25,9 +26,11 @@ enum {
     RUN = 16,     /* and of literals */
     FIRST = 64,   /* of a match, whatever its length: one more jump costs more */
     PAST = 80,    /* bytes behind the end of the body where its literals end: copies go on for 63 */
-    AT_ONCE = 57, /* bits that are looked at together, at least */
+    AT_ONCE = 56, /* bits that are looked at together, at least */
     BATCH = 5,    /* literals that are in so many */
     HUFFMAN = 1 << MP__L2_HUFFMAN_BITS,
+    MATCHES = 1 << MP__L2_FSE_LOG, /* where their states begin, */
+    OFFSETS = 2 << MP__L2_FSE_LOG, /* and those of offsets */
 };
 
 /* A state: the number it is the beginning of, and the state after it but for some bits. */
@@ -37,10 +40,9 @@ typedef struct state {
     uint16_t bits; /* of the number, and above eight bits those of the next state */
 } state;
 
-/* One or two literals by the bits that come, and how many of these they take. */
-typedef struct pair {
-    uint8_t literals[2], count, bits;
-} pair;
+/* One or two literals by the bits that come, and how many of these they take: in the lowest byte
+ * the bits, in the next one how many literals, then these. */
+typedef uint32_t pair;
 
 struct mp__l2_unpacker {
     const unsigned char *begin, *end; /* of the dictionary's content */
@@ -49,15 +51,14 @@ struct mp__l2_unpacker {
     bool is_wide; /* mp__l2_wide_is_here() */
     pair literals[HUFFMAN];
     uint8_t literal_bits[256];
-    state lengths[1 << MP__L2_FSE_LOG], matches[1 << MP__L2_FSE_LOG];
-    state offsets[1 << MP__L2_OFFSET_LOG];
+    state states[OFFSETS + (1 << MP__L2_OFFSET_LOG)]; /* of lengths, MATCHES and OFFSETS */
 };
 
 /* ---- making one ---- */
 
 #ifndef MP__L2_WIDE
 
-static void states_make(const mp__l2_shares *shares, state *states)
+static void states_make(const mp__l2_shares *shares, unsigned begin, state *states)
 {
     uint8_t codes[1 << MP__L2_FSE_LOG] = {0};
     unsigned next[MP__L2_MATCH_CODES] = {0}, size = 1u << shares->log;
@@ -68,9 +69,9 @@ static void states_make(const mp__l2_shares *shares, state *states)
     for (unsigned u = 0; u < size; u++) {
         unsigned x = next[codes[u]]++, bits = shares->log - mp__l2_log(x);
 
-        states[u] = (state){.number = codes[u],
-                            .next = (uint16_t)((x << bits) - size),
-                            .bits = (uint16_t)(bits << 8)};
+        states[begin + u] = (state){.number = codes[u],
+                                    .next = (uint16_t)(begin + (x << bits) - size),
+                                    .bits = (uint16_t)(bits << 8)};
     }
 }
 
@@ -92,7 +93,7 @@ static void numbers_make(state *states, unsigned log, const uint8_t *more, unsig
 static void offsets_make(mp__l2_unpacker *u)
 {
     for (unsigned i = 0; i < 1u << u->offset_log; i++) {
-        state *s = &u->offsets[i];
+        state *s = &u->states[OFFSETS + i];
         bool is_needed = s->number < MP__L2_OFFSET_CODES;
 
         s->bits |= (uint16_t)(is_needed ? s->number : 0);
@@ -118,9 +119,8 @@ static void literals_make(const mp__l2_tables *t, mp__l2_unpacker *u)
         unsigned both = one + u->literal_bits[other];
         bool fits = both <= MP__L2_HUFFMAN_BITS;
 
-        u->literals[i] = (pair){.literals = {first[i], other},
-                                .count = fits ? 2 : 1,
-                                .bits = (uint8_t)(fits ? both : one)};
+        u->literals[i] =
+            (pair)other << 24 | (pair)first[i] << 16 | (fits ? 2u : 1u) << 8 | (fits ? both : one);
     }
 }
 
@@ -141,12 +141,12 @@ mp__l2_unpacker *mp__l2_unpacker_new(const unsigned char *dictionary, size_t siz
     u->offset_log = t.offsets.log;
     u->match_log = t.matches.log;
     u->length_log = t.lengths.log;
-    states_make(&t.offsets, u->offsets);
-    states_make(&t.matches, u->matches);
-    states_make(&t.lengths, u->lengths);
+    states_make(&t.offsets, OFFSETS, u->states);
+    states_make(&t.matches, MATCHES, u->states);
+    states_make(&t.lengths, 0, u->states);
     offsets_make(u);
-    numbers_make(u->matches, t.matches.log, mp__l2_match_bits, MP__L2_MATCH_CODES, 3);
-    numbers_make(u->lengths, t.lengths.log, mp__l2_length_bits, MP__L2_LENGTH_CODES, 0);
+    numbers_make(u->states + MATCHES, t.matches.log, mp__l2_match_bits, MP__L2_MATCH_CODES, 3);
+    numbers_make(u->states, t.lengths.log, mp__l2_length_bits, MP__L2_LENGTH_CODES, 0);
     literals_make(&t, u);
     return u;
 }
@@ -172,7 +172,7 @@ size_t mp__l2_unpacker_bytes(const mp__l2_unpacker *unpacker)
 
 typedef struct bits {
     const unsigned char *bytes;
-    int64_t last; /* the number of the next one; below -1: more were taken than there were */
+    int64_t left; /* below 0: more were taken than there were */
 } bits;
 
 /* The highest bit of the last byte only says where they end. */
@@ -180,15 +180,28 @@ static bool bits_begin(bits *b, const unsigned char *bytes, const unsigned char 
 {
     if (bytes >= end || end[-1] == 0)
         return false;
-    *b = (bits){.bytes = bytes, .last = (end - bytes - 1) * 8 + (int64_t)mp__l2_log(end[-1]) - 1};
+    *b = (bits){.bytes = bytes, .left = (end - bytes - 1) * 8 + (int64_t)mp__l2_log(end[-1])};
     return true;
 }
 
-/* The next bits as the highest, AT_ONCE of them; behind the last one, if there is one at all, those
- * of the bytes before, MP__L2_BLOCK_BEFORE of which can be read. */
-static inline uint64_t next_bits(const bits *b)
+/* The word in which the next AT_ONCE bits are; behind the last one those of the bytes before,
+ * MP__L2_BLOCK_BEFORE of which can be read. */
+static inline uint64_t next_word(const bits *b)
 {
-    return mp__load_le64(b->bytes + (b->last >> 3) - 7) << (~b->last & 7);
+    return mp__load_le64(b->bytes + (b->left >> 3) - 7);
+}
+
+/* Shifted by so much less a count of bits, the lowest of that word are these bits. More than six
+ * bits of it do not count. */
+static inline uint64_t shift_of(const bits *b)
+{
+    return (uint64_t)(b->left | -8);
+}
+
+/* The next @count bits as the lowest; above them there is something. */
+static inline uint64_t next_bits(const bits *b, unsigned count)
+{
+    return next_word(b) >> ((shift_of(b) - count) & 63);
 }
 
 /* The lowest @count bits, 63 at most, that its lowest byte says. */
@@ -199,12 +212,6 @@ static inline uint64_t lowest(uint64_t v, unsigned count)
 #else
     return v & ((UINT64_C(1) << (count & 63)) - 1);
 #endif
-}
-
-/* The highest @count bits of @v as the lowest; above them there is something. */
-static inline uint64_t highest(uint64_t v, unsigned count)
-{
-    return v >> ((64 - count) & 63);
 }
 
 /* ---- literals ---- */
@@ -222,22 +229,24 @@ static bool read_stream(const mp__l2_unpacker *u, const unsigned char *bytes,
         unsigned taken = 0;
         uint64_t v;
 
-        if (b.last < 0)
+        if (b.left <= 0)
             return false;
-        v = next_bits(&b);
+        v = next_word(&b) << (8 - (b.left & 7));
         for (unsigned n = 0; n < BATCH && out < last; n++) {
             pair p = u->literals[v >> (64 - MP__L2_HUFFMAN_BITS)];
 
-            memcpy(out, p.literals, 2);
-            v <<= p.bits;
-            taken += p.bits;
-            out += p.count;
+            uint16_t both = htole16((uint16_t)(p >> 16));
+
+            memcpy(out, &both, 2);
+            v <<= p & 63;
+            taken += p; /* above eight bits it does not count */
+            out += p >> 8 & 255;
         }
-        b.last -= taken;
+        b.left -= taken & 255;
     }
     if (out > last) /* the second one of the last two is of what is not there */
-        b.last += u->literal_bits[out[-1]];
-    return b.last == -1;
+        b.left += u->literal_bits[out[-1]];
+    return b.left == 0;
 }
 
 static bool read_streams(const mp__l2_unpacker *u, const unsigned char *bytes,
@@ -388,7 +397,11 @@ static inline bool copy_match(const output *o, unsigned char *at, size_t offset,
  * near that both meet; that is found out at its end. */
 static inline void copy_literals(unsigned char *at, const unsigned char *from, size_t count)
 {
+#ifdef MP__L2_WIDE
+    _mm_storeu_si128((__m128i *)(void *)at, _mm_loadu_si128((const __m128i *)(const void *)from));
+#else
     memmove(at, from, RUN);
+#endif
     if (__builtin_expect(count > RUN, 0))
         memmove(at, from, count);
 }
@@ -446,87 +459,114 @@ static inline uint32_t offset_of(uint32_t number, bool no_literals, recent *r)
     return recent_use(r, which < 3 ? which : 3, number - 3);
 }
 
-typedef struct places {
-    size_t offset, match, length; /* in the tables */
-} places;
+typedef struct states {
+    const state *offset, *match, *length;
+} states;
 
-static places first_places(const mp__l2_unpacker *u, bits *b)
+static states first_states(const mp__l2_unpacker *u, bits *b)
 {
-    uint64_t v = highest(next_bits(b), u->length_log + u->offset_log + u->match_log);
-    places p;
+    unsigned all = u->length_log + u->offset_log + u->match_log;
+    uint64_t v = next_bits(b, all);
+    states s;
 
-    p.match = lowest(v, u->match_log);
+    s.match = u->states + MATCHES + lowest(v, u->match_log);
     v >>= u->match_log;
-    p.offset = lowest(v, u->offset_log);
-    p.length = lowest(v >> u->offset_log, u->length_log);
-    b->last -= u->length_log + u->offset_log + u->match_log;
-    return p;
+    s.offset = u->states + OFFSETS + lowest(v, u->offset_log);
+    s.length = u->states + lowest(v >> u->offset_log, u->length_log);
+    b->left -= all;
+    return s;
 }
 
 /* The @count bits behind @extra others, of which all together are more than AT_ONCE. */
 static __attribute__((noinline)) uint64_t take_behind(bits b, unsigned extra, unsigned count)
 {
-    b.last -= extra;
-    return b.last < -1 ? 0 : highest(next_bits(&b), count);
+    b.left -= extra;
+    return b.left < 0 ? 0 : next_bits(&b, count);
 }
 
-/* All of it in locals: what is written into the body could be anything that has an address. Returns
- * where the body ends so far, NULL: that is not what the bits are. */
+/* How far it is; all of it in locals, for what is written into the body could be anything that has
+ * an address. */
+typedef struct progress {
+    states states; /* of the next match */
+    recent last;
+    bits bits;
+    uint64_t word; /* the next of them */
+    const unsigned char *literal;
+    unsigned char *at;
+} progress;
+
+/* Behind the numbers of a match. The lowest byte of @sizes says how many bits they were, the next
+ * one how many follow for the states, and the word shifted by @shift begins with the former. False:
+ * there are not so many. */
+static inline __attribute__((always_inline)) bool next_states(const mp__l2_unpacker *u, progress *g,
+                                                              unsigned sizes, uint64_t shift)
+{
+    const state *o = g->states.offset, *m = g->states.match, *n = g->states.length;
+    unsigned both = (sizes & 255) + (sizes >> 8);
+    unsigned offset_bits = o->bits >> 8, match_bits = m->bits >> 8;
+    uint64_t v = g->word >> ((shift - (sizes >> 8)) & 63);
+
+    if (__builtin_expect(both > AT_ONCE, 0))
+        v = take_behind(g->bits, sizes & 255, sizes >> 8);
+    g->bits.left -= both;
+    if (g->bits.left < 0)
+        return false;
+    g->states.offset = u->states + o->next + lowest(v, offset_bits);
+    v >>= offset_bits;
+    g->states.match = u->states + m->next + lowest(v, match_bits);
+    g->states.length = u->states + n->next + lowest(v >> match_bits, n->bits >> 8);
+    g->word = next_word(&g->bits);
+    return true;
+}
+
+/* The next match, and the literals before it. False: that is not what the bits are. */
+static inline __attribute__((always_inline)) bool
+read_match(const mp__l2_unpacker *u, progress *g, const literals *l, const output *to, bool is_last)
+{
+    const state *o = g->states.offset, *m = g->states.match, *n = g->states.length;
+    unsigned offset_bits = o->bits, match_bits = m->bits, length_bits = n->bits;
+    unsigned sizes = offset_bits + match_bits + length_bits;
+    uint64_t shift = shift_of(&g->bits) - sizes, v = g->word >> (shift & 63);
+    size_t run = n->number + lowest(v, length_bits), size;
+    unsigned char *at = g->at + run;
+    uint32_t offset;
+
+    v >>= length_bits & 63;
+    size = m->number + lowest(v, match_bits);
+    offset = o->number + (uint32_t)lowest(v >> (match_bits & 63), offset_bits);
+    offset = offset_of(offset, run == 0, &g->last);
+    /* as numbers: where there is too much, both are behind what they are of */
+    if ((uintptr_t)at + size > (uintptr_t)to->end ||
+        (uintptr_t)g->literal + run > (uintptr_t)l->end)
+        return false;
+    copy_literals(g->at, g->literal, run);
+    g->literal += run;
+    if (is_last)
+        g->bits.left -= sizes & 255;
+    else if (!next_states(u, g, sizes, shift)) /* before the copy, to be on its way meanwhile */
+        return false;
+    g->at = at + size;
+    return copy_match(to, at, offset, size);
+}
+
+/* Returns where the body ends so far, NULL: that is not what the bits are. */
 static unsigned char *read_matches(const mp__l2_unpacker *u, bits b, size_t count, literals *l,
                                    const output to)
 {
-    recent last = recent_begin(u->repeats);
-    const unsigned char *literal = l->at, *const literals_end = l->end;
-    unsigned char *at = to.begin;
-    places p = first_places(u, &b);
-    uint64_t next;
+    progress g = {.last = recent_begin(u->repeats), .literal = l->at, .at = to.begin};
 
-    if (b.last < -1)
+    g.states = first_states(u, &b);
+    g.bits = b;
+    if (b.left < 0)
         return NULL;
-    next = next_bits(&b);
-    for (;;) {
-        const state *offset = &u->offsets[p.offset], *match = &u->matches[p.match];
-        const state *length = &u->lengths[p.length];
-        unsigned offset_bits = offset->bits, match_bits = match->bits, length_bits = length->bits;
-        unsigned all_bits = offset_bits + match_bits + length_bits;
-        uint64_t v = highest(next, all_bits); /* what above eight bits of it does not count */
-        size_t run = length->number + lowest(v, length_bits), size;
-        uint32_t number;
-
-        v >>= length_bits & 63;
-        size = match->number + lowest(v, match_bits);
-        number = offset->number + (uint32_t)lowest(v >> (match_bits & 63), offset_bits);
-        number = offset_of(number, run == 0, &last);
-        if (run + size > (size_t)(to.end - at) || run > (size_t)(literals_end - literal))
+    g.word = next_word(&b);
+    while (--count)
+        if (!read_match(u, &g, l, &to, false))
             return NULL;
-        if (--count) { /* before the copies, so that it is on its way meanwhile */
-            unsigned both = (all_bits & 255) + (all_bits >> 8);
-
-            v = highest(next, both);
-            if (__builtin_expect(both > AT_ONCE, 0))
-                v = take_behind(b, all_bits & 255, all_bits >> 8);
-            b.last -= both;
-            if (b.last < -1)
-                return NULL;
-            p.offset = offset->next + lowest(v, offset_bits >> 8);
-            v >>= offset_bits >> 8;
-            p.match = match->next + lowest(v, match_bits >> 8);
-            p.length = length->next + lowest(v >> (match_bits >> 8), length_bits >> 8);
-            next = next_bits(&b);
-        } else {
-            b.last -= all_bits & 255;
-        }
-        copy_literals(at, literal, run);
-        literal += run;
-        at += run;
-        if (!copy_match(&to, at, number, size))
-            return NULL;
-        at += size;
-        if (!count)
-            break;
-    }
-    l->at = literal;
-    return b.last == -1 ? at : NULL;
+    if (!read_match(u, &g, l, &to, true))
+        return NULL;
+    l->at = g.literal;
+    return g.bits.left == 0 ? g.at : NULL;
 }
 
 /* ---- all of it ---- */
