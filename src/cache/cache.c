@@ -129,6 +129,8 @@ static int open_l2(mp_cache *cache, const mp__cache_options *options, mp__diag *
     };
     int rc = mp__l2_new(&l2, &cache->l2);
 
+    if (rc == 0)
+        (void)mp__slab_keep_blocks(cache->heap); /* for entries made for one reader */
     if (rc == MP_EINVAL)
         (void)mp__diag_set(diag, rc,
                            "L2 needs 4 MiB and bytes for its index, %zu for %zu entries, and a "

@@ -15,7 +15,11 @@ enum {
     CLASS_MAX = 40,
     OBJECTS_MAX = MP__SPAN_BYTES / LINE, /* in a span */
 };
+#define CLOSED     ((uint32_t)1 << MP__SLAB_BLOCKS) /* among the blocks that are free: it is */
 #define OBJECT_MAX ((MP__SPAN_BYTES - MP__SPAN_HEAD) / 4) /* larger ones get spans of their own */
+
+_Static_assert(MP__SPAN_HEAD + MP__SLAB_BLOCKS * MP__SLAB_BLOCK <= MP__SPAN_BYTES,
+               "the blocks fit into a span");
 
 struct mp__slab {
     pthread_mutex_t lock;
@@ -23,8 +27,10 @@ struct mp__slab {
     _Atomic size_t used;
     size_t objects;
     bool closed;
-    mp__span *room[CLASS_MAX];   /* spans with a free object */
-    uint8_t color[CLASS_MAX];    /* of the next span: lines that its objects begin later */
+    mp__span *room[CLASS_MAX]; /* spans with a free object */
+    uint8_t color[CLASS_MAX];  /* of the next span: lines that its objects begin later */
+    mp__span *blocks;          /* NULL: it keeps none; an object until all are free and CLOSED */
+    _Atomic uint32_t free_blocks;
     mp__slab *next, **from_here; /* of all slabs of the process, for fork(); under all_lock */
 };
 
@@ -202,11 +208,29 @@ static void used_add(mp__slab *slab, size_t bytes)
                           memory_order_relaxed);
 }
 
+/* The lowest that is free, which was used last or is near by for another reason. NULL: none is. */
+static void *take_block(mp__slab *slab, size_t size)
+{
+    uint32_t free = atomic_load_explicit(&slab->free_blocks, memory_order_relaxed);
+    char *block;
+
+    do
+        if (free == 0)
+            return NULL;
+    while (!atomic_compare_exchange_weak_explicit(&slab->free_blocks, &free, free & (free - 1),
+                                                  memory_order_acquire, memory_order_relaxed));
+    block = (char *)slab->blocks + MP__SPAN_HEAD + (size_t)__builtin_ctz(free) * MP__SLAB_BLOCK;
+    mp__unpoison(block, size);
+    return block;
+}
+
 void *mp__slab_alloc(mp__slab *slab, size_t size)
 {
     void *object = NULL;
     mp__span *s;
 
+    if (slab->blocks && size <= MP__SLAB_BLOCK && (object = take_block(slab, size)))
+        return object;
     if (size > SIZE_MAX / 2)
         return NULL;
     (void)pthread_mutex_lock(&slab->lock);
@@ -246,12 +270,46 @@ static void give_object(mp__slab *slab, mp__span *s, void *object)
     }
 }
 
+/* Under the lock, which is let go. */
+static void unlock_after_free(mp__slab *slab)
+{
+    bool last = --slab->objects == 0 && slab->closed;
+
+    (void)pthread_mutex_unlock(&slab->lock);
+    if (last)
+        slab_destroy(slab);
+}
+
+/* One more bit of free_blocks. Who gives the last of all, that it is closed among them, gives the
+ * span back; others must not look at the slab any more. */
+static void give_bit(mp__slab *slab, uint32_t bit)
+{
+    uint32_t before = atomic_fetch_or_explicit(&slab->free_blocks, bit, memory_order_acq_rel);
+
+    if ((before | bit) != 2 * CLOSED - 1)
+        return;
+    (void)pthread_mutex_lock(&slab->lock);
+    mp__span_give(&slab->spans, slab->blocks);
+    unlock_after_free(slab);
+}
+
+static void give_block(mp__slab *slab, mp__span *s, void *object)
+{
+    size_t i = (size_t)((char *)object - (char *)s - MP__SPAN_HEAD) / MP__SLAB_BLOCK;
+
+    mp__poison(object, MP__SLAB_BLOCK);
+    give_bit(slab, (uint32_t)1 << i);
+}
+
 void mp__slab_free(void *object)
 {
     mp__span *s = span_of(object);
     mp__slab *slab = s->slab;
-    bool last;
 
+    if (s == slab->blocks) {
+        give_block(slab, s, object);
+        return;
+    }
     (void)pthread_mutex_lock(&slab->lock);
     if (s->capacity == 0) {
         used_add(slab, 0 - s->bytes);
@@ -260,10 +318,7 @@ void mp__slab_free(void *object)
         used_add(slab, 0 - class_bytes(s->class));
         give_object(slab, s, object);
     }
-    last = --slab->objects == 0 && slab->closed;
-    (void)pthread_mutex_unlock(&slab->lock);
-    if (last)
-        slab_destroy(slab);
+    unlock_after_free(slab);
 }
 
 /* Which objects of @s are free: a bit each. */
@@ -317,18 +372,39 @@ int mp__slab_new(size_t bytes_max, mp__slab **ret_slab)
     return 0;
 }
 
+int mp__slab_keep_blocks(mp__slab *slab)
+{
+    mp__span *s;
+
+    (void)pthread_mutex_lock(&slab->lock);
+    s = mp__span_take(&slab->spans);
+    if (s) {
+        s->slab = slab;
+        s->capacity = 0;
+        mp__poison((char *)s + MP__SPAN_HEAD, MP__SPAN_BYTES - MP__SPAN_HEAD);
+        slab->objects++;
+        slab->blocks = s;
+        atomic_store_explicit(&slab->free_blocks, CLOSED - 1, memory_order_relaxed);
+    }
+    (void)pthread_mutex_unlock(&slab->lock);
+    return s ? 0 : MP_ENOMEM;
+}
+
 mp__slab *mp__slab_close(mp__slab *slab)
 {
-    bool last;
+    bool last, blocks;
 
     if (!slab)
         return NULL;
+    blocks = slab->blocks != NULL; /* without which others' last object would end it */
     (void)pthread_mutex_lock(&slab->lock);
     slab->closed = true;
     last = slab->objects == 0;
     (void)pthread_mutex_unlock(&slab->lock);
     if (last)
         slab_destroy(slab);
+    else if (blocks)
+        give_bit(slab, CLOSED);
     return NULL;
 }
 
@@ -339,7 +415,10 @@ size_t mp__slab_pages_bytes(const mp__slab *slab)
 
 size_t mp__slab_used_bytes(const mp__slab *slab)
 {
-    return atomic_load_explicit(&slab->used, memory_order_relaxed);
+    uint32_t free = atomic_load_explicit(&slab->free_blocks, memory_order_relaxed);
+    size_t blocks = slab->blocks ? (size_t)__builtin_popcount(~free & (CLOSED - 1)) : 0;
+
+    return atomic_load_explicit(&slab->used, memory_order_relaxed) + blocks * MP__SLAB_BLOCK;
 }
 
 void mp__slab_limit_set(mp__slab *slab, size_t bytes_max)

@@ -16,6 +16,11 @@ typedef struct mp__slab mp__slab;
 
 /* A slab that never holds more than @bytes_max of pages (0: no limit). MP_ENOMEM. */
 MP_MUST_USE int mp__slab_new(size_t bytes_max, mp__slab **ret_slab);
+/* From now on what takes no more than MP__SLAB_BLOCK bytes gets a block of a span of its own, if
+ * one is free: MP__SLAB_BLOCKS of them, found and given back without the lock, for what hardly
+ * lives longer than a call. Once, before its first use. MP_ENOMEM: it goes without them. */
+enum { MP__SLAB_BLOCK = 4096, MP__SLAB_BLOCKS = 15 };
+MP_MUST_USE int mp__slab_keep_blocks(mp__slab *slab);
 /* The owner is done with it: it goes with its last object (those whose values others still hold).
  * Accepts NULL, returns NULL. */
 mp__slab *mp__slab_close(mp__slab *slab);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mp_test.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "core/alloc.h"
@@ -209,6 +210,130 @@ static void a_closed_slab_lives_until_its_last_object_is_freed(void **state)
     assert_null(mp__slab_close(NULL));
 }
 
+static void blocks_serve_again_and_do_not_overlap(void **state)
+{
+    mp__slab *slab = slab_new(0);
+    unsigned char *blocks[MP__SLAB_BLOCKS + 1];
+
+    (void)state;
+    assert_int_equal(mp__slab_keep_blocks(slab), 0);
+    assert_int_equal(mp__slab_used_bytes(slab), 0);
+    for (int turn = 0; turn < 3; turn++) {
+        for (int i = 0; i <= MP__SLAB_BLOCKS;
+             i++) { /* the last one finds none, and comes as else */
+            blocks[i] = mp__slab_alloc(slab, MP__SLAB_BLOCK);
+            assert_non_null(blocks[i]);
+            assert_int_equal((uintptr_t)blocks[i] % 64, 0);
+            memset(blocks[i], i, MP__SLAB_BLOCK);
+        }
+        assert_int_equal(mp__slab_used_bytes(slab), (MP__SLAB_BLOCKS + 1) * MP__SLAB_BLOCK);
+        for (int i = 0; i <= MP__SLAB_BLOCKS; i++) {
+            for (int n = 0; n < MP__SLAB_BLOCK; n++)
+                assert_int_equal(blocks[i][n], i);
+            mp__slab_free(blocks[i]);
+        }
+        assert_int_equal(mp__slab_used_bytes(slab), 0);
+    }
+    slab = mp__slab_close(slab);
+}
+
+static void what_is_larger_than_a_block_comes_without_one(void **state)
+{
+    mp__slab *slab = slab_new(0);
+    char *large;
+
+    (void)state;
+    assert_int_equal(mp__slab_keep_blocks(slab), 0);
+    large = mp__slab_alloc(slab, MP__SLAB_BLOCK + 1);
+    assert_int_equal(mp__slab_used_bytes(slab), mp__slab_round(MP__SLAB_BLOCK + 1));
+    memset(large, 1, MP__SLAB_BLOCK + 1);
+    mp__slab_free(large);
+    slab = mp__slab_close(slab);
+}
+
+/* In each order the leak sanitizer sees it if the slab stays, and the address sanitizer if it goes
+ * too early. */
+static void a_closed_slab_lives_until_its_last_block_is_freed(void **state)
+{
+    static const unsigned char orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                              {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    enum { OTHER = 100000 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        mp__slab *slab = slab_new(0);
+        char *objects[3];
+
+        assert_int_equal(mp__slab_keep_blocks(slab), 0);
+        objects[0] = mp__slab_alloc(slab, 10);
+        objects[1] = mp__slab_alloc(slab, 10);
+        objects[2] = mp__slab_alloc(slab, OTHER);
+        (void)mp__slab_close(slab);
+        for (int n = 0; n < 3; n++) {
+            memset(objects[orders[i][n]], 1, orders[i][n] == 2 ? OTHER : 10);
+            mp__slab_free(objects[orders[i][n]]);
+        }
+    }
+}
+
+static void without_memory_for_blocks_a_slab_does_without(void **state)
+{
+    mp__slab *slab = slab_new(1); /* not even one span */
+
+    (void)state;
+    assert_int_equal(mp__slab_keep_blocks(slab), MP_ENOMEM);
+    assert_null(mp__slab_alloc(slab, 10));
+    slab = mp__slab_close(slab);
+}
+
+typedef struct taking {
+    mp__slab *slab;
+    unsigned char mark;
+    bool is_wrong;
+} taking;
+
+static void *take_and_give(void *argument)
+{
+    enum { TURNS = 20000, HELD = 12 };
+    taking *t = argument;
+    unsigned char *held[HELD] = {0};
+
+    for (size_t i = 0; i < TURNS; i++) {
+        unsigned char **one = &held[i * 7 % HELD];
+
+        if (*one) {
+            t->is_wrong = t->is_wrong || (*one)[0] != t->mark || (*one)[99] != t->mark;
+            mp__slab_free(*one);
+        }
+        *one = mp__slab_alloc(t->slab, 100);
+        memset(*one, t->mark, 100);
+    }
+    for (size_t i = 0; i < HELD; i++)
+        mp__slab_free(held[i]);
+    return NULL;
+}
+
+static void no_two_threads_have_the_same_block(void **state)
+{
+    enum { THREADS = 4 }; /* more together than there are */
+    mp__slab *slab = slab_new(0);
+    taking all[THREADS];
+    pthread_t threads[THREADS];
+
+    (void)state;
+    assert_int_equal(mp__slab_keep_blocks(slab), 0);
+    for (int i = 0; i < THREADS; i++) {
+        all[i] = (taking){.slab = slab, .mark = (unsigned char)(i + 1)};
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &all[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_false(all[i].is_wrong);
+    }
+    assert_int_equal(mp__slab_used_bytes(slab), 0);
+    slab = mp__slab_close(slab);
+}
+
 typedef struct seen {
     unsigned char *objects[1100];
     size_t count;
@@ -338,6 +463,11 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_lower_limit_gives_idle_pages_back),
     MP_TEST(what_a_region_gave_back_is_not_filled_again),
     MP_TEST(a_closed_slab_lives_until_its_last_object_is_freed),
+    MP_TEST(blocks_serve_again_and_do_not_overlap),
+    MP_TEST(what_is_larger_than_a_block_comes_without_one),
+    MP_TEST(a_closed_slab_lives_until_its_last_block_is_freed),
+    MP_TEST(without_memory_for_blocks_a_slab_does_without),
+    MP_TEST(no_two_threads_have_the_same_block),
     MP_TEST(objects_of_a_size_begin_at_all_lines_of_a_page_alike),
     MP_TEST(exactly_the_living_are_beside_each_other),
     MP_TEST(every_failing_allocation_leaves_the_slab_whole),
