@@ -49,8 +49,11 @@ MP_API mp_blob *mp_blob_unref(mp_blob *blob)
     if (!blob)
         return NULL;
     full = blob_of(blob);
-    if (atomic_fetch_sub_explicit(&full->refs, 1, memory_order_release) == 1) {
-        /* What the others read happens before the free; a load, since sanitizers see no fences. */
+    /* Who has the only reference is alone, and needs no locked instruction. Either way what the
+     * others read happens before the free; a load, since sanitizers see no fences. */
+    if (atomic_load_explicit(&full->refs, memory_order_acquire) == 1) {
+        full->free_fn(full);
+    } else if (atomic_fetch_sub_explicit(&full->refs, 1, memory_order_release) == 1) {
         (void)atomic_load_explicit(&full->refs, memory_order_acquire);
         full->free_fn(full);
     }
