@@ -91,8 +91,8 @@ static mp__l2_pending *place_for(mp__l2 *l2, uint64_t hash, const mp__entry *ent
                                  const mp__record *record)
 {
     mp__l2_slot *slot = mp__l2_find(l2, hash);
-    size_t bytes = mp__l2_queue_need(MP__L2_META_MAX, mp__l2_body_size(record));
     mp__l2_pending *place = NULL;
+    size_t body_size;
 
     if (slot && slot->item->form.revision == record->revision) { /* it had been read from here */
         slot->item->flags &= (uint8_t)~MP__L2_WENT_UP;
@@ -104,7 +104,8 @@ static mp__l2_pending *place_for(mp__l2 *l2, uint64_t hash, const mp__entry *ent
     }
     if (slot)
         mp__l2_drop(l2, slot);
-    if (mp__l2_body_size(record) > MP__L2_BODY_MAX) {
+    body_size = mp__l2_body_size(record);
+    if (body_size > MP__L2_BODY_MAX) {
         l2->refused++;
         return NULL;
     }
@@ -113,7 +114,8 @@ static mp__l2_pending *place_for(mp__l2 *l2, uint64_t hash, const mp__entry *ent
     while (l2->entries >= l2->entries_max && mp__l2_ring_evict_one(l2))
         ;
     if (l2->entries < l2->entries_max)
-        place = mp__l2_queue_reserve(&l2->queue, bytes, mp__l2_pending_most(l2));
+        place = mp__l2_queue_reserve(&l2->queue, mp__l2_queue_need(MP__L2_META_MAX, body_size),
+                                     mp__l2_pending_most(l2));
     if (!place) {
         l2->dropped++;
         mp__l2_remember(l2, hash);
