@@ -36,28 +36,27 @@ static inline uint64_t touch(const void *data, size_t size)
     return word + size;
 }
 
-static void turn_bare(worker *w, const uint32_t *sequence, size_t count)
-{
-    const mp__l1_run *run = w->run;
+typedef mp_str (*table_get)(const mp__bare_table *table, mp_str key);
 
+static inline __attribute__((always_inline)) void turn_table(worker *w, const mp__bare_table *table,
+                                                             table_get get,
+                                                             const uint32_t *sequence, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
-        mp_str value =
-            mp__bare_table_get(&run->bare, mp__workload_key(&run->workload, sequence[i]));
+        mp_str value = get(table, mp__workload_key(&w->run->workload, sequence[i]));
 
         w->sum += touch(value.data, value.size);
     }
 }
 
+static void turn_bare(worker *w, const uint32_t *sequence, size_t count)
+{
+    turn_table(w, &w->run->bare, mp__bare_table_get, sequence, count);
+}
+
 static void turn_alike(worker *w, const uint32_t *sequence, size_t count)
 {
-    const mp__l1_run *run = w->run;
-
-    for (size_t i = 0; i < count; i++) {
-        mp_str value =
-            mp__bare_table_get_alike(&run->alike, mp__workload_key(&run->workload, sequence[i]));
-
-        w->sum += touch(value.data, value.size);
-    }
+    turn_table(w, &w->run->alike, mp__bare_table_get_alike, sequence, count);
 }
 
 static void missed(mp__l1_run *run)
@@ -261,25 +260,25 @@ static inline size_t answer_of(const void *data)
     return (size_t)(((const unsigned char *)data)[8] - '0');
 }
 
-static double chain_bare(mp__l1_run *run, size_t from)
+static inline __attribute__((always_inline)) double
+chain_table(const mp__l1_run *run, const mp__bare_table *table, table_get get, size_t from)
 {
     uint64_t start = clock_ns(CLOCK_MONOTONIC);
     size_t answer = 0;
 
     for (size_t i = 0; i < CHAIN; i++)
-        answer = answer_of(mp__bare_table_get(&run->bare, key_after(run, from + i, answer)).data);
+        answer = answer_of(get(table, key_after(run, from + i, answer)).data);
     return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
+}
+
+static double chain_bare(mp__l1_run *run, size_t from)
+{
+    return chain_table(run, &run->bare, mp__bare_table_get, from);
 }
 
 static double chain_alike(mp__l1_run *run, size_t from)
 {
-    uint64_t start = clock_ns(CLOCK_MONOTONIC);
-    size_t answer = 0;
-
-    for (size_t i = 0; i < CHAIN; i++)
-        answer =
-            answer_of(mp__bare_table_get_alike(&run->alike, key_after(run, from + i, answer)).data);
-    return (double)(clock_ns(CLOCK_MONOTONIC) - start + answer) / CHAIN;
+    return chain_table(run, &run->alike, mp__bare_table_get_alike, from);
 }
 
 /* Each in a section of its own, as somebody does who wants one value. */
