@@ -39,8 +39,8 @@ struct mp__curve {
     bool is_adaptive;
     point points[MP__CURVE_POINTS];
     mp__predict *beside[OTHERS]; /* at the capacity; NULL: it is the policy itself */
-    double sampled;              /* what the miniatures were told of, aged as they are */
-    double passed[MP__STRATA];   /* of the cache itself: misses and hits, likewise */
+    double told[MP__STRATA];     /* misses and hits that the miniatures may see, aged as they are */
+    double passed[MP__STRATA];   /* of the cache itself, likewise */
     double hit_weight;           /* of the last hit */
     char own[32];
 };
@@ -145,7 +145,8 @@ static void age_counted(mp__curve *c)
 
 static void age_sampled(mp__curve *c)
 {
-    c->sampled /= 2;
+    for (size_t s = 0; s < MP__STRATA; s++)
+        c->told[s] /= 2;
     for (size_t p = 0; p < MP__CURVE_POINTS; p++)
         if (c->points[p].predict)
             mp__predict_age(c->points[p].predict);
@@ -182,8 +183,8 @@ void mp__curve_sample(mp__curve *c, uint64_t hash, bool hit, double weight)
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             mp__predict_see_many(c->beside[i], hash, hit, weight);
-    c->sampled += weight;
-    if (c->sampled >= AGE * (double)c->capacity)
+    c->told[hit] += weight;
+    if (c->told[false] + c->told[true] >= AGE * (double)c->capacity)
         age_sampled(c);
 }
 
@@ -226,12 +227,20 @@ static void read_self(const mp__curve *c, mp__prediction *ret)
     ret->requests = (uint64_t)fmax(seen_of(c), 1);
 }
 
-static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
+/* It was not told how many there were that are not of the sample. */
+static mp__tally panel_tally(const mp__curve *c, const point *p)
 {
     mp__tally tally = p->tally;
 
-    memcpy(tally.all, c->passed, sizeof(tally.all));
-    mp__tally_read(&tally, ret);
+    memcpy(tally.all, c->told, sizeof(tally.all));
+    return tally;
+}
+
+static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
+{
+    const mp__tally tally = panel_tally(c, p);
+
+    mp__tally_read_as(&tally, c->passed, ret);
     ret->entries = p->panel_entries;
     if (p->tally.sample < 1 && ret->requests != 0)
         mp__tally_loosen(ret);

@@ -341,6 +341,45 @@ static void a_cache_that_has_all_is_told_to_hit_all(void **state)
     assert_true(fabs(sum / DRAWS - is) < 0.08);
 }
 
+/* Of hits that come fast not all are told, and both are aged by themselves. */
+static void a_forecast_does_not_hang_on_how_many_requests_were_counted_and_not_told(void **state)
+{
+    enum { ENTRIES = 1000, KEYS = 20000, COUNT = 100000 };
+    static const mp__mini_shape shape = {.name = "lru", .kind = MP__MINI_LRU};
+    static const char *const policies[] = {"adaptive", "lru"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        mp__curve *all = NULL, *few = NULL;
+        mp__mini *cache = NULL;
+
+        random_state = 3;
+        assert_int_equal(mp__curve_new(policies[i], ENTRIES, &all), 0);
+        assert_int_equal(mp__curve_new(policies[i], ENTRIES, &few), 0);
+        assert_int_equal(mp__mini_new(&shape, ENTRIES, false, false, &cache), 0);
+        for (unsigned n = 0; n < COUNT; n++) {
+            uint64_t of_key = request(1, n, KEYS), hash = mp_dice(&of_key, UINT64_MAX);
+            bool hit = mp__mini_access(cache, hash);
+
+            mp__curve_sample(all, hash, hit, 1);
+            mp__curve_count(all, hit, !hit);
+            mp__curve_sample(few, hash, hit, 1);
+            mp__curve_count(few, 1.7 * hit, 1.7 * !hit);
+        }
+        for (size_t p = 0; p < MP__CURVE_POINTS; p++) {
+            mp__prediction of_all, of_few;
+            size_t entries;
+
+            mp__curve_point(all, p, &entries, &of_all);
+            mp__curve_point(few, p, &entries, &of_few);
+            assert_true(fabs(of_all.hit_ratio - of_few.hit_ratio) < 0.005);
+        }
+        all = mp__curve_free(all);
+        few = mp__curve_free(few);
+        cache = mp__mini_free(cache);
+    }
+}
+
 /* Of hits that are used all the time few are told of, of misses all: a cache that evicts nothing
  * hits as much under each policy, and that is said from the first second on. */
 static void what_each_policy_has_room_for_is_foretold_from_the_beginning(void **state)
@@ -494,6 +533,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_change_of_size_hits_what_was_said_before),
     MP_TEST(a_knob_tells_what_it_would_do),
     MP_TEST(a_cache_that_has_all_is_told_to_hit_all),
+    MP_TEST(a_forecast_does_not_hang_on_how_many_requests_were_counted_and_not_told),
     MP_TEST(what_each_policy_has_room_for_is_foretold_from_the_beginning),
     MP_TEST(a_cache_too_small_for_it_keeps_no_curve),
     MP_TEST(it_takes_at_most_a_hundredth_of_the_standard_memory_with_the_panel),
