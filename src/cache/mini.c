@@ -308,6 +308,7 @@ bool mp__mini_evict(mp__mini *m, void **ret_owner)
         m->owners[i] = NULL;
     }
     m->records[i].resident = 0;
+    m->gone = m->records[i].hash;
     m->count--;
     m->ops->evicted(m, i);
     return true;
@@ -333,12 +334,18 @@ bool mp__mini_access(mp__mini *m, uint64_t hash)
 {
     void *owner;
 
+    m->gone = 0;
     if (mp__mini_touch(m, hash))
         return true;
     if (m->count >= m->capacity)
         (void)mp__mini_evict(m, &owner);
     mp__mini_insert(m, hash, NULL);
     return false;
+}
+
+uint64_t mp__mini_gone(const mp__mini *m)
+{
+    return m->gone;
 }
 
 void mp__mini_forget(mp__mini *m, uint64_t hash)
@@ -511,6 +518,13 @@ size_t mp__mini_lacks(const mp__mini *m, const mp__mini *of)
                 lacking += !mp__mini_holds(m, of->records[i].hash);
             }
     return looked ? of->count * lacking / looked : 0;
+}
+
+void mp__mini_spread(const mp__mini *m, float *parts, size_t count)
+{
+    for (size_t i = 1; i < m->records_count; i++)
+        if (m->records[i].resident)
+            parts[m->records[i].hash & (count - 1)]++;
 }
 
 size_t mp__mini_count(const mp__mini *m)

@@ -47,6 +47,7 @@ void mp__mini_fetch_bucket(const mp__mini *mini, uint64_t hash);
 void mp__mini_fetch_record(const mp__mini *mini, uint64_t hash);
 /* One request: whether it was a hit; after a miss it is cached. */
 bool mp__mini_access(mp__mini *mini, uint64_t hash);
+uint64_t mp__mini_gone(const mp__mini *mini); /* what went for it; 0: nothing */
 
 bool mp__mini_holds(const mp__mini *mini, uint64_t hash);
 /* A use of what is held; false when it is not. */
@@ -86,6 +87,8 @@ void mp__mini_sketch_move(mp__mini *to, mp__mini *from);
 
 /* About how many @of holds that @mini does not; at an eighth of the keys is looked. */
 size_t mp__mini_lacks(const mp__mini *mini, const mp__mini *of);
+/* Add what it holds to @parts by the lowest bits of the hash; @count is a power of two. */
+void mp__mini_spread(const mp__mini *mini, float *parts, size_t count);
 size_t mp__mini_count(const mp__mini *mini);
 size_t mp__mini_capacity(const mp__mini *mini);
 size_t mp__mini_bytes(const mp__mini *mini);

@@ -61,6 +61,7 @@ struct mp__mini {
     size_t capacity, count, records_count, buckets_count;
     size_t room;                  /* for how many there is room, at most the capacity */
     size_t window_max, newcomers; /* of W-TinyLFU; to begin with */
+    uint64_t gone;                /* evicted for the last request; 0: none */
     uint32_t free;
     unsigned bucket_shift;
 };

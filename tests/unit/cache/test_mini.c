@@ -375,7 +375,28 @@ static void a_leader_that_gives_nothing_more_is_left_within_four_times_the_entri
     }
 }
 
+static void
+it_tells_what_went_for_the_last_request_and_of_which_parts_it_holds_how_much(void **state)
+{
+    enum { PARTS = 4 };
+    mp__mini *lru = make(MP__MINI_LRU, 3);
+    float parts[PARTS] = {1};
+
+    (void)state;
+    for (unsigned hash = 1; hash <= 3; hash++)
+        (void)mp__mini_access(lru, hash);
+    assert_int_equal(mp__mini_gone(lru), 0); /* there was room */
+    (void)mp__mini_access(lru, 8);
+    assert_int_equal(mp__mini_gone(lru), 1);
+    (void)mp__mini_access(lru, 8);
+    assert_int_equal(mp__mini_gone(lru), 0); /* it was a hit */
+    mp__mini_spread(lru, parts, PARTS);      /* adds 2, 3 and 8 */
+    assert_true(parts[0] == 2 && parts[1] == 0 && parts[2] == 1 && parts[3] == 1);
+    lru = mp__mini_free(lru);
+}
+
 static const struct CMUnitTest tests[] = {
+    MP_TEST(it_tells_what_went_for_the_last_request_and_of_which_parts_it_holds_how_much),
     MP_TEST(a_loop_larger_than_the_cache_defeats_lru_and_not_lirs),
     MP_TEST(a_loop_of_nearly_twice_the_size_is_found_by_lirs_when_it_follows_another_phase),
     MP_TEST(what_fits_is_missed_once),
