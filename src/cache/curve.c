@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cache/crowd.h"
 #include "cache/panel.h"
 #include "cache/predict.h"
 #include "core/alloc.h"
@@ -31,6 +32,7 @@ typedef struct point {
     mp__panel *panel;     /* and what its leaders hit */
     uint32_t threshold;   /* of the panel's sample: most requests are of none, and go by quickly */
     mp__tally tally;
+    mp__crowd crowd; /* of the leader */
 } point;
 
 struct mp__curve {
@@ -143,6 +145,12 @@ static void age_counted(mp__curve *c)
         c->passed[s] /= 2;
 }
 
+static void point_age(point *p)
+{
+    mp__tally_age(&p->tally);
+    mp__crowd_age(&p->crowd);
+}
+
 static void age_sampled(mp__curve *c)
 {
     for (size_t s = 0; s < MP__STRATA; s++)
@@ -151,19 +159,45 @@ static void age_sampled(mp__curve *c)
         if (c->points[p].predict)
             mp__predict_age(c->points[p].predict);
         else
-            mp__tally_age(&c->points[p].tally);
+            point_age(&c->points[p]);
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
             mp__predict_age(c->beside[i]);
 }
 
+static const mp__mini *member_of(const point *p, size_t member)
+{
+    bool whole;
+
+    return mp__panel_member(p->panel, member, &whole);
+}
+
+static void note_evicted(point *p, const mp__mini *leader)
+{
+    uint64_t gone = mp__mini_gone(leader);
+
+    if (gone)
+        mp__crowd_evicted(&p->crowd, gone);
+}
+
 static void panel_see(const mp__curve *c, point *p, uint64_t hash, bool hit, double weight)
 {
+    const mp__mini *leader = member_of(p, mp__panel_leader(p->panel));
     bool has;
 
     mp__panel_weigh(p->panel, c->hit_weight);
-    if (mp__panel_follow(p->panel, hash, hit, weight, &has))
-        mp__tally_add(&p->tally, hash, hit, has, weight);
+    if (!mp__panel_follow(p->panel, hash, hit, weight, &has))
+        return;
+    mp__tally_add(&p->tally, hash, hit, has, weight);
+    if (mp__crowd_see(&p->crowd, hash, has, weight))
+        mp__mini_spread(member_of(p, MP__PANEL_RECENCY), p->crowd.held, MP__TALLY_PARTS);
+    note_evicted(p, leader);
+}
+
+static void panel_warm(point *p, uint64_t hash)
+{
+    mp__panel_warm(p->panel, hash);
+    note_evicted(p, member_of(p, mp__panel_leader(p->panel)));
 }
 
 /* Whether the cache had it parts the requests into two strata. Nearly all that it had a larger one
@@ -210,7 +244,7 @@ void mp__curve_warm(mp__curve *c, uint64_t hash)
         if (c->points[p].predict)
             mp__predict_warm(c->points[p].predict, hash);
         if (c->points[p].panel && mixed <= c->points[p].threshold)
-            mp__panel_warm(c->points[p].panel, hash);
+            panel_warm(&c->points[p], hash);
     }
     for (size_t i = 0; i < OTHERS; i++)
         if (c->beside[i])
@@ -242,8 +276,6 @@ static void read_panel(const mp__curve *c, const point *p, mp__prediction *ret)
 
     mp__tally_read_as(&tally, c->passed, ret);
     ret->entries = p->panel_entries;
-    if (p->tally.sample < 1 && ret->requests != 0)
-        mp__tally_loosen(ret);
 }
 
 static void read_point(const mp__curve *c, size_t at, mp__prediction *ret)
@@ -274,31 +306,37 @@ static double slope_at(const mp__curve *c, size_t at, double hit_ratio)
     return steepest;
 }
 
-/* How much of what the slope between the points is worth the parts of the sample do not show. Under
- * W-TinyLFU all of it: it moves the frequency that all keys must have. Under the adaptive policy
- * what the miniatures of the panel hit and with it when the leader changes; docs/cache.md has what
- * other shares held. Of the others what the miniature knows where it stands is enough. */
-static double slope_share(const mp__curve *c)
-{
-    return strcmp(c->policy, "w-tinylfu") == 0 ? 1 : c->is_adaptive ? 0.8 : 0;
-}
-
 /* Of the keys in use the sample has more or fewer than its share, by the root of as many as the
  * miniature holds; to those it is a cache that is so much smaller or larger, which the parts of the
- * sample, having one miniature in common, do not show. */
+ * sample, having one miniature in common, do not show. Under W-TinyLFU they show nothing of what
+ * the slope between the points is worth: it moves the frequency that all keys must have. Of the
+ * others what the miniature knows where it stands is enough. */
 static void add_size_error(const mp__curve *c, size_t at, mp__prediction *is)
 {
-    const mp__predict *predict = c->points[at].predict;
-    double share = slope_share(c), error;
+    double error = mp__predict_size_error(c->points[at].predict);
 
-    if (at == SELF || is->sample >= 1 || is->requests == 0)
-        return;
-    error = predict ? mp__predict_size_error(predict) : 0;
-    if (share > 0)
-        error = hypot(error, share * T_90 * slope_at(c, at, is->hit_ratio) *
+    if (strcmp(c->policy, "w-tinylfu") == 0)
+        error = hypot(error, T_90 * slope_at(c, at, is->hit_ratio) *
                                  sqrt((1 - is->sample) / (double)is->entries));
     is->low = fmax(is->hit_ratio - hypot(is->hit_ratio - is->low, error), 0);
     is->high = fmin(is->hit_ratio + hypot(is->high - is->hit_ratio, error), 1);
+}
+
+/* What a panel hits changes with the size, and with it when its leader does. */
+static void correct_panel(const mp__curve *c, size_t at, mp__prediction *is)
+{
+    /* Of the slope between the points; docs/cache.md has what other shares held. */
+    static const double SLOPE_SHARE = 0.8;
+    const point *p = &c->points[at];
+    const mp__mini *leader = member_of(p, mp__panel_leader(p->panel));
+    const mp__tally tally = panel_tally(c, p);
+    const mp__crowd_at here = {.tally = &tally,
+                               .held = mp__mini_count(leader),
+                               .entries = mp__mini_capacity(leader),
+                               .slope = SLOPE_SHARE * slope_at(c, at, is->hit_ratio)};
+
+    mp__crowd_correct(&p->crowd, &here, is);
+    mp__tally_loosen(is);
 }
 
 void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
@@ -306,7 +344,8 @@ void mp__curve_point(const mp__curve *c, size_t at, size_t *ret_entries,
 {
     *ret_entries = c->points[at].entries;
     read_point(c, at, ret_prediction);
-    add_size_error(c, at, ret_prediction);
+    if (at != SELF && ret_prediction->sample < 1 && ret_prediction->requests)
+        (c->points[at].panel ? correct_panel : add_size_error)(c, at, ret_prediction);
     mp__tally_spread(ret_prediction, seen_of(c));
 }
 

@@ -28,7 +28,7 @@ static const double SETTLE = 4;   /* after a change the cache has this long to b
 static const double SHORT = 0.05; /* as its member but for this share; else the member is barred */
 static const double BAR = 64;     /* for so many sampled requests, twice as many each time */
 static const double BAR_MAX = 4096;
-enum { RECENCY = 0, START = 4 }; /* indices below: who remembers only the order of use */
+enum { RECENCY = MP__PANEL_RECENCY, START = 4 }; /* indices below */
 
 static const mp__mini_shape shapes[MP__PANEL_MEMBERS] = {
     {"lru", MP__MINI_LRU, 0},

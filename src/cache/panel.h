@@ -17,6 +17,7 @@
 /* Each has at most ENTRIES, or a SHARE-th of a large cache's, and never more than ENTRIES_MAX. */
 enum {
     MP__PANEL_MEMBERS = 8,
+    MP__PANEL_RECENCY = 0, /* the member that remembers only the order of use */
     MP__PANEL_ENTRIES = 512,
     MP__PANEL_SHARE = 208,
     MP__PANEL_ENTRIES_MAX = 4096,
