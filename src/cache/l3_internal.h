@@ -95,7 +95,7 @@ struct mp__l3 {
     bool tidied;             /* mp__l3_after_open() is through */
     bool sealed;             /* mp__l3_seal_leftovers() is through */
     unsigned tidy_tries;
-    bool is_shrinking; /* mp__l3_shrink() makes a segment */
+    bool is_shrinking; /* a segment is made to move into, which may take the room kept free */
     bool hold;         /* what the process before us did not sync is not yet written again */
     mp__file *lock_file;
     unsigned char folder[16];          /* id of the folder */

@@ -510,7 +510,10 @@ int mp__l3_rewrite_one(mp__l3 *l3)
 
     if (!from)
         return 0;
+    /* what is moved leaves as much room behind: the segment that is kept free is enough for it */
+    l3->is_shrinking = atomic_load(&l3->bytes) + l3->segment_bytes <= l3->bytes_max;
     rc = mp__l3_active_with_room(l3, (uint32_t)(l3->segment_bytes / 2));
+    l3->is_shrinking = false;
     from = first_to_rewrite(l3); /* making room may have deleted it */
     if (rc || !from)
         return rc;

@@ -322,6 +322,41 @@ static void a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours(void
     mp_platter_free(disk);
 }
 
+/* As long as there is room for one segment more, as there is where nothing was written since. */
+static void a_full_folder_with_other_hashes_forgets_nothing_for_ours(void **state)
+{
+    enum { PUTS = 2000 };
+    mp_platter *disk = mp_platter_new(1);
+    unsigned kept, first;
+    mp__l3 *l3;
+
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    l3_hashes_plainly = true;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    for (unsigned i = 0; i < PUTS; i += 100) {
+        put_numbered(l3, i, i + 100);
+        assert_int_equal(mp__l3_flush(l3), 0);
+    }
+    kept = (unsigned)l3_stats(l3).entries;
+    assert_true(kept < PUTS); /* it is full */
+    first = PUTS - kept;
+    l3 = mp__l3_free(l3);
+    l3_hashes_plainly = false;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    for (unsigned i = 0; i < 3 || l3_stats(l3).to_rewrite; i++) {
+        assert_true(i < 1000);
+        mp_platter_turn(disk, 1000);
+        mp_platter_run(disk, true);
+        assert_true(l3_stats(l3).bytes <= BYTES_MAX);
+    }
+    assert_int_equal(l3_stats(l3).forgotten, 0);
+    assert_int_equal(count_numbered(l3, first, PUTS), kept);
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
 /* ---- a folder that cannot be opened ---- */
 
 static void a_folder_that_cannot_be_opened_is_opened_later(void **state)
@@ -539,6 +574,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_one_change_of_a_name_or_size_may_fail),
     MP_TEST(any_one_open_or_look_may_fail),
     MP_TEST(a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours),
+    MP_TEST(a_full_folder_with_other_hashes_forgets_nothing_for_ours),
     MP_TEST(a_folder_that_cannot_be_opened_is_opened_later),
     MP_TEST(a_disk_that_can_only_be_read_is_read),
     MP_TEST(what_does_not_fit_into_the_queue_hides_what_is_older_for_good),
