@@ -101,7 +101,7 @@ struct mp__l3 {
     unsigned char folder[16];          /* id of the folder */
     mp__l3_segment *segments, *active; /* oldest first; active is the last of them or NULL */
     uint64_t next_number;
-    uint64_t last_sync_ns, retry_at_ns, retry_ns;
+    uint64_t last_sync_ns, last_rewrite_ns, retry_at_ns, retry_ns;
     bool dirty;           /* active was written to since its last sync */
     bool names_dirty;     /* files were made or deleted since the folder was synced */
     bool dropped_in_vain; /* room was made on a full disk and somebody else took it */

@@ -355,11 +355,16 @@ int mp__l3_write_all(mp__l3 *l3, bool sync)
     return rc;
 }
 
-/* When there is nothing else to do: a segment that is not as this process would have written it. */
-static void rewrite(mp__l3 *l3)
+/* A segment that is not as this process would have written it: when there is nothing else to do,
+ * and each second where there always is. */
+static void rewrite(mp__l3 *l3, uint64_t now, bool is_idle)
 {
-    int rc = atomic_load(&l3->to_rewrite) ? mp__l3_rewrite_one(l3) : 0;
+    int rc;
 
+    if (!atomic_load(&l3->to_rewrite) || (!is_idle && now - l3->last_rewrite_ns < SECOND_NS))
+        return;
+    l3->last_rewrite_ns = now;
+    rc = mp__l3_rewrite_one(l3);
     if (rc)
         failed(l3, rc, NULL);
 }
@@ -374,7 +379,7 @@ void mp__l3_write_batch(void *context, mp__task *first)
     (void)pthread_mutex_lock(&l3->writing); /* a flush may be at it, and moves the times */
     now = mp__env_now_ns(l3->env);
     if ((!l3->retry_ns || now >= l3->retry_at_ns) && /* else the idle call comes back */
-        write_all(l3, now - l3->last_sync_ns >= l3->sync_ns) == 0 && !first)
-        rewrite(l3);
+        write_all(l3, now - l3->last_sync_ns >= l3->sync_ns) == 0)
+        rewrite(l3, now, !first);
     (void)pthread_mutex_unlock(&l3->writing);
 }

@@ -322,6 +322,35 @@ static void a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours(void
     mp_platter_free(disk);
 }
 
+/* The writer is never idle: each second something is written. */
+static void a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to(void **state)
+{
+    enum { KEPT = 300 };
+    mp_platter *disk = mp_platter_new(1);
+    unsigned i = KEPT;
+    mp__l3 *l3;
+
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    l3_hashes_plainly = true;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    put_numbered(l3, 0, KEPT);
+    l3 = mp__l3_free(l3);
+    l3_hashes_plainly = false;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    for (; i < KEPT + 3 || l3_stats(l3).to_rewrite; i++) {
+        assert_true(i < KEPT + 100);
+        mp_platter_turn(disk, 1000);
+        put_numbered(l3, i, i + 1);
+        mp_platter_run(disk, false);
+    }
+    assert_int_equal(not_ours(l3), 0);
+    assert_int_equal(count_numbered(l3, 0, i), i);
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
 /* As long as there is room for one segment more, as there is where nothing was written since. */
 static void a_full_folder_with_other_hashes_forgets_nothing_for_ours(void **state)
 {
@@ -574,6 +603,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_one_change_of_a_name_or_size_may_fail),
     MP_TEST(any_one_open_or_look_may_fail),
     MP_TEST(a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours),
+    MP_TEST(a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to),
     MP_TEST(a_full_folder_with_other_hashes_forgets_nothing_for_ours),
     MP_TEST(a_folder_that_cannot_be_opened_is_opened_later),
     MP_TEST(a_disk_that_can_only_be_read_is_read),
