@@ -322,6 +322,41 @@ static void a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours(void
     mp_platter_free(disk);
 }
 
+/* An older version that finds no id takes the secret in the youngest head for the folder's. */
+static void
+a_secret_made_for_other_hashes_that_became_the_folders_is_not_taken_for_ours(void **state)
+{
+    enum { KEPT = 300 };
+    mp_platter *disk = mp_platter_new(1);
+    unsigned char id[64];
+    const unsigned char *bytes;
+    mp__hash_key key;
+    uint64_t sum;
+    size_t size;
+    mp__l3 *l3;
+
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    put_numbered(l3, 0, KEPT);
+    key = mp__l3_hash_key(l3);
+    l3 = mp__l3_free(l3);
+    bytes = mp_platter_bytes(disk, L3_DIR "/l3.id", &size);
+    assert_int_equal(size, sizeof(id));
+    memcpy(id, bytes, sizeof(id));
+    memcpy(id + 32, &key, sizeof(key));
+    sum = mp__checksum(0, id, 56);
+    memcpy(id + 56, &sum, sizeof(sum));
+    mp_platter_put(disk, L3_DIR "/l3.id", id, sizeof(id));
+    l3_hashes_plainly = true;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    assert_int_equal(count_numbered(l3, 0, KEPT), KEPT);
+    l3 = mp__l3_free(l3);
+    l3_hashes_plainly = false;
+    mp_platter_free(disk);
+}
+
 /* The writer is never idle: each second something is written. */
 static void a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to(void **state)
 {
@@ -603,6 +638,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_one_change_of_a_name_or_size_may_fail),
     MP_TEST(any_one_open_or_look_may_fail),
     MP_TEST(a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours),
+    MP_TEST(a_secret_made_for_other_hashes_that_became_the_folders_is_not_taken_for_ours),
     MP_TEST(a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to),
     MP_TEST(a_full_folder_with_other_hashes_forgets_nothing_for_ours),
     MP_TEST(a_folder_that_cannot_be_opened_is_opened_later),
