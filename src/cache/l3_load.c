@@ -14,6 +14,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "cache/l3_internal.h"
 
@@ -57,6 +58,111 @@ static int keep_rows(mp__l3_source *source, const mp__l3_row *rows, size_t count
     return 0;
 }
 
+/* ---- what a scan does not find ---- */
+
+static int compare_offsets(const void *a, const void *b)
+{
+    const mp__l3_row *x = a, *y = b;
+
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static const mp__l3_row *at_offset(const mp__l3_row *rows, size_t count, uint32_t offset)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].offset == offset)
+            return &rows[i];
+    return NULL;
+}
+
+/* Our hash of the address that the footer @theirs, which has @hash of it, has of a record that was
+ * @found, too. */
+static bool find_hash(const mp__l3_row *theirs, size_t their_count, const mp__l3_row *found,
+                      size_t count, uint64_t hash, uint64_t *ret_hash)
+{
+    for (size_t i = 0; i < their_count; i++) {
+        const mp__l3_row *row =
+            theirs[i].hash == hash ? at_offset(found, count, theirs[i].offset) : NULL;
+
+        if (row && row->revision == theirs[i].revision && row->kind == theirs[i].kind) {
+            *ret_hash = row->hash;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same in the segments before the one whose footer it is. */
+static bool find_hash_before(mp__l3 *l3, const mp__l3_segment *segment, uint64_t hash,
+                             uint64_t *ret_hash)
+{
+    bool is_found = false;
+
+    for (size_t i = 0; i < l3->load.count && !is_found; i++) {
+        const mp__l3_source *source = &l3->load.sources[i];
+        mp__l3_row *theirs;
+        size_t count;
+
+        if (!source->rows || source->segment->is_ours ||
+            memcmp(&source->segment->seed.secret, &segment->seed.secret,
+                   sizeof(segment->seed.secret)) != 0 ||
+            mp__l3_rows_from_footer(source->segment, &theirs, &count) != 0)
+            continue;
+        is_found = find_hash(theirs, count, source->rows, source->directory.first[MP__L3_PARTS],
+                             hash, ret_hash);
+        (void)mp__free(theirs);
+    }
+    return is_found;
+}
+
+/* A record that the footer has, with a hash which is not ours, and that was not found by its sum,
+ * may be the newest of an address that cannot be read any more: of all whose older records are
+ * there, it is GONE, or these would come back. */
+static int add_lost(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *theirs,
+                    size_t their_count, mp__l3_row **rows, size_t *count)
+{
+    size_t found = *count, at = 0;
+    uint64_t hash;
+
+    for (size_t i = 0; i < their_count; i++) {
+        mp__l3_row *more;
+
+        while (at < found && (*rows)[at].offset < theirs[i].offset)
+            at++;
+        if (at < found && (*rows)[at].offset == theirs[i].offset &&
+            (*rows)[at].revision == theirs[i].revision && (*rows)[at].kind == theirs[i].kind)
+            continue;
+        if (!find_hash(theirs, their_count, *rows, found, theirs[i].hash, &hash) &&
+            !find_hash_before(l3, segment, theirs[i].hash, &hash))
+            continue;
+        more = mp__realloc_array(*rows, *count + 1, sizeof(*more));
+        if (!more)
+            return MP_ENOMEM;
+        *rows = more;
+        more[*count] = theirs[i];
+        more[*count].hash = hash;
+        more[(*count)++].kind = MP__L3_GONE;
+    }
+    if (*count > found)
+        qsort(*rows, *count, sizeof(**rows), compare_offsets);
+    return 0;
+}
+
+/* A segment whose footer, @theirs, has hashes that are not ours. */
+static int scan_theirs(mp__l3 *l3, mp__l3_segment *segment, const mp__l3_row *theirs,
+                       size_t their_count, mp__l3_row **ret_rows, size_t *ret_count,
+                       mp__l3_scan *ret_scan)
+{
+    int rc = mp__l3_rows_from_scan(l3, segment, ret_rows, ret_count, ret_scan);
+
+    if (rc == 0 && ret_scan->damaged) {
+        rc = add_lost(l3, segment, theirs, their_count, ret_rows, ret_count);
+        if (rc)
+            *ret_rows = mp__free(*ret_rows);
+    }
+    return rc;
+}
+
 /* From a footer of an older version, or a scan. */
 static int read_rows(mp__l3 *l3, mp__l3_source *source)
 {
@@ -68,10 +174,11 @@ static int read_rows(mp__l3 *l3, mp__l3_source *source)
 
     segment->has_footer = rc == 0;
     if (rc == 0 && !segment->is_ours) {
-        (void)mp__free(rows); /* its hashes are made with another secret */
-        rc = MP_ECORRUPT;
-    }
-    if (rc == MP_ECORRUPT || rc == -EIO) {
+        mp__l3_row *theirs = rows; /* its hashes are made with another secret */
+
+        rc = scan_theirs(l3, segment, theirs, count, &rows, &count, &scan);
+        (void)mp__free(theirs);
+    } else if (rc == MP_ECORRUPT || rc == -EIO) {
         rc = mp__l3_rows_from_scan(l3, segment, &rows, &count, &scan);
         if (rc == 0 && !segment->has_footer) {
             segment->rows = rows;

@@ -173,6 +173,27 @@ static void any_flipped_bit_of_a_sealed_segment_costs_one_record_and_no_old_one_
     flip_all(true, true);
 }
 
+/* From a processor without AES, or a version that did not use it. */
+static void nor_does_one_where_the_footer_has_other_hashes(void **state)
+{
+    small s;
+
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    l3_hashes_plainly = true;
+    s = small_make(true);
+    l3_hashes_plainly = false;
+    for (size_t byte = MP__L3_SEGMENT_HEAD; byte < s.ends[RECORDS - 1]; byte++) {
+        int got[ADDRESSES];
+
+        s.bytes[byte] ^= 1;
+        read_all(&s, s.size, got);
+        check_flip(&s, byte, true, got);
+        s.bytes[byte] ^= 1;
+    }
+}
+
 static void cut_all(bool sealed)
 {
     small s = small_make(sealed);
@@ -435,6 +456,7 @@ static void what_a_read_finds_damaged_is_unknown_from_then_on_and_after_a_restar
 static const struct CMUnitTest tests[] = {
     MP_TEST(any_flipped_bit_costs_one_record),
     MP_TEST(any_flipped_bit_of_a_sealed_segment_costs_one_record_and_no_old_one_comes_back),
+    MP_TEST(nor_does_one_where_the_footer_has_other_hashes),
     MP_TEST(a_file_cut_anywhere_keeps_what_stands_before_the_cut),
     MP_TEST(a_record_inside_a_value_is_never_believed),
     MP_TEST(what_is_no_segment_is_set_aside_and_counted),
