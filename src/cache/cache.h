@@ -387,8 +387,8 @@ typedef struct mp__cache_examined {
     uint64_t bytes_read, records, damaged_records;
     bool newer; /* a segment was written by a newer version */
     char first_damaged[64];
-    mp__cache_tail torn;   /* of the newest that ends within a record, as a crash leaves it */
-    mp__cache_tail spoilt; /* of the newest with one that is no beginning of a record */
+    mp__cache_tail torn;   /* of the newest, if it ends within a record, as a crash leaves it */
+    mp__cache_tail spoilt; /* of the newest with one that no crash leaves so */
     char headless[64];     /* the newest that is shorter than its head */
 } mp__cache_examined;
 /* Read the newest segments in @l3_dir, about @bytes_most of them, and check every sum. Changes

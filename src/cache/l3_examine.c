@@ -60,10 +60,12 @@ static void note_tail(mp__cache_tail *tail, const char *name, uint64_t bytes, ui
 }
 
 /* Where a footer says that the records end, everything before it was whole once. Without one, what
- * nothing good follows may never have been. Returns places that are damaged. */
+ * nothing good follows may never have been: in the newest, since those before it were synced to
+ * their end. Returns places that are damaged. */
 static size_t examine_records(const char *name, const unsigned char *data, size_t size,
                               const mp__l3_seed *seed, mp__cache_examined *into)
 {
+    bool is_newest = into->segments_read == 1;
     uint64_t before = into->records;
     size_t end = size, damaged, good;
     mp__l3_footer footer;
@@ -77,8 +79,9 @@ static size_t examine_records(const char *name, const unsigned char *data, size_
         return damaged;
     if (is_sealed)
         return damaged + 1;
-    note_tail(mp__l3_record_is_cut(data + good, end - good, seed, (uint32_t)good) ? &into->torn
-                                                                                  : &into->spoilt,
+    note_tail(is_newest && mp__l3_record_is_cut(data + good, end - good, seed, (uint32_t)good)
+                  ? &into->torn
+                  : &into->spoilt,
               name, end - good, into->records - before);
     return damaged;
 }

@@ -240,6 +240,22 @@ class Doctor(unittest.TestCase):
         segment.write_bytes(data)
         self.one(self.doctor(code=1), "damage", "trouble", segment.name)
 
+    def test_a_segment_that_is_cut_and_is_not_the_newest_is_a_warning(self):
+        self.daemon.options += ["--set", "cache.l3_size_mb=8"]
+        self.daemon.start()
+        client = self.daemon.client()
+        for i in range(60):
+            client("SET", f"app/key{i}", os.urandom(50000).hex())
+        client.close()
+        folder = self.daemon.data / "l3"
+        wait_until(lambda: len(list(folder.glob("l3-*.seg"))) > 1)
+        self.assertEqual(self.daemon.stop(), 0)
+        segment = sorted(folder.glob("l3-*.seg"))[0]
+        data = segment.read_bytes()
+        segment.write_bytes(data[:data.rindex(b"production/app/key") + 100])
+        finding = self.one(self.doctor(code=0), "damage", "warning", f"of {segment.name} are no whole record")
+        self.assertIn("smartctl", finding["remedy"])
+
     def test_a_damaged_file_format_is_told(self):
         self.daemon.start()
         self.assertEqual(self.daemon.stop(), 0)
