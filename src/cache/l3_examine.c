@@ -95,7 +95,7 @@ static void examine_bytes(const char *name, const unsigned char *data, size_t si
 
     into->newer |= rc == MP_EVERSION;
     if (rc == 0) {
-        mp__l3_seed seed = {head.secret, head.number};
+        mp__l3_seed seed = {head.secret, head.number, NULL, head.made_of};
 
         damaged = examine_records(name, data, size, &seed, into);
     }

@@ -82,6 +82,13 @@ static uint64_t seed_at(const mp__l3_seed *seed, uint64_t offset, uint64_t size)
     return mp__siphash13(seed->secret, place, sizeof(place));
 }
 
+static uint64_t footer_seed_at(const mp__l3_seed *seed, uint64_t offset, uint64_t size)
+{
+    mp__l3_seed own = {.secret = seed->footer, .number = seed->number};
+
+    return seed_at(&own, offset, size);
+}
+
 static uint64_t sum_of_all(uint64_t seed, const unsigned char *data, size_t size)
 {
     return mp__checksum(seed, data + AT_HEAD_SUM, size - AT_HEAD_SUM);
@@ -398,7 +405,7 @@ static uint64_t sum_of_part(const mp__l3_seed *seed, unsigned part, uint32_t fir
 {
     uint64_t place = (uint64_t)part << 32 | first;
 
-    return mp__checksum(seed_at(seed, place, OF_PART), rows, count * MP__L3_ROW);
+    return mp__checksum(footer_seed_at(seed, place, OF_PART), rows, count * MP__L3_ROW);
 }
 
 /* directory = { sum(8) first(4) count(4) }(64) revision-max(8) sum(8) */
@@ -418,7 +425,8 @@ static void directory_write(const uint32_t first[MP__L3_PARTS + 1], uint64_t rev
         put32(p + 12, count);
     }
     put64(tail, revision_max);
-    put64(tail + 8, mp__checksum(seed_at(seed, all, OF_DIRECTORY), out, MP__L3_DIRECTORY - 8));
+    put64(tail + 8,
+          mp__checksum(footer_seed_at(seed, all, OF_DIRECTORY), out, MP__L3_DIRECTORY - 8));
 }
 
 static void count_parts(const mp__l3_row *rows, size_t count, uint32_t first[MP__L3_PARTS + 1])
@@ -460,9 +468,9 @@ void mp__l3_footer_write(const mp__l3_row *rows, size_t count, const mp__l3_seed
     memcpy(trailer, trailer_magic, 8);
     put64(trailer + 8, count);
     put64(trailer + 16,
-          mp__checksum(seed_at(seed, count, MP__L3_ROW), by_part, count * MP__L3_ROW));
+          mp__checksum(footer_seed_at(seed, count, MP__L3_ROW), by_part, count * MP__L3_ROW));
     put32(trailer + 24, MP__L3_DIRECTORY);
-    put64(trailer + 56, mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56));
+    put64(trailer + 56, mp__checksum(footer_seed_at(seed, count, MP__L3_TRAILER), trailer, 56));
 }
 
 int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t file_size,
@@ -471,7 +479,8 @@ int mp__l3_trailer_read(const unsigned char trailer[MP__L3_TRAILER], uint64_t fi
     uint64_t count = get64(trailer + 8), directory = get32(trailer + 24), bytes;
 
     if (memcmp(trailer, trailer_magic, 8) != 0 ||
-        get64(trailer + 56) != mp__checksum(seed_at(seed, count, MP__L3_TRAILER), trailer, 56))
+        get64(trailer + 56) !=
+            mp__checksum(footer_seed_at(seed, count, MP__L3_TRAILER), trailer, 56))
         return MP_ECORRUPT;
     if (__builtin_mul_overflow(count, (uint64_t)MP__L3_ROW, &bytes) ||
         __builtin_add_overflow(bytes, directory + MP__L3_TRAILER + MP__L3_SEGMENT_HEAD, &bytes) ||
@@ -502,7 +511,8 @@ int mp__l3_rows_read(const unsigned char *data, const mp__l3_footer *footer,
 {
     size_t bytes = footer->count * MP__L3_ROW;
 
-    if (footer->rows_sum != mp__checksum(seed_at(seed, footer->count, MP__L3_ROW), data, bytes))
+    if (footer->rows_sum !=
+        mp__checksum(footer_seed_at(seed, footer->count, MP__L3_ROW), data, bytes))
         return MP_ECORRUPT;
     for (size_t i = 0; i < footer->count; i++) {
         ret_rows[i] = row_read(data + i * MP__L3_ROW);
@@ -519,7 +529,7 @@ int mp__l3_directory_read(const unsigned char data[MP__L3_DIRECTORY], const mp__
     uint64_t all = 0;
 
     if (get64(tail + 8) !=
-        mp__checksum(seed_at(seed, footer->count, OF_DIRECTORY), data, MP__L3_DIRECTORY - 8))
+        mp__checksum(footer_seed_at(seed, footer->count, OF_DIRECTORY), data, MP__L3_DIRECTORY - 8))
         return MP_ECORRUPT;
     for (unsigned i = 0; i < MP__L3_PARTS; i++) {
         const unsigned char *p = data + (size_t)16 * i;

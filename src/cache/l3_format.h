@@ -75,6 +75,8 @@ typedef struct mp__l3_seed {
     mp__hash_key secret;
     uint64_t number;
     const mp__l3_key *key; /* of sealed records; NULL: none */
+    mp__hash_key footer; /* in the place of the secret: what that was made of, so that whoever takes
+                          * the secret for a folder's own believes no hash in the footer */
 } mp__l3_seed;
 
 typedef struct mp__l3_segment_head {

@@ -13,7 +13,7 @@ enum { TIDY_TRIES = 8 }; /* with the pauses between them 90 s */
 /* ---- one segment ---- */
 
 static int head_check(mp__l3 *l3, mp__file *file, uint64_t number, mp__l3_seed *ret_seed,
-                      mp__hash_key *ret_made_of, mp__diag *diag)
+                      mp__diag *diag)
 {
     unsigned char bytes[MP__L3_SEGMENT_HEAD];
     mp__l3_segment_head head;
@@ -31,10 +31,9 @@ static int head_check(mp__l3 *l3, mp__file *file, uint64_t number, mp__l3_seed *
     }
     if (rc == 0 && (head.number != number || memcmp(head.folder, l3->folder, 16) != 0))
         rc = MP_ECORRUPT; /* of another folder, or another place in this one */
-    if (rc == 0) {
-        *ret_seed = (mp__l3_seed){head.secret, number, mp__l3_keys_find(l3->keys, head.key_id)};
-        *ret_made_of = head.made_of;
-    }
+    if (rc == 0)
+        *ret_seed = (mp__l3_seed){head.secret, number, mp__l3_keys_find(l3->keys, head.key_id),
+                                  head.made_of};
     if (rc == 0 && head.key_id && !ret_seed->key) {
         char path[MP__L3_PATH_MAX];
 
@@ -65,7 +64,6 @@ static int open_file(mp__l3 *l3, uint64_t number, mp__file **ret_file)
 static int open_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
 {
     mp__l3_segment *segment;
-    mp__hash_key made_of;
     mp__l3_seed seed;
     mp__file *file;
     mp__stat stat = {0};
@@ -76,7 +74,7 @@ static int open_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
     rc = mp__file_stat(file, &stat);
     if (rc == 0)
         rc = stat.size > MP__L3_SEGMENT_MAX ? MP_ECORRUPT
-                                            : head_check(l3, file, number, &seed, &made_of, diag);
+                                            : head_check(l3, file, number, &seed, diag);
     if (rc == 0)
         rc = mp__l3_segment_new(l3, &seed, file, &segment);
     if (rc) {
@@ -89,9 +87,6 @@ static int open_segment(mp__l3 *l3, uint64_t number, mp__diag *diag)
         }
         return rc == MP_ECORRUPT || rc == -EIO ? 0 : rc;
     }
-    /* a version that does not know what a secret is made of takes that of a folder without its id
-     * for the folder's */
-    segment->is_ours = segment->is_ours && memcmp(&made_of, &l3->secret, sizeof(made_of)) == 0;
     segment->size = stat.size;
     mp__l3_segment_append(l3, segment);
     return mp__l3_load_add(l3, segment);

@@ -38,7 +38,10 @@ int mp__l3_segment_new(mp__l3 *l3, const mp__l3_seed *seed, mp__file *file,
         return MP_ENOMEM;
     segment->seed = *seed;
     segment->file = file;
-    segment->is_ours = memcmp(&seed->secret, &l3->hash_key, sizeof(l3->hash_key)) == 0;
+    /* a version that does not know what a secret is made of takes that of a folder without its id
+     * for the folder's */
+    segment->is_ours = memcmp(&seed->secret, &l3->hash_key, sizeof(l3->hash_key)) == 0 &&
+                       memcmp(&seed->footer, &l3->secret, sizeof(l3->secret)) == 0;
     atomic_init(&segment->refs, 1);
     if (mp__l3_index_enter(&l3->index, segment) == 0) {
         (void)mp__free(segment);
@@ -139,7 +142,7 @@ static int write_head(mp__l3 *l3, mp__file *file, const mp__l3_segment_head *hea
 
 int mp__l3_segment_create(mp__l3 *l3, mp__l3_segment **ret_segment)
 {
-    mp__l3_seed seed = {l3->hash_key, l3->next_number, l3->key};
+    mp__l3_seed seed = {l3->hash_key, l3->next_number, l3->key, l3->secret};
     mp__l3_segment_head head = {.number = seed.number,
                                 .secret = seed.secret,
                                 .made_of = l3->secret,

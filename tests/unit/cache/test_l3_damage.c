@@ -68,7 +68,7 @@ static small small_make(bool sealed)
     head.secret = mp__l3_hash_key(l3);
     head.made_of = l3->secret;
     s.hasher = *mp__l3_hasher(l3);
-    s.seed = (mp__l3_seed){head.secret, 1};
+    s.seed = (mp__l3_seed){head.secret, 1, NULL, head.made_of};
     mp__l3_free(l3);
     mp_platter_free(disk);
     mp__l3_head_write(&head, s.bytes);

@@ -301,7 +301,7 @@ static uint64_t seed_for(const mp__l3_seed *seed, uint64_t count, uint64_t what)
 {
     uint64_t place[3] = {htole64(seed->number), htole64(count), htole64(what)};
 
-    return mp__siphash13(seed->secret, place, sizeof(place));
+    return mp__siphash13(seed->footer, place, sizeof(place));
 }
 
 static void put_le64(unsigned char *at, uint64_t v)
@@ -348,7 +348,7 @@ static void a_footer_without_a_directory_is_read_as_before(void **state)
     (void)state;
     copy = mp_platter_bytes(disk, L3_SEGMENT_1, &size);
     assert_int_equal(mp__l3_head_read(copy, size, &head), 0);
-    seed = (mp__l3_seed){head.secret, head.number};
+    seed = (mp__l3_seed){head.secret, head.number, NULL, head.made_of};
     copy = memcpy(malloc(size), copy, size);
     size = make_old(copy, size, &seed);
     mp_platter_put(disk, L3_SEGMENT_1, copy, size);
@@ -380,7 +380,7 @@ static void a_damaged_part_of_a_footer_costs_nothing(void **state)
     (void)state;
     file = mp_platter_bytes(disk, L3_SEGMENT_1, &size);
     assert_int_equal(mp__l3_head_read(file, size, &head), 0);
-    seed = (mp__l3_seed){head.secret, head.number};
+    seed = (mp__l3_seed){head.secret, head.number, NULL, head.made_of};
     assert_int_equal(mp__l3_trailer_read(file + size - MP__L3_TRAILER, size, &seed, &footer), 0);
     file[footer.rows_at + 8] ^= 1;
     l3 = l3_open(disk, BYTES_MAX, SEGMENT);
