@@ -237,7 +237,7 @@ int mp__l3_after_open(mp__l3 *l3)
 
     l3->tidy_tries++;
     for (mp__l3_segment *s = l3->segments; s && rc == 0; s = s->next)
-        if (s->rows && s->is_ours)
+        if (s->rows)
             rc = write_uncertain_again(l3, s);
     return rc;
 }

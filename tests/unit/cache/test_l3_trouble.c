@@ -357,6 +357,48 @@ a_secret_made_for_other_hashes_that_became_the_folders_is_not_taken_for_ours(voi
     mp_platter_free(disk);
 }
 
+/* What the process before had written and not synced may be gone after all: what it replaced stays
+ * until it is written again. */
+static void lose_power_after(unsigned seconds)
+{
+    enum { KEPT = 300 };
+    mp_platter *disk = mp_platter_new(1);
+    mp__l3 *l3;
+
+    l3_hashes_plainly = true;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    put_numbered(l3, 0, KEPT);
+    assert_int_equal(mp__l3_flush(l3), 0);
+    assert_int_equal(l3_put(l3, "env/space/0", "newer", KEPT + 1), 0);
+    mp_platter_run(disk, false);
+    mp_platter_power_off(disk, MP_PLATTER_KILL);
+    l3 = mp__l3_free(l3);
+    mp_platter_power_on(disk);
+    l3_hashes_plainly = false;
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    assert_string_equal(l3_get(l3, "env/space/0"), "newer");
+    for (unsigned i = 0; i < seconds; i++) {
+        mp_platter_turn(disk, 1000);
+        mp_platter_run(disk, true);
+    }
+    mp_platter_power_off(disk, MP_PLATTER_LOSE);
+    l3 = mp__l3_free(l3);
+    mp_platter_power_on(disk);
+    l3 = l3_open(disk, BYTES_MAX, SEGMENT);
+    assert_string_not_equal(l3_get(l3, "env/space/0"), "MP_EUNKNOWN");
+    l3 = mp__l3_free(l3);
+    mp_platter_free(disk);
+}
+
+static void what_is_not_synced_in_a_folder_with_other_hashes_costs_no_older_value(void **state)
+{
+    (void)state;
+    if (!mp__hasher_may_be_fast())
+        skip();
+    for (unsigned seconds = 0; seconds < 10; seconds++)
+        lose_power_after(seconds);
+}
+
 /* The writer is never idle: each second something is written. */
 static void a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to(void **state)
 {
@@ -638,6 +680,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(any_one_change_of_a_name_or_size_may_fail),
     MP_TEST(any_one_open_or_look_may_fail),
     MP_TEST(a_folder_with_other_hashes_is_read_whole_once_and_then_has_ours),
+    MP_TEST(what_is_not_synced_in_a_folder_with_other_hashes_costs_no_older_value),
     MP_TEST(a_secret_made_for_other_hashes_that_became_the_folders_is_not_taken_for_ours),
     MP_TEST(a_folder_with_other_hashes_has_ours_in_the_end_though_it_is_written_to),
     MP_TEST(a_full_folder_with_other_hashes_forgets_nothing_for_ours),
