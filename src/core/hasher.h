@@ -5,8 +5,9 @@
  * with a key of its own, and its halves are multiplied as polynomials over GF(2); so is the size
  * with another key; and all products are xored (the function PH: Lemire and Kaser, "Faster 64-bit
  * universal hashing using carry-less multiplications", 2016). Two addresses that are not the same
- * come to the same 128 bits with a probability of 2^-64 over the keys, whoever chose them without
- * knowing these, which is a theorem and no conjecture: what they differ in is multiplied by a key.
+ * come to the same 128 bits with a probability of at most 2^-64 over the keys, whoever chose them
+ * without knowing these, which is a theorem and no conjecture: what they differ in is multiplied by
+ * a key. (Of keys that are random; these are made by SipHash as a pseudorandom function.)
  * Three rounds of AES with round keys of their own follow, and 64 bits of what comes of them are
  * the hash: so who learns by the time a look takes that two addresses share a bucket cannot make
  * more such pairs by giving both the same other end. A hash never leaves what holds its secret.

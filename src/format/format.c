@@ -38,9 +38,19 @@ static bool is_null(mp_str word)
     return false;
 }
 
+static bool has_braces(const mp__format *format)
+{
+    return format == &mp__format_json || format == &mp__format_yaml;
+}
+
+const char *mp__format_no_keys(const mp__format *format)
+{
+    return has_braces(format) ? "{}" : "a comment (# none)";
+}
+
 bool mp__format_is_blank(const mp__format *format, mp_str bytes)
 {
-    bool has_null = format == &mp__format_json || format == &mp__format_yaml;
+    bool has_null = has_braces(format);
     size_t at = 0, begin;
 
     if (bytes.size >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0)

@@ -63,6 +63,8 @@ const mp__format *mp__format_of_media_type(mp_str type);          /* other names
  * a comment: white space, a byte order mark, null, or the marks of an empty YAML document. A file
  * that was cut or a query that found nothing leaves that. */
 bool mp__format_is_blank(const mp__format *format, mp_str bytes);
+/* What to write into a file that is meant to have no keys, for messages: "{}". */
+const char *mp__format_no_keys(const mp__format *format);
 
 /* Add a copy of one leaf; only the text of @media_type is not copied, and stays as long as the
  * leaves do: a constant (_add), or what whoever made the value keeps (_add_typed). MP_ENOMEM,

@@ -148,12 +148,11 @@ static void a_round_is_that_of_the_standard(void **state)
 static void
 hashes_are_what_their_definition_says_and_nothing_beyond_the_address_is_read(void **state)
 {
+    const size_t fast_most = mp__hasher_may_be_fast() ? MP__HASHER_BLOCKS * MP__HASHER_BLOCK : 0;
     mp__hasher fast, plain;
 
     (void)state;
-    if (!mp__hasher_may_be_fast())
-        skip(); /* this processor has no AES */
-    mp__hasher_init(&fast, secret, true);
+    mp__hasher_init(&fast, secret, fast_most != 0);
     mp__hasher_init(&plain, secret, false);
     for (size_t size = 0; size <= MP__HASHER_BLOCKS * MP__HASHER_BLOCK + 40;
          size += size < 300 ? 1 : 13) {
@@ -165,7 +164,7 @@ hashes_are_what_their_definition_says_and_nothing_beyond_the_address_is_read(voi
             input[i] = (unsigned char)(i * 151 + size);
         s = mp_str_new((const char *)input + 1, size); /* it ends where the memory ends */
         assert_true(mp__hasher_hash(&plain, s) == mp__siphash13(secret, s.data, s.size));
-        assert_true(mp__hasher_hash(&fast, s) == (size <= MP__HASHER_BLOCKS * MP__HASHER_BLOCK
+        assert_true(mp__hasher_hash(&fast, s) == (fast_most && size <= fast_most
                                                       ? fast_plainly(input + 1, size)
                                                       : mp__siphash13(secret, s.data, s.size)));
         (void)mp__free(input);
