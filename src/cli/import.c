@@ -157,7 +157,7 @@ static int refuse_blank(const import *im)
         if (im->sources.items[i].is_blank)
             return mp__cli_fail(im->arguments, MP__EXIT_ERROR,
                                 "%s: is empty, and --prune would delete all keys of %s; if that is "
-                                "meant, write %s into it%s",
+                                "meant, write '%s' into it%s",
                                 im->sources.items[i].path, im->sources.items[i].namespace_,
                                 mp__format_no_keys(im->sources.items[i].format),
                                 im->sources.consequence);

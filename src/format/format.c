@@ -45,7 +45,7 @@ static bool has_braces(const mp__format *format)
 
 const char *mp__format_no_keys(const mp__format *format)
 {
-    return has_braces(format) ? "{}" : "a comment (# none)";
+    return has_braces(format) ? "{}" : "# none";
 }
 
 bool mp__format_is_blank(const mp__format *format, mp_str bytes)

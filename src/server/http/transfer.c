@@ -344,7 +344,7 @@ static void import_run(mp__job *job)
     if (w->prune && mp__format_is_blank(w->format, w->job.x->request.body))
         w->status = mp__diag_set(&w->diag, MP_ESYNTAX,
                                  "the file is empty, and prune would delete all keys; if that is "
-                                 "meant, write %s into it",
+                                 "meant, write '%s' into it",
                                  mp__format_no_keys(w->format));
     else
         w->status = w->format->parse(w->job.x->request.body, &w->leaves, &w->diag);

@@ -1000,6 +1000,21 @@ static void a_file_that_says_nothing_is_told_from_one_that_has_no_keys(void **st
     assert_false(mp__format_is_blank(mp__format_find("yaml"), mp_str_new("\0", 1)));
 }
 
+static void what_is_named_for_a_file_without_keys_is_read_as_one_in_each_format(void **state)
+{
+    (void)state;
+    for (const mp__format *const *f = mp__formats; *f; f++) {
+        mp_str text = mp_str_of(mp__format_no_keys(*f));
+        mp__leaves leaves = {0};
+        mp__diag diag = {0};
+
+        assert_false(mp__format_is_blank(*f, text));
+        assert_int_equal((*f)->parse(text, &leaves, &diag), 0);
+        assert_int_equal(leaves.count, 0);
+        mp__leaves_done(&leaves);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     MP_TEST(a_file_that_says_nothing_is_told_from_one_that_has_no_keys),
     MP_TEST(json_becomes_leaves_with_their_types),
@@ -1046,6 +1061,7 @@ static const struct CMUnitTest tests[] = {
     MP_TEST(a_leaf_that_no_tree_can_hold_is_named),
     MP_TEST(what_is_printed_is_never_nested_deeper_than_can_be_read),
     MP_TEST(a_path_chooses_its_format_by_its_ending),
+    MP_TEST(what_is_named_for_a_file_without_keys_is_read_as_one_in_each_format),
 };
 
 MP_TEST_MAIN(tests)
