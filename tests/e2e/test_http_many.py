@@ -386,7 +386,7 @@ class Many(mp_http.Served):
         self.assertNotIn("removed", post("", '{"b": "2"}').json)
         for nothing in (" \n", "null", b"\xef\xbb\xbf"):  # as a query that found nothing says it
             problem = self.is_problem(post("?prune", nothing), 400, "file")
-            self.assertIn("write {}", problem["detail"])
+            self.assertIn("write '{}' into it", problem["detail"])
         self.assertEqual(len(keys("pruned")), 3)
         revision = done["revision"]
         done = post("?prune", "{}").json
