@@ -18,12 +18,13 @@ enum {
 
 enum { ALONE, AT_ONCE, PHASES };
 
+/* What one writes is in no line that another reads, nor beside one. */
 typedef struct worker {
     mp__l1_run *run;
     unsigned number;
     double ns[PHASES][MP__L1_WAYS][MP__L1_RUN_ROUNDS_MAX];
     uint64_t sum; /* of what was read, so that no compiler leaves the reading out */
-} worker;
+} __attribute__((aligned(128))) worker;
 
 /* ---- one turn ---- */
 
@@ -42,8 +43,10 @@ static inline __attribute__((always_inline)) void turn_table(worker *w, const mp
                                                              table_get get,
                                                              const uint32_t *sequence, size_t count)
 {
+    const mp__workload *workload = &w->run->workload;
+
     for (size_t i = 0; i < count; i++) {
-        mp_str value = get(table, mp__workload_key(&w->run->workload, sequence[i]));
+        mp_str value = get(table, mp__workload_key(workload, sequence[i]));
 
         w->sum += touch(value.data, value.size);
     }
@@ -229,7 +232,7 @@ static int start_workers(mp__l1_run *run, worker *workers)
 
 int mp__l1_run_rounds(mp__l1_run *run, mp__l1_figures *ret_one, mp__l1_figures *ret_many)
 {
-    MP__CLEANUP_FREE worker *workers = mp__calloc(run->threads, sizeof(*workers));
+    MP__CLEANUP_FREE worker *workers = mp__aligned_alloc(128, run->threads * sizeof(*workers));
     int rc;
 
     if (!workers)
