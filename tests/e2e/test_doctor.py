@@ -224,7 +224,8 @@ class Doctor(unittest.TestCase):
         segment.write_bytes(whole[:100])
         self.one(self.doctor(code=0), "damage", "warning", f"{segment.name} is shorter than its head")
 
-    def test_a_damaged_last_record_of_a_sealed_segment_is_told(self):
+    def sealed_segment(self):
+        """The oldest of several, and whole."""
         self.daemon.options += ["--set", "cache.l3_size_mb=8"]
         self.daemon.start()
         client = self.daemon.client()
@@ -234,23 +235,17 @@ class Doctor(unittest.TestCase):
         folder = self.daemon.data / "l3"
         wait_until(lambda: len(list(folder.glob("l3-*.seg"))) > 1)
         self.assertEqual(self.daemon.stop(), 0)
-        segment = sorted(folder.glob("l3-*.seg"))[0]
+        return sorted(folder.glob("l3-*.seg"))[0]
+
+    def test_a_damaged_last_record_of_a_sealed_segment_is_told(self):
+        segment = self.sealed_segment()
         data = bytearray(segment.read_bytes())
         data[data.rindex(b"production/app/key") + 100] ^= 1
         segment.write_bytes(data)
         self.one(self.doctor(code=1), "damage", "trouble", segment.name)
 
     def test_a_segment_that_is_cut_and_is_not_the_newest_is_a_warning(self):
-        self.daemon.options += ["--set", "cache.l3_size_mb=8"]
-        self.daemon.start()
-        client = self.daemon.client()
-        for i in range(60):
-            client("SET", f"app/key{i}", os.urandom(50000).hex())
-        client.close()
-        folder = self.daemon.data / "l3"
-        wait_until(lambda: len(list(folder.glob("l3-*.seg"))) > 1)
-        self.assertEqual(self.daemon.stop(), 0)
-        segment = sorted(folder.glob("l3-*.seg"))[0]
+        segment = self.sealed_segment()
         data = segment.read_bytes()
         segment.write_bytes(data[:data.rindex(b"production/app/key") + 100])
         finding = self.one(self.doctor(code=0), "damage", "warning", f"of {segment.name} are no whole record")

@@ -21,4 +21,14 @@ static inline uint64_t mp_dice_hot(uint64_t *state, uint64_t keys)
     return a < c ? a : c;
 }
 
+/* A hash of a key's number, the same in each run: the last steps of SplitMix64 (Steele, Lea and
+ * Flood, OOPSLA 2014). */
+static inline uint64_t mp_mixed(uint64_t key)
+{
+    key = (key + 1) * 0x9e3779b97f4a7c15ULL;
+    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9ULL;
+    key = (key ^ key >> 27) * 0x94d049bb133111ebULL;
+    return key ^ key >> 31;
+}
+
 #endif

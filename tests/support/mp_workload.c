@@ -7,14 +7,6 @@
 
 enum { AROUND = 24 }; /* times the entries of the cache a phase is long */
 
-static uint64_t mixed(uint64_t key)
-{
-    key = (key + 1) * 0x9e3779b97f4a7c15ULL;
-    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9ULL;
-    key = (key ^ key >> 27) * 0x94d049bb133111ebULL;
-    return key ^ key >> 31;
-}
-
 static uint64_t dice(mp_workload *w, uint64_t below)
 {
     return mp_dice(&w->random, below);
@@ -28,7 +20,7 @@ static void ask(mp_workload *w, uint64_t key)
         if (!w->hashes)
             abort();
     }
-    w->hashes[w->requests++] = mixed(key);
+    w->hashes[w->requests++] = mp_mixed(key);
 }
 
 static void end_phase(mp_workload *w)
@@ -160,7 +152,7 @@ void mp_workload_make(mp_workload *w, size_t i, size_t entries, uint64_t seed)
     w->fresh = seed << 32; /* other keys, so another sample */
     families[i].make(w, entries);
     for (size_t r = 0; r < w->requests; r++)
-        w->hashes[r] ^= mixed(seed);
+        w->hashes[r] ^= mp_mixed(seed);
 }
 
 void mp_workload_done(mp_workload *w)

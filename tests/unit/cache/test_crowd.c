@@ -28,18 +28,10 @@ static void small_open(small *s, uint64_t seed)
     assert_int_equal(mp__mini_new(&shape, ENTRIES, false, false, &s->lru), 0);
 }
 
-static uint64_t hash_of(uint64_t key)
-{
-    key = (key + 1) * 0x9e3779b97f4a7c15ULL;
-    key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9ULL;
-    key = (key ^ key >> 27) * 0x94d049bb133111ebULL;
-    return key ^ key >> 31;
-}
-
 /* A request of the sample, and so many that are not. */
 static void see(small *s, uint64_t key)
 {
-    const uint64_t hash = hash_of(key);
+    const uint64_t hash = mp_mixed(key);
     const bool hit = mp__mini_access(s->lru, hash);
 
     mp__tally_add(&s->tally, hash, 1, hit, 1);
