@@ -202,6 +202,7 @@ MP_MUST_USE int mp__l3_segment_rows(mp__l3 *l3, mp__l3_segment *segment, mp__l3_
 /* The same for a file with a footer: MP_ECORRUPT when it has none that holds. */
 MP_MUST_USE int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows,
                                         size_t *ret_count);
+void mp__l3_rows_in_order(mp__l3_row *rows, size_t count); /* of the log */
 typedef struct mp__l3_scan {
     uint64_t end;   /* of the last good record */
     size_t damaged; /* places before it */

@@ -14,7 +14,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "cache/l3_internal.h"
 
@@ -59,13 +58,6 @@ static int keep_rows(mp__l3_source *source, const mp__l3_row *rows, size_t count
 }
 
 /* ---- what a scan does not find ---- */
-
-static int compare_offsets(const void *a, const void *b)
-{
-    const mp__l3_row *x = a, *y = b;
-
-    return (x->offset > y->offset) - (x->offset < y->offset);
-}
 
 static const mp__l3_row *at_offset(const mp__l3_row *rows, size_t count, uint32_t offset)
 {
@@ -144,7 +136,7 @@ static int add_lost(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row 
         more[(*count)++].kind = MP__L3_GONE;
     }
     if (*count > found)
-        qsort(*rows, *count, sizeof(**rows), compare_offsets);
+        mp__l3_rows_in_order(*rows, *count);
     return 0;
 }
 

@@ -232,6 +232,12 @@ static int compare_offsets(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
+void mp__l3_rows_in_order(mp__l3_row *rows, size_t count)
+{
+    if (count)
+        qsort(rows, count, sizeof(*rows), compare_offsets);
+}
+
 int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size_t *ret_count)
 {
     MP__CLEANUP_FREE unsigned char *data = NULL;
@@ -253,7 +259,7 @@ int mp__l3_rows_from_footer(mp__l3_segment *segment, mp__l3_row **ret_rows, size
         return rc;
     }
     if (footer.directory_at && footer.count) /* by parts: back into the order of the log */
-        qsort(rows, footer.count, sizeof(*rows), compare_offsets);
+        mp__l3_rows_in_order(rows, footer.count);
     *ret_rows = rows;
     *ret_count = footer.count;
     return 0;
