@@ -14,6 +14,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "cache/l3_internal.h"
 
@@ -67,30 +68,94 @@ static const mp__l3_row *at_offset(const mp__l3_row *rows, size_t count, uint32_
     return NULL;
 }
 
-/* Our hash of the address that the footer @theirs, which has @hash of it, has of a record that was
- * @found, too. */
-static bool find_hash(const mp__l3_row *theirs, size_t their_count, const mp__l3_row *found,
-                      size_t count, uint64_t hash, uint64_t *ret_hash)
-{
-    for (size_t i = 0; i < their_count; i++) {
-        const mp__l3_row *row =
-            theirs[i].hash == hash ? at_offset(found, count, theirs[i].offset) : NULL;
+/* A row of a footer with hashes that are not ours, whose record was not found. */
+typedef struct lost {
+    const mp__l3_row *row;
+    uint64_t hash; /* ours of its address, */
+    bool is_known; /* if another record of it told */
+} lost;
 
-        if (row && row->revision == theirs[i].revision && row->kind == theirs[i].kind) {
-            *ret_hash = row->hash;
-            return true;
-        }
-    }
-    return false;
+typedef struct losses {
+    lost *items; /* by the hash in the row */
+    size_t count, capacity;
+} losses;
+
+static int compare_lost(const void *a, const void *b)
+{
+    const lost *x = a, *y = b;
+
+    return (x->row->hash > y->row->hash) - (x->row->hash < y->row->hash);
 }
 
-/* The same in the segments before the one whose footer it is. */
-static bool find_hash_before(mp__l3 *l3, const mp__l3_segment *segment, uint64_t hash,
-                             uint64_t *ret_hash)
+static bool is_same(const mp__l3_row *a, const mp__l3_row *b)
 {
-    bool is_found = false;
+    return a->offset == b->offset && a->revision == b->revision && a->kind == b->kind;
+}
 
-    for (size_t i = 0; i < l3->load.count && !is_found; i++) {
+/* Those of @theirs that are not among the rows that were @found, both in the order of the log. */
+static int find_lost(const mp__l3_row *theirs, size_t their_count, const mp__l3_row *found,
+                     size_t count, losses *ret_losses)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < their_count; i++) {
+        while (at < count && found[at].offset < theirs[i].offset)
+            at++;
+        if (at < count && is_same(&found[at], &theirs[i]))
+            continue;
+        if (mp__grow(&ret_losses->items, ret_losses->count, &ret_losses->capacity,
+                     sizeof(*ret_losses->items)) != 0)
+            return MP_ENOMEM;
+        ret_losses->items[ret_losses->count++] = (lost){.row = &theirs[i]};
+    }
+    if (ret_losses->count)
+        qsort(ret_losses->items, ret_losses->count, sizeof(*ret_losses->items), compare_lost);
+    return 0;
+}
+
+/* The first of those with @hash in their row, or the end. */
+static lost *first_of(const losses *l, uint64_t hash)
+{
+    size_t from = 0, to = l->count;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (l->items[middle].row->hash < hash)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return l->items + from;
+}
+
+/* Of a footer with the same hashes, and the rows that were @found where it is: they tell what our
+ * hashes of these addresses are. */
+static void learn_hashes(const losses *l, const mp__l3_row *theirs, size_t their_count,
+                         const mp__l3_row *found, size_t count)
+{
+    const lost *end = l->items + l->count;
+
+    for (size_t i = 0; i < their_count; i++) {
+        lost *first = first_of(l, theirs[i].hash);
+        const mp__l3_row *row;
+
+        if (first == end || first->row->hash != theirs[i].hash || first->is_known)
+            continue;
+        row = at_offset(found, count, theirs[i].offset);
+        if (!row || !is_same(row, &theirs[i]))
+            continue;
+        for (lost *k = first; k < end && k->row->hash == theirs[i].hash; k++) {
+            k->hash = row->hash;
+            k->is_known = true;
+        }
+    }
+}
+
+/* The same of the segments before, each of which is read once. */
+static void learn_hashes_before(mp__l3 *l3, const mp__l3_segment *segment, const losses *l)
+{
+    for (size_t i = 0; i < l3->load.count; i++) {
         const mp__l3_source *source = &l3->load.sources[i];
         mp__l3_row *theirs;
         size_t count;
@@ -100,11 +165,9 @@ static bool find_hash_before(mp__l3 *l3, const mp__l3_segment *segment, uint64_t
                    sizeof(segment->seed.secret)) != 0 ||
             mp__l3_rows_from_footer(source->segment, &theirs, &count) != 0)
             continue;
-        is_found = find_hash(theirs, count, source->rows, source->directory.first[MP__L3_PARTS],
-                             hash, ret_hash);
+        learn_hashes(l, theirs, count, source->rows, source->directory.first[MP__L3_PARTS]);
         (void)mp__free(theirs);
     }
-    return is_found;
 }
 
 /* A record that the footer has, with a hash which is not ours, and that was not found by its sum,
@@ -113,30 +176,30 @@ static bool find_hash_before(mp__l3 *l3, const mp__l3_segment *segment, uint64_t
 static int add_lost(mp__l3 *l3, const mp__l3_segment *segment, const mp__l3_row *theirs,
                     size_t their_count, mp__l3_row **rows, size_t *count)
 {
-    size_t found = *count, at = 0;
-    uint64_t hash;
+    size_t found = *count;
+    losses l = {0};
+    int rc = find_lost(theirs, their_count, *rows, found, &l);
+    mp__l3_row *more =
+        rc == 0 ? mp__realloc_array(*rows, found + l.count + 1, sizeof(*more)) : NULL;
 
-    for (size_t i = 0; i < their_count; i++) {
-        mp__l3_row *more;
-
-        while (at < found && (*rows)[at].offset < theirs[i].offset)
-            at++;
-        if (at < found && (*rows)[at].offset == theirs[i].offset &&
-            (*rows)[at].revision == theirs[i].revision && (*rows)[at].kind == theirs[i].kind)
+    if (!more) {
+        (void)mp__free(l.items);
+        return MP_ENOMEM;
+    }
+    *rows = more;
+    if (l.count) {
+        learn_hashes(&l, theirs, their_count, more, found);
+        learn_hashes_before(l3, segment, &l);
+    }
+    for (size_t i = 0; i < l.count; i++) {
+        if (!l.items[i].is_known)
             continue;
-        if (!find_hash(theirs, their_count, *rows, found, theirs[i].hash, &hash) &&
-            !find_hash_before(l3, segment, theirs[i].hash, &hash))
-            continue;
-        more = mp__realloc_array(*rows, *count + 1, sizeof(*more));
-        if (!more)
-            return MP_ENOMEM;
-        *rows = more;
-        more[*count] = theirs[i];
-        more[*count].hash = hash;
+        more[*count] = *l.items[i].row;
+        more[*count].hash = l.items[i].hash;
         more[(*count)++].kind = MP__L3_GONE;
     }
-    if (*count > found)
-        mp__l3_rows_in_order(*rows, *count);
+    (void)mp__free(l.items);
+    mp__l3_rows_in_order(more, *count);
     return 0;
 }
 
